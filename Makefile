@@ -1,0 +1,120 @@
+# vmoec: two commands for users, `make run` and `make test`; the rest is for developers (make help).
+.DEFAULT_GOAL := build
+
+ifeq ($(origin CC),default) # make's own default is cc
+CC      := gcc
+endif
+BUILD   ?= build
+LLVM_CONFIG ?= llvm-config-19
+MODE    ?= release
+
+# `make V=1` shows the commands.
+Q       := $(if $(V),,@)
+say      = $(if $(V),,@printf '  %-3s %s\n' $(1) $(2))
+
+# Targets that build many things use every core, unless make was given a -j of its own.
+JOBS     = $(if $(filter -j%,$(MAKEFLAGS)),,-j$(shell nproc))
+SUBMAKE  = $(MAKE) --no-print-directory $(JOBS)
+
+comma   := ,
+WARN    := -Wall -Wextra -Wpedantic -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Werror
+CFLAGS_release := -O2 -g
+CFLAGS_asan    := -O1 -g -fsanitize=address,undefined -fno-omit-frame-pointer -fno-sanitize-recover=undefined
+CFLAGS  := -std=c11 -D_GNU_SOURCE -I. $(WARN) $(CFLAGS_$(MODE)) -fopenmp -ffp-contract=off $(EXTRA_CFLAGS)
+LDFLAGS := $(if $(filter asan,$(MODE)),-fsanitize=address$(comma)undefined) -fopenmp
+
+# Asked when used, so that `make setup` works before LLVM is there.
+LLVM_CFLAGS = -isystem $(shell $(LLVM_CONFIG) --includedir)
+LLVM_LIBS   = $(shell $(LLVM_CONFIG) --ldflags --libs)
+LIBS        = $(LLVM_LIBS) -ljansson -lz -lm
+
+COMPILER_DIRS := ir frontend passes interp codegen
+SRC     := $(foreach d,$(COMPILER_DIRS) runtime driver,$(wildcard $(d)/*.c))
+OBJ     := $(SRC:%.c=$(BUILD)/obj/%.o)
+LIB_OBJ := $(filter-out $(BUILD)/obj/driver/main.o,$(OBJ))
+
+# tests/<area>/*.c make one Criterion binary (fuzz_*.c are programs); tests/<area>/run.sh are shell suites.
+TEST_SRC := $(filter-out $(wildcard tests/*/fuzz_*.c),$(wildcard tests/*/*.c))
+TEST_OBJ := $(TEST_SRC:%.c=$(BUILD)/obj/%.o)
+TEST_BIN := $(BUILD)/tests/vmoec-tests
+DOC_BIN  := $(BUILD)/tests/ops-reference
+
+.PHONY: build
+build: $(BUILD)/vmoec ## build the compiler: build/vmoec
+
+$(BUILD)/obj/codegen/%.o: CFLAGS += $(LLVM_CFLAGS)
+$(BUILD)/obj/%.o: %.c
+	@mkdir -p $(dir $@)
+	$(call say,CC,$<)
+	$(Q)$(CC) $(CFLAGS) -MMD -MP -c $< -o $@
+
+$(BUILD)/vmoec: $(OBJ)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(LDFLAGS) $^ -o $@ $(LIBS)
+
+$(TEST_BIN): $(LIB_OBJ) $(TEST_OBJ)
+	@mkdir -p $(dir $@)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(LDFLAGS) $^ -o $@ -lcriterion $(LIBS)
+
+$(DOC_BIN): $(filter $(BUILD)/obj/ir/%,$(OBJ)) $(BUILD)/obj/docs/ops_reference.o
+	@mkdir -p $(dir $@)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(LDFLAGS) $^ -o $@
+
+-include $(OBJ:.o=.d) $(TEST_OBJ:.o=.d) $(BUILD)/obj/docs/ops_reference.d
+
+.PHONY: setup
+setup: ## install what is missing to build, run and test (Debian packages)
+	@scripts/setup.sh run test
+
+.PHONY: run
+run: ## set up, build, and train the example model on Fashion-MNIST
+	@scripts/setup.sh run
+	@$(SUBMAKE) build
+	$(BUILD)/vmoec train models/vmoe_fmnist.vmoe --out runs/vmoe_fmnist
+
+.PHONY: tests
+tests: $(TEST_BIN) ## build the unit tests
+
+.PHONY: test
+test: ## set up, build, and run every test; ends with "N passed, N failed, N skipped"
+	@scripts/setup.sh run test
+	@$(SUBMAKE) build tests
+	@BUILD=$(BUILD) tests/run_all.sh
+
+.PHONY: test-unit
+test-unit: $(TEST_BIN) ## run the unit tests alone
+	@BUILD=$(BUILD) tests/run_all.sh --unit
+
+.PHONY: test-asan
+test-asan: ## run the unit tests under AddressSanitizer and UBSan (build-asan/)
+	@scripts/setup.sh run test
+	@$(SUBMAKE) BUILD=build-asan MODE=asan build tests
+	@BUILD=build-asan tests/run_all.sh --unit
+
+FUZZ_ITERATIONS ?= 200000
+.PHONY: fuzz
+fuzz: ## a long run of the parser's fuzzer (FUZZ_ITERATIONS, SEED)
+	@BUILD=$(BUILD) tests/fuzz/run.sh $(FUZZ_ITERATIONS) $(SEED)
+
+.PHONY: lint
+lint: ## check includes, headers, format, sizes and warnings (gcc and clang)
+	@LLVM_CONFIG=$(LLVM_CONFIG) scripts/lint.sh
+
+.PHONY: format
+format: ## format every .c and .h
+	@scripts/lint.sh --list | xargs clang-format-19 -i
+
+.PHONY: docs
+docs: $(DOC_BIN) ## write docs/ops.md from ir/ops.def
+	$(DOC_BIN) > docs/ops.md.new
+	@mv docs/ops.md.new docs/ops.md
+
+.PHONY: clean
+clean: ## remove what was built
+	rm -rf build build-*
+
+.PHONY: help
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile

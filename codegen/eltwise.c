@@ -1,0 +1,183 @@
+/* Elementwise ops: one SIMD value from one SIMD value per operand. Comparisons give 1 or 0 in f32. */
+#include "codegen/emit.h"
+
+#define EMIT(name) Val cg_emit_##name(Kb *k, const IrNode *n, Val *in, Pos pos)
+#define UNUSED_N (void)n
+#define UNUSED_POS (void)pos
+#define UNUSED UNUSED_N, UNUSED_POS
+
+static bool is_float(const IrNode *n) {
+    return n->in[0]->type.dtype == DT_f32;
+}
+
+/* 1 where c holds, else 0. */
+static Val truth(Kb *k, Val c) {
+    return LLVMBuildSelect(k->b, c, kb_vf(k, 1), kb_vf(k, 0), "");
+}
+
+EMIT(copy) {
+    UNUSED;
+    (void)k;
+    return in[0];
+}
+
+EMIT(neg) {
+    UNUSED_POS;
+    return is_float(n) ? LLVMBuildFNeg(k->b, in[0], "") : LLVMBuildNeg(k->b, in[0], "");
+}
+
+EMIT(abs) {
+    UNUSED;
+    return kb_call(k, "llvm.fabs", k->vf, in, 1);
+}
+
+EMIT(exp) {
+    UNUSED;
+    return kb_exp(k, in[0]);
+}
+
+EMIT(log) {
+    UNUSED;
+    return kb_log(k, in[0]);
+}
+
+EMIT(sqrt) {
+    UNUSED;
+    return kb_call(k, "llvm.sqrt", k->vf, in, 1);
+}
+
+EMIT(rsqrt) {
+    UNUSED;
+    return kb_rsqrt(k, in[0]);
+}
+
+EMIT(tanh) {
+    UNUSED;
+    return kb_tanh(k, in[0]);
+}
+
+EMIT(erf) {
+    UNUSED;
+    return kb_erf(k, in[0]);
+}
+
+EMIT(sigmoid) {
+    UNUSED;
+    return kb_sigmoid(k, in[0]);
+}
+
+EMIT(relu) {
+    UNUSED;
+    Val negative = LLVMBuildFCmp(k->b, LLVMRealOLT, in[0], kb_vf(k, 0), ""); /* NaN stays NaN */
+    return LLVMBuildSelect(k->b, negative, kb_vf(k, 0), in[0], "");
+}
+
+/* Phi(x) = (1 + erf(x/sqrt 2))/2 */
+static Val normal_cdf(Kb *k, Val x) {
+    Val e = kb_erf(k, LLVMBuildFMul(k->b, x, kb_vf(k, 0.70710678118654752), ""));
+    return LLVMBuildFMul(k->b, LLVMBuildFAdd(k->b, e, kb_vf(k, 1), ""), kb_vf(k, 0.5), "");
+}
+
+EMIT(gelu) {
+    UNUSED;
+    return LLVMBuildFMul(k->b, in[0], normal_cdf(k, in[0]), "");
+}
+
+EMIT(gelu_grad) {
+    UNUSED;
+    Val half = LLVMBuildFMul(k->b, LLVMBuildFMul(k->b, in[0], in[0], ""), kb_vf(k, -0.5), "");
+    Val pdf = LLVMBuildFMul(k->b, kb_exp(k, half), kb_vf(k, 0.39894228040143268), "");
+    return LLVMBuildFAdd(k->b, normal_cdf(k, in[0]), LLVMBuildFMul(k->b, in[0], pdf, ""), "");
+}
+
+EMIT(add) {
+    UNUSED_POS;
+    return is_float(n) ? LLVMBuildFAdd(k->b, in[0], in[1], "") : LLVMBuildAdd(k->b, in[0], in[1], "");
+}
+
+EMIT(sub) {
+    UNUSED_POS;
+    return is_float(n) ? LLVMBuildFSub(k->b, in[0], in[1], "") : LLVMBuildSub(k->b, in[0], in[1], "");
+}
+
+EMIT(mul) {
+    UNUSED_POS;
+    return is_float(n) ? LLVMBuildFMul(k->b, in[0], in[1], "") : LLVMBuildMul(k->b, in[0], in[1], "");
+}
+
+EMIT(div) {
+    UNUSED;
+    return LLVMBuildFDiv(k->b, in[0], in[1], "");
+}
+
+EMIT(maximum) {
+    UNUSED_POS;
+    Val less = is_float(n) ? LLVMBuildFCmp(k->b, LLVMRealOLT, in[0], in[1], "")
+                           : LLVMBuildICmp(k->b, LLVMIntSLT, in[0], in[1], "");
+    return LLVMBuildSelect(k->b, less, in[1], in[0], "");
+}
+
+EMIT(minimum) {
+    UNUSED_POS;
+    Val more = is_float(n) ? LLVMBuildFCmp(k->b, LLVMRealOGT, in[0], in[1], "")
+                           : LLVMBuildICmp(k->b, LLVMIntSGT, in[0], in[1], "");
+    return LLVMBuildSelect(k->b, more, in[1], in[0], "");
+}
+
+EMIT(less) {
+    UNUSED_POS;
+    return truth(k, is_float(n) ? LLVMBuildFCmp(k->b, LLVMRealOLT, in[0], in[1], "")
+                                : LLVMBuildICmp(k->b, LLVMIntSLT, in[0], in[1], ""));
+}
+
+EMIT(equal) {
+    UNUSED_POS;
+    return truth(k, is_float(n) ? LLVMBuildFCmp(k->b, LLVMRealOEQ, in[0], in[1], "")
+                                : LLVMBuildICmp(k->b, LLVMIntEQ, in[0], in[1], ""));
+}
+
+EMIT(select) {
+    UNUSED;
+    Val c = LLVMBuildFCmp(k->b, LLVMRealUNE, in[0], kb_vf(k, 0), "");
+    return LLVMBuildSelect(k->b, c, in[1], in[2], "");
+}
+
+EMIT(cast) {
+    UNUSED;
+    return LLVMBuildSIToFP(k->b, in[0], k->vf, "");
+}
+
+/* Lane numbers starting at i64 `from`. */
+static Val count_from(Kb *k, Val from) {
+    return LLVMBuildAdd(k->b, kb_splat(k, LLVMBuildTrunc(k->b, from, k->i32, "")), kb_lanes(k), "");
+}
+
+EMIT(iota) {
+    UNUSED_N;
+    (void)in;
+    return count_from(k, pos.col);
+}
+
+EMIT(uniform) {
+    (void)in;
+    Val key = kb_ptr(k, n->in[0]), one = kb_i64(k, 1);
+    Val key0 = LLVMBuildLoad2(k->b, k->i32, key, "");
+    Val key1 = LLVMBuildLoad2(k->b, k->i32, kb_gep(k, k->i32, key, one), "");
+    Val element = kb_add(k, kb_mul(k, pos.row, kb_i64(k, ir_cols(&n->out[0].type))), pos.col);
+    return kb_uniform(k, key0, key1, count_from(k, element));
+}
+
+/* Rows picked by an index: which row of operand 0 is row `row` of the result? */
+
+static Val load_index(Kb *k, const IrValue *v, Val at) {
+    return LLVMBuildSExt(k->b, LLVMBuildLoad2(k->b, k->i32, kb_gep(k, k->i32, kb_ptr(k, v), at), ""), k->i64,
+                         "");
+}
+
+Val cg_gather_row_dispatch(Kb *k, const IrNode *node, Val row) {
+    return kb_udiv(k, load_index(k, node->in[1], row), ir_int(node, ATTR_dispatch_k));
+}
+
+Val cg_gather_row_expert_expand(Kb *k, const IrNode *node, Val row) {
+    return load_index(k, node->in[1], row);
+}

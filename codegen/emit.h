@@ -1,0 +1,209 @@
+/* The kernel builder: what lowering rules are written with. Internal to this folder.
+ *
+ * A kernel is one LLVM function `void k(ptr args, i64 thread, i64 nthreads, ptr scratch)`. Inside, code is
+ * vectors of `vl` floats (or i32) along the last dimension of a flattened [rows, cols] space. Positions
+ * are SSA values; where a row's end does not fill a vector, the position carries a mask. Results never
+ * depend on masked lanes, and reductions see a neutral element there.
+ *
+ * Work is cut into items by the problem's size only; each thread takes the contiguous share of the items
+ * that its number gives it. An item's result does not depend on who computes it. */
+#ifndef VMOEC_CODEGEN_EMIT_H
+#define VMOEC_CODEGEN_EMIT_H
+
+#include <llvm-c/Core.h>
+
+#include "codegen/plan.h"
+
+typedef LLVMValueRef Val;
+
+/* Where evaluation happens. mask NULL: every lane is inside. */
+typedef struct Pos {
+    Val row, col; /* i64 */
+    Val mask;     /* <vl x i1> or NULL */
+} Pos;
+
+/* A value that lies in memory other than its buffer (scratch): dense rows of `ld` floats starting at
+ * (row0, col0). */
+typedef struct Source {
+    const IrValue *value;
+    Val ptr, row0, col0; /* row0, col0 NULL: 0 */
+    Val ld;
+} Source;
+
+enum { MAX_SOURCES = 8 };
+
+typedef struct Kb {
+    Arena *arena;
+    const CgTarget *target;
+    Plan *plan;
+    PlanCluster *cl;
+    LLVMContextRef ctx;
+    LLVMModuleRef mod;
+    LLVMBuilderRef b;
+    Val fn, args, thread, nthreads, scratch;
+    int vl;
+    LLVMTypeRef f32, i32, i64, i1, ptr, vf, vi, vm; /* scalars; vectors of f32, i32, i1 */
+    int64_t scratch_bytes;                          /* high water of kb_scratch */
+    Val *arg_ptr;                                   /* loaded in the entry block */
+    bool flat;                                      /* positions are (0, element) of dense tensors */
+    /* values already emitted at the current position */
+    struct {
+        const IrValue *value;
+        Val v;
+    } memo[128];
+    int nmemo;
+    Source source[MAX_SOURCES];
+    int nsource;
+} Kb;
+
+/* ---- kernel.c: functions, constants, loops, scratch -------------------------------------------- */
+
+/* Starts and ends the function of a cluster; kb_begin leaves the builder in the body. */
+void kb_begin(Kb *k, const char *name);
+void kb_end(Kb *k);
+
+Val kb_i64(Kb *k, int64_t v);
+Val kb_i32(Kb *k, int32_t v);
+Val kb_f32(Kb *k, double v);
+Val kb_splat(Kb *k, Val scalar); /* to vl lanes */
+Val kb_vf(Kb *k, double v);      /* constant vectors */
+Val kb_vi(Kb *k, int32_t v);
+Val kb_lanes(Kb *k);                 /* <0, 1, .. vl-1> i32 */
+Val kb_mask_below(Kb *k, Val count); /* lanes < count (i64) */
+Val kb_add(Kb *k, Val a, Val b);     /* i64 */
+Val kb_sub(Kb *k, Val a, Val b);
+Val kb_mul(Kb *k, Val a, Val b);
+Val kb_udiv(Kb *k, Val a, int64_t b); /* folds 1 */
+Val kb_urem(Kb *k, Val a, int64_t b);
+Val kb_min(Kb *k, Val a, Val b); /* signed i64 */
+Val kb_gep(Kb *k, LLVMTypeRef elem, Val base, Val index);
+Val kb_call(Kb *k, const char *intrinsic, LLVMTypeRef overload, Val *args, int n);
+Val kb_alloca(Kb *k, LLVMTypeRef t, int64_t count); /* in the entry block */
+
+/* A counted loop; values carried around it. Runs zero times when from >= to. */
+enum { MAX_CARRY = 40 };
+typedef struct Loop {
+    LLVMBasicBlockRef head, body, exit;
+    Val i, to, step;
+    Val carry[MAX_CARRY]; /* inside: current values; after kb_loop_end: final values */
+    Val next[MAX_CARRY];  /* set before kb_loop_end; NULL: unchanged */
+    int ncarry;
+} Loop;
+void kb_loop(Kb *k, Loop *l, Val from, Val to, int64_t step, const Val *init, int ncarry);
+void kb_loop_end(Kb *k, Loop *l);
+
+/* if (cond) { ... } without results */
+typedef struct If {
+    LLVMBasicBlockRef then, end;
+} If;
+void kb_if(Kb *k, If *f, Val cond);
+void kb_if_end(Kb *k, If *f);
+
+/* This thread's share [*begin, *end) of `items`. */
+void kb_share(Kb *k, Val items, Val *begin, Val *end);
+/* Whole kernel body on thread 0 only: everything until kb_if_end. */
+void kb_single(Kb *k, If *f);
+
+/* `bytes` of this thread's scratch, 64-byte aligned; lives until the kernel ends. */
+Val kb_scratch(Kb *k, int64_t bytes);
+
+/* ---- eval.c: reading and writing at a position ---------------------------------------------------- */
+
+/* Forgets what was emitted at the previous position. Call whenever the position changes. */
+void kb_new_pos(Kb *k);
+/* From now on, at this position, `v` is `val`. */
+void kb_bind(Kb *k, const IrValue *v, Val val);
+/* Until kb_drop_sources, `v` is read from other memory. */
+void kb_source(Kb *k, Source s);
+void kb_drop_sources(Kb *k);
+
+/* The SIMD value of v at pos: follows members, views, gathers and constants. */
+Val kb_eval(Kb *k, IrValue *v, Pos pos);
+
+/* Vector access to raw float or i32 memory; masked when mask is not NULL (other lanes read 0). */
+Val kb_load(Kb *k, LLVMTypeRef vec, Val ptr, Val mask);
+void kb_store(Kb *k, Val v, Val ptr, Val mask);
+/* Lane l reads ptr[l * stride]. */
+Val kb_load_strided(Kb *k, LLVMTypeRef vec, LLVMTypeRef elem, Val ptr, int64_t stride, Val mask);
+
+/* Pointer to the argument for v's buffer (v must be a stored or leaf value, or a view with strides). */
+Val kb_ptr(Kb *k, const IrValue *v);
+Val kb_view_ptr(Kb *k, const View *w); /* at the view's offset */
+/* Element offset (i64) of flattened row `row` of a view with its last dimension at 0. */
+Val kb_row_offset(Kb *k, const View *w, Val row);
+
+/* Stores the elementwise members that others read; those that need the anchor's result, or those that do not.
+ */
+typedef enum StoreSet { STORE_ALL, STORE_BEFORE_ANCHOR, STORE_AFTER_ANCHOR } StoreSet;
+void kb_store_members(Kb *k, StoreSet set, Pos pos);
+bool kb_any_members(const Kb *k, StoreSet set);
+/* Stores val as element pos of v if v has a buffer. */
+void kb_store_value(Kb *k, const IrValue *v, Val val, Pos pos);
+
+/* ---- rowloop.c: walking the columns of a row ------------------------------------------------------ */
+
+/* Calls body for every vector of a row of `cols` columns: a loop over whole vectors, then the masked rest.
+ * carry: values carried through, updated in place. */
+typedef void (*ColsBody)(Kb *k, Pos pos, Val *carry, void *ctx);
+void kb_cols(Kb *k, Val row, int64_t cols, Val *carry, int ncarry, ColsBody body, void *ctx);
+
+/* Splits `rows` into items of about `grain` elements and runs body for every row of this thread's share. */
+typedef void (*RowBody)(Kb *k, Val row, void *ctx);
+void kb_rows(Kb *k, int64_t rows, int64_t cols, RowBody body, void *ctx);
+
+/* Replaces masked-off lanes by `neutral`. */
+Val kb_keep(Kb *k, Val v, Pos pos, Val neutral);
+/* Horizontal reductions in a fixed tree order; scalars. */
+Val kb_hsum(Kb *k, Val v);
+Val kb_hmax(Kb *k, Val v);
+
+/* ---- math.c: own functions of vectors; error bounds at their definitions --------------------------- */
+Val kb_exp(Kb *k, Val x);
+Val kb_log(Kb *k, Val x);
+Val kb_tanh(Kb *k, Val x);
+Val kb_erf(Kb *k, Val x);
+Val kb_sigmoid(Kb *k, Val x);
+Val kb_rsqrt(Kb *k, Val x);
+Val kb_uniform(Kb *k, Val key0, Val key1, Val element); /* <vl x i32> elements -> [0,1) */
+
+/* ---- gemm.c: the micro-kernel ------------------------------------------------------------------------ */
+
+/* c[0..rows) x [0..nr) (+)= sum over kk of a_i[kk*a_step] * b[kk*b_step + j]. row_ptr: array of tile.rows
+ * pointers (each row's a at kk = 0), c: rows of ldc floats. */
+void kb_micro(Kb *k, Tile tile, Val row_ptr, Val a_step, Val b, Val b_step, Val count, Val c, Val ldc,
+              Val accumulate);
+/* The same with the step positions looked up: element kk of a is a_i[a_off[kk]], of b's row b[b_off[kk]..].
+ */
+void kb_micro_gather(Kb *k, Tile tile, Val row_ptr, Val a_off, Val b, Val b_off, Val count, Val c, Val ldc,
+                     Val accumulate);
+
+/* ---- rules, one per row of ops.def ------------------------------------------------------------------ */
+
+#define CG_LEAF(n)
+#define CG_VIEW(n)
+#define CG_EXPAND(n)
+#define CG_GATHER(n) Val cg_gather_row_##n(Kb *k, const IrNode *node, Val row);
+#define CG_ELTWISE(n) Val cg_emit_##n(Kb *k, const IrNode *node, Val *in, Pos pos);
+#define CG_KERNEL(n) void cg_lower_##n(Kb *k, IrNode *node);
+#define OP(name, lo, hi, nout, stage, route, ...) CG_##route(name)
+#include "ir/ops.def"
+#undef CG_LEAF
+#undef CG_VIEW
+#undef CG_EXPAND
+#undef CG_GATHER
+#undef CG_ELTWISE
+#undef CG_KERNEL
+
+typedef Val (*CgEmit)(Kb *, const IrNode *, Val *, Pos);
+typedef Val (*CgGatherRow)(Kb *, const IrNode *,
+                           Val row); /* the row of operand 0 that row `row` of the result is */
+typedef void (*CgLower)(Kb *, IrNode *);
+CgEmit cg_emit_rule(OpCode op);
+CgGatherRow cg_gather_rule(OpCode op);
+CgLower cg_lower_rule(OpCode op);
+
+/* map.c, pack.c: clusters without an anchor */
+void cg_lower_map(Kb *k);
+void cg_lower_pack(Kb *k);
+
+#endif

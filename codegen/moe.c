@@ -1,0 +1,256 @@
+/* Routing kernels: top-k, taking and placing by index, counting, the sort by expert, and the combination of
+ * expert rows. All orders are fixed: ties go to the lowest expert, pairs are sorted stably, contributions are
+ * added in order of choice. */
+#include "codegen/emit.h"
+
+static Val load_i32(Kb *k, Val ptr, Val i) {
+    Val v = LLVMBuildLoad2(k->b, k->i32, kb_gep(k, k->i32, ptr, i), "");
+    return LLVMBuildSExt(k->b, v, k->i64, "");
+}
+
+static void store_i32(Kb *k, Val v, Val ptr, Val i) {
+    LLVMBuildStore(k->b, LLVMBuildTrunc(k->b, v, k->i32, ""), kb_gep(k, k->i32, ptr, i));
+}
+
+static Val load_f32(Kb *k, Val ptr, Val i) {
+    return LLVMBuildLoad2(k->b, k->f32, kb_gep(k, k->f32, ptr, i), "");
+}
+static void store_f32(Kb *k, Val v, Val ptr, Val i) {
+    LLVMBuildStore(k->b, v, kb_gep(k, k->f32, ptr, i));
+}
+
+/* A row operation on operand 0, kept in scratch. */
+typedef struct Pick {
+    IrNode *n;
+    int64_t cols, k; /* operand 0's and the index's last dimension */
+    Val row, alive;  /* scratch: the row; topk: lanes not yet chosen (i32, all ones) */
+} Pick;
+
+static void load_row(Kb *k, Pos pos, Val *carry, void *ctx) {
+    const Pick *p = ctx;
+    (void)carry;
+    kb_store(k, kb_eval(k, p->n->in[0], pos), kb_gep(k, k->f32, p->row, pos.col), NULL);
+    if (p->alive) {
+        Val ones = kb_keep(k, kb_vi(k, -1), pos, kb_vi(k, 0));
+        kb_store(k, ones, kb_gep(k, k->i32, p->alive, pos.col), NULL);
+    }
+}
+
+static int64_t padded_bytes(const Kb *k, int64_t cols) {
+    return (cols + k->vl - 1) / k->vl * k->vl * 4;
+}
+
+/* carry: per lane the best value and its column (INT32_MAX: none yet). A later column wins only if strictly
+ * larger. */
+static void pass_best(Kb *k, Pos pos, Val *carry, void *ctx) {
+    const Pick *p = ctx;
+    Val x = kb_load(k, k->vf, kb_gep(k, k->f32, p->row, pos.col), NULL);
+    Val alive = kb_load(k, k->vi, kb_gep(k, k->i32, p->alive, pos.col), NULL);
+    Val col = LLVMBuildAdd(k->b, kb_splat(k, LLVMBuildTrunc(k->b, pos.col, k->i32, "")), kb_lanes(k), "");
+    Val fresh = LLVMBuildICmp(k->b, LLVMIntEQ, carry[1], kb_vi(k, INT32_MAX), "");
+    Val better = LLVMBuildOr(k->b, fresh, LLVMBuildFCmp(k->b, LLVMRealOGT, x, carry[0], ""), "");
+    better = LLVMBuildAnd(k->b, better, LLVMBuildICmp(k->b, LLVMIntNE, alive, kb_vi(k, 0), ""), "");
+    carry[0] = LLVMBuildSelect(k->b, better, x, carry[0], "");
+    carry[1] = LLVMBuildSelect(k->b, better, col, carry[1], "");
+}
+
+static void topk_row(Kb *k, Val row, void *ctx) {
+    Pick *p = ctx;
+    kb_cols(k, row, p->cols, NULL, 0, load_row, p);
+    Val value = kb_ptr(k, &p->n->out[0]), index = kb_ptr(k, &p->n->out[1]);
+    Loop j;
+    kb_loop(k, &j, kb_i64(k, 0), kb_i64(k, p->k), 1, NULL, 0);
+    Val c[2] = {kb_vf(k, -1e39), kb_vi(k, INT32_MAX)};
+    kb_cols(k, row, p->cols, c, 2, pass_best, p);
+    Val is_best = LLVMBuildFCmp(k->b, LLVMRealOEQ, c[0], kb_splat(k, kb_hmax(k, c[0])), "");
+    Val best = LLVMBuildSelect(k->b, is_best, c[1], kb_vi(k, INT32_MAX), "");
+    best = kb_call(k, "llvm.vector.reduce.smin", k->vi, &best, 1);
+    /* only NaN compares with nothing: then the lowest expert that is left */
+    Val any = kb_call(k, "llvm.vector.reduce.smin", k->vi, &c[1], 1);
+    Val none = LLVMBuildICmp(k->b, LLVMIntEQ, best, kb_i32(k, INT32_MAX), "");
+    Val e = LLVMBuildSExt(k->b, LLVMBuildSelect(k->b, none, any, best, ""), k->i64, "");
+    Val at = kb_add(k, kb_mul(k, row, kb_i64(k, p->k)), j.i);
+    store_f32(k, load_f32(k, p->row, e), value, at);
+    store_i32(k, e, index, at);
+    store_i32(k, kb_i64(k, 0), p->alive, e);
+    kb_loop_end(k, &j);
+}
+
+void cg_lower_topk(Kb *k, IrNode *n) {
+    const IrType *t = &n->in[0]->type;
+    Pick p = {n, ir_cols(t), ir_int(n, ATTR_topk_k), NULL, NULL};
+    p.row = kb_scratch(k, padded_bytes(k, p.cols));
+    p.alive = kb_scratch(k, padded_bytes(k, p.cols));
+    kb_rows(k, ir_rows(t), p.cols, topk_row, &p);
+}
+
+static void take_row(Kb *k, Val row, void *ctx) {
+    const Pick *p = ctx;
+    kb_cols(k, row, p->cols, NULL, 0, load_row, ctx);
+    Val index = kb_ptr(k, p->n->in[1]), out = kb_ptr(k, &p->n->out[0]);
+    Loop j;
+    kb_loop(k, &j, kb_i64(k, 0), kb_i64(k, p->k), 1, NULL, 0);
+    Val at = kb_add(k, kb_mul(k, row, kb_i64(k, p->k)), j.i);
+    store_f32(k, load_f32(k, p->row, load_i32(k, index, at)), out, at);
+    kb_loop_end(k, &j);
+}
+
+void cg_lower_take_last(Kb *k, IrNode *n) {
+    const IrType *t = &n->in[0]->type;
+    Pick p = {n, ir_cols(t), ir_cols(&n->in[1]->type), NULL, NULL};
+    p.row = kb_scratch(k, padded_bytes(k, p.cols));
+    kb_rows(k, ir_rows(t), p.cols, take_row, &p);
+}
+
+static void zero_vector(Kb *k, Pos pos, Val *carry, void *ctx) {
+    const Pick *p = ctx;
+    (void)carry;
+    kb_store_value(k, &p->n->out[0], kb_vf(k, 0), pos);
+}
+
+static void put_row(Kb *k, Val row, void *ctx) {
+    const Pick *p = ctx;
+    int64_t experts = ir_cols(&p->n->out[0].type);
+    kb_cols(k, row, p->k, NULL, 0, load_row, ctx);
+    kb_cols(k, row, experts, NULL, 0, zero_vector, ctx);
+    Val index = kb_ptr(k, p->n->in[1]), out = kb_ptr(k, &p->n->out[0]);
+    Loop j;
+    kb_loop(k, &j, kb_i64(k, 0), kb_i64(k, p->k), 1, NULL, 0);
+    Val e = load_i32(k, index, kb_add(k, kb_mul(k, row, kb_i64(k, p->k)), j.i));
+    store_f32(k, load_f32(k, p->row, j.i), out, kb_add(k, kb_mul(k, row, kb_i64(k, experts)), e));
+    kb_loop_end(k, &j);
+}
+
+void cg_lower_put_last(Kb *k, IrNode *n) {
+    const IrType *t = &n->in[0]->type;
+    Pick p = {n, ir_cols(&n->out[0].type), ir_cols(t), NULL, NULL};
+    p.row = kb_scratch(k, padded_bytes(k, p.k));
+    kb_rows(k, ir_rows(t), p.cols, put_row, &p);
+}
+
+void cg_lower_histogram(Kb *k, IrNode *n) {
+    Val out = kb_ptr(k, &n->out[0]), index = kb_ptr(k, n->in[0]), zero = kb_i64(k, 0);
+    If only;
+    Loop l;
+    kb_single(k, &only);
+    kb_loop(k, &l, zero, kb_i64(k, ir_elems(&n->out[0].type)), 1, NULL, 0);
+    store_f32(k, kb_f32(k, 0), out, l.i);
+    kb_loop_end(k, &l);
+    kb_loop(k, &l, zero, kb_i64(k, ir_elems(&n->in[0]->type)), 1, NULL, 0);
+    Val e = load_i32(k, index, l.i);
+    store_f32(k, LLVMBuildFAdd(k->b, load_f32(k, out, e), kb_f32(k, 1), ""), out, e);
+    kb_loop_end(k, &l);
+    kb_if_end(k, &only);
+}
+
+/* A counting sort on one thread: R is thousands, and two passes over it take microseconds. */
+void cg_lower_route(Kb *k, IrNode *n) {
+    int64_t experts = ir_int(n, ATTR_route_experts), pairs = ir_elems(&n->in[0]->type);
+    Val index = kb_ptr(k, n->in[0]), offset = kb_ptr(k, &n->out[0]), pair = kb_ptr(k, &n->out[1]);
+    Val row = kb_ptr(k, &n->out[2]), expert = kb_ptr(k, &n->out[3]);
+    Val cursor = kb_scratch(k, experts * 4), zero = kb_i64(k, 0), one = kb_i64(k, 1);
+    If only;
+    Loop l;
+    kb_single(k, &only);
+    kb_loop(k, &l, zero, kb_i64(k, experts + 1), 1, NULL, 0);
+    store_i32(k, zero, offset, l.i);
+    kb_loop_end(k, &l);
+    kb_loop(k, &l, zero, kb_i64(k, pairs), 1, NULL, 0);
+    Val after = kb_add(k, load_i32(k, index, l.i), one);
+    store_i32(k, kb_add(k, load_i32(k, offset, after), one), offset, after);
+    kb_loop_end(k, &l);
+    kb_loop(k, &l, zero, kb_i64(k, experts), 1, NULL, 0);
+    Val start = load_i32(k, offset, l.i), next = kb_add(k, l.i, one);
+    store_i32(k, start, cursor, l.i);
+    store_i32(k, kb_add(k, start, load_i32(k, offset, next)), offset, next);
+    kb_loop_end(k, &l);
+    kb_loop(k, &l, zero, kb_i64(k, pairs), 1, NULL, 0);
+    Val e = load_i32(k, index, l.i), r = load_i32(k, cursor, e);
+    store_i32(k, kb_add(k, r, one), cursor, e);
+    store_i32(k, l.i, pair, r);
+    store_i32(k, r, row, l.i);
+    store_i32(k, e, expert, r);
+    kb_loop_end(k, &l);
+    kb_if_end(k, &only);
+}
+
+/* y[t] = sum_j w[t,j] * rows[row[t,j]]; without weights when in[2] is absent. */
+typedef struct Combine {
+    IrNode *n;
+    int64_t inner, cols, k;
+    bool weighted;
+} Combine;
+
+static void combine_vector(Kb *k, Pos pos, Val *carry, void *ctx) {
+    const Combine *c = ctx;
+    (void)carry;
+    Val rows = kb_ptr(k, c->n->in[0]), slot = kb_ptr(k, c->n->in[1]), acc = kb_vf(k, 0);
+    Val token = kb_udiv(k, pos.row, c->inner), within = kb_urem(k, pos.row, c->inner);
+    Loop j;
+    kb_loop(k, &j, kb_i64(k, 0), kb_i64(k, c->k), 1, &acc, 1);
+    Val at = kb_add(k, kb_mul(k, token, kb_i64(k, c->k)), j.i);
+    Val r = kb_add(k, kb_mul(k, load_i32(k, slot, at), kb_i64(k, c->inner)), within);
+    Val x = kb_load(k, k->vf, kb_gep(k, k->f32, rows, kb_add(k, kb_mul(k, r, kb_i64(k, c->cols)), pos.col)),
+                    pos.mask);
+    if (c->weighted) {
+        Val w = kb_splat(k, load_f32(k, kb_ptr(k, c->n->in[2]), at));
+        j.next[0] = kb_call(k, "llvm.fma", k->vf, (Val[]){w, x, j.carry[0]}, 3);
+    } else {
+        j.next[0] = LLVMBuildFAdd(k->b, j.carry[0], x, "");
+    }
+    kb_loop_end(k, &j);
+    const IrValue *y = &c->n->out[0];
+    kb_bind(k, y, j.carry[0]);
+    kb_store_value(k, y, j.carry[0], pos);
+    kb_store_members(k, STORE_ALL, pos);
+}
+
+static void combine_row(Kb *k, Val row, void *ctx) {
+    kb_cols(k, row, ((Combine *)ctx)->cols, NULL, 0, combine_vector, ctx);
+}
+
+static void lower_combine(Kb *k, IrNode *n, bool weighted) {
+    const IrType *t = &n->out[0].type, *rt = &n->in[0]->type;
+    Combine c = {n, rt->rank > 1 ? ir_rows(rt) / rt->dim[0] : 1, ir_cols(rt), ir_cols(&n->in[1]->type),
+                 weighted};
+    if (rt->rank == 1) c.cols = 1;
+    kb_rows(k, rt->rank == 1 ? t->dim[0] : ir_rows(t), c.cols, combine_row, &c);
+}
+
+void cg_lower_combine(Kb *k, IrNode *n) {
+    lower_combine(k, n, true);
+}
+void cg_lower_combine_rows(Kb *k, IrNode *n) {
+    lower_combine(k, n, false);
+}
+
+typedef struct CombineDw {
+    Val rows, dy; /* at the row of this pair and of this token */
+} CombineDw;
+
+static void pass_dot(Kb *k, Pos pos, Val *carry, void *ctx) {
+    const CombineDw *c = ctx;
+    Val a = kb_load(k, k->vf, kb_gep(k, k->f32, c->rows, pos.col), pos.mask);
+    Val b = kb_load(k, k->vf, kb_gep(k, k->f32, c->dy, pos.col), pos.mask);
+    carry[0] = kb_call(k, "llvm.fma", k->vf, (Val[]){a, b, carry[0]}, 3);
+}
+
+static void combine_dw_row(Kb *k, Val token, void *ctx) {
+    IrNode *n = ctx;
+    int64_t kk = ir_cols(&n->in[1]->type), each = ir_elems(&n->in[0]->type) / n->in[0]->type.dim[0];
+    CombineDw c;
+    c.dy = kb_gep(k, k->f32, kb_ptr(k, n->in[2]), kb_mul(k, token, kb_i64(k, each)));
+    Loop j;
+    kb_loop(k, &j, kb_i64(k, 0), kb_i64(k, kk), 1, NULL, 0);
+    Val at = kb_add(k, kb_mul(k, token, kb_i64(k, kk)), j.i), acc = kb_vf(k, 0);
+    Val r = load_i32(k, kb_ptr(k, n->in[1]), at);
+    c.rows = kb_gep(k, k->f32, kb_ptr(k, n->in[0]), kb_mul(k, r, kb_i64(k, each)));
+    kb_cols(k, token, each, &acc, 1, pass_dot, &c);
+    store_f32(k, kb_hsum(k, acc), kb_ptr(k, &n->out[0]), at);
+    kb_loop_end(k, &j);
+}
+
+void cg_lower_combine_dw(Kb *k, IrNode *n) {
+    int64_t tokens = n->in[1]->type.dim[0];
+    kb_rows(k, tokens, ir_elems(&n->in[0]->type) / n->in[0]->type.dim[0], combine_dw_row, n);
+}

@@ -1,0 +1,47 @@
+/* Packing a matrix into panels for the micro-kernel: [matrices][ceil(N/nr)][K][nr], zero padded. */
+#include "codegen/emit.h"
+
+/* The view's leading dimensions as rows of one element each: kb_row_offset gives a matrix's offset. */
+static View lead_view(const View *w) {
+    View v = *w;
+    v.type.rank = w->type.rank - 1;
+    v.type.dim[v.type.rank - 1] = 1;
+    v.stride[v.type.rank - 1] = 0;
+    return v;
+}
+
+/* One vector of a panel row: columns col.. of matrix row kk; gathers when the matrix is transposed. */
+static Val panel_vector(Kb *k, Val matrix, Val kk, Val col, int64_t sk, int64_t sn, Val mask) {
+    Val at = kb_add(k, kb_mul(k, kk, kb_i64(k, sk)), kb_mul(k, col, kb_i64(k, sn)));
+    Val ptr = kb_gep(k, k->f32, matrix, at);
+    if (sn == 1) return kb_load(k, k->vf, ptr, mask);
+    return kb_load_strided(k, k->vf, k->f32, ptr, sn, mask);
+}
+
+void cg_lower_pack(Kb *k) {
+    const Pack *p = k->cl->pack;
+    int r = p->src.type.rank;
+    int64_t sk = p->src.stride[p->transposed ? r - 1 : r - 2],
+            sn = p->src.stride[p->transposed ? r - 2 : r - 1];
+    int64_t panels = (p->n + p->nr - 1) / p->nr;
+    View lead = lead_view(&p->src);
+    Val src = kb_view_ptr(k, &p->src), dst = NULL, begin, end;
+    for (int i = 0; i < k->cl->narg; i++)
+        if (k->cl->arg[i].written) dst = k->arg_ptr[i];
+    kb_share(k, kb_i64(k, p->matrices * panels), &begin, &end);
+    Loop panel, row;
+    kb_loop(k, &panel, begin, end, 1, NULL, 0);
+    Val matrix = kb_gep(k, k->f32, src, kb_row_offset(k, &lead, kb_udiv(k, panel.i, panels)));
+    Val col0 = kb_mul(k, kb_urem(k, panel.i, panels), kb_i64(k, p->nr));
+    Val out = kb_gep(k, k->f32, dst, kb_mul(k, panel.i, kb_i64(k, p->k * p->nr)));
+    kb_loop(k, &row, kb_i64(k, 0), kb_i64(k, p->k), 1, NULL, 0);
+    for (int v = 0; v < p->nr / k->vl; v++) {
+        Val col = kb_add(k, col0, kb_i64(k, (int64_t)v * k->vl));
+        Val mask = kb_mask_below(k, kb_sub(k, kb_i64(k, p->n), col));
+        Val x = panel_vector(k, matrix, row.i, col, sk, sn, mask);
+        Val at = kb_add(k, kb_mul(k, row.i, kb_i64(k, p->nr)), kb_i64(k, (int64_t)v * k->vl));
+        kb_store(k, x, kb_gep(k, k->f32, out, at), NULL);
+    }
+    kb_loop_end(k, &row);
+    kb_loop_end(k, &panel);
+}

@@ -1,0 +1,231 @@
+/* Planning: from a fused graph to tasks and buffers. requires pass_fuse's numbering. Decides which
+ * matrices are packed, the order of the tasks, and how long every buffer lives; offsets and barriers are
+ * memory.c's. */
+#include <limits.h>
+#include <string.h>
+
+#include "codegen/plan.h"
+
+static bool needs_code(const IrNode *n) {
+    OpRoute r = ir_ops[n->op].route;
+    return r == ROUTE_ELTWISE || r == ROUTE_KERNEL;
+}
+
+static int buffer_new(Plan *p, int space, int64_t bytes, const IrValue *v) {
+    if (p->nbuffer == p->cap_buffer) {
+        int cap = p->cap_buffer ? 2 * p->cap_buffer : 64;
+        PlanBuffer *grown = ARENA_ARRAY(p->arena, PlanBuffer, cap);
+        if (p->nbuffer) memcpy(grown, p->buffer, (size_t)p->nbuffer * sizeof *grown);
+        p->buffer = grown;
+        p->cap_buffer = cap;
+    }
+    p->buffer[p->nbuffer] = (PlanBuffer){space, 0, (bytes + 63) / 64 * 64, INT_MAX, -1, v};
+    return p->nbuffer++;
+}
+
+int plan_buffer(const Plan *p, const IrValue *v) {
+    return p->buffer_of[v->node->id][v->index];
+}
+
+bool plan_is_stored(const Plan *p, const IrValue *v) {
+    return plan_buffer(p, v) >= 0;
+}
+
+static void leaf_buffers(Plan *p) {
+    IR_FOR (n, p->g) {
+        if (ir_ops[n->op].route != ROUTE_LEAF || n->op == OP_const) continue;
+        int space = n->op == OP_param ? VM_WEIGHTS : n->op == OP_state ? VM_STATE : VM_WORK;
+        const IrValue *v = &n->out[0];
+        int64_t bytes = ir_elems(&v->type) * ir_dtype_size(v->type.dtype);
+        int id = buffer_new(p, space, bytes, v);
+        p->buffer_of[n->id][0] = id;
+        p->buffer[id].first = 0; /* written from outside before the step */
+        p->buffer[id].last = INT_MAX;
+    }
+}
+
+/* Marks what is read from memory: by another cluster, through a gather, or as a graph output. */
+static void mark_read(bool **read, IrValue *v, int by_cluster) {
+    IrNode *root = view_root(v)->node;
+    IrValue *rv = view_root(v);
+    if (ir_ops[root->op].route == ROUTE_GATHER) {
+        for (int i = 0; i < root->nin; i++) mark_read(read, root->in[i], -1);
+        return;
+    }
+    if (root->cluster >= 0 && root->cluster != by_cluster) read[root->id][rv->index] = true;
+}
+
+static void value_buffers(Plan *p) {
+    bool **read = ARENA_ARRAY(p->arena, bool *, p->g->nnodes);
+    IR_FOR (n, p->g) read[n->id] = ARENA_ARRAY(p->arena, bool, n->nout);
+    IR_FOR (n, p->g) {
+        OpRoute r = ir_ops[n->op].route;
+        if (r == ROUTE_VIEW || r == ROUTE_GATHER) continue;
+        for (int i = 0; i < n->nin; i++) mark_read(read, n->in[i], n->cluster);
+    }
+    for (int i = 0; i < p->g->nout; i++) mark_read(read, p->g->out[i].value, -1);
+    IR_FOR (n, p->g) {
+        if (!needs_code(n)) continue;
+        PlanCluster *c = &p->cluster[n->cluster];
+        for (int r = 0; r < n->nout; r++) {
+            IrValue *v = &n->out[r];
+            if (ir_ops[n->op].flags & OPF_EFFECT) { /* results live in the operands' buffers */
+                p->buffer_of[n->id][r] = plan_buffer(p, n->in[r == 0 ? 0 : r + 1]);
+                continue;
+            }
+            bool internal =
+                ir_ops[n->op].route == ROUTE_ELTWISE || (r == 0 && (ir_ops[n->op].flags & OPF_EPI));
+            if (internal && !read[n->id][r]) continue;
+            int64_t bytes = ir_elems(&v->type) * ir_dtype_size(v->type.dtype);
+            p->buffer_of[n->id][r] = buffer_new(p, VM_WORK, bytes, v);
+            if (ir_ops[n->op].route == ROUTE_ELTWISE) c->store[c->nstore++] = v;
+        }
+    }
+}
+
+static void collect_clusters(Plan *p) {
+    int count = 0;
+    IR_FOR (n, p->g) {
+        VM_CHECK(!needs_code(n) || n->cluster >= 0, "plan: %s has no cluster", ir_ops[n->op].name);
+        if (n->cluster >= count) count = n->cluster + 1;
+    }
+    p->cluster = ARENA_ARRAY(p->arena, PlanCluster, count);
+    p->ncluster = count;
+    int *size = ARENA_ARRAY(p->arena, int, count + 1);
+    IR_FOR (n, p->g)
+        if (n->cluster >= 0) size[n->cluster]++;
+    for (int i = 0; i < count; i++) {
+        p->cluster[i].node = ARENA_ARRAY(p->arena, IrNode *, size[i] + 1);
+        p->cluster[i].store = ARENA_ARRAY(p->arena, IrValue *, size[i] + 1);
+        p->cluster[i].pack_buffer = -1;
+    }
+    IR_FOR (n, p->g) {
+        if (n->cluster < 0) continue;
+        PlanCluster *c = &p->cluster[n->cluster];
+        c->node[c->nnode++] = n;
+        if (ir_ops[n->op].route == ROUTE_KERNEL) c->anchor = n;
+    }
+}
+
+/* Optimizer updates run as soon as nobody reads their weight any more: their gradients die early and
+ * the weight is still in the cache. Other clusters keep their order. */
+static void order_updates(Plan *p) {
+    int *when = ARENA_ARRAY(p->arena, int, p->ncluster), n = p->ncluster;
+    int *last_reader = ARENA_ARRAY(p->arena, int, p->g->nnodes);
+    for (int i = 0; i < p->g->nnodes; i++) last_reader[i] = -1;
+    for (int i = 0; i < n; i++)
+        for (int j = 0; j < p->cluster[i].nnode; j++) {
+            IrNode *m = p->cluster[i].node[j];
+            if (m->op == OP_adamw) continue;
+            last_reader[m->id] = i; /* a gradient is ready after its own cluster */
+            for (int k = 0; k < m->nin; k++) {
+                IrNode *root = view_root(m->in[k])->node;
+                last_reader[root->id] = i;
+                if (ir_ops[root->op].route == ROUTE_GATHER) last_reader[view_root(root->in[0])->node->id] = i;
+            }
+        }
+    for (int i = 0; i < n; i++) {
+        IrNode *m = p->cluster[i].anchor;
+        when[i] = i;
+        if (!m || m->op != OP_adamw) continue;
+        int param = last_reader[view_root(m->in[0])->node->id],
+            grad = last_reader[view_root(m->in[1])->node->id];
+        when[i] = param > grad ? param : grad;
+    }
+    PlanCluster *sorted = ARENA_ARRAY(p->arena, PlanCluster, n);
+    int *start = ARENA_ARRAY(p->arena, int, n + 2);
+    for (int i = 0; i < n; i++) start[when[i] + 1 + 1]++;
+    for (int i = 0; i <= n; i++) start[i + 1] += start[i];
+    for (int pass = 0; pass < 2; pass++) /* the cluster itself first, then the updates that wait for it */
+        for (int i = 0; i < n; i++)
+            if ((when[i] != i) == (pass == 1)) sorted[start[when[i] + 1]++] = p->cluster[i];
+    p->cluster = sorted;
+}
+
+static bool pack_equal(const Pack *a, const Pack *b) {
+    if (a->src.root != b->src.root || a->src.offset != b->src.offset || a->transposed != b->transposed)
+        return false;
+    if (a->nr != b->nr || a->k != b->k || a->n != b->n || a->matrices != b->matrices) return false;
+    if (a->src.type.rank != b->src.type.rank) return false;
+    return !memcmp(a->src.stride, b->src.stride, sizeof a->src.stride[0] * (size_t)a->src.type.rank);
+}
+
+/* Does operand 1 of this product have to be packed, and how? Activations that are read in rows of
+ * contiguous columns are used as they stand. */
+static bool wants_pack(const Plan *p, IrNode *n, Pack *out) {
+    if (n->op != OP_matmul && n->op != OP_expert_matmul) return false;
+    IrValue *b = n->in[1];
+    bool t = n->op == OP_matmul ? ir_int(n, ATTR_matmul_tb) : ir_int(n, ATTR_expert_matmul_tb);
+    View w;
+    view_resolve(b, &w);
+    int r = b->type.rank;
+    if (n->op == OP_matmul && !t && w.root->node->op != OP_param && w.stride[r - 1] == 1) return false;
+    int64_t k = b->type.dim[t ? r - 1 : r - 2], cols = b->type.dim[t ? r - 2 : r - 1];
+    *out = (Pack){w, t, tile_choose(p->target, cols).nr, ir_elems(&b->type) / (k * cols), k, cols};
+    return true;
+}
+
+/* Inserts a pack task before the first product that needs it; later ones share it. */
+static void insert_packs(Plan *p) {
+    PlanCluster *out = ARENA_ARRAY(p->arena, PlanCluster, 2 * p->ncluster + 1);
+    int n = 0;
+    for (int i = 0; i < p->ncluster; i++) {
+        Pack want;
+        PlanCluster *c = &p->cluster[i];
+        if (c->anchor && wants_pack(p, c->anchor, &want)) {
+            for (int j = 0; j < n && c->pack_buffer < 0; j++)
+                if (out[j].pack && pack_equal(out[j].pack, &want)) c->pack_buffer = out[j].pack_buffer;
+            if (c->pack_buffer < 0) {
+                Pack *pk = ARENA_NEW(p->arena, Pack);
+                *pk = want;
+                int64_t panels = (pk->n + pk->nr - 1) / pk->nr;
+                c->pack_buffer = buffer_new(p, VM_WORK, pk->matrices * panels * pk->k * pk->nr * 4, NULL);
+                out[n++] = (PlanCluster){.pack = pk, .pack_buffer = c->pack_buffer};
+            }
+        }
+        out[n++] = *c;
+    }
+    p->cluster = out;
+    p->ncluster = n;
+}
+
+static void touch(Plan *p, int task) {
+    const PlanCluster *c = &p->cluster[task];
+    for (int i = 0; i < c->narg; i++) {
+        PlanBuffer *b = &p->buffer[c->arg[i].buffer];
+        if (task < b->first) b->first = task;
+        if (task > b->last) b->last = task;
+    }
+}
+
+static void persistent_outputs(Plan *p) {
+    for (int i = 0; i < p->g->nout; i++) {
+        int id = plan_buffer(p, p->g->out[i].value);
+        VM_CHECK(id >= 0, "plan: output '%s' is not stored", p->g->out[i].name);
+        p->buffer[id].last = INT_MAX;
+    }
+}
+
+Plan *plan_create(Arena *a, IrGraph *g, const CgTarget *t) {
+    Plan *p = ARENA_NEW(a, Plan);
+    *p = (Plan){.arena = a, .g = g, .target = t};
+    ir_renumber(g);
+    p->buffer_of = ARENA_ARRAY(a, int *, g->nnodes);
+    IR_FOR (n, g) {
+        p->buffer_of[n->id] = ARENA_ARRAY(a, int, n->nout);
+        for (int i = 0; i < n->nout; i++) p->buffer_of[n->id][i] = -1;
+    }
+    leaf_buffers(p);
+    collect_clusters(p);
+    value_buffers(p);
+    order_updates(p);
+    insert_packs(p);
+    for (int i = 0; i < p->ncluster; i++) {
+        plan_signature(p, &p->cluster[i]);
+        touch(p, i);
+    }
+    persistent_outputs(p);
+    plan_place(p);
+    plan_barriers(p);
+    return p;
+}

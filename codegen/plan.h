@@ -1,0 +1,90 @@
+/* The plan of one program: which clusters run in which order, and where every buffer lives. Internal to
+ * this folder. Made by plan.c and memory.c from a fused graph; read by the lowering rules. */
+#ifndef VMOEC_CODEGEN_PLAN_H
+#define VMOEC_CODEGEN_PLAN_H
+
+#include "codegen/codegen.h"
+#include "passes/view.h"
+
+/* A block of memory: a stored value, or the packed copy of a matrix. */
+typedef struct PlanBuffer {
+    int space; /* VmSpace */
+    int64_t offset, bytes;
+    int first, last; /* tasks between which the contents matter; last INT32_MAX: to the end */
+    const IrValue *value;
+} PlanBuffer;
+
+/* Panels of `nr` columns for the matmul micro-kernels: [matrices][ceil(N/nr)][K][nr], zero padded. */
+typedef struct Pack {
+    View src; /* of the operand, [matrices..,K,N] or, when transposed, [matrices..,N,K] */
+    bool transposed;
+    int nr;
+    int64_t matrices, k, n;
+} Pack;
+
+typedef struct PlanCluster {
+    IrNode *anchor; /* NULL: elementwise only, or a pack */
+    IrNode **node;  /* members in graph order */
+    int nnode;
+    const Pack *pack; /* not NULL: this task packs a matrix, and has no members */
+    int pack_buffer;  /* packs: where the result goes; matmuls: where operand 1 was packed, or -1 */
+    IrValue **store;  /* elementwise members' values that somebody outside reads */
+    int nstore;
+    /* The buffers its kernel gets, in argument order (filled by args.c). */
+    struct PlanArg *arg;
+    int narg, cap_arg;
+    bool barrier;
+} PlanCluster;
+
+typedef struct PlanArg {
+    int buffer;
+    int64_t offset; /* bytes into the buffer */
+    bool written;
+} PlanArg;
+
+typedef struct Plan {
+    Arena *arena;
+    IrGraph *g;
+    const CgTarget *target;
+    PlanCluster *cluster;
+    int ncluster;
+    PlanBuffer *buffer;
+    int nbuffer, cap_buffer;
+    int **buffer_of; /* [node id][result] -> buffer or -1 */
+    int64_t space_bytes[VM_SPACE_COUNT];
+} Plan;
+
+/* Groups nodes, inserts packs, orders tasks, finds buffers and their lifetimes, places them. */
+Plan *plan_create(Arena *a, IrGraph *g, const CgTarget *t);
+void plan_print(Text *t, const Plan *p);
+
+/* memory.c: offsets of the VM_WORK buffers by lifetime, and where barriers must stand. */
+void plan_place(Plan *p);
+void plan_barriers(Plan *p);
+
+/* Buffer of a stored value; -1: not stored. */
+int plan_buffer(const Plan *p, const IrValue *v);
+bool plan_is_stored(const Plan *p, const IrValue *v);
+
+/* args.c: the argument that points at element `offset_elems` of v's buffer; added when new. */
+int plan_arg(Plan *p, PlanCluster *c, const IrValue *v, int64_t offset_elems, bool written);
+int plan_arg_buffer(PlanCluster *c, Arena *a, int buffer, int64_t offset_bytes, bool written);
+
+/* args.c: collects the arguments of a cluster and returns its signature: two clusters with equal
+ * signatures have equal kernels. */
+const char *plan_signature(Plan *p, PlanCluster *c);
+
+/* A short name for profiles: "matmul_2048x256x128_add_gelu". */
+const char *plan_kernel_name(Plan *p, const PlanCluster *c);
+
+/* Useful arithmetic and least traffic of a cluster. */
+double plan_flops(const PlanCluster *c);
+double plan_bytes(const Plan *p, const PlanCluster *c);
+
+/* tile.c: the register tile for a product with n columns: rows x (vectors * vector_floats). */
+typedef struct Tile {
+    int rows, vectors, nr;
+} Tile;
+Tile tile_choose(const CgTarget *t, int64_t n);
+
+#endif

@@ -1,0 +1,29 @@
+/* The register tile of a matrix product.
+ *
+ * A tile of R rows and V vectors keeps R*V accumulators, V vectors of b and one broadcast of a in registers,
+ * so R*V + V + 1 <= registers. Per step of the inner dimension it loads V + R times for R*V FMAs; two loads
+ * and two FMAs issue per cycle, so any R*V >= R + V keeps the FMA units busy, and R*V >= 8 hides their
+ * latency. R is at most 8 because every row has its own address register. Cost of a width: the columns it
+ * pads to, times what its loads cost beside its FMAs. */
+#include "codegen/plan.h"
+
+static int rows_for(const CgTarget *t, int vectors) {
+    int rows = (t->vector_registers - 1 - vectors) / vectors;
+    return rows > 8 ? 8 : rows;
+}
+
+Tile tile_choose(const CgTarget *t, int64_t n) {
+    int widest = t->vector_registers >= 32 ? 4 : 2;
+    int64_t need = (n + t->vector_floats - 1) / t->vector_floats;
+    static const int percent[] = {0, 130, 105, 101, 100};
+    int best = 1;
+    int64_t best_cost = INT64_MAX;
+    for (int v = widest; v >= 1; v--) {
+        int64_t cost = (need + v - 1) / v * v * percent[v];
+        if (cost < best_cost) {
+            best_cost = cost;
+            best = v;
+        }
+    }
+    return (Tile){rows_for(t, best), best, best * t->vector_floats};
+}

@@ -1,0 +1,42 @@
+/* vmoec eval: loss and accuracy of given weights on the whole test set, last partial batch included. */
+#include "driver/driver.h"
+
+#include <jansson.h>
+#include <math.h>
+
+static VmStatus evaluate(Session *s, const Args *a, const VmDataset *test) {
+    VmStatus st = session_engine(s, vm_threads((int)args_int(a, OPT_eval_threads, 0)));
+    if (st) return st;
+    VmError err = {{0}};
+    int64_t batch = s->batch < vm_dataset_size(test) ? s->batch : vm_dataset_size(test);
+    const Program *p = session_program(s, KIND_EVAL, batch, false, &err);
+    if (!p) return drv_fail(VM_ENV, "%s", err.text);
+    VmEvalResult r;
+    st = vm_weights_load(s->engine, p->index, args_str(a, OPT_eval_weights), &err);
+    if (!st) st = vm_evaluate(s->engine, session_source, s, test, batch, &r, &err);
+    if (st) return drv_fail(st, "%s", err.text);
+    if (args_flag(a, OPT_eval_json))
+        drv_print_json(json_pack("{s:s, s:o, s:I, s:o, s:o}", "model", s->model, "weights",
+                                 drv_json_text(args_str(a, OPT_eval_weights)), "images", (json_int_t)r.images,
+                                 "loss", drv_json_number(r.loss), "accuracy", drv_json_number(r.accuracy)));
+    else if (isnan(r.accuracy))
+        printf("%s: loss %.5f on %lld test images\n", s->model, r.loss, (long long)r.images);
+    else
+        printf("%s: accuracy %.4f, loss %.5f on %lld test images\n", s->model, r.accuracy, r.loss,
+               (long long)r.images);
+    return VM_OK;
+}
+
+VmStatus cmd_eval(const Args *a) {
+    VmStatus st = args_require(a, OPT_eval_weights);
+    Session s;
+    if (!st) st = session_open(&s, a->operand[0], &a->value[OPT_eval_set], args_str(a, OPT_eval_model), true);
+    if (st) return st;
+    s.batch = args_int(a, OPT_eval_batch, s.batch);
+    VmDataset *test = NULL;
+    st = session_data(&s, args_str(a, OPT_eval_data), VM_TEST, &test);
+    if (!st) st = evaluate(&s, a, test);
+    vm_dataset_close(test);
+    session_close(&s);
+    return st;
+}

@@ -1,0 +1,33 @@
+/* vmoec fmt: canonical formatting. A file with mistakes is left alone. */
+#include "driver/driver.h"
+
+#include <string.h>
+#include <unistd.h>
+
+#include "frontend/ast.h"
+
+static VmStatus format(Arena *a, const Args *args) {
+    const char *path = args->operand[0], *error = NULL;
+    if (args_flag(args, OPT_fmt_check) && args_flag(args, OPT_fmt_write))
+        return drv_fail(VM_USAGE, "--check and --write exclude each other");
+    Source *src = source_load(a, path, &error);
+    if (!src) return drv_unreadable(path, error);
+    Diags *d = diags_create(a);
+    Ast *file = parse_file(a, src, d);
+    diags_print(stderr, d, isatty(STDERR_FILENO));
+    if (d->nerrors) return VM_INPUT;
+    Text t = text_new(a);
+    ast_format(&t, file);
+    bool same = t.len == src->len && !memcmp(t.data, src->text, t.len);
+    if (args_flag(args, OPT_fmt_check))
+        return same ? VM_OK : drv_fail(VM_INPUT, "%s is not formatted; run vmoec fmt --write %s", path, path);
+    if (args_flag(args, OPT_fmt_write)) return same ? VM_OK : drv_write_file(path, t.data, t.len);
+    return drv_write_output(NULL, t.data, t.len);
+}
+
+VmStatus cmd_fmt(const Args *args) {
+    Arena *a = arena_create();
+    VmStatus st = format(a, args);
+    arena_destroy(a);
+    return st;
+}

@@ -1,0 +1,78 @@
+/* vmoec opt: passes over IR text, for tests and for replaying vmoec-crash.vir. */
+#include "driver/driver.h"
+
+#include <errno.h>
+#include <string.h>
+
+enum { MAX_PASSES = 64, MAX_TEXT = 64 << 20 };
+
+static const char *read_stream(Arena *a, FILE *f, const char *name, const char **error) {
+    Text t = text_new(a);
+    char buf[1 << 16];
+    size_t n;
+    while ((n = fread(buf, 1, sizeof buf, f)) > 0 && t.len < MAX_TEXT) text_addn(&t, buf, n);
+    if (ferror(f)) *error = arena_printf(a, "cannot read %s: %s", name, strerror(errno));
+    else if (t.len >= MAX_TEXT) *error = arena_printf(a, "%s is larger than 64 MiB", name);
+    else if (strlen(t.data) != t.len) *error = arena_printf(a, "%s contains a NUL byte", name);
+    else return t.data;
+    return NULL;
+}
+
+static const char *read_text(Arena *a, const char *path, const char **error) {
+    if (!strcmp(path, "-")) return read_stream(a, stdin, "standard input", error);
+    FILE *f = fopen(path, "r");
+    if (!f) {
+        *error = arena_printf(a, "cannot open %s: %s", path, strerror(errno));
+        return NULL;
+    }
+    const char *text = read_stream(a, f, path, error);
+    fclose(f);
+    return text;
+}
+
+/* The pipeline in the first line of a crash file: "; passes: a,b --training"; NULL: none. */
+static const char *file_passes(Arena *a, const char *text, bool *training) {
+    static const char prefix[] = "; passes: ";
+    if (strncmp(text, prefix, sizeof prefix - 1)) return NULL;
+    const char *p = text + sizeof prefix - 1;
+    size_t line = strcspn(p, "\n");
+    char *copy = arena_strndup(a, p, line);
+    if (strstr(copy, "--training")) *training = true;
+    copy[strcspn(copy, " ")] = 0;
+    return strcmp(copy, "none") ? copy : "";
+}
+
+static VmStatus run(Session *s, const Args *a) {
+    const char *path = a->operand[0], *error = NULL;
+    const char *text = read_text(s->arena, path, &error);
+    if (!text) return drv_unreadable(path, error);
+    bool training = args_flag(a, OPT_opt_training);
+    const char *passes = args_str(a, OPT_opt_passes);
+    if (!passes) passes = file_passes(s->arena, text, &training);
+    PassId list[MAX_PASSES];
+    int n = passes && *passes ? pass_parse_list(s->arena, passes, list, MAX_PASSES, &error) : 0;
+    if (n < 0) return drv_fail(VM_USAGE, "%s", error);
+    const char *print = args_str(a, OPT_opt_print_after);
+    PassId ignored;
+    if (print && strcmp(print, "all") && pass_parse_list(s->arena, print, &ignored, 1, &error) < 0)
+        return drv_fail(VM_USAGE, "--print-after: %s", error);
+    IrGraph *g = ir_read(s->arena, text, strcmp(path, "-") ? path : "<stdin>", &error);
+    if (!g) return drv_fail(VM_INPUT, "%s", error);
+    error = ir_verify(s->arena, g, true);
+    if (error) return drv_fail(VM_INPUT, "%s: %s", path, error);
+    s->pass.print_after = print;
+    error = session_try_passes(s, g, list, n, training);
+    if (error) return drv_fail(VM_INPUT, "%s: %s", path, error);
+    const char *out = ir_to_text(s->arena, g);
+    if (args_flag(a, OPT_opt_time))
+        for (int i = 0; i < n; i++) fprintf(stderr, "%-10s %.6f s\n", pass_name(list[i]), s->pass.seconds[list[i]]);
+    return drv_write_output(NULL, out, strlen(out));
+}
+
+VmStatus cmd_opt(const Args *a) {
+    Session s;
+    session_open_bare(&s);
+    VmStatus st = run(&s, a);
+    session_close(&s);
+    return st;
+}

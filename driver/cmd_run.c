@@ -1,0 +1,149 @@
+/* vmoec run: one evaluation on given tensors, every result in a file. This is how vmoec is compared with
+ * other frameworks. */
+#include "driver/driver.h"
+
+#include <string.h>
+
+typedef struct Run {
+    Session s;
+    ProgramKind kind;
+    VmTensorFile *inputs;
+    int64_t batch;
+    Text problems; /* what is wrong with the inputs, one line each */
+    int nproblems;
+} Run;
+
+static IrType view_type(const VmTensorView *v) { return ir_type(v->dtype ? DT_i32 : DT_f32, v->rank, v->dim); }
+
+static void problem(Run *r, const char *text) {
+    if (r->nproblems++ < 5) text_addf(&r->problems, "\n       %s", text);
+}
+
+/* The leading dimension of the file's tensor for the model's first input. */
+static VmStatus find_batch(Run *r, const char *path) {
+    IrGraph *g = session_elaborate(&r->s, 0);
+    if (!g) return VM_INPUT;
+    const IrNode *first = NULL;
+    IR_FOR(n, g) {
+        if (n->op == OP_input && !first) first = n;
+    }
+    if (!first) return drv_fail(VM_INPUT, "%s has no inputs", r->s.model);
+    const char *name = ir_str(first, ATTR_input_name);
+    const VmTensorView *v = vm_tensors_find(r->inputs, name);
+    const char *want = ir_type_text(r->s.arena, &first->out[0].type);
+    if (!v) return drv_fail(VM_INPUT, "%s has no tensor %s, which %s takes as %s", path, name, r->s.model, want);
+    if (v->rank < 1 || v->dim[0] < 1 || v->dim[0] > 65536)
+        return drv_fail(VM_INPUT, "%s: %s must have 1 to 65536 images as its leading dimension", path, name);
+    r->batch = v->dim[0];
+    return VM_OK;
+}
+
+static void check_classes(Run *r, const IrGraph *g, const char *name, const VmTensorView *v) {
+    int64_t classes = count_classes(g, name);
+    const int32_t *label = v->data;
+    int64_t n = 1;
+    for (int i = 0; i < v->rank; i++) n *= v->dim[i];
+    for (int64_t i = 0; classes && i < n; i++) {
+        if (label[i] >= 0 && label[i] < classes) continue;
+        problem(r, arena_printf(r->s.arena, "%s[%lld] is %d, but there are %lld classes", name, (long long)i, label[i],
+                                (long long)classes));
+        return;
+    }
+}
+
+static void check_input(Run *r, const IrGraph *g, const IrNode *n) {
+    const char *name = ir_str(n, ATTR_input_name);
+    const char *want = ir_type_text(r->s.arena, &n->out[0].type);
+    const VmTensorView *v = vm_tensors_find(r->inputs, name);
+    if (!v) {
+        problem(r, arena_printf(r->s.arena, "missing: %s %s", name, want));
+        return;
+    }
+    IrType have = view_type(v);
+    if (!ir_type_equal(&have, &n->out[0].type))
+        problem(r, arena_printf(r->s.arena, "%s is %s but the model takes %s", name, ir_type_text(r->s.arena, &have),
+                                want));
+    else if (have.dtype == DT_i32) check_classes(r, g, name, v);
+}
+
+static VmStatus check_inputs(Run *r, const IrGraph *g, const char *path) {
+    r->problems = text_new(r->s.arena);
+    IR_FOR(n, g) {
+        if (n->op == OP_input) check_input(r, g, n);
+    }
+    for (int i = 0; i < vm_tensors_count(r->inputs); i++) {
+        const char *name = vm_tensors_at(r->inputs, i)->name;
+        if (!ir_find_leaf(g, OP_input, name))
+            problem(r, arena_printf(r->s.arena, "%s is not an input of the model", name));
+    }
+    if (!r->nproblems) return VM_OK;
+    if (r->nproblems > 5) text_addf(&r->problems, "\n       and %d more", r->nproblems - 5);
+    return drv_fail(VM_INPUT, "the inputs in %s do not fit %s:%s", path, r->s.model, r->problems.data);
+}
+
+static void copy_inputs(Run *r, int program) {
+    for (int i = 0; i < vm_tensors_count(r->inputs); i++) {
+        const VmTensorView *v = vm_tensors_at(r->inputs, i);
+        void *to = vm_engine_data(r->s.engine, program, v->name);
+        IrType t = view_type(v);
+        if (to) memcpy(to, v->data, (size_t)ir_elems(&t) * 4); /* NULL: nothing in the model uses it */
+    }
+}
+
+static VmStatus write_outputs(Run *r, const Program *p, const char *path) {
+    VmTensorView *out = ARENA_ARRAY(r->s.arena, VmTensorView, p->code->ntensor + 1);
+    int n = 0;
+    for (int i = 0; i < p->code->ntensor; i++) {
+        const VmTensor *t = &p->code->tensor[i];
+        if (t->role < VM_ROLE_OUTPUT) continue;
+        VmTensorView *v = &out[n++];
+        *v = (VmTensorView){.name = t->name, .dtype = t->dtype, .rank = t->rank};
+        memcpy(v->dim, t->dim, sizeof v->dim);
+        v->data = vm_engine_data(r->s.engine, p->index, t->name);
+        VM_CHECK(v->data, "output %s has no memory", t->name);
+    }
+    VmError err = {{0}};
+    VmStatus st = vm_tensors_write(path, out, n, NULL, 0, &err);
+    return st ? drv_fail(st, "%s", err.text) : VM_OK;
+}
+
+static VmStatus run(Run *r, const Args *a) {
+    const char *path = args_str(a, OPT_run_inputs);
+    VmError err = {{0}};
+    VmStatus st = vm_tensors_open(path, &r->inputs, &err);
+    if (st) return drv_fail(st, "%s", err.text);
+    st = find_batch(r, path);
+    if (st) return st;
+    IrGraph *g = session_elaborate(&r->s, r->batch);
+    if (!g) return VM_INPUT;
+    st = check_inputs(r, g, path);
+    if (st) return st;
+    if (r->kind.pipe == PIPE_GRAD && !model_has_loss(g))
+        return drv_fail(VM_INPUT, "%s has no loss to differentiate", r->s.model);
+    st = session_engine(&r->s, vm_threads((int)args_int(a, OPT_run_threads, 0)));
+    if (st) return st;
+    const Program *p = session_program(&r->s, r->kind, r->batch, args_flag(a, OPT_run_routes), &err);
+    if (!p) return drv_fail(VM_ENV, "%s", err.text);
+    st = vm_weights_load(r->s.engine, p->index, args_str(a, OPT_run_weights), &err);
+    if (st) return drv_fail(st, "%s", err.text);
+    copy_inputs(r, p->index);
+    vm_engine_run(r->s.engine, p->index, (uint64_t)args_int(a, OPT_run_seed, 0), 0);
+    return write_outputs(r, p, args_str(a, OPT_run_outputs));
+}
+
+VmStatus cmd_run(const Args *a) {
+    VmStatus st = args_require(a, OPT_run_weights);
+    if (!st) st = args_require(a, OPT_run_inputs);
+    if (!st) st = args_require(a, OPT_run_outputs);
+    if (st) return st;
+    const char *mode = args_str(a, OPT_run_mode);
+    if (mode && strcmp(mode, "train") && strcmp(mode, "eval"))
+        return drv_fail(VM_USAGE, "--mode is train or eval, not '%s'", mode);
+    Run r = {.kind = {args_flag(a, OPT_run_grad) ? PIPE_GRAD : PIPE_EVAL, mode && !strcmp(mode, "train")}};
+    st = session_open(&r.s, a->operand[0], &a->value[OPT_run_set], args_str(a, OPT_run_model), false);
+    if (st) return st;
+    st = run(&r, a);
+    vm_tensors_close(r.inputs);
+    session_close(&r.s);
+    return st;
+}

@@ -1,0 +1,83 @@
+/* vmoec train: compiles a model for training and hands it to the runtime's trainer. */
+#include "driver/driver.h"
+
+#include <math.h>
+#include <string.h>
+#include <unistd.h>
+
+/* runs/<file without folder and ending> */
+static const char *default_out(Arena *a, const char *path) {
+    const char *slash = strrchr(path, '/');
+    const char *base = slash ? slash + 1 : path;
+    const char *dot = strrchr(base, '.');
+    size_t n = dot && dot > base ? (size_t)(dot - base) : strlen(base);
+    return arena_printf(a, "runs/%.*s", (int)n, base);
+}
+
+static int64_t span_steps(FeSpan span, int64_t steps_per_epoch) {
+    return llround(span.in_steps ? span.count : span.count * (double)steps_per_epoch);
+}
+
+/* The train block, with what the command line overrides. */
+static VmTrainConfig config_of(const Session *s, const Args *a, int64_t images) {
+    const FeTrain *t = s->train;
+    int64_t per_epoch = t->data.drop_last ? images / s->batch : (images + s->batch - 1) / s->batch;
+    VmTrainConfig c = {.batch = s->batch,
+                       .seed = (uint64_t)args_int(a, OPT_train_seed, (int64_t)t->seed),
+                       .shuffle = t->data.shuffle,
+                       .drop_last = t->data.drop_last,
+                       .schedule = t->schedule.kind == SCHED_cosine,
+                       .lr_peak = t->schedule.peak,
+                       .lr_min = t->schedule.minimum,
+                       .warmup_steps = span_steps(t->schedule.warmup, per_epoch),
+                       .beta1 = t->optimizer.beta1,
+                       .beta2 = t->optimizer.beta2,
+                       .log_every = args_int(a, OPT_train_log_every, t->log_every),
+                       .resume = args_flag(a, OPT_train_resume),
+                       .phase = s->model,
+                       .progress = args_flag(a, OPT_train_quiet) ? NULL : stderr};
+    c.epochs = t->epochs.in_steps ? 0 : t->epochs.count;
+    c.steps = t->epochs.in_steps ? (int64_t)t->epochs.count : 0;
+    if (a->value[OPT_train_epochs].n) {
+        c.epochs = (double)args_int(a, OPT_train_epochs, 0);
+        c.steps = 0;
+    }
+    if (a->value[OPT_train_steps].n) c.steps = args_int(a, OPT_train_steps, 0);
+    const char *out = args_str(a, OPT_train_out);
+    c.out_dir = out ? out : default_out(s->arena, s->path);
+    c.nconfig = fe_config(s->exp, &c.config_name, &c.config_value);
+    return c;
+}
+
+static VmStatus train(Session *s, const Args *a, const VmDataset *data, const VmDataset *test) {
+    VmStatus st = session_engine(s, vm_threads((int)args_int(a, OPT_train_threads, 0)));
+    if (st) return st;
+    int64_t images = vm_dataset_size(data);
+    VmTrainConfig cfg = config_of(s, a, images);
+    VmError err = {{0}};
+    if (session_source(s, true, s->batch < images ? s->batch : images, &err) < 0) return drv_fail(VM_ENV, "%s", err.text);
+    if (args_flag(a, OPT_train_time)) session_print_times(s);
+    VmTrainResult r = {0};
+    st = vm_engine_init(s->engine, cfg.seed, &err);
+    if (!st) st = vm_train(s->engine, session_source, s, &cfg, data, test, &r, &err);
+    if (st) return drv_fail(st, "%s", err.text);
+    if (!isnan(r.test_accuracy)) printf("test accuracy %.4f, ", r.test_accuracy);
+    printf("test loss %.5f after %lld steps in %.1f s\n", r.test_loss, (long long)r.steps, r.seconds);
+    printf("weights %s\nmetrics %s\n", r.weights, r.metrics);
+    return VM_OK;
+}
+
+VmStatus cmd_train(const Args *a) {
+    Session s;
+    VmStatus st = session_open(&s, a->operand[0], &a->value[OPT_train_set], args_str(a, OPT_train_model), true);
+    if (st) return st;
+    s.batch = args_int(a, OPT_train_batch, s.batch);
+    VmDataset *data = NULL, *test = NULL;
+    st = session_data(&s, args_str(a, OPT_train_data), VM_TRAIN, &data);
+    if (!st) st = session_data(&s, args_str(a, OPT_train_data), VM_TEST, &test);
+    if (!st) st = train(&s, a, data, test);
+    vm_dataset_close(data);
+    vm_dataset_close(test);
+    session_close(&s);
+    return st;
+}

@@ -1,0 +1,379 @@
+/* vmoec verify: the user's own model, computed in several ways that must agree. Compiled code against the f64
+ * interpreter, which shares nothing with the code generator; gradients against finite differences of the
+ * interpreted objective; one thread against several, bit for bit.
+ *
+ * Weights are the initial ones moved a little, so that zeros and ones hide nothing. Inputs are random, chosen
+ * so that no routing decision is within rounding of a tie. The optimizer is checked for equal bits only. */
+#include "driver/driver.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "interp/interp.h"
+#include "runtime/rng.h"
+
+/* Of a tensor's largest value, or of the floor where that is larger. f32 keeps seven digits; sums of some
+ * thousand terms lose two. */
+#define TOLERANCE 2e-4
+#define FD_TOLERANCE 1e-4
+#define TIE_MARGIN 1e-5 /* gates closer than this may sort differently in f32 */
+enum { SEED_TRIES = 20, TRAIN_STEPS = 3 };
+
+typedef struct Verify {
+    Session *s;
+    IrGraph *model; /* MODEL stage */
+    IrGraph *grad;  /* expanded and differentiated, before any rewriting */
+    int64_t batch;
+    uint64_t seed;
+    int samples, threads;
+    const Program *eval, *jit_grad, *train;
+    VmEngine *one, *many;
+    bool failed;
+} Verify;
+
+/* One line of the report. */
+typedef struct Row {
+    const char *what;
+    int count; /* tensors or elements compared */
+    double worst;
+    const char *where;
+} Row;
+
+static void report(Verify *v, Row r, double tolerance) {
+    bool ok = r.worst <= tolerance;
+    if (!ok) v->failed = true;
+    printf("  %-44s %6d  %9.2e  %-5s %s\n", r.what, r.count, r.worst, ok ? "ok" : "WRONG", r.where ? r.where : "");
+}
+
+static void worse(Row *r, double error, const char *where) {
+    r->count++;
+    if (r->count > 1 && error <= r->worst) return;
+    if (isnan(r->worst)) return; /* nothing is worse */
+    r->worst = error;
+    r->where = where;
+}
+
+/* ---- giving values --------------------------------------------------------------------------------- */
+
+/* Initial weights, each moved by up to 0.05. */
+static VmStatus set_weights(Verify *v, VmEngine *e) {
+    VmError err = {{0}};
+    VmStatus st = vm_engine_init(e, v->seed, &err);
+    if (st) return drv_fail(st, "%s", err.text);
+    IR_FOR(n, v->model) {
+        if (n->op != OP_param) continue;
+        const char *name = ir_str(n, ATTR_param_name);
+        float *w = vm_engine_data(e, 0, name);
+        uint32_t key[2];
+        vm_rng_key(v->seed, vm_hash_name(name), 1, key);
+        for (int64_t i = 0, c = ir_elems(&n->out[0].type); i < c; i++)
+            w[i] += 0.1f * (vm_rng_uniform(key, (uint32_t)i) - 0.5f);
+    }
+    return VM_OK;
+}
+
+static void *random_input(const Verify *v, const IrNode *n) {
+    void *data = ARENA_ARRAY(v->s->arena, float, ir_elems(&n->out[0].type));
+    fill_input(v->model, n, v->seed, data);
+    return data;
+}
+
+static void set_inputs(const Verify *v, VmEngine *e, int program) {
+    IR_FOR(n, v->model) {
+        if (n->op != OP_input) continue;
+        void *to = vm_engine_data(e, program, ir_str(n, ATTR_input_name));
+        if (to) memcpy(to, random_input(v, n), (size_t)ir_elems(&n->out[0].type) * 4);
+    }
+}
+
+static Interp *interpret(const Verify *v, const IrGraph *g, bool training) {
+    Interp *it = interp_create(v->s->arena, g, training);
+    interp_set_rng(it, v->seed, 0);
+    IR_FOR(n, v->model) {
+        if (n->op == OP_param) {
+            const char *name = ir_str(n, ATTR_param_name);
+            interp_set_f32(it, name, vm_engine_data(v->one, 0, name));
+        } else if (n->op == OP_input && n->out[0].type.dtype == DT_i32) {
+            interp_set_i32(it, ir_str(n, ATTR_input_name), random_input(v, n));
+        } else if (n->op == OP_input) {
+            interp_set_f32(it, ir_str(n, ATTR_input_name), random_input(v, n));
+        }
+    }
+    interp_run(it);
+    return it;
+}
+
+/* ---- ties ------------------------------------------------------------------------------------------- */
+
+/* Smallest distance between neighbours among the k+1 largest of any row that is routed. */
+static double row_margin(const double *row, int64_t n, int64_t k) {
+    double last = 0, margin = INFINITY;
+    for (int64_t i = 0; i <= k && i < n; i++) { /* the i-th largest, by counting */
+        double best = -INFINITY;
+        for (int64_t j = 0; j < n; j++) {
+            int64_t larger = 0;
+            for (int64_t l = 0; l < n; l++) larger += row[l] > row[j] || (row[l] == row[j] && l < j);
+            if (larger == i) best = row[j];
+        }
+        if (i && last - best < margin) margin = last - best;
+        last = best;
+    }
+    return margin;
+}
+
+static double routing_margin(const Verify *v, const Interp *it) {
+    double margin = INFINITY;
+    IR_FOR(n, v->model) {
+        if (n->op != OP_topk) continue;
+        const RefTensor *gate = interp_value(it, n->in[0]);
+        int64_t e = ir_cols(&gate->type), rows = ir_rows(&gate->type);
+        for (int64_t t = 0; t < rows; t++)
+            margin = fmin(margin, row_margin(gate->data + t * e, e, ir_int(n, ATTR_topk_k)));
+    }
+    return margin;
+}
+
+/* ---- comparisons ------------------------------------------------------------------------------------ */
+
+static double largest(const double *x, int64_t n) {
+    double m = 0;
+    for (int64_t i = 0; i < n; i++) m = fmax(m, fabs(x[i]));
+    return m;
+}
+
+/* Largest difference, in units of the larger of the reference's largest value and the floor. */
+static double difference(const VmTensor *t, const void *have, const RefTensor *want, double floor) {
+    int64_t n = ir_elems(&want->type);
+    double scale = fmax(largest(want->data, n), floor), worst = 0;
+    for (int64_t i = 0; i < n; i++) {
+        double x = t->dtype ? (double)((const int32_t *)have)[i] : (double)((const float *)have)[i];
+        double d = fabs(x - want->data[i]) / scale;
+        if (!(d <= worst)) worst = isnan(d) ? INFINITY : d;
+    }
+    return worst;
+}
+
+static bool is_grad(const VmTensor *t) { return t->role == VM_ROLE_GRAD; }
+
+/* Results of a compiled program against the interpreter's of the same names. */
+static Row compare(const Verify *v, const char *what, const Program *p, int index, const Interp *it, bool grads,
+                   double floor) {
+    Row r = {.what = what};
+    for (int i = 0; i < p->code->ntensor; i++) {
+        const VmTensor *t = &p->code->tensor[i];
+        if (t->role < VM_ROLE_OUTPUT || is_grad(t) != grads) continue;
+        const RefTensor *want = interp_out(it, t->name);
+        VM_CHECK(want, "the interpreter has no output %s", t->name);
+        worse(&r, difference(t, vm_engine_data(v->one, index, t->name), want, floor), t->name);
+    }
+    return r;
+}
+
+/* Where a weight's gradient is largest, and random places. */
+static int64_t sample_element(const Verify *v, const RefTensor *grad, const char *name, int i) {
+    int64_t n = ir_elems(&grad->type), at = 0;
+    if (i > 0) {
+        uint32_t key[2];
+        vm_rng_key(v->seed, vm_hash_name(name), 2, key);
+        return (int64_t)(vm_rng_bits(key, (uint32_t)i) % (uint64_t)n);
+    }
+    for (int64_t j = 1; j < n; j++)
+        if (fabs(grad->data[j]) > fabs(grad->data[at])) at = j;
+    return at;
+}
+
+typedef struct Slope {
+    Interp *it;
+    const char *name;
+    double *w;
+    int64_t at;
+} Slope;
+
+static double objective_at(const Slope *s, double x) {
+    double keep = s->w[s->at];
+    s->w[s->at] = x;
+    interp_set(s->it, s->name, s->w);
+    s->w[s->at] = keep;
+    interp_run(s->it);
+    return interp_objective(s->it);
+}
+
+static double slope(const Slope *s, double h) {
+    double x = s->w[s->at];
+    return (objective_at(s, x + h) - objective_at(s, x - h)) / (2 * h);
+}
+
+/* Central differences; smaller steps when the first one disagrees, for it may have crossed a kink of relu or a
+ * change of routing. */
+static double slope_error(const Slope *s, double want, double scale) {
+    static const double step[] = {1e-4, 1e-5, 1e-6};
+    double best = INFINITY;
+    for (int i = 0; i < 3 && !(best <= FD_TOLERANCE); i++) best = fmin(best, fabs(slope(s, step[i]) - want) / scale);
+    return best;
+}
+
+static Row finite_differences(const Verify *v, const Interp *gradients, Interp *it, double floor) {
+    Row r = {.what = "gradients: interpreter, finite differences"};
+    IR_FOR(n, v->model) {
+        if (n->op != OP_param) continue;
+        const char *name = ir_str(n, ATTR_param_name);
+        const RefTensor *grad = interp_out(gradients, arena_printf(v->s->arena, "grad.%s", name));
+        VM_CHECK(grad, "weight %s has no gradient", name);
+        int64_t elems = ir_elems(&grad->type);
+        Slope s = {.it = it, .name = name, .w = ARENA_ARRAY(v->s->arena, double, elems)};
+        memcpy(s.w, interp_value(it, &n->out[0])->data, (size_t)elems * sizeof *s.w);
+        for (int i = 0; i < v->samples && i < elems; i++) {
+            s.at = sample_element(v, grad, name, i);
+            worse(&r, slope_error(&s, grad->data[s.at], fmax(largest(grad->data, elems), floor)), name);
+        }
+        interp_set(it, name, s.w);
+    }
+    return r;
+}
+
+/* ---- threads ------------------------------------------------------------------------------------------ */
+
+static void train_steps(const Verify *v, VmEngine *e, int program) {
+    for (int i = 0; i < TRAIN_STEPS; i++) {
+        float *x = vm_engine_data(e, program, VM_INPUT_STEP);
+        if (x) {
+            x[0] = 1e-3f;
+            x[1] = (float)(1 - pow(v->s->pass.adamw.beta1, i + 1));
+            x[2] = (float)(1 - pow(v->s->pass.adamw.beta2, i + 1));
+            x[3] = 0;
+        }
+        vm_engine_run(e, program, v->seed, (uint64_t)i);
+    }
+}
+
+/* Counts tensors whose bits differ between the two engines. */
+static void same_bits(const Verify *v, Row *r, const Program *p, int index) {
+    int wrong = (int)r->worst;
+    for (int i = 0; i < p->code->ntensor; i++) {
+        const VmTensor *t = &p->code->tensor[i];
+        if (t->role == VM_ROLE_INPUT || t->role == VM_ROLE_RNG_KEY) continue;
+        int64_t n = 4;
+        for (int j = 0; j < t->rank; j++) n *= t->dim[j];
+        bool same = !memcmp(vm_engine_data(v->one, index, t->name), vm_engine_data(v->many, index, t->name), (size_t)n);
+        r->count++;
+        if (same) continue;
+        if (!wrong++) r->where = t->name;
+    }
+    r->worst = wrong;
+}
+
+static void compare_threads(Verify *v) {
+    Row r = {.what = arena_printf(v->s->arena, "bits: 1 thread, %d threads", v->threads)};
+    const Program *program[] = {v->eval, v->jit_grad, v->train};
+    for (int i = 0; i < 3; i++) {
+        if (!program[i]) continue;
+        VmEngine *engine[] = {v->one, v->many};
+        for (int j = 0; j < 2; j++) {
+            set_inputs(v, engine[j], i);
+            if (program[i] == v->train) train_steps(v, engine[j], i);
+            else vm_engine_run(engine[j], i, v->seed, 0);
+        }
+        same_bits(v, &r, program[i], i);
+    }
+    report(v, r, 0);
+}
+
+/* ---- the command --------------------------------------------------------------------------------------- */
+
+static VmStatus make_engine(Verify *v, int threads, VmEngine **out) {
+    VmError err = {{0}};
+    VmStatus st = vm_engine_create(threads, out, &err);
+    const Program *program[] = {v->eval, v->jit_grad, v->train};
+    for (int i = 0; i < 3 && !st; i++)
+        if (program[i] && vm_engine_add(*out, program[i]->code, &err) != i) st = VM_ENV;
+    if (st) return drv_fail(st, "%s", err.text);
+    return set_weights(v, *out);
+}
+
+static VmStatus compile_all(Verify *v) {
+    static const PassId differentiate[] = {PASS_expand, PASS_autodiff};
+    Session *s = v->s;
+    VmStatus st = session_module(s);
+    if (st) return st;
+    VmError err = {{0}};
+    bool loss = model_has_loss(v->model);
+    v->eval = session_compile(s, KIND_EVAL, v->batch, false, &err);
+    if (v->eval && loss) v->jit_grad = session_compile(s, KIND_GRAD, v->batch, false, &err);
+    if (v->jit_grad) v->train = session_compile(s, KIND_TRAIN, v->batch, false, &err);
+    if (!v->eval || (loss && !v->train)) return drv_fail(VM_ENV, "%s", err.text);
+    if (loss) {
+        v->grad = ir_graph_clone(s->arena, v->model);
+        session_run_passes(s, v->grad, differentiate, 2, true);
+    }
+    st = make_engine(v, 1, &v->one);
+    return st ? st : make_engine(v, v->threads, &v->many);
+}
+
+/* Takes the first seed from v->seed on whose inputs are far from ties. */
+static VmStatus choose_inputs(Verify *v, Interp **eval, Interp **training) {
+    double margin = 0;
+    for (int i = 0; i < SEED_TRIES && !(margin > TIE_MARGIN); i++) {
+        if (i) v->seed++;
+        VmStatus st = set_weights(v, v->one);
+        if (!st) st = set_weights(v, v->many);
+        if (st) return st;
+        *eval = interpret(v, v->model, false);
+        *training = v->grad ? interpret(v, v->model, true) : NULL;
+        margin = routing_margin(v, *eval);
+        if (*training) margin = fmin(margin, routing_margin(v, *training));
+    }
+    if (!(margin > TIE_MARGIN))
+        fprintf(stderr, "vmoec: warning: gates are closer than %g to a tie; routing may differ between f32 and f64\n",
+                TIE_MARGIN);
+    return VM_OK;
+}
+
+static VmStatus verify(Verify *v) {
+    VmStatus st = compile_all(v);
+    Interp *eval = NULL, *training = NULL;
+    if (!st) st = choose_inputs(v, &eval, &training);
+    if (st) return st;
+    printf("verify %s of %s: %lld images, seed %llu\n", v->s->model, v->s->path, (long long)v->batch,
+           (unsigned long long)v->seed);
+    printf("  %-44s %6s  %9s\n", "compared", "count", "worst");
+    set_inputs(v, v->one, 0);
+    vm_engine_run(v->one, 0, v->seed, 0);
+    report(v, compare(v, "evaluation results: compiled, interpreter", v->eval, 0, eval, false, 1e-3), TOLERANCE);
+    if (v->grad) {
+        Interp *gradients = interpret(v, v->grad, true);
+        double floor = 0;
+        IR_FOR(n, v->model) {
+            if (n->op != OP_param) continue;
+            const RefTensor *g =
+                interp_out(gradients, arena_printf(v->s->arena, "grad.%s", ir_str(n, ATTR_param_name)));
+            if (g) floor = fmax(floor, 1e-3 * largest(g->data, ir_elems(&g->type)));
+        }
+        if (floor == 0) return drv_fail(VM_INPUT, "every gradient of %s is zero", v->s->model);
+        set_inputs(v, v->one, 1);
+        vm_engine_run(v->one, 1, v->seed, 0);
+        report(v, compare(v, "training results: compiled, interpreter", v->jit_grad, 1, training, false, 1e-3),
+               TOLERANCE);
+        report(v, compare(v, "gradients: compiled, interpreter", v->jit_grad, 1, gradients, true, floor), TOLERANCE);
+        report(v, finite_differences(v, gradients, training, floor), FD_TOLERANCE);
+    }
+    compare_threads(v);
+    return v->failed ? drv_fail(VM_INPUT, "results disagree") : VM_OK;
+}
+
+VmStatus cmd_verify(const Args *a) {
+    Session s;
+    VmStatus st = session_open(&s, a->operand[0], &a->value[OPT_verify_set], args_str(a, OPT_verify_model), false);
+    if (st) return st;
+    int cpus = vm_threads(0);
+    Verify v = {.s = &s,
+                .batch = args_int(a, OPT_verify_batch, 2),
+                .seed = (uint64_t)args_int(a, OPT_verify_seed, 0),
+                .samples = (int)args_int(a, OPT_verify_samples, 2),
+                .threads = (int)args_int(a, OPT_verify_threads, cpus > 2 ? cpus : 2)};
+    v.model = session_elaborate(&s, v.batch);
+    st = v.model ? verify(&v) : VM_INPUT;
+    vm_engine_destroy(v.one);
+    vm_engine_destroy(v.many);
+    session_close(&s);
+    return st;
+}

@@ -1,0 +1,169 @@
+/* Counts what a model costs: parameters, the share of them one token meets, and multiply-accumulates of one
+ * forward image, in total and per module. Requires a MODEL-stage graph; reads it only. Elementwise work,
+ * normalisation and softmax are not counted. */
+#include "driver/driver.h"
+
+#include <ctype.h>
+#include <string.h>
+
+typedef struct Counter {
+    Arena *arena;
+    Counts c;
+    int cap;
+} Counter;
+
+/* "classifier.3.moe.mlp.up.weight" -> "classifier.3.moe": the model, loop indices and the layer. A name with
+ * less than that keeps everything but its last component. */
+static const char *module_of(Arena *a, const char *name) {
+    const char *end = strrchr(name, '.');
+    if (!end) return arena_strdup(a, name);
+    const char *p = strchr(name, '.');
+    while (p < end && isdigit((unsigned char)p[1])) {
+        const char *q = strchr(p + 1, '.');
+        if (!q || q >= end) break;
+        p = q;
+    }
+    const char *stop = p < end ? strchr(p + 1, '.') : p;
+    return arena_strndup(a, name, (size_t)(stop - name));
+}
+
+static Count *module(Counter *k, const char *name) {
+    for (int i = 0; i < k->c.nmodule; i++)
+        if (!strcmp(k->c.module[i].name, name)) return &k->c.module[i];
+    if (k->c.nmodule == k->cap) {
+        int cap = k->cap ? 2 * k->cap : 16;
+        Count *m = ARENA_ARRAY(k->arena, Count, cap);
+        if (k->cap) memcpy(m, k->c.module, (size_t)k->cap * sizeof *m);
+        k->c.module = m;
+        k->cap = cap;
+    }
+    Count *m = &k->c.module[k->c.nmodule++];
+    m->name = name;
+    return m;
+}
+
+/* The parameter that v is, seen through views and elementwise work (a scaled or reshaped weight is still
+ * that weight); NULL: none. */
+static const IrNode *param_behind(const IrValue *v) {
+    for (;;) {
+        const IrNode *n = v->node;
+        if (n->op == OP_param) return n;
+        OpRoute r = ir_ops[n->op].route;
+        if ((r != ROUTE_VIEW && r != ROUTE_ELTWISE) || !n->nin) return NULL;
+        v = n->in[0];
+    }
+}
+
+/* The last weight that went into v, following first operands backwards. */
+static const IrNode *nearest_param(const IrValue *v) {
+    for (;;) {
+        const IrNode *n = v->node;
+        if (n->op == OP_param) return n;
+        for (int i = 1; i < n->nin; i++) {
+            const IrNode *p = param_behind(n->in[i]);
+            if (p) return p;
+        }
+        if (!n->nin) return NULL;
+        v = n->in[0];
+    }
+}
+
+/* ---- activated parameters ------------------------------------------------------------------------ */
+
+/* Notes on the weight behind v that a token meets k of its E experts. mark holds k, 0: every token meets all. */
+static void mark_expert_weight(const IrValue *v, const IrNode *route) {
+    if (!route || route->op != OP_route) return;
+    int64_t experts = ir_int(route, ATTR_route_experts);
+    IrNode *p = (IrNode *)param_behind(v);
+    if (!p || p->out[0].type.rank < 1 || p->out[0].type.dim[0] != experts) return;
+    int k = (int)ir_cols(&route->in[0]->type);
+    if (k > p->mark) p->mark = k;
+}
+
+static void mark_expert_weights(const IrGraph *g) {
+    IR_FOR(n, g) n->mark = 0;
+    IR_FOR(n, g) {
+        if (n->op == OP_expert_linear) {
+            mark_expert_weight(n->in[1], n->in[2]->node);
+            if (n->nin > 4) mark_expert_weight(n->in[4], n->in[2]->node);
+        } else if (n->op == OP_expert_matmul) {
+            mark_expert_weight(n->in[1], n->in[2]->node);
+        } else if (n->op == OP_expert_expand) {
+            mark_expert_weight(n->in[0], n->in[1]->node);
+        }
+    }
+}
+
+static void count_param(Counter *k, const IrNode *n) {
+    const IrType *t = &n->out[0].type;
+    int64_t elems = ir_elems(t);
+    int64_t active = n->mark ? elems / t->dim[0] * n->mark : elems;
+    Count *m = module(k, module_of(k->arena, ir_str(n, ATTR_param_name)));
+    m->params += elems;
+    m->active += active;
+    k->c.total.params += elems;
+    k->c.total.active += active;
+}
+
+/* ---- multiply-accumulates ------------------------------------------------------------------------ */
+
+/* Of the whole batch; 0 for ops that are not matrix products. */
+static double node_macs(const IrNode *n) {
+    double out = n->nout ? (double)ir_elems(&n->out[0].type) : 0;
+    switch (n->op) {
+    case OP_linear:
+    case OP_expert_linear:
+    case OP_expert_matmul: return out * (double)ir_cols(&n->in[0]->type);
+    case OP_matmul: {
+        const IrType *a = &n->in[0]->type;
+        return out * (double)a->dim[a->rank - (ir_int(n, ATTR_matmul_ta) ? 2 : 1)];
+    }
+    case OP_attention:
+    case OP_sdpa: return 2 * out * (double)n->in[1]->type.dim[1]; /* scores and weighted sum */
+    default: return 0;
+    }
+}
+
+static void count_node(Counter *k, const IrNode *n) {
+    double macs = node_macs(n) / (double)k->c.batch;
+    if (macs == 0) return;
+    const char *where = "(no weights)";
+    if (n->op == OP_attention && *ir_str(n, ATTR_attention_stream)) {
+        where = module_of(k->arena, ir_str(n, ATTR_attention_stream));
+    } else {
+        const IrNode *p = n->nin > 1 ? param_behind(n->in[1]) : NULL;
+        if (!p) p = nearest_param(n->in[0]);
+        if (p) where = module_of(k->arena, ir_str(p, ATTR_param_name));
+    }
+    module(k, where)->macs += macs;
+    k->c.total.macs += macs;
+}
+
+Counts count_model(Arena *a, const IrGraph *g, int64_t batch) {
+    Counter k = {.arena = a, .c = {.batch = batch, .total = {.name = "total"}}};
+    mark_expert_weights(g);
+    IR_FOR(n, g) {
+        if (n->op == OP_param) count_param(&k, n);
+        else count_node(&k, n);
+    }
+    return k.c;
+}
+
+bool model_has_loss(const IrGraph *g) {
+    for (int i = 0; i < g->nout; i++)
+        if (g->out[i].kind == OUT_loss) return true;
+    return false;
+}
+
+int64_t count_classes(const IrGraph *g, const char *input) {
+    int64_t classes = 0;
+    IR_FOR(n, g) {
+        if (n->op != OP_cross_entropy && n->op != OP_accuracy && n->op != OP_xent) continue;
+        const IrValue *v = n->in[1];
+        while (ir_ops[v->node->op].route == ROUTE_VIEW) v = v->node->in[0];
+        if (v->node->op != OP_input || strcmp(ir_str(v->node, ATTR_input_name), input)) continue;
+        int64_t c = ir_cols(&n->in[0]->type);
+        if (!classes || c < classes) classes = c;
+    }
+    return classes;
+}

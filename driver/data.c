@@ -1,0 +1,95 @@
+/* Where models meet data: opens the train block's data set and refuses one the model cannot take; makes up
+ * inputs where none are needed. */
+#include "driver/driver.h"
+
+#include <string.h>
+
+#include "runtime/rng.h"
+
+/* "models/tiny.vmoe:31:15: " of the train block's data, or the file's name. */
+static const char *data_place(const Session *s) {
+    Span at = s->train->data.span;
+    if (!at.src) return arena_printf(s->arena, "%s: ", s->path);
+    int line, col;
+    span_place(at, &line, &col);
+    return arena_printf(s->arena, "%s:%d:%d: ", at.src->path, line, col);
+}
+
+static VmStatus check_image(const Session *s, const IrGraph *g, const VmDataset *d) {
+    const IrNode *image = ir_find_leaf(g, OP_input, "image");
+    if (!image) return drv_fail(VM_INPUT, "%s%s has no parameter named image to train on", data_place(s), s->model);
+    int64_t c, h, w, classes;
+    vm_dataset_shape(d, &c, &h, &w, &classes);
+    const IrType *t = &image->out[0].type;
+    if (t->dtype == DT_f32 && t->rank == 4 && t->dim[1] == c && t->dim[2] == h && t->dim[3] == w) return VM_OK;
+    return drv_fail(VM_INPUT, "%sthe data has images of %lldx%lldx%lld but %s takes %s", data_place(s), (long long)c,
+                    (long long)h, (long long)w, s->model, ir_type_text(s->arena, t));
+}
+
+static VmStatus check_label(const Session *s, const IrGraph *g, const VmDataset *d) {
+    const IrNode *label = ir_find_leaf(g, OP_input, "label");
+    if (!label) return drv_fail(VM_INPUT, "%s%s has no parameter named label to train on", data_place(s), s->model);
+    const IrType *t = &label->out[0].type;
+    if (t->dtype != DT_i32 || t->rank != 1)
+        return drv_fail(VM_INPUT, "%slabels are class numbers but %s takes %s as label", data_place(s), s->model,
+                        ir_type_text(s->arena, t));
+    int64_t c, h, w, classes;
+    vm_dataset_shape(d, &c, &h, &w, &classes);
+    int64_t known = count_classes(g, "label");
+    if (known && classes > known)
+        return drv_fail(VM_INPUT, "%sthe data has %lld classes but the logits of %s have %lld", data_place(s),
+                        (long long)classes, s->model, (long long)known);
+    return VM_OK;
+}
+
+/* Training gives a model its image and its label; it cannot make up anything else. */
+static VmStatus check_others(const Session *s, const IrGraph *g) {
+    IR_FOR(n, g) {
+        if (n->op != OP_input) continue;
+        const char *name = ir_str(n, ATTR_input_name);
+        if (strcmp(name, "image") && strcmp(name, "label"))
+            return drv_fail(VM_INPUT, "%sthe data has nothing for the parameter %s of %s", data_place(s), name, s->model);
+    }
+    return VM_OK;
+}
+
+VmStatus session_data(Session *s, const char *dir, VmSplit split, VmDataset **out) {
+    const FeTrain *t = s->train;
+    IrGraph *g = session_elaborate(s, s->batch);
+    if (!g) return VM_INPUT;
+    VmDataSpec spec = {.kind = t->data.kind,
+                       .dir = dir ? dir : t->data.dir,
+                       .resize = t->data.resize,
+                       .mean = t->data.mean,
+                       .std = t->data.std,
+                       .classes = strcmp(t->data.kind, "idx") ? 0 : count_classes(g, "label")};
+    VmError err = {{0}};
+    VmStatus st = vm_dataset_open(&spec, split, 0, out, &err);
+    if (st) return drv_fail(st, "%s", err.text);
+    st = check_image(s, g, *out);
+    if (!st) st = check_label(s, g, *out);
+    if (!st) st = check_others(s, g);
+    if (!st) return VM_OK;
+    vm_dataset_close(*out);
+    *out = NULL;
+    return st;
+}
+
+void fill_input(const IrGraph *model_graph, const IrNode *input, uint64_t seed, void *data) {
+    const IrType *t = &input->out[0].type;
+    const char *name = ir_str(input, ATTR_input_name);
+    uint32_t key[2];
+    vm_rng_key(seed, vm_hash_name(name), 0, key);
+    int64_t n = ir_elems(t);
+    if (t->dtype == DT_i32) {
+        int64_t classes = count_classes(model_graph, name);
+        uint32_t range = classes ? (uint32_t)classes : 2;
+        for (int64_t i = 0; i < n; i++) ((int32_t *)data)[i] = (int32_t)(vm_rng_bits(key, (uint32_t)i) % range);
+        return;
+    }
+    for (int64_t i = 0; i < n; i++) { /* four uniforms, scaled to variance 1 */
+        float sum = 0;
+        for (uint32_t j = 0; j < 4; j++) sum += vm_rng_uniform(key, 4 * (uint32_t)i + j);
+        ((float *)data)[i] = (sum - 2.0f) * 1.7320508f;
+    }
+}

@@ -1,0 +1,212 @@
+/* The command line program: internal header of this folder, in the order things run. Commands return a
+ * VmStatus, which is also the exit code: 0 done, 1 the input is wrong, 2 the command line is wrong, 3 the
+ * environment failed. Messages go to stderr, results to stdout. */
+#ifndef VMOEC_DRIVER_DRIVER_H
+#define VMOEC_DRIVER_DRIVER_H
+
+#include "codegen/codegen.h"
+#include "frontend/frontend.h"
+#include "passes/passes.h"
+#include "runtime/vmoe.h"
+
+/* ---- command line (options.c, from options.def) --------------------------------------------- */
+
+typedef enum CmdId {
+#define CMD(name, ...) CMD_##name,
+#include "driver/options.def"
+    CMD_COUNT
+} CmdId;
+
+/* One id per OPT row: OPT_train_batch. */
+typedef enum OptId {
+#define OPT(cmd, name, ...) OPT_##cmd##_##name,
+#include "driver/options.def"
+    OPT_COUNT
+} OptId;
+
+typedef struct OptValue {
+    const char *s; /* STR */
+    int64_t i;     /* INT */
+    const char **list;
+    int n; /* how often it was given; 0: not given */
+} OptValue;
+
+/* A parsed command line. Strings belong to argv, lists to the arena. */
+typedef struct Args {
+    Arena *arena;
+    CmdId cmd;
+    const char **operand;
+    int noperand;
+    OptValue value[OPT_COUNT];
+} Args;
+
+/* argv[0] is the first word after the command's name. VM_USAGE with a message on stderr. */
+VmStatus args_parse(Arena *a, CmdId cmd, int argc, char **argv, Args *out);
+
+bool args_flag(const Args *a, OptId id);
+const char *args_str(const Args *a, OptId id);              /* NULL when not given */
+int64_t args_int(const Args *a, OptId id, int64_t dflt);    /* dflt when not given */
+/* VM_USAGE with a message when the option, which the command needs, was not given. */
+VmStatus args_require(const Args *a, OptId id);
+
+CmdId cmd_by_name(const char *name); /* CMD_COUNT when there is none */
+const char *cmd_suggest(const char *name);
+void cmd_help(FILE *f, CmdId cmd);  /* CMD_COUNT: the overview */
+
+/* Commands: cmd_<name>.c each. */
+#define CMD(name, ...) VmStatus cmd_##name(const Args *a);
+#include "driver/options.def"
+
+/* ---- small things (util.c) ------------------------------------------------------------------- */
+
+/* "vmoec: error: ..." on stderr; returns the status it was given. */
+VmStatus drv_fail(VmStatus s, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+/* Writes a whole file: beside the target first, synced, then renamed. Complete or absent. */
+VmStatus drv_write_file(const char *path, const char *data, size_t len);
+/* Writes text to --o's file, or to stdout when path is NULL. */
+VmStatus drv_write_output(const char *path, const char *data, size_t len);
+
+/* VM_ENV with a message when stdout could not take everything: call last. */
+VmStatus drv_flush(VmStatus s);
+
+/* Reports a file the front end could not load: VM_ENV, or VM_INPUT when it is there and its contents are why. */
+VmStatus drv_unreadable(const char *path, const char *why);
+/* VM_OK without errors; VM_USAGE when all of them are on the command line (--set); else VM_INPUT. */
+VmStatus drv_diags_status(const Diags *d);
+
+double drv_seconds(void); /* monotonic clock */
+
+/* Where layers are found and what --set says, in the arena: the front end keeps it. The folder of .vmoe
+ * libraries is VMOEC_MODELS, or ../models beside the program's folder; NULL after a message: neither exists. */
+const FeOptions *drv_fe_options(Arena *a, const OptValue *set);
+
+/* "195.3 KiB", "1.2 MiB" */
+const char *drv_bytes_text(Arena *a, int64_t bytes);
+
+/* ---- JSON (json.c) ------------------------------------------------------------------------------ */
+
+struct json_t;
+struct json_t *drv_json_number(double x);    /* null when it is not finite */
+struct json_t *drv_json_text(const char *s); /* other bytes than UTF-8 become '?' */
+/* One line on stdout; takes the object over. */
+void drv_print_json(struct json_t *j);
+
+/* ---- counting (count.c) ----------------------------------------------------------------------- */
+
+/* What a part of a model costs. */
+typedef struct Count {
+    const char *name; /* path prefix */
+    int64_t params;
+    int64_t active; /* parameters one token meets: k of E experts */
+    double macs;    /* forward, one image */
+} Count;
+
+typedef struct Counts {
+    Count total;
+    Count *module; /* in order of first appearance */
+    int nmodule;
+    int64_t batch; /* the graph's */
+} Counts;
+
+/* Counts a MODEL-stage graph elaborated for `batch` images. Multiply-accumulates are those of linear,
+ * expert_linear, matmul, expert_matmul (on the rows really routed) and attention's two products. */
+Counts count_model(Arena *a, const IrGraph *g, int64_t batch);
+
+/* Whether there is anything to differentiate. */
+bool model_has_loss(const IrGraph *g);
+
+/* Number of classes an i32 input is compared against (columns of the logits), 0 when it is not a label. */
+int64_t count_classes(const IrGraph *g, const char *input);
+
+/* ---- the pipeline (compile.c) ------------------------------------------------------------------ */
+
+/* What a program computes: which passes run and whether dropout is on. */
+typedef struct ProgramKind {
+    Pipeline pipe;
+    bool training;
+} ProgramKind;
+#define KIND_EVAL ((ProgramKind){PIPE_EVAL, false})
+#define KIND_TRAIN ((ProgramKind){PIPE_TRAIN, true})
+#define KIND_GRAD ((ProgramKind){PIPE_GRAD, true})
+
+typedef struct Program {
+    ProgramKind kind;
+    int64_t batch;
+    bool routes;
+    bool compiled;
+    int index; /* in the session's engine; -1: not added */
+    VmProgram *code;
+} Program;
+
+enum { SESSION_MAX_PROGRAMS = 16 };
+
+/* One file being compiled: everything from its text to running programs. */
+typedef struct Session {
+    Arena *arena, *scratch, *crash;
+    const char *path;
+    Diags *diags;
+    FeExperiment *exp;
+    const char *model;    /* the chosen one */
+    const FeTrain *train; /* its train block, or NULL */
+    int64_t batch;        /* --batch, or the train block's, or 1 */
+    PassCtx pass;
+    const CgTarget *target;
+    CgModule *module;
+    VmEngine *engine;
+    Program program[SESSION_MAX_PROGRAMS];
+    int nprogram;
+    bool warned; /* warnings were shown once already */
+    /* what vm_bug's hook writes: the graph before the pass that runs and the passes still to come */
+    IrGraph *crash_graph;
+    const PassId *crash_list;
+    int crash_n;
+    double seconds_frontend, seconds_passes, seconds_codegen;
+} Session;
+
+/* Loads the file and chooses a model: the one named, else the train block's, else the first. need_train: a model
+ * without a train block is refused. Prints diagnostics. On failure the session is closed already. */
+VmStatus session_open(Session *s, const char *path, const OptValue *set, const char *model, bool need_train);
+/* A session without a file, for IR text. */
+void session_open_bare(Session *s);
+void session_close(Session *s);
+
+/* MODEL-stage graph for `batch` images; NULL after printing diagnostics. */
+IrGraph *session_elaborate(Session *s, int64_t batch);
+
+/* Runs passes on g in place, each with its crash file at hand. A graph that does not verify afterwards is our
+ * bug; a message comes back when a pass refuses the graph it was given (session_try_passes), which is our bug
+ * too for graphs of our own making (the others). */
+const char *session_try_passes(Session *s, IrGraph *g, const PassId *list, int n, bool training);
+void session_run_passes(Session *s, IrGraph *g, const PassId *list, int n, bool training);
+void session_lower(Session *s, IrGraph *g, ProgramKind kind);
+
+/* Host and module for code generation; the engine that runs it. */
+VmStatus session_module(Session *s);
+VmStatus session_engine(Session *s, int threads);
+
+/* Plans memory and kernels of a program without compiling it; NULL with err filled in. */
+const Program *session_plan(Session *s, ProgramKind kind, int64_t batch, bool routes, VmError *err);
+/* Compiles it too. */
+const Program *session_compile(Session *s, ProgramKind kind, int64_t batch, bool routes, VmError *err);
+/* Adds it to the session's engine too; index is then its number there. */
+const Program *session_program(Session *s, ProgramKind kind, int64_t batch, bool routes, VmError *err);
+
+/* A VmProgramSource over session_program; user is the Session. */
+int session_source(void *user, bool training, int64_t batch, VmError *err);
+
+/* The --time report, on stderr. */
+void session_print_times(const Session *s);
+
+/* Writes vmoec-crash.vir on our own bugs. */
+void session_crash_hook(void *session);
+
+/* ---- data (data.c) ----------------------------------------------------------------------------- */
+
+/* Opens a split of the train block's data and checks it against the model's image and label. */
+VmStatus session_data(Session *s, const char *dir, VmSplit split, VmDataset **out);
+
+/* Fills inputs with random numbers as training would see them: images about normal, labels in range. */
+void fill_input(const IrGraph *model_graph, const IrNode *input, uint64_t seed, void *data);
+
+#endif

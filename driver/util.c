@@ -1,0 +1,138 @@
+/* Small things every command needs: messages, files written whole or not at all, places, clocks. */
+#include "driver/driver.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+VmStatus drv_fail(VmStatus s, const char *fmt, ...) {
+    va_list ap;
+    va_start(ap, fmt);
+    fputs("vmoec: error: ", stderr);
+    vfprintf(stderr, fmt, ap);
+    fputc('\n', stderr);
+    va_end(ap);
+    return s;
+}
+
+static bool write_all(int fd, const char *data, size_t len) {
+    while (len) {
+        ssize_t n = write(fd, data, len);
+        if (n < 0 && errno == EINTR) continue;
+        if (n <= 0) return false;
+        data += n;
+        len -= (size_t)n;
+    }
+    return true;
+}
+
+/* Syncing is refused by some things that are not disks; that is no failure. */
+static bool sync_fd(int fd) { return fsync(fd) == 0 || errno == EINVAL || errno == EROFS; }
+
+/* The temporary file gets the permissions of the file it replaces, or the usual ones. */
+static void copy_mode(int fd, const char *path) {
+    struct stat st;
+    mode_t mask = umask(0);
+    umask(mask);
+    mode_t mode = stat(path, &st) == 0 ? st.st_mode & 07777 : 0666 & ~mask;
+    (void)!fchmod(fd, mode);
+}
+
+VmStatus drv_write_file(const char *path, const char *data, size_t len) {
+    struct stat st;
+    if (stat(path, &st) == 0 && !S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode)) {
+        int fd = open(path, O_WRONLY | O_CLOEXEC); /* a pipe or /dev/null cannot be replaced */
+        bool ok = fd >= 0 && write_all(fd, data, len);
+        int e = errno;
+        if (fd >= 0) close(fd);
+        return ok ? VM_OK : drv_fail(VM_ENV, "cannot write %s: %s", path, strerror(e));
+    }
+    Arena *a = arena_create();
+    char *tmp = arena_printf(a, "%s.tmp-XXXXXX", path);
+    int fd = mkostemp(tmp, O_CLOEXEC);
+    bool ok = fd >= 0;
+    if (ok) {
+        copy_mode(fd, path);
+        ok = write_all(fd, data, len) && sync_fd(fd);
+        int e = errno;
+        if (close(fd) != 0 && ok) ok = false;
+        else errno = e;
+        if (ok) ok = rename(tmp, path) == 0;
+        e = errno;
+        if (!ok) unlink(tmp);
+        errno = e;
+    }
+    VmStatus s = ok ? VM_OK : drv_fail(VM_ENV, "cannot write %s: %s", path, strerror(errno));
+    arena_destroy(a);
+    return s;
+}
+
+VmStatus drv_write_output(const char *path, const char *data, size_t len) {
+    if (path) return drv_write_file(path, data, len);
+    fwrite(data, 1, len, stdout);
+    return VM_OK; /* drv_flush sees a failure */
+}
+
+VmStatus drv_flush(VmStatus s) {
+    bool bad = fflush(stdout) != 0 || ferror(stdout);
+    if (bad && !s) return drv_fail(VM_ENV, "cannot write to standard output: %s", strerror(errno));
+    return s;
+}
+
+double drv_seconds(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static bool is_dir(const char *path) {
+    struct stat st;
+    return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
+}
+
+static const char *model_dir(Arena *a) {
+    const char *env = getenv("VMOEC_MODELS");
+    if (env && *env) return is_dir(env) ? arena_strdup(a, env) : NULL;
+    char exe[4096];
+    ssize_t n = readlink("/proc/self/exe", exe, sizeof exe - 1);
+    if (n <= 0) return NULL;
+    exe[n] = 0;
+    char *slash = strrchr(exe, '/');
+    if (!slash) return NULL;
+    *slash = 0;
+    const char *dir = arena_printf(a, "%s/../models", exe);
+    return is_dir(dir) ? dir : NULL;
+}
+
+const FeOptions *drv_fe_options(Arena *a, const OptValue *set) {
+    FeOptions *o = ARENA_NEW(a, FeOptions);
+    *o = (FeOptions){.set = set->list, .nset = set->n, .model_dir = model_dir(a)};
+    if (o->model_dir) return o;
+    drv_fail(VM_ENV, "the folder of layer libraries is not there: set VMOEC_MODELS to vmoec's models/ folder");
+    return NULL;
+}
+
+const char *drv_bytes_text(Arena *a, int64_t bytes) {
+    static const char *const unit[] = {"B", "KiB", "MiB", "GiB", "TiB"};
+    double x = (double)bytes;
+    int u = 0;
+    while (x >= 1024 && u < 4) x /= 1024, u++;
+    return u ? arena_printf(a, "%.1f %s", x, unit[u]) : arena_printf(a, "%lld B", (long long)bytes);
+}
+
+VmStatus drv_unreadable(const char *path, const char *why) {
+    struct stat st;
+    bool content = stat(path, &st) == 0 && S_ISREG(st.st_mode) && access(path, R_OK) == 0;
+    return drv_fail(content ? VM_INPUT : VM_ENV, "%s", why);
+}
+
+VmStatus drv_diags_status(const Diags *d) {
+    if (!d->nerrors) return VM_OK;
+    for (const Diag *x = d->first; x; x = x->next)
+        if (x->level == DIAG_ERROR && x->span.src) return VM_INPUT;
+    return VM_USAGE;
+}

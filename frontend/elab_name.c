@@ -1,0 +1,116 @@
+/* Names: weight paths, their uniqueness, and which calls contribute a component.
+ *
+ * A weight's path is the model's name, one component for every enclosing layer call that can make
+ * weights, the index of every enclosing loop, and the name in its `param` statement. Whether a layer can
+ * make weights is decided from its text, not from the branches taken, so that paths do not change with the
+ * configuration. */
+#include "frontend/sema.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+#include "runtime/rng.h"
+
+const char *path_join(Arena *a, const char *path, const char *name) {
+    return *path ? arena_printf(a, "%s.%s", path, name) : name;
+}
+
+static void grow_names(Elab *E) {
+    int old = E->cap_used;
+    const char **names = E->used;
+    E->cap_used = old ? 2 * old : 256;
+    E->used = ARENA_ARRAY(E->a, const char *, E->cap_used);
+    E->nused = 0;
+    for (int i = 0; i < old; i++)
+        if (names[i]) take_name(E, names[i]);
+}
+
+bool take_name(Elab *E, const char *name) {
+    if (2 * E->nused >= E->cap_used) grow_names(E);
+    size_t mask = (size_t)E->cap_used - 1, i = (size_t)vm_hash_name(name) & mask;
+    for (; E->used[i]; i = (i + 1) & mask)
+        if (!strcmp(E->used[i], name)) return false;
+    E->used[i] = name;
+    E->nused++;
+    return true;
+}
+
+bool count_named(Elab *E, Span s) {
+    if (E->stopped || ++E->nnamed <= FE_MAX_NAMED) return !E->stopped;
+    sema_error(E, s, D_limit, "this model has more than %d weights and results", FE_MAX_NAMED);
+    E->stopped = true;
+    return false;
+}
+
+const char *unique_name(Elab *E, const char *base) {
+    const char *name = base;
+    for (int i = 2; !take_name(E, name); i++) name = arena_printf(E->a, "%s_%d", base, i);
+    return name;
+}
+
+FePath *path_child(Elab *E, const FePath *p, const char *component) {
+    FePath *c = ARENA_NEW(E->a, FePath);
+    c->text = unique_name(E, path_join(E->a, p->text, component));
+    const char *own = c->text + strlen(p->text) + 1; /* with its suffix */
+    c->init = path_join(E->a, p->init, own);
+    c->rel = path_join(E->a, p->rel, own);
+    return c;
+}
+
+FePath *path_index(Elab *E, const FePath *p, int64_t index, bool same_init) {
+    FePath *c = ARENA_NEW(E->a, FePath);
+    const char *own = arena_printf(E->a, "%" PRId64, index);
+    c->text = path_join(E->a, p->text, own);
+    c->init = same_init ? p->init : path_join(E->a, p->init, own);
+    c->rel = path_join(E->a, p->rel, own);
+    return c;
+}
+
+const Ast *named_call(const FeExperiment *e, const Ast *x) {
+    while (x) {
+        if (x->kind == AST_PAREN) {
+            x = x->a;
+            continue;
+        }
+        if (x->kind != AST_CALL) return NULL;
+        if (!fe_find_builtin(x->name)) {
+            const FeLayer *l = fe_find_layer(e, x->name);
+            if (l && l->makes_weights) return x;
+        }
+        if (x->nkid == 0 || x->kid[0]->name) return NULL;
+        x = x->kid[0]->kind == AST_ARG ? x->kid[0]->a : x->kid[0];
+    }
+    return NULL;
+}
+
+static bool mentions_weights(const FeExperiment *e, const Ast *x);
+
+static bool any_mentions(const FeExperiment *e, Ast *const *x, int n) {
+    for (int i = 0; i < n; i++)
+        if (mentions_weights(e, x[i])) return true;
+    return false;
+}
+
+static bool mentions_weights(const FeExperiment *e, const Ast *x) {
+    if (!x) return false;
+    if (x->kind == AST_WEIGHT) return true;
+    if (x->kind == AST_CALL && !fe_find_builtin(x->name)) {
+        const FeLayer *l = fe_find_layer(e, x->name);
+        if (l && l->makes_weights) return true;
+    }
+    return any_mentions(e, x->kid, x->nkid) || any_mentions(e, x->param, x->nparam) ||
+           mentions_weights(e, x->a) || mentions_weights(e, x->b) || mentions_weights(e, x->other);
+}
+
+void fe_mark_weight_layers(FeExperiment *e) {
+    /* Layers may call each other in any order: repeat until nothing changes. */
+    for (bool changed = true; changed;) {
+        changed = false;
+        for (int i = 0; i < e->layer.n; i++) {
+            FeLayer *l = e->layer.at[i];
+            if (l->makes_weights || !mentions_weights(e, l->ast)) continue;
+            l->makes_weights = true;
+            changed = true;
+        }
+    }
+}

@@ -1,0 +1,135 @@
+/* autodiff: append the gradient of the objective for every weight. The engine knows no op: it walks the
+ * graph backwards, adds up what the rules of grad.h return, and decides what needs a gradient at all.
+ *
+ * requires  a graph that verifies, CORE ops only
+ * ensures   with at least one loss or aux output: an output grad.<name> for every param, of its type, in
+ *           the order of the params; nothing for a graph without. The objective is the sum of
+ *           weight * value over loss and aux. Dead nodes are gone.
+ * A weight that the objective does not depend on gets the constant 0. Contributions to one value are
+ * added in the reverse order of its uses, so the result is the same in every run. Only values on a
+ * differentiable path from a param to the objective get gradients; STOP ops end the path.
+ *
+ * before  %2 = mul %0, %1 : f32[4]                ; %1 a param
+ *         %3 = sum %2 {axes = [0]} : f32[]
+ *         loss "l" %3 {weight = 1}
+ * after   %4 = const {value = 1} : f32[]          ; and the above
+ *         %5 = reshape %4 {shape = [1]} : f32[1]
+ *         %6 = broadcast %5 {shape = [4]} : f32[4]
+ *         %7 = mul %6, %0 : f32[4]
+ *         grad "grad.w" %7
+ *
+ * It does not save or recompute: rules refer to forward values, fuse and the memory plan decide. */
+#include "passes/grad.h"
+#include "passes/passes.h"
+
+#undef GRAD_RULE_YES
+#define GRAD_RULE_YES(name) [OP_##name] = grad_##name,
+static GradFn *const rules[OP_COUNT] = {
+#define OP(name, lo, hi, nout, stage, route, grad, flags, sig, doc) GRAD_RULE_##grad(name)
+#include "ir/ops.def"
+};
+
+typedef struct Diff {
+    IrGraph *g;
+    IrBuilder b;
+    Arena *scratch;
+    bool *needs;     /* by node id: its f32 results depend on a param */
+    IrValue ***sums; /* by node id, result: gradient so far, NULL for none */
+    int max_in;
+} Diff;
+
+static void find_needs(Diff *d) {
+    IR_FOR (n, d->g) {
+        if (n->nin > d->max_in) d->max_in = n->nin;
+        d->sums[n->id] = ARENA_ARRAY(d->scratch, IrValue *, n->nout);
+        if (ir_ops[n->op].grad == GRAD_STOP) {
+            d->needs[n->id] = n->op == OP_param;
+            continue;
+        }
+        for (int i = 0; i < n->nin; i++) {
+            const IrValue *x = n->in[i];
+            if (x->type.dtype == DT_f32 && d->needs[x->node->id]) d->needs[n->id] = true;
+        }
+    }
+}
+
+static void add_gradient(Diff *d, const IrValue *to, IrValue *g) {
+    if (to->type.dtype != DT_f32 || !d->needs[to->node->id]) return;
+    IrValue **sum = &d->sums[to->node->id][to->index];
+    *sum = *sum ? ir_binary(&d->b, OP_add, *sum, g) : g;
+}
+
+static void seed_objective(Diff *d) {
+    for (int i = 0; i < d->g->nout; i++) {
+        const IrOut *o = &d->g->out[i];
+        if (o->kind != OUT_loss && o->kind != OUT_aux) continue;
+        if (!d->needs[o->value->node->id]) continue;
+        d->b.loc = o->loc;
+        add_gradient(d, o->value, ir_const(&d->b, o->weight, o->value->type));
+    }
+}
+
+static bool has_gradient(const Diff *d, const IrNode *n) {
+    for (int k = 0; k < n->nout; k++) {
+        if (d->sums[n->id][k]) return true;
+    }
+    return false;
+}
+
+/* Hands the gradients of n's results to its operands. */
+static void differentiate(Diff *d, const IrNode *n, IrValue **dx) {
+    if (!rules[n->op]) {
+        d->b.error =
+            arena_printf(d->scratch, "the op %s on the way to a weight has no gradient", ir_ops[n->op].name);
+        return;
+    }
+    d->b.loc = n->loc;
+    for (int i = 0; i < n->nin; i++) dx[i] = NULL;
+    rules[n->op](&d->b, n, d->sums[n->id], dx);
+    if (d->b.error) return;
+    for (int i = 0; i < n->nin; i++) {
+        if (!dx[i]) continue;
+        VM_CHECK(ir_type_equal(&dx[i]->type, &n->in[i]->type), "grad_%s: operand %d is %s, its gradient %s",
+                 ir_ops[n->op].name, i, ir_type_text(d->scratch, &n->in[i]->type),
+                 ir_type_text(d->scratch, &dx[i]->type));
+        add_gradient(d, n->in[i], dx[i]);
+    }
+}
+
+static bool has_objective(const IrGraph *g) {
+    for (int i = 0; i < g->nout; i++) {
+        if (g->out[i].kind == OUT_loss || g->out[i].kind == OUT_aux) return true;
+    }
+    return false;
+}
+
+bool pass_autodiff(PassCtx *c, IrGraph *g) {
+    if (!has_objective(g)) return false;
+    ir_renumber(g);
+    Diff d = {.g = g,
+              .b = ir_builder(g),
+              .scratch = c->scratch,
+              .needs = ARENA_ARRAY(c->scratch, bool, g->nnodes),
+              .sums = ARENA_ARRAY(c->scratch, IrValue **, g->nnodes)};
+    IrNode *last_forward = g->last;
+    find_needs(&d);
+    seed_objective(&d);
+    IrValue **dx = ARENA_ARRAY(c->scratch, IrValue *, d.max_in);
+    for (const IrNode *n = last_forward; n && !d.b.error; n = n->prev) {
+        if (n->nin > 0 && has_gradient(&d, n)) differentiate(&d, n, dx);
+    }
+    if (d.b.error) {
+        c->error = d.b.error;
+        return true;
+    }
+    for (IrNode *n = g->first; n != last_forward->next; n = n->next) {
+        if (n->op != OP_param) continue;
+        IrValue *grad = d.sums[n->id][0];
+        d.b.loc = n->loc;
+        if (!grad) grad = ir_const(&d.b, 0.0, n->out[0].type);
+        ir_add_out(g, OUT_grad, arena_printf(g->arena, "grad.%s", ir_str(n, ATTR_param_name)), grad, 1.0,
+                   n->loc);
+    }
+    ir_dce(g, false);
+    return true;
+}

@@ -1,0 +1,248 @@
+/* Fusion: groups nodes into clusters, one kernel each. It invents no ops.
+ *
+ * requires CORE ops; ensures: every ELTWISE and KERNEL node has a cluster number, counted in an order in
+ * which the clusters can run; LEAF, VIEW and GATHER nodes have none (they are read in their consumers'
+ * loads); a cluster has at most one KERNEL node, its anchor.
+ *
+ *   %2 = matmul %x, %w          @0
+ *   %3 = add %2, %b             @0   epilogue of the matmul
+ *   %4 = gelu %3                @0
+ *   %5 = sum %4 {axes = [0]}    @1
+ *
+ * Every member of a cluster is computed at the positions (row, column) of one flattened space: the
+ * operand space of the anchor (PRO), its result space (EPI), or, without an anchor, the members' own. A
+ * member reads another member at the same position only; everything else it reads from memory. Two
+ * clusters merge only if no path runs from one to the other through a third, so that the clusters form
+ * a directed acyclic graph. */
+#include "passes/fuse.h"
+#include "passes/view.h"
+
+typedef struct Space {
+    bool any; /* false: no member may live there */
+    int64_t rows, cols;
+} Space;
+
+typedef struct Group {
+    IrNode *anchor;
+    Space in, out; /* operand positions, result positions; equal for groups without an anchor */
+    IrNode **node;
+    int nnode, cap; /* nnode 0: merged into another */
+} Group;
+
+typedef struct Fuser {
+    PassCtx *c;
+    IrGraph *g;
+    Group *group;
+    int ngroup;
+    int *uses; /* per node id */
+    int *seen; /* per group: stamp of the last reachability search */
+    int stamp;
+} Fuser;
+
+enum { MAX_MEMBERS = 48 };
+
+static Space space_of(const IrType *t) {
+    return (Space){true, ir_rows(t), ir_cols(t)};
+}
+static bool space_equal(Space a, Space b) {
+    return a.any && b.any && a.rows == b.rows && a.cols == b.cols;
+}
+
+static bool needs_code(const IrNode *n) {
+    OpRoute r = ir_ops[n->op].route;
+    return r == ROUTE_ELTWISE || r == ROUTE_KERNEL;
+}
+
+static void group_add(Fuser *f, Group *gr, IrNode *n) {
+    if (gr->nnode == gr->cap) {
+        int cap = gr->cap ? 2 * gr->cap : 8;
+        IrNode **grown = ARENA_ARRAY(f->c->scratch, IrNode *, cap);
+        for (int i = 0; i < gr->nnode; i++) grown[i] = gr->node[i];
+        gr->node = grown;
+        gr->cap = cap;
+    }
+    gr->node[gr->nnode++] = n;
+    n->cluster = (int)(gr - f->group);
+}
+
+/* Walks up from p; true if group `from` is reached through a third group. A group is walked as a whole,
+ * since it runs as a whole; unclustered nodes are read by whoever reads them. */
+static bool walk_up(Fuser *f, IrNode *p, int from, int to, bool third) {
+    if (p->cluster == to) return false;
+    if (p->cluster == from) return third;
+    if (p->cluster < 0) {
+        for (int i = 0; i < p->nin; i++)
+            if (walk_up(f, p->in[i]->node, from, to, third)) return true;
+        return false;
+    }
+    if (f->seen[p->cluster] == f->stamp) return false;
+    f->seen[p->cluster] = f->stamp;
+    Group *gr = &f->group[p->cluster];
+    if (gr->node[gr->nnode - 1]->id < f->group[from].node[0]->id)
+        return false; /* all of it precedes `from` */
+    for (int i = 0; i < gr->nnode; i++)
+        for (int k = 0; k < gr->node[i]->nin; k++)
+            if (walk_up(f, gr->node[i]->in[k]->node, from, to, true)) return true;
+    return false;
+}
+
+/* Is there a path from group `from` to group `to` through a third one? */
+static bool path_between(Fuser *f, int from, int to) {
+    Group *dst = &f->group[to];
+    f->stamp++;
+    for (int i = 0; i < dst->nnode; i++)
+        for (int k = 0; k < dst->node[i]->nin; k++)
+            if (walk_up(f, dst->node[i]->in[k]->node, from, to, false)) return true;
+    return false;
+}
+
+/* A member of one group may read a member of another only at the same position once they are merged:
+ * does every operand of `self` that comes from `other` come straight? Sets *reads_anchor if the anchor's
+ * result is among them. */
+static bool reads_in_place(const Group *self, const Group *other, int other_id, bool *reads_anchor) {
+    for (int i = 0; i < self->nnode; i++) {
+        const IrNode *n = self->node[i];
+        for (int k = 0; k < n->nin; k++) {
+            IrNode *root = view_root(n->in[k])->node;
+            if (ir_ops[root->op].route == ROUTE_GATHER) {
+                for (int j = 0; j < root->nin; j++)
+                    if (view_root(root->in[j])->node->cluster == other_id) return false;
+                continue;
+            }
+            if (root->cluster != other_id) continue;
+            IrValue *v = view_same_position(n->in[k]);
+            if (v->node != root || v->index != 0) return false;
+            if (root == other->anchor) *reads_anchor = true;
+        }
+    }
+    return true;
+}
+
+/* Does anybody outside groups a and b read a member of a? */
+static bool used_outside(const Fuser *f, const Group *a, const Group *b) {
+    for (int i = 0; i < a->nnode; i++) {
+        int inside = 0;
+        for (int side = 0; side < 2; side++) {
+            const Group *gr = side ? b : a;
+            for (int j = 0; j < gr->nnode; j++)
+                for (int k = 0; k < gr->node[j]->nin; k++)
+                    if (view_root(gr->node[j]->in[k])->node == a->node[i]) inside++;
+        }
+        if (inside != f->uses[a->node[i]->id]) return true;
+    }
+    return false;
+}
+
+/* May the later group b join a? The space rules of the file's head. */
+static bool spaces_fit(const Fuser *f, const Group *a, const Group *b, bool reads_anchor) {
+    if (a->anchor && b->anchor) return false;
+    if (a->anchor) {
+        if (space_equal(a->out, b->in)) return true;
+        return space_equal(a->in, b->in) && !reads_anchor && !used_outside(f, b, a);
+    }
+    if (!space_equal(a->in, b->in)) return false;
+    /* Only anchors that walk their operands row by row can also store what their producers compute. */
+    return !b->anchor || (ir_ops[b->anchor->op].flags & OPF_EPI) || !used_outside(f, a, b);
+}
+
+static void sort_members(Group *gr) {
+    for (int i = 1; i < gr->nnode; i++)
+        for (int j = i; j > 0 && gr->node[j]->id < gr->node[j - 1]->id; j--) {
+            IrNode *t = gr->node[j];
+            gr->node[j] = gr->node[j - 1];
+            gr->node[j - 1] = t;
+        }
+}
+
+/* Merges group `self` into the earlier group `into` if that is legal. */
+static bool try_merge(Fuser *f, int into, int self) {
+    Group *a = &f->group[into], *b = &f->group[self];
+    bool reads_anchor = false, ignored = false;
+    if (a->nnode + b->nnode > MAX_MEMBERS) return false;
+    if (!reads_in_place(b, a, into, &reads_anchor) || !reads_in_place(a, b, self, &ignored)) return false;
+    if (!spaces_fit(f, a, b, reads_anchor)) return false;
+    if (path_between(f, into, self) || path_between(f, self, into)) return false;
+    if (b->anchor) {
+        a->anchor = b->anchor;
+        a->in = b->in;
+        a->out = b->out;
+    }
+    for (int i = 0; i < b->nnode; i++) group_add(f, a, b->node[i]);
+    sort_members(a);
+    b->nnode = 0;
+    return true;
+}
+
+static void group_new(Fuser *f, IrNode *n) {
+    Group *gr = &f->group[f->ngroup++];
+    const OpInfo *op = &ir_ops[n->op];
+    if (op->route == ROUTE_KERNEL) {
+        gr->anchor = n;
+        if (op->flags & OPF_PRO) gr->in = space_of(&n->in[0]->type);
+        if (op->flags & OPF_EPI) gr->out = space_of(&n->out[0].type);
+    } else {
+        gr->in = gr->out = space_of(&n->out[0].type);
+    }
+    group_add(f, gr, n);
+}
+
+/* Gives n its group: with its operands' groups where that is legal. */
+static void place(Fuser *f, IrNode *n) {
+    group_new(f, n);
+    for (int k = 0; k < n->nin; k++) {
+        IrNode *p = view_same_position(n->in[k])->node;
+        if (p->cluster >= 0 && p->cluster != n->cluster) try_merge(f, p->cluster, n->cluster);
+    }
+}
+
+/* uses[id]: how often members of any cluster and graph outputs read node id, looking through views. */
+static void count_uses(Fuser *f) {
+    IR_FOR (n, f->g) {
+        if (ir_ops[n->op].route == ROUTE_VIEW) continue;
+        for (int k = 0; k < n->nin; k++) f->uses[view_root(n->in[k])->node->id]++;
+    }
+    for (int i = 0; i < f->g->nout; i++) f->uses[view_root(f->g->out[i].value)->node->id]++;
+}
+
+/* Numbers the groups in an order they can run in: repeatedly the first (by first member) whose
+ * predecessors are done. */
+static int order_visit(Fuser *f, int id, int *number, int next) {
+    if (number[id] != -1) return next;
+    number[id] = -2;
+    Group *gr = &f->group[id];
+    for (int i = 0; i < gr->nnode; i++)
+        for (int k = 0; k < gr->node[i]->nin; k++) {
+            IrNode *p = view_root(gr->node[i]->in[k])->node;
+            if (ir_ops[p->op].route == ROUTE_GATHER) {
+                for (int j = 0; j < p->nin; j++) {
+                    IrNode *q = view_root(p->in[j])->node;
+                    if (q->cluster >= 0 && q->cluster != id) next = order_visit(f, q->cluster, number, next);
+                }
+                continue;
+            }
+            if (p->cluster >= 0 && p->cluster != id) next = order_visit(f, p->cluster, number, next);
+        }
+    VM_CHECK(number[id] == -2, "fuse: clusters form a cycle");
+    number[id] = next;
+    return next + 1;
+}
+
+bool pass_fuse(PassCtx *c, IrGraph *g) {
+    fuse_legalize(c, g);
+    ir_renumber(g);
+    Fuser f = {.c = c, .g = g};
+    f.group = ARENA_ARRAY(c->scratch, Group, g->nnodes + 1);
+    f.seen = ARENA_ARRAY(c->scratch, int, g->nnodes + 1);
+    f.uses = ARENA_ARRAY(c->scratch, int, g->nnodes + 1);
+    count_uses(&f);
+    IR_FOR (n, g) n->cluster = -1;
+    IR_FOR (n, g)
+        if (needs_code(n)) place(&f, n);
+    int *number = ARENA_ARRAY(c->scratch, int, f.ngroup + 1), next = 0;
+    for (int i = 0; i < f.ngroup; i++) number[i] = -1;
+    IR_FOR (n, g)
+        if (needs_code(n)) next = order_visit(&f, n->cluster, number, next);
+    IR_FOR (n, g)
+        if (n->cluster >= 0) n->cluster = number[n->cluster];
+    return true;
+}

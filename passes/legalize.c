@@ -1,0 +1,113 @@
+/* What fusion needs before it groups nodes: every operand in a form its consumer's code can read.
+ *
+ * requires CORE ops; ensures: every VIEW resolves to strides; a GATHER is read only where a load hook
+ * exists; operands that kernels address directly are materialised; graph outputs are materialised and
+ * dense. All by inserting `copy`:
+ *   %2 = transpose %1; %3 = reshape %2          =>  %2 = transpose %1; %c = copy %2; %3 = reshape %c
+ *   %2 = dispatch %x, %p {k = 2}; %3 = sdpa %2  =>  ... %c = copy %2; %3 = sdpa %c */
+#include "passes/fuse.h"
+#include "passes/view.h"
+
+/* How a consumer reads one operand. */
+typedef enum Need {
+    NEED_EVAL,   /* evaluated position by position: any view, gather or constant */
+    NEED_GATHER, /* dense, or a dispatch of something dense */
+    NEED_VIEW,   /* any strides */
+    NEED_LAST,   /* any strides, but contiguous in the last dimension */
+    NEED_DENSE
+} Need;
+
+static Need kernel_need(const IrNode *n, int i) {
+    switch (n->op) {
+    case OP_matmul: return NEED_VIEW;
+    case OP_concat: return NEED_EVAL;
+    case OP_sdpa:
+    case OP_sdpa_grad: return n->in[i]->type.rank == 3 && i != 5 ? NEED_LAST : NEED_DENSE;
+    case OP_expert_matmul: return i == 0 ? NEED_GATHER : NEED_DENSE;
+    case OP_expert_matmul_dw: return i < 2 ? NEED_GATHER : NEED_DENSE;
+    default: break;
+    }
+    if (!(ir_ops[n->op].flags & OPF_PRO)) return NEED_DENSE;
+    return ir_shape_equal(&n->in[i]->type, &n->in[0]->type) && n->in[i]->type.dtype == DT_f32 ? NEED_EVAL
+                                                                                              : NEED_DENSE;
+}
+
+static Need operand_need(const IrNode *n, int i) {
+    switch (ir_ops[n->op].route) {
+    case ROUTE_ELTWISE: return n->op == OP_uniform ? NEED_DENSE : NEED_EVAL;
+    case ROUTE_GATHER: return i == 0 ? NEED_VIEW : NEED_DENSE;
+    case ROUTE_KERNEL: return kernel_need(n, i);
+    default: return NEED_EVAL; /* views: looked at below */
+    }
+}
+
+static bool is_gather(const IrValue *v) {
+    return ir_ops[v->node->op].route == ROUTE_GATHER;
+}
+
+static bool dense(IrValue *v) {
+    View w;
+    return view_resolve(v, &w) && view_is_dense(&w) && w.root->node->op != OP_const && !is_gather(w.root);
+}
+
+static bool satisfies(IrValue *v, Need need) {
+    View w;
+    if (!view_resolve(v, &w)) return false;
+    bool plain = w.root->node->op != OP_const && !is_gather(w.root);
+    switch (need) {
+    case NEED_EVAL: return true;
+    case NEED_GATHER: return dense(v) || (v->node->op == OP_dispatch && dense(v->node->in[0]));
+    case NEED_VIEW: return plain;
+    case NEED_LAST: return plain && (w.stride[w.type.rank - 1] == 1 || w.type.dim[w.type.rank - 1] == 1);
+    case NEED_DENSE: return dense(v);
+    }
+    return false;
+}
+
+typedef struct Legalizer {
+    PassCtx *c;
+    IrGraph *g;
+    bool changed;
+} Legalizer;
+
+/* The copy of v, made once: right after the node that makes v. */
+static IrValue *copy_of(Legalizer *L, IrValue *v) {
+    IrValue **memo = v->node->aux;
+    if (!memo) memo = v->node->aux = ARENA_ARRAY(L->c->scratch, IrValue *, v->node->nout);
+    if (!memo[v->index]) {
+        IrBuilder b = ir_builder(L->g);
+        b.at = v->node->next;
+        b.loc = v->node->loc;
+        memo[v->index] = ir_unary(&b, OP_copy, v);
+        L->changed = true;
+    }
+    return memo[v->index];
+}
+
+static void legalize_view(Legalizer *L, IrNode *n) {
+    View w;
+    IrValue *src = view_same_position(n->in[0]);
+    bool keeps_position = view_same_position(&n->out[0]) != &n->out[0];
+    if ((is_gather(src) && !keeps_position) || !view_resolve(&n->out[0], &w)) n->in[0] = copy_of(L, n->in[0]);
+    VM_CHECK(view_resolve(&n->out[0], &w), "legalize: %s cannot be a view", ir_ops[n->op].name);
+}
+
+bool fuse_legalize(PassCtx *c, IrGraph *g) {
+    Legalizer L = {c, g, false};
+    IR_FOR (n, g) n->aux = NULL;
+    IR_FOR (n, g) {
+        OpRoute route = ir_ops[n->op].route;
+        if (route == ROUTE_VIEW) legalize_view(&L, n);
+        if (route == ROUTE_VIEW || route == ROUTE_LEAF) continue;
+        for (int i = 0; i < n->nin; i++)
+            if (!satisfies(n->in[i], operand_need(n, i))) n->in[i] = copy_of(&L, n->in[i]);
+    }
+    for (int i = 0; i < g->nout; i++) {
+        IrNode *n = g->out[i].value->node;
+        OpRoute route = ir_ops[n->op].route;
+        bool stored =
+            route == ROUTE_ELTWISE || route == ROUTE_KERNEL || (route == ROUTE_LEAF && n->op != OP_const);
+        if (!stored) g->out[i].value = copy_of(&L, g->out[i].value);
+    }
+    return L.changed;
+}

@@ -1,0 +1,152 @@
+/* The pass manager: runs lists of passes, checks the graph before the first and after each one, prints
+ * and times them on request. Requires nothing of the passes but their prototypes in passes.def.
+ * It does not decide what a broken graph means: messages go to the caller. */
+#include "passes/passes.h"
+
+#include <string.h>
+#include <time.h>
+
+typedef bool PassFn(PassCtx *c, IrGraph *g);
+
+typedef struct PassRow {
+    const char *name, *doc;
+    PassFn *run;
+} PassRow;
+
+static const PassRow rows[PASS_COUNT] = {
+#define PASS(name, doc) {#name, doc, pass_##name},
+#include "passes/passes.def"
+};
+
+static const PassId pipe_eval[] = {PASS_expand, PASS_simplify, PASS_cse, PASS_fuse};
+static const PassId pipe_grad[] = {PASS_expand, PASS_autodiff, PASS_simplify, PASS_cse, PASS_fuse};
+static const PassId pipe_train[] = {PASS_expand,   PASS_autodiff, PASS_optimizer,
+                                    PASS_simplify, PASS_cse,      PASS_fuse};
+
+#define COUNT(a) ((int)(sizeof(a) / sizeof((a)[0])))
+
+_Static_assert(PASS_COUNT <= COUNT(((PassCtx *)0)->seconds), "PassCtx.seconds has one entry per pass");
+
+PassCtx pass_ctx(Arena *scratch) {
+    return (PassCtx){.scratch = scratch,
+                     .adamw = {.beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8, .decay = 0.0},
+                     .verify_each = true};
+}
+
+const char *pass_name(PassId p) {
+    return rows[p].name;
+}
+
+const char *pass_doc(PassId p) {
+    return rows[p].doc;
+}
+
+int pass_pipeline(Pipeline p, const PassId **list) {
+    switch (p) {
+    case PIPE_EVAL: *list = pipe_eval; return COUNT(pipe_eval);
+    case PIPE_GRAD: *list = pipe_grad; return COUNT(pipe_grad);
+    case PIPE_TRAIN: *list = pipe_train; return COUNT(pipe_train);
+    }
+    VM_BUG("no pipeline %d", (int)p);
+}
+
+static double now(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+/* expand removes MODEL ops; simplify and cse do not look at what they mean. */
+static bool takes_model_ops(PassId p) {
+    return p == PASS_expand || p == PASS_simplify || p == PASS_cse;
+}
+
+static const IrNode *first_model_op(const IrGraph *g) {
+    IR_FOR (n, g) {
+        if (ir_ops[n->op].stage == STAGE_MODEL) return n;
+    }
+    return NULL;
+}
+
+static void print_after(const PassCtx *c, const IrGraph *g, PassId p, bool changed) {
+    if (!c->print_after) return;
+    if (strcmp(c->print_after, "all") != 0 && strcmp(c->print_after, rows[p].name) != 0) return;
+    fprintf(stderr, "; after %s%s\n", rows[p].name, changed ? "" : " (unchanged)");
+    if (changed) fputs(ir_to_text(c->scratch, g), stderr);
+}
+
+/* One pass with everything around it; NULL or a message in the graph's arena. */
+static const char *run_one(PassCtx *c, IrGraph *g, PassId p) {
+    const char *name = rows[p].name;
+    const IrNode *model = first_model_op(g);
+    if (model && !takes_model_ops(p)) {
+        c->refused = true;
+        return arena_printf(g->arena, "pass %s: the graph still has the MODEL op %s; run expand first", name,
+                            ir_ops[model->op].name);
+    }
+    double start = now();
+    bool changed = rows[p].run(c, g);
+    c->seconds[p] += now() - start;
+    if (c->error) {
+        c->refused = true;
+        return arena_printf(g->arena, "pass %s: %s", name, c->error);
+    }
+    if (changed && p != PASS_fuse) {
+        IR_FOR (n, g) n->cluster = -1;
+    }
+    print_after(c, g, p, changed);
+    bool allow_model = model && p != PASS_expand;
+    const char *why = c->verify_each ? ir_verify(c->scratch, g, allow_model) : NULL;
+    return why ? arena_printf(g->arena, "after pass %s: %s", name, why) : NULL;
+}
+
+const char *pass_run(PassCtx *c, IrGraph *g, const PassId *list, int n) {
+    c->error = NULL;
+    c->refused = false;
+    const char *error = c->verify_each ? ir_verify(c->scratch, g, true) : NULL;
+    if (error) {
+        c->refused = true;
+        error = arena_printf(g->arena, "before the first pass: %s", error);
+    }
+    for (int i = 0; i < n && !error; i++) {
+        error = run_one(c, g, list[i]);
+        c->error = NULL;
+        arena_reset(c->scratch);
+        if (c->time_passes)
+            fprintf(stderr, "; %-10s %8.3f ms\n", pass_name(list[i]), c->seconds[list[i]] * 1e3);
+    }
+    return error;
+}
+
+static const char *unknown_pass(Arena *a, const char *s, size_t len) {
+    Text t = text_new(a);
+    text_add(&t, "unknown pass '");
+    text_addn(&t, s, len);
+    text_add(&t, "'; passes are");
+    for (int p = 0; p < PASS_COUNT; p++) text_addf(&t, "%s %s", p ? "," : "", rows[p].name);
+    return t.data;
+}
+
+int pass_parse_list(Arena *a, const char *text, PassId *out, int cap, const char **error) {
+    int n = 0;
+    *error = NULL;
+    if (text[strspn(text, " ")] == '\0') return 0;
+    for (const char *s = text;;) {
+        s += strspn(s, " ");
+        size_t field = strcspn(s, ","), len = field;
+        while (len > 0 && s[len - 1] == ' ') len--;
+        int p = 0;
+        while (p < PASS_COUNT && (strlen(rows[p].name) != len || memcmp(rows[p].name, s, len) != 0)) p++;
+        if (p == PASS_COUNT) {
+            *error = unknown_pass(a, s, len);
+            return -1;
+        }
+        if (n == cap) {
+            *error = arena_printf(a, "more than %d passes in the list", cap);
+            return -1;
+        }
+        out[n++] = (PassId)p;
+        if (s[field] == '\0') return n;
+        s += field + 1;
+    }
+}

@@ -1,0 +1,62 @@
+/* Passes over the IR: front door of this folder. A pass is a row of passes.def and a function
+ * `bool pass_<name>(PassCtx *, IrGraph *)` that returns whether it changed anything. Above each one
+ * stand its contract (requires, ensures) and before => after in IR text. The manager verifies after
+ * every pass, prints on request, keeps times, and on an internal error the crash file carries the
+ * remaining pipeline in its first line. */
+#ifndef VMOEC_PASSES_PASSES_H
+#define VMOEC_PASSES_PASSES_H
+
+#include "ir/ir.h"
+
+typedef struct PassCtx {
+    Arena *scratch; /* reset after every pass; graphs allocate in their own arena */
+    bool training;  /* expand: dropout and noise are on */
+    /* optimizer pass */
+    struct {
+        double beta1, beta2, eps, decay;
+    } adamw;
+    /* manager */
+    bool verify_each;
+    const char *print_after; /* NULL, a pass name, or "all": printed to stderr */
+    bool time_passes;
+    double seconds[32]; /* by PassId */
+    /* Set by a pass that cannot take its graph (an op without gradient on the way to a weight): the
+     * graph is then left half done and pass_run returns the message. */
+    const char *error;
+    /* Set by pass_run with its message: the given graph is at fault, not a pass. Only IR text written by
+     * hand can be. */
+    bool refused;
+} PassCtx;
+
+typedef enum PassId {
+#define PASS(name, doc) PASS_##name,
+#include "passes/passes.def"
+    PASS_COUNT
+} PassId;
+
+#define PASS(name, doc) bool pass_##name(PassCtx *c, IrGraph *g);
+#include "passes/passes.def"
+
+PassCtx pass_ctx(Arena *scratch); /* defaults; verify_each is on */
+
+const char *pass_name(PassId p);
+const char *pass_doc(PassId p);
+
+/* Pipelines as literal lists in manager.c. */
+typedef enum Pipeline {
+    PIPE_EVAL, /* expand simplify cse fuse */
+    PIPE_GRAD, /* expand autodiff simplify cse fuse: gradients are outputs "grad.<param>" */
+    PIPE_TRAIN /* expand autodiff optimizer simplify cse fuse */
+} Pipeline;
+int pass_pipeline(Pipeline p, const PassId **list);
+
+/* Runs passes in order. NULL, or a message in the graph's arena. With c->refused it is about the given
+ * graph ("before the first pass: ...", "pass autodiff: ..."); otherwise the graph did not verify after a
+ * pass ("after pass cse: ..."), which is our bug, and the caller decides how to die. A pass that changes
+ * the graph, other than fuse, takes every node out of its cluster. */
+const char *pass_run(PassCtx *c, IrGraph *g, const PassId *list, int n);
+
+/* "expand,simplify" -> ids. -1 and a message for an unknown name. */
+int pass_parse_list(Arena *a, const char *text, PassId *out, int cap, const char **error);
+
+#endif

@@ -1,0 +1,371 @@
+/* Runs programs: owns the memory of their spaces, resolves every task's buffers to addresses once, fills in
+ * the random keys of a step and runs the tasks with one OpenMP team.
+ *
+ * A step is one parallel region. Every thread runs every task's kernel on its own share; a barrier stands
+ * where the program asks for one. Nothing is allocated in a step.
+ *
+ * Does not: look into weights or data, know what a loss is, keep time (except vm_engine_profile). */
+#include "runtime/internal.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "runtime/rng.h"
+
+/* A task with its buffers' addresses. */
+typedef struct RunTask {
+    VmKernelFn fn;
+    void **args;
+    int32_t barrier;
+} RunTask;
+
+typedef struct RngKey {
+    uint32_t *key; /* [2], in the work space */
+    int64_t offset;
+    int32_t space;
+    uint64_t hash;
+} RngKey;
+
+typedef struct Loaded {
+    const VmProgram *program;
+    RunTask *task;
+    void **args; /* all tasks' addresses, one after another */
+    RngKey *rng;
+    int nrng;
+} Loaded;
+
+struct VmEngine {
+    int threads, cpus;
+    VmBlock space[VM_SPACE_COUNT];
+    VmBlock scratch;
+    int64_t scratch_stride; /* bytes per thread, a multiple of 64 with a gap against false sharing */
+    Loaded *loaded;
+    int count, cap;
+    VmBarrier *barrier;
+};
+
+static const char *const space_names[VM_SPACE_COUNT] = {"weights", "optimizer state", "working memory"};
+
+VmStatus vm_engine_create(int threads, VmEngine **out, VmError *err) {
+    *out = NULL;
+    VmEngine *e = vm_calloc(1, sizeof *e);
+    VmBlock barrier;
+    if (!e || !vm_block_alloc(&barrier, sizeof(VmBarrier))) {
+        free(e);
+        return vm_fail(err, VM_ENV, "out of memory");
+    }
+    e->barrier = (VmBarrier *)(void *)barrier.data; /* small, so it came from the heap and is freed like it */
+    e->threads = vm_threads(threads);
+    e->cpus = vm_cpus();
+    *out = e;
+    return VM_OK;
+}
+
+static void loaded_free(Loaded *l) {
+    free(l->task);
+    free(l->args);
+    free(l->rng);
+    *l = (Loaded){0};
+}
+
+void vm_engine_destroy(VmEngine *e) {
+    if (!e) return;
+    for (int i = 0; i < e->count; i++) loaded_free(&e->loaded[i]);
+    for (int i = 0; i < VM_SPACE_COUNT; i++) vm_block_free(&e->space[i]);
+    vm_block_free(&e->scratch);
+    free(e->barrier);
+    free(e->loaded);
+    free(e);
+}
+
+int vm_engine_threads(const VmEngine *e) {
+    return e->threads;
+}
+
+int64_t vm_engine_bytes(const VmEngine *e) {
+    int64_t sum = (int64_t)e->scratch.bytes;
+    for (int i = 0; i < VM_SPACE_COUNT; i++) sum += (int64_t)e->space[i].bytes;
+    return sum;
+}
+
+/* ---- tensors ---- */
+
+int64_t vm_tensor_elems(const VmTensor *t) {
+    int64_t n = 1;
+    for (int i = 0; i < t->rank; i++) n *= t->dim[i];
+    return n;
+}
+
+const char *vm_shape_text(int dtype, int rank, const int64_t *dim, char *buf, size_t cap) {
+    size_t at = (size_t)snprintf(buf, cap, "%s[", dtype == 0 ? "f32" : "i32");
+    for (int i = 0; i < rank && at < cap; i++) {
+        at += (size_t)snprintf(buf + at, cap - at, i ? ",%" PRId64 : "%" PRId64, dim[i]);
+    }
+    if (at < cap) snprintf(buf + at, cap - at, "]");
+    return buf;
+}
+
+const VmProgram *vm_engine_program(const VmEngine *e, int program) {
+    return program >= 0 && program < e->count ? e->loaded[program].program : NULL;
+}
+
+const VmTensor *vm_engine_tensor(const VmEngine *e, int program, const char *name) {
+    const VmProgram *p = vm_engine_program(e, program);
+    if (!p) return NULL;
+    for (int i = 0; i < p->ntensor; i++) {
+        if (strcmp(p->tensor[i].name, name) == 0) return &p->tensor[i];
+    }
+    return NULL;
+}
+
+void *vm_engine_address(VmEngine *e, int program, const VmTensor *t) {
+    (void)program;
+    return e->space[t->space].data + t->offset;
+}
+
+void *vm_engine_data(VmEngine *e, int program, const char *name) {
+    const VmTensor *t = vm_engine_tensor(e, program, name);
+    return t ? vm_engine_address(e, program, t) : NULL;
+}
+
+/* ---- adding a program ---- */
+
+static bool offset_ok(const VmProgram *p, int32_t space, int64_t offset, int64_t bytes, int64_t align) {
+    if (space < 0 || space >= VM_SPACE_COUNT || offset < 0 || offset % align != 0) return false;
+    return bytes >= 0 && bytes <= p->space_bytes[space] && offset <= p->space_bytes[space] - bytes;
+}
+
+/* Bytes of a tensor, or -1 when its shape makes no sense. */
+static int64_t tensor_bytes(const VmTensor *t) {
+    if (t->rank < 0 || t->rank > VM_MAX_RANK) return -1;
+    int64_t n = 4;
+    for (int i = 0; i < t->rank; i++) {
+        if (t->dim[i] < 0 || __builtin_mul_overflow(n, t->dim[i], &n)) return -1;
+    }
+    return n;
+}
+
+static VmStatus program_check(const VmProgram *p, VmError *err) {
+    if (p->abi != VM_ABI_VERSION) {
+        return vm_fail(err, VM_ENV,
+                       "program '%s' was built for version %d of the runtime, this is version %d", p->name,
+                       (int)p->abi, VM_ABI_VERSION);
+    }
+    for (int i = 0; i < VM_SPACE_COUNT; i++) {
+        if (p->space_bytes[i] < 0) return vm_fail(err, VM_ENV, "program '%s': negative memory", p->name);
+    }
+    for (int i = 0; i < p->ntensor; i++) {
+        const VmTensor *t = &p->tensor[i];
+        if (!offset_ok(p, t->space, t->offset, tensor_bytes(t), 64)) {
+            return vm_fail(err, VM_ENV, "program '%s': tensor '%s' lies outside its memory", p->name,
+                           t->name);
+        }
+    }
+    for (int i = 0; i < p->ntask; i++) {
+        const VmTask *t = &p->task[i];
+        for (int j = 0; j < t->narg; j++) {
+            if (offset_ok(p, t->arg[j].space, t->arg[j].offset, 0, 4)) continue;
+            return vm_fail(err, VM_ENV, "program '%s': argument %d of '%s' lies outside its memory", p->name,
+                           j, t->name);
+        }
+    }
+    return VM_OK;
+}
+
+static bool tensor_same(const VmTensor *a, const VmTensor *b) {
+    return strcmp(a->name, b->name) == 0 && a->dtype == b->dtype && a->rank == b->rank &&
+           a->space == b->space && a->offset == b->offset &&
+           memcmp(a->dim, b->dim, (size_t)a->rank * sizeof a->dim[0]) == 0;
+}
+
+static int next_of_role(const VmProgram *p, int from, VmRole role) {
+    while (from < p->ntensor && p->tensor[from].role != (int32_t)role) from++;
+    return from;
+}
+
+/* Both programs list the tensors of the role in the same order with the same layout. */
+static VmStatus same_layout(const VmProgram *a, const VmProgram *b, VmRole role, VmError *err) {
+    int i = 0, j = 0;
+    for (;; i++, j++) {
+        i = next_of_role(a, i, role);
+        j = next_of_role(b, j, role);
+        if (i == a->ntensor && j == b->ntensor) return VM_OK;
+        if (i == a->ntensor || j == b->ntensor || !tensor_same(&a->tensor[i], &b->tensor[j])) break;
+    }
+    const char *name = i < a->ntensor ? a->tensor[i].name : b->tensor[j].name;
+    return vm_fail(err, VM_ENV, "programs '%s' and '%s' disagree about the layout of '%s'", a->name, b->name,
+                   name);
+}
+
+static VmStatus layout_check(const VmEngine *e, const VmProgram *p, VmError *err) {
+    const VmProgram *stateful = NULL;
+    for (int i = 0; i < e->count && !stateful; i++) {
+        const VmProgram *q = e->loaded[i].program;
+        if (next_of_role(q, 0, VM_ROLE_STATE) < q->ntensor) stateful = q;
+    }
+    if (e->count > 0) {
+        VmStatus s = same_layout(e->loaded[0].program, p, VM_ROLE_PARAM, err);
+        if (s) return s;
+    }
+    bool has_state = next_of_role(p, 0, VM_ROLE_STATE) < p->ntensor;
+    return stateful && has_state ? same_layout(stateful, p, VM_ROLE_STATE, err) : VM_OK;
+}
+
+/* Copies the program's task list with room for addresses. */
+static bool loaded_create(Loaded *l, const VmProgram *p) {
+    size_t nargs = 0;
+    int nrng = 0;
+    for (int i = 0; i < p->ntask; i++) nargs += (size_t)p->task[i].narg;
+    for (int i = 0; i < p->ntensor; i++) nrng += p->tensor[i].role == VM_ROLE_RNG_KEY;
+    *l = (Loaded){.program = p,
+                  .task = vm_calloc((size_t)p->ntask, sizeof(RunTask)),
+                  .args = vm_calloc(nargs, sizeof(void *)),
+                  .rng = vm_calloc((size_t)nrng, sizeof(RngKey))};
+    if (!l->task || !l->args || !l->rng) {
+        loaded_free(l);
+        return false;
+    }
+    void **args = l->args;
+    for (int i = 0; i < p->ntask; i++) {
+        l->task[i] = (RunTask){.fn = p->task[i].fn, .args = args, .barrier = p->task[i].barrier};
+        args += p->task[i].narg;
+    }
+    for (int i = 0; i < p->ntensor; i++) {
+        const VmTensor *t = &p->tensor[i];
+        if (t->role != VM_ROLE_RNG_KEY) continue;
+        l->rng[l->nrng++] = (RngKey){.space = t->space, .offset = t->offset, .hash = vm_hash_name(t->name)};
+    }
+    return true;
+}
+
+static void loaded_resolve(const VmEngine *e, Loaded *l) {
+    const VmProgram *p = l->program;
+    for (int i = 0; i < p->ntask; i++) {
+        l->task[i].fn = p->task[i].fn; /* may have been compiled after an earlier add */
+        for (int j = 0; j < p->task[i].narg; j++) {
+            const VmArg *a = &p->task[i].arg[j];
+            l->task[i].args[j] = e->space[a->space].data + a->offset;
+        }
+    }
+    for (int i = 0; i < l->nrng; i++) {
+        l->rng[i].key = (uint32_t *)(void *)(e->space[l->rng[i].space].data + l->rng[i].offset);
+    }
+}
+
+/* Makes the block at least `bytes` long, keeping what is in it when `keep`. On failure the old block stays.
+ */
+static VmStatus block_grow(VmBlock *b, int64_t bytes, bool keep, const char *what, VmError *err) {
+    size_t old = b->bytes;
+    if (b->data && (int64_t)old >= bytes) return VM_OK;
+    VmBlock bigger;
+    if (!keep) vm_block_free(b);
+    if (!vm_block_alloc(&bigger, (size_t)bytes)) {
+        if (!keep) (void)vm_block_alloc(b, old); /* what was just given back */
+        return vm_fail(err, VM_ENV, "cannot allocate %.1f MiB for %s", (double)bytes / (1 << 20), what);
+    }
+    if (keep && b->data) memcpy(bigger.data, b->data, old);
+    vm_block_free(b);
+    *b = bigger;
+    return VM_OK;
+}
+
+/* Work and scratch mean nothing between steps, so they are freed before their successors are allocated. */
+static VmStatus memory_grow(VmEngine *e, const VmProgram *p, VmError *err) {
+    for (int i = 0; i < VM_SPACE_COUNT; i++) {
+        VmStatus s = block_grow(&e->space[i], p->space_bytes[i], i != VM_WORK, space_names[i], err);
+        if (s) return s;
+    }
+    int64_t stride = ((p->scratch_bytes + 63) & ~(int64_t)63) + 128;
+    if (p->scratch_bytes < 0 || stride > INT64_MAX / e->threads) {
+        return vm_fail(err, VM_ENV, "program '%s': impossible scratch size", p->name);
+    }
+    if (stride <= e->scratch_stride) return VM_OK;
+    VmStatus s = block_grow(&e->scratch, stride * e->threads, false, "scratch", err);
+    if (s == VM_OK) e->scratch_stride = stride;
+    return s;
+}
+
+static bool reserve_slot(VmEngine *e) {
+    if (e->count < e->cap) return true;
+    int cap = e->cap ? 2 * e->cap : 4;
+    Loaded *bigger = vm_calloc((size_t)cap, sizeof *bigger);
+    if (!bigger) return false;
+    if (e->count > 0) memcpy(bigger, e->loaded, (size_t)e->count * sizeof *bigger);
+    free(e->loaded);
+    e->loaded = bigger;
+    e->cap = cap;
+    return true;
+}
+
+int vm_engine_add(VmEngine *e, const VmProgram *p, VmError *err) {
+    if (program_check(p, err) || layout_check(e, p, err)) return -1;
+    Loaded l;
+    if (!reserve_slot(e) || !loaded_create(&l, p)) {
+        vm_fail(err, VM_ENV, "out of memory");
+        return -1;
+    }
+    VmStatus s = memory_grow(e, p, err);
+    if (s == VM_OK) {
+        e->loaded[e->count++] = l;
+    } else {
+        loaded_free(&l);
+    }
+    for (int i = 0; i < e->count; i++) loaded_resolve(e, &e->loaded[i]);
+    return s == VM_OK ? e->count - 1 : -1;
+}
+
+/* ---- running ---- */
+
+static void set_rng_keys(const Loaded *l, uint64_t seed, uint64_t step) {
+    for (int i = 0; i < l->nrng; i++) vm_rng_key(seed, l->rng[i].hash, step, l->rng[i].key);
+}
+
+/* seconds NULL: not timed. */
+static void run_team(VmEngine *e, const Loaded *l, double *seconds) {
+    const int ntask = l->program->ntask;
+#pragma omp parallel num_threads(e->threads)
+    {
+        /* OpenMP may give fewer threads than asked for (OMP_THREAD_LIMIT, a nested region): the shares follow
+         * what is really there. */
+        int n = omp_get_num_threads(), me = omp_get_thread_num();
+        int spins = vm_barrier_spins(n, e->cpus);
+        void *scratch = e->scratch.data + e->scratch_stride * me;
+        double before = seconds && me == 0 ? vm_now() : 0;
+        for (int i = 0; i < ntask; i++) {
+            const RunTask *t = &l->task[i];
+            if (t->barrier) vm_barrier_wait(e->barrier, n, spins);
+            t->fn(t->args, me, n, scratch);
+            if (!seconds || me != 0) continue;
+            double now = vm_now();
+            seconds[i] += now - before;
+            before = now;
+        }
+    }
+}
+
+void vm_engine_run(VmEngine *e, int program, uint64_t seed, uint64_t step) {
+    const Loaded *l = &e->loaded[program];
+    set_rng_keys(l, seed, step);
+    run_team(e, l, NULL);
+}
+
+void vm_engine_profile(VmEngine *e, int program, uint64_t seed, uint64_t step, double *seconds) {
+    const Loaded *l = &e->loaded[program];
+    set_rng_keys(l, seed, step);
+    run_team(e, l, seconds);
+}
+
+/* ---- initial values ---- */
+
+VmStatus vm_engine_init(VmEngine *e, uint64_t seed, VmError *err) {
+    if (e->count == 0) return vm_fail(err, VM_ENV, "no program was added");
+    const VmProgram *p = e->loaded[0].program;
+    for (int i = 0; i < p->ntensor; i++) {
+        const VmTensor *t = &p->tensor[i];
+        if (t->role != VM_ROLE_PARAM) continue;
+        VmStatus s = vm_init_tensor(t, seed, e->threads, vm_engine_address(e, 0, t), err);
+        if (s) return s;
+    }
+    return VM_OK;
+}

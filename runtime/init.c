@@ -1,0 +1,98 @@
+/* Initial weights: every value is a pure function of (seed, the weight's stream, element number), computed
+ * in double and rounded once. The stream is `init_stream`, or the weight's name: weights that share a
+ * stream start equal. The leading expert dimension of a per-expert weight just continues the numbering.
+ *
+ * Does not: know layers; fan-in and fan-out are written in the rule. */
+#include "runtime/internal.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "runtime/rng.h"
+
+typedef enum Rule { RULE_CONST, RULE_NORMAL, RULE_TRUNC_NORMAL, RULE_UNIFORM } Rule;
+
+typedef struct Init {
+    Rule rule;
+    double scale; /* the constant, the standard deviation, half the width */
+} Init;
+
+/* "(a)" or "(a,b)" with exactly n finite numbers and nothing after it. */
+static bool parse_numbers(const char *s, int n, double *v) {
+    if (*s++ != '(') return false;
+    for (int i = 0; i < n; i++) {
+        char *end;
+        v[i] = strtod(s, &end);
+        if (end == s || !isfinite(v[i]) || *end != (i + 1 < n ? ',' : ')')) return false;
+        s = end + 1;
+    }
+    return *s == '\0';
+}
+
+static bool parse_init(const char *text, Init *out) {
+    static const struct {
+        const char *name;
+        Rule rule;
+    } rules[] = {{"const", RULE_CONST},
+                 {"normal", RULE_NORMAL},
+                 {"trunc_normal", RULE_TRUNC_NORMAL},
+                 {"uniform", RULE_UNIFORM}};
+    double v[2];
+    *out = (Init){.rule = RULE_CONST};
+    if (strcmp(text, "zeros") == 0) return true;
+    out->scale = 1;
+    if (strcmp(text, "ones") == 0) return true;
+    size_t n = strcspn(text, "(");
+    if (n == 6 && memcmp(text, "xavier", 6) == 0) {
+        if (!parse_numbers(text + n, 2, v) || v[0] < 0 || v[1] < 0 || !(v[0] + v[1] > 0)) return false;
+        *out = (Init){.rule = RULE_UNIFORM, .scale = sqrt(6 / (v[0] + v[1]))};
+        return true;
+    }
+    for (size_t i = 0; i < sizeof rules / sizeof rules[0]; i++) {
+        if (strlen(rules[i].name) != n || memcmp(text, rules[i].name, n) != 0) continue;
+        *out = (Init){.rule = rules[i].rule};
+        if (!parse_numbers(text + n, 1, &out->scale)) return false;
+        return out->rule == RULE_CONST || out->scale >= 0;
+    }
+    return false;
+}
+
+/* P(x < -2) of the normal distribution: where trunc_normal cuts, on both sides. */
+static const double cut = 0.022750131948179207200;
+
+static float draw(const Init *in, const uint32_t key[2], uint32_t element) {
+    double u = (vm_rng_bits(key, element) + 0.5) * 0x1p-32; /* inside (0,1), never at its ends */
+    switch (in->rule) {
+    case RULE_CONST: return (float)in->scale;
+    case RULE_NORMAL: return (float)(in->scale * vm_normal_quantile(u));
+    case RULE_TRUNC_NORMAL: return (float)(in->scale * vm_normal_quantile(cut + u * (1 - 2 * cut)));
+    case RULE_UNIFORM: return (float)(in->scale * (2 * u - 1));
+    }
+    return 0;
+}
+
+VmStatus vm_init_tensor(const VmTensor *t, uint64_t seed, int threads, float *dst, VmError *err) {
+    (void)threads; /* unused in a build without OpenMP */
+    Init in;
+    const char *rule = t->init ? t->init : "";
+    if (t->dtype != 0) return vm_fail(err, VM_INPUT, "weight '%s' is not f32", t->name);
+    if (!parse_init(rule, &in)) {
+        return vm_fail(err, VM_INPUT,
+                       "weight '%s': unknown initialiser '%s'; expected zeros, ones, const(c), normal(std), "
+                       "trunc_normal(std), uniform(a) or xavier(fan_in,fan_out)",
+                       t->name, rule);
+    }
+    const char *stream = t->init_stream && *t->init_stream ? t->init_stream : t->name;
+    uint64_t hash = vm_hash_name(stream);
+    int64_t n = vm_tensor_elems(t);
+    const int64_t block = INT64_C(1) << 32; /* a key numbers 2^32 elements */
+    for (int64_t base = 0; base < n; base += block) {
+        uint32_t key[2];
+        vm_rng_key(seed, hash, UINT64_MAX - (uint64_t)(base / block), key);
+        int64_t end = n - base < block ? n - base : block;
+#pragma omp parallel for num_threads(threads) schedule(static) if (end > 1 << 14)
+        for (int64_t i = 0; i < end; i++) dst[base + i] = draw(&in, key, (uint32_t)i);
+    }
+    return VM_OK;
+}

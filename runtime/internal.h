@@ -1,0 +1,219 @@
+/* What the runtime's files share and nobody else sees, one section per file. Public: vmoe.h. */
+#ifndef VMOEC_RUNTIME_INTERNAL_H
+#define VMOEC_RUNTIME_INTERNAL_H
+
+#include <stdatomic.h>
+
+#include "runtime/vmoe.h"
+
+/* ---- memory.c ---------------------------------------------------------------------------------- */
+
+/* Writes the message (cut if too long) and returns s. err may be NULL. */
+VmStatus vm_fail(VmError *err, VmStatus s, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+
+/* Zeroed array; NULL when out of memory or when n * size overflows. n = 0 gives a valid pointer. Freed
+ * with free(). The runtime allocates here and in vm_block_alloc only. */
+void *vm_calloc(size_t n, size_t size);
+char *vm_strdup(const char *s); /* NULL when out of memory */
+
+/* Zeroed memory for tensors, aligned to 64 bytes; large blocks to 2 MiB, in huge pages where the
+ * system gives them. A block of 0 bytes has a valid, unused address. */
+typedef struct VmBlock {
+    unsigned char *data;
+    size_t bytes;
+    void *map; /* what was mapped, NULL: data came from the heap */
+    size_t map_bytes;
+} VmBlock;
+bool vm_block_alloc(VmBlock *b, size_t bytes);
+void vm_block_free(VmBlock *b); /* zeroes *b; an empty block is fine */
+
+/* ---- team.c ------------------------------------------------------------------------------------ */
+
+/* CPUs allowed by the cgroup quota as seen under the file system root `root` ("" for the real one):
+ * the smallest of this process's group and its parents, rounded up; 0: no limit. */
+int vm_quota_cpus(const char *root);
+
+/* A barrier for one team. Generations count up, so a fast thread can enter the next barrier while a
+ * slow one is still leaving this one. */
+typedef struct VmBarrier {
+    _Alignas(64) _Atomic uint32_t arrived;
+    _Alignas(64) _Atomic uint32_t generation;
+    _Alignas(64) _Atomic uint32_t sleepers;
+} VmBarrier;
+
+/* Returns when all n threads of the team are here. `spins` rounds of waiting come before sleeping:
+ * vm_barrier_spins(n, cpus) says how many are sensible. */
+void vm_barrier_wait(VmBarrier *b, int n, int spins);
+int vm_barrier_spins(int n, int cpus);
+
+/* OpenMP's two questions, declared here because a compiler may be installed without its omp.h. */
+int omp_get_thread_num(void);
+int omp_get_num_threads(void);
+
+/* ---- engine.c ---------------------------------------------------------------------------------- */
+
+const VmProgram *vm_engine_program(const VmEngine *e, int program);
+void *vm_engine_address(VmEngine *e, int program, const VmTensor *t);
+int64_t vm_tensor_elems(const VmTensor *t);
+/* "f32[64,192]" in buf. */
+const char *vm_shape_text(int dtype, int rank, const int64_t *dim, char *buf, size_t cap);
+
+/* ---- exact.c: arithmetic whose bits do not depend on a library ----------------------------------- */
+
+/* Only +, -, *, / and sqrt of IEEE doubles: the same bits everywhere. */
+double vm_log(double x);               /* x a positive normal number; error below 1e-15 relative */
+double vm_cos_pi(double x);            /* cos(pi x), 0 <= x <= 1; error below 1e-15 */
+double vm_power(double x, uint64_t n); /* x^n by squaring */
+double vm_normal_quantile(double p);   /* inverse of the normal distribution, 0 < p < 1 */
+
+/* ---- init.c ------------------------------------------------------------------------------------ */
+
+/* Initial values of one weight into dst[elems]. VM_INPUT for an unknown or ill-formed rule. */
+VmStatus vm_init_tensor(const VmTensor *t, uint64_t seed, int threads, float *dst, VmError *err);
+
+/* ---- safetensors.c, weights.c -------------------------------------------------------------------- */
+
+/* VM_OK when every tensor of `role` in the program is in f with its shape and type, and nothing else is. */
+VmStatus vm_tensors_check(VmEngine *e, int program, VmRole role, const VmTensorFile *f, const char *path,
+                          VmError *err);
+/* Copies them; vm_tensors_check must have passed. */
+void vm_tensors_apply(VmEngine *e, int program, VmRole role, const VmTensorFile *f);
+VmStatus vm_tensors_save_role(VmEngine *e, int program, VmRole role, const char *path, VmError *err);
+/* A checksum of the values of all tensors of the role, in the program's order: as they are in the engine (f
+ * NULL) or in a file that passed vm_tensors_check. */
+uint32_t vm_tensors_checksum(VmEngine *e, int program, VmRole role, const VmTensorFile *f);
+
+/* ---- file.c ------------------------------------------------------------------------------------ */
+
+/* Path of `name` in `dir`; false when it does not fit. */
+bool vm_path_join(char *out, size_t cap, const char *dir, const char *name);
+/* Creates the folder and its parents. */
+VmStatus vm_make_dirs(const char *path, VmError *err);
+/* Flushes a folder's entries to disk. */
+VmStatus vm_sync_dir(const char *path, VmError *err);
+/* Removes a folder and the files in it (one level). Missing is fine. */
+void vm_remove_dir(const char *path);
+/* Whole file into fresh memory (free it), with a final zero byte that is not counted. */
+VmStatus vm_read_file(const char *path, char **data, size_t *size, VmError *err);
+
+/* A file that is complete or absent: written beside its target, synced and renamed by vm_file_commit,
+ * removed by vm_file_abandon. */
+typedef struct VmFile {
+    FILE *f;
+    char path[1024], temp[1100];
+} VmFile;
+VmStatus vm_file_begin(VmFile *w, const char *path, VmError *err);
+VmStatus vm_file_commit(VmFile *w, VmError *err);
+void vm_file_abandon(VmFile *w);
+
+/* ---- idx.c ------------------------------------------------------------------------------------- */
+
+/* One IDX file of unsigned bytes, plain or gzip. */
+typedef struct VmIdx {
+    int rank;
+    int64_t dim[3];
+    uint8_t *data;
+} VmIdx;
+/* rank 3 (images) or 1 (labels). data is freed by the caller. */
+VmStatus vm_idx_read(const char *path, int rank, VmIdx *out, VmError *err);
+
+/* ---- resize.c ---------------------------------------------------------------------------------- */
+
+/* Bilinear with antialiasing, 8 bits: src[n][h][w] to dst[n][oh][ow]. False: out of memory. */
+bool vm_resize_u8(const uint8_t *src, int64_t n, int64_t h, int64_t w, uint8_t *dst, int64_t oh, int64_t ow);
+
+/* ---- schedule.c --------------------------------------------------------------------------------- */
+
+/* Learning rate of step 0..total-1. */
+double vm_learning_rate(const VmTrainConfig *c, int64_t step, int64_t total);
+
+/* ---- bind.c: a program's inputs and results as the trainer uses them ------------------------------ */
+
+typedef struct VmTerm {
+    const VmTensor *tensor;
+    const float *value;
+} VmTerm;
+
+typedef struct VmBinding {
+    int program; /* -1: nothing bound */
+    int64_t batch;
+    float *image;
+    int32_t *label; /* NULL: the program takes none */
+    float *step;    /* NULL: the program takes none */
+    VmTerm *term;   /* losses, aux losses, metrics in the program's order */
+    int nterm;
+    const float *accuracy; /* NULL: none */
+} VmBinding;
+
+/* Asks the source for a program and finds its tensors, checking them against the data. Frees what b held
+ * before. Valid until a program is added to the engine. */
+VmStatus vm_bind(VmBinding *b, VmEngine *e, VmProgramSource source, void *user, bool training, int64_t batch,
+                 const VmDataset *data, VmError *err);
+void vm_binding_free(VmBinding *b);
+/* Sum of weight * value over the terms of role LOSS; with aux, over AUX also. NAN: there are none. */
+double vm_binding_loss(const VmBinding *b, bool aux);
+
+/* ---- metrics.c --------------------------------------------------------------------------------- */
+
+typedef struct VmMetrics {
+    FILE *f;
+    char path[1024];
+    const char *phase;
+} VmMetrics;
+
+typedef struct VmEpochRecord {
+    int64_t epoch, step; /* 1-based: how many are done */
+    double train_loss, train_objective, train_accuracy;
+    double test_loss, test_accuracy;
+    double seconds, images_per_second, test_seconds;
+} VmEpochRecord;
+
+/* Opens OUT/metrics.jsonl: empty, or (keep_step >= 0) with the lines up to that step kept. */
+VmStatus vm_metrics_open(VmMetrics *m, const char *out_dir, const char *phase, int64_t keep_step,
+                         VmError *err);
+VmStatus vm_metrics_start(VmMetrics *m, const VmTrainConfig *c, int threads, int64_t total,
+                          int64_t train_images, int64_t test_images, int64_t resumed_step, VmError *err);
+VmStatus vm_metrics_step(VmMetrics *m, int64_t epoch, int64_t step, double lr, double images_per_second,
+                         const VmBinding *b, VmError *err);
+VmStatus vm_metrics_epoch(VmMetrics *m, const VmEpochRecord *r, VmError *err);
+VmStatus vm_metrics_close(VmMetrics *m, VmError *err);
+
+/* ---- progress.c -------------------------------------------------------------------------------- */
+
+typedef struct VmProgress {
+    FILE *f; /* NULL: silent */
+    bool terminal, line_open;
+    double last, start;
+    int64_t first_step, total;
+} VmProgress;
+
+double vm_now(void); /* seconds, monotonic */
+void vm_progress_begin(VmProgress *p, FILE *f, int64_t first_step, int64_t total);
+/* Called every step; prints when it is time. accuracy NAN: not shown. */
+void vm_progress_step(VmProgress *p, int64_t epoch, int64_t step, double rate, double loss, double accuracy);
+void vm_progress_epoch(VmProgress *p, const VmEpochRecord *r);
+void vm_progress_note(VmProgress *p, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+void vm_progress_end(VmProgress *p);
+
+/* ---- checkpoint.c ------------------------------------------------------------------------------ */
+
+/* Where a run stands. The sums are those of the unfinished epoch, zero at an epoch's end. */
+typedef struct VmRunState {
+    int64_t step; /* steps done */
+    int64_t steps_per_epoch, total, train_images;
+    double loss_sum, objective_sum, correct_sum;
+    int64_t batches, images;
+} VmRunState;
+
+/* Replaces OUT/checkpoint by the present weights, state and position. */
+VmStatus vm_checkpoint_save(VmEngine *e, int program, const VmTrainConfig *c, const VmRunState *s,
+                            VmError *err);
+/* Reads OUT/checkpoint into engine and *s. *found says whether there was one. Nothing changes on error.
+ * s holds this run's steps_per_epoch, total and train_images on entry, which must fit. */
+VmStatus vm_checkpoint_load(VmEngine *e, int program, const VmTrainConfig *c, VmRunState *s, bool *found,
+                            VmError *err);
+/* Removes what killed runs left half-written in OUT and, for a run from the start, moves a checkpoint of an
+ * earlier run to OUT/checkpoint.previous. */
+VmStatus vm_checkpoint_prepare(const VmTrainConfig *c, VmError *err);
+
+#endif

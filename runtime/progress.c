@@ -1,0 +1,86 @@
+/* What a person sees of a training run: on a terminal one line that is rewritten a few times a second,
+ * elsewhere a plain line every ten seconds; both get one line per epoch.
+ *
+ * Does not: fail. A progress display that cannot be written is not worth stopping for. */
+#include "runtime/internal.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdarg.h>
+#include <time.h>
+#include <unistd.h>
+
+double vm_now(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+void vm_progress_begin(VmProgress *p, FILE *f, int64_t first_step, int64_t total) {
+    *p = (VmProgress){.f = f, .first_step = first_step, .total = total};
+    if (!f) return;
+    p->terminal = isatty(fileno(f));
+    p->start = p->last = vm_now();
+}
+
+/* Ends a line that was being rewritten. */
+static void settle(VmProgress *p) {
+    if (!p->line_open) return;
+    fputs("\r\033[K", p->f);
+    p->line_open = false;
+}
+
+static void print_time(FILE *f, double seconds) {
+    int64_t s = seconds < 1e9 ? (int64_t)(seconds + 0.5) : INT64_C(1000000000);
+    if (s >= 3600) {
+        fprintf(f, "%" PRId64 ":%02d:%02d", s / 3600, (int)(s / 60 % 60), (int)(s % 60));
+    } else {
+        fprintf(f, "%d:%02d", (int)(s / 60), (int)(s % 60));
+    }
+}
+
+void vm_progress_step(VmProgress *p, int64_t epoch, int64_t step, double rate, double loss, double accuracy) {
+    if (!p->f) return;
+    double now = vm_now();
+    if (now - p->last < (p->terminal ? 0.2 : 10)) return;
+    p->last = now;
+    if (p->terminal) fputs("\r\033[K", p->f);
+    fprintf(p->f, "epoch %" PRId64 "  step %" PRId64 "/%" PRId64 "  loss %.4f", epoch, step, p->total, loss);
+    if (isfinite(accuracy)) fprintf(p->f, "  accuracy %.2f %%", 100 * accuracy);
+    fprintf(p->f, "  %.0f images/s", rate);
+    if (step > p->first_step) {
+        fputs("  left ", p->f);
+        print_time(p->f, (now - p->start) / (double)(step - p->first_step) * (double)(p->total - step));
+    }
+    if (!p->terminal) fputc('\n', p->f);
+    p->line_open = p->terminal;
+    fflush(p->f);
+}
+
+void vm_progress_epoch(VmProgress *p, const VmEpochRecord *r) {
+    if (!p->f) return;
+    settle(p);
+    fprintf(p->f, "epoch %" PRId64 "  train loss %.4f", r->epoch, r->train_loss);
+    if (isfinite(r->train_accuracy)) fprintf(p->f, " accuracy %.2f %%", 100 * r->train_accuracy);
+    if (isfinite(r->test_loss)) fprintf(p->f, "  test loss %.4f", r->test_loss);
+    if (isfinite(r->test_accuracy)) fprintf(p->f, " accuracy %.2f %%", 100 * r->test_accuracy);
+    fprintf(p->f, "  %.1f s  %.0f images/s\n", r->seconds, r->images_per_second);
+    fflush(p->f);
+}
+
+void vm_progress_note(VmProgress *p, const char *fmt, ...) {
+    if (!p->f) return;
+    settle(p);
+    va_list ap;
+    va_start(ap, fmt);
+    vfprintf(p->f, fmt, ap);
+    va_end(ap);
+    fputc('\n', p->f);
+    fflush(p->f);
+}
+
+void vm_progress_end(VmProgress *p) {
+    if (!p->f) return;
+    settle(p);
+    fflush(p->f);
+}

@@ -1,0 +1,316 @@
+/* The training loop: epochs of shuffled batches, learning rates, logging, evaluation and a checkpoint after
+ * every epoch. A run's results are a pure function of (programs, data, configuration): stopping after any
+ * checkpoint and resuming gives the same bits.
+ *
+ * train_loss of an epoch is the mean over its batches of the weighted main losses (a smaller last batch
+ * counts as much as the others); train_objective adds the auxiliary losses. Accuracies and test losses are
+ * weighted by images. `seconds` and `images_per_second` are of the training part, without evaluation.
+ *
+ * Does not: compile, choose data, or install signal handlers: an interrupt ends the process, and the last
+ * checkpoint is complete. */
+#include "runtime/internal.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct Trainer {
+    VmEngine *e;
+    VmProgramSource source;
+    void *user;
+    const VmTrainConfig *cfg;
+    const VmDataset *train, *test;
+    VmRunState run;
+    VmBinding bind;
+    VmMetrics metrics;
+    VmProgress progress;
+    int64_t *order;      /* this epoch's images */
+    int64_t order_epoch; /* which epoch's order it is */
+    double log_time;     /* of the last logged step */
+    int64_t log_images;  /* since then */
+} Trainer;
+
+/* ---- evaluation ---- */
+
+static VmStatus evaluate_all(VmBinding *b, VmEngine *e, VmProgramSource source, void *user,
+                             const VmDataset *data, int64_t batch, int64_t *index, VmEvalResult *result,
+                             VmError *err) {
+    int64_t size = vm_dataset_size(data);
+    double loss = 0, correct = 0;
+    bool accuracy = true;
+    for (int64_t at = 0; at < size; at += batch) {
+        int64_t n = size - at < batch ? size - at : batch;
+        if (b->program < 0 || b->batch != n) {
+            VmStatus s = vm_bind(b, e, source, user, false, n, data, err);
+            if (s) return s;
+        }
+        for (int64_t i = 0; i < n; i++) index[i] = at + i;
+        vm_dataset_batch(data, index, n, b->image, b->label);
+        vm_engine_run(e, b->program, 0, 0);
+        loss += vm_binding_loss(b, false) * (double)n;
+        accuracy = accuracy && b->accuracy;
+        if (accuracy) correct += (double)*b->accuracy * (double)n;
+    }
+    *result = (VmEvalResult){
+        .images = size, .loss = loss / (double)size, .accuracy = accuracy ? correct / (double)size : NAN};
+    return VM_OK;
+}
+
+VmStatus vm_evaluate(VmEngine *e, VmProgramSource source, void *user, const VmDataset *data, int64_t batch,
+                     VmEvalResult *result, VmError *err) {
+    if (batch < 1) return vm_fail(err, VM_USAGE, "batch must be at least 1, it is %" PRId64, batch);
+    int64_t size = vm_dataset_size(data);
+    if (batch > size) batch = size;
+    int64_t *index = vm_calloc((size_t)batch, sizeof *index);
+    if (!index) return vm_fail(err, VM_ENV, "out of memory");
+    VmBinding b = {.program = -1};
+    VmStatus s = evaluate_all(&b, e, source, user, data, batch, index, result, err);
+    vm_binding_free(&b);
+    free(index);
+    return s;
+}
+
+/* ---- one step ---- */
+
+static VmStatus check_finite(const Trainer *t, double lr, VmError *err) {
+    for (int i = 0; i < t->bind.nterm; i++) {
+        const VmTerm *term = &t->bind.term[i];
+        if (term->tensor->role == VM_ROLE_METRIC || isfinite(*term->value)) continue;
+        return vm_fail(err, VM_INPUT,
+                       "training diverged: loss '%s' is %g at step %" PRId64
+                       " with learning rate %g; a smaller rate or a longer warmup may help",
+                       term->tensor->name, (double)*term->value, t->run.step + 1, lr);
+    }
+    return VM_OK;
+}
+
+static void set_step_scalars(const Trainer *t, double lr) {
+    if (!t->bind.step) return;
+    uint64_t n = (uint64_t)t->run.step + 1;
+    t->bind.step[0] = (float)lr;
+    t->bind.step[1] = (float)(1 - vm_power(t->cfg->beta1, n));
+    t->bind.step[2] = (float)(1 - vm_power(t->cfg->beta2, n));
+}
+
+static VmStatus log_step(Trainer *t, int64_t epoch, double lr, VmError *err) {
+    int64_t every = t->cfg->log_every;
+    if (every <= 0 || t->run.step % every != 0) return VM_OK;
+    double now = vm_now(), rate = (double)t->log_images / (now - t->log_time);
+    t->log_time = now;
+    t->log_images = 0;
+    return vm_metrics_step(&t->metrics, epoch + 1, t->run.step, lr, rate, &t->bind, err);
+}
+
+/* Trains on images order[at..at+n). */
+static VmStatus train_step(Trainer *t, int64_t epoch, int64_t at, int64_t n, VmError *err) {
+    if (t->bind.program < 0 || t->bind.batch != n) {
+        VmStatus s = vm_bind(&t->bind, t->e, t->source, t->user, true, n, t->train, err);
+        if (s) return s;
+    }
+    double lr = vm_learning_rate(t->cfg, t->run.step, t->run.total);
+    vm_dataset_batch(t->train, t->order + at, n, t->bind.image, t->bind.label);
+    set_step_scalars(t, lr);
+    vm_engine_run(t->e, t->bind.program, t->cfg->seed, (uint64_t)t->run.step);
+    VmStatus s = check_finite(t, lr, err);
+    if (s) return s;
+    t->run.step++;
+    t->run.loss_sum += vm_binding_loss(&t->bind, false);
+    t->run.objective_sum += vm_binding_loss(&t->bind, true);
+    if (t->bind.accuracy) t->run.correct_sum += (double)*t->bind.accuracy * (double)n;
+    t->run.batches++;
+    t->run.images += n;
+    t->log_images += n;
+    return log_step(t, epoch, lr, err);
+}
+
+/* ---- one epoch ---- */
+
+static void set_order(Trainer *t, int64_t epoch) {
+    int64_t size = vm_dataset_size(t->train);
+    if (t->order_epoch == epoch) return;
+    t->order_epoch = epoch;
+    if (t->cfg->shuffle) {
+        vm_dataset_shuffle(size, t->cfg->seed, (uint64_t)epoch, t->order);
+    } else {
+        for (int64_t i = 0; i < size; i++) t->order[i] = i;
+    }
+}
+
+/* Runs the rest of the epoch that run.step stands in; the record's training part. */
+static VmStatus train_epoch(Trainer *t, VmEpochRecord *r, VmError *err) {
+    int64_t epoch = t->run.step / t->run.steps_per_epoch, batch = t->cfg->batch;
+    int64_t size = vm_dataset_size(t->train), images = 0;
+    double start = vm_now();
+    t->log_time = start;
+    t->log_images = 0;
+    set_order(t, epoch);
+    do {
+        int64_t at = t->run.step % t->run.steps_per_epoch * batch, n = size - at < batch ? size - at : batch;
+        VmStatus s = train_step(t, epoch, at, n, err);
+        if (s) return s;
+        images += n;
+        double mean = t->run.loss_sum / (double)t->run.batches;
+        double right = t->bind.accuracy ? t->run.correct_sum / (double)t->run.images : NAN;
+        vm_progress_step(&t->progress, epoch + 1, t->run.step, (double)images / (vm_now() - start), mean,
+                         right);
+    } while (t->run.step < t->run.total && t->run.step % t->run.steps_per_epoch != 0);
+    const VmRunState *run = &t->run;
+    *r = (VmEpochRecord){.epoch = epoch + 1,
+                         .step = run->step,
+                         .train_loss = run->loss_sum / (double)run->batches,
+                         .train_objective = run->objective_sum / (double)run->batches,
+                         .train_accuracy = t->bind.accuracy ? run->correct_sum / (double)run->images : NAN,
+                         .test_loss = NAN,
+                         .test_accuracy = NAN,
+                         .seconds = vm_now() - start};
+    r->images_per_second = (double)images / r->seconds;
+    return VM_OK;
+}
+
+static VmStatus test_epoch(Trainer *t, VmEpochRecord *r, VmError *err) {
+    if (!t->test) return VM_OK;
+    VmEvalResult result;
+    double start = vm_now();
+    VmStatus s = vm_evaluate(t->e, t->source, t->user, t->test, t->cfg->batch, &result, err);
+    if (s) return s;
+    r->test_loss = result.loss;
+    r->test_accuracy = result.accuracy;
+    r->test_seconds = vm_now() - start;
+    return VM_OK;
+}
+
+static void reset_epoch_sums(VmRunState *run) {
+    if (run->step % run->steps_per_epoch != 0) return; /* the run ends, or goes on later, inside an epoch */
+    run->loss_sum = run->objective_sum = run->correct_sum = 0;
+    run->batches = run->images = 0;
+}
+
+static VmStatus one_epoch(Trainer *t, VmEpochRecord *r, VmError *err) {
+    VmStatus s = train_epoch(t, r, err);
+    if (s) return s;
+    int program = t->bind.program;
+    s = test_epoch(t, r, err);
+    vm_binding_free(&t->bind); /* evaluation may have added programs, which moves memory */
+    if (s == VM_OK) s = vm_metrics_epoch(&t->metrics, r, err);
+    if (s) return s;
+    vm_progress_epoch(&t->progress, r);
+    reset_epoch_sums(&t->run);
+    return vm_checkpoint_save(t->e, program, t->cfg, &t->run, err);
+}
+
+/* ---- the run ---- */
+
+static VmStatus check_config(const VmTrainConfig *c, const VmDataset *train, VmError *err) {
+    if (c->batch < 1) return vm_fail(err, VM_USAGE, "batch must be at least 1, it is %" PRId64, c->batch);
+    if (c->steps < 0) return vm_fail(err, VM_USAGE, "steps must not be negative, it is %" PRId64, c->steps);
+    if (c->steps == 0 && !(c->epochs >= 0 && c->epochs < 1e9)) {
+        return vm_fail(err, VM_USAGE, "epochs must be a number from 0 up, it is %g", c->epochs);
+    }
+    if (c->drop_last && c->batch > vm_dataset_size(train)) {
+        return vm_fail(err, VM_INPUT, "no batch of %" PRId64 " fits in %" PRId64 " training images", c->batch,
+                       vm_dataset_size(train));
+    }
+    if (!isfinite(c->lr_peak) || !isfinite(c->lr_min) || c->warmup_steps < 0) {
+        return vm_fail(err, VM_USAGE, "the learning rate must be finite and the warmup not negative");
+    }
+    return VM_OK;
+}
+
+static void plan_run(Trainer *t) {
+    const VmTrainConfig *c = t->cfg;
+    int64_t size = vm_dataset_size(t->train);
+    VmRunState *run = &t->run;
+    run->train_images = size;
+    run->steps_per_epoch = c->drop_last ? size / c->batch : (size + c->batch - 1) / c->batch;
+    run->total = c->steps > 0 ? c->steps : (int64_t)(c->epochs * (double)run->steps_per_epoch + 0.5);
+}
+
+/* Fails when nothing can be written, before hours of training do. */
+static VmStatus check_out_dir(const VmTrainConfig *c, VmError *err) {
+    VmStatus s = vm_make_dirs(c->out_dir, err);
+    if (s) return s;
+    char path[1024];
+    VmFile probe;
+    if (!vm_path_join(path, sizeof path, c->out_dir, ".writable")) {
+        return vm_fail(err, VM_ENV, "folder name '%s' is too long", c->out_dir);
+    }
+    s = vm_file_begin(&probe, path, err);
+    vm_file_abandon(&probe);
+    return s;
+}
+
+static VmStatus start_run(Trainer *t, VmError *err) {
+    const VmTrainConfig *c = t->cfg;
+    VmStatus s = check_out_dir(c, err);
+    if (s) return s;
+    int64_t size = vm_dataset_size(t->train), first = c->batch < size ? c->batch : size;
+    s = vm_bind(&t->bind, t->e, t->source, t->user, true, first, t->train, err);
+    if (s == VM_OK) s = vm_checkpoint_prepare(c, err);
+    bool found = false;
+    if (s == VM_OK && c->resume) s = vm_checkpoint_load(t->e, t->bind.program, c, &t->run, &found, err);
+    if (s == VM_OK) s = vm_metrics_open(&t->metrics, c->out_dir, c->phase, found ? t->run.step : -1, err);
+    if (s) return s;
+    vm_progress_begin(&t->progress, c->progress, t->run.step, t->run.total);
+    if (found) {
+        vm_progress_note(&t->progress, "resuming after step %" PRId64 " of %" PRId64, t->run.step,
+                         t->run.total);
+    } else if (c->resume) {
+        vm_progress_note(&t->progress, "no checkpoint in %s: starting from the beginning", c->out_dir);
+    }
+    return vm_metrics_start(&t->metrics, c, vm_engine_threads(t->e), t->run.total, size,
+                            t->test ? vm_dataset_size(t->test) : 0, t->run.step, err);
+}
+
+static VmStatus finish_run(Trainer *t, VmTrainResult *result, VmError *err) {
+    if (!vm_path_join(result->weights, sizeof result->weights, t->cfg->out_dir, "weights.safetensors")) {
+        return vm_fail(err, VM_ENV, "folder name '%s' is too long", t->cfg->out_dir);
+    }
+    snprintf(result->metrics, sizeof result->metrics, "%s", t->metrics.path);
+    result->steps = t->run.step;
+    return vm_weights_save(t->e, 0, result->weights, err);
+}
+
+static VmStatus run_all(Trainer *t, VmTrainResult *result, VmError *err) {
+    VmEpochRecord last = {.train_loss = NAN, .train_accuracy = NAN, .test_loss = NAN, .test_accuracy = NAN};
+    VmStatus s = start_run(t, err);
+    if (s) return s;
+    double start = vm_now();
+    if (t->run.step >= t->run.total) {
+        s = test_epoch(t, &last, err); /* nothing left to train */
+        if (s) return s;
+    }
+    while (t->run.step < t->run.total) {
+        s = one_epoch(t, &last, err);
+        if (s) return s;
+    }
+    *result = (VmTrainResult){.train_loss = last.train_loss,
+                              .test_loss = last.test_loss,
+                              .train_accuracy = last.train_accuracy,
+                              .test_accuracy = last.test_accuracy,
+                              .seconds = vm_now() - start};
+    return finish_run(t, result, err);
+}
+
+VmStatus vm_train(VmEngine *e, VmProgramSource source, void *user, const VmTrainConfig *cfg,
+                  const VmDataset *train, const VmDataset *test, VmTrainResult *result, VmError *err) {
+    Trainer t = {.e = e,
+                 .source = source,
+                 .user = user,
+                 .cfg = cfg,
+                 .train = train,
+                 .test = test,
+                 .bind = {.program = -1},
+                 .order_epoch = -1};
+    VmStatus s = check_config(cfg, train, err);
+    if (s) return s;
+    plan_run(&t);
+    t.order = vm_calloc((size_t)vm_dataset_size(train), sizeof *t.order);
+    if (!t.order) return vm_fail(err, VM_ENV, "out of memory");
+    s = run_all(&t, result, err);
+    vm_progress_end(&t.progress);
+    VmStatus closed = vm_metrics_close(&t.metrics, s ? NULL : err);
+    vm_binding_free(&t.bind);
+    free(t.order);
+    return s ? s : closed;
+}

@@ -1,0 +1,174 @@
+/* The vmoec runtime: executes programs (abi.h), reads data, trains, and keeps weights, metrics and
+ * checkpoints. Plain C and OpenMP; knows nothing of the compiler.
+ *
+ * Errors: functions that can fail return a VmStatus. VM_OK is 0; VM_INPUT means the input (a file's
+ * contents) is wrong (exit code 1), VM_USAGE the command line (2), VM_ENV the environment (3: file, memory,
+ * disk). The message is in the VmError the caller passes; it names the file, what was expected and what was
+ * found. Nothing exits, nothing prints, except where said.
+ *
+ * Ownership: a VmX made by vm_x_create is destroyed by vm_x_destroy (NULL is fine). Strings and arrays
+ * passed in are copied unless stated. */
+#ifndef VMOEC_RUNTIME_VMOE_H
+#define VMOEC_RUNTIME_VMOE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "runtime/abi.h"
+
+typedef enum VmStatus { VM_OK = 0, VM_INPUT = 1, VM_USAGE = 2, VM_ENV = 3 } VmStatus;
+
+typedef struct VmError {
+    char text[2048]; /* room for lists of tensors with their shapes; a longer message is cut */
+} VmError;
+
+/* ---- threads (team.c) ----------------------------------------------------------------------- */
+
+/* CPUs this process may really use: affinity mask and cgroup quota (v1 and v2), at least 1. */
+int vm_cpus(void);
+/* requested > 0: that many (capped at 256); 0: vm_cpus(). */
+int vm_threads(int requested);
+
+/* ---- engine: memory and step execution (engine.c, memory.c) ----------------------------------- */
+
+/* Runs programs that share weights and state. Memory: one aligned block per space, as large as the
+ * largest program needs, allocated when a program is added. A step allocates nothing. */
+typedef struct VmEngine VmEngine;
+
+VmStatus vm_engine_create(int threads, VmEngine **out, VmError *err);
+void vm_engine_destroy(VmEngine *e);
+int vm_engine_threads(const VmEngine *e);
+
+/* Borrows p, which must outlive e. Programs added later must have the same weight tensors (names,
+ * shapes, offsets) as the first; state likewise among those that have any. Returns the program's index
+ * or -1. Adding never disturbs weights or state already there. */
+int vm_engine_add(VmEngine *e, const VmProgram *p, VmError *err);
+
+/* Where a tensor of program i lives; stable until the next vm_engine_add. NULL: no such tensor. */
+void *vm_engine_data(VmEngine *e, int program, const char *name);
+const VmTensor *vm_engine_tensor(const VmEngine *e, int program, const char *name);
+
+/* Sets the random keys for (seed, step) and runs one step. step counts from 0 over the whole run. */
+void vm_engine_run(VmEngine *e, int program, uint64_t seed, uint64_t step);
+
+/* Same, adding each task's wall time (thread 0, including the wait at its barrier) to seconds[ntask]. */
+void vm_engine_profile(VmEngine *e, int program, uint64_t seed, uint64_t step, double *seconds);
+
+/* Fills every weight from its `init` rule: a pure function of (seed, weight name, element).
+ * zeros ones const(c) normal(std) trunc_normal(std) uniform(a) xavier(fan_in,fan_out); VM_INPUT for a
+ * rule it does not know. */
+VmStatus vm_engine_init(VmEngine *e, uint64_t seed, VmError *err);
+
+/* Peak bytes of the engine's blocks. */
+int64_t vm_engine_bytes(const VmEngine *e);
+
+/* ---- tensor files (safetensors.c) -------------------------------------------------------------- */
+
+typedef struct VmTensorView {
+    const char *name;
+    int dtype; /* 0 f32, 1 i32 */
+    int rank;
+    int64_t dim[VM_MAX_RANK];
+    const void *data;
+} VmTensorView;
+
+/* A safetensors file in memory; views point into it and are in the order of their data in the file. Values of
+ * type F64 and I64 are converted on load (VM_INPUT when one does not fit). Every length, offset and overlap
+ * is checked. */
+typedef struct VmTensorFile VmTensorFile;
+VmStatus vm_tensors_open(const char *path, VmTensorFile **out, VmError *err);
+void vm_tensors_close(VmTensorFile *f);
+int vm_tensors_count(const VmTensorFile *f);
+const VmTensorView *vm_tensors_at(const VmTensorFile *f, int i);
+const VmTensorView *vm_tensors_find(const VmTensorFile *f, const char *name);
+
+/* Complete or absent: written beside the target, synced, renamed. Names sorted; the data starts at a multiple
+ * of 8 bytes and has no holes. meta: nmeta_pairs pairs (name, value) for __metadata__, may be NULL. */
+VmStatus vm_tensors_write(const char *path, const VmTensorView *t, int n, const char *const *meta,
+                          int nmeta_pairs, VmError *err);
+
+/* Weights of a program <-> a file. Loading reports every missing, extra and misshapen tensor (first
+ * five of each kind by name, with both shapes) and changes nothing unless all fit. */
+VmStatus vm_weights_load(VmEngine *e, int program, const char *path, VmError *err);
+VmStatus vm_weights_save(VmEngine *e, int program, const char *path, VmError *err);
+
+/* ---- data (idx.c, resize.c, dataset.c) ---------------------------------------------------------- */
+
+typedef struct VmDataSpec {
+    const char *kind; /* "fashion_mnist" | "mnist" | "idx" */
+    const char *dir;  /* NULL: VMOE_DATA/<kind>, VMOE_DATA, then the kind's usual place */
+    int64_t resize;   /* 0: keep */
+    double mean, std;
+    int64_t classes; /* labels must be below it; 0: what the kind says (idx: the largest label + 1) */
+} VmDataSpec;
+
+/* One split in memory, as bytes. Resizing (to a square of side `resize`, bilinear with antialiasing) rounds
+ * to bytes as image libraries do. An explicit `dir` is the only place looked at (and DIR/<kind>). Files that
+ * are missing are VM_ENV, with every place tried and how to get the data; files with wrong contents are
+ * VM_INPUT. */
+typedef struct VmDataset VmDataset;
+typedef enum VmSplit { VM_TRAIN, VM_TEST } VmSplit;
+VmStatus vm_dataset_open(const VmDataSpec *spec, VmSplit split, int64_t limit /* 0: all */, VmDataset **out,
+                         VmError *err);
+void vm_dataset_close(VmDataset *d);
+int64_t vm_dataset_size(const VmDataset *d);
+void vm_dataset_shape(const VmDataset *d, int64_t *channels, int64_t *height, int64_t *width,
+                      int64_t *classes);
+/* Normalised images and labels of the given indices, densely into image[n][C][H][W] and label[n]. */
+void vm_dataset_batch(const VmDataset *d, const int64_t *index, int64_t n, float *image, int32_t *label);
+/* The order of one epoch: a permutation of 0..size-1, a pure function of (seed, epoch). */
+void vm_dataset_shuffle(int64_t size, uint64_t seed, uint64_t epoch, int64_t *index);
+
+/* ---- training (trainer.c, metrics.c, progress.c, checkpoint.c) ------------------------------------ */
+
+typedef struct VmTrainConfig {
+    int64_t batch;
+    double epochs; /* ignored when steps > 0 */
+    int64_t steps; /* total; 0: from epochs */
+    uint64_t seed;
+    bool shuffle, drop_last;
+    int schedule; /* 0 constant, 1 cosine */
+    double lr_peak, lr_min;
+    int64_t warmup_steps;
+    double beta1, beta2;
+    int64_t log_every;
+    const char *out_dir; /* metrics.jsonl, checkpoint/ */
+    bool resume;
+    const char *phase;                                    /* model's name */
+    const char *const *config_name, *const *config_value; /* for the "start" line */
+    int nconfig;
+    FILE *progress; /* NULL: silent; a terminal gets one line rewritten, else plain lines */
+} VmTrainConfig;
+
+/* Programs by batch size are asked for when they are first needed (the last partial batch's are compiled
+ * late): the callback returns an engine program index, or -1 with err filled in. */
+typedef int (*VmProgramSource)(void *user, bool training, int64_t batch, VmError *err);
+
+typedef struct VmTrainResult {
+    double train_loss, test_loss, train_accuracy, test_accuracy,
+        seconds; /* last epoch; seconds: whole training */
+    int64_t steps;
+    char weights[1024], metrics[1024]; /* paths */
+} VmTrainResult;
+
+/* Trains and evaluates on `test` after every epoch. A loss that is not finite stops the run: VM_INPUT, with
+ * the step, the loss's name and the learning rate; the last complete checkpoint stays. */
+VmStatus vm_train(VmEngine *e, VmProgramSource source, void *user, const VmTrainConfig *cfg,
+                  const VmDataset *train, const VmDataset *test, VmTrainResult *result, VmError *err);
+
+typedef struct VmEvalResult {
+    int64_t images;
+    double loss, accuracy;
+} VmEvalResult;
+/* Whole split in order, last partial batch included. Means are weighted by images. */
+VmStatus vm_evaluate(VmEngine *e, VmProgramSource source, void *user, const VmDataset *data, int64_t batch,
+                     VmEvalResult *result, VmError *err);
+
+/* ---- machine peaks (peaks.c) ---------------------------------------------------------------------- */
+
+/* Measured on `threads` threads right now: f32 FMA GFLOP/s and copy bandwidth GB/s (read + write). */
+void vm_measure_peaks(int threads, double *gflops, double *gbs);
+
+#endif

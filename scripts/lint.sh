@@ -1,0 +1,132 @@
+#!/bin/sh
+# Checks the sources without building: who includes whom, headers on their own, format, sizes, marks
+# left behind, and warnings of two compilers. Prints every finding; exit status 1 if there is any.
+#
+#   scripts/lint.sh          all checks
+#   scripts/lint.sh --list   the C files, for other tools
+set -u
+cd "$(dirname "$0")/.." || exit 3
+
+FOLDERS="ir frontend passes interp codegen runtime driver tests bench docs"
+MAX_LINES=800
+
+files() { # the files of our folders whose names match any of the patterns
+    for pattern in "$@"; do
+        # shellcheck disable=SC2086
+        find $FOLDERS -name "$pattern" -type f
+    done | sort
+}
+
+if [ "${1:-}" = --list ]; then
+    files '*.c' '*.h'
+    exit 0
+fi
+
+tmp=$(mktemp -d) || exit 3
+trap 'rm -rf "$tmp"' EXIT INT TERM
+: > "$tmp/findings"
+finding() { printf '%s\n' "$*" | tee -a "$tmp/findings"; }
+findings() { # one per line of standard input, with a title
+    while IFS= read -r line; do finding "$1: $line"; done
+}
+
+# Which folders a folder may include, besides itself; runtime/abi.h and runtime/rng.h are for everybody.
+may_include() {
+    case $1 in
+    ir) echo "" ;;
+    frontend) echo "ir" ;;
+    passes) echo "ir" ;;
+    interp) echo "ir" ;;
+    codegen) echo "ir passes" ;;
+    runtime) echo "" ;;
+    driver) echo "ir frontend passes interp codegen runtime" ;;
+    *) echo "ir frontend passes interp codegen runtime driver tests" ;;
+    esac
+}
+
+check_includes() {
+    files '*.c' '*.h' '*.def' | while IFS= read -r file; do
+        folder=${file%%/*}
+        grep -nE '^[[:space:]]*#[[:space:]]*include[[:space:]]*"' "$file" |
+            sed 's/^\([0-9]*\):[^"]*"\([^"]*\)".*/\1 \2/' | while read -r line path; do
+            if [ ! -f "$path" ]; then
+                echo "$file:$line: \"$path\" is not a path from the repository root"
+                continue
+            fi
+            case $path in runtime/abi.h | runtime/rng.h) continue ;; esac
+            case " $folder $(may_include "$folder") " in
+            *" ${path%%/*} "*) ;;
+            *) echo "$file:$line: $folder may not include $path" ;;
+            esac
+        done
+    done
+    # LLVM's types stay inside codegen
+    files '*.c' '*.h' | grep -v '^codegen/' | xargs grep -nE '#[[:space:]]*include[[:space:]]*<llvm' /dev/null
+}
+
+check_sizes() {
+    # shellcheck disable=SC2086
+    { files '*.c' '*.h' '*.def'; find scripts tests -name '*.sh'; } | sort -u | while IFS= read -r file; do
+        lines=$(wc -l < "$file")
+        [ "$lines" -le "$MAX_LINES" ] || echo "$file: $lines lines, at most $MAX_LINES"
+    done
+}
+
+check_text() {
+    mark='\b(TO''DO|FIX''ME|X''XX)\b'
+    # programs with mistakes are as they are: their blanks and line ends may be the mistake
+    list=$(files '*.c' '*.h' '*.def' '*.sh' '*.md' '*.vmoe' '*.vir' | grep -v '^tests/errors/.*vmoe$'
+        find models scripts -type f; ls -- *.md Makefile .ci/run)
+    # shellcheck disable=SC2086
+    grep -nE "$mark" /dev/null $list | sed 's/$/   (unfinished work)/'
+    # shellcheck disable=SC2086
+    grep -nE '[[:space:]]+$' /dev/null $list | sed 's/$/   (blanks at the end)/'
+    # shellcheck disable=SC2086
+    for file in $list; do
+        [ ! -s "$file" ] || [ -z "$(tail -c 1 "$file")" ] || echo "$file: no newline at the end"
+    done
+    find scripts tests -name '*.sh' | while IFS= read -r file; do
+        sh -n "$file" 2>&1 || echo "$file: does not parse"
+    done
+}
+
+check_format() {
+    files '*.c' '*.h' | xargs clang-format-19 --dry-run -Werror 2>&1 | grep -E '(error|warning):'
+}
+
+WARN="-std=c11 -D_GNU_SOURCE -I. -Wall -Wextra -Wpedantic -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Werror"
+LLVM_INCLUDE="-isystem $(${LLVM_CONFIG:-llvm-config-19} --includedir)"
+
+# Debian's clang comes without omp.h; gcc's serves for a syntax check. Only this header: gcc's folder
+# would also give clang gcc's stdatomic.h.
+mkdir "$tmp/include"
+cp "$(gcc -print-file-name=include/omp.h)" "$tmp/include"
+compile_with() {
+    case $1 in
+    gcc) echo "gcc $WARN $LLVM_INCLUDE -fopenmp -fsyntax-only" ;;
+    clang) echo "clang-19 $WARN $LLVM_INCLUDE -fopenmp -idirafter $tmp/include -fsyntax-only" ;;
+    esac
+}
+
+check_warnings() {
+    jobs=$(nproc)
+    for cc in gcc clang; do
+        # shellcheck disable=SC2046
+        files '*.c' | xargs -P "$jobs" -n 8 $(compile_with $cc) 2>&1 | grep -E '(error|warning):'
+        # a header must compile alone: -x c, and a pragma-once warning would be about the main file
+        # shellcheck disable=SC2046
+        files '*.h' | xargs -P "$jobs" -I{} sh -c '"$@" -x c - < /dev/null -include {}' sh $(compile_with $cc) 2>&1 |
+            grep -E '(error|warning):'
+    done
+}
+
+check_includes > "$tmp/out"; findings include < "$tmp/out"
+check_sizes > "$tmp/out"; findings size < "$tmp/out"
+check_text > "$tmp/out"; findings text < "$tmp/out"
+check_format > "$tmp/out"; findings format < "$tmp/out"
+check_warnings > "$tmp/out"; findings warning < "$tmp/out"
+if [ -s "$tmp/findings" ]; then
+    echo "lint: $(wc -l < "$tmp/findings") findings"
+    exit 1
+fi
+echo "lint: clean"

@@ -1,0 +1,317 @@
+#!/bin/sh
+# The command line as a user meets it: exit codes, messages, bad input of every kind, and that nothing
+# half-written is left behind. Needs the built program only; data and tensor files are made here.
+#
+#   VMOEC=build/vmoec tests/cli/run.sh
+set -u
+cd "$(dirname "$0")/../.." || exit 3
+VMOEC=${VMOEC:-$PWD/build/vmoec}
+case $VMOEC in /*) ;; *) VMOEC=$PWD/$VMOEC ;; esac
+ROOT=$PWD
+beside=$(dirname "$VMOEC")/../models # where the program looks by itself
+VMOEC_MODELS=$ROOT/models
+export VMOEC_MODELS
+T=$(mktemp -d) || exit 3
+trap 'chmod -R u+w "$T"; rm -rf "$T"' EXIT INT TERM
+cp tests/cli/tiny.vmoe "$T"
+cd "$T" || exit 3
+
+failed=0
+ok() { echo "ok $1"; }
+fail() {
+    echo "FAIL $1: $2"
+    failed=1
+}
+
+# want STATUS PATTERN NAME COMMAND...: the status, and a line of the output that matches. Output stays in
+# out (stdout) and log (stderr). A crash is never right.
+want() {
+    status=$1 pattern=$2 name=$3
+    shift 3
+    timeout 120 "$@" > out 2> log < /dev/null
+    got=$?
+    if [ "$got" -ne "$status" ]; then
+        fail "$name" "exit status $got instead of $status: $(head -c 300 log)"
+    elif [ -n "$pattern" ] && ! cat out log | grep -q -e "$pattern"; then
+        fail "$name" "no line matches '$pattern': $(cat out log | head -c 300)"
+    elif grep -q -e 'internal error' -e 'AddressSanitizer' -e 'runtime error' log; then
+        fail "$name" "$(head -c 300 log)"
+    else
+        ok "$name"
+    fi
+}
+
+same() { if cmp -s "$2" "$3"; then ok "$1"; else fail "$1" "$2 and $3 differ"; fi; }
+absent() { if [ -e "$2" ]; then fail "$1" "$2 is there"; else ok "$1"; fi; }
+clean() { # no temporary file anywhere in the folder
+    left=$(find . -name '*.tmp*' | head -1)
+    if [ -n "$left" ]; then fail "$1" "left behind: $left"; else ok "$1"; fi
+}
+
+# ---- files made by hand ------------------------------------------------------------------------------
+
+be32() { printf "$(printf '\\%03o\\%03o\\%03o\\%03o' $(($1 >> 24 & 255)) $(($1 >> 16 & 255)) $(($1 >> 8 & 255)) $(($1 & 255)))"; }
+pixels() { yes '#vmoec: some pixels, none of them random.!' | tr -d '\n' | head -c "$1"; }
+images() { printf '\0\0\10\3'; be32 "$1"; be32 8; be32 8; pixels $(($1 * 64)); }
+labels() { printf '\0\0\10\1'; be32 "$1"; yes "$2" | head -n "$1" | tr -d '\n' | tr '0-9' '\0-\11'; }
+fours() { printf '\0\0\10\1'; be32 "$1"; yes 0123 | tr -d '\n' | head -c "$1" | tr '0-9' '\0-\11'; }
+dataset() {
+    mkdir -p "$1"
+    images 70 > "$1/train-images-idx3-ubyte"
+    fours 70 > "$1/train-labels-idx1-ubyte"
+    images 21 > "$1/t10k-images-idx3-ubyte"
+    fours 21 > "$1/t10k-labels-idx1-ubyte"
+}
+# tensors HEADER BYTES: a safetensors file of zeros
+tensors() {
+    n=${#1}
+    printf "$(printf '\\%03o\\%03o\\0\\0\\0\\0\\0\\0' $((n & 255)) $((n >> 8 & 255)))"
+    printf '%s' "$1"
+    head -c "$2" /dev/zero
+}
+IMAGE2='"image":{"dtype":"F32","shape":[2,1,8,8],"data_offsets":[0,512]}'
+LABEL2='"label":{"dtype":"I32","shape":[2],"data_offsets":[512,520]}'
+
+dataset data
+F=tiny.vmoe
+
+# ---- the command line itself ---------------------------------------------------------------------------
+
+want 2 'usage: vmoec' 'no command' "$VMOEC"
+want 0 'usage: vmoec COMMAND' 'help' "$VMOEC" help
+want 0 'vmoec [0-9]' 'version' "$VMOEC" --version
+for c in check info train eval init run verify bench emit opt fmt; do
+    want 0 "usage: vmoec $c" "help $c" "$VMOEC" help $c
+    want 2 'needs F' "$c without a file" "$VMOEC" $c
+done
+want 2 'did you mean train' 'misspelled command' "$VMOEC" trian $F
+want 2 'there is no build command in this version' 'build is absent' "$VMOEC" build $F
+want 2 'there is no predict command in this version' 'predict is absent' "$VMOEC" predict $F
+want 2 'did you mean --epochs' 'misspelled option' "$VMOEC" train --epoch 3 $F
+want 2 'has no option --frobnicate' 'unknown option' "$VMOEC" train --frobnicate $F
+want 2 'takes a whole number' 'option of the wrong type' "$VMOEC" train --epochs two $F
+want 2 'out of range' 'option out of range' "$VMOEC" train --epochs=0 $F
+want 2 'needs a value' 'option without its value' "$VMOEC" train $F --epochs
+want 2 'takes no value' 'flag with a value' "$VMOEC" info --json=yes $F
+want 2 'given twice' 'option given twice' "$VMOEC" train --seed 1 --seed 2 $F
+want 2 'one word too many' 'two files' "$VMOEC" check $F $F
+want 2 'needs --weights' 'eval without weights' "$VMOEC" eval $F
+want 2 'needs -o' 'init without a file' "$VMOEC" init $F
+want 2 'needs --stage' 'emit without a stage' "$VMOEC" emit $F
+want 2 'did you mean llvm' 'misspelled stage' "$VMOEC" emit --stage llwm $F
+want 2 'f32 only' 'bench in bf16' "$VMOEC" bench --precision bf16 $F
+want 2 'train or infer' 'bench in no mode' "$VMOEC" bench --mode=both $F
+want 2 'no model' 'unknown model' "$VMOEC" info --model tinny $F
+
+# ---- files that are not models ---------------------------------------------------------------------------
+
+want 3 'cannot open nowhere.vmoe' 'missing file' "$VMOEC" check nowhere.vmoe
+want 3 '' 'a folder for a file' "$VMOEC" check .
+: > empty.vmoe
+want 0 '' 'an empty file checks' "$VMOEC" check empty.vmoe
+want 1 'has no model' 'an empty file has no model' "$VMOEC" info empty.vmoe
+printf 'model a\0b' > nul.vmoe
+want 1 'nul.vmoe' 'a NUL byte' "$VMOEC" check nul.vmoe
+head -c 4000 "$VMOEC" > binary.vmoe
+want 1 'binary.vmoe' 'a binary file' "$VMOEC" check binary.vmoe
+head -c 500 $F > half.vmoe
+want 1 'half.vmoe:[0-9]*:[0-9]*: error' 'half a file' "$VMOEC" check half.vmoe
+sed 's/mlp(hidden)/mpl(hidden)/' $F > unknown.vmoe
+want 1 'unknown.vmoe:18:.*error' 'an unknown layer' "$VMOEC" check unknown.vmoe
+want 1 '"diagnostics":' 'diagnostics as JSON' "$VMOEC" check --json unknown.vmoe
+want 0 '"diagnostics": *\[\]' 'no diagnostics as JSON' "$VMOEC" check --json $F
+sed 's/image, 4, dim/image, 3, dim/' $F > patch.vmoe
+want 1 'patch.vmoe:.*error' 'a patch that does not divide' "$VMOEC" check patch.vmoe
+want 2 'nosuch' '--set of an unknown name' "$VMOEC" check $F --set nosuch=3
+want 2 'dim' '--set of the wrong type' "$VMOEC" check $F --set dim=wide
+want 2 '' '--set without a value' "$VMOEC" check $F --set dim
+want 1 'top_k\|top-k\|experts' '--set to something impossible' "$VMOEC" check $F --set top_k=9
+want 0 '' '--set of something possible' "$VMOEC" check $F --set top_k=1 --set=experts=2
+want 3 'VMOEC_MODELS' 'no layer library' env VMOEC_MODELS=/nowhere "$VMOEC" check $F
+if [ -d "$beside" ]; then want 0 '' 'the layer library beside the program' env -u VMOEC_MODELS "$VMOEC" check $F; fi
+
+# ---- looking at a model ------------------------------------------------------------------------------------
+
+want 0 '^total  *[0-9]' 'info' "$VMOEC" info $F
+want 0 '"params_active":[0-9]' 'info as JSON' "$VMOEC" info --json $F
+for stage in ast ir expand grad fuse plan llvm asm dot; do
+    want 0 . "emit $stage" "$VMOEC" emit --stage $stage $F
+    cp out "$stage.txt"
+done
+want 0 . 'emit to a file' "$VMOEC" emit --stage ir -o ir2.txt $F --time
+same 'emit to a file writes the same' ir.txt ir2.txt
+want 0 '^graph' 'emitted IR reads back' "$VMOEC" opt --passes=expand --training ir.txt
+cp out expand2.txt
+"$VMOEC" opt expand.txt > expand1.txt 2> log
+same 'opt expands as emit does' expand1.txt expand2.txt
+want 0 '^graph' 'the fused stage reads back' "$VMOEC" opt fuse.txt
+want 1 'expand' 'passes on the wrong stage' "$VMOEC" opt --passes=fuse ir.txt
+want 2 'unknown pass' 'an unknown pass' "$VMOEC" opt --passes=expand,fold ir.txt
+want 2 'unknown pass' 'printing after an unknown pass' "$VMOEC" opt --passes=expand --print-after=fold ir.txt
+head -c 700 ir.txt > half.vir
+want 1 'half.vir:[0-9]*:' 'half of an IR file' "$VMOEC" opt half.vir
+want 3 'cannot open' 'a missing IR file' "$VMOEC" opt nowhere.vir
+{ echo '; passes: expand,simplify --training'; cat ir.txt; } > crash.vir
+want 0 '^graph' 'a crash file replays its passes' "$VMOEC" opt crash.vir
+cp out crash1.txt
+"$VMOEC" opt --passes=expand,simplify --training ir.txt > crash2.txt
+same 'and gives what the passes give' crash1.txt crash2.txt
+if "$VMOEC" opt --passes=expand - < ir.txt > out 2> log && grep -q '^graph' out; then
+    ok 'opt reads standard input'
+else
+    fail 'opt reads standard input' "$(head -c 200 log)"
+fi
+
+# ---- formatting ----------------------------------------------------------------------------------------------
+
+"$VMOEC" fmt $F > fmt1.vmoe
+want 0 '' 'formatted text is formatted' "$VMOEC" fmt --check fmt1.vmoe
+sed 's/  top_k = 2/top_k   =   2/' fmt1.vmoe > ugly.vmoe
+want 1 'not formatted' 'ugly text is not' "$VMOEC" fmt --check ugly.vmoe
+want 0 '' 'fmt --write' "$VMOEC" fmt --write ugly.vmoe
+same 'fmt --write formats' fmt1.vmoe ugly.vmoe
+cp half.vmoe half0.vmoe
+want 1 'error' 'fmt of half a file' "$VMOEC" fmt --write half.vmoe
+same 'a file with mistakes is left alone' half.vmoe half0.vmoe
+
+# ---- weights ---------------------------------------------------------------------------------------------------
+
+want 0 '' 'init' "$VMOEC" init $F --seed 3 -o w.safetensors
+want 0 '' 'init again' "$VMOEC" init $F --seed 3 -o w2.safetensors
+same 'the same seed gives the same weights' w.safetensors w2.safetensors
+"$VMOEC" init $F --seed 4 -o w2.safetensors
+if cmp -s w.safetensors w2.safetensors; then fail 'another seed' 'gives the same weights'; else ok 'another seed'; fi
+want 3 'nowhere' 'init into a missing folder' "$VMOEC" init $F -o nowhere/w.safetensors
+mkdir locked
+want 3 'locked' 'init onto a folder' "$VMOEC" init $F -o locked
+head -c 2000 w.safetensors > short.safetensors
+want 1 'short.safetensors' 'truncated weights' "$VMOEC" eval $F --data data --weights short.safetensors
+: > none.safetensors
+want 1 'none.safetensors' 'an empty weights file' "$VMOEC" eval $F --data data --weights none.safetensors
+want 3 'nowhere' 'missing weights' "$VMOEC" eval $F --data data --weights nowhere.safetensors
+want 1 'safetensors' 'weights that are no tensors' "$VMOEC" eval $F --data data --weights $F
+tensors '{"stray.weight":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}' 8 > stray.safetensors
+want 1 'stray.weight' 'weights of another model' "$VMOEC" eval $F --data data --weights stray.safetensors
+"$VMOEC" init $F --set hidden=16 -o narrow.safetensors
+want 1 'another shape' 'weights of another shape' "$VMOEC" eval $F --data data --weights narrow.safetensors
+
+# ---- one evaluation ------------------------------------------------------------------------------------------------
+
+tensors "{$IMAGE2,$LABEL2}" 520 > in.safetensors
+want 0 '' 'run' "$VMOEC" run $F --weights w.safetensors --inputs in.safetensors --outputs o.safetensors
+if grep -a -q '"logits"' o.safetensors; then ok 'run writes the logits'; else fail 'run writes the logits' 'no'; fi
+want 0 '' 'run --grad' "$VMOEC" run $F --grad --routes --mode=train --weights w.safetensors \
+    --inputs in.safetensors --outputs g.safetensors
+for name in grad.tiny.logits.weight route.0.experts cross_entropy; do
+    if grep -a -q "\"$name\"" g.safetensors; then ok "run writes $name"; else fail "run writes $name" 'no'; fi
+done
+want 2 'train or eval' 'run in no mode' "$VMOEC" run $F --mode=both --weights w.safetensors --inputs in.safetensors \
+    --outputs x.safetensors
+tensors '{"image":{"dtype":"F32","shape":[2,1,8,8],"data_offsets":[0,512]}}' 512 > bad.safetensors
+want 1 'missing: label' 'an input is missing' "$VMOEC" run $F --weights w.safetensors --inputs bad.safetensors \
+    --outputs x.safetensors
+tensors '{"image":{"dtype":"F32","shape":[2,1,8,4],"data_offsets":[0,256]},"label":{"dtype":"I32","shape":[2],"data_offsets":[256,264]}}' \
+    264 > bad.safetensors
+want 1 'image is f32\[2,1,8,4\] but' 'an input has another shape' "$VMOEC" run $F --weights w.safetensors \
+    --inputs bad.safetensors --outputs x.safetensors
+tensors '{"image":{"dtype":"F32","shape":[2,1,8,8],"data_offsets":[0,512]},"label":{"dtype":"F32","shape":[2],"data_offsets":[512,520]}}' \
+    520 > bad.safetensors
+want 1 'label is f32' 'an input has another type' "$VMOEC" run $F --weights w.safetensors \
+    --inputs bad.safetensors --outputs x.safetensors
+tensors "{$IMAGE2,$LABEL2,\"more\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[520,524]}}" 524 > bad.safetensors
+want 1 'more is not an input' 'an input too many' "$VMOEC" run $F --weights w.safetensors --inputs bad.safetensors \
+    --outputs x.safetensors
+{ head -c -4 in.safetensors; printf '\7\0\0\0'; } > bad.safetensors
+want 1 'label\[1\] is 7, but there are 4 classes' 'a label that is no class' "$VMOEC" run $F --weights w.safetensors \
+    --inputs bad.safetensors --outputs x.safetensors
+tensors '{"image":{"dtype":"F32","shape":[],"data_offsets":[0,4]}}' 4 > bad.safetensors
+want 1 'leading dimension' 'a scalar for an image' "$VMOEC" run $F --weights w.safetensors --inputs bad.safetensors \
+    --outputs x.safetensors
+absent 'a failed run writes nothing' x.safetensors
+want 3 'nowhere' 'run into a missing folder' "$VMOEC" run $F --weights w.safetensors --inputs in.safetensors \
+    --outputs nowhere/o.safetensors
+
+# ---- data --------------------------------------------------------------------------------------------------------------
+
+want 3 'not found' 'data that is not there' "$VMOEC" train $F --data nowhere --out runs/a
+dataset bad && head -c 1000 data/train-images-idx3-ubyte > bad/train-images-idx3-ubyte
+want 1 'train-images' 'truncated images' "$VMOEC" train $F --data bad --out runs/a
+dataset bad && pixels 9 >> bad/train-images-idx3-ubyte
+want 1 'train-images' 'images with something after them' "$VMOEC" train $F --data bad --out runs/a
+dataset bad && pixels 900 > bad/train-images-idx3-ubyte
+want 1 'train-images' 'images that are none' "$VMOEC" train $F --data bad --out runs/a
+dataset bad && { printf '\0\0\10\3'; be32 2147483647; be32 65535; be32 65535; } > bad/train-images-idx3-ubyte
+want 1 'train-images' 'images that claim to be huge' "$VMOEC" train $F --data bad --out runs/a
+dataset bad && fours 69 > bad/train-labels-idx1-ubyte
+want 1 '69' 'a label short' "$VMOEC" train $F --data bad --out runs/a
+dataset bad && labels 70 7 > bad/train-labels-idx1-ubyte
+want 1 'label' 'labels that are no classes' "$VMOEC" train $F --data bad --out runs/a
+dataset bad && rm bad/t10k-labels-idx1-ubyte
+want 3 't10k-labels' 'no test labels' "$VMOEC" train $F --data bad --out runs/a
+dataset bad && gzip -f bad/t10k-images-idx3-ubyte && head -c 40 bad/t10k-images-idx3-ubyte.gz > cut &&
+    mv cut bad/t10k-images-idx3-ubyte.gz
+want 1 't10k-images' 'half a gzip file' "$VMOEC" train $F --data bad --out runs/a
+want 1 'tiny.vmoe:3[0-9]:.*8x8' 'images of another size' "$VMOEC" train $F --set size=12 --data data --out runs/a
+absent 'nothing is written before the data is good' runs/a
+
+# ---- training ------------------------------------------------------------------------------------------------------------
+
+want 0 '^test accuracy' 'train' "$VMOEC" train $F --data data --out runs/t --seed 5 --threads 2
+W=$(sed -n 's/^weights //p' out)
+M=$(sed -n 's/^metrics //p' out)
+if [ "$(grep -c '"event": *"epoch"' "$M")" = 2 ]; then ok 'two epochs in the metrics'; else fail 'two epochs in the metrics' "$M"; fi
+want 0 'on 21 test images' 'eval counts every image' "$VMOEC" eval $F --data data --weights "$W" --batch 8
+want 0 '"images":21' 'eval as JSON' "$VMOEC" eval $F --data data --weights "$W" --json
+"$VMOEC" train $F --data data --out runs/t1 --seed 5 --threads 1 > out1 2> log
+same 'one thread trains to the same bits' "$W" "$(sed -n 's/^weights //p' out1)"
+want 0 '^test accuracy' 'train three steps' "$VMOEC" train $F --data data --out runs/s --steps 3
+want 1 "loss 'cross_entropy' is .* at step 1" 'a loss that is not finite' "$VMOEC" train $F --data data --out runs/nan \
+    --set blow=3e38 --steps 5
+absent 'no weights of a broken run' runs/nan/checkpoint/weights.safetensors
+: > plain
+want 3 'plain' 'an output folder that is a file' "$VMOEC" train $F --data data --out plain --steps 1
+want 3 'plain' 'an output folder below a file' "$VMOEC" train $F --data data --out plain/x --steps 1
+if [ "$(id -u)" -ne 0 ]; then
+    chmod a-w locked
+    want 3 'locked' 'an output folder that cannot be written' "$VMOEC" train $F --data data --out locked/x --steps 1
+fi
+sed '/^train/,$d' $F > notrain.vmoe
+want 1 'no train block' 'a file without a train block' "$VMOEC" train notrain.vmoe --data data
+sed 's/, label: class\[B, 4\]//; /loss/d; /metric/d; /aux/d' notrain.vmoe > noloss.vmoe
+want 0 '' 'a model without a loss' "$VMOEC" emit --stage fuse noloss.vmoe
+want 1 'no loss' 'bench of a model without a loss' "$VMOEC" bench noloss.vmoe
+want 0 '^step' 'inference of a model without a loss' "$VMOEC" bench --mode infer --steps 3 noloss.vmoe
+
+# ---- verify, bench ---------------------------------------------------------------------------------------------------------
+
+want 0 'finite differences .* ok' 'verify' "$VMOEC" verify $F
+want 0 '"mfu":' 'bench' "$VMOEC" bench --json --steps 3 $F
+for key in step_ms images_per_second flops peak_gflops mfu moe_overhead compile_ms kernels; do
+    if grep -q "\"$key\":" out; then ok "bench has $key"; else fail "bench has $key" 'no'; fi
+done
+want 0 '^kernel ' 'bench as a table' "$VMOEC" bench --steps 3 --threads 1 $F
+if [ -w /dev/full ]; then
+    "$VMOEC" info $F > /dev/full 2> log
+    got=$?
+    if [ $got -eq 3 ]; then ok 'a full disk'; else fail 'a full disk' "exit status $got"; fi
+fi
+clean 'no temporary files'
+absent 'no crash file' vmoec-crash.vir
+
+# ---- the models that come with vmoec -----------------------------------------------------------------------------------------
+
+cd "$ROOT" || exit 3
+for f in models/*.vmoe; do
+    if "$VMOEC" check "$f" > "$T/out" 2>&1; then ok "check $f"; else fail "check $f" "$(head -c 300 "$T/out")"; fi
+done
+count() { # FILE PARAMS ACTIVE MACS
+    "$VMOEC" info --json "$1" > "$T/out" 2>&1
+    if grep -q "\"params\":$2,\"params_active\":$3,\"macs\":$4," "$T/out"; then
+        ok "counts of $1"
+    else
+        fail "counts of $1" "$(head -c 200 "$T/out")"
+    fi
+}
+if [ -e models/mnist_moe.vmoe ]; then count models/mnist_moe.vmoe 695822 563982 2243840; fi
+if [ -e models/mnist_dense.vmoe ]; then count models/mnist_dense.vmoe 407050 407050 6620416; fi
+exit $failed

@@ -1,0 +1,95 @@
+#!/bin/sh
+# Trains every model that has pinned losses for a few steps on a few hundred real images and compares each
+# step's losses with what an independent PyTorch implementation computed (pin_losses.py wrote the .json
+# files). Then the promises about bits: thread counts, and a run stopped and resumed. Needs no PyTorch.
+#
+#   VMOEC=build/vmoec tests/train/run.sh
+set -u
+cd "$(dirname "$0")/../.." || exit 3
+VMOEC=${VMOEC:-$PWD/build/vmoec}
+DATA=${FASHION_MNIST:-/usr/share/datasets/fashion-mnist}
+TOLERANCE=2e-4 # f32 against f64, relative; ten steps of Adam amplify rounding
+T=$(mktemp -d) || exit 3
+trap 'rm -rf "$T"' EXIT INT TERM
+failed=0
+ok() { echo "ok $1"; }
+fail() {
+    echo "FAIL $1 $2"
+    failed=1
+}
+
+if ! [ -e "$DATA/train-images-idx3-ubyte.gz" ] && ! [ -e "$DATA/train-images-idx3-ubyte" ]; then
+    for f in tests/train/*.json; do echo "skip train $f: no data set in $DATA"; done
+    exit 0
+fi
+
+field() { sed -n "s/^ \"$1\": //p" "$2" | tr -d '",[]'; }
+# The values of a key in the step lines of a metrics.jsonl.
+steps() { grep '"event": *"step"' "$2" | sed "s/.*\"$1\": *\([-+0-9.eE]*\).*/\1/" | tr '\n' ' '; }
+
+# compare NAME KEY WANTED METRICS
+compare() {
+    got=$(steps "$2" "$4")
+    if message=$(echo "$3 | $got" | awk -v tolerance=$TOLERANCE '{
+        n = index($0, "|"); w = split(substr($0, 1, n - 1), want, " "); g = split(substr($0, n + 1), have, " ")
+        if (w == 0 || w != g) { print g " steps instead of " w; exit 1 }
+        for (i = 1; i <= w; i++) {
+            d = have[i] - want[i]; if (d < 0) d = -d
+            if (!(d <= tolerance * want[i])) { print "step " i ": " have[i] " instead of " want[i]; exit 1 }
+        }
+    }'); then ok "$1"; else fail "$1" "$message"; fi
+}
+
+# train OUT JSON OPTIONS...
+train() {
+    out=$1 json=$2
+    shift 2
+    settings=
+    for s in $(field set "$json"); do settings="$settings --set $s"; done
+    # shellcheck disable=SC2086
+    "$VMOEC" train "$(field model "$json")" --data "$T/data" --out "$out" --batch "$(field batch "$json")" \
+        --seed "$(field seed "$json")" --log-every 1 --quiet $settings "$@" > "$T/log" 2>&1
+}
+
+first=
+for json in tests/train/*.json; do
+    name=$(basename "$json" .json)
+    [ -n "$first" ] || tests/train/subset.sh "$DATA" "$T/data" "$(field images "$json")" 100
+    first=${first:-$json}
+    if train "$T/$name" "$json" --steps "$(field steps "$json")"; then
+        compare "$name losses" loss "$(field loss "$json")" "$T/$name/metrics.jsonl"
+        compare "$name objectives" objective "$(field objective "$json")" "$T/$name/metrics.jsonl"
+    else
+        fail "$name losses" "$(head -c 300 "$T/log")"
+    fi
+done
+
+# The promises about bits, with dropout and shuffling, as the files stand.
+same() { if cmp -s "$2" "$3"; then ok "$1"; else fail "$1" "differ: $(head -c 200 "$T/log")"; fi; }
+epochs() { grep -c '"event": *"epoch"' "$1" 2> /dev/null; }
+
+# bits FILE: threads, and a run killed after its first epoch and resumed.
+bits() {
+    name=$(basename "$1" .vmoe)
+    set -- train "$1" --data "$T/data" --batch 48 --seed 3 --quiet --epochs 3
+    "$VMOEC" "$@" --threads 1 --out "$T/a" > "$T/log" 2>&1
+    "$VMOEC" "$@" --threads 3 --out "$T/b" > "$T/log" 2>&1
+    same "$name: 1 and 3 threads give the same weights" "$T/a/weights.safetensors" "$T/b/weights.safetensors"
+    "$VMOEC" "$@" --threads 2 --out "$T/c" > "$T/log" 2>&1 &
+    pid=$!
+    tries=0
+    while [ "$(epochs "$T/c/metrics.jsonl")" != 1 ] && [ $tries -lt 600 ] && kill -0 $pid 2> /dev/null; do
+        sleep 0.05
+        tries=$((tries + 1))
+    done
+    kill -9 $pid 2> /dev/null
+    wait $pid 2> /dev/null
+    "$VMOEC" "$@" --threads 2 --out "$T/c" --resume > "$T/log" 2>&1
+    same "$name: killed and resumed gives the same weights" "$T/a/weights.safetensors" "$T/c/weights.safetensors"
+    if [ "$(epochs "$T/c/metrics.jsonl")" = 3 ]; then ok "$name: resumed metrics have every epoch once"; else
+        fail "$name: resumed metrics have every epoch once" "$(epochs "$T/c/metrics.jsonl") instead of 3"
+    fi
+    rm -rf "$T/a" "$T/b" "$T/c"
+}
+for file in models/mnist_moe.vmoe models/vmoe_fmnist.vmoe; do bits "$file"; done
+exit $failed

@@ -1,0 +1,88 @@
+/* The op table: every row makes sense, lookups find it, the reference documents it. */
+#include <criterion/criterion.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "ir/internal.h"
+
+Test(optable, every_op_is_found_by_its_name) {
+    for (int i = 0; i < OP_COUNT; i++) cr_assert_eq(ir_op_by_name(ir_ops[i].name), (OpCode)i);
+    cr_assert_eq(ir_op_by_name("no_such_op"), OP_COUNT);
+    cr_assert_eq(ir_op_by_name(""), OP_COUNT);
+}
+
+Test(optable, attributes_belong_to_their_op_and_cover_the_table) {
+    int at = 0;
+    for (int i = 0; i < OP_COUNT; i++) {
+        cr_assert_eq((int)ir_ops[i].first_attr, at, "%s", ir_ops[i].name);
+        for (int k = 0; k < ir_ops[i].nattr; k++, at++) cr_assert_eq(ir_attrs[at].op, (OpCode)i);
+    }
+    cr_assert_eq(at, ATTR_COUNT);
+}
+
+Test(optable, known_rows) {
+    cr_assert_eq(ir_ops[OP_topk].nout, 2);
+    cr_assert_eq(ir_ops[OP_topk].nattr, 1);
+    cr_assert_eq(ir_ops[OP_matmul].nattr, 2);
+    cr_assert_eq(ir_ops[OP_neg].nattr, 0);
+    cr_assert_eq(ir_ops[OP_softmax].flags, (unsigned)(OPF_PRO | OPF_EPI));
+    cr_assert_str_eq(ir_attrs[ATTR_adamw_beta2].name, "beta2");
+    cr_assert_str_eq(ir_attrs[ATTR_adamw_beta2].dflt, "0.999");
+    cr_assert_not(ir_attrs[ATTR_adamw_beta2].required);
+    cr_assert(ir_attrs[ATTR_route_experts].required);
+}
+
+Test(optable, defaults_are_values) {
+    Arena *a = arena_create();
+    cr_assert_eq(ir_attr_default(a, ATTR_param_decay).i, 1);
+    cr_assert_str_eq(ir_attr_default(a, ATTR_param_init).s, "zeros");
+    cr_assert_str_eq(ir_attr_default(a, ATTR_param_stream).s, "");
+    cr_assert_eq(ir_attr_default(a, ATTR_adamw_eps).f, 1e-8);
+    arena_destroy(a);
+}
+
+Test(optable, rows_are_consistent) {
+    for (int i = 0; i < OP_COUNT; i++) {
+        const OpInfo *op = &ir_ops[i];
+        cr_assert_leq(op->min_in, op->max_in, "%s", op->name);
+        cr_assert_geq(op->nout, 1, "%s", op->name);
+        cr_assert_eq(op->stage == STAGE_MODEL, op->route == ROUTE_EXPAND, "%s", op->name);
+        if (op->grad == GRAD_VIA) cr_assert_eq(op->stage, STAGE_MODEL, "%s", op->name);
+        if (op->flags & OPF_COMMUTE) cr_assert_eq(op->min_in, 2, "%s", op->name);
+        cr_assert(op->doc[0] && op->signature[0], "%s", op->name);
+    }
+}
+
+Test(optable, the_reference_names_every_op_and_attribute) {
+    char *text = NULL;
+    size_t size = 0;
+    FILE *f = open_memstream(&text, &size);
+    ir_print_reference(f);
+    fclose(f);
+    char want[128];
+    for (int i = 0; i < OP_COUNT; i++) {
+        snprintf(want, sizeof want, "\n### %s\n", ir_ops[i].name);
+        cr_assert_not_null(strstr(text, want), "%s", ir_ops[i].name);
+    }
+    for (int i = 0; i < ATTR_COUNT; i++) {
+        snprintf(want, sizeof want, "\n| `%s` | ", ir_attrs[i].name);
+        cr_assert_not_null(strstr(text, want), "%s", ir_attrs[i].name);
+    }
+    free(text);
+}
+
+Test(optable, the_reference_in_docs_is_up_to_date) {
+    char *text = NULL;
+    size_t size = 0;
+    FILE *f = open_memstream(&text, &size);
+    ir_print_reference(f);
+    fclose(f);
+    FILE *doc = fopen("docs/ops.md", "r");
+    cr_assert_not_null(doc, "docs/ops.md is missing: run make docs");
+    char *written = calloc(1, size + 2);
+    size_t got = fread(written, 1, size + 1, doc);
+    fclose(doc);
+    cr_assert(got == size && memcmp(text, written, size) == 0, "docs/ops.md is out of date: run make docs");
+    free(written);
+    free(text);
+}
