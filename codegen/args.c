@@ -25,9 +25,10 @@ int plan_arg_buffer(PlanCluster *c, Arena *a, int buffer, int64_t offset, bool w
 }
 
 int plan_arg(Plan *p, PlanCluster *c, const IrValue *v, int64_t offset_elems, bool written) {
-    int buffer = plan_buffer(p, v);
-    VM_CHECK(buffer >= 0, "plan: %%%d (%s) is read but not stored", v->node->id, ir_ops[v->node->op].name);
-    return plan_arg_buffer(c, p->arena, buffer, offset_elems * ir_dtype_size(v->type.dtype), written);
+    PlanPlace at = plan_place_of(p, v);
+    VM_CHECK(at.buffer >= 0, "plan: %%%d (%s) is read but not stored", v->node->id, ir_ops[v->node->op].name);
+    int64_t bytes = (at.offset + offset_elems) * ir_dtype_size(v->type.dtype);
+    return plan_arg_buffer(c, p->arena, at.buffer, bytes, written);
 }
 
 static void sig_type(Text *t, const IrType *type) {
@@ -114,7 +115,8 @@ static void sig_member(Plan *p, PlanCluster *c, Text *t, IrNode *n) {
     for (int r = 0; r < n->nout; r++) {
         text_add(t, " ");
         sig_type(t, &n->out[r].type);
-        if (plan_is_stored(p, &n->out[r])) text_addf(t, "=a%d", plan_arg(p, c, &n->out[r], 0, true));
+        if (!plan_is_stored(p, &n->out[r])) continue;
+        text_addf(t, "=a%d/%" PRId64, plan_arg(p, c, &n->out[r], 0, true), plan_place_of(p, &n->out[r]).ld);
     }
     text_add(t, "\n");
 }

@@ -45,10 +45,11 @@ static Mat head_of(Kb *k, const Attn *a, IrValue *v) {
 }
 
 static Mat head_of_result(Kb *k, const Attn *a, int r) {
-    const IrType *t = &a->n->out[r].type;
-    Val at = kb_add(k, kb_mul(k, a->b_index, kb_i64(k, t->dim[1] * t->dim[2])),
+    const IrValue *v = &a->n->out[r];
+    int64_t ld = plan_place_of(k->plan, v).ld;
+    Val at = kb_add(k, kb_mul(k, a->b_index, kb_i64(k, v->type.dim[1] * ld)),
                     kb_mul(k, a->h_index, kb_i64(k, a->d)));
-    return (Mat){kb_gep(k, k->f32, kb_ptr(k, &a->n->out[r]), at), t->dim[2]};
+    return (Mat){kb_gep(k, k->f32, kb_ptr(k, v), at), ld};
 }
 
 static Val row_at(Kb *k, Mat m, Val row) {

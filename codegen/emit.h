@@ -123,6 +123,8 @@ Val kb_eval(Kb *k, IrValue *v, Pos pos);
 /* Vector access to raw float or i32 memory; masked when mask is not NULL (other lanes read 0). */
 Val kb_load(Kb *k, LLVMTypeRef vec, Val ptr, Val mask);
 void kb_store(Kb *k, Val v, Val ptr, Val mask);
+/* Lane l reads ptr[index[l]]; index is <vl x i32>. */
+Val kb_load_indexed(Kb *k, LLVMTypeRef vec, LLVMTypeRef elem, Val ptr, Val index, Val mask);
 /* Lane l reads ptr[l * stride]. */
 Val kb_load_strided(Kb *k, LLVMTypeRef vec, LLVMTypeRef elem, Val ptr, int64_t stride, Val mask);
 
@@ -131,6 +133,8 @@ Val kb_ptr(Kb *k, const IrValue *v);
 Val kb_view_ptr(Kb *k, const View *w); /* at the view's offset */
 /* Element offset (i64) of flattened row `row` of a view with its last dimension at 0. */
 Val kb_row_offset(Kb *k, const View *w, Val row);
+/* The flattened row of a gather's operand 0 that flattened row `row` of its result is (rank > 1). */
+Val kb_gather_row(Kb *k, const IrNode *gather, Val row);
 
 /* Stores the elementwise members that others read; those that need the anchor's result, or those that do not.
  */
@@ -182,7 +186,7 @@ void kb_micro_gather(Kb *k, Tile tile, Val row_ptr, Val a_off, Val b, Val b_off,
 #define CG_LEAF(n)
 #define CG_VIEW(n)
 #define CG_EXPAND(n)
-#define CG_GATHER(n) Val cg_gather_row_##n(Kb *k, const IrNode *node, Val row);
+#define CG_GATHER(n) Val cg_gather_row_##n(Kb *k, const IrNode *node, Val index);
 #define CG_ELTWISE(n) Val cg_emit_##n(Kb *k, const IrNode *node, Val *in, Pos pos);
 #define CG_KERNEL(n) void cg_lower_##n(Kb *k, IrNode *node);
 #define OP(name, lo, hi, nout, stage, route, ...) CG_##route(name)

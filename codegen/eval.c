@@ -47,8 +47,7 @@ void kb_store(Kb *k, Val v, Val ptr, Val mask) {
     LLVMBuildCall2(k->b, LLVMIntrinsicGetType(k->ctx, id, over, 2), fn, arg, 4, "");
 }
 
-Val kb_load_strided(Kb *k, LLVMTypeRef vec, LLVMTypeRef elem, Val ptr, int64_t stride, Val mask) {
-    Val index = LLVMBuildMul(k->b, kb_lanes(k), kb_vi(k, (int32_t)stride), "");
+Val kb_load_indexed(Kb *k, LLVMTypeRef vec, LLVMTypeRef elem, Val ptr, Val index, Val mask) {
     Val ptrs = LLVMBuildGEP2(k->b, elem, ptr, &index, 1, "");
     LLVMTypeRef over[2] = {vec, LLVMTypeOf(ptrs)};
     unsigned id = LLVMLookupIntrinsicID("llvm.masked.gather", 18);
@@ -58,11 +57,16 @@ Val kb_load_strided(Kb *k, LLVMTypeRef vec, LLVMTypeRef elem, Val ptr, int64_t s
     return LLVMBuildCall2(k->b, LLVMIntrinsicGetType(k->ctx, id, over, 2), fn, arg, 4, "");
 }
 
+Val kb_load_strided(Kb *k, LLVMTypeRef vec, LLVMTypeRef elem, Val ptr, int64_t stride, Val mask) {
+    Val index = LLVMBuildMul(k->b, kb_lanes(k), kb_vi(k, (int32_t)stride), "");
+    return kb_load_indexed(k, vec, elem, ptr, index, mask);
+}
+
 static Val arg_at(Kb *k, const IrValue *root, int64_t offset) {
-    int buffer = plan_buffer(k->plan, root);
-    int64_t bytes = offset * ir_dtype_size(root->type.dtype);
+    PlanPlace place = plan_place_of(k->plan, root);
+    int64_t bytes = (place.offset + offset) * ir_dtype_size(root->type.dtype);
     for (int i = 0; i < k->cl->narg; i++)
-        if (k->cl->arg[i].buffer == buffer && k->cl->arg[i].offset == bytes) return k->arg_ptr[i];
+        if (k->cl->arg[i].buffer == place.buffer && k->cl->arg[i].offset == bytes) return k->arg_ptr[i];
     VM_BUG("codegen: %%%d (%s) is not an argument of its kernel", root->node->id,
            ir_ops[root->node->op].name);
 }
@@ -122,15 +126,24 @@ static Val eval_view(Kb *k, const View *w, Pos pos) {
     return kb_load_strided(k, vec, elem, at, step, pos.mask);
 }
 
-static Val eval_gather(Kb *k, const IrNode *g, Pos pos) {
+Val kb_gather_row(Kb *k, const IrNode *g, Val row) {
     const IrType *t = &g->out[0].type;
-    int64_t inner = t->rank > 1 ? ir_rows(t) / t->dim[0] : 1;
-    Val lead = kb_udiv(k, pos.row, inner);
-    Val from = cg_gather_rule(g->op)(k, g, lead);
-    if (inner > 1) from = kb_add(k, kb_mul(k, from, kb_i64(k, inner)), kb_urem(k, pos.row, inner));
+    int64_t inner = ir_rows(t) / t->dim[0];
+    Val at = kb_gep(k, k->i32, kb_ptr(k, g->in[1]), kb_udiv(k, row, inner));
+    Val index = LLVMBuildSExt(k->b, LLVMBuildLoad2(k->b, k->i32, at, ""), k->i64, "");
+    Val from = cg_gather_rule(g->op)(k, g, index);
+    return inner > 1 ? kb_add(k, kb_mul(k, from, kb_i64(k, inner)), kb_urem(k, row, inner)) : from;
+}
+
+static Val eval_gather(Kb *k, const IrNode *g, Pos pos) {
     View w;
     view_resolve(g->in[0], &w);
-    return eval_view(k, &w, (Pos){from, pos.col, pos.mask});
+    if (g->out[0].type.rank > 1) return eval_view(k, &w, (Pos){kb_gather_row(k, g, pos.row), pos.col, pos.mask});
+    /* [T] -> [R]: every lane has its own index */
+    Val index = kb_load(k, k->vi, kb_gep(k, k->i32, kb_ptr(k, g->in[1]), pos.col), pos.mask);
+    Val from = LLVMBuildMul(k->b, cg_gather_rule(g->op)(k, g, index), kb_vi(k, (int32_t)w.stride[0]), "");
+    bool is_f32 = w.type.dtype == DT_f32;
+    return kb_load_indexed(k, is_f32 ? k->vf : k->vi, is_f32 ? k->f32 : k->i32, kb_view_ptr(k, &w), from, pos.mask);
 }
 
 static bool is_member(const Kb *k, const IrNode *n) {
@@ -180,7 +193,7 @@ Val kb_eval(Kb *k, IrValue *v, Pos pos) {
 
 void kb_store_value(Kb *k, const IrValue *v, Val val, Pos pos) {
     if (!plan_is_stored(k->plan, v)) return;
-    Val at = kb_add(k, kb_mul(k, pos.row, kb_i64(k, ir_cols(&v->type))), pos.col);
+    Val at = kb_add(k, kb_mul(k, pos.row, kb_i64(k, plan_place_of(k->plan, v).ld)), pos.col);
     if (k->flat) at = pos.col;
     LLVMTypeRef elem = v->type.dtype == DT_f32 ? k->f32 : k->i32;
     kb_store(k, val, kb_gep(k, elem, arg_at(k, v, 0), at), pos.mask);

@@ -20,6 +20,8 @@ static bool operand_is_flat(const Kb *k, IrValue *v) {
 }
 
 static bool cluster_is_flat(const Kb *k) {
+    for (int i = 0; i < k->cl->nstore; i++)
+        if (plan_place_of(k->plan, k->cl->store[i]).ld != ir_cols(&k->cl->store[i]->type)) return false;
     for (int i = 0; i < k->cl->nnode; i++) {
         const IrNode *n = k->cl->node[i];
         if (n->op == OP_iota) return false;

@@ -240,15 +240,13 @@ static Val load_offset(Kb *k, const Gemm *g, Val expert) {
  * a dispatch. */
 static Val routed_row(Kb *k, IrValue *v, Val row) {
     const IrType *t = &v->type;
-    int64_t inner = t->rank > 1 ? ir_rows(t) / t->dim[0] : 1;
     View w;
     if (v->node->op != OP_dispatch) {
         view_resolve(v, &w);
         return kb_gep(k, k->f32, kb_view_ptr(k, &w), kb_mul(k, row, kb_i64(k, ir_cols(t))));
     }
     view_resolve(v->node->in[0], &w);
-    Val from = cg_gather_rule(OP_dispatch)(k, v->node, kb_udiv(k, row, inner));
-    if (inner > 1) from = kb_add(k, kb_mul(k, from, kb_i64(k, inner)), kb_urem(k, row, inner));
+    Val from = kb_gather_row(k, v->node, row);
     return kb_gep(k, k->f32, kb_view_ptr(k, &w), kb_mul(k, from, kb_i64(k, ir_cols(t))));
 }
 

@@ -181,6 +181,13 @@ typedef struct Combine {
     bool weighted;
 } Combine;
 
+static void finish(Kb *k, const Combine *c, Val sum, Pos pos) {
+    const IrValue *y = &c->n->out[0];
+    kb_bind(k, y, sum);
+    kb_store_value(k, y, sum, pos);
+    kb_store_members(k, STORE_ALL, pos);
+}
+
 static void combine_vector(Kb *k, Pos pos, Val *carry, void *ctx) {
     const Combine *c = ctx;
     (void)carry;
@@ -199,22 +206,40 @@ static void combine_vector(Kb *k, Pos pos, Val *carry, void *ctx) {
         j.next[0] = LLVMBuildFAdd(k->b, j.carry[0], x, "");
     }
     kb_loop_end(k, &j);
-    const IrValue *y = &c->n->out[0];
-    kb_bind(k, y, j.carry[0]);
-    kb_store_value(k, y, j.carry[0], pos);
-    kb_store_members(k, STORE_ALL, pos);
+    finish(k, c, j.carry[0], pos);
+}
+
+/* Rows of one number each, [R] -> [T]: every lane is a token. */
+static void combine_lanes(Kb *k, Pos pos, Val *carry, void *ctx) {
+    const Combine *c = ctx;
+    (void)carry;
+    Val rows = kb_ptr(k, c->n->in[0]), slot = kb_ptr(k, c->n->in[1]), acc = kb_vf(k, 0);
+    Loop j;
+    kb_loop(k, &j, kb_i64(k, 0), kb_i64(k, c->k), 1, &acc, 1);
+    Val first = kb_add(k, kb_mul(k, pos.col, kb_i64(k, c->k)), j.i);
+    Val r = kb_load_strided(k, k->vi, k->i32, kb_gep(k, k->i32, slot, first), c->k, pos.mask);
+    Val x = kb_load_indexed(k, k->vf, k->f32, rows, r, pos.mask);
+    if (c->weighted) {
+        Val at = kb_gep(k, k->f32, kb_ptr(k, c->n->in[2]), first);
+        Val w = kb_load_strided(k, k->vf, k->f32, at, c->k, pos.mask);
+        j.next[0] = kb_call(k, "llvm.fma", k->vf, (Val[]){w, x, j.carry[0]}, 3);
+    } else {
+        j.next[0] = LLVMBuildFAdd(k->b, j.carry[0], x, "");
+    }
+    kb_loop_end(k, &j);
+    finish(k, c, j.carry[0], pos);
 }
 
 static void combine_row(Kb *k, Val row, void *ctx) {
-    kb_cols(k, row, ((Combine *)ctx)->cols, NULL, 0, combine_vector, ctx);
+    const Combine *c = ctx;
+    kb_cols(k, row, c->cols, NULL, 0, c->inner ? combine_vector : combine_lanes, ctx);
 }
 
 static void lower_combine(Kb *k, IrNode *n, bool weighted) {
     const IrType *t = &n->out[0].type, *rt = &n->in[0]->type;
-    Combine c = {n, rt->rank > 1 ? ir_rows(rt) / rt->dim[0] : 1, ir_cols(rt), ir_cols(&n->in[1]->type),
-                 weighted};
-    if (rt->rank == 1) c.cols = 1;
-    kb_rows(k, rt->rank == 1 ? t->dim[0] : ir_rows(t), c.cols, combine_row, &c);
+    int64_t inner = rt->rank > 1 ? ir_rows(rt) / rt->dim[0] : 0; /* rows of a token; 0: each is one number */
+    Combine c = {n, inner, ir_cols(t), ir_cols(&n->in[1]->type), weighted};
+    kb_rows(k, ir_rows(t), c.cols, combine_row, &c);
 }
 
 void cg_lower_combine(Kb *k, IrNode *n) {

@@ -23,12 +23,20 @@ static int buffer_new(Plan *p, int space, int64_t bytes, const IrValue *v) {
     return p->nbuffer++;
 }
 
+PlanPlace plan_place_of(const Plan *p, const IrValue *v) {
+    return p->place[v->node->id][v->index];
+}
+
 int plan_buffer(const Plan *p, const IrValue *v) {
-    return p->buffer_of[v->node->id][v->index];
+    return plan_place_of(p, v).buffer;
 }
 
 bool plan_is_stored(const Plan *p, const IrValue *v) {
     return plan_buffer(p, v) >= 0;
+}
+
+static void set_place(Plan *p, const IrValue *v, int buffer) {
+    p->place[v->node->id][v->index] = (PlanPlace){buffer, 0, ir_cols(&v->type)};
 }
 
 static void leaf_buffers(Plan *p) {
@@ -38,7 +46,7 @@ static void leaf_buffers(Plan *p) {
         const IrValue *v = &n->out[0];
         int64_t bytes = ir_elems(&v->type) * ir_dtype_size(v->type.dtype);
         int id = buffer_new(p, space, bytes, v);
-        p->buffer_of[n->id][0] = id;
+        set_place(p, v, id);
         p->buffer[id].first = 0; /* written from outside before the step */
         p->buffer[id].last = INT_MAX;
     }
@@ -53,6 +61,44 @@ static void mark_read(bool **read, IrValue *v, int by_cluster) {
         return;
     }
     if (root->cluster >= 0 && root->cluster != by_cluster) read[root->id][rv->index] = true;
+}
+
+/* Can the kernel that makes v write rows that are further apart than they are long? */
+static bool writes_strided(const IrValue *v) {
+    const IrNode *n = v->node;
+    if (ir_ops[n->op].route == ROUTE_ELTWISE) return true;
+    return n->op == OP_matmul || n->op == OP_expert_matmul || n->op == OP_sdpa_grad;
+}
+
+static int count_readers(const Plan *p, const IrValue *v) {
+    int count = 0;
+    IR_FOR(n, p->g)
+    for (int i = 0; i < n->nin; i++) count += n->in[i] == v;
+    for (int i = 0; i < p->g->nout; i++) count += p->g->out[i].value == v;
+    return count;
+}
+
+/* A concat along the last dimension needs no code when each operand is written straight to its columns:
+ * its producer can, and nobody else reads it. */
+static void elide_concats(Plan *p) {
+    IR_FOR(n, p->g) {
+        if (n->op != OP_concat || ir_int(n, ATTR_concat_axis) != n->out[0].type.rank - 1) continue;
+        bool all = true;
+        for (int i = 0; i < n->nin && all; i++) {
+            const IrValue *v = n->in[i];
+            all = writes_strided(v) && v->type.dtype == DT_f32 && !plan_is_stored(p, v) && count_readers(p, v) == 1;
+        }
+        if (!all) continue;
+        const IrValue *y = &n->out[0];
+        int64_t ld = ir_cols(&y->type), at = 0;
+        int buffer = buffer_new(p, VM_WORK, ir_elems(&y->type) * 4, y);
+        set_place(p, y, buffer);
+        for (int i = 0; i < n->nin; i++) {
+            p->place[n->in[i]->node->id][n->in[i]->index] = (PlanPlace){buffer, at, ld};
+            at += ir_cols(&n->in[i]->type);
+        }
+        p->cluster[n->cluster].elided = true;
+    }
 }
 
 static void value_buffers(Plan *p) {
@@ -70,14 +116,14 @@ static void value_buffers(Plan *p) {
         for (int r = 0; r < n->nout; r++) {
             IrValue *v = &n->out[r];
             if (ir_ops[n->op].flags & OPF_EFFECT) { /* results live in the operands' buffers */
-                p->buffer_of[n->id][r] = plan_buffer(p, n->in[r == 0 ? 0 : r + 1]);
+                set_place(p, v, plan_buffer(p, n->in[r == 0 ? 0 : r + 1]));
                 continue;
             }
             bool internal =
                 ir_ops[n->op].route == ROUTE_ELTWISE || (r == 0 && (ir_ops[n->op].flags & OPF_EPI));
             if (internal && !read[n->id][r]) continue;
             int64_t bytes = ir_elems(&v->type) * ir_dtype_size(v->type.dtype);
-            p->buffer_of[n->id][r] = buffer_new(p, VM_WORK, bytes, v);
+            if (!plan_is_stored(p, v)) set_place(p, v, buffer_new(p, VM_WORK, bytes, v));
             if (ir_ops[n->op].route == ROUTE_ELTWISE) c->store[c->nstore++] = v;
         }
     }
@@ -107,9 +153,10 @@ static void collect_clusters(Plan *p) {
     }
 }
 
-/* Optimizer updates run as soon as nobody reads their weight any more: their gradients die early and
- * the weight is still in the cache. Other clusters keep their order. */
+/* Optimizer updates of large weights run as soon as nobody reads the weight any more: their gradients die
+ * early. Small ones stay at the end, where they share one barrier. Other clusters keep their order. */
 static void order_updates(Plan *p) {
+    enum { LARGE = 16384 };
     int *when = ARENA_ARRAY(p->arena, int, p->ncluster), n = p->ncluster;
     int *last_reader = ARENA_ARRAY(p->arena, int, p->g->nnodes);
     for (int i = 0; i < p->g->nnodes; i++) last_reader[i] = -1;
@@ -127,7 +174,7 @@ static void order_updates(Plan *p) {
     for (int i = 0; i < n; i++) {
         IrNode *m = p->cluster[i].anchor;
         when[i] = i;
-        if (!m || m->op != OP_adamw) continue;
+        if (!m || m->op != OP_adamw || ir_elems(&m->in[0]->type) < LARGE) continue;
         int param = last_reader[view_root(m->in[0])->node->id],
             grad = last_reader[view_root(m->in[1])->node->id];
         when[i] = param > grad ? param : grad;
@@ -172,6 +219,7 @@ static void insert_packs(Plan *p) {
     for (int i = 0; i < p->ncluster; i++) {
         Pack want;
         PlanCluster *c = &p->cluster[i];
+        if (c->elided) continue;
         if (c->anchor && wants_pack(p, c->anchor, &want)) {
             for (int j = 0; j < n && c->pack_buffer < 0; j++)
                 if (out[j].pack && pack_equal(out[j].pack, &want)) c->pack_buffer = out[j].pack_buffer;
@@ -210,13 +258,14 @@ Plan *plan_create(Arena *a, IrGraph *g, const CgTarget *t) {
     Plan *p = ARENA_NEW(a, Plan);
     *p = (Plan){.arena = a, .g = g, .target = t};
     ir_renumber(g);
-    p->buffer_of = ARENA_ARRAY(a, int *, g->nnodes);
+    p->place = ARENA_ARRAY(a, PlanPlace *, g->nnodes);
     IR_FOR (n, g) {
-        p->buffer_of[n->id] = ARENA_ARRAY(a, int, n->nout);
-        for (int i = 0; i < n->nout; i++) p->buffer_of[n->id][i] = -1;
+        p->place[n->id] = ARENA_ARRAY(a, PlanPlace, n->nout);
+        for (int i = 0; i < n->nout; i++) p->place[n->id][i].buffer = -1;
     }
     leaf_buffers(p);
     collect_clusters(p);
+    elide_concats(p);
     value_buffers(p);
     order_updates(p);
     insert_packs(p);

@@ -34,7 +34,15 @@ typedef struct PlanCluster {
     struct PlanArg *arg;
     int narg, cap_arg;
     bool barrier;
+    bool elided; /* a concat whose operands are written in place: no task */
 } PlanCluster;
+
+/* Where a stored value lies in its buffer: rows of `ld` elements from element `offset`. Dense except for the
+ * operands of an elided concat. */
+typedef struct PlanPlace {
+    int buffer; /* -1: not stored */
+    int64_t offset, ld;
+} PlanPlace;
 
 typedef struct PlanArg {
     int buffer;
@@ -50,7 +58,7 @@ typedef struct Plan {
     int ncluster;
     PlanBuffer *buffer;
     int nbuffer, cap_buffer;
-    int **buffer_of; /* [node id][result] -> buffer or -1 */
+    PlanPlace **place; /* [node id][result] */
     int64_t space_bytes[VM_SPACE_COUNT];
 } Plan;
 
@@ -65,6 +73,7 @@ void plan_barriers(Plan *p);
 /* Buffer of a stored value; -1: not stored. */
 int plan_buffer(const Plan *p, const IrValue *v);
 bool plan_is_stored(const Plan *p, const IrValue *v);
+PlanPlace plan_place_of(const Plan *p, const IrValue *v);
 
 /* args.c: the argument that points at element `offset_elems` of v's buffer; added when new. */
 int plan_arg(Plan *p, PlanCluster *c, const IrValue *v, int64_t offset_elems, bool written);

@@ -10,7 +10,7 @@
 
 typedef struct KernelTime {
     const char *name;
-    int calls; /* per step */
+    int calls;                    /* per step */
     double seconds, flops, bytes; /* per step, all calls */
 } KernelTime;
 
@@ -27,7 +27,7 @@ typedef struct Bench {
 } Bench;
 
 static void fill_inputs(Bench *b, const IrGraph *g) {
-    IR_FOR(n, g) {
+    IR_FOR (n, g) {
         if (n->op != OP_input) continue;
         void *data = vm_engine_data(b->s->engine, b->p->index, ir_str(n, ATTR_input_name));
         if (data) fill_input(g, n, 1, data);
@@ -110,26 +110,32 @@ static double step_flops(const Bench *b) {
     return (b->training ? 6 : 2) * b->macs_per_image * (double)b->p->batch;
 }
 
-static double mfu(const Bench *b) { return step_flops(b) / b->step_seconds / (1e9 * b->peak_gflops); }
+static double mfu(const Bench *b) {
+    return step_flops(b) / b->step_seconds / (1e9 * b->peak_gflops);
+}
 
 /* Which of the two peaks gives the longer least time. */
 static const char *bound(const Bench *b, const KernelTime *k) {
     return k->flops / b->peak_gflops > k->bytes / b->peak_gbs ? "compute" : "memory";
 }
 
-static double rate(double amount, double seconds) { return seconds > 0 ? 1e-9 * amount / seconds : 0; }
+static double rate(double amount, double seconds) {
+    return seconds > 0 ? 1e-9 * amount / seconds : 0;
+}
 
 static void print_table(const Bench *b) {
     const Session *s = b->s;
     printf("%s of %s, %s, %lld images per step, %d thread%s, f32\n", s->model, s->path,
-           b->training ? "training" : "inference", (long long)b->p->batch, b->threads, b->threads == 1 ? "" : "s");
+           b->training ? "training" : "inference", (long long)b->p->batch, b->threads,
+           b->threads == 1 ? "" : "s");
     printf("step      %10.3f ms   median of %d, %.0f images/s\n", 1e3 * b->step_seconds, b->steps,
            (double)b->p->batch / b->step_seconds);
     printf("useful    %10.3f GFLOP per step, %.1f GFLOP/s, %.1f %% of the f32 peak\n", 1e-9 * step_flops(b),
            rate(step_flops(b), b->step_seconds), 100 * mfu(b));
     printf("machine   %10.1f GFLOP/s f32 FMA, %.1f GB/s copy, measured now\n", b->peak_gflops, b->peak_gbs);
     double compile = s->seconds_frontend + s->seconds_passes + s->seconds_codegen;
-    printf("compiled  %10.1f ms   %d distinct kernels\n\n", 1e3 * compile, cg_module_stats(s->module)->kernels);
+    printf("compiled  %10.1f ms   %d distinct kernels\n\n", 1e3 * compile,
+           cg_module_stats(s->module)->kernels);
     printf("%-48s %5s %9s %6s %9s %8s %8s\n", "kernel", "calls", "ms", "%", "GFLOP/s", "GB/s", "bound");
     double total = 0;
     for (int i = 0; i < b->nkernel; i++) total += b->kernel[i].seconds;
@@ -145,15 +151,16 @@ static void print_json(const Bench *b) {
     json_t *kernels = json_array();
     for (int i = 0; i < b->nkernel; i++) {
         const KernelTime *k = &b->kernel[i];
-        json_array_append_new(kernels, json_pack("{s:s, s:i, s:o, s:o, s:o, s:s}", "name", k->name, "calls", k->calls,
-                                                 "ms", drv_json_number(1e3 * k->seconds), "gflops",
-                                                 drv_json_number(rate(k->flops, k->seconds)), "gbs",
-                                                 drv_json_number(rate(k->bytes, k->seconds)), "bound", bound(b, k)));
+        json_array_append_new(kernels,
+                              json_pack("{s:s, s:i, s:o, s:o, s:o, s:s}", "name", k->name, "calls", k->calls,
+                                        "ms", drv_json_number(1e3 * k->seconds), "gflops",
+                                        drv_json_number(rate(k->flops, k->seconds)), "gbs",
+                                        drv_json_number(rate(k->bytes, k->seconds)), "bound", bound(b, k)));
     }
     double compile = s->seconds_frontend + s->seconds_passes + s->seconds_codegen;
-    json_t *j = json_pack("{s:o, s:s, s:s, s:I, s:i, s:s}", "file", drv_json_text(s->path), "model", s->model, "mode",
-                          b->training ? "train" : "infer", "batch", (json_int_t)b->p->batch, "threads", b->threads,
-                          "precision", "f32");
+    json_t *j = json_pack("{s:o, s:s, s:s, s:I, s:i, s:s}", "file", drv_json_text(s->path), "model", s->model,
+                          "mode", b->training ? "train" : "infer", "batch", (json_int_t)b->p->batch,
+                          "threads", b->threads, "precision", "f32");
     json_object_set_new(j, "steps", json_integer(b->steps));
     json_object_set_new(j, "step_ms", drv_json_number(1e3 * b->step_seconds));
     json_object_set_new(j, "images_per_second", drv_json_number((double)b->p->batch / b->step_seconds));
@@ -161,7 +168,8 @@ static void print_json(const Bench *b) {
     json_object_set_new(j, "peak_gflops", drv_json_number(b->peak_gflops));
     json_object_set_new(j, "peak_gbs", drv_json_number(b->peak_gbs));
     json_object_set_new(j, "mfu", drv_json_number(mfu(b)));
-    json_object_set_new(j, "moe_overhead", json_null()); /* needs a dense model of equal FLOPs to compare with */
+    json_object_set_new(j, "moe_overhead",
+                        json_null()); /* needs a dense model of equal FLOPs to compare with */
     json_object_set_new(j, "compile_ms", drv_json_number(1e3 * compile));
     json_object_set_new(j, "kernels", kernels);
     drv_print_json(j);
@@ -185,8 +193,10 @@ static VmStatus bench(Bench *b, const Args *a) {
     time_steps(b, (int)args_int(a, OPT_bench_steps, 0));
     time_kernels(b);
     vm_measure_peaks(b->threads, &b->peak_gflops, &b->peak_gbs);
-    if (args_flag(a, OPT_bench_json)) print_json(b);
-    else print_table(b);
+    if (args_flag(a, OPT_bench_json))
+        print_json(b);
+    else
+        print_table(b);
     if (args_flag(a, OPT_bench_time)) session_print_times(s);
     return VM_OK;
 }
@@ -197,9 +207,11 @@ VmStatus cmd_bench(const Args *a) {
         return drv_fail(VM_USAGE, "--mode is train or infer, not '%s'", mode);
     if (precision && !strcmp(precision, "bf16"))
         return drv_fail(VM_USAGE, "this version computes in f32 only; bf16 is not there yet");
-    if (precision && strcmp(precision, "f32")) return drv_fail(VM_USAGE, "--precision is f32, not '%s'", precision);
+    if (precision && strcmp(precision, "f32"))
+        return drv_fail(VM_USAGE, "--precision is f32, not '%s'", precision);
     Session s;
-    VmStatus st = session_open(&s, a->operand[0], &a->value[OPT_bench_set], args_str(a, OPT_bench_model), false);
+    VmStatus st =
+        session_open(&s, a->operand[0], &a->value[OPT_bench_set], args_str(a, OPT_bench_model), false);
     if (st) return st;
     s.batch = args_int(a, OPT_bench_batch, s.batch);
     Bench b = {.s = &s, .training = !mode || !strcmp(mode, "train")};

@@ -11,8 +11,10 @@ static VmStatus check(Arena *a, const Args *args) {
     FeExperiment *e = fe_load(a, args->operand[0], opt, d, &io);
     if (!e) return drv_unreadable(args->operand[0], io);
     for (int i = 0; i < fe_nmodel(e) && !d->nerrors; i++) fe_elaborate(e, a, fe_model_name(e, i), 0, d);
-    if (args_flag(args, OPT_check_json)) diags_print_json(stdout, d);
-    else diags_print(stderr, d, isatty(STDERR_FILENO));
+    if (args_flag(args, OPT_check_json))
+        diags_print_json(stdout, d);
+    else
+        diags_print(stderr, d, isatty(STDERR_FILENO));
     return drv_diags_status(d);
 }
 

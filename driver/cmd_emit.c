@@ -6,7 +6,18 @@
 
 #include "frontend/ast.h"
 
-typedef enum Stage { ST_ast, ST_ir, ST_dot, ST_expand, ST_grad, ST_fuse, ST_plan, ST_llvm, ST_asm, ST_COUNT } Stage;
+typedef enum Stage {
+    ST_ast,
+    ST_ir,
+    ST_dot,
+    ST_expand,
+    ST_grad,
+    ST_fuse,
+    ST_plan,
+    ST_llvm,
+    ST_asm,
+    ST_COUNT
+} Stage;
 static const char *const stage_names[ST_COUNT] = {"ast",  "ir",   "dot",  "expand", "grad",
                                                   "fuse", "plan", "llvm", "asm"};
 
@@ -17,8 +28,8 @@ static VmStatus parse_stage(const char *name, Stage *out) {
             return VM_OK;
         }
     const char *near = spell_suggest(name, stage_names, ST_COUNT);
-    return drv_fail(VM_USAGE, "no stage '%s'%s%s%s: ast, ir, dot, expand, grad, fuse, plan, llvm or asm", name,
-                    near ? "; did you mean " : "", near ? near : "", near ? "?" : "");
+    return drv_fail(VM_USAGE, "no stage '%s'%s%s%s: ast, ir, dot, expand, grad, fuse, plan, llvm or asm",
+                    name, near ? "; did you mean " : "", near ? near : "", near ? "?" : "");
 }
 
 /* The tree needs no names or shapes: a file that does not check can be looked at. */
@@ -67,7 +78,7 @@ static const char *node_style(const IrNode *n) {
 static void emit_dot(Text *t, IrGraph *g) {
     ir_renumber(g);
     text_addf(t, "digraph \"%s\" {\n  node [fontname=\"monospace\",fontsize=10];\n", g->name);
-    IR_FOR(n, g) {
+    IR_FOR (n, g) {
         text_addf(t, "  n%d [%s,label=\"%s", n->id, node_style(n), ir_ops[n->op].name);
         const char *name = leaf_name(n);
         if (name) text_add(t, "\\n");

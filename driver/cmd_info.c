@@ -31,7 +31,8 @@ static VmStatus plan_memory(Session *s, const IrGraph *g, Memory *m) {
 }
 
 static void print_table(const Session *s, const Counts *c, const Memory *m) {
-    printf("%s of %s, %lld image%s per step\n\n", s->model, s->path, (long long)s->batch, s->batch == 1 ? "" : "s");
+    printf("%s of %s, %lld image%s per step\n\n", s->model, s->path, (long long)s->batch,
+           s->batch == 1 ? "" : "s");
     printf("%-32s %14s %14s %16s\n", "module", "parameters", "activated", "MAC per image");
     for (int i = 0; i < c->nmodule; i++)
         printf("%-32s %14lld %14lld %16.0f\n", c->module[i].name, (long long)c->module[i].params,
@@ -54,16 +55,17 @@ static void print_json(const Session *s, const Counts *c, const Memory *m) {
     json_t *memory = json_pack("{s:I, s:I, s:I, s:I, s:I}", "weights", (json_int_t)m->weights, "state",
                                (json_int_t)m->state, "activations", (json_int_t)m->activations, "scratch",
                                (json_int_t)m->scratch, "peak", (json_int_t)m->peak);
-    json_t *j = json_pack("{s:o, s:s, s:I, s:I, s:I, s:I, s:o, s:o}", "file", drv_json_text(s->path), "model", s->model, "batch",
-                          (json_int_t)s->batch, "params", (json_int_t)c->total.params, "params_active",
-                          (json_int_t)c->total.active, "macs", (json_int_t)c->total.macs, "memory", memory, "modules",
-                          modules);
+    json_t *j = json_pack("{s:o, s:s, s:I, s:I, s:I, s:I, s:o, s:o}", "file", drv_json_text(s->path), "model",
+                          s->model, "batch", (json_int_t)s->batch, "params", (json_int_t)c->total.params,
+                          "params_active", (json_int_t)c->total.active, "macs", (json_int_t)c->total.macs,
+                          "memory", memory, "modules", modules);
     drv_print_json(j);
 }
 
 VmStatus cmd_info(const Args *a) {
     Session s;
-    VmStatus st = session_open(&s, a->operand[0], &a->value[OPT_info_set], args_str(a, OPT_info_model), false);
+    VmStatus st =
+        session_open(&s, a->operand[0], &a->value[OPT_info_set], args_str(a, OPT_info_model), false);
     if (st) return st;
     s.batch = args_int(a, OPT_info_batch, s.batch);
     IrGraph *g = session_elaborate(&s, s.batch);
@@ -71,8 +73,10 @@ VmStatus cmd_info(const Args *a) {
     st = g ? plan_memory(&s, g, &m) : VM_INPUT;
     if (!st) {
         Counts c = count_model(s.arena, g, s.batch);
-        if (args_flag(a, OPT_info_json)) print_json(&s, &c, &m);
-        else print_table(&s, &c, &m);
+        if (args_flag(a, OPT_info_json))
+            print_json(&s, &c, &m);
+        else
+            print_table(&s, &c, &m);
     }
     session_close(&s);
     return st;

@@ -15,7 +15,8 @@ static VmStatus write_initial(Session *s, uint64_t seed, const char *path) {
 VmStatus cmd_init(const Args *a) {
     VmStatus st = args_require(a, OPT_init_o);
     Session s;
-    if (!st) st = session_open(&s, a->operand[0], &a->value[OPT_init_set], args_str(a, OPT_init_model), false);
+    if (!st)
+        st = session_open(&s, a->operand[0], &a->value[OPT_init_set], args_str(a, OPT_init_model), false);
     if (st) return st;
     s.batch = 1; /* weights do not depend on it, memory does */
     uint64_t seed = (uint64_t)args_int(a, OPT_init_seed, s.train ? (int64_t)s.train->seed : 0);

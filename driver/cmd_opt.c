@@ -11,10 +11,14 @@ static const char *read_stream(Arena *a, FILE *f, const char *name, const char *
     char buf[1 << 16];
     size_t n;
     while ((n = fread(buf, 1, sizeof buf, f)) > 0 && t.len < MAX_TEXT) text_addn(&t, buf, n);
-    if (ferror(f)) *error = arena_printf(a, "cannot read %s: %s", name, strerror(errno));
-    else if (t.len >= MAX_TEXT) *error = arena_printf(a, "%s is larger than 64 MiB", name);
-    else if (strlen(t.data) != t.len) *error = arena_printf(a, "%s contains a NUL byte", name);
-    else return t.data;
+    if (ferror(f))
+        *error = arena_printf(a, "cannot read %s: %s", name, strerror(errno));
+    else if (t.len >= MAX_TEXT)
+        *error = arena_printf(a, "%s is larger than 64 MiB", name);
+    else if (strlen(t.data) != t.len)
+        *error = arena_printf(a, "%s contains a NUL byte", name);
+    else
+        return t.data;
     return NULL;
 }
 
@@ -65,7 +69,8 @@ static VmStatus run(Session *s, const Args *a) {
     if (error) return drv_fail(VM_INPUT, "%s: %s", path, error);
     const char *out = ir_to_text(s->arena, g);
     if (args_flag(a, OPT_opt_time))
-        for (int i = 0; i < n; i++) fprintf(stderr, "%-10s %.6f s\n", pass_name(list[i]), s->pass.seconds[list[i]]);
+        for (int i = 0; i < n; i++)
+            fprintf(stderr, "%-10s %.6f s\n", pass_name(list[i]), s->pass.seconds[list[i]]);
     return drv_write_output(NULL, out, strlen(out));
 }
 

@@ -13,7 +13,9 @@ typedef struct Run {
     int nproblems;
 } Run;
 
-static IrType view_type(const VmTensorView *v) { return ir_type(v->dtype ? DT_i32 : DT_f32, v->rank, v->dim); }
+static IrType view_type(const VmTensorView *v) {
+    return ir_type(v->dtype ? DT_i32 : DT_f32, v->rank, v->dim);
+}
 
 static void problem(Run *r, const char *text) {
     if (r->nproblems++ < 5) text_addf(&r->problems, "\n       %s", text);
@@ -24,14 +26,15 @@ static VmStatus find_batch(Run *r, const char *path) {
     IrGraph *g = session_elaborate(&r->s, 0);
     if (!g) return VM_INPUT;
     const IrNode *first = NULL;
-    IR_FOR(n, g) {
+    IR_FOR (n, g) {
         if (n->op == OP_input && !first) first = n;
     }
     if (!first) return drv_fail(VM_INPUT, "%s has no inputs", r->s.model);
     const char *name = ir_str(first, ATTR_input_name);
     const VmTensorView *v = vm_tensors_find(r->inputs, name);
     const char *want = ir_type_text(r->s.arena, &first->out[0].type);
-    if (!v) return drv_fail(VM_INPUT, "%s has no tensor %s, which %s takes as %s", path, name, r->s.model, want);
+    if (!v)
+        return drv_fail(VM_INPUT, "%s has no tensor %s, which %s takes as %s", path, name, r->s.model, want);
     if (v->rank < 1 || v->dim[0] < 1 || v->dim[0] > 65536)
         return drv_fail(VM_INPUT, "%s: %s must have 1 to 65536 images as its leading dimension", path, name);
     r->batch = v->dim[0];
@@ -45,8 +48,8 @@ static void check_classes(Run *r, const IrGraph *g, const char *name, const VmTe
     for (int i = 0; i < v->rank; i++) n *= v->dim[i];
     for (int64_t i = 0; classes && i < n; i++) {
         if (label[i] >= 0 && label[i] < classes) continue;
-        problem(r, arena_printf(r->s.arena, "%s[%lld] is %d, but there are %lld classes", name, (long long)i, label[i],
-                                (long long)classes));
+        problem(r, arena_printf(r->s.arena, "%s[%lld] is %d, but there are %lld classes", name, (long long)i,
+                                label[i], (long long)classes));
         return;
     }
 }
@@ -61,14 +64,15 @@ static void check_input(Run *r, const IrGraph *g, const IrNode *n) {
     }
     IrType have = view_type(v);
     if (!ir_type_equal(&have, &n->out[0].type))
-        problem(r, arena_printf(r->s.arena, "%s is %s but the model takes %s", name, ir_type_text(r->s.arena, &have),
-                                want));
-    else if (have.dtype == DT_i32) check_classes(r, g, name, v);
+        problem(r, arena_printf(r->s.arena, "%s is %s but the model takes %s", name,
+                                ir_type_text(r->s.arena, &have), want));
+    else if (have.dtype == DT_i32)
+        check_classes(r, g, name, v);
 }
 
 static VmStatus check_inputs(Run *r, const IrGraph *g, const char *path) {
     r->problems = text_new(r->s.arena);
-    IR_FOR(n, g) {
+    IR_FOR (n, g) {
         if (n->op == OP_input) check_input(r, g, n);
     }
     for (int i = 0; i < vm_tensors_count(r->inputs); i++) {

@@ -55,7 +55,8 @@ static VmStatus train(Session *s, const Args *a, const VmDataset *data, const Vm
     int64_t images = vm_dataset_size(data);
     VmTrainConfig cfg = config_of(s, a, images);
     VmError err = {{0}};
-    if (session_source(s, true, s->batch < images ? s->batch : images, &err) < 0) return drv_fail(VM_ENV, "%s", err.text);
+    if (session_source(s, true, s->batch < images ? s->batch : images, &err) < 0)
+        return drv_fail(VM_ENV, "%s", err.text);
     if (args_flag(a, OPT_train_time)) session_print_times(s);
     VmTrainResult r = {0};
     st = vm_engine_init(s->engine, cfg.seed, &err);
@@ -69,7 +70,8 @@ static VmStatus train(Session *s, const Args *a, const VmDataset *data, const Vm
 
 VmStatus cmd_train(const Args *a) {
     Session s;
-    VmStatus st = session_open(&s, a->operand[0], &a->value[OPT_train_set], args_str(a, OPT_train_model), true);
+    VmStatus st =
+        session_open(&s, a->operand[0], &a->value[OPT_train_set], args_str(a, OPT_train_model), true);
     if (st) return st;
     s.batch = args_int(a, OPT_train_batch, s.batch);
     VmDataset *data = NULL, *test = NULL;

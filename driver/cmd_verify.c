@@ -42,7 +42,8 @@ typedef struct Row {
 static void report(Verify *v, Row r, double tolerance) {
     bool ok = r.worst <= tolerance;
     if (!ok) v->failed = true;
-    printf("  %-44s %6d  %9.2e  %-5s %s\n", r.what, r.count, r.worst, ok ? "ok" : "WRONG", r.where ? r.where : "");
+    printf("  %-44s %6d  %9.2e  %-5s %s\n", r.what, r.count, r.worst, ok ? "ok" : "WRONG",
+           r.where ? r.where : "");
 }
 
 static void worse(Row *r, double error, const char *where) {
@@ -60,7 +61,7 @@ static VmStatus set_weights(Verify *v, VmEngine *e) {
     VmError err = {{0}};
     VmStatus st = vm_engine_init(e, v->seed, &err);
     if (st) return drv_fail(st, "%s", err.text);
-    IR_FOR(n, v->model) {
+    IR_FOR (n, v->model) {
         if (n->op != OP_param) continue;
         const char *name = ir_str(n, ATTR_param_name);
         float *w = vm_engine_data(e, 0, name);
@@ -79,7 +80,7 @@ static void *random_input(const Verify *v, const IrNode *n) {
 }
 
 static void set_inputs(const Verify *v, VmEngine *e, int program) {
-    IR_FOR(n, v->model) {
+    IR_FOR (n, v->model) {
         if (n->op != OP_input) continue;
         void *to = vm_engine_data(e, program, ir_str(n, ATTR_input_name));
         if (to) memcpy(to, random_input(v, n), (size_t)ir_elems(&n->out[0].type) * 4);
@@ -89,7 +90,7 @@ static void set_inputs(const Verify *v, VmEngine *e, int program) {
 static Interp *interpret(const Verify *v, const IrGraph *g, bool training) {
     Interp *it = interp_create(v->s->arena, g, training);
     interp_set_rng(it, v->seed, 0);
-    IR_FOR(n, v->model) {
+    IR_FOR (n, v->model) {
         if (n->op == OP_param) {
             const char *name = ir_str(n, ATTR_param_name);
             interp_set_f32(it, name, vm_engine_data(v->one, 0, name));
@@ -123,7 +124,7 @@ static double row_margin(const double *row, int64_t n, int64_t k) {
 
 static double routing_margin(const Verify *v, const Interp *it) {
     double margin = INFINITY;
-    IR_FOR(n, v->model) {
+    IR_FOR (n, v->model) {
         if (n->op != OP_topk) continue;
         const RefTensor *gate = interp_value(it, n->in[0]);
         int64_t e = ir_cols(&gate->type), rows = ir_rows(&gate->type);
@@ -153,11 +154,13 @@ static double difference(const VmTensor *t, const void *have, const RefTensor *w
     return worst;
 }
 
-static bool is_grad(const VmTensor *t) { return t->role == VM_ROLE_GRAD; }
+static bool is_grad(const VmTensor *t) {
+    return t->role == VM_ROLE_GRAD;
+}
 
 /* Results of a compiled program against the interpreter's of the same names. */
-static Row compare(const Verify *v, const char *what, const Program *p, int index, const Interp *it, bool grads,
-                   double floor) {
+static Row compare(const Verify *v, const char *what, const Program *p, int index, const Interp *it,
+                   bool grads, double floor) {
     Row r = {.what = what};
     for (int i = 0; i < p->code->ntensor; i++) {
         const VmTensor *t = &p->code->tensor[i];
@@ -203,18 +206,19 @@ static double slope(const Slope *s, double h) {
     return (objective_at(s, x + h) - objective_at(s, x - h)) / (2 * h);
 }
 
-/* Central differences; smaller steps when the first one disagrees, for it may have crossed a kink of relu or a
- * change of routing. */
+/* Central differences; smaller steps when the first one disagrees, for it may have crossed a kink of relu or
+ * a change of routing. */
 static double slope_error(const Slope *s, double want, double scale) {
     static const double step[] = {1e-4, 1e-5, 1e-6};
     double best = INFINITY;
-    for (int i = 0; i < 3 && !(best <= FD_TOLERANCE); i++) best = fmin(best, fabs(slope(s, step[i]) - want) / scale);
+    for (int i = 0; i < 3 && !(best <= FD_TOLERANCE); i++)
+        best = fmin(best, fabs(slope(s, step[i]) - want) / scale);
     return best;
 }
 
 static Row finite_differences(const Verify *v, const Interp *gradients, Interp *it, double floor) {
     Row r = {.what = "gradients: interpreter, finite differences"};
-    IR_FOR(n, v->model) {
+    IR_FOR (n, v->model) {
         if (n->op != OP_param) continue;
         const char *name = ir_str(n, ATTR_param_name);
         const RefTensor *grad = interp_out(gradients, arena_printf(v->s->arena, "grad.%s", name));
@@ -254,7 +258,8 @@ static void same_bits(const Verify *v, Row *r, const Program *p, int index) {
         if (t->role == VM_ROLE_INPUT || t->role == VM_ROLE_RNG_KEY) continue;
         int64_t n = 4;
         for (int j = 0; j < t->rank; j++) n *= t->dim[j];
-        bool same = !memcmp(vm_engine_data(v->one, index, t->name), vm_engine_data(v->many, index, t->name), (size_t)n);
+        bool same = !memcmp(vm_engine_data(v->one, index, t->name), vm_engine_data(v->many, index, t->name),
+                            (size_t)n);
         r->count++;
         if (same) continue;
         if (!wrong++) r->where = t->name;
@@ -270,8 +275,10 @@ static void compare_threads(Verify *v) {
         VmEngine *engine[] = {v->one, v->many};
         for (int j = 0; j < 2; j++) {
             set_inputs(v, engine[j], i);
-            if (program[i] == v->train) train_steps(v, engine[j], i);
-            else vm_engine_run(engine[j], i, v->seed, 0);
+            if (program[i] == v->train)
+                train_steps(v, engine[j], i);
+            else
+                vm_engine_run(engine[j], i, v->seed, 0);
         }
         same_bits(v, &r, program[i], i);
     }
@@ -323,7 +330,8 @@ static VmStatus choose_inputs(Verify *v, Interp **eval, Interp **training) {
         if (*training) margin = fmin(margin, routing_margin(v, *training));
     }
     if (!(margin > TIE_MARGIN))
-        fprintf(stderr, "vmoec: warning: gates are closer than %g to a tie; routing may differ between f32 and f64\n",
+        fprintf(stderr,
+                "vmoec: warning: gates are closer than %g to a tie; routing may differ between f32 and f64\n",
                 TIE_MARGIN);
     return VM_OK;
 }
@@ -338,11 +346,12 @@ static VmStatus verify(Verify *v) {
     printf("  %-44s %6s  %9s\n", "compared", "count", "worst");
     set_inputs(v, v->one, 0);
     vm_engine_run(v->one, 0, v->seed, 0);
-    report(v, compare(v, "evaluation results: compiled, interpreter", v->eval, 0, eval, false, 1e-3), TOLERANCE);
+    report(v, compare(v, "evaluation results: compiled, interpreter", v->eval, 0, eval, false, 1e-3),
+           TOLERANCE);
     if (v->grad) {
         Interp *gradients = interpret(v, v->grad, true);
         double floor = 0;
-        IR_FOR(n, v->model) {
+        IR_FOR (n, v->model) {
             if (n->op != OP_param) continue;
             const RefTensor *g =
                 interp_out(gradients, arena_printf(v->s->arena, "grad.%s", ir_str(n, ATTR_param_name)));
@@ -351,9 +360,11 @@ static VmStatus verify(Verify *v) {
         if (floor == 0) return drv_fail(VM_INPUT, "every gradient of %s is zero", v->s->model);
         set_inputs(v, v->one, 1);
         vm_engine_run(v->one, 1, v->seed, 0);
-        report(v, compare(v, "training results: compiled, interpreter", v->jit_grad, 1, training, false, 1e-3),
+        report(v,
+               compare(v, "training results: compiled, interpreter", v->jit_grad, 1, training, false, 1e-3),
                TOLERANCE);
-        report(v, compare(v, "gradients: compiled, interpreter", v->jit_grad, 1, gradients, true, floor), TOLERANCE);
+        report(v, compare(v, "gradients: compiled, interpreter", v->jit_grad, 1, gradients, true, floor),
+               TOLERANCE);
         report(v, finite_differences(v, gradients, training, floor), FD_TOLERANCE);
     }
     compare_threads(v);
@@ -362,7 +373,8 @@ static VmStatus verify(Verify *v) {
 
 VmStatus cmd_verify(const Args *a) {
     Session s;
-    VmStatus st = session_open(&s, a->operand[0], &a->value[OPT_verify_set], args_str(a, OPT_verify_model), false);
+    VmStatus st =
+        session_open(&s, a->operand[0], &a->value[OPT_verify_set], args_str(a, OPT_verify_model), false);
     if (st) return st;
     int cpus = vm_threads(0);
     Verify v = {.s = &s,

@@ -1,5 +1,6 @@
 /* The pipeline every command shares: front end -> passes -> code generation -> engine. Programs are made by
- * kind and batch size when they are first asked for. Diagnostics are printed here; other failures come back. */
+ * kind and batch size when they are first asked for. Diagnostics are printed here; other failures come back.
+ */
 #include "driver/driver.h"
 
 #include <string.h>
@@ -7,7 +8,9 @@
 
 /* ---- opening a file ------------------------------------------------------------------------------- */
 
-static void show(const Diags *d) { diags_print(stderr, d, isatty(STDERR_FILENO)); }
+static void show(const Diags *d) {
+    diags_print(stderr, d, isatty(STDERR_FILENO));
+}
 
 static const char *train_names(Arena *a, const FeExperiment *e) {
     Text t = text_new(a);
@@ -75,8 +78,10 @@ VmStatus session_open(Session *s, const char *path, const OptValue *set, const c
     double t0 = drv_seconds();
     VmStatus st = load(s, set, model, need_train);
     s->seconds_frontend += drv_seconds() - t0;
-    if (st) session_close(s);
-    else set_optimizer(s);
+    if (st)
+        session_close(s);
+    else
+        set_optimizer(s);
     return st;
 }
 
@@ -144,7 +149,8 @@ void session_crash_hook(void *session) {
     text_addf(&t, "%s\n", s->pass.training ? " --training" : "");
     ir_print(&t, g, true);
     if (!drv_write_file("vmoec-crash.vir", t.data, t.len))
-        fprintf(stderr, "vmoec: the graph is in vmoec-crash.vir; `vmoec opt vmoec-crash.vir` runs the rest\n");
+        fprintf(stderr,
+                "vmoec: the graph is in vmoec-crash.vir; `vmoec opt vmoec-crash.vir` runs the rest\n");
 }
 
 /* ---- programs -------------------------------------------------------------------------------------- */
@@ -170,14 +176,15 @@ VmStatus session_engine(Session *s, int threads) {
 /* The experts chosen by every route become outputs, in the order of the model's text. */
 static void add_route_outputs(IrGraph *g) {
     int i = 0;
-    IR_FOR(n, g) {
+    IR_FOR (n, g) {
         if (n->op != OP_route) continue;
         ir_add_out(g, OUT_output, arena_printf(g->arena, "route.%d.experts", i++), n->in[0], 1, n->loc);
     }
 }
 
 static bool same_kind(const Program *p, ProgramKind k, int64_t batch, bool routes) {
-    return p->kind.pipe == k.pipe && p->kind.training == k.training && p->batch == batch && p->routes == routes;
+    return p->kind.pipe == k.pipe && p->kind.training == k.training && p->batch == batch &&
+           p->routes == routes;
 }
 
 static Program *plan(Session *s, ProgramKind kind, int64_t batch, bool routes, VmError *err) {
@@ -186,14 +193,17 @@ static Program *plan(Session *s, ProgramKind kind, int64_t batch, bool routes, V
     VM_CHECK(s->nprogram < SESSION_MAX_PROGRAMS, "more than %d programs in one run", SESSION_MAX_PROGRAMS);
     IrGraph *g = session_elaborate(s, batch);
     if (!g) {
-        snprintf(err->text, sizeof err->text, "%s cannot be built for %lld images", s->model, (long long)batch);
+        snprintf(err->text, sizeof err->text, "%s cannot be built for %lld images", s->model,
+                 (long long)batch);
         return NULL;
     }
     if (routes) add_route_outputs(g);
     double macs = count_model(s->arena, g, batch).total.macs * (double)batch;
     session_lower(s, g, kind);
     const char *name = arena_printf(s->arena, "%s.%s", s->model,
-                                    kind.pipe == PIPE_TRAIN ? "train" : kind.pipe == PIPE_GRAD ? "grad" : "eval");
+                                    kind.pipe == PIPE_TRAIN  ? "train"
+                                    : kind.pipe == PIPE_GRAD ? "grad"
+                                                             : "eval");
     const char *error = NULL;
     double t0 = drv_seconds();
     arena_reset(s->crash);
@@ -255,7 +265,7 @@ void session_print_times(const Session *s) {
         fprintf(stderr, "    %-9s%8.1f ms\n", pass_name((PassId)i), 1e3 * s->pass.seconds[i]);
     fprintf(stderr, "  codegen    %8.1f ms\n", 1e3 * s->seconds_codegen);
     if (!c) return;
-    fprintf(stderr, "    plan     %8.1f ms\n    LLVM IR  %8.1f ms\n    LLVM     %8.1f ms\n", 1e3 * c->seconds_plan,
-            1e3 * c->seconds_ir, 1e3 * c->seconds_llvm);
+    fprintf(stderr, "    plan     %8.1f ms\n    LLVM IR  %8.1f ms\n    LLVM     %8.1f ms\n",
+            1e3 * c->seconds_plan, 1e3 * c->seconds_ir, 1e3 * c->seconds_llvm);
     fprintf(stderr, "  %d clusters, %d distinct kernels\n", c->clusters, c->kernels);
 }

@@ -70,7 +70,8 @@ static const IrNode *nearest_param(const IrValue *v) {
 
 /* ---- activated parameters ------------------------------------------------------------------------ */
 
-/* Notes on the weight behind v that a token meets k of its E experts. mark holds k, 0: every token meets all. */
+/* Notes on the weight behind v that a token meets k of its E experts. mark holds k, 0: every token meets all.
+ */
 static void mark_expert_weight(const IrValue *v, const IrNode *route) {
     if (!route || route->op != OP_route) return;
     int64_t experts = ir_int(route, ATTR_route_experts);
@@ -81,8 +82,8 @@ static void mark_expert_weight(const IrValue *v, const IrNode *route) {
 }
 
 static void mark_expert_weights(const IrGraph *g) {
-    IR_FOR(n, g) n->mark = 0;
-    IR_FOR(n, g) {
+    IR_FOR (n, g) n->mark = 0;
+    IR_FOR (n, g) {
         if (n->op == OP_expert_linear) {
             mark_expert_weight(n->in[1], n->in[2]->node);
             if (n->nin > 4) mark_expert_weight(n->in[4], n->in[2]->node);
@@ -142,9 +143,11 @@ static void count_node(Counter *k, const IrNode *n) {
 Counts count_model(Arena *a, const IrGraph *g, int64_t batch) {
     Counter k = {.arena = a, .c = {.batch = batch, .total = {.name = "total"}}};
     mark_expert_weights(g);
-    IR_FOR(n, g) {
-        if (n->op == OP_param) count_param(&k, n);
-        else count_node(&k, n);
+    IR_FOR (n, g) {
+        if (n->op == OP_param)
+            count_param(&k, n);
+        else
+            count_node(&k, n);
     }
     return k.c;
 }
@@ -157,7 +160,7 @@ bool model_has_loss(const IrGraph *g) {
 
 int64_t count_classes(const IrGraph *g, const char *input) {
     int64_t classes = 0;
-    IR_FOR(n, g) {
+    IR_FOR (n, g) {
         if (n->op != OP_cross_entropy && n->op != OP_accuracy && n->op != OP_xent) continue;
         const IrValue *v = n->in[1];
         while (ir_ops[v->node->op].route == ROUTE_VIEW) v = v->node->in[0];

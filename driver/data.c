@@ -17,22 +17,25 @@ static const char *data_place(const Session *s) {
 
 static VmStatus check_image(const Session *s, const IrGraph *g, const VmDataset *d) {
     const IrNode *image = ir_find_leaf(g, OP_input, "image");
-    if (!image) return drv_fail(VM_INPUT, "%s%s has no parameter named image to train on", data_place(s), s->model);
+    if (!image)
+        return drv_fail(VM_INPUT, "%s%s has no parameter named image to train on", data_place(s), s->model);
     int64_t c, h, w, classes;
     vm_dataset_shape(d, &c, &h, &w, &classes);
     const IrType *t = &image->out[0].type;
-    if (t->dtype == DT_f32 && t->rank == 4 && t->dim[1] == c && t->dim[2] == h && t->dim[3] == w) return VM_OK;
-    return drv_fail(VM_INPUT, "%sthe data has images of %lldx%lldx%lld but %s takes %s", data_place(s), (long long)c,
-                    (long long)h, (long long)w, s->model, ir_type_text(s->arena, t));
+    if (t->dtype == DT_f32 && t->rank == 4 && t->dim[1] == c && t->dim[2] == h && t->dim[3] == w)
+        return VM_OK;
+    return drv_fail(VM_INPUT, "%sthe data has images of %lldx%lldx%lld but %s takes %s", data_place(s),
+                    (long long)c, (long long)h, (long long)w, s->model, ir_type_text(s->arena, t));
 }
 
 static VmStatus check_label(const Session *s, const IrGraph *g, const VmDataset *d) {
     const IrNode *label = ir_find_leaf(g, OP_input, "label");
-    if (!label) return drv_fail(VM_INPUT, "%s%s has no parameter named label to train on", data_place(s), s->model);
+    if (!label)
+        return drv_fail(VM_INPUT, "%s%s has no parameter named label to train on", data_place(s), s->model);
     const IrType *t = &label->out[0].type;
     if (t->dtype != DT_i32 || t->rank != 1)
-        return drv_fail(VM_INPUT, "%slabels are class numbers but %s takes %s as label", data_place(s), s->model,
-                        ir_type_text(s->arena, t));
+        return drv_fail(VM_INPUT, "%slabels are class numbers but %s takes %s as label", data_place(s),
+                        s->model, ir_type_text(s->arena, t));
     int64_t c, h, w, classes;
     vm_dataset_shape(d, &c, &h, &w, &classes);
     int64_t known = count_classes(g, "label");
@@ -44,11 +47,12 @@ static VmStatus check_label(const Session *s, const IrGraph *g, const VmDataset 
 
 /* Training gives a model its image and its label; it cannot make up anything else. */
 static VmStatus check_others(const Session *s, const IrGraph *g) {
-    IR_FOR(n, g) {
+    IR_FOR (n, g) {
         if (n->op != OP_input) continue;
         const char *name = ir_str(n, ATTR_input_name);
         if (strcmp(name, "image") && strcmp(name, "label"))
-            return drv_fail(VM_INPUT, "%sthe data has nothing for the parameter %s of %s", data_place(s), name, s->model);
+            return drv_fail(VM_INPUT, "%sthe data has nothing for the parameter %s of %s", data_place(s),
+                            name, s->model);
     }
     return VM_OK;
 }
@@ -84,7 +88,8 @@ void fill_input(const IrGraph *model_graph, const IrNode *input, uint64_t seed, 
     if (t->dtype == DT_i32) {
         int64_t classes = count_classes(model_graph, name);
         uint32_t range = classes ? (uint32_t)classes : 2;
-        for (int64_t i = 0; i < n; i++) ((int32_t *)data)[i] = (int32_t)(vm_rng_bits(key, (uint32_t)i) % range);
+        for (int64_t i = 0; i < n; i++)
+            ((int32_t *)data)[i] = (int32_t)(vm_rng_bits(key, (uint32_t)i) % range);
         return;
     }
     for (int64_t i = 0; i < n; i++) { /* four uniforms, scaled to variance 1 */

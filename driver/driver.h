@@ -44,14 +44,14 @@ typedef struct Args {
 VmStatus args_parse(Arena *a, CmdId cmd, int argc, char **argv, Args *out);
 
 bool args_flag(const Args *a, OptId id);
-const char *args_str(const Args *a, OptId id);              /* NULL when not given */
-int64_t args_int(const Args *a, OptId id, int64_t dflt);    /* dflt when not given */
+const char *args_str(const Args *a, OptId id);           /* NULL when not given */
+int64_t args_int(const Args *a, OptId id, int64_t dflt); /* dflt when not given */
 /* VM_USAGE with a message when the option, which the command needs, was not given. */
 VmStatus args_require(const Args *a, OptId id);
 
 CmdId cmd_by_name(const char *name); /* CMD_COUNT when there is none */
 const char *cmd_suggest(const char *name);
-void cmd_help(FILE *f, CmdId cmd);  /* CMD_COUNT: the overview */
+void cmd_help(FILE *f, CmdId cmd); /* CMD_COUNT: the overview */
 
 /* Commands: cmd_<name>.c each. */
 #define CMD(name, ...) VmStatus cmd_##name(const Args *a);
@@ -70,7 +70,8 @@ VmStatus drv_write_output(const char *path, const char *data, size_t len);
 /* VM_ENV with a message when stdout could not take everything: call last. */
 VmStatus drv_flush(VmStatus s);
 
-/* Reports a file the front end could not load: VM_ENV, or VM_INPUT when it is there and its contents are why. */
+/* Reports a file the front end could not load: VM_ENV, or VM_INPUT when it is there and its contents are why.
+ */
 VmStatus drv_unreadable(const char *path, const char *why);
 /* VM_OK without errors; VM_USAGE when all of them are on the command line (--set); else VM_INPUT. */
 VmStatus drv_diags_status(const Diags *d);
@@ -78,7 +79,8 @@ VmStatus drv_diags_status(const Diags *d);
 double drv_seconds(void); /* monotonic clock */
 
 /* Where layers are found and what --set says, in the arena: the front end keeps it. The folder of .vmoe
- * libraries is VMOEC_MODELS, or ../models beside the program's folder; NULL after a message: neither exists. */
+ * libraries is VMOEC_MODELS, or ../models beside the program's folder; NULL after a message: neither exists.
+ */
 const FeOptions *drv_fe_options(Arena *a, const OptValue *set);
 
 /* "195.3 KiB", "1.2 MiB" */
@@ -164,8 +166,8 @@ typedef struct Session {
     double seconds_frontend, seconds_passes, seconds_codegen;
 } Session;
 
-/* Loads the file and chooses a model: the one named, else the train block's, else the first. need_train: a model
- * without a train block is refused. Prints diagnostics. On failure the session is closed already. */
+/* Loads the file and chooses a model: the one named, else the train block's, else the first. need_train: a
+ * model without a train block is refused. Prints diagnostics. On failure the session is closed already. */
 VmStatus session_open(Session *s, const char *path, const OptValue *set, const char *model, bool need_train);
 /* A session without a file, for IR text. */
 void session_open_bare(Session *s);

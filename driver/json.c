@@ -5,7 +5,9 @@
 #include <jansson.h>
 #include <math.h>
 
-json_t *drv_json_number(double x) { return isfinite(x) ? json_real(x) : json_null(); }
+json_t *drv_json_number(double x) {
+    return isfinite(x) ? json_real(x) : json_null();
+}
 
 json_t *drv_json_text(const char *s) {
     json_t *j = json_string(s);

@@ -15,8 +15,8 @@ static VmStatus unknown_command(const char *name) {
         drv_fail(VM_USAGE, "there is no %s command in this version", name);
     } else {
         const char *near = cmd_suggest(name);
-        drv_fail(VM_USAGE, "unknown command '%s'%s%s%s", name, near ? "; did you mean " : "", near ? near : "",
-                 near ? "?" : "");
+        drv_fail(VM_USAGE, "unknown command '%s'%s%s%s", name, near ? "; did you mean " : "",
+                 near ? near : "", near ? "?" : "");
     }
     fprintf(stderr, "       vmoec help lists the commands\n");
     return VM_USAGE;
@@ -49,7 +49,8 @@ int main(int argc, char **argv) {
         printf("vmoec %s\n", VMOEC_VERSION);
         return drv_flush(VM_OK);
     }
-    if (!strcmp(name, "help") || !strcmp(name, "--help") || !strcmp(name, "-h")) return help(argc - 2, argv + 2);
+    if (!strcmp(name, "help") || !strcmp(name, "--help") || !strcmp(name, "-h"))
+        return help(argc - 2, argv + 2);
     CmdId cmd = cmd_by_name(name);
     if (cmd == CMD_COUNT) return unknown_command(name);
     if (asks_for_help(argc - 2, argv + 2)) {

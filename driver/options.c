@@ -1,4 +1,5 @@
-/* Commands and options: the table of options.def, its parser and its help. Knows nothing of what commands do. */
+/* Commands and options: the table of options.def, its parser and its help. Knows nothing of what commands do.
+ */
 #include "driver/driver.h"
 
 #include <errno.h>
@@ -81,11 +82,11 @@ static VmStatus unknown_opt(Args *a, const char *word, size_t n) {
     int count = 0;
     char buf[NAME_MAX_LEN + 3];
     for (int i = 0; i < OPT_COUNT; i++)
-        if (opt_rows[i].cmd == a->cmd)
-            names[count++] = arena_strdup(a->arena, typed_name(&opt_rows[i], buf));
+        if (opt_rows[i].cmd == a->cmd) names[count++] = arena_strdup(a->arena, typed_name(&opt_rows[i], buf));
     const char *near = spell_suggest(arena_strndup(a->arena, word, n), names, count);
-    return usage_error(a, arena_printf(a->arena, "%s has no option %.*s%s%s%s", cmd_rows[a->cmd].name, (int)n,
-                                       word, near ? "; did you mean " : "", near ? near : "", near ? "?" : ""));
+    return usage_error(a,
+                       arena_printf(a->arena, "%s has no option %.*s%s%s%s", cmd_rows[a->cmd].name, (int)n,
+                                    word, near ? "; did you mean " : "", near ? near : "", near ? "?" : ""));
 }
 
 static VmStatus take_int(Args *a, const OptRow *r, OptValue *v, const char *word) {
@@ -93,10 +94,11 @@ static VmStatus take_int(Args *a, const OptRow *r, OptValue *v, const char *word
     errno = 0;
     long long x = strtoll(word, &end, 10);
     if (end == word || *end || errno == ERANGE)
-        return usage_error(a, arena_printf(a->arena, "%s takes a whole number, not '%s'", typed_name(r, buf), word));
+        return usage_error(
+            a, arena_printf(a->arena, "%s takes a whole number, not '%s'", typed_name(r, buf), word));
     if (x < r->lo || x > r->hi)
-        return usage_error(a, arena_printf(a->arena, "%s %lld is out of range: %lld to %lld", typed_name(r, buf), x,
-                                           (long long)r->lo, (long long)r->hi));
+        return usage_error(a, arena_printf(a->arena, "%s %lld is out of range: %lld to %lld",
+                                           typed_name(r, buf), x, (long long)r->lo, (long long)r->hi));
     v->i = x;
     return VM_OK;
 }
@@ -130,7 +132,8 @@ static VmStatus take_opt(Args *a, int argc, char **argv, int *i) {
     char buf[NAME_MAX_LEN + 3];
     if (opt_rows[id].kind == OPTION_FLAG) {
         if (eq)
-            return usage_error(a, arena_printf(a->arena, "%s takes no value", typed_name(&opt_rows[id], buf)));
+            return usage_error(a,
+                               arena_printf(a->arena, "%s takes no value", typed_name(&opt_rows[id], buf)));
         a->value[id].n = 1;
         return VM_OK;
     }
@@ -157,7 +160,8 @@ VmStatus args_parse(Arena *arena, CmdId cmd, int argc, char **argv, Args *out) {
         if (st) return st;
     }
     const CmdRow *c = &cmd_rows[cmd];
-    if (out->noperand < c->lo) return usage_error(out, arena_printf(arena, "%s needs %s", c->name, c->operands));
+    if (out->noperand < c->lo)
+        return usage_error(out, arena_printf(arena, "%s needs %s", c->name, c->operands));
     if (out->noperand > c->hi)
         return usage_error(out, arena_printf(arena, "%s takes one file; '%s' is one word too many", c->name,
                                              out->operand[c->hi]));
@@ -172,9 +176,13 @@ static const OptValue *checked(const Args *a, OptId id, OptKind kind) {
     return &a->value[id];
 }
 
-bool args_flag(const Args *a, OptId id) { return checked(a, id, OPTION_FLAG)->n > 0; }
+bool args_flag(const Args *a, OptId id) {
+    return checked(a, id, OPTION_FLAG)->n > 0;
+}
 
-const char *args_str(const Args *a, OptId id) { return checked(a, id, OPTION_STR)->s; }
+const char *args_str(const Args *a, OptId id) {
+    return checked(a, id, OPTION_STR)->s;
+}
 
 int64_t args_int(const Args *a, OptId id, int64_t dflt) {
     const OptValue *v = checked(a, id, OPTION_INT);
@@ -191,13 +199,16 @@ VmStatus args_require(const Args *a, OptId id) {
 /* ---- help --------------------------------------------------------------------------------------- */
 
 static void help_overview(FILE *f) {
-    fprintf(f, "vmoec compiles .vmoe descriptions of vision mixture-of-experts models into native trainers.\n\n"
-               "usage: vmoec COMMAND [OPTIONS] FILE\n\n");
+    fprintf(f,
+            "vmoec compiles .vmoe descriptions of vision mixture-of-experts models into native trainers.\n\n"
+            "usage: vmoec COMMAND [OPTIONS] FILE\n\n");
     for (int i = 0; i < CMD_COUNT; i++)
         fprintf(f, "  %-7s %-7s %s\n", cmd_rows[i].name, cmd_rows[i].operands, cmd_rows[i].doc);
-    fprintf(f, "\n  vmoec help COMMAND   the options of a command\n"
-               "  vmoec --version      the version\n\n"
-               "Exit codes: 0 done, 1 the input is wrong, 2 the command line is wrong, 3 the environment failed.\n");
+    fprintf(
+        f,
+        "\n  vmoec help COMMAND   the options of a command\n"
+        "  vmoec --version      the version\n\n"
+        "Exit codes: 0 done, 1 the input is wrong, 2 the command line is wrong, 3 the environment failed.\n");
 }
 
 void cmd_help(FILE *f, CmdId cmd) {

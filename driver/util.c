@@ -31,7 +31,9 @@ static bool write_all(int fd, const char *data, size_t len) {
 }
 
 /* Syncing is refused by some things that are not disks; that is no failure. */
-static bool sync_fd(int fd) { return fsync(fd) == 0 || errno == EINVAL || errno == EROFS; }
+static bool sync_fd(int fd) {
+    return fsync(fd) == 0 || errno == EINVAL || errno == EROFS;
+}
 
 /* The temporary file gets the permissions of the file it replaces, or the usual ones. */
 static void copy_mode(int fd, const char *path) {
@@ -59,8 +61,10 @@ VmStatus drv_write_file(const char *path, const char *data, size_t len) {
         copy_mode(fd, path);
         ok = write_all(fd, data, len) && sync_fd(fd);
         int e = errno;
-        if (close(fd) != 0 && ok) ok = false;
-        else errno = e;
+        if (close(fd) != 0 && ok)
+            ok = false;
+        else
+            errno = e;
         if (ok) ok = rename(tmp, path) == 0;
         e = errno;
         if (!ok) unlink(tmp);
@@ -112,7 +116,8 @@ const FeOptions *drv_fe_options(Arena *a, const OptValue *set) {
     FeOptions *o = ARENA_NEW(a, FeOptions);
     *o = (FeOptions){.set = set->list, .nset = set->n, .model_dir = model_dir(a)};
     if (o->model_dir) return o;
-    drv_fail(VM_ENV, "the folder of layer libraries is not there: set VMOEC_MODELS to vmoec's models/ folder");
+    drv_fail(VM_ENV,
+             "the folder of layer libraries is not there: set VMOEC_MODELS to vmoec's models/ folder");
     return NULL;
 }
 

@@ -40,10 +40,11 @@ static void dump(Text *t, const Ast *n, int indent, const char *role) {
     text_add(t, "\n");
     for (int i = 0; i < n->nparam; i++) dump(t, n->param[i], indent + 1, NULL);
     if (n->type) dump(t, n->type, indent + 1, NULL);
-    bool range = n->kind == AST_FOR;
+    bool range = n->kind == AST_FOR, targets = n->kind == AST_BIND;
+    for (int i = 0; i < n->nkid && targets; i++) dump(t, n->kid[i], indent + 1, NULL);
     if (n->a) dump(t, n->a, indent + 1, range ? "from" : n->kind == AST_IF || n->kind == AST_COND ? "if" : NULL);
     if (n->b) dump(t, n->b, indent + 1, range ? "to" : n->kind == AST_COND ? "then" : n->kind == AST_INDEX ? "at" : n->kind == AST_BINARY ? NULL : "weight");
-    for (int i = 0; i < n->nkid; i++) dump(t, n->kid[i], indent + 1, NULL);
+    for (int i = 0; i < n->nkid && !targets; i++) dump(t, n->kid[i], indent + 1, NULL);
     if (n->other) dump(t, n->other, indent + 1, "else");
 }
 

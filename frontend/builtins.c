@@ -12,9 +12,13 @@ static const FeBuiltin table[] = {
 #include "frontend/builtins.def"
 };
 
-int fe_nbuiltin(void) { return (int)(sizeof table / sizeof table[0]); }
+int fe_nbuiltin(void) {
+    return (int)(sizeof table / sizeof table[0]);
+}
 
-const FeBuiltin *fe_builtin_at(int i) { return &table[i]; }
+const FeBuiltin *fe_builtin_at(int i) {
+    return &table[i];
+}
 
 const FeBuiltin *fe_find_builtin(const char *name) {
     for (int i = 0; i < fe_nbuiltin(); i++)
@@ -22,7 +26,7 @@ const FeBuiltin *fe_find_builtin(const char *name) {
     return NULL;
 }
 
-/* ---- calls --------------------------------------------------------------------------------------------- */
+/* ---- calls ---------------------------------------------------------------------------------- */
 
 static int parse_params(Arena *a, const char *text, const char **name, bool *optional) {
     int n = 0;
@@ -57,11 +61,11 @@ const FeValue *call_builtin(Elab *E, const FeBuiltin *b, const Ast *call) {
     return b->fn(E, &c);
 }
 
-/* ---- arguments -------------------------------------------------------------------------------------------- */
+/* ---- arguments ------------------------------------------------------------------------------ */
 
 const FeValue *arg_kind_error(Elab *E, const FeCall *c, int i, const char *expected) {
-    Diag *dg = sema_error(E, c->span[i], D_wrong_kind, "`%s` of `%s` is %s, this is %s", c->param[i], c->b->name,
-                          expected, fv_describe(E->a, c->arg[i]));
+    Diag *dg = sema_error(E, c->span[i], D_wrong_kind, "`%s` of `%s` is %s, this is %s", c->param[i],
+                          c->b->name, expected, fv_describe(E->a, c->arg[i]));
     if (c->arg[i]->span.start != c->span[i].start) sema_note(E, dg, c->arg[i]->span, "made here");
     return fv_bad();
 }
@@ -81,8 +85,8 @@ bool arg_route(Elab *E, const FeCall *c, int i, const FeValue **out) {
 }
 
 static bool range_error(Elab *E, const FeCall *c, int i, const char *lo, const char *hi) {
-    Diag *dg = sema_error(E, c->span[i], D_value_range, "`%s` of `%s` is from %s to %s, this is %s", c->param[i],
-                          c->b->name, lo, hi, fv_text(E->a, c->arg[i]));
+    Diag *dg = sema_error(E, c->span[i], D_value_range, "`%s` of `%s` is from %s to %s, this is %s",
+                          c->param[i], c->b->name, lo, hi, fv_text(E->a, c->arg[i]));
     if (c->arg[i]->span.start != c->span[i].start) sema_note(E, dg, c->arg[i]->span, "made here");
     return false;
 }
@@ -139,14 +143,16 @@ static bool axis_value(Elab *E, const FeCall *c, int i, const FeValue *x, int64_
     int rank = x->v->type.rank;
     *axis = given < 0 && given >= -rank ? given + rank : given;
     if (*axis < 0 || *axis >= rank) {
-        Diag *dg = sema_error(E, c->span[i], D_axis_range, "`%s` has no dimension %" PRId64 ": its tensor is %s",
-                              c->b->name, given, fv_text(E->a, x));
+        Diag *dg =
+            sema_error(E, c->span[i], D_axis_range, "`%s` has no dimension %" PRId64 ": its tensor is %s",
+                       c->b->name, given, fv_text(E->a, x));
         sema_note(E, dg, x->span, "the tensor is made here");
         return false;
     }
     if (*axis > 0 || !x->group) return true;
     Diag *dg = sema_error(E, c->span[i], D_axis_range,
-                          "`%s` along dimension 0 of a grouped tensor would mix rows of different experts", c->b->name);
+                          "`%s` along dimension 0 of a grouped tensor would mix rows of different experts",
+                          c->b->name);
     sema_note(E, dg, x->span, "the tensor is made here");
     return false;
 }
@@ -182,12 +188,13 @@ bool arg_axes(Elab *E, const FeCall *c, int i, const FeValue *x, int64_t *axes, 
     return true;
 }
 
-/* ---- nodes ---------------------------------------------------------------------------------------------------- */
+/* ---- nodes ---------------------------------------------------------------------------------- */
 
 /* Shape rules begin their messages with the op's name; users know the function they called. */
 static const char *without_op(const char *message, OpCode op) {
     size_t n = strlen(ir_ops[op].name);
-    return !strncmp(message, ir_ops[op].name, n) && !strncmp(message + n, ": ", 2) ? message + n + 2 : message;
+    return !strncmp(message, ir_ops[op].name, n) && !strncmp(message + n, ": ", 2) ? message + n + 2
+                                                                                   : message;
 }
 
 IrValue *build(Elab *E, Span s, const char *what, OpCode op, const FeValue *const *operand, int noperand,
@@ -204,18 +211,21 @@ IrValue *build(Elab *E, Span s, const char *what, OpCode op, const FeValue *cons
 
 const FeValue *expand_rows(Elab *E, Span s, const FeValue *v) {
     if (v->kind != FV_TENSOR || !v->per_expert) return v;
-    IrValue *x = build(E, s, "per-expert values", OP_expert_expand, &v, 1, VALS(v->v, v->group->expert), NO_ATTRS);
+    IrValue *x =
+        build(E, s, "per-expert values", OP_expert_expand, &v, 1, VALS(v->v, v->group->expert), NO_ATTRS);
     return x ? fv_tensor(E->a, x, v->group, false, v->span) : fv_bad();
 }
 
-bool common_group(Elab *E, Span s, const char *what, const FeValue *const *v, int n, FeGroup **group, bool *rows) {
+bool common_group(Elab *E, Span s, const char *what, const FeValue *const *v, int n, FeGroup **group,
+                  bool *rows) {
     const FeValue *first = NULL;
     *rows = false;
     for (int i = 0; i < n; i++) {
         if (v[i]->kind != FV_TENSOR || !v[i]->group) continue;
         if (!first) first = v[i];
         if (first->group != v[i]->group) {
-            Diag *dg = sema_error(E, s, D_group_mismatch, "%s mixes tensors grouped by different routes", what);
+            Diag *dg =
+                sema_error(E, s, D_group_mismatch, "%s mixes tensors grouped by different routes", what);
             sema_note(E, dg, first->group->span, "one route is made here");
             sema_note(E, dg, v[i]->group->span, "the other route is made here");
             return false;

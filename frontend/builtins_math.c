@@ -6,7 +6,7 @@
 #include <math.h>
 #include <string.h>
 
-/* ---- broadcasting --------------------------------------------------------------------------------------- */
+/* ---- broadcasting --------------------------------------------------------------------------- */
 
 static bool check_f32(Elab *E, Span s, const char *what, const FeValue *v) {
     if (v->kind != FV_TENSOR || v->v->type.dtype == DT_f32) return true;
@@ -22,8 +22,8 @@ static bool check_number(Elab *E, Span s, double x) {
 }
 
 static const FeValue *no_broadcast(Elab *E, Span s, const char *what, const FeValue *a, const FeValue *b) {
-    Diag *dg = sema_error(E, s, D_shape_mismatch, "%s: shapes %s and %s do not broadcast", what, fv_text(E->a, a),
-                          fv_text(E->a, b));
+    Diag *dg = sema_error(E, s, D_shape_mismatch, "%s: shapes %s and %s do not broadcast", what,
+                          fv_text(E->a, a), fv_text(E->a, b));
     sema_note(E, dg, a->span, "%s is made here", fv_describe(E->a, a));
     sema_note(E, dg, b->span, "%s is made here", fv_describe(E->a, b));
     return fv_bad();
@@ -60,7 +60,8 @@ static IrValue *spread(Elab *E, Span s, const char *what, const FeValue *v, IrVa
     return build(E, s, what, OP_broadcast, &v, 1, VALS(x), ATTRS(A_INTS(broadcast_shape, to->dim, to->rank)));
 }
 
-static const FeValue *with_number(Elab *E, Span s, const char *what, OpCode op, const FeValue *a, const FeValue *b) {
+static const FeValue *with_number(Elab *E, Span s, const char *what, OpCode op, const FeValue *a,
+                                  const FeValue *b) {
     const FeValue *t = a->kind == FV_TENSOR ? a : b;
     double x = fv_number(t == a ? b : a);
     if (!check_number(E, s, x)) return fv_bad();
@@ -71,7 +72,8 @@ static const FeValue *with_number(Elab *E, Span s, const char *what, OpCode op, 
     return y ? fv_tensor(E->a, y, t->group, t->per_expert, s) : fv_bad();
 }
 
-const FeValue *tensor_binary(Elab *E, Span s, const char *what, OpCode op, const FeValue *a, const FeValue *b) {
+const FeValue *tensor_binary(Elab *E, Span s, const char *what, OpCode op, const FeValue *a,
+                             const FeValue *b) {
     if (!check_f32(E, s, what, a) || !check_f32(E, s, what, b)) return fv_bad();
     if (a->kind != FV_TENSOR || b->kind != FV_TENSOR) return with_number(E, s, what, op, a, b);
     const FeValue *v[2] = {a, b};
@@ -100,7 +102,7 @@ const FeValue *tensor_unary(Elab *E, Span s, const char *what, OpCode op, const 
     return y ? fv_tensor(E->a, y, a->group, a->per_expert, s) : fv_bad();
 }
 
-/* ---- elementwise -------------------------------------------------------------------------------------------- */
+/* ---- elementwise ---------------------------------------------------------------------------- */
 
 static double fold(OpCode op, double x) {
     switch (op) {
@@ -123,7 +125,8 @@ static double fold(OpCode op, double x) {
 
 const FeValue *builtin_math(Elab *E, const FeCall *c) {
     const FeValue *x = c->arg[0];
-    if (x->kind == FV_TENSOR) return tensor_unary(E, c->ast->span, arena_printf(E->a, "`%s`", c->b->name), c->b->op, x);
+    if (x->kind == FV_TENSOR)
+        return tensor_unary(E, c->ast->span, arena_printf(E->a, "`%s`", c->b->name), c->b->op, x);
     if (!fv_is_number(x)) return arg_kind_error(E, c, 0, "a tensor or a number");
     if (x->kind == FV_INT && c->b->op == OP_abs && x->i > INT64_MIN)
         return fv_int(E->a, x->i < 0 ? -x->i : x->i, c->ast->span);
@@ -143,14 +146,14 @@ const FeValue *builtin_math2(Elab *E, const FeCall *c) {
     return ints ? fv_int(E->a, r->i, c->ast->span) : fv_float(E->a, fv_number(r), c->ast->span);
 }
 
-/* ---- rows and reductions --------------------------------------------------------------------------------------- */
+/* ---- rows and reductions -------------------------------------------------------------------- */
 
 /* Functions of the last dimension, which for grouped tensors must not be the rows themselves. */
 static bool has_last(Elab *E, const FeCall *c, const FeValue *x) {
     int need = x->group ? 2 : 1;
     if (x->v->type.rank >= need) return true;
-    Diag *dg = sema_error(E, c->span[0], D_shape_mismatch, "`%s` works along the last dimension, this is %s", c->b->name,
-                          fv_describe(E->a, x));
+    Diag *dg = sema_error(E, c->span[0], D_shape_mismatch, "`%s` works along the last dimension, this is %s",
+                          c->b->name, fv_describe(E->a, x));
     sema_note(E, dg, x->span, "made here");
     return false;
 }
@@ -177,6 +180,7 @@ const FeValue *builtin_reduce(Elab *E, const FeCall *c) {
     if (!arg_tensor(E, c, 0, &x) || !arg_axes(E, c, 1, x, axes, &n)) return fv_bad();
     if (n == 0) return x;
     AttrArg attr = c->b->op == OP_mean ? A_INTS(mean_axes, axes, n) : A_INTS(sum_axes, axes, n);
-    IrValue *y = build(E, c->ast->span, arena_printf(E->a, "`%s`", c->b->name), c->b->op, &x, 1, VALS(x->v), &attr, 1);
+    IrValue *y =
+        build(E, c->ast->span, arena_printf(E->a, "`%s`", c->b->name), c->b->op, &x, 1, VALS(x->v), &attr, 1);
     return y ? fv_tensor(E->a, y, x->group, x->per_expert, c->ast->span) : fv_bad();
 }

@@ -5,7 +5,7 @@
 #include <inttypes.h>
 #include <string.h>
 
-/* ---- routes --------------------------------------------------------------------------------------------------- */
+/* ---- routes --------------------------------------------------------------------------------- */
 
 static bool check_gate(Elab *E, const FeCall *c, const FeValue *gate) {
     const IrType *t = &gate->v->type;
@@ -15,8 +15,9 @@ static bool check_gate(Elab *E, const FeCall *c, const FeValue *gate) {
         return false;
     }
     if (t->rank >= 2) return true;
-    Diag *dg = sema_error(E, c->span[0], D_shape_mismatch, "a gate is [.., E], one value per token and expert, this is %s",
-                          fv_text(E->a, gate));
+    Diag *dg =
+        sema_error(E, c->span[0], D_shape_mismatch,
+                   "a gate is [.., E], one value per token and expert, this is %s", fv_text(E->a, gate));
     sema_note(E, dg, gate->span, "the gate is made here");
     return false;
 }
@@ -48,10 +49,12 @@ const FeValue *builtin_top_k(Elab *E, const FeCall *c) {
     IrValue *flat = flat_gate(E, gate, g);
     g->k = c->arg[1]->i;
     if (g->k < 1 || g->k > g->experts) {
-        Diag *dg = sema_error(E, c->span[1], D_topk_range, "top_k asks for %" PRId64 " expert%s but the gate has %" PRId64,
-                              g->k, g->k == 1 ? "" : "s", g->experts);
+        Diag *dg = sema_error(E, c->span[1], D_topk_range,
+                              "top_k asks for %" PRId64 " expert%s but the gate has %" PRId64, g->k,
+                              g->k == 1 ? "" : "s", g->experts);
         sema_note(E, dg, gate->span, "the gate is made here");
-        if (c->arg[1]->span.start != c->span[1].start) sema_note(E, dg, c->arg[1]->span, "%" PRId64 " comes from here", g->k);
+        if (c->arg[1]->span.start != c->span[1].start)
+            sema_note(E, dg, c->arg[1]->span, "%" PRId64 " comes from here", g->k);
         return fv_bad();
     }
     IrValue *w = build(E, c->ast->span, "`top_k`", OP_topk, &gate, 1, VALS(flat), ATTRS(A_INT(topk_k, g->k)));
@@ -96,7 +99,8 @@ const FeValue *builtin_with_weights(Elab *E, const FeCall *c) {
 
 static const FeValue *route_mismatch(Elab *E, const FeCall *c, const FeValue *x, const FeValue *r) {
     IrType lead = ir_type(DT_f32, r->group->lead_rank, r->group->lead);
-    Diag *dg = sema_error(E, c->span[0], D_route_mismatch, "this route is for tensors whose first dimensions are %s, not %s",
+    Diag *dg = sema_error(E, c->span[0], D_route_mismatch,
+                          "this route is for tensors whose first dimensions are %s, not %s",
                           ir_type_text(E->a, &lead) + strlen("f32"), fv_describe(E->a, x));
     sema_note(E, dg, r->group->span, "the route is made here");
     sema_note(E, dg, x->span, "the tensor is made here");
@@ -127,8 +131,8 @@ const FeValue *builtin_dispatch(Elab *E, const FeCall *c) {
 static const FeValue *combine_mismatch(Elab *E, const FeCall *c, const FeValue *y, const FeValue *r) {
     Diag *dg;
     if (!y->group || y->per_expert) {
-        dg = sema_error(E, c->span[0], D_route_mismatch, "`combine` needs a tensor that was dispatched, this is %s",
-                        fv_describe(E->a, y));
+        dg = sema_error(E, c->span[0], D_route_mismatch,
+                        "`combine` needs a tensor that was dispatched, this is %s", fv_describe(E->a, y));
         sema_note(E, dg, y->span, "the tensor is made here");
     } else {
         dg = sema_error(E, c->span[1], D_route_mismatch, "the tensor was dispatched with another route");
@@ -147,8 +151,9 @@ const FeValue *builtin_combine(Elab *E, const FeCall *c) {
     if (!v) return fv_bad();
     IrType to = {.dtype = DT_f32, .rank = g->lead_rank + v->type.rank - 1};
     if (to.rank > IR_MAX_RANK) {
-        sema_error(E, c->ast->span, D_shape_mismatch, "the combined tensor would have %d dimensions, at most %d are possible",
-                   to.rank, IR_MAX_RANK);
+        sema_error(E, c->ast->span, D_shape_mismatch,
+                   "the combined tensor would have %d dimensions, at most %d are possible", to.rank,
+                   IR_MAX_RANK);
         return fv_bad();
     }
     for (int i = 0; i < g->lead_rank; i++) to.dim[i] = g->lead[i];
@@ -164,21 +169,24 @@ const FeValue *builtin_load_balance(Elab *E, const FeCall *c) {
     bool fits = !gate->group && t->rank == g->lead_rank + 1 && t->dim[t->rank - 1] == g->experts;
     for (int i = 0; fits && i < g->lead_rank; i++) fits = t->dim[i] == g->lead[i];
     if (!fits) {
-        Diag *dg = sema_error(E, c->span[0], D_route_mismatch, "the gate %s does not belong to this route to %" PRId64 " experts",
+        Diag *dg = sema_error(E, c->span[0], D_route_mismatch,
+                              "the gate %s does not belong to this route to %" PRId64 " experts",
                               fv_text(E->a, gate), g->experts);
         sema_note(E, dg, g->span, "the route is made here");
         sema_note(E, dg, gate->span, "the gate is made here");
         return fv_bad();
     }
-    IrValue *v = build(E, c->ast->span, "`load_balance`", OP_load_balance, &gate, 1, VALS(gate->v, g->index), NO_ATTRS);
+    IrValue *v = build(E, c->ast->span, "`load_balance`", OP_load_balance, &gate, 1, VALS(gate->v, g->index),
+                       NO_ATTRS);
     return v ? fv_tensor(E->a, v, NULL, false, c->ast->span) : fv_bad();
 }
 
-/* ---- classes ------------------------------------------------------------------------------------------------------ */
+/* ---- classes -------------------------------------------------------------------------------- */
 
 static const FeValue *class_mismatch(Elab *E, const FeCall *c, const FeValue *logits, const FeValue *label) {
-    Diag *dg = sema_error(E, c->ast->span, D_class_mismatch, "`%s`: the logits are %s, the label is class[%" PRId64 ", %" PRId64 "]",
-                          c->b->name, fv_text(E->a, logits), label->v->type.dim[0], label->classes);
+    Diag *dg = sema_error(E, c->ast->span, D_class_mismatch,
+                          "`%s`: the logits are %s, the label is class[%" PRId64 ", %" PRId64 "]", c->b->name,
+                          fv_text(E->a, logits), label->v->type.dim[0], label->classes);
     sema_note(E, dg, logits->span, "the logits are made here");
     sema_note(E, dg, label->span, "the label is declared here");
     return fv_bad();
@@ -187,7 +195,8 @@ static const FeValue *class_mismatch(Elab *E, const FeCall *c, const FeValue *lo
 const FeValue *builtin_classes(Elab *E, const FeCall *c) {
     const FeValue *logits, *label = c->arg[1];
     if (!arg_tensor(E, c, 0, &logits)) return fv_bad();
-    if (label->kind != FV_TENSOR || !label->classes) return arg_kind_error(E, c, 1, "a label such as class[B, 10]");
+    if (label->kind != FV_TENSOR || !label->classes)
+        return arg_kind_error(E, c, 1, "a label such as class[B, 10]");
     const IrType *t = &logits->v->type;
     if (logits->group || t->rank != 2 || t->dim[0] != label->v->type.dim[0] || t->dim[1] != label->classes)
         return class_mismatch(E, c, logits, label);

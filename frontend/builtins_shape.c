@@ -11,9 +11,11 @@ static const FeValue *result(Elab *E, const FeCall *c, IrValue *y, const FeValue
     return y ? fv_tensor(E->a, y, like->group, like->per_expert, c->ast->span) : fv_bad();
 }
 
-static const char *quoted(Elab *E, const FeCall *c) { return arena_printf(E->a, "`%s`", c->b->name); }
+static const char *quoted(Elab *E, const FeCall *c) {
+    return arena_printf(E->a, "`%s`", c->b->name);
+}
 
-/* ---- views -------------------------------------------------------------------------------------------------- */
+/* ---- views ---------------------------------------------------------------------------------- */
 
 /* Replaces a -1 by what is left; false after reporting. */
 static bool complete_shape(Elab *E, const FeCall *c, const FeValue *x, int64_t *dim, int n) {
@@ -32,16 +34,17 @@ static bool complete_shape(Elab *E, const FeCall *c, const FeValue *x, int64_t *
         known = total;
     }
     if (known == total) return true;
-    Diag *dg = sema_error(E, c->span[1], D_shape_mismatch, "%s has %" PRId64 " elements, the new shape %s has %" PRId64,
-                          fv_text(E->a, x), total, fv_text(E->a, c->arg[1]), known);
+    Diag *dg = sema_error(E, c->span[1], D_shape_mismatch,
+                          "%s has %" PRId64 " elements, the new shape %s has %" PRId64, fv_text(E->a, x),
+                          total, fv_text(E->a, c->arg[1]), known);
     sema_note(E, dg, x->span, "the tensor is made here");
     return false;
 }
 
 static bool keeps_rows(Elab *E, const FeCall *c, const FeValue *x, bool keeps) {
     if (!x->group || keeps) return true;
-    Diag *dg = sema_error(E, c->span[1], D_axis_range, "`%s` must keep dimension 0 of a grouped tensor: its rows",
-                          c->b->name);
+    Diag *dg = sema_error(E, c->span[1], D_axis_range,
+                          "`%s` must keep dimension 0 of a grouped tensor: its rows", c->b->name);
     sema_note(E, dg, x->span, "the tensor is made here");
     return false;
 }
@@ -53,7 +56,8 @@ const FeValue *builtin_reshape(Elab *E, const FeCall *c) {
     if (!arg_tensor(E, c, 0, &x) || !arg_ints(E, c, 1, dim, IR_MAX_RANK, &n)) return fv_bad();
     if (!complete_shape(E, c, x, dim, n)) return fv_bad();
     if (!keeps_rows(E, c, x, n > 0 && dim[0] == x->v->type.dim[0])) return fv_bad();
-    IrValue *y = build(E, c->ast->span, "`reshape`", OP_reshape, &x, 1, VALS(x->v), ATTRS(A_INTS(reshape_shape, dim, n)));
+    IrValue *y = build(E, c->ast->span, "`reshape`", OP_reshape, &x, 1, VALS(x->v),
+                       ATTRS(A_INTS(reshape_shape, dim, n)));
     return result(E, c, y, x);
 }
 
@@ -84,7 +88,8 @@ const FeValue *builtin_slice(Elab *E, const FeCall *c) {
     int64_t axis, start = 0, size = 0;
     if (!arg_tensor(E, c, 0, &x) || !arg_axis(E, c, 1, x, &axis)) return fv_bad();
     int64_t extent = x->v->type.dim[axis];
-    if (!arg_int(E, c, 2, 0, extent - 1, &start) || !arg_int(E, c, 3, 1, extent - start, &size)) return fv_bad();
+    if (!arg_int(E, c, 2, 0, extent - 1, &start) || !arg_int(E, c, 3, 1, extent - start, &size))
+        return fv_bad();
     IrValue *y = build(E, c->ast->span, "`slice`", OP_slice, &x, 1, VALS(x->v),
                        ATTRS(A_INT(slice_axis, axis), A_INT(slice_start, start), A_INT(slice_size, size)));
     return result(E, c, y, x);
@@ -96,7 +101,8 @@ static bool all_or_none(Elab *E, const FeCall *c, const char *what, const FeValu
     if (!common_group(E, c->ast->span, what, v, n, group, rows)) return false;
     for (int i = 0; *rows && i < n; i++) {
         if (!v[i]->group) {
-            Diag *dg = sema_error(E, c->ast->span, D_group_mismatch, "%s mixes grouped and plain tensors", what);
+            Diag *dg =
+                sema_error(E, c->ast->span, D_group_mismatch, "%s mixes grouped and plain tensors", what);
             sema_note(E, dg, v[i]->span, "%s is made here", fv_describe(E->a, v[i]));
             return false;
         }
@@ -136,7 +142,8 @@ const FeValue *builtin_split(Elab *E, const FeCall *c) {
     int64_t extent = axis >= 0 ? x->v->type.dim[axis] : 0;
     if (axis < (x->group ? 1 : 0) || extent % n != 0) {
         Diag *dg = sema_error(E, c->ast->span, D_shape_mismatch,
-                              "`split` cannot cut the last dimension of %s into %" PRId64 " equal parts", fv_text(E->a, x), n);
+                              "`split` cannot cut the last dimension of %s into %" PRId64 " equal parts",
+                              fv_text(E->a, x), n);
         sema_note(E, dg, x->span, "the tensor is made here");
         return fv_bad();
     }
@@ -162,7 +169,7 @@ const FeValue *builtin_patchify(Elab *E, const FeCall *c) {
     return result(E, c, y, x);
 }
 
-/* ---- products ------------------------------------------------------------------------------------------------- */
+/* ---- products ------------------------------------------------------------------------------- */
 
 static const FeValue *needs_grouped(Elab *E, const FeCall *c, const FeValue *x, const FeValue *w) {
     Diag *dg = sema_error(E, c->ast->span, D_group_mismatch, "`%s` has per-expert weights but %s", c->b->name,
@@ -181,7 +188,8 @@ const FeValue *builtin_matmul(Elab *E, const FeCall *c) {
     const FeValue *x = v[0], *w = v[1];
     bool x_rows = x->group && !x->per_expert, shared = !w->group && w->v->type.rank == 2;
     if (x_rows && w->per_expert) {
-        IrValue *y = build(E, c->ast->span, "`matmul`", OP_expert_matmul, v, 2, VALS(x->v, w->v, g->offsets), NO_ATTRS);
+        IrValue *y = build(E, c->ast->span, "`matmul`", OP_expert_matmul, v, 2, VALS(x->v, w->v, g->offsets),
+                           NO_ATTRS);
         return result(E, c, y, x);
     }
     if (g && !shared && x->per_expert != w->per_expert) return needs_grouped(E, c, x, w);
@@ -200,7 +208,8 @@ static const FeValue *project_experts(Elab *E, const FeCall *c, const FeValue *c
     const FeValue *x = v[0], *w = v[1], *bias = v[2];
     bool fused = bias && bias->per_expert;
     IrValue *in[5] = {x->v, w->v, g->offsets, g->expert, fused ? bias->v : NULL};
-    IrValue *y = build(E, c->ast->span, "`project`", OP_expert_linear, v, fused ? 3 : 2, in, fused ? 5 : 4, NO_ATTRS);
+    IrValue *y =
+        build(E, c->ast->span, "`project`", OP_expert_linear, v, fused ? 3 : 2, in, fused ? 5 : 4, NO_ATTRS);
     const FeValue *r = result(E, c, y, x);
     return fused ? r : add_bias(E, c, r, bias);
 }
@@ -235,9 +244,10 @@ const FeValue *builtin_attention_core(Elab *E, const FeCall *c) {
     if (!arg_int(E, c, 3, 1, 1 << 20, &heads) || !arg_float(E, c, 4, 0, 0.999999, &p)) return fv_bad();
     /* The name is taken even without dropout, so that switching it on moves no other stream. */
     const char *stream = unique_name(E, path_join(E->a, E->path->text, "dropout"));
-    IrValue *y = build(E, c->ast->span, "`attention_core`", OP_attention, v, 3, VALS(v[0]->v, v[1]->v, v[2]->v),
-                       ATTRS(A_INT(attention_heads, heads), A_FLOAT(attention_dropout, p),
-                             A_STR(attention_stream, p > 0 ? stream : "")));
+    IrValue *y =
+        build(E, c->ast->span, "`attention_core`", OP_attention, v, 3, VALS(v[0]->v, v[1]->v, v[2]->v),
+              ATTRS(A_INT(attention_heads, heads), A_FLOAT(attention_dropout, p),
+                    A_STR(attention_stream, p > 0 ? stream : "")));
     return result(E, c, y, v[0]);
 }
 
@@ -252,7 +262,7 @@ const FeValue *builtin_dropout(Elab *E, const FeCall *c) {
     return result(E, c, y, x);
 }
 
-/* ---- compile time ------------------------------------------------------------------------------------------------ */
+/* ---- compile time --------------------------------------------------------------------------- */
 
 const FeValue *builtin_dim(Elab *E, const FeCall *c) {
     const FeValue *x = c->arg[0];
@@ -262,7 +272,8 @@ const FeValue *builtin_dim(Elab *E, const FeCall *c) {
     if (!arg_int(E, c, 1, INT64_MIN, INT64_MAX, &given)) return fv_bad();
     int64_t axis = given < 0 && given >= -rank ? given + rank : given;
     if (axis >= 0 && axis < rank) return fv_int(E->a, x->v->type.dim[axis], c->ast->span);
-    Diag *dg = sema_error(E, c->span[1], D_axis_range, "there is no dimension %" PRId64 " in %s", given, fv_text(E->a, x));
+    Diag *dg = sema_error(E, c->span[1], D_axis_range, "there is no dimension %" PRId64 " in %s", given,
+                          fv_text(E->a, x));
     sema_note(E, dg, x->span, "the tensor is made here");
     return fv_bad();
 }
@@ -295,10 +306,11 @@ const FeValue *builtin_error(Elab *E, const FeCall *c) {
     return fv_bad();
 }
 
-/* ---- initialisers -------------------------------------------------------------------------------------------------- */
+/* ---- initialisers --------------------------------------------------------------------------- */
 
 static const FeValue *make_init(Elab *E, const FeCall *c, double number, int decay_arg) {
-    static const char *const names[] = {"zeros", "ones", "constant", "normal", "trunc_normal", "uniform", "xavier"};
+    static const char *const names[] = {"zeros",        "ones",    "constant", "normal",
+                                        "trunc_normal", "uniform", "xavier"};
     FeValue *v = fv_new(E->a, FV_INIT, c->ast->span);
     v->decay = true;
     if (!arg_bool(E, c, decay_arg, &v->decay)) return fv_bad();
@@ -308,7 +320,9 @@ static const FeValue *make_init(Elab *E, const FeCall *c, double number, int dec
     return v;
 }
 
-const FeValue *builtin_init_plain(Elab *E, const FeCall *c) { return make_init(E, c, 0, 0); }
+const FeValue *builtin_init_plain(Elab *E, const FeCall *c) {
+    return make_init(E, c, 0, 0);
+}
 
 const FeValue *builtin_init_number(Elab *E, const FeCall *c) {
     double x = 0, lo = !strcmp(c->b->name, "constant") ? -FLT_MAX : 0;

@@ -5,7 +5,9 @@
 #include <math.h>
 #include <string.h>
 
-static bool configurable(FeKind k) { return k >= FV_INT && k <= FV_TIME; }
+static bool configurable(FeKind k) {
+    return k >= FV_INT && k <= FV_TIME;
+}
 
 /* Lists may hold anything configurable; mixing kinds would make checks of --set meaningless. */
 static bool uniform_list(const FeValue *v) {
@@ -17,7 +19,7 @@ static bool uniform_list(const FeValue *v) {
     return true;
 }
 
-/* ---- --set -------------------------------------------------------------------------------------------------- */
+/* ---- --set ---------------------------------------------------------------------------------- */
 
 /* The text after '=', with its key: NULL where this entry does not set `name`. The last one wins. */
 static const char *find_set(const FeExperiment *e, const char *name) {
@@ -33,7 +35,8 @@ static const FeValue *parse_value(FeExperiment *e, const char *text) {
     Diags *quiet = diags_create(e->a);
     const Source *src = source_from_text(e->a, "--set", arena_printf(e->a, "config { value = %s\n}\n", text));
     const Ast *file = parse_file(e->a, src, quiet);
-    if (quiet->nerrors || file->nkid != 1 || file->kid[0]->kind != AST_CONFIG || file->kid[0]->nkid != 1) return NULL;
+    if (quiet->nerrors || file->nkid != 1 || file->kid[0]->kind != AST_CONFIG || file->kid[0]->nkid != 1)
+        return NULL;
     Elab E = elab_new(e, e->a, quiet);
     const FeValue *v = eval_expr(&E, file->kid[0]->kid[0]->a);
     return quiet->nerrors || v->kind == FV_BAD ? NULL : v;
@@ -54,20 +57,22 @@ static bool same_shape(const FeValue *old, const FeValue *v) {
     return v->kind != FV_LIST || uniform_list(v);
 }
 
-static const FeValue *override(FeExperiment *e, const char *name, const FeValue *old, const char *text, Diags *d,
-                               Span declared) {
+static const FeValue * override(FeExperiment *e, const char *name, const FeValue *old, const char *text,
+                                Diags *d, Span declared) {
     if (old->kind == FV_STR) {
         size_t n = strlen(text);
         bool quoted = n >= 2 && text[0] == '"' && text[n - 1] == '"';
-        return fv_str(e->a, quoted ? arena_strndup(e->a, text + 1, n - 2) : arena_strdup(e->a, text), declared);
+        return fv_str(e->a, quoted ? arena_strndup(e->a, text + 1, n - 2) : arena_strdup(e->a, text),
+                      declared);
     }
     const FeValue *v = parse_value(e, text);
     if (v && same_shape(old, v)) {
         if (old->kind == FV_FLOAT) v = fv_float(e->a, fv_number(v), declared);
         return without_place(e, v, declared);
     }
-    Diag *dg = diag_error(d, (Span){0}, D_set_value, "--set %s=%s: `%s` is %s like %s, not %s", name, text, name,
-                          fv_kind_name(old->kind), fv_text(e->a, old), v ? fv_describe(e->a, v) : "this");
+    Diag *dg =
+        diag_error(d, (Span){0}, D_set_value, "--set %s=%s: `%s` is %s like %s, not %s", name, text, name,
+                   fv_kind_name(old->kind), fv_text(e->a, old), v ? fv_describe(e->a, v) : "this");
     diag_note(d, dg, declared, "`%s` is declared here", name);
     return old;
 }
@@ -89,7 +94,7 @@ static void check_set(const FeExperiment *e, Diags *d) {
     }
 }
 
-/* ---- config blocks ------------------------------------------------------------------------------------------- */
+/* ---- config blocks -------------------------------------------------------------------------- */
 
 static void add_field(FeExperiment *e, Elab *E, const Ast *x) {
     const FeConfig *old = fe_find_config(e, x->name);
@@ -101,7 +106,8 @@ static void add_field(FeExperiment *e, Elab *E, const Ast *x) {
     const FeValue *v = eval_expr(E, x->a);
     if (v->kind != FV_BAD && (!configurable(v->kind) || !uniform_list(v))) {
         sema_error(E, x->a->span, D_config_value,
-                   "a config value is a number, true or false, a string, a duration or a list of one kind, this is %s",
+                   "a config value is a number, true or false, a string, a duration or a list of one kind, "
+                   "this is %s",
                    fv_describe(E->a, v));
         v = fv_bad();
     }

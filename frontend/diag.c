@@ -6,7 +6,6 @@
 #include <string.h>
 
 enum {
-    MAX_KEPT = 100,   /* of each level: nobody reads more, and it bounds the time of everything below */
     MAX_MESSAGE = 600 /* bytes: a message may quote a name of any length */
 };
 
@@ -23,6 +22,7 @@ const char *diag_doc(DiagId id) { return rows[id].doc; }
 Diags *diags_create(Arena *a) {
     Diags *d = ARENA_NEW(a, Diags);
     d->arena = a;
+    d->spare = ARENA_NEW(a, Diag);
     return d;
 }
 
@@ -40,14 +40,16 @@ static bool same_place(const Diag *x, const Diag *y) {
     return x->span.start == y->span.start && x->span.end == y->span.end;
 }
 
-/* A diagnostic that is not kept is still returned, so that notes can be added to it in vain. */
-static Diag *add(Diags *d, DiagLevel level, Span s, DiagId id, const char *text) {
-    Diag *x = ARENA_NEW(d->arena, Diag);
-    *x = (Diag){.level = level, .id = id, .span = s, .text = text};
-    for (const Diag *y = d->first; y; y = y->next)
-        if (same_place(x, y)) return x;
+/* For a diagnostic that is not kept, the spare one is returned, so that notes can be added in vain. */
+static Diag *add(Diags *d, DiagLevel level, Span s, DiagId id, const char *fmt, va_list ap) {
     int *count = level == DIAG_ERROR ? &d->nerrors : &d->nwarnings;
-    if (*count >= MAX_KEPT) return x;
+    *d->spare = (Diag){.level = level, .id = id, .span = s, .text = ""};
+    if (*count >= DIAGS_MAX) return d->spare;
+    d->spare->text = message(d->arena, fmt, ap);
+    for (const Diag *y = d->first; y; y = y->next)
+        if (same_place(d->spare, y)) return d->spare;
+    Diag *x = ARENA_NEW(d->arena, Diag);
+    *x = *d->spare;
     ++*count;
     if (d->last) d->last->next = x;
     else d->first = x;
@@ -58,21 +60,21 @@ static Diag *add(Diags *d, DiagLevel level, Span s, DiagId id, const char *text)
 Diag *diag_error(Diags *d, Span s, DiagId id, const char *fmt, ...) {
     va_list ap;
     va_start(ap, fmt);
-    const char *text = message(d->arena, fmt, ap);
+    Diag *x = add(d, DIAG_ERROR, s, id, fmt, ap);
     va_end(ap);
-    return add(d, DIAG_ERROR, s, id, text);
+    return x;
 }
 
 Diag *diag_warning(Diags *d, Span s, DiagId id, const char *fmt, ...) {
     va_list ap;
     va_start(ap, fmt);
-    const char *text = message(d->arena, fmt, ap);
+    Diag *x = add(d, DIAG_WARNING, s, id, fmt, ap);
     va_end(ap);
-    return add(d, DIAG_WARNING, s, id, text);
+    return x;
 }
 
 void diag_note(Diags *d, Diag *to, Span s, const char *fmt, ...) {
-    if (!to) return;
+    if (!to || to == d->spare) return;
     va_list ap;
     va_start(ap, fmt);
     DiagNote *n = ARENA_NEW(d->arena, DiagNote);

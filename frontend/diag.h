@@ -62,10 +62,14 @@ typedef struct Diag {
     struct Diag *next;
 } Diag;
 
+/* Of each level: nobody reads more, and it bounds the time and memory that mistakes can cost. */
+enum { DIAGS_MAX = 100 };
+
 typedef struct Diags {
     Arena *arena;
     Diag *first, *last;
-    int nerrors, nwarnings;
+    int nerrors, nwarnings; /* kept ones */
+    Diag *spare;            /* stands for those not kept */
 } Diags;
 
 Diags *diags_create(Arena *a);
@@ -74,7 +78,7 @@ Diags *diags_create(Arena *a);
  * most 100 errors are kept; the same error at the same place is kept once. */
 Diag *diag_error(Diags *d, Span s, DiagId id, const char *fmt, ...) __attribute__((format(printf, 4, 5)));
 Diag *diag_warning(Diags *d, Span s, DiagId id, const char *fmt, ...) __attribute__((format(printf, 4, 5)));
-/* Adds to the diagnostic just returned. */
+/* Adds to the diagnostic just returned; NULL is fine. */
 void diag_note(Diags *d, Diag *to, Span s, const char *fmt, ...) __attribute__((format(printf, 4, 5)));
 
 /* In order of file and place. colour: ANSI colours for a terminal. */

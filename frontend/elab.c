@@ -5,7 +5,7 @@
 #include <inttypes.h>
 #include <string.h>
 
-/* ---- reporting ----------------------------------------------------------------------------------------- */
+/* ---- reporting ------------------------------------------------------------------------------ */
 
 static bool in_library(const Elab *E, const Source *src) {
     for (int i = 0; src && i < E->e->file.n; i++)
@@ -55,11 +55,15 @@ IrLoc span_loc(Span s) {
     return l;
 }
 
-void elab_at(Elab *E, Span s) { E->b.loc = span_loc(s); }
+void elab_at(Elab *E, Span s) {
+    E->b.loc = span_loc(s);
+}
 
-Elab elab_new(FeExperiment *e, Arena *a, Diags *d) { return (Elab){.e = e, .a = a, .d = d}; }
+Elab elab_new(FeExperiment *e, Arena *a, Diags *d) {
+    return (Elab){.e = e, .a = a, .d = d};
+}
 
-/* ---- inputs ----------------------------------------------------------------------------------------------- */
+/* ---- inputs --------------------------------------------------------------------------------- */
 
 static bool input_dim(Elab *E, const Ast *p, const Ast *dim, int64_t batch, bool *batch_bound, int64_t *out) {
     bool name = dim->kind == AST_NAME;
@@ -70,8 +74,8 @@ static bool input_dim(Elab *E, const Ast *p, const Ast *dim, int64_t batch, bool
     if (name && !scope_find(E->frame, dim->name) && !fe_find_config(E->e, dim->name)) {
         if (*batch_bound) {
             sema_error(E, dim->span, D_input_type,
-                       "dimension %s of `%s` is unknown: only the first dimension, the batch, may be free", dim->name,
-                       p->name);
+                       "dimension %s of `%s` is unknown: only the first dimension, the batch, may be free",
+                       dim->name, p->name);
             return false;
         }
         *batch_bound = true;
@@ -143,7 +147,7 @@ static void elab_inputs(Elab *E, const Ast *m, int64_t batch) {
     if (m->nparam == 0) sema_error(E, m->name_span, D_input_type, "model `%s` has no inputs", m->name);
 }
 
-/* ---- what training needs ---------------------------------------------------------------------------------- */
+/* ---- what training needs -------------------------------------------------------------------- */
 
 static const FeValue *input_value(const Elab *E, const char *name) {
     const FeBinding *b = scope_find(E->frame, name);
@@ -160,30 +164,35 @@ static void check_training_inputs(Elab *E, const Ast *m, const FeTrain *t) {
     const FeValue *image = input_value(E, "image"), *label = input_value(E, "label");
     for (int i = 0; i < m->nparam; i++)
         if (strcmp(m->param[i]->name, "image") != 0 && strcmp(m->param[i]->name, "label") != 0)
-            data_mismatch(E, t, m->param[i]->span, "a model that is trained has the inputs `image` and `label` only");
+            data_mismatch(E, t, m->param[i]->span,
+                          "a model that is trained has the inputs `image` and `label` only");
     if (!scope_find(E->frame, "image") || !scope_find(E->frame, "label")) {
-        if (!E->failed) data_mismatch(E, t, m->name_span, "a model that is trained has the inputs `image` and `label`");
+        if (!E->failed)
+            data_mismatch(E, t, m->name_span, "a model that is trained has the inputs `image` and `label`");
         return;
     }
     if (!image || !label) return; /* reported */
     const IrType *it = &image->v->type;
     bool shaped = it->dtype == DT_f32 && it->rank == 4;
     if (!shaped) data_mismatch(E, t, image->span, "the image of a model that is trained is f32[B, C, H, W]");
-    if (!label->classes) data_mismatch(E, t, label->span, "the label of a model that is trained is class[B, C]");
+    if (!label->classes)
+        data_mismatch(E, t, label->span, "the label of a model that is trained is class[B, C]");
     if (shaped && label->v->type.dim[0] != it->dim[0])
         data_mismatch(E, t, label->span, "image and label have different batch dimensions");
     if (!shaped || !label->classes || !strcmp(t->data.kind, "idx")) return;
     int64_t side = t->data.resize ? t->data.resize : 28;
     if (it->dim[1] != 1 || it->dim[2] != side || it->dim[3] != side)
         data_mismatch(E, t, image->span,
-                      arena_printf(E->a, "%s gives images [B, 1, %" PRId64 ", %" PRId64 "], the model takes %s",
+                      arena_printf(E->a,
+                                   "%s gives images [B, 1, %" PRId64 ", %" PRId64 "], the model takes %s",
                                    t->data.kind, side, side, fv_text(E->a, image)));
     if (label->classes != 10)
-        data_mismatch(E, t, label->span, arena_printf(E->a, "%s has 10 classes, the label has %" PRId64, t->data.kind,
-                                                      label->classes));
+        data_mismatch(
+            E, t, label->span,
+            arena_printf(E->a, "%s has 10 classes, the label has %" PRId64, t->data.kind, label->classes));
 }
 
-/* ---- results ------------------------------------------------------------------------------------------------ */
+/* ---- results -------------------------------------------------------------------------------- */
 
 static void add_outputs(Elab *E, const FeOutName *list) {
     for (const FeOutName *o = list; o; o = o->next) {
@@ -197,7 +206,8 @@ static void model_result(Elab *E, const Ast *m, const FeValue *v) {
     if (!v || v->kind == FV_BAD) return;
     const Ast *last = m->kid[m->nkid - 1];
     if (v->kind != FV_TENSOR || v->group) {
-        sema_error(E, last->span, D_wrong_kind, "the result of a model is a tensor, this is %s", fv_describe(E->a, v));
+        sema_error(E, last->span, D_wrong_kind, "the result of a model is a tensor, this is %s",
+                   fv_describe(E->a, v));
         return;
     }
     FeOutName *o = ARENA_NEW(E->a, FeOutName);
@@ -218,7 +228,7 @@ static void check_results(Elab *E, const Ast *m, const FeTrain *t) {
     }
 }
 
-/* ---- front door ----------------------------------------------------------------------------------------------- */
+/* ---- front door ----------------------------------------------------------------------------- */
 
 static void elab_model(Elab *E, const Ast *m, int64_t batch, const FeTrain *t) {
     FePath path = {.text = m->name, .init = m->name, .rel = ""};

@@ -26,7 +26,8 @@ static const FeValue *overflow(Elab *E, const Ast *x) {
 
 static const FeValue *div_zero(Elab *E, const Ast *x, const FeValue *b) {
     Diag *dg = sema_error(E, x->span, D_div_zero, "division by zero");
-    if (b->span.src && b->span.start != x->b->span.start) sema_note(E, dg, b->span, "the zero comes from here");
+    if (b->span.src && b->span.start != x->b->span.start)
+        sema_note(E, dg, b->span, "the zero comes from here");
     return fv_bad();
 }
 

@@ -85,8 +85,8 @@ static const FeValue *eval_index(Elab *E, const Ast *x) {
     }
     int64_t i = at->i < 0 ? at->i + list->n : at->i;
     if (i < 0 || i >= list->n) {
-        Diag *dg = sema_error(E, x->b->span, D_index_range, "index %" PRId64 " is outside a list of %d", at->i,
-                              list->n);
+        Diag *dg = sema_error(E, x->b->span, D_index_range, "index %" PRId64 " is outside a list of %d",
+                              at->i, list->n);
         sema_note(E, dg, list->span, "the list is made here");
         return fv_bad();
     }
@@ -144,15 +144,15 @@ static const FeValue *unknown_call(Elab *E, const Ast *x) {
     const char *near = suggest_call(E, x->name);
     const FeBinding *b = E->frame ? scope_find(E->frame, x->name) : NULL;
     if (fe_find_model(E->e, x->name)) {
-        sema_error(E, x->name_span, D_unknown_call, "`%s` is a model: only layers and functions can be called",
-                   x->name);
+        sema_error(E, x->name_span, D_unknown_call,
+                   "`%s` is a model: only layers and functions can be called", x->name);
     } else if (b && b->value->kind != FV_BAD) {
         Diag *dg = sema_error(E, x->name_span, D_unknown_call, "`%s` is %s, not a layer or function", x->name,
                               fv_describe(E->a, b->value));
         sema_note(E, dg, b->span, "`%s` is bound here", x->name);
     } else if (near) {
-        sema_error(E, x->name_span, D_unknown_call, "unknown layer or function `%s`: did you mean `%s`?", x->name,
-                   near);
+        sema_error(E, x->name_span, D_unknown_call, "unknown layer or function `%s`: did you mean `%s`?",
+                   x->name, near);
     } else {
         sema_error(E, x->name_span, D_unknown_call, "unknown layer or function `%s`", x->name);
     }
@@ -165,8 +165,8 @@ static const FeValue *eval_call(Elab *E, const Ast *x) {
     const FeLayer *l = fe_find_layer(E->e, x->name);
     if (!l) return unknown_call(E, x);
     if (!E->g) {
-        sema_error(E, x->span, D_not_constant, "layer `%s` cannot be called here: only models are made of layers",
-                   x->name);
+        sema_error(E, x->span, D_not_constant,
+                   "layer `%s` cannot be called here: only models are made of layers", x->name);
         return fv_bad();
     }
     return call_layer(E, l, x);

@@ -5,7 +5,7 @@
 #include <inttypes.h>
 #include <string.h>
 
-/* ---- scopes ---------------------------------------------------------------------------------------- */
+/* ---- scopes --------------------------------------------------------------------------------- */
 
 FeBinding *scope_find(const FeFrame *f, const char *name) {
     for (FeScope *s = f->scope; s; s = s->up)
@@ -21,7 +21,7 @@ FeBinding *scope_bind(Elab *E, FeScope *s, const char *name, const FeValue *v, S
     return b;
 }
 
-/* ---- arguments --------------------------------------------------------------------------------------- */
+/* ---- arguments ------------------------------------------------------------------------------ */
 
 FeActual *eval_args(Elab *E, const Ast *call) {
     FeActual *act = ARENA_ARRAY(E->a, FeActual, call->nkid + 1);
@@ -48,11 +48,13 @@ static void unknown_arg(Elab *E, const char *callee, Span decl, const char *cons
     const char *hint = near     ? arena_printf(E->a, ": did you mean `%s`?", near)
                        : nparam ? arena_printf(E->a, "; it has %s", t.data)
                                 : "; it has none";
-    Diag *dg = sema_error(E, act->span, D_unknown_argument, "`%s` has no parameter `%s`%s", callee, act->name, hint);
+    Diag *dg =
+        sema_error(E, act->span, D_unknown_argument, "`%s` has no parameter `%s`%s", callee, act->name, hint);
     sema_note(E, dg, decl, "`%s` is declared here", callee);
 }
 
-static bool take_slot(Elab *E, const char *callee, const char *name, const FeActual *act, const FeActual **slot) {
+static bool take_slot(Elab *E, const char *callee, const char *name, const FeActual *act,
+                      const FeActual **slot) {
     if (!*slot) {
         *slot = act;
         return act->value->kind != FV_BAD;
@@ -63,16 +65,16 @@ static bool take_slot(Elab *E, const char *callee, const char *name, const FeAct
 }
 
 static bool too_many(Elab *E, const char *callee, Span decl, int nparam, const FeActual *act) {
-    Diag *dg = sema_error(E, act->span, D_too_many_arguments, "`%s` takes %d argument%s, this is one more", callee,
-                          nparam, nparam == 1 ? "" : "s");
+    Diag *dg = sema_error(E, act->span, D_too_many_arguments, "`%s` takes %d argument%s, this is one more",
+                          callee, nparam, nparam == 1 ? "" : "s");
     sema_note(E, dg, decl, "`%s` is declared here", callee);
     return false;
 }
 
 /* f(x, patch = 7, dim): arguments before the first named one go by position; those after it take the
  * parameters that are still free, in order. */
-bool match_args(Elab *E, const char *callee, Span decl, const char *const *param, int nparam, const FeActual *act,
-                int nact, const FeActual **slot) {
+bool match_args(Elab *E, const char *callee, Span decl, const char *const *param, int nparam,
+                const FeActual *act, int nact, const FeActual **slot) {
     bool ok = true;
     int lead = 0;
     for (; lead < nact && !act[lead].name; lead++) {
@@ -94,7 +96,7 @@ bool match_args(Elab *E, const char *callee, Span decl, const char *const *param
     return ok;
 }
 
-/* ---- layer calls --------------------------------------------------------------------------------------- */
+/* ---- layer calls ---------------------------------------------------------------------------- */
 
 static bool grouped_args(Elab *E, const Ast *call, const FeActual *act, int n, FeGroup **group) {
     const FeValue **v = ARENA_ARRAY(E->a, const FeValue *, n + 1);
@@ -111,7 +113,8 @@ static bool bind_params(Elab *E, const FeLayer *l, const Ast *call, FeFrame *cal
         const FeValue *v = slot[i] ? slot[i]->value : NULL;
         Span at = slot[i] ? slot[i]->span : p->span;
         if (!v && !p->a) {
-            Diag *dg = sema_error(E, call->span, D_missing_argument, "`%s` needs an argument `%s`", call->name, p->name);
+            Diag *dg = sema_error(E, call->span, D_missing_argument, "`%s` needs an argument `%s`",
+                                  call->name, p->name);
             sema_note(E, dg, p->span, "declared here");
             return false;
         }
@@ -161,8 +164,8 @@ static const FeValue *run_body(Elab *E, const FeLayer *l, const Ast *call, FeFra
     E->left = false;
     if (E->stopped || left || (v && v->kind == FV_BAD)) return fv_bad();
     if (!v) {
-        Diag *dg = sema_error(E, call->span, D_no_result, "layer `%s` has no result: its last statement is no expression",
-                              call->name);
+        Diag *dg = sema_error(E, call->span, D_no_result,
+                              "layer `%s` has no result: its last statement is no expression", call->name);
         sema_note(E, dg, l->ast->name_span, "`%s` is declared here", call->name);
         return fv_bad();
     }
@@ -188,7 +191,10 @@ const FeValue *call_layer(Elab *E, const FeLayer *l, const Ast *call) {
     const char **param = ARENA_ARRAY(E->a, const char *, np + 1);
     for (int i = 0; i < np; i++) param[i] = l->ast->param[i]->name;
     const FeActual **slot = ARENA_ARRAY(E->a, const FeActual *, np + 1);
-    FeFrame callee = {.scope = ARENA_NEW(E->a, FeScope), .layer = l, .name = call->name, .call = call->span,
+    FeFrame callee = {.scope = ARENA_NEW(E->a, FeScope),
+                      .layer = l,
+                      .name = call->name,
+                      .call = call->span,
                       .up = E->frame};
     const FeValue *v = fv_bad();
     if (match_args(E, call->name, l->ast->name_span, param, np, act, call->nkid, slot) &&
@@ -198,7 +204,7 @@ const FeValue *call_layer(Elab *E, const FeLayer *l, const Ast *call) {
     return v;
 }
 
-/* ---- weights --------------------------------------------------------------------------------------------- */
+/* ---- weights -------------------------------------------------------------------------------- */
 
 static const char *init_text(Elab *E, const Ast *stmt, const FeValue *init, int rank, const int64_t *dim) {
     const char *x = fe_number_text(E->a, init->f);
@@ -212,8 +218,8 @@ static const char *init_text(Elab *E, const Ast *stmt, const FeValue *init, int 
     case INIT_xavier: break;
     }
     if (rank >= 2) return arena_printf(E->a, "xavier(%" PRId64 ",%" PRId64 ")", dim[rank - 2], dim[rank - 1]);
-    Diag *dg = sema_error(E, stmt->a->span, D_weight_init, "xavier() needs two dimensions, `%s` has %d", stmt->name,
-                          rank);
+    Diag *dg = sema_error(E, stmt->a->span, D_weight_init, "xavier() needs two dimensions, `%s` has %d",
+                          stmt->name, rank);
     sema_note(E, dg, init->span, "the initialiser is made here");
     return NULL;
 }
@@ -256,7 +262,8 @@ static const FeValue *make_weight(Elab *E, const Ast *stmt) {
     const FeValue *init = eval_expr(E, stmt->a);
     if (init->kind == FV_BAD) return init;
     if (init->kind != FV_INIT) {
-        Diag *dg = sema_error(E, stmt->a->span, D_weight_init, "a weight starts from an initialiser such as zeros(), not %s",
+        Diag *dg = sema_error(E, stmt->a->span, D_weight_init,
+                              "a weight starts from an initialiser such as zeros(), not %s",
                               fv_describe(E->a, init));
         sema_note(E, dg, init->span, "made here");
         return fv_bad();
@@ -271,7 +278,8 @@ static const FeValue *make_weight(Elab *E, const Ast *stmt) {
     }
     const char *own = path_join(E->a, E->path->init, stmt->name);
     elab_at(E, stmt->span);
-    IrValue *w = ir_param(&E->b, name, ir_type(DT_f32, rank, dim), rule, strcmp(own, name) ? own : "", init->decay);
+    IrValue *w =
+        ir_param(&E->b, name, ir_type(DT_f32, rank, dim), rule, strcmp(own, name) ? own : "", init->decay);
     return fv_tensor(E->a, w, E->frame->group, lead > 0, stmt->span);
 }
 

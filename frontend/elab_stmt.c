@@ -6,13 +6,13 @@
 #include <math.h>
 #include <string.h>
 
-/* ---- bindings ---------------------------------------------------------------------------------------- */
+/* ---- bindings ------------------------------------------------------------------------------- */
 
 static void assign(Elab *E, const Ast *target, const FeValue *v) {
     FeBinding *b = scope_find(E->frame, target->name);
     if (b && b->fixed) {
-        Diag *dg = sema_error(E, target->span, D_fixed_name, "`%s` is %s and cannot be assigned", target->name,
-                              b->fixed);
+        Diag *dg = sema_error(E, target->span, D_fixed_name, "`%s` is %s and cannot be assigned",
+                              target->name, b->fixed);
         sema_note(E, dg, b->span, "`%s` is bound here", target->name);
         return;
     }
@@ -27,9 +27,10 @@ static void assign(Elab *E, const Ast *target, const FeValue *v) {
 static void bind_many(Elab *E, const Ast *s, const FeValue *v) {
     bool fits = v->kind == FV_LIST && v->n == s->nkid;
     if (!fits && v->kind != FV_BAD) {
-        const char *got = v->kind == FV_LIST ? arena_printf(E->a, "a list of %d", v->n) : fv_describe(E->a, v);
-        Diag *dg = sema_error(E, s->span, D_bind_count, "%d names need a list of %d values, this is %s", s->nkid,
-                              s->nkid, got);
+        const char *got =
+            v->kind == FV_LIST ? arena_printf(E->a, "a list of %d", v->n) : fv_describe(E->a, v);
+        Diag *dg = sema_error(E, s->span, D_bind_count, "%d names need a list of %d values, this is %s",
+                              s->nkid, s->nkid, got);
         sema_note(E, dg, v->span, "made here");
     }
     for (int i = 0; i < s->nkid; i++) assign(E, s->kid[i], fits ? v->item[i] : fv_bad());
@@ -52,7 +53,7 @@ static void elab_bind(Elab *E, const Ast *s) {
         bind_many(E, s, v);
 }
 
-/* ---- loops and conditionals ---------------------------------------------------------------------------- */
+/* ---- loops and conditionals ----------------------------------------------------------------- */
 
 static bool count_iterations(Elab *E, const Ast *s, int64_t from, int64_t to) {
     if (to <= from) return false;
@@ -76,7 +77,8 @@ static void elab_for(Elab *E, const Ast *s) {
         if (path) E->path = path_index(E, path, i, s->op != NULL);
         E->frame->scope = ARENA_NEW(E->a, FeScope);
         E->frame->scope->up = scope;
-        scope_bind(E, E->frame->scope, s->name, fv_int(E->a, i, s->name_span), s->name_span, "a loop variable");
+        scope_bind(E, E->frame->scope, s->name, fv_int(E->a, i, s->name_span), s->name_span,
+                   "a loop variable");
         eval_block(E, s->kid, s->nkid, false);
     }
     E->frame->scope = scope;
@@ -92,7 +94,7 @@ static const FeValue *elab_if(Elab *E, const Ast *s, bool tail) {
     return eval_block(E, s->other->kid, s->other->nkid, tail);
 }
 
-/* ---- losses and metrics ---------------------------------------------------------------------------------- */
+/* ---- losses and metrics --------------------------------------------------------------------- */
 
 static const Ast *outer_call(const Ast *x) {
     while (x && x->kind == AST_PAREN) x = x->a;
@@ -135,7 +137,8 @@ static bool loss_weight(Elab *E, const Ast *s, double *w) {
     const FeValue *v = eval_expr(E, s->b);
     if (v->kind == FV_BAD) return false;
     if (!fv_is_number(v)) {
-        sema_error(E, s->b->span, D_wrong_kind, "the weight of a loss is a number, this is %s", fv_describe(E->a, v));
+        sema_error(E, s->b->span, D_wrong_kind, "the weight of a loss is a number, this is %s",
+                   fv_describe(E->a, v));
         return false;
     }
     *w = fv_number(v);
@@ -169,12 +172,13 @@ static void elab_loss(Elab *E, const Ast *s) {
     note_outputs(E, call);
 }
 
-/* ---- blocks ------------------------------------------------------------------------------------------------ */
+/* ---- blocks --------------------------------------------------------------------------------- */
 
 static const FeValue *elab_value(Elab *E, const Ast *s, bool tail) {
     const FeValue *v = eval_expr(E, s->a);
     if (tail || v->kind == FV_BAD) return v;
-    sema_error(E, s->span, D_unused_value, "the value of this expression is not used; only the last statement of a layer is its result");
+    sema_error(E, s->span, D_unused_value,
+               "the value of this expression is not used; only the last statement of a layer is its result");
     return NULL;
 }
 

@@ -17,7 +17,8 @@ static int value_dims(const FeValue *v, int64_t *dim) {
 
 /* "[B, N, D]" as written. */
 static const char *type_source(Arena *a, const Ast *type) {
-    return arena_strndup(a, type->span.src->text + type->span.start, (size_t)(type->span.end - type->span.start));
+    return arena_strndup(a, type->span.src->text + type->span.start,
+                         (size_t)(type->span.end - type->span.start));
 }
 
 static bool kind_fits(const Ast *type, const FeValue *v) {
@@ -30,8 +31,8 @@ static bool kind_fits(const Ast *type, const FeValue *v) {
 static bool check_kind(Elab *E, const Ast *type, const FeValue *v, Span at, const char *what) {
     if (v->kind == FV_TENSOR && kind_fits(type, v)) return true;
     const char *wanted = type_source(E->a, type);
-    Diag *dg = sema_error(E, at, D_wrong_kind, "%s is a tensor %s, this is %s", what, wanted,
-                          fv_describe(E->a, v));
+    Diag *dg =
+        sema_error(E, at, D_wrong_kind, "%s is a tensor %s, this is %s", what, wanted, fv_describe(E->a, v));
     if (v->span.start != at.start || v->span.src != at.src) sema_note(E, dg, v->span, "made here");
     sema_note(E, dg, type->span, "declared here");
     return false;
@@ -40,8 +41,9 @@ static bool check_kind(Elab *E, const Ast *type, const FeValue *v, Span at, cons
 static void dim_mismatch(Elab *E, const Ast *type, const Ast *dim, int axis, int64_t want, int64_t got,
                          const FeValue *v, const FeBinding *bound, Span at, const char *what) {
     const char *name = dim->kind == AST_NAME ? arena_printf(E->a, "%s = ", dim->name) : "";
-    Diag *dg = sema_error(E, at, D_shape_mismatch, "%s is %s: dimension %d of %s is %s%" PRId64 ", not %" PRId64,
-                          what, fv_text(E->a, v), axis, type_source(E->a, type), name, want, got);
+    Diag *dg =
+        sema_error(E, at, D_shape_mismatch, "%s is %s: dimension %d of %s is %s%" PRId64 ", not %" PRId64,
+                   what, fv_text(E->a, v), axis, type_source(E->a, type), name, want, got);
     if (bound && bound->fixed) {
         sema_note(E, dg, bound->span, "%s is bound to %" PRId64 " here", dim->name, want);
         sema_note(E, dg, bound->value->span, "by this value");
@@ -50,7 +52,8 @@ static void dim_mismatch(Elab *E, const Ast *type, const Ast *dim, int axis, int
     } else {
         sema_note(E, dg, dim->span, "declared here");
     }
-    if (v->span.start != at.start || v->span.src != at.src) sema_note(E, dg, v->span, "the value is made here");
+    if (v->span.start != at.start || v->span.src != at.src)
+        sema_note(E, dg, v->span, "the value is made here");
 }
 
 /* A configuration name means its value only in signatures of the file that declares it: the library's `D`
@@ -101,7 +104,8 @@ bool match_type(Elab *E, const Ast *type, const FeValue *v, FeFrame *callee, Spa
                               fv_text(E->a, v), any ? "at least " : "", fixed, fixed == 1 ? "" : "s",
                               type_source(E->a, type), grouped);
         sema_note(E, dg, type->span, "declared here");
-        if (v->span.start != at.start || v->span.src != at.src) sema_note(E, dg, v->span, "the value is made here");
+        if (v->span.start != at.start || v->span.src != at.src)
+            sema_note(E, dg, v->span, "the value is made here");
         return false;
     }
     for (int i = 0; i < fixed; i++)

@@ -1,6 +1,6 @@
 /* Text to tokens, one at a time. Requires a terminated source without NUL bytes. Every mistake is
- * reported once and repaired, so the parser sees a plausible token stream. Time is linear in the text,
- * except for at most a hundred scans for the end of a foreign comment. Does not know keywords. */
+ * reported once and repaired, so the parser sees a plausible token stream. Time is linear in the text.
+ * Does not know keywords. */
 #include "frontend/lexer.h"
 
 #include <math.h>
@@ -94,14 +94,19 @@ static int line_end(const Lexer *l, int i) {
 
 /* C comments: reported, then skipped, so that their words do not turn into further mistakes. */
 static void skip_c_comment(Lexer *l) {
-    const char *end = strstr(l->src->text + l->pos + 2, "*/");
+    const char *end = l->no_comment_end ? NULL : strstr(l->src->text + l->pos + 2, "*/");
+    if (!end) l->no_comment_end = true;
     int stop = end ? (int)(end - l->src->text) + 2 : line_end(l, l->pos);
     diag_error(l->diags, span(l, l->pos, l->pos + 2), D_wrong_comment, "comments start with '#', found '/*'");
     for (; l->pos < stop; l->pos++)
         if (at(l, l->pos) == '\n') l->bol = l->pos + 1;
 }
 
+/* With as many mistakes as are kept, the rest of the text is not read. */
+static bool full(const Lexer *l) { return l->diags->nerrors >= DIAGS_MAX; }
+
 static void skip_gap(Lexer *l, Token *t, Gap *g) {
+    if (full(l)) l->pos = (int)l->src->len;
     if (l->pos == l->bol) t->newline = true; /* the start of the file: tokens never end at a line start */
     for (;;) {
         int c = at(l, l->pos);
@@ -115,7 +120,7 @@ static void skip_gap(Lexer *l, Token *t, Gap *g) {
             int end = line_end(l, l->pos);
             add_comment(l, t, g, l->pos, end);
             l->pos = end;
-        } else if (c == '/' && at(l, l->pos + 1) == '*') {
+        } else if (c == '/' && at(l, l->pos + 1) == '*' && !full(l)) {
             skip_c_comment(l);
         } else {
             break;

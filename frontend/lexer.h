@@ -78,6 +78,7 @@ typedef struct Lexer {
     const Source *src;
     Diags *diags;
     int pos, bol;
+    bool no_comment_end; /* there is no "*" "/" in the rest of the text */
 } Lexer;
 
 void lex_init(Lexer *l, Arena *a, const Source *src, Diags *d);

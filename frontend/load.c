@@ -38,7 +38,7 @@ const FeTrain *fe_train_of(const FeExperiment *e, const char *model) {
     return NULL;
 }
 
-/* ---- files ----------------------------------------------------------------------------------- */
+/* ---- files ---------------------------------------------------------------------------------- */
 
 static const char *real_path(Arena *a, const char *path) {
     char buf[PATH_MAX];
@@ -77,8 +77,8 @@ static FeFile *find_file(FeExperiment *e, const char *real) {
 }
 
 /* Reads and parses one file and, before it is listed as done, those it uses. */
-static FeFile *load_file(FeExperiment *e, const char *path, const char *real, Span used_at, bool main_file, Diags *d,
-                         const char **io_error) {
+static FeFile *load_file(FeExperiment *e, const char *path, const char *real, Span used_at, bool main_file,
+                         Diags *d, const char **io_error) {
     Source *src = source_load(e->a, path, io_error);
     if (!src) return NULL;
     FeFile *f = ARENA_NEW(e->a, FeFile);
@@ -98,8 +98,9 @@ static const char *search(FeExperiment *e, const FeFile *from, const char *name)
     size_t n = strlen(name);
     bool has_suffix = n > 5 && !strcmp(name + n - 5, ".vmoe");
     const char *suffix = has_suffix ? "" : ".vmoe";
-    const char *own = name[0] == '/' ? arena_printf(e->a, "%s%s", name, suffix)
-                                     : arena_printf(e->a, "%s/%s%s", folder_of(e->a, from->src->path), name, suffix);
+    const char *own = name[0] == '/'
+                          ? arena_printf(e->a, "%s%s", name, suffix)
+                          : arena_printf(e->a, "%s/%s%s", folder_of(e->a, from->src->path), name, suffix);
     if (is_file(own)) return own;
     if (!e->opt->model_dir || name[0] == '/') return NULL;
     const char *lib = arena_printf(e->a, "%s/%s%s", e->opt->model_dir, name, suffix);
@@ -117,8 +118,8 @@ static void use_file(FeExperiment *e, FeFile *from, const Ast *use, Diags *d) {
     const char *real = real_path(e->a, path);
     FeFile *have = real ? find_file(e, real) : NULL;
     if (have && have->loading) {
-        diag_error(d, use->span, D_use_cycle, "\"%s\" is being loaded already: %s and %s use each other", use->text,
-                   from->src->path, have->src->path);
+        diag_error(d, use->span, D_use_cycle, "\"%s\" is being loaded already: %s and %s use each other",
+                   use->text, from->src->path, have->src->path);
         return;
     }
     if (have) return;
@@ -142,11 +143,12 @@ static void load_core(FeExperiment *e, Diags *d) {
         diag_error(d, (Span){0}, D_use_not_found, "cannot load the core library: %s", io);
 }
 
-/* ---- tables ------------------------------------------------------------------------------------ */
+/* ---- tables --------------------------------------------------------------------------------- */
 
 static void add_layer(FeExperiment *e, const FeFile *f, const Ast *x, Diags *d) {
     if (fe_find_builtin(x->name)) {
-        diag_error(d, x->name_span, D_duplicate_name, "`%s` is a builtin function: choose another name", x->name);
+        diag_error(d, x->name_span, D_duplicate_name, "`%s` is a builtin function: choose another name",
+                   x->name);
         return;
     }
     const FeLayer *old = fe_find_layer(e, x->name);
@@ -163,8 +165,8 @@ static void add_layer(FeExperiment *e, const FeFile *f, const Ast *x, Diags *d) 
     for (int i = 0; i < x->nparam; i++)
         for (int j = 0; j < i; j++)
             if (x->param[i]->name && x->param[j]->name && !strcmp(x->param[i]->name, x->param[j]->name)) {
-                Diag *dg = diag_error(d, x->param[i]->span, D_duplicate_name, "layer `%s` has two parameters `%s`",
-                                      x->name, x->param[i]->name);
+                Diag *dg = diag_error(d, x->param[i]->span, D_duplicate_name,
+                                      "layer `%s` has two parameters `%s`", x->name, x->param[i]->name);
                 diag_note(d, dg, x->param[j]->span, "the first one is here");
             }
 }
@@ -187,8 +189,9 @@ static void add_declaration(FeExperiment *e, const FeFile *f, const Ast *x, Diag
     }
     if ((x->kind == AST_MODEL || x->kind == AST_TRAIN) && !own) {
         const char *what = x->kind == AST_MODEL ? "model" : "train block";
-        Diag *dg = diag_error(d, f->used_at, D_use_content,
-                              "a file that is used by another may only hold layers and config, not a %s", what);
+        Diag *dg =
+            diag_error(d, f->used_at, D_use_content,
+                       "a file that is used by another may only hold layers and config, not a %s", what);
         diag_note(d, dg, x->span, "the %s is here", what);
         return;
     }
@@ -227,7 +230,9 @@ FeExperiment *fe_load(Arena *a, const char *path, const FeOptions *opt, Diags *d
     return e;
 }
 
-const struct Ast *fe_ast(const FeExperiment *e) { return e->main->ast; }
+const struct Ast *fe_ast(const FeExperiment *e) {
+    return e->main->ast;
+}
 
 int fe_config(const FeExperiment *e, const char *const **names, const char *const **values) {
     if (names) *names = e->config_name;
@@ -235,10 +240,18 @@ int fe_config(const FeExperiment *e, const char *const **names, const char *cons
     return e->config.n;
 }
 
-int fe_ntrain(const FeExperiment *e) { return e->ntrain; }
+int fe_ntrain(const FeExperiment *e) {
+    return e->ntrain;
+}
 
-const FeTrain *fe_train(const FeExperiment *e, int i) { return &e->train[i]; }
+const FeTrain *fe_train(const FeExperiment *e, int i) {
+    return &e->train[i];
+}
 
-int fe_nmodel(const FeExperiment *e) { return e->model.n; }
+int fe_nmodel(const FeExperiment *e) {
+    return e->model.n;
+}
 
-const char *fe_model_name(const FeExperiment *e, int i) { return e->model.at[i]->name; }
+const char *fe_model_name(const FeExperiment *e, int i) {
+    return e->model.at[i]->name;
+}

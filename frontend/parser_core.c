@@ -5,7 +5,7 @@
 #include <stdarg.h>
 #include <string.h>
 
-enum { MAX_DEPTH = 200, MAX_NODES = 1000000, MAX_ERRORS = 100 };
+enum { MAX_DEPTH = 200, MAX_NODES = 1000000 };
 
 /* ---- tokens ---------------------------------------------------------------------------------- */
 
@@ -35,7 +35,7 @@ void parser_advance(Parser *p) {
     p->prev_repaired = p->tok.repaired;
     p->tok = p->has_ahead ? p->ahead : lex_next(&p->lex);
     p->has_ahead = false;
-    if (p->diags->nerrors >= MAX_ERRORS) give_up(p);
+    if (p->diags->nerrors >= DIAGS_MAX) give_up(p);
 }
 
 const Token *parser_ahead(Parser *p) {
@@ -241,15 +241,15 @@ static bool is_closer(TokKind k) { return k == TOK_RPAREN || k == TOK_RBRACKET |
 bool parser_statement_starts(Parser *p) {
     if (p->tok.kind == TOK_EOF) return true;
     if (!p->tok.newline) return false;
-    if (p->paren > 0 || p->brace > 0) {
-        bool aligned = p->tok.col <= p->stmt_col && !is_closer(p->tok.kind) && p->tok.kind != TOK_PIPE;
-        return aligned || parser_declaration_starts(p);
-    }
     static const char *const words[] = {"param", "for", "loss", "aux", "metric"};
     for (size_t i = 0; i < sizeof words / sizeof *words; i++)
         if (parser_word(p, words[i])) return true;
-    if (p->tok.kind == TOK_NAME && parser_ahead(p)->kind == TOK_ASSIGN) return true;
-    return parser_declaration_starts(p);
+    bool bind = p->paren == 0 && p->tok.kind == TOK_NAME && parser_ahead(p)->kind == TOK_ASSIGN;
+    return bind || parser_declaration_starts(p);
+}
+
+bool parser_line_aligned(const Parser *p) {
+    return p->tok.newline && p->tok.col <= p->stmt_col && !is_closer(p->tok.kind);
 }
 
 /* Skips what is left of a broken statement: up to a new line outside its brackets, or one that stands

@@ -30,7 +30,7 @@ static void wrong_closer(Parser *p, int open, TokKind close) {
 static bool bad_separator(Parser *p, int open, TokKind close) {
     TokKind k = p->tok.kind;
     if (p->panic) return false;
-    if (parser_statement_starts(p) || k == TOK_LBRACE || k == TOK_RBRACE) {
+    if (parser_statement_starts(p) || parser_line_aligned(p) || k == TOK_LBRACE || k == TOK_RBRACE) {
         never_closed(p, open, close);
         return false;
     }
@@ -169,7 +169,8 @@ static Ast *parse_paren(Parser *p) {
     if (k == TOK_RBRACKET) {
         wrong_closer(p, open, TOK_RPAREN);
     } else if (k != TOK_RPAREN) {
-        bool unclosed = parser_statement_starts(p) || k == TOK_LBRACE || k == TOK_RBRACE;
+        bool unclosed =
+            parser_statement_starts(p) || parser_line_aligned(p) || k == TOK_LBRACE || k == TOK_RBRACE;
         if (unclosed) never_closed(p, open, TOK_RPAREN);
         else parser_unexpected(p, "')'", k == TOK_COMMA ? "lists are written [a, b]" : NULL);
         return n;

@@ -8,7 +8,7 @@
 #include "frontend/ast.h"
 #include "frontend/frontend.h"
 
-/* ---- values (value.c) ------------------------------------------------------------------------ */
+/* ---- values (value.c) ----------------------------------------------------------------------- */
 
 typedef enum FeKind {
     FV_BAD,
@@ -51,20 +51,20 @@ typedef enum FeInitKind {
 
 struct FeValue {
     FeKind kind;
-    Span span;       /* where it was made */
-    int64_t i;       /* FV_INT, FV_BOOL */
-    double f;        /* FV_FLOAT, FV_TIME count, FV_INIT number */
-    const char *s;   /* FV_STR */
-    bool in_steps;   /* FV_TIME */
-    int n;           /* FV_LIST */
+    Span span;     /* where it was made */
+    int64_t i;     /* FV_INT, FV_BOOL */
+    double f;      /* FV_FLOAT, FV_TIME count, FV_INIT number */
+    const char *s; /* FV_STR */
+    bool in_steps; /* FV_TIME */
+    int n;         /* FV_LIST */
     const FeValue *const *item;
     FeInitKind init; /* FV_INIT */
     bool decay;
-    IrValue *v;       /* FV_TENSOR; FV_ROUTE: combine weights [T,K] */
-    FeGroup *group;   /* FV_TENSOR: not NULL for grouped rows and per-expert weights; FV_ROUTE */
-    bool per_expert;  /* FV_TENSOR with group: [E,..] instead of [R,..] */
-    int64_t classes;  /* FV_TENSOR from class[B, C]: C; 0 otherwise */
-    bool is_input;    /* FV_TENSOR: a parameter of the model */
+    IrValue *v;      /* FV_TENSOR; FV_ROUTE: combine weights [T,K] */
+    FeGroup *group;  /* FV_TENSOR: not NULL for grouped rows and per-expert weights; FV_ROUTE */
+    bool per_expert; /* FV_TENSOR with group: [E,..] instead of [R,..] */
+    int64_t classes; /* FV_TENSOR from class[B, C]: C; 0 otherwise */
+    bool is_input;   /* FV_TENSOR: a parameter of the model */
 };
 
 FeValue *fv_new(Arena *a, FeKind k, Span s);
@@ -86,7 +86,7 @@ const char *fv_describe(Arena *a, const FeValue *v);
 /* Shortest text that reads back to the same double. */
 const char *fe_number_text(Arena *a, double x);
 
-/* ---- the experiment (load.c) ------------------------------------------------------------------- */
+/* ---- the experiment (load.c) ---------------------------------------------------------------- */
 
 typedef struct FeFile {
     const Source *src;
@@ -145,7 +145,7 @@ const FeConfig *fe_find_config(const FeExperiment *e, const char *name);
 const Ast *fe_find_model(const FeExperiment *e, const char *name);
 const FeTrain *fe_train_of(const FeExperiment *e, const char *model);
 
-/* ---- elaboration state (elab.c) ---------------------------------------------------------------- */
+/* ---- elaboration state (elab.c) ------------------------------------------------------------- */
 
 typedef struct FeBinding {
     const char *name;
@@ -171,8 +171,8 @@ typedef struct FeFrame {
     FeScope *scope;
     const FeLayer *layer; /* NULL: a model, config or train block */
     const char *name;
-    FeGroup *group;       /* not NULL: weights made here are per expert */
-    Span call;            /* src NULL for a model */
+    FeGroup *group; /* not NULL: weights made here are per expert */
+    Span call;      /* src NULL for a model */
     struct FeFrame *up;
 } FeFrame;
 
@@ -234,7 +234,7 @@ void elab_at(Elab *E, Span s);
 /* Statements. Returns the value of the trailing expression statement when `tail`, else NULL. */
 const FeValue *eval_block(Elab *E, Ast *const *stmt, int n, bool tail);
 
-/* ---- expressions (elab_expr.c, elab_const.c) ----------------------------------------------------- */
+/* ---- expressions (elab_expr.c, elab_const.c) ------------------------------------------------ */
 
 const FeValue *eval_expr(Elab *E, const Ast *x); /* never NULL */
 bool eval_int(Elab *E, const Ast *x, const char *what, int64_t *out);
@@ -243,7 +243,7 @@ const FeValue *const_binary(Elab *E, const Ast *x, const FeValue *a, const FeVal
 const FeValue *const_unary(Elab *E, const Ast *x, const FeValue *a);
 const FeValue *check_finite(Elab *E, Span s, double f);
 
-/* ---- layers, weights, names (elab_layer.c, elab_type.c, elab_name.c) ------------------------------ */
+/* ---- layers, weights, names (elab_layer.c, elab_type.c, elab_name.c) ------------------------ */
 
 typedef struct FeActual { /* an evaluated argument */
     const char *name;     /* NULL: positional */
@@ -251,8 +251,8 @@ typedef struct FeActual { /* an evaluated argument */
     Span span;
 } FeActual;
 
-/* Assigns actuals to parameter names; reports too many, unknown, duplicate. decl may be without a source. slot[i] is
- * NULL where nothing was given. False after a mistake. */
+/* Assigns actuals to parameter names; reports too many, unknown, duplicate. decl may be without a source.
+ * slot[i] is NULL where nothing was given. False after a mistake. */
 bool match_args(Elab *E, const char *callee, Span decl, const char *const *param, int nparam,
                 const FeActual *act, int nact, const FeActual **slot);
 const FeValue *call_layer(Elab *E, const FeLayer *l, const Ast *call);
@@ -261,8 +261,7 @@ void elab_weight(Elab *E, const Ast *stmt);
 
 /* A value against a declared type: binds unknown dimension names in `scope`, checks known ones. `what`
  * names the value in messages: "argument `x` of `norm`". at: where it was given. */
-bool match_type(Elab *E, const Ast *type, const FeValue *v, FeFrame *callee, Span at,
-                const char *what);
+bool match_type(Elab *E, const Ast *type, const FeValue *v, FeFrame *callee, Span at, const char *what);
 
 FeBinding *scope_find(const FeFrame *f, const char *name);
 FeBinding *scope_bind(Elab *E, FeScope *s, const char *name, const FeValue *v, Span span, const char *fixed);
@@ -279,7 +278,7 @@ bool count_named(Elab *E, Span s);
 const char *path_join(Arena *a, const char *path, const char *name);
 void fe_mark_weight_layers(FeExperiment *e);
 
-/* ---- builtins (builtins*.c) ------------------------------------------------------------------------ */
+/* ---- builtins (builtins*.c) ----------------------------------------------------------------- */
 
 enum { FE_MAX_ARGS = 6 };
 typedef struct FeCall {
@@ -320,18 +319,21 @@ bool arg_axes(Elab *E, const FeCall *c, int i, const FeValue *x, int64_t *axes, 
 bool arg_route(Elab *E, const FeCall *c, int i, const FeValue **out);
 const FeValue *arg_kind_error(Elab *E, const FeCall *c, int i, const char *expected);
 
-/* Builds a node at s; a refusal of the shape rule is reported at the call with notes at its operands. NULL then. */
+/* Builds a node at s; a refusal of the shape rule is reported at the call with notes at its operands. NULL
+ * then. */
 IrValue *build(Elab *E, Span s, const char *what, OpCode op, const FeValue *const *operand, int noperand,
                IrValue *const *in, int nin, const AttrArg *attr, int nattr);
 /* Per-expert value as rows of its group. */
 const FeValue *expand_rows(Elab *E, Span s, const FeValue *v);
 /* The common group of values; false after reporting two different ones. *rows: some value is grouped rows. */
-bool common_group(Elab *E, Span s, const char *what, const FeValue *const *v, int n, FeGroup **group, bool *rows);
+bool common_group(Elab *E, Span s, const char *what, const FeValue *const *v, int n, FeGroup **group,
+                  bool *rows);
 /* Elementwise op on two values (numbers or tensors) with broadcasting. */
-const FeValue *tensor_binary(Elab *E, Span s, const char *what, OpCode op, const FeValue *a, const FeValue *b);
+const FeValue *tensor_binary(Elab *E, Span s, const char *what, OpCode op, const FeValue *a,
+                             const FeValue *b);
 const FeValue *tensor_unary(Elab *E, Span s, const char *what, OpCode op, const FeValue *a);
 
-/* ---- config and train (config.c, train.c) --------------------------------------------------------- */
+/* ---- config and train (config.c, train.c) --------------------------------------------------- */
 
 void fe_load_config(FeExperiment *e, Diags *d);
 void fe_load_trains(FeExperiment *e, Diags *d);

@@ -23,15 +23,14 @@ typedef struct Choice {
     int noption;
 } Choice;
 
-#define OPT(name, kind, field, lo, hi)                                                                       \
-    { name, kind, offsetof(FeTrain, field), lo, hi }
+#define OPT(name, kind, field, lo, hi) {name, kind, offsetof(FeTrain, field), lo, hi}
 #define COUNT(a) ((int)(sizeof(a) / sizeof((a)[0])))
 #define TINY 1e-30 /* stands for "more than 0" */
 
 static const Option data_options[] = {
-    OPT("batch", F_INT, data.batch, 1, 1 << 20),      OPT("dir", F_STR, data.dir, 0, 0),
-    OPT("resize", F_INT, data.resize, 1, 4096),       OPT("mean", F_FLOAT, data.mean, -1e6, 1e6),
-    OPT("std", F_FLOAT, data.std, TINY, 1e6),         OPT("shuffle", F_BOOL, data.shuffle, 0, 0),
+    OPT("batch", F_INT, data.batch, 1, 1 << 20),    OPT("dir", F_STR, data.dir, 0, 0),
+    OPT("resize", F_INT, data.resize, 1, 4096),     OPT("mean", F_FLOAT, data.mean, -1e6, 1e6),
+    OPT("std", F_FLOAT, data.std, TINY, 1e6),       OPT("shuffle", F_BOOL, data.shuffle, 0, 0),
     OPT("drop_last", F_BOOL, data.drop_last, 0, 0),
 };
 static const Option adamw_options[] = {
@@ -57,7 +56,7 @@ static const Choice schedules[] = {{"cosine", cosine_options, COUNT(cosine_optio
 
 static const char *const field_names[] = {"data", "optimizer", "schedule", "epochs", "seed", "log_every"};
 
-/* ---- values ------------------------------------------------------------------------------------------------------ */
+/* ---- values --------------------------------------------------------------------------------- */
 
 static const char *expected_kind(FieldKind k) {
     static const char *const text[] = {"an integer", "a number", "true or false", "a string",
@@ -71,9 +70,10 @@ static void wrong_kind(Elab *E, Span s, const char *what, FieldKind k, const FeV
 
 static bool in_range(Elab *E, Span s, const char *what, double x, const Option *o) {
     if (x >= o->lo && x <= o->hi) return true;
-    const char *lo = o->lo == TINY ? "more than 0" : arena_printf(E->a, "at least %s", fe_number_text(E->a, o->lo));
-    sema_error(E, s, D_value_range, "%s is %s and at most %s, this is %s", what, lo, fe_number_text(E->a, o->hi),
-               fe_number_text(E->a, x));
+    const char *lo =
+        o->lo == TINY ? "more than 0" : arena_printf(E->a, "at least %s", fe_number_text(E->a, o->lo));
+    sema_error(E, s, D_value_range, "%s is %s and at most %s, this is %s", what, lo,
+               fe_number_text(E->a, o->hi), fe_number_text(E->a, x));
     return false;
 }
 
@@ -104,7 +104,7 @@ static void store(Elab *E, FeTrain *t, const Option *o, const char *what, const 
     wrong_kind(E, s, what, o->kind, v);
 }
 
-/* ---- calls such as adamw(weight_decay = 0.05) -------------------------------------------------------------------------- */
+/* ---- calls such as adamw(weight_decay = 0.05) ----------------------------------------------- */
 
 static const char *choice_list(Arena *a, const Choice *c, int n) {
     Text t = text_new(a);
@@ -118,7 +118,8 @@ static const Choice *choose(Elab *E, const Ast *field, const Choice *c, int n) {
     bool call = x->kind == AST_CALL;
     if (x->kind == AST_BAD) return NULL;
     if (!call && x->kind != AST_NAME) {
-        sema_error(E, x->span, D_train_field, "`%s` is %s with options in ( )", field->name, choice_list(E->a, c, n));
+        sema_error(E, x->span, D_train_field, "`%s` is %s with options in ( )", field->name,
+                   choice_list(E->a, c, n));
         return NULL;
     }
     for (int i = 0; i < n; i++)
@@ -127,11 +128,11 @@ static const Choice *choose(Elab *E, const Ast *field, const Choice *c, int n) {
     for (int i = 0; i < n; i++) name[i] = c[i].name;
     const char *near = spell_suggest(x->name, name, n);
     if (near)
-        sema_error(E, call ? x->name_span : x->span, D_train_field, "unknown %s `%s`: did you mean `%s`?", field->name,
-                   x->name, near);
+        sema_error(E, call ? x->name_span : x->span, D_train_field, "unknown %s `%s`: did you mean `%s`?",
+                   field->name, x->name, near);
     else
-        sema_error(E, call ? x->name_span : x->span, D_train_field, "unknown %s `%s`: it is %s", field->name, x->name,
-                   choice_list(E->a, c, n));
+        sema_error(E, call ? x->name_span : x->span, D_train_field, "unknown %s `%s`: it is %s", field->name,
+                   x->name, choice_list(E->a, c, n));
     return NULL;
 }
 
@@ -151,7 +152,7 @@ static void read_options(Elab *E, FeTrain *t, const Ast *field, const Choice *c)
     }
 }
 
-/* ---- fields -------------------------------------------------------------------------------------------------------------- */
+/* ---- fields --------------------------------------------------------------------------------- */
 
 static void read_data(Elab *E, FeTrain *t, const Ast *f) {
     const Choice *c = choose(E, f, datas, COUNT(datas));
@@ -202,7 +203,8 @@ static void read_number(Elab *E, const Ast *f, int64_t lo, int64_t *out) {
         return;
     }
     if (v->i < lo)
-        sema_error(E, f->a->span, D_value_range, "%s is at least %" PRId64 ", this is %" PRId64, what, lo, v->i);
+        sema_error(E, f->a->span, D_value_range, "%s is at least %" PRId64 ", this is %" PRId64, what, lo,
+                   v->i);
     else
         *out = v->i;
 }
@@ -248,10 +250,11 @@ static void read_train(Elab *E, FeTrain *t, const Ast *x) {
         Diag *dg = sema_error(E, f->span, D_duplicate_name, "`%s` is given twice", f->name);
         sema_note(E, dg, old->span, "the first one is here");
     }
-    if (!t->data.span.src) sema_error(E, x->span, D_train_field, "this train block says nothing of its `data`");
+    if (!t->data.span.src)
+        sema_error(E, x->span, D_train_field, "this train block says nothing of its `data`");
 }
 
-/* ---- blocks -------------------------------------------------------------------------------------------------------------- */
+/* ---- blocks --------------------------------------------------------------------------------- */
 
 static FeTrain defaults(const Ast *x) {
     FeTrain t = {.model = x->name, .span = x->span, .seed = 0, .log_every = 100, .epochs = {.count = 1}};
@@ -271,8 +274,8 @@ static FeTrain defaults(const Ast *x) {
 
 static bool check_block(Elab *E, FeExperiment *e, const Ast *x) {
     if (x->text) {
-        sema_error(E, x->span, D_train_from, "starting from the weights of another model is not supported: remove `from %s`",
-                   x->text);
+        sema_error(E, x->span, D_train_from,
+                   "starting from the weights of another model is not supported: remove `from %s`", x->text);
         return false;
     }
     const FeTrain *old = fe_train_of(e, x->name);

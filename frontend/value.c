@@ -50,9 +50,13 @@ FeValue *fv_tensor(Arena *a, IrValue *x, FeGroup *group, bool per_expert, Span s
     return v;
 }
 
-bool fv_is_number(const FeValue *v) { return v->kind == FV_INT || v->kind == FV_FLOAT; }
+bool fv_is_number(const FeValue *v) {
+    return v->kind == FV_INT || v->kind == FV_FLOAT;
+}
 
-double fv_number(const FeValue *v) { return v->kind == FV_INT ? (double)v->i : v->f; }
+double fv_number(const FeValue *v) {
+    return v->kind == FV_INT ? (double)v->i : v->f;
+}
 
 static bool lists_equal(const FeValue *a, const FeValue *b) {
     if (a->n != b->n) return false;
@@ -100,7 +104,8 @@ const char *fe_number_text(Arena *a, double x) {
     return arena_strdup(a, buf);
 }
 
-static const char *init_names[] = {"zeros", "ones", "constant", "normal", "trunc_normal", "uniform", "xavier"};
+static const char *init_names[] = {"zeros",        "ones",    "constant", "normal",
+                                   "trunc_normal", "uniform", "xavier"};
 
 static void add_text(Text *t, const FeValue *v) {
     switch (v->kind) {

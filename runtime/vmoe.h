@@ -136,8 +136,8 @@ typedef struct VmTrainConfig {
     int64_t log_every;
     const char *out_dir; /* metrics.jsonl, checkpoint/ */
     bool resume;
-    const char *phase;                                    /* model's name */
-    const char *const *config_name, *const *config_value; /* for the "start" line */
+    const char *phase;                                    /* model's name; required */
+    const char *const *config_name, *const *config_value; /* for the "start" line; compared on resume */
     int nconfig;
     FILE *progress; /* NULL: silent; a terminal gets one line rewritten, else plain lines */
 } VmTrainConfig;
@@ -147,14 +147,21 @@ typedef struct VmTrainConfig {
 typedef int (*VmProgramSource)(void *user, bool training, int64_t batch, VmError *err);
 
 typedef struct VmTrainResult {
-    double train_loss, test_loss, train_accuracy, test_accuracy,
-        seconds; /* last epoch; seconds: whole training */
+    /* of the last epoch; NAN: no epoch ran, no test set, or no metric "accuracy" */
+    double train_loss, test_loss, train_accuracy, test_accuracy;
+    double seconds; /* the whole training */
     int64_t steps;
     char weights[1024], metrics[1024]; /* paths */
 } VmTrainResult;
 
 /* Trains and evaluates on `test` after every epoch. A loss that is not finite stops the run: VM_INPUT, with
- * the step, the loss's name and the learning rate; the last complete checkpoint stays. */
+ * the step, the loss's name and the learning rate; the last complete checkpoint stays. `test` may be NULL.
+ * Weights are the caller's to initialise (vm_engine_init, vm_weights_load) before. out_dir is made and tried
+ * before training (VM_ENV).
+ *
+ * Not resuming, a checkpoint found in out_dir is moved to out_dir/checkpoint.previous. Resuming, weights,
+ * state and position come from it; settings that differ from its run's are VM_USAGE (a run of constant
+ * rate may be made longer), a damaged one is VM_INPUT, and without one training starts from the beginning. */
 VmStatus vm_train(VmEngine *e, VmProgramSource source, void *user, const VmTrainConfig *cfg,
                   const VmDataset *train, const VmDataset *test, VmTrainResult *result, VmError *err);
 

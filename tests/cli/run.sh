@@ -11,6 +11,7 @@ ROOT=$PWD
 beside=$(dirname "$VMOEC")/../models # where the program looks by itself
 VMOEC_MODELS=$ROOT/models
 export VMOEC_MODELS
+[ -x "$VMOEC" ] || { echo "FAIL setup cannot run $VMOEC"; exit 3; }
 T=$(mktemp -d) || exit 3
 trap 'chmod -R u+w "$T"; rm -rf "$T"' EXIT INT TERM
 cp tests/cli/tiny.vmoe "$T"
@@ -48,9 +49,11 @@ clean() { # no temporary file anywhere in the folder
     if [ -n "$left" ]; then fail "$1" "left behind: $left"; else ok "$1"; fi
 }
 
-# ---- files made by hand ------------------------------------------------------------------------------
+# ---- files made by hand --------------------------------------------------------------------------
 
-be32() { printf "$(printf '\\%03o\\%03o\\%03o\\%03o' $(($1 >> 24 & 255)) $(($1 >> 16 & 255)) $(($1 >> 8 & 255)) $(($1 & 255)))"; }
+be32() {
+    printf "$(printf '\\%03o\\%03o\\%03o\\%03o' $(($1 >> 24 & 255)) $(($1 >> 16 & 255)) $(($1 >> 8 & 255)) $(($1 & 255)))"
+}
 pixels() { yes '#vmoec: some pixels, none of them random.!' | tr -d '\n' | head -c "$1"; }
 images() { printf '\0\0\10\3'; be32 "$1"; be32 8; be32 8; pixels $(($1 * 64)); }
 labels() { printf '\0\0\10\1'; be32 "$1"; yes "$2" | head -n "$1" | tr -d '\n' | tr '0-9' '\0-\11'; }
@@ -75,7 +78,7 @@ LABEL2='"label":{"dtype":"I32","shape":[2],"data_offsets":[512,520]}'
 dataset data
 F=tiny.vmoe
 
-# ---- the command line itself ---------------------------------------------------------------------------
+# ---- the command line itself ---------------------------------------------------------------------
 
 want 2 'usage: vmoec' 'no command' "$VMOEC"
 want 0 'usage: vmoec COMMAND' 'help' "$VMOEC" help
@@ -103,7 +106,7 @@ want 2 'f32 only' 'bench in bf16' "$VMOEC" bench --precision bf16 $F
 want 2 'train or infer' 'bench in no mode' "$VMOEC" bench --mode=both $F
 want 2 'no model' 'unknown model' "$VMOEC" info --model tinny $F
 
-# ---- files that are not models ---------------------------------------------------------------------------
+# ---- files that are not models -------------------------------------------------------------------
 
 want 3 'cannot open nowhere.vmoe' 'missing file' "$VMOEC" check nowhere.vmoe
 want 3 '' 'a folder for a file' "$VMOEC" check .
@@ -130,7 +133,7 @@ want 0 '' '--set of something possible' "$VMOEC" check $F --set top_k=1 --set=ex
 want 3 'VMOEC_MODELS' 'no layer library' env VMOEC_MODELS=/nowhere "$VMOEC" check $F
 if [ -d "$beside" ]; then want 0 '' 'the layer library beside the program' env -u VMOEC_MODELS "$VMOEC" check $F; fi
 
-# ---- looking at a model ------------------------------------------------------------------------------------
+# ---- looking at a model --------------------------------------------------------------------------
 
 want 0 '^total  *[0-9]' 'info' "$VMOEC" info $F
 want 0 '"params_active":[0-9]' 'info as JSON' "$VMOEC" info --json $F
@@ -162,7 +165,7 @@ else
     fail 'opt reads standard input' "$(head -c 200 log)"
 fi
 
-# ---- formatting ----------------------------------------------------------------------------------------------
+# ---- formatting ----------------------------------------------------------------------------------
 
 "$VMOEC" fmt $F > fmt1.vmoe
 want 0 '' 'formatted text is formatted' "$VMOEC" fmt --check fmt1.vmoe
@@ -174,13 +177,17 @@ cp half.vmoe half0.vmoe
 want 1 'error' 'fmt of half a file' "$VMOEC" fmt --write half.vmoe
 same 'a file with mistakes is left alone' half.vmoe half0.vmoe
 
-# ---- weights ---------------------------------------------------------------------------------------------------
+# ---- weights -------------------------------------------------------------------------------------
 
 want 0 '' 'init' "$VMOEC" init $F --seed 3 -o w.safetensors
 want 0 '' 'init again' "$VMOEC" init $F --seed 3 -o w2.safetensors
 same 'the same seed gives the same weights' w.safetensors w2.safetensors
 "$VMOEC" init $F --seed 4 -o w2.safetensors
-if cmp -s w.safetensors w2.safetensors; then fail 'another seed' 'gives the same weights'; else ok 'another seed'; fi
+if cmp -s w.safetensors w2.safetensors; then
+    fail 'another seed' 'gives the same weights'
+else
+    ok 'another seed'
+fi
 want 3 'nowhere' 'init into a missing folder' "$VMOEC" init $F -o nowhere/w.safetensors
 mkdir locked
 want 3 'locked' 'init onto a folder' "$VMOEC" init $F -o locked
@@ -195,7 +202,7 @@ want 1 'stray.weight' 'weights of another model' "$VMOEC" eval $F --data data --
 "$VMOEC" init $F --set hidden=16 -o narrow.safetensors
 want 1 'another shape' 'weights of another shape' "$VMOEC" eval $F --data data --weights narrow.safetensors
 
-# ---- one evaluation ------------------------------------------------------------------------------------------------
+# ---- one evaluation ------------------------------------------------------------------------------
 
 tensors "{$IMAGE2,$LABEL2}" 520 > in.safetensors
 want 0 '' 'run' "$VMOEC" run $F --weights w.safetensors --inputs in.safetensors --outputs o.safetensors
@@ -231,7 +238,7 @@ absent 'a failed run writes nothing' x.safetensors
 want 3 'nowhere' 'run into a missing folder' "$VMOEC" run $F --weights w.safetensors --inputs in.safetensors \
     --outputs nowhere/o.safetensors
 
-# ---- data --------------------------------------------------------------------------------------------------------------
+# ---- data ----------------------------------------------------------------------------------------
 
 want 3 'not found' 'data that is not there' "$VMOEC" train $F --data nowhere --out runs/a
 dataset bad && head -c 1000 data/train-images-idx3-ubyte > bad/train-images-idx3-ubyte
@@ -254,7 +261,7 @@ want 1 't10k-images' 'half a gzip file' "$VMOEC" train $F --data bad --out runs/
 want 1 'tiny.vmoe:3[0-9]:.*8x8' 'images of another size' "$VMOEC" train $F --set size=12 --data data --out runs/a
 absent 'nothing is written before the data is good' runs/a
 
-# ---- training ------------------------------------------------------------------------------------------------------------
+# ---- training ------------------------------------------------------------------------------------
 
 want 0 '^test accuracy' 'train' "$VMOEC" train $F --data data --out runs/t --seed 5 --threads 2
 W=$(sed -n 's/^weights //p' out)
@@ -282,7 +289,7 @@ want 0 '' 'a model without a loss' "$VMOEC" emit --stage fuse noloss.vmoe
 want 1 'no loss' 'bench of a model without a loss' "$VMOEC" bench noloss.vmoe
 want 0 '^step' 'inference of a model without a loss' "$VMOEC" bench --mode infer --steps 3 noloss.vmoe
 
-# ---- verify, bench ---------------------------------------------------------------------------------------------------------
+# ---- verify, bench -------------------------------------------------------------------------------
 
 want 0 'finite differences .* ok' 'verify' "$VMOEC" verify $F
 want 0 '"mfu":' 'bench' "$VMOEC" bench --json --steps 3 $F
@@ -298,7 +305,7 @@ fi
 clean 'no temporary files'
 absent 'no crash file' vmoec-crash.vir
 
-# ---- the models that come with vmoec -----------------------------------------------------------------------------------------
+# ---- the models that come with vmoec -------------------------------------------------------------
 
 cd "$ROOT" || exit 3
 for f in models/*.vmoe; do

@@ -1,6 +1,6 @@
 /* Random programs through the passes: expansion, differentiation and every optimisation must keep what the
  * interpreter computes, gradients must be slopes, and the text form must read back. Seeds stand in every
- * message; VMOEC_FUZZ_N sets how many programs are tried. */
+ * message; VMOEC_FUZZ_N sets how many programs are tried, VMOEC_FUZZ_SEED the first. */
 #include <criterion/criterion.h>
 #include <math.h>
 #include <stdlib.h>
@@ -12,6 +12,11 @@
 static int64_t program_count(int64_t normal) {
     const char *text = getenv("VMOEC_FUZZ_N");
     return text && atoll(text) > 0 ? atoll(text) : normal;
+}
+
+static uint64_t first_seed(uint64_t normal) {
+    const char *text = getenv("VMOEC_FUZZ_SEED");
+    return text ? strtoull(text, NULL, 10) : normal;
 }
 
 /* One random program with data it is stable on. */
@@ -163,9 +168,10 @@ static void check_evaluation(const Program *p) {
 
 Test(random, passes_keep_results_and_gradients_are_slopes) {
     int64_t n = program_count(400), stable = 0, learning = 0;
-    for (int64_t i = 0; i < n; i++) {
+    uint64_t first = first_seed(1000);
+    for (uint64_t seed = first; seed < first + (uint64_t)n; seed++) {
         Program p;
-        if (!program_make(&p, 1000 + (uint64_t)i, 4 + (int)(i % 17))) continue;
+        if (!program_make(&p, seed, 4 + (int)(seed % 17))) continue;
         bool learns = false;
         check_text(&p, p.g);
         check_training(&p, &learns);

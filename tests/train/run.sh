@@ -9,6 +9,7 @@ cd "$(dirname "$0")/../.." || exit 3
 VMOEC=${VMOEC:-$PWD/build/vmoec}
 DATA=${FASHION_MNIST:-/usr/share/datasets/fashion-mnist}
 TOLERANCE=2e-4 # f32 against f64, relative; ten steps of Adam amplify rounding
+[ -x "$VMOEC" ] || { echo "FAIL setup cannot run $VMOEC"; exit 3; }
 T=$(mktemp -d) || exit 3
 trap 'rm -rf "$T"' EXIT INT TERM
 failed=0

@@ -1,5 +1,5 @@
-/* docs/language.md cannot drift: every `vmoe` block compiles, every builtin function and every diagnostic-free
- * promise of the tables is there. */
+/* docs/language.md cannot drift: every `vmoe` block compiles, every builtin function and every
+ * diagnostic-free promise of the tables is there. */
 #include <criterion/criterion.h>
 
 #include <stdlib.h>
@@ -107,7 +107,8 @@ Test(language_doc, train_defaults) {
     cr_assert(t->data.shuffle && !t->data.drop_last && !t->data.dir);
     cr_assert_str_eq(t->optimizer.kind, "adamw");
     cr_assert(t->optimizer.weight_decay == 0.01 && t->optimizer.beta1 == 0.9 && t->optimizer.beta2 == 0.999);
-    cr_assert(t->schedule.kind == SCHED_constant && t->schedule.peak == 1e-3 && t->schedule.warmup.count == 0);
+    cr_assert(t->schedule.kind == SCHED_constant && t->schedule.peak == 1e-3 &&
+              t->schedule.warmup.count == 0);
     cr_assert(t->epochs.count == 1 && !t->epochs.in_steps && t->seed == 0 && t->log_every == 100);
     arena_destroy(a);
 }

@@ -189,8 +189,9 @@ static int toy_source(void *user, bool training, int64_t batch, VmError *err) {
     task[1] = (VmTask){.fn = kernels[k][1], .name = "summarise", .arg = args, .narg = 12, .barrier = 1};
     task[2] = (VmTask){.fn = kernels[k][2], .name = "optimise", .arg = args, .narg = 12};
     VmProgram *p = &t->program[training][k];
-    int64_t grow =
-        64 * (training ? 1 : 2) * (k + 1); /* programs differ in size, so adding one moves memory */
+    /* evaluation needs a block of another kind (mapped, not from the heap), so adding it surely moves memory
+     */
+    int64_t grow = training ? 64 * (k + 1) : (4 << 20) * (k + 1);
     /* the evaluation program's argument list names state too, so it says it needs the space */
     *p = (VmProgram){.abi = VM_ABI_VERSION,
                      .name = training ? "toy.train" : "toy.eval",

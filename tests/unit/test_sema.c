@@ -46,18 +46,18 @@ static IrGraph *elaborate(World *w, const char *model, int64_t batch) {
 
 static int64_t count_params(const IrGraph *g) {
     int64_t n = 0;
-    IR_FOR(x, g)
-    if (x->op == OP_param) n += ir_elems(&x->out[0].type);
+    IR_FOR (x, g)
+        if (x->op == OP_param) n += ir_elems(&x->out[0].type);
     return n;
 }
 
 /* "name type init stream" of every weight, a line each. */
 static const char *list_params(World *w, const IrGraph *g) {
     Text t = text_new(w->a);
-    IR_FOR(x, g)
-    if (x->op == OP_param)
-        text_addf(&t, "%s %s %s %s\n", ir_str(x, ATTR_param_name), ir_type_text(w->a, &x->out[0].type),
-                  ir_str(x, ATTR_param_init), ir_str(x, ATTR_param_stream));
+    IR_FOR (x, g)
+        if (x->op == OP_param)
+            text_addf(&t, "%s %s %s %s\n", ir_str(x, ATTR_param_name), ir_type_text(w->a, &x->out[0].type),
+                      ir_str(x, ATTR_param_init), ir_str(x, ATTR_param_stream));
     return t.data;
 }
 
@@ -69,7 +69,7 @@ static IrNode *param(const IrGraph *g, const char *name) {
 
 static int count_op(const IrGraph *g, OpCode op) {
     int n = 0;
-    IR_FOR(x, g) n += x->op == op;
+    IR_FOR (x, g) n += x->op == op;
     return n;
 }
 
@@ -77,7 +77,7 @@ static void check_type(World *w, const IrGraph *g, const char *name, const char 
     cr_assert_str_eq(ir_type_text(w->a, &param(g, name)->out[0].type), type, "%s", name);
 }
 
-/* ---- published models -------------------------------------------------------------------------- */
+/* ---- published models ----------------------------------------------------------------------- */
 
 Test(sema, mnist_moe_has_the_published_size) {
     World w = load("models/mnist_moe.vmoe", NULL, 0);
@@ -96,8 +96,13 @@ Test(sema, mnist_moe_variants_have_the_published_sizes) {
     static const struct {
         const char *set;
         int64_t params;
-    } cases[] = {{"patch=4", 665102},  {"patch=8", 671246},   {"patch=32", 794126},         {"experts=2", 563724},
-                 {"experts=8", 960018}, {"experts=32", 2545194}, {"placement=[0, 1, 2]", 1224214}};
+    } cases[] = {{"patch=4", 665102},
+                 {"patch=8", 671246},
+                 {"patch=32", 794126},
+                 {"experts=2", 563724},
+                 {"experts=8", 960018},
+                 {"experts=32", 2545194},
+                 {"placement=[0, 1, 2]", 1224214}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         World w = load("models/mnist_moe.vmoe", &cases[i].set, 1);
         cr_assert_eq(count_params(elaborate(&w, "classifier", 1)), cases[i].params, "%s", cases[i].set);
@@ -117,8 +122,8 @@ Test(sema, mnist_dense_has_the_published_size_and_equal_layers) {
     /* Dropout is drawn anew in every layer, only the initial weights are shared. */
     const char *streams[3] = {0};
     int n = 0;
-    IR_FOR(x, g)
-    if (x->op == OP_attention) streams[n++] = ir_str(x, ATTR_attention_stream);
+    IR_FOR (x, g)
+        if (x->op == OP_attention) streams[n++] = ir_str(x, ATTR_attention_stream);
     cr_assert_eq(n, 3);
     cr_assert(strcmp(streams[0], streams[1]) != 0);
     arena_destroy(w.a);
@@ -166,7 +171,7 @@ Test(sema, elaboration_reads_back) {
     arena_destroy(w.a);
 }
 
-/* ---- configuration --------------------------------------------------------------------------------- */
+/* ---- configuration -------------------------------------------------------------------------- */
 
 Test(sema, set_overrides_config_and_what_follows_from_it) {
     const char *set[] = {"experts=16", "top_k=3"};
@@ -185,8 +190,9 @@ Test(sema, set_overrides_config_and_what_follows_from_it) {
 
 Test(sema, set_changes_later_entries_and_accepts_every_kind) {
     char path[] = "/tmp/vmoec-sema-XXXXXX";
-    const char *text = "config { a = 2; b = a * 3; rate = 0.5; on = true; name = \"x\"; list = [1]; time = 1 epoch }\n"
-                       "model m(image: f32[B, 3]) { image }\n";
+    const char *text =
+        "config { a = 2; b = a * 3; rate = 0.5; on = true; name = \"x\"; list = [1]; time = 1 epoch }\n"
+        "model m(image: f32[B, 3]) { image }\n";
     int fd = mkstemp(path);
     cr_assert(write(fd, text, strlen(text)) > 0);
     close(fd);
@@ -222,7 +228,7 @@ Test(sema, unknown_model_and_missing_file) {
     arena_destroy(w.a);
 }
 
-/* ---- train blocks -------------------------------------------------------------------------------------- */
+/* ---- train blocks --------------------------------------------------------------------------- */
 
 Test(sema, train_block_of_fmnist) {
     World w = load("models/vmoe_fmnist.vmoe", NULL, 0);
@@ -254,14 +260,14 @@ Test(sema, train_block_of_mnist_moe) {
     arena_destroy(w.a);
 }
 
-/* ---- names ------------------------------------------------------------------------------------------------ */
+/* ---- names ---------------------------------------------------------------------------------- */
 
 static const char *names_of(World *w, const char *text) {
     *w = load_text(text);
     IrGraph *g = elaborate(w, "m", 2);
     Text t = text_new(w->a);
-    IR_FOR(x, g)
-    if (x->op == OP_param) text_addf(&t, "%s ", ir_str(x, ATTR_param_name));
+    IR_FOR (x, g)
+        if (x->op == OP_param) text_addf(&t, "%s ", ir_str(x, ATTR_param_name));
     return t.data;
 }
 
@@ -270,12 +276,12 @@ Test(sema, a_new_binding_names_the_outermost_call) {
     cr_assert_str_eq(names_of(&w, "layer one(x: [.., D]) {\n param w: [D] = zeros()\n x + w }\n"
                                   "layer plain(x) { x + 1 }\n"
                                   "model m(image: f32[B, 3]) {\n"
-                                  "  a = (one(image))\n"             /* parentheses */
-                                  "  b = plain(gelu(one(a)))\n"      /* through calls without weights */
-                                  "  c = one(b) |> gelu()\n"         /* and pipes */
-                                  "  d = one(one(c))\n"              /* nested */
-                                  "  e = 2 * one(d)\n"               /* not the outermost: its own name */
-                                  "  e = one(e)\n"                   /* not new */
+                                  "  a = (one(image))\n"        /* parentheses */
+                                  "  b = plain(gelu(one(a)))\n" /* through calls without weights */
+                                  "  c = one(b) |> gelu()\n"    /* and pipes */
+                                  "  d = one(one(c))\n"         /* nested */
+                                  "  e = 2 * one(d)\n"          /* not the outermost: its own name */
+                                  "  e = one(e)\n"              /* not new */
                                   "  e }\n"),
                      "m.a.w m.b.w m.c.w m.d.one.w m.d.w m.one.w m.one_2.w ");
     arena_destroy(w.a);
@@ -300,9 +306,10 @@ Test(sema, layers_without_weights_and_loops_in_paths) {
 }
 
 Test(sema, names_do_not_depend_on_branches_not_taken) {
-    static const char *const pattern = "layer maybe(x: [.., D], on) { if on { param w: [D] = zeros()\n x + w } else { x } }\n"
-                                       "model m(image: f32[B, 3]) {\n"
-                                       "  a = linear(maybe(image, %s), 3)\n a }\n";
+    static const char *const pattern =
+        "layer maybe(x: [.., D], on) { if on { param w: [D] = zeros()\n x + w } else { x } }\n"
+        "model m(image: f32[B, 3]) {\n"
+        "  a = linear(maybe(image, %s), 3)\n a }\n";
     Arena *a = arena_create();
     World on, off;
     cr_assert_str_eq(names_of(&on, arena_printf(a, pattern, "true")), "m.a.maybe.w m.a.weight m.a.bias ");
@@ -320,13 +327,14 @@ Test(sema, the_library_is_deaf_to_config_names) {
     arena_destroy(w.a);
 }
 
-/* ---- grouped tensors ---------------------------------------------------------------------------------------- */
+/* ---- grouped tensors ------------------------------------------------------------------------ */
 
 Test(sema, any_layer_can_be_an_expert) {
-    World w = load_text("layer scale(x: [.., D]) { param s: [D] = ones()\n x * s }\n"
-                        "model m(image: f32[B, 4, 6]) {\n"
-                        "  route = top_k(softmax(linear(image, 3)), 2)\n"
-                        "  dispatch(image, route) |> scale() |> norm() |> linear(5, bias = false) |> combine(route)\n}\n");
+    World w = load_text(
+        "layer scale(x: [.., D]) { param s: [D] = ones()\n x * s }\n"
+        "model m(image: f32[B, 4, 6]) {\n"
+        "  route = top_k(softmax(linear(image, 3)), 2)\n"
+        "  dispatch(image, route) |> scale() |> norm() |> linear(5, bias = false) |> combine(route)\n}\n");
     IrGraph *g = elaborate(&w, "m", 2);
     check_type(&w, g, "m.linear.norm.scale.s", "f32[3,6]");
     check_type(&w, g, "m.linear.norm.weight", "f32[3,6]");
@@ -368,7 +376,7 @@ Test(sema, grouped_matmul_and_mixed_bias) {
     arena_destroy(w.a);
 }
 
-/* ---- values ----------------------------------------------------------------------------------------------------- */
+/* ---- values --------------------------------------------------------------------------------- */
 
 static const char *config_text(World *w, const char *expr) {
     Arena *a = arena_create();
@@ -381,15 +389,35 @@ static const char *config_text(World *w, const char *expr) {
 
 Test(sema, arithmetic) {
     static const char *const cases[][2] = {
-        {"7 // 2", "3"},      {"-7 // 2", "-4"},          {"-7 % 2", "1"},        {"7 % -2", "-1"},
-        {"7 / 2", "3.5"},     {"6 / 2", "3"},             {"1 + 2 * 3", "7"},     {"7.5 // 2", "3"},
-        {"-7.5 % 2", "0.5"},  {"2 == 2.0", "true"},       {"[1, 2] == [1, 2]", "true"},
-        {"1 < 2 and not (2 <= 1)", "true"},               {"\"a\" != \"b\"", "true"},
-        {"maximum(2, 5)", "5"}, {"minimum(2, 0.5)", "0.5"}, {"abs(-3)", "3"},     {"sqrt(16)", "4"},
-        {"relu(-2)", "0"},    {"int(2.9)", "2"},          {"int(-2.9)", "-2"},    {"len([1, 2, 3])", "3"},
-        {"[1, 2, 3][-1]", "3"}, {"contains([1, 2], 2)", "true"}, {"if 1 > 2 { 3 } else { 4 }", "4"},
-        {"1 / 3", "0.3333333333333333"}, {"100 steps", "100 steps"}, {"0.5 epochs", "0.5 epochs"},
-        {"false and 1 // 0 == 0", "false"}, {"true or 1 // 0 == 0", "true"},
+        {"7 // 2", "3"},
+        {"-7 // 2", "-4"},
+        {"-7 % 2", "1"},
+        {"7 % -2", "-1"},
+        {"7 / 2", "3.5"},
+        {"6 / 2", "3"},
+        {"1 + 2 * 3", "7"},
+        {"7.5 // 2", "3"},
+        {"-7.5 % 2", "0.5"},
+        {"2 == 2.0", "true"},
+        {"[1, 2] == [1, 2]", "true"},
+        {"1 < 2 and not (2 <= 1)", "true"},
+        {"\"a\" != \"b\"", "true"},
+        {"maximum(2, 5)", "5"},
+        {"minimum(2, 0.5)", "0.5"},
+        {"abs(-3)", "3"},
+        {"sqrt(16)", "4"},
+        {"relu(-2)", "0"},
+        {"int(2.9)", "2"},
+        {"int(-2.9)", "-2"},
+        {"len([1, 2, 3])", "3"},
+        {"[1, 2, 3][-1]", "3"},
+        {"contains([1, 2], 2)", "true"},
+        {"if 1 > 2 { 3 } else { 4 }", "4"},
+        {"1 / 3", "0.3333333333333333"},
+        {"100 steps", "100 steps"},
+        {"0.5 epochs", "0.5 epochs"},
+        {"false and 1 // 0 == 0", "false"},
+        {"true or 1 // 0 == 0", "true"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         World w;
@@ -403,8 +431,8 @@ Test(sema, numbers_meet_tensors_as_splats) {
     World w = load_text("model m(image: f32[B, 3]) { 2 - image * 0.5 }\n");
     IrGraph *g = elaborate(&w, "m", 4);
     cr_assert_eq(count_op(g, OP_const), 2);
-    IR_FOR(x, g)
-    if (x->op == OP_const) cr_assert_str_eq(ir_type_text(w.a, &x->out[0].type), "f32[4,3]");
+    IR_FOR (x, g)
+        if (x->op == OP_const) cr_assert_str_eq(ir_type_text(w.a, &x->out[0].type), "f32[4,3]");
     arena_destroy(w.a);
 }
 
@@ -428,13 +456,15 @@ Test(sema, shapes_of_functions) {
         World w = load_text(arena_printf(a, "model m(image: f32[B, 4, 6]) { y = %s\n y }\n", cases[i][0]));
         IrGraph *g = fe_elaborate(w.e, w.a, "m", 2, w.d);
         cr_assert_eq(g != NULL, cases[i][1] != NULL, "%s", cases[i][0]);
-        if (g) cr_assert_str_eq(ir_type_text(w.a, &ir_find_out(g, "y")->value->type), cases[i][1], "%s", cases[i][0]);
+        if (g)
+            cr_assert_str_eq(ir_type_text(w.a, &ir_find_out(g, "y")->value->type), cases[i][1], "%s",
+                             cases[i][0]);
         arena_destroy(w.a);
     }
     arena_destroy(a);
 }
 
-/* ---- limits ------------------------------------------------------------------------------------------------------- */
+/* ---- limits --------------------------------------------------------------------------------- */
 
 static void expect_limit(const char *text) {
     World w = load_text(text);

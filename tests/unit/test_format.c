@@ -1,0 +1,172 @@
+/* Canonical text: what changes, what is kept, that it is stable. The fuzzer in tests/fuzz checks on many
+ * more texts that trees and comments survive. */
+#include <criterion/criterion.h>
+
+#include <dirent.h>
+#include <string.h>
+
+#include "frontend/ast.h"
+
+static const char *formatted(Arena *a, const char *text) {
+    Diags *d = diags_create(a);
+    Ast *file = parse_file(a, source_from_text(a, "t.vmoe", text), d);
+    cr_assert_eq(d->nerrors, 0, "%s in\n%s", d->nerrors ? d->first->text : "", text);
+    Text t = text_new(a);
+    ast_format(&t, file);
+    return t.data;
+}
+
+static const char *dumped(Arena *a, const char *text) {
+    Text t = text_new(a);
+    ast_dump(&t, parse_file(a, source_from_text(a, "t.vmoe", text), diags_create(a)));
+    return t.data;
+}
+
+static void expect_format(const char *text, const char *expected) {
+    Arena *a = arena_create();
+    const char *once = formatted(a, text), *twice = formatted(a, once);
+    cr_expect(strcmp(once, expected) == 0, "expected:\n%s\nfound:\n%s", expected, once);
+    cr_expect_str_eq(twice, once, "not stable");
+    cr_expect_str_eq(dumped(a, once), dumped(a, text), "another tree");
+    arena_destroy(a);
+}
+
+static void expect_kept(const char *text) { expect_format(text, text); }
+
+Test(format, nothing) {
+    expect_format("", "");
+    expect_format("\n\n  \n", "");
+    expect_format("\n\n# only\n\n\n# comments", "# only\n\n# comments\n");
+}
+
+Test(format, spaces) {
+    expect_format("layer  l(x:[B,N , D],k=2)->[B]{\n\ty=-x+ 2*( 3-k )//4\n if not a==b{y=y [ 0 ]}\ny\n}",
+                  "layer l(x: [B, N, D], k = 2) -> [B] {\n  y = -x + 2 * (3 - k) // 4\n  if not a == b { y = y[0] }\n  y\n}\n");
+}
+
+Test(format, short_blocks_stay_on_their_line) {
+    expect_kept("config { a = 1; b = \"x\" }  # comment\nconfig {}\n");
+    expect_kept("layer l(x) { x }\n");
+    expect_kept("layer l(x) {\n  for i in 0..3 same_init { x = f(x) }\n  if a { x = 1 } else if b { x = 2 } else { x = 3 }\n  x\n}\n");
+    expect_format("config {\na = 1\n}\n", "config {\n  a = 1\n}\n");
+    expect_format("layer l(x) {\n  if a { x = 1 } else {\n x = 2 }\n}\n",
+                  "layer l(x) {\n  if a {\n    x = 1\n  } else {\n    x = 2\n  }\n}\n");
+}
+
+Test(format, long_one_line_blocks_are_opened) {
+    expect_format("config { aaaaaaaaaaaaaaaaaaaa = 1; bbbbbbbbbbbbbbbbbbbbbbbbbbb = 2; cccccccccccccccccccccccc = 3; dddddd = 4 }",
+                  "config {\n  aaaaaaaaaaaaaaaaaaaa = 1\n  bbbbbbbbbbbbbbbbbbbbbbbbbbb = 2\n  cccccccccccccccccccccccc = 3\n"
+                  "  dddddd = 4\n}\n");
+}
+
+Test(format, blank_lines) {
+    expect_format("\n\nuse \"a\"\nuse \"b\"\n\n\n\nuse \"c\"\nlayer l(x) {\n\n\n  a = 1\n\n\n\n  b = 2\n  c = 3\n\n}\nlayer m(x) { x }\n\n\n",
+                  "use \"a\"\nuse \"b\"\n\nuse \"c\"\n\nlayer l(x) {\n  a = 1\n\n  b = 2\n  c = 3\n}\n\nlayer m(x) { x }\n");
+}
+
+Test(format, comments_stay) {
+    expect_kept("# head\n# more\n\n# about l\nlayer l(\n  x,  # the input\n  # above k\n  k,\n) -> [D] {  # opens\n  # first\n  a = 1  # one\n"
+                "\n  # second\n\n  # third\n  if a {  # then\n    b = 1\n    # last of then\n  } else {  # otherwise\n    b = 2\n  }  # closed\n"
+                "  b\n\n  # the end\n}  # after\n\n# tail\n");
+    expect_kept("layer l(x) {\n  # nothing yet\n}\n");
+    expect_format("layer l(x) { # opens\n}#closes", "layer l(x) {  # opens\n}  #closes\n");
+}
+
+Test(format, comments_in_expressions) {
+    expect_kept("layer l(x) {\n  y = f(\n    # above\n    a,  # one\n    k = 2,\n    # below\n  )  # done\n  z = [\n    1,  # one\n    2,\n  ]\n"
+                "  x  # rows\n      |> f()  # first\n      # above g\n      |> g()\n}\n");
+    expect_format("layer l(x) {\n  y = a + # why\n    b\n}\n", "layer l(x) {\n  # why\n  y = a + b\n}\n");
+    expect_format("layer l(x) {\n  y = f( # why\n    b)\n}\n", "layer l(x) {\n  # why\n  y = f(b)\n}\n");
+}
+
+Test(format, long_lines_are_broken) {
+    expect_format("layer l(x) {\n  y = some_function(argument_number_one(x), argument_number_two(x), name = argument_number_three(x, 2), last = 3)\n}\n",
+                  "layer l(x) {\n  y = some_function(\n    argument_number_one(x),\n    argument_number_two(x),\n"
+                  "    name = argument_number_three(x, 2),\n    last = 3,\n  )\n}\n");
+    expect_format("layer l(x) {\n  y = dispatch(some_tensor, some_route) |> expert_network_with_a_long_name(hidden) |> combine(some_route)\n}\n",
+                  "layer l(x) {\n  y = dispatch(some_tensor, some_route)\n      |> expert_network_with_a_long_name(hidden)\n"
+                  "      |> combine(some_route)\n}\n");
+    expect_format("layer l(x) {\n  y = first_operand_with_a_long_name + second_operand_with_a_long_name * 2 - third_operand_with_a_long_name\n}\n",
+                  "layer l(x) {\n  y = first_operand_with_a_long_name +\n      second_operand_with_a_long_name * 2 -\n      third_operand_with_a_long_name\n}\n");
+    expect_format("layer l(x) {\n  y = if first_condition_with_a_long_name { first_value_with_a_long_name } else { second_value_with_a_long_name }\n}\n",
+                  "layer l(x) {\n  y = if first_condition_with_a_long_name {\n    first_value_with_a_long_name\n  } else {\n"
+                  "    second_value_with_a_long_name\n  }\n}\n");
+}
+
+static int longest_line(const char *text) {
+    int longest = 0;
+    for (const char *s = text; *s;) {
+        int n = (int)strcspn(s, "\n");
+        if (n > longest) longest = n;
+        s += n + (s[n] == '\n');
+    }
+    return longest;
+}
+
+/* One column at a time through the limit: what fits stays, what does not is broken, nothing sticks out. */
+Test(format, the_limit_is_exact) {
+    for (int n = 80; n < 110; n++) {
+        Arena *a = arena_create();
+        char name[128];
+        memset(name, 'n', sizeof name);
+        name[n - 20] = '\0';
+        const char *text = arena_printf(a, "layer l(x) {\n  y = f(%s, 1, 2)\n}\n", name);
+        const char *once = formatted(a, text);
+        cr_expect_leq(longest_line(once), 100, "%s", once);
+        bool fits = longest_line(text) <= 100;
+        cr_expect_eq(strcmp(once, text) == 0, fits, "%s", once);
+        cr_expect_str_eq(formatted(a, once), once);
+        arena_destroy(a);
+    }
+}
+
+Test(format, numbers_and_strings_are_kept_as_written) {
+    expect_kept("config {\n  a = 1e-3\n  b = 0.50\n  c = 007\n  d = \"\\\"q\\\" \\\\ \\n \\t \xC3\xA9\"\n  e = -1\n}\n");
+    expect_format("train m {\n warmup = 1 epochs\n epochs = 5 epoch\n steps = 1 steps\n}\n",
+                  "train m {\n  warmup = 1 epoch\n  epochs = 5 epochs\n  steps = 1 step\n}\n");
+}
+
+Test(format, line_ends_and_byte_order_mark_are_normalised) {
+    expect_format("\xEF\xBB\xBF# c \r\nconfig { a = 1 }\r\n", "# c\nconfig { a = 1 }\n");
+}
+
+Test(format, depth_is_bounded_by_the_parser, .timeout = 20) {
+    Arena *a = arena_create();
+    Text t = text_new(a);
+    text_add(&t, "layer l(x) {\n  y = a");
+    for (int i = 0; i < 450; i++) text_add(&t, i % 2 ? " + a" : " - f(a)");
+    text_add(&t, "\n  z = ");
+    for (int i = 0; i < 90; i++) text_add(&t, "f((");
+    text_add(&t, "x");
+    for (int i = 0; i < 90; i++) text_add(&t, "))");
+    text_add(&t, "\n}\n");
+    const char *once = formatted(a, t.data);
+    cr_expect_str_eq(formatted(a, once), once);
+    arena_destroy(a);
+}
+
+static void expect_stable(const char *folder) {
+    DIR *dir = opendir(folder);
+    cr_assert_not_null(dir, "%s", folder);
+    int n = 0;
+    for (struct dirent *e = readdir(dir); e; e = readdir(dir)) {
+        size_t len = strlen(e->d_name);
+        if (len < 5 || strcmp(e->d_name + len - 5, ".vmoe") != 0) continue;
+        Arena *a = arena_create();
+        const char *error = NULL;
+        Source *src = source_load(a, arena_printf(a, "%s/%s", folder, e->d_name), &error);
+        cr_assert_not_null(src, "%s", error);
+        const char *once = formatted(a, src->text);
+        cr_expect_str_eq(formatted(a, once), once, "%s is not stable", src->path);
+        cr_expect_str_eq(dumped(a, once), dumped(a, src->text), "%s changes", src->path);
+        n++;
+        arena_destroy(a);
+    }
+    closedir(dir);
+    cr_expect_gt(n, 0);
+}
+
+Test(format, models_are_stable) {
+    expect_stable("models");
+    expect_stable("models/std");
+}
