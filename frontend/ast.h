@@ -8,14 +8,11 @@
  *   model  := "model" NAME "(" params ")" block
  *   train  := "train" NAME [ "from" NAME ] "{" { NAME "=" expr } "}"
  *   param  := NAME [ ":" type ] [ "=" expr ]
- *   type   := [ "f32" | "i32" | "class" ] "[" [ ".." "," ] [ expr { "," expr } ] "]"   (".." any leading dimensions)
- *   block  := "{" { stmt } "}"
- *   stmt   := NAME { "," NAME } "=" expr
- *           | "param" NAME ":" type "=" expr               (a learned weight and its initialiser)
- *           | "for" NAME "in" expr ".." expr [ "same_init" ] block
- *           | "if" expr block [ "else" ( block | if ) ]
- *           | ( "loss" | "aux" | "metric" ) [ NAME "=" ] expr [ "," "weight" "=" expr ]
- *           | expr                                         (last statement: the layer's result)
+ *   type   := [ "f32" | "i32" | "class" ] "[" [ ".." "," ] [ expr { "," expr } ] "]"   (".." any leading
+ * dimensions) block  := "{" { stmt } "}" stmt   := NAME { "," NAME } "=" expr | "param" NAME ":" type "="
+ * expr               (a learned weight and its initialiser) | "for" NAME "in" expr ".." expr [ "same_init" ]
+ * block | "if" expr block [ "else" ( block | if ) ] | ( "loss" | "aux" | "metric" ) [ NAME "=" ] expr [ ","
+ * "weight" "=" expr ] | expr                                         (last statement: the layer's result)
  *   expr   := "if" expr "{" expr "}" "else" ( "{" expr "}" | if-expr ) | pipe
  *   pipe   := or { "|>" NAME "(" args ")" }                (the value becomes the first argument)
  *   or     := and { "or" and } ; and := not { "and" not } ; not := [ "not" ] cmp

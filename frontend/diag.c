@@ -16,8 +16,12 @@ static const struct {
 #include "frontend/diags.def"
 };
 
-const char *diag_slug(DiagId id) { return rows[id].slug; }
-const char *diag_doc(DiagId id) { return rows[id].doc; }
+const char *diag_slug(DiagId id) {
+    return rows[id].slug;
+}
+const char *diag_doc(DiagId id) {
+    return rows[id].doc;
+}
 
 Diags *diags_create(Arena *a) {
     Diags *d = ARENA_NEW(a, Diags);
@@ -51,8 +55,10 @@ static Diag *add(Diags *d, DiagLevel level, Span s, DiagId id, const char *fmt, 
     Diag *x = ARENA_NEW(d->arena, Diag);
     *x = *d->spare;
     ++*count;
-    if (d->last) d->last->next = x;
-    else d->first = x;
+    if (d->last)
+        d->last->next = x;
+    else
+        d->first = x;
     d->last = x;
     return x;
 }

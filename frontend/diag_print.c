@@ -14,7 +14,10 @@ static const char *const replacement = "\xEF\xBF\xBD";
 static int utf8_valid(const char *text, size_t n) {
     const unsigned char *s = (const unsigned char *)text;
     if (s[0] < 0x80) return 1;
-    int len = s[0] >= 0xC2 && s[0] < 0xE0 ? 2 : s[0] >= 0xE0 && s[0] < 0xF0 ? 3 : s[0] >= 0xF0 && s[0] < 0xF5 ? 4 : 0;
+    int len = s[0] >= 0xC2 && s[0] < 0xE0   ? 2
+              : s[0] >= 0xE0 && s[0] < 0xF0 ? 3
+              : s[0] >= 0xF0 && s[0] < 0xF5 ? 4
+                                            : 0;
     if (len == 0 || (size_t)len > n) return 0;
     for (int i = 1; i < len; i++)
         if ((s[i] & 0xC0) != 0x80) return 0;
@@ -53,7 +56,9 @@ typedef struct Style {
 static const Style plain = {"", "", "", "", "", ""};
 static const Style coloured = {"\033[1m", "\033[1;31m", "\033[1;35m", "\033[1;36m", "\033[1;32m", "\033[0m"};
 
-static bool continues(const char *s, int i) { return ((unsigned char)s[i] & 0xC0) == 0x80; }
+static bool continues(const char *s, int i) {
+    return ((unsigned char)s[i] & 0xC0) == 0x80;
+}
 
 /* The source line of a span with carets under it; of a long line the part around the span. */
 static void print_excerpt(FILE *f, Span s, const Style *st) {
@@ -157,10 +162,14 @@ static void json_string(FILE *f, const char *s) {
     for (size_t i = 0; i < n;) {
         int len = utf8_valid(s + i, n - i);
         unsigned char c = (unsigned char)s[i];
-        if (len == 0) fputs("\\ufffd", f);
-        else if (c == '"' || c == '\\') fprintf(f, "\\%c", c);
-        else if (c < ' ' || c == 0x7F) fprintf(f, "\\u%04x", c);
-        else fwrite(s + i, 1, (size_t)len, f);
+        if (len == 0)
+            fputs("\\ufffd", f);
+        else if (c == '"' || c == '\\')
+            fprintf(f, "\\%c", c);
+        else if (c < ' ' || c == 0x7F)
+            fprintf(f, "\\u%04x", c);
+        else
+            fwrite(s + i, 1, (size_t)len, f);
         i += len ? (size_t)len : 1;
     }
     fputc('"', f);
@@ -172,8 +181,10 @@ static void json_place(FILE *f, Span s) {
     span_place(s, &line, &col);
     span_place((Span){s.src, s.end, s.end}, &end_line, &end_col);
     fputs("\"file\":", f);
-    if (s.src) json_string(f, s.src->path);
-    else fputs("null", f);
+    if (s.src)
+        json_string(f, s.src->path);
+    else
+        fputs("null", f);
     fprintf(f, ",\"line\":%d,\"column\":%d,\"end_line\":%d,\"end_column\":%d", line, col, end_line, end_col);
 }
 
@@ -185,8 +196,8 @@ void diags_print_json(FILE *f, const Diags *d) {
         const Diag *x = o[i].diag;
         fputs(i ? ",\n{" : "{", f);
         json_place(f, x->span);
-        fprintf(f, ",\"severity\":\"%s\",\"slug\":\"%s\",\"message\":", x->level == DIAG_ERROR ? "error" : "warning",
-                diag_slug(x->id));
+        fprintf(f, ",\"severity\":\"%s\",\"slug\":\"%s\",\"message\":",
+                x->level == DIAG_ERROR ? "error" : "warning", diag_slug(x->id));
         json_string(f, x->text);
         fputs(",\"notes\":[", f);
         for (const DiagNote *note = x->notes; note; note = note->next) {

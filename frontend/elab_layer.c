@@ -1,5 +1,6 @@
 /* Layer calls, expanded in place, and the weights they make. Arguments are evaluated in the caller's scope
- * but under the path of the call, so that weights made inside them are nested under it. */
+ * but under the path of the call, so that weights made inside them are nested under it;
+ * what is piped into a call keeps the caller's path. */
 #include "frontend/sema.h"
 
 #include <inttypes.h>
@@ -23,14 +24,31 @@ FeBinding *scope_bind(Elab *E, FeScope *s, const char *name, const FeValue *v, S
 
 /* ---- arguments ------------------------------------------------------------------------------ */
 
+static FeActual eval_arg(Elab *E, const Ast *k) {
+    FeActual act = {.name = k->kind == AST_ARG ? k->name : NULL};
+    act.span = k->kind == AST_ARG && k->a ? k->a->span : k->span;
+    act.value = eval_expr(E, k->kind == AST_ARG ? k->a : k);
+    return act;
+}
+
 FeActual *eval_args(Elab *E, const Ast *call) {
     FeActual *act = ARENA_ARRAY(E->a, FeActual, call->nkid + 1);
-    for (int i = 0; i < call->nkid; i++) {
-        const Ast *k = call->kid[i];
-        act[i].name = k->kind == AST_ARG ? k->name : NULL;
-        act[i].span = k->kind == AST_ARG && k->a ? k->a->span : k->span;
-        act[i].value = eval_expr(E, k->kind == AST_ARG ? k->a : k);
+    for (int i = 0; i < call->nkid; i++) act[i] = eval_arg(E, call->kid[i]);
+    return act;
+}
+
+/* The arguments of a layer call, whose own path this enters: arguments nest under it, what is piped into it
+ * stands beside it. */
+static FeActual *enter_and_eval_args(Elab *E, const FeLayer *l, const Ast *call) {
+    FeActual *act = ARENA_ARRAY(E->a, FeActual, call->nkid + 1);
+    int first = call->piped && call->nkid ? 1 : 0;
+    if (first) act[0] = eval_arg(E, call->kid[0]);
+    if (l->makes_weights) {
+        bool named = E->named_call == call;
+        E->path = path_child(E, E->path, named ? E->named_as : call->name);
+        if (named) E->named_call = NULL;
     }
+    for (int i = first; i < call->nkid; i++) act[i] = eval_arg(E, call->kid[i]);
     return act;
 }
 
@@ -181,12 +199,7 @@ static const FeValue *run_body(Elab *E, const FeLayer *l, const Ast *call, FeFra
 const FeValue *call_layer(Elab *E, const FeLayer *l, const Ast *call) {
     if (!enter_call(E, l, call)) return fv_bad();
     const FePath *saved = E->path;
-    if (l->makes_weights) {
-        bool named = E->named_call == call;
-        E->path = path_child(E, saved, named ? E->named_as : call->name);
-        if (named) E->named_call = NULL;
-    }
-    const FeActual *act = eval_args(E, call);
+    const FeActual *act = enter_and_eval_args(E, l, call);
     int np = l->ast->nparam;
     const char **param = ARENA_ARRAY(E->a, const char *, np + 1);
     for (int i = 0; i < np; i++) param[i] = l->ast->param[i]->name;

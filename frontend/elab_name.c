@@ -66,6 +66,8 @@ FePath *path_index(Elab *E, const FePath *p, int64_t index, bool same_init) {
     return c;
 }
 
+static bool mentions_weights(const FeExperiment *e, const Ast *x);
+
 const Ast *named_call(const FeExperiment *e, const Ast *x) {
     while (x) {
         if (x->kind == AST_PAREN) {
@@ -75,15 +77,14 @@ const Ast *named_call(const FeExperiment *e, const Ast *x) {
         if (x->kind != AST_CALL) return NULL;
         if (!fe_find_builtin(x->name)) {
             const FeLayer *l = fe_find_layer(e, x->name);
-            if (l && l->makes_weights) return x;
+            /* several layers in one pipe: the name belongs to none of them */
+            if (l && l->makes_weights) return x->piped && mentions_weights(e, x->kid[0]) ? NULL : x;
         }
         if (x->nkid == 0 || x->kid[0]->name) return NULL;
         x = x->kid[0]->kind == AST_ARG ? x->kid[0]->a : x->kid[0];
     }
     return NULL;
 }
-
-static bool mentions_weights(const FeExperiment *e, const Ast *x);
 
 static bool any_mentions(const FeExperiment *e, Ast *const *x, int n) {
     for (int i = 0; i < n; i++)

@@ -47,7 +47,8 @@ static bool flat_block(const Ast *n) {
     if (!n->on_one_line || n->trailing || n->ncomment_end) return false;
     for (int i = 0; i < n->nkid; i++) {
         const Ast *k = n->kid[i];
-        if (k->ncomment || k->trailing || k->trailing_end || k->kind == AST_FOR || k->kind == AST_IF) return false;
+        if (k->ncomment || k->trailing || k->trailing_end || k->kind == AST_FOR || k->kind == AST_IF)
+            return false;
     }
     return true;
 }
@@ -92,8 +93,8 @@ static void block(Formatter *f, const Ast *n) {
 /* ---- statements ------------------------------------------------------------------------------ */
 
 static bool is_else_if(const Ast *other) {
-    return other->nkid == 1 && other->kid[0]->kind == AST_IF && !other->kid[0]->ncomment && !other->ncomment_end &&
-           !other->trailing && !other->kid[0]->trailing_end;
+    return other->nkid == 1 && other->kid[0]->kind == AST_IF && !other->kid[0]->ncomment &&
+           !other->ncomment_end && !other->trailing && !other->kid[0]->trailing_end;
 }
 
 /* An if whose branches are all short stays on one line; if one branch is broken, all are. */

@@ -12,8 +12,10 @@ void fmt_add(Formatter *f, const char *s) {
     if (f->overflow) return;
     text_add(f->text, s);
     for (; *s; s++) {
-        if (*s == '\n') f->column = 0;
-        else if (((unsigned char)*s & 0xC0) != 0x80) f->column++;
+        if (*s == '\n')
+            f->column = 0;
+        else if (((unsigned char)*s & 0xC0) != 0x80)
+            f->column++;
     }
     if (f->flat && f->column > f->limit) f->overflow = true;
 }
@@ -170,15 +172,18 @@ static void comment_lines(Formatter *f, const char **text, int n, int indent) {
 }
 
 /* Elements one a line between `open` and `close`, each with its comments. */
-static void broken_list(Formatter *f, Ast **items, int n, const char *open, const char *close, const Ast *owner) {
+static void broken_list(Formatter *f, Ast **items, int n, const char *open, const char *close,
+                        const Ast *owner) {
     int outer = f->indent;
     fmt_add(f, open);
     f->indent = outer + FMT_INDENT;
     for (int i = 0; i < n; i++) {
         comment_lines(f, items[i]->comment, items[i]->ncomment, f->indent);
         new_line(f, f->indent);
-        if (items[i]->kind == AST_ARG || items[i]->kind == AST_PARAM) named(f, items[i]);
-        else fmt_expr(f, items[i], 1);
+        if (items[i]->kind == AST_ARG || items[i]->kind == AST_PARAM)
+            named(f, items[i]);
+        else
+            fmt_expr(f, items[i], 1);
         fmt_add(f, ",");
         if (!items[i]->trailing) continue;
         fmt_add(f, "  ");
@@ -237,8 +242,10 @@ static bool same_level(const char *a, const char *b) {
 /* a + b + c: operands one a line, the operators at the line ends. */
 static void broken_chain(Formatter *f, const Ast *n) {
     int outer = f->indent;
-    if (n->a->kind == AST_BINARY && same_level(n->a->op, n->op)) broken_chain(f, n->a);
-    else fmt_expr(f, n->a, 1 + (int)strlen(n->op));
+    if (n->a->kind == AST_BINARY && same_level(n->a->op, n->op))
+        broken_chain(f, n->a);
+    else
+        fmt_expr(f, n->a, 1 + (int)strlen(n->op));
     fmt_add(f, " ");
     fmt_add(f, n->op);
     f->indent = outer + CONTINUATION;
@@ -273,8 +280,10 @@ static void broken_cond(Formatter *f, const Ast *n) {
 static void broken(Formatter *f, const Ast *n) {
     switch (n->kind) {
     case AST_CALL:
-        if (n->piped) broken_pipe(f, n);
-        else broken_args(f, n, 0);
+        if (n->piped)
+            broken_pipe(f, n);
+        else
+            broken_args(f, n, 0);
         break;
     case AST_LIST: broken_list(f, n->kid, n->nkid, "[", "]", n); break;
     case AST_TYPE:
@@ -306,8 +315,10 @@ static void broken(Formatter *f, const Ast *n) {
 void fmt_expr(Formatter *f, const Ast *n, int reserve) {
     int outer = f->reserve;
     f->reserve = reserve;
-    if (f->flat) flat(f, n);
-    else if (!try_flat(f, n)) broken(f, n);
+    if (f->flat)
+        flat(f, n);
+    else if (!try_flat(f, n))
+        broken(f, n);
     f->reserve = outer;
 }
 

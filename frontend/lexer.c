@@ -29,14 +29,20 @@ void lex_init(Lexer *l, Arena *a, const Source *src, Diags *d) {
     if (strncmp(src->text, "\xEF\xBB\xBF", 3) == 0) l->pos = l->bol = 3;
 }
 
-static Span span(const Lexer *l, int start, int end) { return (Span){l->src, start, end}; }
+static Span span(const Lexer *l, int start, int end) {
+    return (Span){l->src, start, end};
+}
 
 static unsigned char at(const Lexer *l, int i) {
     return i < (int)l->src->len ? (unsigned char)l->src->text[i] : 0;
 }
 
-static bool is_digit(int c) { return c >= '0' && c <= '9'; }
-static bool is_letter(int c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_'; }
+static bool is_digit(int c) {
+    return c >= '0' && c <= '9';
+}
+static bool is_letter(int c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_';
+}
 
 /* Bytes of the UTF-8 sequence at i; 1 for a malformed one. */
 static int utf8_length(const Lexer *l, int i) {
@@ -97,13 +103,15 @@ static void skip_c_comment(Lexer *l) {
     const char *end = l->no_comment_end ? NULL : strstr(l->src->text + l->pos + 2, "*/");
     if (!end) l->no_comment_end = true;
     int stop = end ? (int)(end - l->src->text) + 2 : line_end(l, l->pos);
-    diag_error(l->diags, span(l, l->pos, l->pos + 2), D_wrong_comment, "comments start with '#', found '/*'");
+    diag_error(l->diags, span(l, l->pos, l->pos + 2), D_wrong_comment, "comments start with `#`, found `/*`");
     for (; l->pos < stop; l->pos++)
         if (at(l, l->pos) == '\n') l->bol = l->pos + 1;
 }
 
 /* With as many mistakes as are kept, the rest of the text is not read. */
-static bool full(const Lexer *l) { return l->diags->nerrors >= DIAGS_MAX; }
+static bool full(const Lexer *l) {
+    return l->diags->nerrors >= DIAGS_MAX;
+}
 
 static void skip_gap(Lexer *l, Token *t, Gap *g) {
     if (full(l)) l->pos = (int)l->src->len;
@@ -133,14 +141,22 @@ static void skip_gap(Lexer *l, Token *t, Gap *g) {
 static const struct {
     const char *bytes, *hint;
 } lookalike[] = {
-    {"\xE2\x80\x9C", "write strings in straight quotes"}, {"\xE2\x80\x9D", "write strings in straight quotes"},
-    {"\xE2\x80\x98", "write strings in straight quotes"}, {"\xE2\x80\x99", "write strings in straight quotes"},
-    {"\xE2\x88\x92", "write '-'"},                        {"\xE2\x80\x93", "write '-'"},
-    {"\xE2\x80\x94", "write '-'"},                        {"\xC3\x97", "write '*'"},
-    {"\xC2\xB7", "write '*'"},                            {"\xE2\x86\x92", "write '->'"},
-    {"\xE2\x89\xA4", "write '<='"},                       {"\xE2\x89\xA5", "write '>='"},
-    {"\xE2\x89\xA0", "write '!='"},                       {"\xC2\xA0", "it is a no-break space; write a plain one"},
-    {"\xE2\x80\xA6", "write '..'"},                       {"\xEF\xBB\xBF", "it is a byte order mark in mid file"},
+    {"\xE2\x80\x9C", "write strings in straight quotes"},
+    {"\xE2\x80\x9D", "write strings in straight quotes"},
+    {"\xE2\x80\x98", "write strings in straight quotes"},
+    {"\xE2\x80\x99", "write strings in straight quotes"},
+    {"\xE2\x88\x92", "write `-`"},
+    {"\xE2\x80\x93", "write `-`"},
+    {"\xE2\x80\x94", "write `-`"},
+    {"\xC3\x97", "write `*`"},
+    {"\xC2\xB7", "write `*`"},
+    {"\xE2\x86\x92", "write `->`"},
+    {"\xE2\x89\xA4", "write `<=`"},
+    {"\xE2\x89\xA5", "write `>=`"},
+    {"\xE2\x89\xA0", "write `!=`"},
+    {"\xC2\xA0", "it is a no-break space; write a plain one"},
+    {"\xE2\x80\xA6", "write `..`"},
+    {"\xEF\xBB\xBF", "it is a byte order mark in mid file"},
 };
 
 static const char *lookalike_hint(const Lexer *l, int i) {
@@ -163,13 +179,13 @@ static void lex_name(Lexer *l, Token *t) {
     t->kind = TOK_NAME;
     if (!ascii)
         diag_error(l->diags, span(l, t->start, l->pos), D_bad_character,
-                   "names are made of ASCII letters, digits and '_', found '%.*s'",
+                   "names are made of ASCII letters, digits and `_`, found `%.*s`",
                    l->pos - t->start > 40 ? 40 : l->pos - t->start, l->src->text + t->start);
 }
 
 static void bad_number(Lexer *l, Token *t, const char *why) {
     int n = l->pos - t->start;
-    diag_error(l->diags, span(l, t->start, l->pos), D_bad_number, "'%.*s%s' is not a number: %s",
+    diag_error(l->diags, span(l, t->start, l->pos), D_bad_number, "`%.*s%s` is not a number: %s",
                n > 24 ? 24 : n, l->src->text + t->start, n > 24 ? "..." : "", why);
     t->kind = TOK_BAD;
 }
@@ -223,12 +239,12 @@ static void lex_number(Lexer *l, Token *t) {
     t->kind = TOK_NUMBER;
     t->is_int = true;
     const char *why = NULL;
-    if (at(l, l->pos) == '.') why = "write a digit before the '.'";
+    if (at(l, l->pos) == '.') why = "write a digit before the `.`";
     skip_digits(l);
     if (at(l, l->pos) == '.' && at(l, l->pos + 1) != '.') {
         t->is_int = false;
         l->pos++;
-        if (!is_digit(at(l, l->pos))) why = "write a digit after the '.'";
+        if (!is_digit(at(l, l->pos))) why = "write a digit after the `.`";
         skip_digits(l);
     }
     int c = at(l, l->pos), sign = at(l, l->pos + 1) == '+' || at(l, l->pos + 1) == '-';
@@ -239,8 +255,10 @@ static void lex_number(Lexer *l, Token *t) {
     }
     int glued = l->pos, c0 = at(l, glued);
     if (skip_glued(l) && !why) why = glued_reason(l, t, glued, c0);
-    if (why) bad_number(l, t, why);
-    else number_value(l, t);
+    if (why)
+        bad_number(l, t, why);
+    else
+        number_value(l, t);
 }
 
 static char escape(Lexer *l, int i) {
@@ -252,7 +270,7 @@ static char escape(Lexer *l, int i) {
     default: {
         int n = at(l, i) < ' ' ? 0 : utf8_length(l, i);
         diag_error(l->diags, span(l, i - 1, i + n), D_bad_escape,
-                   "unknown escape '\\%.*s'; there are \\\\ \\\" \\n and \\t", n, l->src->text + i);
+                   "unknown escape `\\%.*s`; there are \\\\ \\\" \\n and \\t", n, l->src->text + i);
         return '\\';
     }
     }
@@ -282,20 +300,20 @@ static void lex_string(Lexer *l, Token *t) {
     l->pos = closed ? end + 1 : end;
     if (!closed)
         diag_error(l->diags, span(l, t->start, t->start + 1), D_unterminated_string,
-                   "expected a closing '%c' before the end of the line", quote);
+                   "expected a closing `%c` before the end of the line", quote);
     else if (quote == '\'')
         diag_error(l->diags, span(l, t->start, l->pos), D_bad_character,
-                   "strings are written in double quotes, found '''");
+                   "strings are written in double quotes, found `'`");
 }
 
 static const char *ascii_hint(int c) {
     switch (c) {
     case '@': return "; write matmul(a, b)";
-    case '&': return "; write 'and'";
-    case '|': return "; write 'or', or '|>' for a pipe";
+    case '&': return "; write `and`";
+    case '|': return "; write `or`, or `|>` for a pipe";
     case '^': return "; there is no power operator, write a product or square(x)";
     case '.': return "; there are no members, only calls such as dim(x, 0)";
-    case '?': return "; write 'if c { a } else { b }'";
+    case '?': return "; write `if c { a } else { b }`";
     case '\r': return "";
     default: return "";
     }
@@ -306,7 +324,7 @@ static void bad_character(Lexer *l) {
     l->pos += n;
     const char *hint = lookalike_hint(l, start);
     if (hint)
-        diag_error(l->diags, span(l, start, l->pos), D_bad_character, "unexpected '%.*s'; %s", n,
+        diag_error(l->diags, span(l, start, l->pos), D_bad_character, "unexpected `%.*s`; %s", n,
                    l->src->text + start, hint);
     else if (c == '\r')
         diag_error(l->diags, span(l, start, l->pos), D_bad_character,
@@ -314,7 +332,7 @@ static void bad_character(Lexer *l) {
     else if (c < ' ' || c >= 0x7F)
         diag_error(l->diags, span(l, start, l->pos), D_bad_character, "unexpected byte 0x%02x", (unsigned)c);
     else
-        diag_error(l->diags, span(l, start, l->pos), D_bad_character, "unexpected '%c'%s", c, ascii_hint(c));
+        diag_error(l->diags, span(l, start, l->pos), D_bad_character, "unexpected `%c`%s", c, ascii_hint(c));
 }
 
 static bool lex_punctuation(Lexer *l, Token *t) {
@@ -341,10 +359,12 @@ Token lex_next(Lexer *l) {
         int c = at(l, l->pos);
         if (l->pos >= (int)l->src->len) break;
         bool digit = is_digit(c) || (c == '.' && is_digit(at(l, l->pos + 1)));
-        if (digit) lex_number(l, &t);
+        if (digit)
+            lex_number(l, &t);
         else if (is_letter(c) || (c >= 0x80 && !lookalike_hint(l, l->pos) && utf8_length(l, l->pos) > 1))
             lex_name(l, &t);
-        else if (c == '"' || c == '\'') lex_string(l, &t);
+        else if (c == '"' || c == '\'')
+            lex_string(l, &t);
         else if (!lex_punctuation(l, &t)) {
             bad_character(l);
             continue;

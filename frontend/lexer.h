@@ -60,14 +60,14 @@ typedef enum TokKind {
 
 typedef struct Token {
     TokKind kind;
-    int start, end;   /* bytes [start, end) of the source */
-    int col;          /* bytes from the start of its line, from 0 */
-    bool newline;     /* a line ended between the previous token and this one */
-    bool blank;       /* a blank line stood before the token and its comments */
-    bool repaired;    /* a mistake in it or right before it was reported */
-    bool is_int;      /* TOK_NUMBER: digits only */
-    double num;       /* TOK_NUMBER */
-    const char *text; /* TOK_STRING: contents, escapes resolved */
+    int start, end;    /* bytes [start, end) of the source */
+    int col;           /* bytes from the start of its line, from 0 */
+    bool newline;      /* a line ended between the previous token and this one */
+    bool blank;        /* a blank line stood before the token and its comments */
+    bool repaired;     /* a mistake in it or right before it was reported */
+    bool is_int;       /* TOK_NUMBER: digits only */
+    double num;        /* TOK_NUMBER */
+    const char *text;  /* TOK_STRING: contents, escapes resolved */
     const char **lead; /* comments on lines of their own before the token; "" is a blank line */
     int nlead;
     const char *trailing_prev; /* comment that ends the line of the previous token */

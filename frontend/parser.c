@@ -18,10 +18,14 @@ static void end_hint(Parser *p, Ast *n) {
         return;
     }
     const char *hint = NULL;
-    if (k == TOK_ASSIGN) hint = n->kind == AST_EXPR ? "only names can be bound" : "'==' compares";
-    else if (k == TOK_COLON) hint = "a binding has no type";
-    else if (k == TOK_RANGE || k == TOK_ELLIPSIS) hint = "ranges stand only in 'for i in 0..n'";
-    else if (k == TOK_COMMA) hint = "lists are written [a, b]";
+    if (k == TOK_ASSIGN)
+        hint = n->kind == AST_EXPR ? "only names can be bound" : "`==` compares";
+    else if (k == TOK_COLON)
+        hint = "a binding has no type";
+    else if (k == TOK_RANGE || k == TOK_ELLIPSIS)
+        hint = "ranges stand only in `for i in 0..n`";
+    else if (k == TOK_COMMA)
+        hint = "lists are written [a, b]";
     parser_unexpected(p, "the end of the statement", hint);
 }
 
@@ -45,10 +49,12 @@ static bool has_newline(const Parser *p, int start, int end) {
 
 static void block_unclosed(Parser *p, Span open) {
     if (p->unclosed) return;
-    Diag *x = parser_error(p, open, D_missing_brace, "'{' is never closed; expected '}' before %s",
-                           p->tok.kind == TOK_EOF ? "the end of the file" : arena_printf(p->arena, "'%s'", parser_text(p, &p->tok)));
+    Diag *x = parser_error(p, open, D_missing_brace, "`{` is never closed; expected `}` before %s",
+                           p->tok.kind == TOK_EOF ? "the end of the file"
+                                                  : arena_printf(p->arena, "`%s`", parser_text(p, &p->tok)));
     if (x && p->suspect.src)
-        diag_note(p->diags, x, p->suspect, "the '}' of this block stands in another column; one may be missing here");
+        diag_note(p->diags, x, p->suspect,
+                  "the `}` of this block stands in another column; one may be missing here");
     p->unclosed = true;
 }
 
@@ -72,13 +78,13 @@ static bool open_block(Parser *p, const char *after, int *indent) {
     *indent = -1;
     if (!p->panic && parser_at(p, TOK_COLON)) {
         parser_error(p, parser_span(p), D_unexpected_token,
-                     "expected '{' after %s, found ':'; blocks are written in braces", after);
+                     "expected `{` after %s, found `:`; blocks are written in braces", after);
         parser_advance(p);
         if (!parser_at(p, TOK_LBRACE)) p->panic = true;
     }
     if (!p->panic && parser_accept(p, TOK_LBRACE)) return true;
-    const char *hint = parser_at(p, TOK_ASSIGN) ? "'==' compares" : NULL;
-    parser_unexpected(p, arena_printf(p->arena, "'{' after %s", after), hint);
+    const char *hint = parser_at(p, TOK_ASSIGN) ? "`==` compares" : NULL;
+    parser_unexpected(p, arena_printf(p->arena, "`{` after %s", after), hint);
     parser_skip_to_brace(p);
     if (p->stop) return false;
     if (parser_accept(p, TOK_LBRACE)) return true;
@@ -150,17 +156,17 @@ static void expect_assign(Parser *p, const char *name) {
     switch (p->tok.kind) {
     case TOK_WALRUS:
     case TOK_ARROW:
-    case TOK_FAT_ARROW: hint = "a name is bound by 'name = value'"; break;
+    case TOK_FAT_ARROW: hint = "a name is bound by `name = value`"; break;
     case TOK_ADD_ASSIGN:
     case TOK_SUB_ASSIGN:
     case TOK_MUL_ASSIGN:
     case TOK_DIV_ASSIGN:
-        hint = arena_printf(p->arena, "write '%.40s = %.40s %c ...'", name, name, p->src->text[p->tok.start]);
+        hint = arena_printf(p->arena, "write `%.40s = %.40s %c ...`", name, name, p->src->text[p->tok.start]);
         break;
-    default: parser_unexpected(p, "'='", NULL); return;
+    default: parser_unexpected(p, "`=`", NULL); return;
     }
-    parser_error(p, parser_span(p), D_wrong_operator, "expected '=' after '%.40s', found %s; %s", name, parser_found(p),
-                 hint);
+    parser_error(p, parser_span(p), D_wrong_operator, "expected `=` after `%.40s`, found %s; %s", name,
+                 parser_found(p), hint);
     parser_advance(p);
 }
 
@@ -181,7 +187,8 @@ static Ast *parse_weight(Parser *p) {
     Ast *n = begin(p, AST_WEIGHT);
     parser_advance(p);
     n->name = parser_name(p, "the name of a weight", &n->name_span);
-    if (parser_expect(p, TOK_COLON, "weights are declared 'param name: [dims] = xavier()'")) n->type = parser_type(p);
+    if (parser_expect(p, TOK_COLON, "weights are declared `param name: [dims] = xavier()`"))
+        n->type = parser_type(p);
     if (parser_expect(p, TOK_ASSIGN, "every weight has an initialiser, such as xavier() or zeros()"))
         n->a = parser_expr(p);
     return end(p, n);
@@ -191,15 +198,16 @@ static Ast *parse_for(Parser *p) {
     Ast *n = begin(p, AST_FOR);
     parser_advance(p);
     n->name = parser_name(p, "the loop's variable", &n->name_span);
-    const char *hint = "loops are written 'for i in 0..n { ... }'";
+    const char *hint = "loops are written `for i in 0..n { ... }`";
     if (!p->panic && parser_word(p, "in")) {
         parser_advance(p);
         n->a = parser_expr(p);
     } else {
-        parser_unexpected(p, "'in'", hint);
+        parser_unexpected(p, "`in`", hint);
     }
     if (!p->panic && parser_at(p, TOK_ELLIPSIS)) {
-        parser_error(p, parser_span(p), D_wrong_operator, "unknown operator '...'; ranges are written '0..n'");
+        parser_error(p, parser_span(p), D_wrong_operator,
+                     "unknown operator `...`; ranges are written `0..n`");
         p->tok.kind = TOK_RANGE;
     }
     if (parser_expect(p, TOK_RANGE, hint)) n->b = parser_expr(p);
@@ -219,7 +227,8 @@ static void parse_if_tail(Parser *p, Ast *n) {
     parse_block(p, n, parse_statement, "a condition");
     bool elif = parser_word(p, "elif") || parser_word(p, "elsif") || parser_word(p, "elseif");
     if (elif && !p->panic)
-        parser_error(p, parser_span(p), D_foreign_keyword, "unknown word %s; write 'else if'", parser_found(p));
+        parser_error(p, parser_span(p), D_foreign_keyword, "unknown word %s; write `else if`",
+                     parser_found(p));
     if (!p->panic && (elif || parser_word(p, "else"))) {
         n->other = parser_node(p, AST_BLOCK);
         if (!elif) parser_advance(p);
@@ -231,7 +240,7 @@ static void parse_if_tail(Parser *p, Ast *n) {
             n->other->kid = l.items;
             n->other->nkid = l.n;
         } else {
-            parse_block(p, n->other, parse_statement, "'else'");
+            parse_block(p, n->other, parse_statement, "`else`");
         }
         n->other = parser_finish(p, n->other);
     }
@@ -249,9 +258,10 @@ static Ast *parse_loss(Parser *p, AstKind kind) {
     const char *word = parser_text(p, &p->tok);
     parser_advance(p);
     if (parser_at(p, TOK_ASSIGN)) {
-        parser_error(p, parser_span(p), D_reserved_name,
-                     "expected an expression after the keyword '%s', found '='; write '%s expr' or '%s name = expr'", word,
-                     word, word);
+        parser_error(
+            p, parser_span(p), D_reserved_name,
+            "expected an expression after the keyword `%s`, found `=`; write `%s expr` or `%s name = expr`",
+            word, word, word);
         parser_advance(p);
     } else if (p->tok.kind == TOK_NAME && !parser_line_ended(p) && parser_ahead(p)->kind == TOK_ASSIGN) {
         n->name = parser_name(p, "a name", &n->name_span);
@@ -259,8 +269,10 @@ static Ast *parse_loss(Parser *p, AstKind kind) {
     }
     n->a = parser_expr(p);
     if (kind != AST_METRIC && !p->panic && parser_accept(p, TOK_COMMA)) {
-        if (parser_word(p, "weight")) parser_advance(p);
-        else parser_unexpected(p, "'weight = ...'", NULL);
+        if (parser_word(p, "weight"))
+            parser_advance(p);
+        else
+            parser_unexpected(p, "`weight = ...`", NULL);
         if (parser_expect(p, TOK_ASSIGN, NULL)) n->b = parser_expr(p);
     }
     return end(p, n);
@@ -268,13 +280,13 @@ static Ast *parse_loss(Parser *p, AstKind kind) {
 
 static Ast *parse_stray_else(Parser *p) {
     Ast *n = begin(p, AST_BAD);
-    parser_error(p, parser_span(p), D_misplaced_else, "'else' follows no 'if'");
+    parser_error(p, parser_span(p), D_misplaced_else, "`else` follows no `if`");
     if (parser_ahead(p)->kind == TOK_NAME && !parser_ahead(p)->newline) {
         parser_advance(p);
         parse_if_tail(p, n);
     } else {
         parser_advance(p);
-        parse_block(p, n, parse_statement, "'else'");
+        parse_block(p, n, parse_statement, "`else`");
     }
     n->kind = AST_BAD;
     return end(p, n);
@@ -292,9 +304,9 @@ static Ast *parse_expression_statement(Parser *p) {
                      parser_ahead(p)->kind == TOK_NAME && !parser_ahead(p)->newline &&
                      !parser_reserved(p, parser_ahead(p));
     if (two_names) {
-        const char *meant = spell_suggest(parser_text(p, &p->tok), keywords, (int)(sizeof keywords / sizeof *keywords));
-        if (meant)
-            parser_unexpected(p, "a statement", arena_printf(p->arena, "did you mean '%s'?", meant));
+        const char *meant =
+            spell_suggest(parser_text(p, &p->tok), keywords, (int)(sizeof keywords / sizeof *keywords));
+        if (meant) parser_unexpected(p, "a statement", arena_printf(p->arena, "did you mean `%s`?", meant));
     }
     if (!p->panic) n->a = parser_expr(p);
     return end(p, n);
@@ -322,7 +334,8 @@ static bool skip_foreign(Parser *p) {
     const Token *next = parser_ahead(p);
     if (!hint || next->newline || next->kind == TOK_LPAREN || next->kind == TOK_PIPE) return false;
     parser_error(p, parser_span(p), D_foreign_keyword, "unknown word %s; %s", parser_found(p), hint);
-    bool binds = parser_word(p, "let") || parser_word(p, "var") || parser_word(p, "const") || parser_word(p, "return");
+    bool binds =
+        parser_word(p, "let") || parser_word(p, "var") || parser_word(p, "const") || parser_word(p, "return");
     if (!binds) p->panic = true;
     parser_advance(p);
     p->stmt_start = p->tok.start;
@@ -341,7 +354,7 @@ static Ast *parse_statement(Parser *p) {
     if (!p->stop) p->panic = false;
     if (parser_at(p, TOK_IDIV)) {
         Ast *n = parser_bad(p);
-        parser_error(p, parser_span(p), D_wrong_comment, "comments start with '#', found '//'");
+        parser_error(p, parser_span(p), D_wrong_comment, "comments start with `#`, found `//`");
         skip_line(p);
         return n;
     }
@@ -354,7 +367,8 @@ static Ast *parse_statement(Parser *p) {
     if (parser_word(p, "metric")) return parse_loss(p, AST_METRIC);
     if (parser_word(p, "else")) return parse_stray_else(p);
     if (bind_starts(p)) return parse_bind(p);
-    if (p->tok.kind == TOK_NAME && skip_foreign(p)) return p->panic ? parse_foreign_block(p) : parse_statement(p);
+    if (p->tok.kind == TOK_NAME && skip_foreign(p))
+        return p->panic ? parse_foreign_block(p) : parse_statement(p);
     return parse_expression_statement(p);
 }
 
@@ -368,10 +382,11 @@ static Ast *parse_field(Parser *p, bool any_name) {
         n->name = parser_text(p, &p->tok);
         parser_advance(p);
     } else {
-        n->name = parser_name(p, "a field 'name = value'", &n->name_span);
+        n->name = parser_name(p, "a field `name = value`", &n->name_span);
     }
     if (!p->panic && parser_at(p, TOK_COLON)) {
-        parser_error(p, parser_span(p), D_wrong_operator, "expected '=' after '%.40s', found ':'; fields are written 'name = value'", n->name);
+        parser_error(p, parser_span(p), D_wrong_operator,
+                     "expected `=` after `%.40s`, found `:`; fields are written `name = value`", n->name);
         parser_advance(p);
     } else if (!p->panic) {
         expect_assign(p, n->name);
@@ -379,14 +394,18 @@ static Ast *parse_field(Parser *p, bool any_name) {
     if (!p->panic) n->a = parser_expr(p);
     if (!p->panic && parser_at(p, TOK_COMMA)) {
         parser_error(p, parser_span(p), D_unexpected_token,
-                     "expected the end of the field, found ','; fields are separated by ';' or a new line");
+                     "expected the end of the field, found `,`; fields are separated by `;` or a new line");
         p->tok.kind = TOK_SEMICOLON;
     }
     return end(p, n);
 }
 
-static Ast *parse_config_field(Parser *p) { return parse_field(p, false); }
-static Ast *parse_train_field(Parser *p) { return parse_field(p, true); }
+static Ast *parse_config_field(Parser *p) {
+    return parse_field(p, false);
+}
+static Ast *parse_train_field(Parser *p) {
+    return parse_field(p, true);
+}
 
 static Ast *parse_param(Parser *p) {
     Ast *n = parser_node(p, AST_PARAM);
@@ -408,12 +427,12 @@ static Ast *parse_body_declaration(Parser *p, AstKind kind) {
         n->param = l.items;
         n->nparam = l.n;
     } else {
-        parser_unexpected(p, arena_printf(p->arena, "'(' and the parameters of the %s", what), NULL);
+        parser_unexpected(p, arena_printf(p->arena, "`(` and the parameters of the %s", what), NULL);
     }
     if (!p->panic && parser_at(p, TOK_ARROW)) {
         if (kind == AST_MODEL)
             parser_error(p, parser_span(p), D_unexpected_token,
-                         "expected '{' after the parameters, found '->'; a model has losses, no result");
+                         "expected `{` after the parameters, found `->`; a model has losses, no result");
         parser_advance(p);
         n->type = parser_type(p);
     }
@@ -437,7 +456,7 @@ static Ast *parse_use(Parser *p) {
 static Ast *parse_config(Parser *p) {
     Ast *n = begin(p, AST_CONFIG);
     parser_advance(p);
-    parse_block(p, n, parse_config_field, "'config'");
+    parse_block(p, n, parse_config_field, "`config`");
     return n;
 }
 
@@ -461,22 +480,26 @@ static Ast *not_a_declaration(Parser *p) {
     if (parser_at(p, TOK_RBRACE) || parser_at(p, TOK_RPAREN) || parser_at(p, TOK_RBRACKET)) {
         parser_error(p, parser_span(p), D_stray_brace, "%s closes nothing", parser_found(p));
     } else if (parser_at(p, TOK_IDIV)) {
-        parser_error(p, parser_span(p), D_wrong_comment, "comments start with '#', found '//'");
+        parser_error(p, parser_span(p), D_wrong_comment, "comments start with `#`, found `//`");
         skip_line(p);
         return n;
     } else if (hint) {
-        parser_error(p, parser_span(p), D_foreign_keyword, "unknown word '%s'; %s", parser_text(p, &p->tok), hint);
+        parser_error(p, parser_span(p), D_foreign_keyword, "unknown word `%s`; %s", parser_text(p, &p->tok),
+                     hint);
     } else {
         const char *meant = p->tok.kind != TOK_NAME ? NULL : spell_suggest(parser_text(p, &p->tok), words, 5);
         bool known = p->tok.repaired || p->prev_repaired;
         int len = p->tok.end - p->tok.start;
-        Diag *x = known ? NULL
-                        : parser_error(p, parser_span(p), D_unexpected_token,
-                                       "expected a declaration (use, config, layer, model or train), found '%.*s'%s%s%s",
-                                       len > 40 ? 40 : len, p->src->text + p->tok.start, meant ? "; did you mean '" : "",
-                                       meant ? meant : "", meant ? "'?" : "");
+        Diag *x = known
+                      ? NULL
+                      : parser_error(
+                            p, parser_span(p), D_unexpected_token,
+                            "expected a declaration (use, config, layer, model or train), found `%.*s`%s%s%s",
+                            len > 40 ? 40 : len, p->src->text + p->tok.start, meant ? "; did you mean `" : "",
+                            meant ? meant : "", meant ? "`?" : "");
         if (x && p->tok.col > 0 && p->last_close.src)
-            diag_note(p->diags, x, p->last_close, "the declaration before ends here; is this '}' one too many?");
+            diag_note(p->diags, x, p->last_close,
+                      "the declaration before ends here; is this `}` one too many?");
     }
     p->panic = true;
     return n;
@@ -489,7 +512,7 @@ static Ast *parse_declaration(Parser *p) {
     if (parser_word(p, "model")) return parse_body_declaration(p, AST_MODEL);
     if (parser_word(p, "train")) return parse_train(p);
     if (parser_word(p, "def") && parser_ahead(p)->kind == TOK_NAME) {
-        parser_error(p, parser_span(p), D_foreign_keyword, "unknown word 'def'; %s", parser_foreign_hint(p));
+        parser_error(p, parser_span(p), D_foreign_keyword, "unknown word `def`; %s", parser_foreign_hint(p));
         p->panic = true; /* the head is likely foreign too; the body may well be right */
         return parse_body_declaration(p, AST_LAYER);
     }
@@ -499,7 +522,8 @@ static Ast *parse_declaration(Parser *p) {
 /* Declarations stand on lines of their own. */
 static void end_declaration(Parser *p, Ast *n) {
     bool block = n->kind != AST_USE;
-    if (!p->panic && !parser_at(p, TOK_SEMICOLON) && !p->unclosed && !parser_line_ended(p) && !parser_at(p, TOK_RBRACE))
+    if (!p->panic && !parser_at(p, TOK_SEMICOLON) && !p->unclosed && !parser_line_ended(p) &&
+        !parser_at(p, TOK_RBRACE))
         parser_unexpected(p, "the end of the line", NULL);
     const char **trailing = block ? &n->trailing_end : &n->trailing;
     *trailing = parser_take_trailing(p);
@@ -529,8 +553,10 @@ Ast *parse_file(Arena *a, const Source *src, Diags *d) {
         if (p->panic) n->kind = AST_BAD;
         parser_list_add(p, &l, n);
         if (p->tok.start == before) parser_advance(p);
-        if (p->panic && line) parser_sync_statement(p);
-        else if (p->panic) parser_sync_declaration(p);
+        if (p->panic && line)
+            parser_sync_statement(p);
+        else if (p->panic)
+            parser_sync_declaration(p);
     }
     file->kid = l.items;
     file->nkid = l.n;

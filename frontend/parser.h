@@ -19,10 +19,10 @@ typedef struct Parser {
     bool has_ahead;
     bool prev_repaired; /* the previous token came with a mistake: what follows may look odd */
     int prev_end;
-    int paren;    /* open ( and [ in this statement: inside them newlines mean nothing */
-    int brace;    /* open { of expressions in this statement */
-    int depth;    /* nesting of blocks and expressions */
-    int stmt_col; /* column of the statement's first token */
+    int paren;      /* open ( and [ in this statement: inside them newlines mean nothing */
+    int brace;      /* open { of expressions in this statement */
+    int depth;      /* nesting of blocks and expressions */
+    int stmt_col;   /* column of the statement's first token */
     int stmt_start; /* its offset */
     int nodes;
     bool panic, stop, unclosed;
@@ -67,8 +67,8 @@ const char *parser_name(Parser *p, const char *what, Span *span);
 
 /* recovery */
 bool parser_declaration_starts(Parser *p);
-bool parser_statement_starts(Parser *p);     /* a line that can only be a new statement, or the end */
-bool parser_line_aligned(const Parser *p);   /* a line no further right than the statement */
+bool parser_statement_starts(Parser *p);   /* a line that can only be a new statement, or the end */
+bool parser_line_aligned(const Parser *p); /* a line no further right than the statement */
 void parser_sync_statement(Parser *p);
 void parser_sync_declaration(Parser *p);
 void parser_skip_to_brace(Parser *p);

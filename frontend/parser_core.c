@@ -47,11 +47,16 @@ const Token *parser_ahead(Parser *p) {
 
 static bool token_is(const Parser *p, const Token *t, const char *word) {
     size_t n = strlen(word);
-    return t->kind == TOK_NAME && (size_t)(t->end - t->start) == n && memcmp(p->src->text + t->start, word, n) == 0;
+    return t->kind == TOK_NAME && (size_t)(t->end - t->start) == n &&
+           memcmp(p->src->text + t->start, word, n) == 0;
 }
 
-bool parser_word(const Parser *p, const char *word) { return token_is(p, &p->tok, word); }
-bool parser_at(const Parser *p, TokKind kind) { return p->tok.kind == kind; }
+bool parser_word(const Parser *p, const char *word) {
+    return token_is(p, &p->tok, word);
+}
+bool parser_at(const Parser *p, TokKind kind) {
+    return p->tok.kind == kind;
+}
 
 bool parser_accept(Parser *p, TokKind kind) {
     if (p->tok.kind != kind) return false;
@@ -59,7 +64,9 @@ bool parser_accept(Parser *p, TokKind kind) {
     return true;
 }
 
-Span parser_span(const Parser *p) { return (Span){p->src, p->tok.start, p->tok.end}; }
+Span parser_span(const Parser *p) {
+    return (Span){p->src, p->tok.start, p->tok.end};
+}
 
 char *parser_text(const Parser *p, const Token *t) {
     return arena_strndup(p->arena, p->src->text + t->start, (size_t)(t->end - t->start));
@@ -103,7 +110,8 @@ Ast *parser_finish(Parser *p, Ast *n) {
     for (int i = 0; i < n->nparam; i++) raise_height(n, n->param[i]);
     if (n->height < AST_MAX_HEIGHT) return n;
     parser_error(p, n->span, D_nesting_too_deep,
-                 "more than %d operators or calls in one chain; split it into several statements", AST_MAX_HEIGHT / 2);
+                 "more than %d operators or calls in one chain; split it into several statements",
+                 AST_MAX_HEIGHT / 2);
     give_up(p);
     return parser_bad(p);
 }
@@ -125,33 +133,36 @@ bool parser_enter(Parser *p) {
     return false;
 }
 
-void parser_leave(Parser *p) { p->depth--; }
+void parser_leave(Parser *p) {
+    p->depth--;
+}
 
 /* ---- messages -------------------------------------------------------------------------------- */
 
 static const char *const declarations[] = {"use", "config", "layer", "model", "train"};
-static const char *const reserved[] = {"use",  "config", "layer", "model",  "train", "param", "for", "in", "if",
-                                       "else", "loss",   "aux",   "metric", "true",  "false", "and", "or", "not"};
+static const char *const reserved[] = {"use",    "config", "layer", "model", "train", "param",
+                                       "for",    "in",     "if",    "else",  "loss",  "aux",
+                                       "metric", "true",   "false", "and",   "or",    "not"};
 
 static const struct {
     const char *word, *hint;
 } foreign[] = {
-    {"def", "a layer is declared by 'layer name(x) { ... }'"},
-    {"fn", "a layer is declared by 'layer name(x) { ... }'"},
-    {"func", "a layer is declared by 'layer name(x) { ... }'"},
-    {"function", "a layer is declared by 'layer name(x) { ... }'"},
-    {"class", "a network is declared by 'model name(x: f32[B, C, H, W]) { ... }'"},
-    {"struct", "a network is declared by 'model name(x: f32[B, C, H, W]) { ... }'"},
-    {"import", "other files are loaded by 'use \"std/vit\"'"},
-    {"include", "other files are loaded by 'use \"std/vit\"'"},
-    {"let", "a name is bound by 'name = value'"},
-    {"var", "a name is bound by 'name = value'"},
-    {"const", "a name is bound by 'name = value'"},
+    {"def", "a layer is declared by `layer name(x) { ... }`"},
+    {"fn", "a layer is declared by `layer name(x) { ... }`"},
+    {"func", "a layer is declared by `layer name(x) { ... }`"},
+    {"function", "a layer is declared by `layer name(x) { ... }`"},
+    {"class", "a network is declared by `model name(x: f32[B, C, H, W]) { ... }`"},
+    {"struct", "a network is declared by `model name(x: f32[B, C, H, W]) { ... }`"},
+    {"import", "other files are loaded by `use \"std/vit\"`"},
+    {"include", "other files are loaded by `use \"std/vit\"`"},
+    {"let", "a name is bound by `name = value`"},
+    {"var", "a name is bound by `name = value`"},
+    {"const", "a name is bound by `name = value`"},
     {"return", "the last expression of a layer is its result"},
-    {"while", "loops are written 'for i in 0..n { ... }'"},
-    {"elif", "write 'else if'"},
-    {"elsif", "write 'else if'"},
-    {"elseif", "write 'else if'"},
+    {"while", "loops are written `for i in 0..n { ... }`"},
+    {"elif", "write `else if`"},
+    {"elsif", "write `else if`"},
+    {"elseif", "write `else if`"},
 };
 
 const char *parser_foreign_hint(const Parser *p) {
@@ -187,7 +198,7 @@ const char *parser_found(const Parser *p) {
     int n = t->end - t->start;
     const char *s = p->src->text + t->start;
     if (t->kind == TOK_STRING) return n > 30 ? "a string" : arena_printf(p->arena, "the string %.*s", n, s);
-    return arena_printf(p->arena, "'%.*s%s'", n > 40 ? 40 : n, s, n > 40 ? "..." : "");
+    return arena_printf(p->arena, "`%.*s%s`", n > 40 ? 40 : n, s, n > 40 ? "..." : "");
 }
 
 /* At the end of a line the caret stands behind its last token, not on the next line. */
@@ -199,8 +210,8 @@ static Span found_span(const Parser *p) {
 Diag *parser_unexpected(Parser *p, const char *expected, const char *hint) {
     bool known = p->tok.repaired || p->prev_repaired;
     Diag *x = known ? NULL
-                    : parser_error(p, found_span(p), D_unexpected_token, "expected %s, found %s%s%s", expected,
-                                   parser_found(p), hint ? "; " : "", hint ? hint : "");
+                    : parser_error(p, found_span(p), D_unexpected_token, "expected %s, found %s%s%s",
+                                   expected, parser_found(p), hint ? "; " : "", hint ? hint : "");
     p->panic = true;
     return x;
 }
@@ -208,7 +219,7 @@ Diag *parser_unexpected(Parser *p, const char *expected, const char *hint) {
 bool parser_expect(Parser *p, TokKind kind, const char *hint) {
     if (p->panic) return false;
     if (parser_accept(p, kind)) return true;
-    parser_unexpected(p, arena_printf(p->arena, "'%s'", lex_spelling(kind)), hint);
+    parser_unexpected(p, arena_printf(p->arena, "`%s`", lex_spelling(kind)), hint);
     return false;
 }
 
@@ -236,7 +247,9 @@ bool parser_declaration_starts(Parser *p) {
     return false;
 }
 
-static bool is_closer(TokKind k) { return k == TOK_RPAREN || k == TOK_RBRACKET || k == TOK_RBRACE; }
+static bool is_closer(TokKind k) {
+    return k == TOK_RPAREN || k == TOK_RBRACKET || k == TOK_RBRACE;
+}
 
 bool parser_statement_starts(Parser *p) {
     if (p->tok.kind == TOK_EOF) return true;

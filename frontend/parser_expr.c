@@ -14,16 +14,17 @@ static bool element_starts(const Parser *p) {
 }
 
 static void never_closed(Parser *p, int open, TokKind close) {
-    parser_error(p, (Span){p->src, open, open + 1}, D_missing_brace, "'%c' is never closed; expected '%s' before %s",
-                 p->src->text[open], lex_spelling(close), parser_found(p));
+    parser_error(p, (Span){p->src, open, open + 1}, D_missing_brace,
+                 "`%c` is never closed; expected `%s` before %s", p->src->text[open], lex_spelling(close),
+                 parser_found(p));
     p->panic = true;
 }
 
 static void wrong_closer(Parser *p, int open, TokKind close) {
     char opening = p->src->text[open];
-    Diag *x = parser_error(p, parser_span(p), D_missing_brace, "expected '%s' to close '%c', found %s",
+    Diag *x = parser_error(p, parser_span(p), D_missing_brace, "expected `%s` to close `%c`, found %s",
                            lex_spelling(close), opening, parser_found(p));
-    if (x) diag_note(p->diags, x, (Span){p->src, open, open + 1}, "'%c' is opened here", opening);
+    if (x) diag_note(p->diags, x, (Span){p->src, open, open + 1}, "`%c` is opened here", opening);
 }
 
 /* Neither "," nor the closing bracket follows an element. Returns whether the list goes on. */
@@ -35,12 +36,12 @@ static bool bad_separator(Parser *p, int open, TokKind close) {
         return false;
     }
     if (element_starts(p)) {
-        parser_error(p, parser_span(p), D_missing_comma, "expected ',' or '%s', found %s", lex_spelling(close),
-                     parser_found(p));
+        parser_error(p, parser_span(p), D_missing_comma, "expected `,` or `%s`, found %s",
+                     lex_spelling(close), parser_found(p));
         return true;
     }
     if (k != TOK_RPAREN && k != TOK_RBRACKET)
-        parser_unexpected(p, arena_printf(p->arena, "',' or '%s'", lex_spelling(close)), NULL);
+        parser_unexpected(p, arena_printf(p->arena, "`,` or `%s`", lex_spelling(close)), NULL);
     return false;
 }
 
@@ -74,13 +75,18 @@ void parser_elements(Parser *p, Ast *owner, AstList *out, Ast *(*element)(Parser
     while (more && !p->panic && !parser_at(p, close)) {
         TokKind k = p->tok.kind;
         if (k == TOK_RPAREN || k == TOK_RBRACKET) break;
-        if (k == TOK_EOF || k == TOK_RBRACE || parser_declaration_starts(p)) never_closed(p, open, close);
-        else if (k == TOK_COMMA) parser_unexpected(p, what, NULL);
-        else more = parse_element(p, out, element, open, close);
+        if (k == TOK_EOF || k == TOK_RBRACE || parser_declaration_starts(p))
+            never_closed(p, open, close);
+        else if (k == TOK_COMMA)
+            parser_unexpected(p, what, NULL);
+        else
+            more = parse_element(p, out, element, open, close);
     }
     if (p->panic) return;
-    if (!parser_at(p, close)) wrong_closer(p, open, close);
-    else if (owner) parser_take_end(p, owner, true);
+    if (!parser_at(p, close))
+        wrong_closer(p, open, close);
+    else if (owner)
+        parser_take_end(p, owner, true);
     p->paren--;
     parser_advance(p);
 }
@@ -103,7 +109,7 @@ Ast *parser_type(Parser *p) {
     }
     if (!parser_at(p, TOK_LBRACKET)) {
         const char *hint = p->tok.kind == TOK_NAME ? "element types are f32, i32 and class" : NULL;
-        parser_unexpected(p, n->name ? "'[' and the dimensions" : "a type such as [B, N, D]", hint);
+        parser_unexpected(p, n->name ? "`[` and the dimensions" : "a type such as [B, N, D]", hint);
         return parser_bad(p);
     }
     AstList l = {0};
@@ -112,8 +118,9 @@ Ast *parser_type(Parser *p) {
     n->nkid = l.n;
     for (int i = 1; i < l.n; i++)
         if (l.items[i]->kind == AST_NAME && strcmp(l.items[i]->name, "..") == 0)
-            parser_error(p, l.items[i]->span, D_unexpected_token,
-                         "expected a dimension, found '..'; it stands for leading dimensions and comes first");
+            parser_error(
+                p, l.items[i]->span, D_unexpected_token,
+                "expected a dimension, found `..`; it stands for leading dimensions and comes first");
     return parser_finish(p, n);
 }
 
@@ -126,8 +133,8 @@ static Ast *parse_argument(Parser *p) {
         n->name = parser_text(p, &p->tok);
         parser_advance(p);
         if (next != TOK_ASSIGN)
-            parser_error(p, parser_span(p), D_wrong_operator, "expected '=' after the argument's name, found %s",
-                         parser_found(p));
+            parser_error(p, parser_span(p), D_wrong_operator,
+                         "expected `=` after the argument's name, found %s", parser_found(p));
         parser_advance(p);
     }
     n->a = parser_expr(p);
@@ -171,8 +178,10 @@ static Ast *parse_paren(Parser *p) {
     } else if (k != TOK_RPAREN) {
         bool unclosed =
             parser_statement_starts(p) || parser_line_aligned(p) || k == TOK_LBRACE || k == TOK_RBRACE;
-        if (unclosed) never_closed(p, open, TOK_RPAREN);
-        else parser_unexpected(p, "')'", k == TOK_COMMA ? "lists are written [a, b]" : NULL);
+        if (unclosed)
+            never_closed(p, open, TOK_RPAREN);
+        else
+            parser_unexpected(p, "`)`", k == TOK_COMMA ? "lists are written [a, b]" : NULL);
         return n;
     }
     p->paren--;
@@ -199,7 +208,7 @@ static bool word_of_value(Parser *p, Ast **value) {
     bool yes = parser_word(p, "true") || parser_word(p, "True");
     if (!yes && !parser_word(p, "false") && !parser_word(p, "False")) return false;
     if (parser_word(p, "True") || parser_word(p, "False"))
-        parser_error(p, parser_span(p), D_foreign_keyword, "unknown word %s; write '%s'", parser_found(p),
+        parser_error(p, parser_span(p), D_foreign_keyword, "unknown word %s; write `%s`", parser_found(p),
                      yes ? "true" : "false");
     *value = parse_bool(p, yes);
     return true;
@@ -228,8 +237,8 @@ static Ast *parse_cond(Parser *p);
 static const char *expression_hint(const Parser *p) {
     switch (p->tok.kind) {
     case TOK_POWER: return "there is no power operator";
-    case TOK_PLUS: return "there is no unary '+'";
-    case TOK_RANGE: return "ranges stand only in 'for i in 0..n'";
+    case TOK_PLUS: return "there is no unary `+`";
+    case TOK_RANGE: return "ranges stand only in `for i in 0..n`";
     case TOK_LBRACE: return "braces hold blocks, lists are written [a, b]";
     default: return NULL;
     }
@@ -258,7 +267,7 @@ static Ast *parse_atom(Parser *p) {
     case TOK_NAME:
         if (!parser_word(p, "if")) return parse_name(p);
         parser_error(p, parser_span(p), D_unexpected_token,
-                     "expected an operand, found 'if'; put the if-expression in parentheses");
+                     "expected an operand, found `if`; put the if-expression in parentheses");
         return parse_cond(p);
     default: break;
     }
@@ -307,9 +316,9 @@ static const struct {
     const char *wrong; /* what to write instead, for operators of other languages */
 } operators[] = {
     {TOK_NAME, LEVEL_or, "or", NULL},
-    {TOK_OR_OR, LEVEL_or, "or", "write 'or'"},
+    {TOK_OR_OR, LEVEL_or, "or", "write `or`"},
     {TOK_NAME, LEVEL_and, "and", NULL},
-    {TOK_AND_AND, LEVEL_and, "and", "write 'and'"},
+    {TOK_AND_AND, LEVEL_and, "and", "write `and`"},
     {TOK_EQ, LEVEL_cmp, "==", NULL},
     {TOK_NE, LEVEL_cmp, "!=", NULL},
     {TOK_LT, LEVEL_cmp, "<", NULL},
@@ -336,13 +345,15 @@ static int find_operator(const Parser *p, int level) {
 
 static Ast *parse_binary(Parser *p, int level);
 
-static Ast *parse_comparison(Parser *p) { return parse_binary(p, LEVEL_cmp); }
+static Ast *parse_comparison(Parser *p) {
+    return parse_binary(p, LEVEL_cmp);
+}
 
 /* `not` binds looser than comparisons and tighter than `and`. */
 static Ast *parse_not(Parser *p) {
     if (parser_word(p, "not")) return prefix(p, "not", parse_comparison);
     if (!parser_at(p, TOK_BANG)) return parse_comparison(p);
-    parser_error(p, parser_span(p), D_wrong_operator, "unknown operator '!'; write 'not'");
+    parser_error(p, parser_span(p), D_wrong_operator, "unknown operator `!`; write `not`");
     return prefix(p, "not", parse_comparison);
 }
 
@@ -361,7 +372,7 @@ static Ast *parse_binary(Parser *p, int level) {
                          operators[i].wrong);
         if (level == LEVEL_cmp && count++ == 1)
             parser_error(p, parser_span(p), D_chained_comparison,
-                         "comparisons cannot be chained, found %s after another; join two with 'and'",
+                         "comparisons cannot be chained, found %s after another; join two with `and`",
                          parser_found(p));
         x->op = operators[i].op;
         x->a = n;
@@ -384,10 +395,11 @@ static Ast *parse_stage(Parser *p, Ast *x) {
     arg->trailing = parser_take_trailing(p);
     parser_take_lead(p, arg, true);
     parser_advance(p);
-    call->name = parser_name(p, "a layer after '|>'", &call->name_span);
+    call->name = parser_name(p, "a layer after `|>`", &call->name_span);
     if (!call->name) return parser_bad(p);
     if (!parser_at(p, TOK_LPAREN) || parser_line_ended(p)) {
-        parser_unexpected(p, "'('", arena_printf(p->arena, "a pipe leads into a call, such as %.40s()", call->name));
+        parser_unexpected(p, "`(`",
+                          arena_printf(p->arena, "a pipe leads into a call, such as %.40s()", call->name));
         return parser_bad(p);
     }
     AstList l = {0};
@@ -414,8 +426,10 @@ static Ast *parse_branch(Parser *p) {
     if (p->panic) return n;
     if (!parser_at(p, TOK_RBRACE)) {
         bool unclosed = p->tok.kind == TOK_EOF || parser_declaration_starts(p);
-        if (unclosed) never_closed(p, open, TOK_RBRACE);
-        else parser_unexpected(p, "'}'", "the branches of an if-expression hold one expression each");
+        if (unclosed)
+            never_closed(p, open, TOK_RBRACE);
+        else
+            parser_unexpected(p, "`}`", "the branches of an if-expression hold one expression each");
         p->panic = true;
         p->paren += paren;
         return n;
@@ -437,7 +451,8 @@ static Ast *parse_cond(Parser *p) {
         return n;
     }
     if (!parser_word(p, "else")) {
-        parser_error(p, n->span, D_missing_else, "an 'if' used as a value needs an 'else', found %s", parser_found(p));
+        parser_error(p, n->span, D_missing_else, "an `if` used as a value needs an `else`, found %s",
+                     parser_found(p));
         n->other = parser_bad(p);
     } else {
         parser_advance(p);

@@ -45,7 +45,8 @@ typedef struct Case {
     Text *report;
 } Case;
 
-static void complain(Case *c, int line, const char *what, const char *kind, const char *slug, const char *text) {
+static void complain(Case *c, int line, const char *what, const char *kind, const char *slug,
+                     const char *text) {
     text_addf(c->report, "%s:%d: %s %s [%s]: %s\n", c->path, line, what, kind, slug ? slug : "", text);
 }
 
@@ -149,7 +150,8 @@ static void compare(Case *c, const Diags *d) {
         int line = own_line(c, x->span);
         if (!meet(c, kind, line, diag_slug(x->id), x->text))
             complain(c, line, "unexpected", kind_names[kind], diag_slug(x->id), x->text);
-        for (const DiagNote *n = x->notes; n; n = n->next) meet(c, KIND_NOTE, own_line(c, n->span), NULL, n->text);
+        for (const DiagNote *n = x->notes; n; n = n->next)
+            meet(c, KIND_NOTE, own_line(c, n->span), NULL, n->text);
     }
     for (int i = 0; i < c->nexpect; i++) {
         const Expect *e = &c->expect[i];
@@ -182,8 +184,10 @@ static void run_case(const char *path, bool syntax, Text *report) {
     cr_assert_not_null(src, "%s", error);
     read_case(c, src);
     Diags *d = diags_create(a);
-    if (syntax) parse_file(a, src, d);
-    else load(c, d);
+    if (syntax)
+        parse_file(a, src, d);
+    else
+        load(c, d);
     compare(c, d);
     arena_destroy(a);
 }
@@ -193,7 +197,9 @@ typedef struct Files {
     int n;
 } Files;
 
-static int compare_paths(const void *a, const void *b) { return strcmp(*(char *const *)a, *(char *const *)b); }
+static int compare_paths(const void *a, const void *b) {
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
 
 static bool ends_with(const char *s, const char *end) {
     size_t n = strlen(s), m = strlen(end);
@@ -233,9 +239,13 @@ static void run_corpus(bool syntax) {
     arena_destroy(a);
 }
 
-Test(errors, syntax, .timeout = 60) { run_corpus(true); }
+Test(errors, syntax, .timeout = 60) {
+    run_corpus(true);
+}
 
-Test(errors, semantics, .timeout = 60) { run_corpus(false); }
+Test(errors, semantics, .timeout = 60) {
+    run_corpus(false);
+}
 
 /* ---- every row of diags.def is pinned -------------------------------------------------------- */
 

@@ -139,7 +139,7 @@ def mnist_moe(w, image, label, m="classifier", depth=3, heads=4, k=2):
 
 def vmoe_fmnist(w, image, label, m="classifier", depth=4, heads=4, k=2):
     routes, aux = [], 0.0
-    x = linear(w, f"{m}.x.patch_embed.linear", patches(image, 7)) + w[f"{m}.x.table"]
+    x = linear(w, f"{m}.patch_embed.linear", patches(image, 7)) + w[f"{m}.position.table"]
     for i in range(depth):
         h = layer_norm(w, f"{m}.{i}.attention.norm", x, 1e-6)
         x = x + attention(w, f"{m}.{i}.attention", h, heads)

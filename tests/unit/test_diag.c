@@ -20,15 +20,19 @@ static Fixture with(const char *text) {
     return (Fixture){a, source_from_text(a, "t.vmoe", text), diags_create(a)};
 }
 
-static Span at(const Fixture *f, int start, int end) { return (Span){f->src, start, end}; }
+static Span at(const Fixture *f, int start, int end) {
+    return (Span){f->src, start, end};
+}
 
 static char *printed(const Diags *d, bool colour, bool as_json) {
     char *out = NULL;
     size_t n;
     FILE *f = open_memstream(&out, &n);
     cr_assert_not_null(f);
-    if (as_json) diags_print_json(f, d);
-    else diags_print(f, d, colour);
+    if (as_json)
+        diags_print_json(f, d);
+    else
+        diags_print(f, d, colour);
     fclose(f);
     return out;
 }
@@ -78,7 +82,8 @@ Test(diag, tabs_and_wide_characters_align) {
 }
 
 Test(diag, byte_order_mark_is_no_column) {
-    Fixture f = with("\xEF\xBB\xBF" "ab");
+    Fixture f = with("\xEF\xBB\xBF"
+                     "ab");
     diag_error(f.diags, at(&f, 4, 5), D_bad_number, "m");
     expect_printed(&f, "t.vmoe:1:2: error: m [bad-number]\n    1 | ab\n      |  ^\n");
 }
@@ -146,7 +151,8 @@ Test(diag, at_most_a_hundred) {
     Fixture f = with(text);
     for (int i = 0; i < 300; i++) diag_error(f.diags, at(&f, i, i + 1), D_bad_number, "m");
     size_t used = arena_used(f.arena);
-    for (int i = 0; i < 300; i++) diag_note(f.diags, diag_error(f.diags, at(&f, i, i), D_bad_number, "m"), at(&f, 0, 1), "n");
+    for (int i = 0; i < 300; i++)
+        diag_note(f.diags, diag_error(f.diags, at(&f, i, i), D_bad_number, "m"), at(&f, 0, 1), "n");
     int n = 0;
     for (const Diag *x = f.diags->first; x; x = x->next) n++;
     cr_expect_eq(n, DIAGS_MAX);
@@ -166,7 +172,8 @@ Test(diag, long_messages_are_cut) {
 
 Test(diag, json_reads_back) {
     Fixture f = with("a = \"x\"\nb");
-    Diag *x = diag_error(f.diags, at(&f, 4, 9), D_bad_number, "quote \" slash \\ newline \n bad \xFF \xC3\xA9 \x01");
+    Diag *x = diag_error(f.diags, at(&f, 4, 9), D_bad_number,
+                         "quote \" slash \\ newline \n bad \xFF \xC3\xA9 \x01");
     diag_note(f.diags, x, at(&f, 8, 9), "n1");
     diag_note(f.diags, x, (Span){0}, "n2");
     diag_warning(f.diags, (Span){0}, D_bad_escape, "w");

@@ -40,7 +40,8 @@ Test(lexer, punctuation_is_the_longest) {
     EXPECT_TOKENS("///", TOK_IDIV, TOK_SLASH);
     EXPECT_TOKENS("a//b", TOK_NAME, TOK_IDIV, TOK_NAME);
     EXPECT_TOKENS("!===", TOK_NE, TOK_EQ);
-    EXPECT_TOKENS(":=+=**&&||...", TOK_WALRUS, TOK_ADD_ASSIGN, TOK_POWER, TOK_AND_AND, TOK_OR_OR, TOK_ELLIPSIS);
+    EXPECT_TOKENS(":=+=**&&||...", TOK_WALRUS, TOK_ADD_ASSIGN, TOK_POWER, TOK_AND_AND, TOK_OR_OR,
+                  TOK_ELLIPSIS);
 }
 
 Test(lexer, every_spelling_is_its_own_token) {
@@ -84,7 +85,8 @@ Test(lexer, numbers) {
 }
 
 Test(lexer, bad_numbers_are_one_token_and_one_message) {
-    static const char *const bad[] = {"12abc", "0x1F", "1.2.3", ".5", "5.", "1e", "1e999", "1e-999", "1_0", "9007199254740993"};
+    static const char *const bad[] = {"12abc", "0x1F",  "1.2.3",  ".5",  "5.",
+                                      "1e",    "1e999", "1e-999", "1_0", "9007199254740993"};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         Fixture f = lexing(bad[i]);
         Token t = expect_next(&f, TOK_BAD);

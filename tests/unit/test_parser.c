@@ -53,41 +53,53 @@ Test(parser, empty) {
 }
 
 Test(parser, declarations) {
-    expect_tree("use \"std/vit\"\nconfig { a = 1; b = true }",
-                "file\n  use \"std/vit\"\n  config\n    field a\n      number 1\n    field b\n      bool true\n");
+    expect_tree(
+        "use \"std/vit\"\nconfig { a = 1; b = true }",
+        "file\n  use \"std/vit\"\n  config\n    field a\n      number 1\n    field b\n      bool true\n");
     expect_tree("layer l(x: [.., D], k = 2) -> [D] {\n x\n}",
-                "file\n  layer l\n    param x\n      type\n        name ..\n        name D\n    param k\n      number 2\n"
+                "file\n  layer l\n    param x\n      type\n        name ..\n        name D\n    param k\n    "
+                "  number 2\n"
                 "    type\n      name D\n    expr\n      name x\n");
     expect_tree("model m(x: f32[B, 2]) { loss f(x) }",
                 "file\n  model m\n    param x\n      type f32\n        name B\n        number 2\n"
                 "    loss\n      call f\n        arg\n          name x\n");
     expect_tree("train m from n { epochs = 1 epoch; steps = 3 steps }",
-                "file\n  train m from n\n    field epochs\n      number 1 epochs\n    field steps\n      number 3 steps\n");
+                "file\n  train m from n\n    field epochs\n      number 1 epochs\n    field steps\n      "
+                "number 3 steps\n");
 }
 
 Test(parser, statements) {
     expect_statement("a, b = f(x)", "bind\n  name a\n  name b\n  call f\n    arg\n      name x\n");
     expect_statement("param w: [D] = zeros()", "weight w\n  type\n    name D\n  call zeros\n");
-    expect_statement("for i in 0..n same_init { x }", "for same_init i\n  from: number 0\n  to: name n\n  expr\n    name x\n");
+    expect_statement("for i in 0..n same_init { x }",
+                     "for same_init i\n  from: number 0\n  to: name n\n  expr\n    name x\n");
     expect_statement("aux f(), weight = 2", "aux\n  call f\n  weight: number 2\n");
     expect_statement("metric m = f()", "metric m\n  call f\n");
     expect_statement("if a { b } else if c { d } else { e }",
-                     "if\n  if: name a\n  expr\n    name b\n  else: block\n    if\n      if: name c\n      expr\n        name d\n"
+                     "if\n  if: name a\n  expr\n    name b\n  else: block\n    if\n      if: name c\n      "
+                     "expr\n        name d\n"
                      "      else: block\n        expr\n          name e\n");
 }
 
 Test(parser, precedence) {
     expect_statement("a + b * c", "expr\n  binary +\n    name a\n    binary *\n      name b\n      name c\n");
     expect_statement("a - b - c", "expr\n  binary -\n    binary -\n      name a\n      name b\n    name c\n");
-    expect_statement("-a[0] * b", "expr\n  binary *\n    unary -\n      index\n        name a\n        at: number 0\n    name b\n");
-    expect_statement("not a == b and c or d",
-                     "expr\n  binary or\n    binary and\n      unary not\n        binary ==\n          name a\n          name b\n"
-                     "      name c\n    name d\n");
-    expect_statement("a or b |> f(c)", "expr\n  call f piped\n    arg\n      binary or\n        name a\n        name b\n    arg\n      name c\n");
-    expect_statement("(a + b) // c", "expr\n  binary //\n    paren\n      binary +\n        name a\n        name b\n    name c\n");
-    expect_statement("x = if a { 1 } else { 2 }", "bind\n  name x\n  cond\n    if: name a\n    then: number 1\n    else: number 2\n");
-    expect_statement("f(a, k = [1, 2,],)",
-                     "expr\n  call f\n    arg\n      name a\n    arg k\n      list\n        number 1\n        number 2\n");
+    expect_statement(
+        "-a[0] * b",
+        "expr\n  binary *\n    unary -\n      index\n        name a\n        at: number 0\n    name b\n");
+    expect_statement("not a == b and c or d", "expr\n  binary or\n    binary and\n      unary not\n        "
+                                              "binary ==\n          name a\n          name b\n"
+                                              "      name c\n    name d\n");
+    expect_statement("a or b |> f(c)", "expr\n  call f piped\n    arg\n      binary or\n        name a\n     "
+                                       "   name b\n    arg\n      name c\n");
+    expect_statement(
+        "(a + b) // c",
+        "expr\n  binary //\n    paren\n      binary +\n        name a\n        name b\n    name c\n");
+    expect_statement("x = if a { 1 } else { 2 }",
+                     "bind\n  name x\n  cond\n    if: name a\n    then: number 1\n    else: number 2\n");
+    expect_statement(
+        "f(a, k = [1, 2,],)",
+        "expr\n  call f\n    arg\n      name a\n    arg k\n      list\n        number 1\n        number 2\n");
 }
 
 Test(parser, newlines_that_do_not_end_a_statement) {
@@ -96,7 +108,8 @@ Test(parser, newlines_that_do_not_end_a_statement) {
     expect_statement("x =\n\n a +\n b", sum);
     expect_statement("x = a + # why\n b", sum);
     expect_statement("x = (a\n+\nb)", "bind\n  name x\n  paren\n    binary +\n      name a\n      name b\n");
-    expect_statement("x\n |> f(\n\n)\n\n |> g()", "expr\n  call g piped\n    arg\n      call f piped\n        arg\n          name x\n");
+    expect_statement("x\n |> f(\n\n)\n\n |> g()",
+                     "expr\n  call g piped\n    arg\n      call f piped\n        arg\n          name x\n");
     Fixture f = parsing("layer l() {\n a\n -b\n c\n [d]\n f\n (g)\n}");
     expect_clean(&f);
     cr_expect_eq(f.file->kid[0]->nkid, 6);
@@ -157,7 +170,8 @@ static int errors_of(const char *before, const char *piece, int n, const char *a
 }
 
 Test(parser, nesting_is_bounded, .timeout = 20) {
-    static const char *const open[] = {"(", "[", "f(", "-(", "x[", "if a { ", "f(k = ", "(if a { 1 } else { "};
+    static const char *const open[] = {"(",  "[",       "f(",     "-(",
+                                       "x[", "if a { ", "f(k = ", "(if a { 1 } else { "};
     for (size_t i = 0; i < sizeof open / sizeof *open; i++) {
         DiagId id = D_COUNT;
         cr_expect_eq(errors_of("layer l() {\n x = ", open[i], 100000, "", &id), 1, "%s", open[i]);
@@ -193,9 +207,24 @@ Test(parser, time_is_linear, .timeout = 60) {
     static const struct {
         const char *before, *piece;
     } hostile[] = {
-        {"", "("}, {"", "}"}, {"", "x"}, {"", "\n"}, {"", "#\n"}, {"", "/*\n"}, {"", "@"}, {"", "\""}, {"", "def "},
-        {"layer l() {\n", "x = = 1;"}, {"layer l() {\n", "x = f(\n"}, {"layer l() {\n y = \"", "\\q"}, {"config {", "a = 1,"},
-        {"", "layer l(\n"}, {"", "layer l() {\n"}, {"layer l(", "x: [D], "}, {"layer l() {\n x = f(", "\n#c"}, {"", "\xC3\xA9"},
+        {"", "("},
+        {"", "}"},
+        {"", "x"},
+        {"", "\n"},
+        {"", "#\n"},
+        {"", "/*\n"},
+        {"", "@"},
+        {"", "\""},
+        {"", "def "},
+        {"layer l() {\n", "x = = 1;"},
+        {"layer l() {\n", "x = f(\n"},
+        {"layer l() {\n y = \"", "\\q"},
+        {"config {", "a = 1,"},
+        {"", "layer l(\n"},
+        {"", "layer l() {\n"},
+        {"layer l(", "x: [D], "},
+        {"layer l() {\n x = f(", "\n#c"},
+        {"", "\xC3\xA9"},
     };
     for (size_t i = 0; i < sizeof hostile / sizeof *hostile; i++) {
         int n = (1 << 20) / (int)strlen(hostile[i].piece);
