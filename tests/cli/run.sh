@@ -311,6 +311,12 @@ cd "$ROOT" || exit 3
 for f in models/*.vmoe; do
     if "$VMOEC" check "$f" > "$T/out" 2>&1; then ok "check $f"; else fail "check $f" "$(head -c 300 "$T/out")"; fi
 done
+awk '/^```vmoe/ { p = 1; next } /^```/ { p = 0 } p' README.md > "$T/readme.vmoe"
+if "$VMOEC" info "$T/readme.vmoe" > "$T/out" 2>&1; then
+    ok 'the program in README.md'
+else
+    fail 'the program in README.md' "$(head -c 300 "$T/out")"
+fi
 count() { # FILE PARAMS ACTIVE MACS
     "$VMOEC" info --json "$1" > "$T/out" 2>&1
     if grep -q "\"params\":$2,\"params_active\":$3,\"macs\":$4," "$T/out"; then
