@@ -49,7 +49,7 @@ void cg_lower_adamw(Kb *k, IrNode *n) {
     a.inv_c1 = LLVMBuildFDiv(k->b, one, splat_step(k, n, 1), "");
     a.inv_sqrt_c2 = LLVMBuildFDiv(k->b, one, kb_call(k, "llvm.sqrt", k->vf, &c2, 1), "");
     Val begin, end;
-    kb_share(k, kb_i64(k, (whole + GRAIN - 1) / GRAIN), &begin, &end);
+    kb_share(k, (whole + GRAIN - 1) / GRAIN, &begin, &end);
     Val first = kb_mul(k, begin, kb_i64(k, GRAIN));
     Val last = kb_min(k, kb_mul(k, end, kb_i64(k, GRAIN)), kb_i64(k, whole));
     Loop l;

@@ -206,7 +206,7 @@ static void copy_out(Kb *k, const Attn *a, Val from, Mat to, Val first, Val rows
 
 static void item_loop(Kb *k, Attn *a, Loop *l) {
     Val begin, end;
-    kb_share(k, kb_i64(k, a->batch * a->heads), &begin, &end);
+    kb_share(k, a->batch * a->heads, &begin, &end);
     kb_loop(k, l, begin, end, 1, NULL, 0);
     a->item = l->i;
     a->b_index = kb_udiv(k, l->i, a->heads);

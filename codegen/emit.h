@@ -1,12 +1,12 @@
 /* The kernel builder: what lowering rules are written with. Internal to this folder.
  *
- * A kernel is one LLVM function `void k(ptr args, i64 thread, i64 nthreads, ptr scratch)`. Inside, code is
+ * A kernel is one LLVM function `void k(ptr args, i64 begin, i64 end, ptr scratch)`. Inside, code is
  * vectors of `vl` floats (or i32) along the last dimension of a flattened [rows, cols] space. Positions
  * are SSA values; where a row's end does not fill a vector, the position carries a mask. Results never
  * depend on masked lanes, and reductions see a neutral element there.
  *
- * Work is cut into items by the problem's size only; each thread takes the contiguous share of the items
- * that its number gives it. An item's result does not depend on who computes it. */
+ * Work is cut into items by the problem's size only; a call computes the items [begin, end). A kernel may
+ * have several runs of items (kb_share each), numbered one after the other. */
 #ifndef VMOEC_CODEGEN_EMIT_H
 #define VMOEC_CODEGEN_EMIT_H
 
@@ -40,7 +40,8 @@ typedef struct Kb {
     LLVMContextRef ctx;
     LLVMModuleRef mod;
     LLVMBuilderRef b;
-    Val fn, args, thread, nthreads, scratch;
+    Val fn, args, begin, end, scratch;
+    int64_t items; /* of all runs so far */
     int vl;
     LLVMTypeRef f32, i32, i64, i1, ptr, vf, vi, vm; /* scalars; vectors of f32, i32, i1 */
     int64_t scratch_bytes;                          /* high water of kb_scratch */
@@ -99,9 +100,9 @@ typedef struct If {
 void kb_if(Kb *k, If *f, Val cond);
 void kb_if_end(Kb *k, If *f);
 
-/* This thread's share [*begin, *end) of `items`. */
-void kb_share(Kb *k, Val items, Val *begin, Val *end);
-/* Whole kernel body on thread 0 only: everything until kb_if_end. */
+/* A run of `items` items: those of this call are [*begin, *end), counted from 0; maybe none. */
+void kb_share(Kb *k, int64_t items, Val *begin, Val *end);
+/* A run of one item: everything until kb_if_end. */
 void kb_single(Kb *k, If *f);
 
 /* `bytes` of this thread's scratch, 64-byte aligned; lives until the kernel ends. */
@@ -151,7 +152,7 @@ void kb_store_value(Kb *k, const IrValue *v, Val val, Pos pos);
 typedef void (*ColsBody)(Kb *k, Pos pos, Val *carry, void *ctx);
 void kb_cols(Kb *k, Val row, int64_t cols, Val *carry, int ncarry, ColsBody body, void *ctx);
 
-/* Splits `rows` into items of about `grain` elements and runs body for every row of this thread's share. */
+/* A run of items of some thousand elements each: body for every row of this call's items. */
 typedef void (*RowBody)(Kb *k, Val row, void *ctx);
 void kb_rows(Kb *k, int64_t rows, int64_t cols, RowBody body, void *ctx);
 

@@ -138,12 +138,14 @@ Val kb_gather_row(Kb *k, const IrNode *g, Val row) {
 static Val eval_gather(Kb *k, const IrNode *g, Pos pos) {
     View w;
     view_resolve(g->in[0], &w);
-    if (g->out[0].type.rank > 1) return eval_view(k, &w, (Pos){kb_gather_row(k, g, pos.row), pos.col, pos.mask});
+    if (g->out[0].type.rank > 1)
+        return eval_view(k, &w, (Pos){kb_gather_row(k, g, pos.row), pos.col, pos.mask});
     /* [T] -> [R]: every lane has its own index */
     Val index = kb_load(k, k->vi, kb_gep(k, k->i32, kb_ptr(k, g->in[1]), pos.col), pos.mask);
     Val from = LLVMBuildMul(k->b, cg_gather_rule(g->op)(k, g, index), kb_vi(k, (int32_t)w.stride[0]), "");
     bool is_f32 = w.type.dtype == DT_f32;
-    return kb_load_indexed(k, is_f32 ? k->vf : k->vi, is_f32 ? k->f32 : k->i32, kb_view_ptr(k, &w), from, pos.mask);
+    return kb_load_indexed(k, is_f32 ? k->vf : k->vi, is_f32 ? k->f32 : k->i32, kb_view_ptr(k, &w), from,
+                           pos.mask);
 }
 
 static bool is_member(const Kb *k, const IrNode *n) {

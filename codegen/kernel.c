@@ -1,4 +1,4 @@
-/* Kernel functions, constants, loops, threads' shares and scratch: the lowest layer of the kernel
+/* Kernel functions, constants, loops, items and scratch: the lowest layer of the kernel
  * builder. Knows nothing of ops. */
 #include <string.h>
 
@@ -103,8 +103,9 @@ void kb_begin(Kb *k, const char *name) {
     LLVMTypeRef param[] = {k->ptr, k->i64, k->i64, k->ptr};
     k->fn = LLVMAddFunction(k->mod, name, LLVMFunctionType(LLVMVoidTypeInContext(k->ctx), param, 4, 0));
     k->args = LLVMGetParam(k->fn, 0);
-    k->thread = LLVMGetParam(k->fn, 1);
-    k->nthreads = LLVMGetParam(k->fn, 2);
+    k->begin = LLVMGetParam(k->fn, 1);
+    k->end = LLVMGetParam(k->fn, 2);
+    k->items = 0;
     k->scratch = LLVMGetParam(k->fn, 3);
     k->scratch_bytes = 0;
     k->nmemo = k->nsource = 0;
@@ -171,14 +172,22 @@ void kb_if_end(Kb *k, If *f) {
     LLVMPositionBuilderAtEnd(k->b, f->end);
 }
 
-void kb_share(Kb *k, Val items, Val *begin, Val *end) {
-    Val next = kb_add(k, k->thread, kb_i64(k, 1));
-    *begin = LLVMBuildUDiv(k->b, kb_mul(k, items, k->thread), k->nthreads, "begin");
-    *end = LLVMBuildUDiv(k->b, kb_mul(k, items, next), k->nthreads, "end");
+static Val clamp(Kb *k, Val v, int64_t low, int64_t high) {
+    Val above =
+        LLVMBuildSelect(k->b, LLVMBuildICmp(k->b, LLVMIntSLT, v, kb_i64(k, low), ""), kb_i64(k, low), v, "");
+    return kb_sub(k, kb_min(k, above, kb_i64(k, high)), kb_i64(k, low));
+}
+
+void kb_share(Kb *k, int64_t items, Val *begin, Val *end) {
+    *begin = clamp(k, k->begin, k->items, k->items + items);
+    *end = clamp(k, k->end, k->items, k->items + items);
+    k->items += items;
 }
 
 void kb_single(Kb *k, If *f) {
-    kb_if(k, f, LLVMBuildICmp(k->b, LLVMIntEQ, k->thread, kb_i64(k, 0), ""));
+    Val begin, end;
+    kb_share(k, 1, &begin, &end);
+    kb_if(k, f, LLVMBuildICmp(k->b, LLVMIntSLT, begin, end, ""));
 }
 
 Val kb_scratch(Kb *k, int64_t bytes) {

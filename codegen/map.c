@@ -46,7 +46,7 @@ static void map_flat(Kb *k, int64_t n) {
     enum { GRAIN = 4096 };
     int64_t whole = n / k->vl * k->vl;
     Val begin, end;
-    kb_share(k, kb_i64(k, (whole + GRAIN - 1) / GRAIN), &begin, &end);
+    kb_share(k, (whole + GRAIN - 1) / GRAIN, &begin, &end);
     Val first = kb_mul(k, begin, kb_i64(k, GRAIN));
     Val last = kb_min(k, kb_mul(k, end, kb_i64(k, GRAIN)), kb_i64(k, whole));
     Loop l;

@@ -217,7 +217,7 @@ void cg_lower_matmul(Kb *k, IrNode *n) {
     take_scratch(k, &g);
     int64_t row_blocks = ceil_div(g.rows, g.mb), per_matrix = row_blocks * g.col_blocks;
     Val begin, end;
-    kb_share(k, kb_i64(k, matrices * per_matrix), &begin, &end);
+    kb_share(k, matrices * per_matrix, &begin, &end);
     Loop l;
     kb_loop(k, &l, begin, end, 1, NULL, 0);
     Val matrix = kb_udiv(k, l.i, per_matrix), item = kb_urem(k, l.i, per_matrix);
@@ -259,7 +259,7 @@ static int64_t rows_per_routed(const IrValue *v) {
     return v->type.rank > 1 ? ir_rows(&v->type) / v->type.dim[0] : 1;
 }
 
-/* All experts' row blocks form one pool that the threads share evenly, however skewed the routing is. */
+/* All experts' row blocks form one pool, however skewed the routing is. */
 void cg_lower_expert_matmul(Kb *k, IrNode *n) {
     Gemm g = {.n = n, .packed = true, .a_row = expert_a_row, .b_matrix = b_matrix, .a_step = 1};
     const IrType *t = &n->out[0].type;
@@ -270,17 +270,13 @@ void cg_lower_expert_matmul(Kb *k, IrNode *n) {
     choose_blocks(k, &g, experts, ceil_div(ir_rows(t), experts));
     take_scratch(k, &g);
     Val zero = kb_i64(k, 0), begin, end;
-    Loop count, e, l;
-    kb_loop(k, &count, zero, kb_i64(k, experts), 1, &zero, 1);
-    Val rows = kb_sub(k, load_offset(k, &g, kb_add(k, count.i, kb_i64(k, 1))), load_offset(k, &g, count.i));
-    Val blocks = kb_udiv(k, kb_add(k, kb_mul(k, rows, kb_i64(k, per)), kb_i64(k, g.mb - 1)), g.mb);
-    count.next[0] = kb_add(k, count.carry[0], kb_mul(k, blocks, kb_i64(k, g.col_blocks)));
-    kb_loop_end(k, &count);
-    kb_share(k, count.carry[0], &begin, &end);
+    Loop e, l;
+    /* as many items as any routing can need; those past the last block find nothing to do */
+    kb_share(k, (ceil_div(ir_rows(t), g.mb) + experts) * g.col_blocks, &begin, &end);
     kb_loop(k, &e, zero, kb_i64(k, experts), 1, &zero, 1);
     Val first = kb_mul(k, load_offset(k, &g, e.i), kb_i64(k, per));
     Val last = kb_mul(k, load_offset(k, &g, kb_add(k, e.i, kb_i64(k, 1))), kb_i64(k, per));
-    blocks = kb_udiv(k, kb_add(k, kb_sub(k, last, first), kb_i64(k, g.mb - 1)), g.mb);
+    Val blocks = kb_udiv(k, kb_add(k, kb_sub(k, last, first), kb_i64(k, g.mb - 1)), g.mb);
     Val base = e.carry[0], next = kb_add(k, base, kb_mul(k, blocks, kb_i64(k, g.col_blocks)));
     e.next[0] = next;
     kb_loop(k, &l, max2(k, begin, base), kb_min(k, end, next), 1, NULL, 0);
@@ -337,13 +333,11 @@ void cg_lower_expert_matmul_dw(Kb *k, IrNode *n) {
     choose_blocks(k, &g, experts, g.rows);
     take_scratch(k, &g);
     int64_t row_blocks = ceil_div(g.rows, g.mb), per_expert = row_blocks * g.col_blocks;
-    /* items go round the threads: an expert's items cost what its rows cost, so neighbours cost alike */
-    Val left = kb_sub(k, kb_i64(k, experts * per_expert), k->thread);
-    Val turns = LLVMBuildSDiv(k->b, kb_add(k, left, kb_sub(k, k->nthreads, kb_i64(k, 1))), k->nthreads, "");
+    Val begin, end;
+    kb_share(k, experts * per_expert, &begin, &end);
     Loop l;
-    kb_loop(k, &l, kb_i64(k, 0), turns, 1, NULL, 0);
-    Val id = kb_add(k, k->thread, kb_mul(k, l.i, k->nthreads));
-    Val expert = kb_udiv(k, id, per_expert), item = kb_urem(k, id, per_expert);
+    kb_loop(k, &l, begin, end, 1, NULL, 0);
+    Val expert = kb_udiv(k, l.i, per_expert), item = kb_urem(k, l.i, per_expert);
     g.first_row = kb_mul(k, load_offset(k, &g, expert), kb_i64(k, per));
     Val last = kb_mul(k, load_offset(k, &g, kb_add(k, expert, kb_i64(k, 1))), kb_i64(k, per));
     Val row0 = kb_mul(k, kb_udiv(k, item, g.col_blocks), kb_i64(k, g.mb));

@@ -7,7 +7,7 @@
 
 typedef struct Kernel {
     const char *signature, *name;
-    int64_t scratch_bytes;
+    int64_t scratch_bytes, items;
     VmKernelFn fn;
 } Kernel;
 
@@ -96,6 +96,7 @@ static void lower(CgModule *m, Plan *p, PlanCluster *c, Kernel *out) {
         cg_lower_map(k);
     kb_end(k);
     out->scratch_bytes = k->scratch_bytes;
+    out->items = k->items;
 }
 
 /* The kernel of a cluster: an equal one, or a new one. */
@@ -179,6 +180,7 @@ static void add_tasks(CgModule *m, Plan *p, Program *out) {
         out->task[i] = (VmTask){.name = arena_strdup(m->arena, plan_kernel_name(p, c)),
                                 .arg = arg,
                                 .narg = c->narg,
+                                .items = m->kernel[out->kernel[i]].items,
                                 .barrier = c->barrier,
                                 .flops = plan_flops(c),
                                 .bytes = plan_bytes(p, c)};

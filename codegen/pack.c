@@ -28,7 +28,7 @@ void cg_lower_pack(Kb *k) {
     Val src = kb_view_ptr(k, &p->src), dst = NULL, begin, end;
     for (int i = 0; i < k->cl->narg; i++)
         if (k->cl->arg[i].written) dst = k->arg_ptr[i];
-    kb_share(k, kb_i64(k, p->matrices * panels), &begin, &end);
+    kb_share(k, p->matrices * panels, &begin, &end);
     Loop panel, row;
     kb_loop(k, &panel, begin, end, 1, NULL, 0);
     Val matrix = kb_gep(k, k->f32, src, kb_row_offset(k, &lead, kb_udiv(k, panel.i, panels)));

@@ -72,8 +72,8 @@ static bool writes_strided(const IrValue *v) {
 
 static int count_readers(const Plan *p, const IrValue *v) {
     int count = 0;
-    IR_FOR(n, p->g)
-    for (int i = 0; i < n->nin; i++) count += n->in[i] == v;
+    IR_FOR (n, p->g)
+        for (int i = 0; i < n->nin; i++) count += n->in[i] == v;
     for (int i = 0; i < p->g->nout; i++) count += p->g->out[i].value == v;
     return count;
 }
@@ -81,12 +81,13 @@ static int count_readers(const Plan *p, const IrValue *v) {
 /* A concat along the last dimension needs no code when each operand is written straight to its columns:
  * its producer can, and nobody else reads it. */
 static void elide_concats(Plan *p) {
-    IR_FOR(n, p->g) {
+    IR_FOR (n, p->g) {
         if (n->op != OP_concat || ir_int(n, ATTR_concat_axis) != n->out[0].type.rank - 1) continue;
         bool all = true;
         for (int i = 0; i < n->nin && all; i++) {
             const IrValue *v = n->in[i];
-            all = writes_strided(v) && v->type.dtype == DT_f32 && !plan_is_stored(p, v) && count_readers(p, v) == 1;
+            all = writes_strided(v) && v->type.dtype == DT_f32 && !plan_is_stored(p, v) &&
+                  count_readers(p, v) == 1;
         }
         if (!all) continue;
         const IrValue *y = &n->out[0];

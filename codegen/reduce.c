@@ -72,7 +72,7 @@ static void pass_add(Kb *k, Pos pos, Val *carry, void *ctx) {
 /* The last dimension goes: one scalar per kept row. */
 static void sum_to_scalars(Kb *k, const Reduce *r) {
     Val begin, end;
-    kb_share(k, kb_i64(k, r->nkeep), &begin, &end);
+    kb_share(k, r->nkeep, &begin, &end);
     Loop out, red;
     kb_loop(k, &out, begin, end, 1, NULL, 0);
     Val base = rows_of(k, out.i, r->keep_dim, r->keep_step, r->keep), acc = kb_vf(k, 0);
@@ -136,7 +136,7 @@ static void strips(Kb *k, const Reduce *r, int64_t from, int64_t n, int strip, V
     if (n <= 0) return;
     Val begin, end;
     int64_t width = (int64_t)strip * k->vl;
-    kb_share(k, kb_i64(k, r->nkeep * n), &begin, &end);
+    kb_share(k, r->nkeep * n, &begin, &end);
     Loop l;
     kb_loop(k, &l, begin, end, 1, NULL, 0);
     Val col = kb_add(k, kb_mul(k, kb_urem(k, l.i, n), kb_i64(k, width)), kb_i64(k, from));
@@ -188,7 +188,7 @@ static void expert_strip(Kb *k, const ExpertSum *x, Val inner, Val col, Val mask
 static void expert_strips(Kb *k, const ExpertSum *x, int64_t from, int64_t vectors, Val mask) {
     if (!vectors) return;
     Val begin, end;
-    kb_share(k, kb_i64(k, x->inner * vectors), &begin, &end);
+    kb_share(k, x->inner * vectors, &begin, &end);
     Loop l;
     kb_loop(k, &l, begin, end, 1, NULL, 0);
     Val col = kb_add(k, kb_mul(k, kb_urem(k, l.i, vectors), kb_i64(k, k->vl)), kb_i64(k, from));

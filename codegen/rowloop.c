@@ -29,7 +29,7 @@ void kb_rows(Kb *k, int64_t rows, int64_t cols, RowBody body, void *ctx) {
     int64_t per_item = cols >= GRAIN ? 1 : GRAIN / cols;
     int64_t items = (rows + per_item - 1) / per_item;
     Val begin, end;
-    kb_share(k, kb_i64(k, items), &begin, &end);
+    kb_share(k, items, &begin, &end);
     Val first = kb_mul(k, begin, kb_i64(k, per_item));
     Val last = kb_min(k, kb_mul(k, end, kb_i64(k, per_item)), kb_i64(k, rows));
     Loop l;

@@ -39,10 +39,11 @@ static void print_table(const Session *s, const Counts *c, const Memory *m) {
                (long long)c->module[i].active, c->module[i].macs);
     printf("%-32s %14lld %14lld %16.0f\n\n", "total", (long long)c->total.params, (long long)c->total.active,
            c->total.macs);
-    printf("memory: weights %s, optimizer state %s, activations and gradients %s, scratch %s, peak %s\n",
-           drv_bytes_text(s->arena, m->weights), drv_bytes_text(s->arena, m->state),
-           drv_bytes_text(s->arena, m->activations), drv_bytes_text(s->arena, m->scratch),
-           drv_bytes_text(s->arena, m->peak));
+    printf(
+        "tensor memory: weights %s, optimizer state %s, activations and gradients %s, scratch %s, peak %s\n",
+        drv_bytes_text(s->arena, m->weights), drv_bytes_text(s->arena, m->state),
+        drv_bytes_text(s->arena, m->activations), drv_bytes_text(s->arena, m->scratch),
+        drv_bytes_text(s->arena, m->peak));
 }
 
 static void print_json(const Session *s, const Counts *c, const Memory *m) {

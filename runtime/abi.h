@@ -2,10 +2,9 @@
  * runtime include. Plain data, so that a program can be built in memory (JIT) or linked in (ahead of
  * time). Nothing here is allocated or freed by the runtime.
  *
- * A program is a list of tasks run in order by one team of threads. Every thread calls every task's
- * kernel with its own index; the kernel works on its fixed share of the items, which depends on the
- * problem size and the team's size but never on timing. Results do not depend on the team's size: an
- * item is always computed the same way whoever computes it. */
+ * A program is a list of tasks run in order by one team of threads. A task is a number of items, cut by the
+ * problem's size only; a kernel computes the items it is told. Results depend neither on the team's size nor
+ * on who computes what: an item is always computed the same way. */
 #ifndef VMOEC_RUNTIME_ABI_H
 #define VMOEC_RUNTIME_ABI_H
 
@@ -23,9 +22,9 @@ typedef enum VmSpace {
 } VmSpace;
 
 /* args: pointers to the task's buffers, in the order of VmTask.arg.
- * thread, nthreads: 0 <= thread < nthreads.
+ * begin, end: the items to compute, 0 <= begin < end <= VmTask.items.
  * scratch: this thread's private scratch, VmProgram.scratch_bytes long, 64-byte aligned. */
-typedef void (*VmKernelFn)(void *const *args, int64_t thread, int64_t nthreads, void *scratch);
+typedef void (*VmKernelFn)(void *const *args, int64_t begin, int64_t end, void *scratch);
 
 typedef struct VmArg {
     int32_t space;
@@ -37,7 +36,8 @@ typedef struct VmTask {
     const char *name; /* kernel's name, for profiles: "matmul_128x256x128_bias_gelu" */
     const VmArg *arg;
     int32_t narg;
-    int32_t barrier; /* 1: a team barrier stands before this task */
+    int64_t items;
+    int32_t barrier; /* 1: every item of the tasks before must be done first */
     double flops;    /* useful arithmetic, for bench */
     double bytes;    /* bytes that must move at least, for bench */
 } VmTask;

@@ -1,8 +1,7 @@
 /* Runs programs: owns the memory of their spaces, resolves every task's buffers to addresses once, fills in
  * the random keys of a step and runs the tasks with one OpenMP team.
  *
- * A step is one parallel region. Every thread runs every task's kernel on its own share; a barrier stands
- * where the program asks for one. Nothing is allocated in a step.
+ * A step is one parallel region (step.c says what a thread does in it). Nothing is allocated in a step.
  *
  * Does not: look into weights or data, know what a loss is, keep time (except vm_engine_profile). */
 #include "runtime/internal.h"
@@ -13,13 +12,6 @@
 
 #include "runtime/rng.h"
 
-/* A task with its buffers' addresses. */
-typedef struct RunTask {
-    VmKernelFn fn;
-    void **args;
-    int32_t barrier;
-} RunTask;
-
 typedef struct RngKey {
     uint32_t *key; /* [2], in the work space */
     int64_t offset;
@@ -29,8 +21,9 @@ typedef struct RngKey {
 
 typedef struct Loaded {
     const VmProgram *program;
-    RunTask *task;
-    void **args; /* all tasks' addresses, one after another */
+    VmStep *step;
+    VmBlock memory; /* of the step's task list, cursors and counts */
+    void **args;    /* all tasks' addresses, one after another */
     RngKey *rng;
     int nrng;
 } Loaded;
@@ -42,7 +35,6 @@ struct VmEngine {
     int64_t scratch_stride; /* bytes per thread, a multiple of 64 with a gap against false sharing */
     Loaded *loaded;
     int count, cap;
-    VmBarrier *barrier;
 };
 
 static const char *const space_names[VM_SPACE_COUNT] = {"weights", "optimizer state", "working memory"};
@@ -50,12 +42,7 @@ static const char *const space_names[VM_SPACE_COUNT] = {"weights", "optimizer st
 VmStatus vm_engine_create(int threads, VmEngine **out, VmError *err) {
     *out = NULL;
     VmEngine *e = vm_calloc(1, sizeof *e);
-    VmBlock barrier;
-    if (!e || !vm_block_alloc(&barrier, sizeof(VmBarrier))) {
-        free(e);
-        return vm_fail(err, VM_ENV, "out of memory");
-    }
-    e->barrier = (VmBarrier *)(void *)barrier.data; /* small, so it came from the heap and is freed like it */
+    if (!e) return vm_fail(err, VM_ENV, "out of memory");
     e->threads = vm_threads(threads);
     e->cpus = vm_cpus();
     *out = e;
@@ -63,7 +50,7 @@ VmStatus vm_engine_create(int threads, VmEngine **out, VmError *err) {
 }
 
 static void loaded_free(Loaded *l) {
-    free(l->task);
+    vm_block_free(&l->memory);
     free(l->args);
     free(l->rng);
     *l = (Loaded){0};
@@ -74,7 +61,6 @@ void vm_engine_destroy(VmEngine *e) {
     for (int i = 0; i < e->count; i++) loaded_free(&e->loaded[i]);
     for (int i = 0; i < VM_SPACE_COUNT; i++) vm_block_free(&e->space[i]);
     vm_block_free(&e->scratch);
-    free(e->barrier);
     free(e->loaded);
     free(e);
 }
@@ -164,6 +150,7 @@ static VmStatus program_check(const VmProgram *p, VmError *err) {
     }
     for (int i = 0; i < p->ntask; i++) {
         const VmTask *t = &p->task[i];
+        if (t->items < 1) return vm_fail(err, VM_ENV, "program '%s': '%s' has no items", p->name, t->name);
         for (int j = 0; j < t->narg; j++) {
             if (offset_ok(p, t->arg[j].space, t->arg[j].offset, 0, 4)) continue;
             return vm_fail(err, VM_ENV, "program '%s': argument %d of '%s' lies outside its memory", p->name,
@@ -212,23 +199,37 @@ static VmStatus layout_check(const VmEngine *e, const VmProgram *p, VmError *err
     return stateful && has_state ? same_layout(stateful, p, VM_ROLE_STATE, err) : VM_OK;
 }
 
+/* The step's task list, cursors and counts in one zeroed block, cache lines apart. */
+static bool step_create(Loaded *l, int ntask, int threads) {
+    size_t n = (size_t)ntask, done = sizeof(VmStep), cursor = done + n * sizeof(VmDone);
+    size_t task = cursor + n * (size_t)threads * sizeof(VmCursor);
+    if (!vm_block_alloc(&l->memory, task + n * sizeof(VmStepTask))) return false;
+    char *at = (char *)l->memory.data;
+    l->step = (VmStep *)(void *)at;
+    l->step->ntask = ntask;
+    l->step->done = (VmDone *)(void *)(at + done);
+    l->step->cursor = (VmCursor *)(void *)(at + cursor);
+    l->step->task = (VmStepTask *)(void *)(at + task);
+    return true;
+}
+
 /* Copies the program's task list with room for addresses. */
-static bool loaded_create(Loaded *l, const VmProgram *p) {
+static bool loaded_create(Loaded *l, const VmProgram *p, int threads) {
     size_t nargs = 0;
     int nrng = 0;
     for (int i = 0; i < p->ntask; i++) nargs += (size_t)p->task[i].narg;
     for (int i = 0; i < p->ntensor; i++) nrng += p->tensor[i].role == VM_ROLE_RNG_KEY;
     *l = (Loaded){.program = p,
-                  .task = vm_calloc((size_t)p->ntask, sizeof(RunTask)),
                   .args = vm_calloc(nargs, sizeof(void *)),
                   .rng = vm_calloc((size_t)nrng, sizeof(RngKey))};
-    if (!l->task || !l->args || !l->rng) {
+    if (!l->args || !l->rng || !step_create(l, p->ntask, threads)) {
         loaded_free(l);
         return false;
     }
     void **args = l->args;
     for (int i = 0; i < p->ntask; i++) {
-        l->task[i] = (RunTask){.fn = p->task[i].fn, .args = args, .barrier = p->task[i].barrier};
+        const VmTask *t = &p->task[i];
+        l->step->task[i] = (VmStepTask){.fn = t->fn, .args = args, .items = t->items, .barrier = t->barrier};
         args += p->task[i].narg;
     }
     for (int i = 0; i < p->ntensor; i++) {
@@ -242,10 +243,10 @@ static bool loaded_create(Loaded *l, const VmProgram *p) {
 static void loaded_resolve(const VmEngine *e, Loaded *l) {
     const VmProgram *p = l->program;
     for (int i = 0; i < p->ntask; i++) {
-        l->task[i].fn = p->task[i].fn; /* may have been compiled after an earlier add */
+        l->step->task[i].fn = p->task[i].fn; /* may have been compiled after an earlier add */
         for (int j = 0; j < p->task[i].narg; j++) {
             const VmArg *a = &p->task[i].arg[j];
-            l->task[i].args[j] = e->space[a->space].data + a->offset;
+            l->step->task[i].args[j] = e->space[a->space].data + a->offset;
         }
     }
     for (int i = 0; i < l->nrng; i++) {
@@ -301,7 +302,7 @@ static bool reserve_slot(VmEngine *e) {
 int vm_engine_add(VmEngine *e, const VmProgram *p, VmError *err) {
     if (program_check(p, err) || layout_check(e, p, err)) return -1;
     Loaded l;
-    if (!reserve_slot(e) || !loaded_create(&l, p)) {
+    if (!reserve_slot(e) || !loaded_create(&l, p, e->threads)) {
         vm_fail(err, VM_ENV, "out of memory");
         return -1;
     }
@@ -323,24 +324,16 @@ static void set_rng_keys(const Loaded *l, uint64_t seed, uint64_t step) {
 
 /* seconds NULL: not timed. */
 static void run_team(VmEngine *e, const Loaded *l, double *seconds) {
-    const int ntask = l->program->ntask;
+    VmStep *step = l->step;
+    step->profile = seconds != NULL;
+    vm_step_prepare(step, e->threads);
+    int spins = vm_barrier_spins(e->threads, e->cpus);
+/* OpenMP may give fewer threads than asked for (OMP_THREAD_LIMIT, a nested region): the others' shares are
+ * taken over. */
 #pragma omp parallel num_threads(e->threads)
     {
-        /* OpenMP may give fewer threads than asked for (OMP_THREAD_LIMIT, a nested region): the shares follow
-         * what is really there. */
-        int n = omp_get_num_threads(), me = omp_get_thread_num();
-        int spins = vm_barrier_spins(n, e->cpus);
-        void *scratch = e->scratch.data + e->scratch_stride * me;
-        double before = seconds && me == 0 ? vm_now() : 0;
-        for (int i = 0; i < ntask; i++) {
-            const RunTask *t = &l->task[i];
-            if (t->barrier) vm_barrier_wait(e->barrier, n, spins);
-            t->fn(t->args, me, n, scratch);
-            if (!seconds || me != 0) continue;
-            double now = vm_now();
-            seconds[i] += now - before;
-            before = now;
-        }
+        int me = omp_get_thread_num();
+        vm_step_run(step, me, spins, e->scratch.data + e->scratch_stride * me, me == 0 ? seconds : NULL);
     }
 }
 

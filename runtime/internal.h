@@ -46,9 +46,51 @@ typedef struct VmBarrier {
 void vm_barrier_wait(VmBarrier *b, int n, int spins);
 int vm_barrier_spins(int n, int cpus);
 
+/* The same wait for a word that only grows: returns when *word > value. Whoever makes it grow calls
+ * vm_word_wake after storing. */
+void vm_word_wait(_Atomic uint32_t *word, _Atomic uint32_t *sleepers, uint32_t value, int spins);
+void vm_word_wake(_Atomic uint32_t *word, _Atomic uint32_t *sleepers);
+
 /* OpenMP's two questions, declared here because a compiler may be installed without its omp.h. */
 int omp_get_thread_num(void);
 int omp_get_num_threads(void);
+
+/* ---- step.c ------------------------------------------------------------------------------------ */
+
+/* A task with its buffers' addresses. */
+typedef struct VmStepTask {
+    VmKernelFn fn;
+    void **args;
+    int64_t items;
+    int32_t barrier;
+} VmStepTask;
+
+/* The next item of one thread's share of one task. */
+typedef struct VmCursor {
+    _Alignas(64) _Atomic int64_t next;
+} VmCursor;
+
+/* Items done of a phase, at the phase's first task. */
+typedef struct VmDone {
+    _Alignas(64) _Atomic int64_t items;
+} VmDone;
+
+typedef struct VmStep {
+    VmStepTask *task;
+    int ntask;
+    bool profile;                       /* every task is a phase of its own */
+    int threads;                        /* of the team the cursors are set for */
+    VmCursor *cursor;                   /* [ntask][threads] */
+    VmDone *done;                       /* [ntask] */
+    _Alignas(64) _Atomic uint32_t over; /* phases finished */
+    _Alignas(64) _Atomic uint32_t sleepers;
+} VmStep;
+
+/* Sets the shares for a team of n before it starts. */
+void vm_step_prepare(VmStep *s, int n);
+/* What thread `me` does in the step; a share whose thread is missing is done by the others. seconds NULL, or
+ * [ntask]: adds wall time per task (with profile set). */
+void vm_step_run(VmStep *s, int me, int spins, void *scratch, double *seconds);
 
 /* ---- engine.c ---------------------------------------------------------------------------------- */
 

@@ -194,3 +194,17 @@ void vm_barrier_wait(VmBarrier *b, int n, int spins) {
     while (atomic_load(&b->generation) == generation) futex_wait(&b->generation, generation);
     atomic_fetch_sub(&b->sleepers, 1);
 }
+
+void vm_word_wait(_Atomic uint32_t *word, _Atomic uint32_t *sleepers, uint32_t value, int spins) {
+    for (int i = 0; i < spins; i++) {
+        if (atomic_load_explicit(word, memory_order_acquire) > value) return;
+        cpu_relax();
+    }
+    atomic_fetch_add(sleepers, 1);
+    for (uint32_t now; (now = atomic_load(word)) <= value;) futex_wait(word, now);
+    atomic_fetch_sub(sleepers, 1);
+}
+
+void vm_word_wake(_Atomic uint32_t *word, _Atomic uint32_t *sleepers) {
+    if (atomic_load(sleepers) > 0) futex_wake_all(word);
+}

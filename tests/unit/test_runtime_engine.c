@@ -1,4 +1,4 @@
-/* The engine with kernels written by hand: team and barriers, addresses, memory that survives adding
+/* The engine with kernels written by hand: items shared by a team, barriers, addresses, memory that survives adding
  * programs, random keys, refusal of programs that do not fit. */
 #include "runtime/internal.h"
 #include "runtime/rng.h"
@@ -6,38 +6,29 @@
 
 enum { N = 1000 };
 
-static void share(int64_t thread, int64_t nthreads, int64_t *begin, int64_t *end) {
-    *begin = N * thread / nthreads;
-    *end = N * (thread + 1) / nthreads;
-}
-
 /* y = x * 2 + w */
-static void kernel_scale(void *const *args, int64_t thread, int64_t nthreads, void *scratch) {
+static void kernel_scale(void *const *args, int64_t begin, int64_t end, void *scratch) {
     const float *x = args[0], *w = args[1];
     float *y = args[2], *tmp = scratch;
-    int64_t begin, end;
-    share(thread, nthreads, &begin, &end);
     for (int64_t i = begin; i < end; i++) {
         tmp[i % 64] = x[i] * 2;
         y[i] = tmp[i % 64] + w[i];
     }
 }
 
-/* z reversed y: reads what other threads wrote, so it needs the barrier */
-static void kernel_reverse(void *const *args, int64_t thread, int64_t nthreads, void *scratch) {
+/* z reversed y: reads what other items wrote, so it needs the barrier */
+static void kernel_reverse(void *const *args, int64_t begin, int64_t end, void *scratch) {
     const float *y = args[0];
     float *z = args[1];
-    int64_t begin, end;
     (void)scratch;
-    share(thread, nthreads, &begin, &end);
     for (int64_t i = begin; i < end; i++) z[i] = y[N - 1 - i];
 }
 
 /* state += 1 */
-static void kernel_count(void *const *args, int64_t thread, int64_t nthreads, void *scratch) {
-    (void)nthreads;
+static void kernel_count(void *const *args, int64_t begin, int64_t end, void *scratch) {
+    (void)begin, (void)end;
     (void)scratch;
-    if (thread == 0) ((float *)args[0])[0] += 1;
+    ((float *)args[0])[0] += 1;
 }
 
 enum { BYTES = 4096 }; /* room for N floats, a multiple of 64 */
@@ -46,9 +37,9 @@ static const VmArg args_scale[] = {{VM_WORK, 0}, {VM_WEIGHTS, 0}, {VM_WORK, BYTE
 static const VmArg args_reverse[] = {{VM_WORK, BYTES}, {VM_WORK, 2 * BYTES}};
 static const VmArg args_count[] = {{VM_STATE, 0}};
 static const VmTask tasks[] = {
-    {.fn = kernel_scale, .name = "scale", .arg = args_scale, .narg = 3},
-    {.fn = kernel_reverse, .name = "reverse", .arg = args_reverse, .narg = 2, .barrier = 1},
-    {.fn = kernel_count, .name = "count", .arg = args_count, .narg = 1},
+    {.fn = kernel_scale, .name = "scale", .arg = args_scale, .narg = 3, .items = N},
+    {.fn = kernel_reverse, .name = "reverse", .arg = args_reverse, .narg = 2, .items = N, .barrier = 1},
+    {.fn = kernel_count, .name = "count", .arg = args_count, .narg = 1, .items = 1},
 };
 
 #define WEIGHT                                                                                               \
@@ -72,7 +63,7 @@ static const VmTensor tensors_eval[] = {
     {.name = "y", .role = VM_ROLE_OUTPUT, .rank = 1, .dim = {N}, .space = VM_WORK, .offset = BYTES},
 };
 static const VmArg args_eval[] = {{VM_WORK, 40 * BYTES}, {VM_WEIGHTS, 0}, {VM_WORK, BYTES}};
-static const VmTask tasks_eval[] = {{.fn = kernel_scale, .name = "scale", .arg = args_eval, .narg = 3}};
+static const VmTask tasks_eval[] = {{.fn = kernel_scale, .name = "scale", .arg = args_eval, .narg = 3, .items = N}};
 
 static VmProgram program(void) {
     return (VmProgram){.abi = VM_ABI_VERSION,

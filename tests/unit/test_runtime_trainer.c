@@ -20,12 +20,12 @@ static uint32_t seen_key[64]; /* of the steps of this process */
 static int seen_keys;
 
 /* delta[n][C] = (softmax - onehot) / batch; terms[n] = loss, correct. key NULL: no dropout. */
-static void forward(void *const *args, int64_t batch, int64_t thread, int64_t nthreads) {
+static void forward(void *const *args, int64_t batch, int64_t begin, int64_t end) {
     const float *image = args[0], *w = args[2];
     const int32_t *label = args[1];
     const uint32_t *key = args[3];
     float *delta = args[4], *terms = args[5];
-    for (int64_t n = batch * thread / nthreads; n < batch * (thread + 1) / nthreads; n++) {
+    for (int64_t n = begin; n < end; n++) {
         float z[CLASSES] = {0}, sum = 0;
         int best = 0;
         for (int i = 0; i < PIXELS; i++) {
@@ -42,10 +42,9 @@ static void forward(void *const *args, int64_t batch, int64_t thread, int64_t nt
     }
 }
 
-static void summarise(void *const *args, int64_t batch, int64_t thread) {
+static void summarise(void *const *args, int64_t batch) {
     const float *terms = args[5];
     float *loss = args[6], *aux = args[7], *accuracy = args[8];
-    if (thread != 0) return;
     *loss = *accuracy = 0;
     for (int64_t n = 0; n < batch; n++) {
         *loss += terms[2 * n] / (float)batch;
@@ -54,12 +53,12 @@ static void summarise(void *const *args, int64_t batch, int64_t thread) {
     *aux = 2;
 }
 
-static void optimise(void *const *args, int64_t batch, int64_t thread, int64_t nthreads) {
+static void optimise(void *const *args, int64_t batch, int64_t begin, int64_t end) {
     const float *image = args[0], *delta = args[4], *step = args[9];
     float *w = args[2], *m = args[10], *v = args[11];
-    if (thread == 0 && kill_at_run && ++runs == kill_at_run) _exit(9);
-    if (thread == 0 && seen_keys < 64) seen_key[seen_keys++] = ((const uint32_t *)args[3])[0];
-    for (int64_t k = WEIGHTS * thread / nthreads; k < WEIGHTS * (thread + 1) / nthreads; k++) {
+    if (begin == 0 && kill_at_run && ++runs == kill_at_run) _exit(9);
+    if (begin == 0 && seen_keys < 64) seen_key[seen_keys++] = ((const uint32_t *)args[3])[0];
+    for (int64_t k = begin; k < end; k++) {
         float g = 0;
         for (int64_t n = 0; n < batch; n++)
             g += image[n * PIXELS + k / CLASSES] * delta[n * CLASSES + k % CLASSES];
@@ -70,17 +69,17 @@ static void optimise(void *const *args, int64_t batch, int64_t thread, int64_t n
 }
 
 #define KERNELS(batch)                                                                                       \
-    static void forward_##batch(void *const *args, int64_t thread, int64_t nthreads, void *scratch) {        \
+    static void forward_##batch(void *const *args, int64_t begin, int64_t end, void *scratch) {              \
         (void)scratch;                                                                                       \
-        forward(args, batch, thread, nthreads);                                                              \
+        forward(args, batch, begin, end);                                                                    \
     }                                                                                                        \
-    static void summarise_##batch(void *const *args, int64_t thread, int64_t nthreads, void *scratch) {      \
-        (void)scratch, (void)nthreads;                                                                       \
-        summarise(args, batch, thread);                                                                      \
+    static void summarise_##batch(void *const *args, int64_t begin, int64_t end, void *scratch) {            \
+        (void)scratch, (void)begin, (void)end;                                                               \
+        summarise(args, batch);                                                                              \
     }                                                                                                        \
-    static void optimise_##batch(void *const *args, int64_t thread, int64_t nthreads, void *scratch) {       \
+    static void optimise_##batch(void *const *args, int64_t begin, int64_t end, void *scratch) {             \
         (void)scratch;                                                                                       \
-        optimise(args, batch, thread, nthreads);                                                             \
+        optimise(args, batch, begin, end);                                                                   \
     }
 KERNELS(8)
 KERNELS(6)
@@ -88,12 +87,12 @@ KERNELS(2)
 
 /* A forward kernel without dropout gets a null key. */
 #define EVAL_KERNEL(batch)                                                                                   \
-    static void evaluate_##batch(void *const *args, int64_t thread, int64_t nthreads, void *scratch) {       \
+    static void evaluate_##batch(void *const *args, int64_t begin, int64_t end, void *scratch) {             \
         void *without[12];                                                                                   \
         memcpy(without, args, sizeof without);                                                               \
         without[3] = NULL;                                                                                   \
         (void)scratch;                                                                                       \
-        forward(without, batch, thread, nthreads);                                                           \
+        forward(without, batch, begin, end);                                                                 \
     }
 EVAL_KERNEL(8)
 EVAL_KERNEL(6)
@@ -185,9 +184,11 @@ static int toy_source(void *user, bool training, int64_t batch, VmError *err) {
     }
     if (t->index[training][k]) return t->index[training][k] - 1;
     VmTask *task = t->task[training][k];
-    task[0] = (VmTask){.fn = kernels[k][training ? 0 : 3], .name = "forward", .arg = args, .narg = 12};
-    task[1] = (VmTask){.fn = kernels[k][1], .name = "summarise", .arg = args, .narg = 12, .barrier = 1};
-    task[2] = (VmTask){.fn = kernels[k][2], .name = "optimise", .arg = args, .narg = 12};
+    task[0] = (VmTask){
+        .fn = kernels[k][training ? 0 : 3], .name = "forward", .arg = args, .narg = 12, .items = batch};
+    task[1] =
+        (VmTask){.fn = kernels[k][1], .name = "summarise", .arg = args, .narg = 12, .items = 1, .barrier = 1};
+    task[2] = (VmTask){.fn = kernels[k][2], .name = "optimise", .arg = args, .narg = 12, .items = WEIGHTS};
     VmProgram *p = &t->program[training][k];
     /* evaluation needs a block of another kind (mapped, not from the heap), so adding it surely moves memory
      */
