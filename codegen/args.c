@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "codegen/plan.h"
+#include "passes/passes.h"
 
 int plan_arg_buffer(PlanCluster *c, Arena *a, int buffer, int64_t offset, bool written) {
     for (int i = 0; i < c->narg; i++)
@@ -84,6 +85,10 @@ static void sig_operand(Plan *p, PlanCluster *c, Text *t, IrValue *v) {
         text_add(t, "<");
         for (int i = 0; i < root->node->nin; i++) sig_view(p, c, t, root->node->in[i]);
         text_add(t, ">");
+    } else if (fuse_is_inline(root->node)) {
+        text_addf(t, "inline %s", ir_ops[root->node->op].name);
+        sig_type(t, &root->type);
+        for (int i = 0; i < root->node->nin; i++) sig_operand(p, c, t, root->node->in[i]);
     } else {
         sig_view(p, c, t, v);
     }

@@ -2,6 +2,7 @@
  * order: already emitted here, lying in scratch, a constant, an elementwise member (its operands are
  * evaluated at the same position), a gathered row, or memory behind a view. */
 #include "codegen/emit.h"
+#include "passes/passes.h"
 
 void kb_new_pos(Kb *k) {
     k->nmemo = 0;
@@ -180,7 +181,8 @@ Val kb_eval(Kb *k, IrValue *v, Pos pos) {
     } else if (root->node->op == OP_const) {
         double c = ir_float(root->node, ATTR_const_value);
         r = v->type.dtype == DT_f32 ? kb_vf(k, c) : kb_vi(k, (int32_t)c);
-    } else if (ir_ops[v->node->op].route == ROUTE_ELTWISE && is_member(k, v->node)) {
+    } else if (ir_ops[v->node->op].route == ROUTE_ELTWISE &&
+               (is_member(k, v->node) || fuse_is_inline(v->node))) {
         r = eval_member(k, v->node, pos);
     } else if (ir_ops[v->node->op].route == ROUTE_GATHER) {
         r = eval_gather(k, v->node, pos);

@@ -1,6 +1,7 @@
 /* Clusters without an anchor: elementwise work over every position. When everything that is read or
  * written is dense, the tensors are walked as one long row. */
 #include "codegen/emit.h"
+#include "passes/passes.h"
 
 static bool one_element(const View *w) {
     for (int d = 0; d < w->type.rank; d++)
@@ -13,7 +14,7 @@ static bool operand_is_flat(const Kb *k, IrValue *v) {
     for (int i = 0; i < k->cl->nnode; i++)
         if (k->cl->node[i] == root->node) return true; /* a member: read at the same position */
     if (root->node->op == OP_const) return true;
-    if (ir_ops[root->node->op].route == ROUTE_GATHER) return false;
+    if (ir_ops[root->node->op].route == ROUTE_GATHER || fuse_is_inline(root->node)) return false;
     View w;
     view_resolve(v, &w);
     return view_is_dense(&w) || one_element(&w);

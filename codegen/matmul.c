@@ -5,6 +5,7 @@
  * cache; then the block's rows run through the fused elementwise consumers and are stored. Rows past the
  * end of a block repeat its last row, so there is one code path for whole and partial tiles. */
 #include "codegen/emit.h"
+#include "passes/passes.h"
 
 enum { KC = 256, BLOCK_ROWS = 48, BLOCK_COLS = 256, WANT_ITEMS = 12 };
 
@@ -14,14 +15,16 @@ typedef struct Gemm {
     int64_t rows, cols, inner; /* of one matrix; 0: known at run time only */
     int64_t panels, mb, np, col_blocks;
     bool packed, gather; /* gather: the inner dimension is looked up (expert_matmul_dw) */
-    /* address of row m of a at inner position 0, and of b's matrix; called inside the block */
-    Val (*a_row)(Kb *k, const struct Gemm *g, Val matrix, Val row);
+    /* address of row m of a at inner position 0 (`local`: its number in the block), and of b's matrix */
+    Val (*a_row)(Kb *k, const struct Gemm *g, Val matrix, Val row, Val local);
     Val (*b_matrix)(Kb *k, const struct Gemm *g, Val matrix);
     void (*offsets)(Kb *k, const struct Gemm *g, Val k0, Val count); /* gather: fills a_off, b_off */
     int64_t a_step, b_step;                                          /* elements between inner positions */
     View a, b;
     Val offset_ptr;                 /* grouped: i32 offsets */
     Val a_off, b_off, row_ptr, acc; /* scratch */
+    Val made_a, made_b;             /* scratch for rows of operands that are made in the load; or NULL */
+    Val row0, col0;                 /* gather: where the block begins in the result */
     Val first_row;                  /* expert_matmul_dw: first routed row of the expert */
 } Gemm;
 
@@ -67,7 +70,7 @@ static void block_rows(Kb *k, const Gemm *g, Val matrix, Val row0, Val row_end, 
     Loop l;
     kb_loop(k, &l, kb_i64(k, 0), kb_i64(k, g->mb), 1, NULL, 0);
     Val row = kb_min(k, kb_add(k, row0, l.i), kb_sub(k, row_end, kb_i64(k, 1)));
-    Val ptr = g->a_row(k, g, matrix, row);
+    Val ptr = g->a_row(k, g, matrix, row, kb_sub(k, row, row0));
     if (!g->gather) ptr = kb_gep(k, k->f32, ptr, kb_mul(k, k0, kb_i64(k, g->a_step)));
     LLVMBuildStore(k->b, ptr, kb_gep(k, k->ptr, g->row_ptr, l.i));
     kb_loop_end(k, &l);
@@ -87,7 +90,8 @@ static void block_chunk(Kb *k, const Gemm *g, Val b, Val panel0, Val nrows, Val 
         bp = kb_gep(k, k->f32, b, at);
     } else {
         Val skip = g->gather ? kb_i64(k, 0) : kb_mul(k, k0, kb_i64(k, g->b_step));
-        bp = kb_gep(k, k->f32, b, kb_add(k, skip, kb_mul(k, p.i, kb_i64(k, t.nr))));
+        Val panel = g->made_b ? kb_sub(k, p.i, panel0) : p.i; /* what is made is the block's columns only */
+        bp = kb_gep(k, k->f32, b, kb_add(k, skip, kb_mul(k, panel, kb_i64(k, t.nr))));
     }
     Val c_panel = kb_gep(k, k->f32, g->acc, kb_mul(k, kb_sub(k, p.i, panel0), kb_i64(k, t.nr)));
     kb_loop(k, &r, kb_i64(k, 0), nrows, t.rows, NULL, 0);
@@ -134,11 +138,37 @@ static void block_epilogue(Kb *k, const Gemm *g, Val out_row0, Val nrows, Val pa
     kb_drop_sources(k);
 }
 
+/* Row `row` of an operand that is made in the load, columns [col0, end), into scratch at `to`. */
+static void make_row(Kb *k, IrValue *v, Val row, Val col0, Val end, Val to) {
+    Loop c;
+    kb_loop(k, &c, col0, end, k->vl, NULL, 0);
+    kb_new_pos(k);
+    Pos pos = {row, c.i, kb_mask_below(k, kb_sub(k, kb_i64(k, ir_cols(&v->type)), c.i))};
+    kb_store(k, kb_eval(k, v, pos), kb_gep(k, k->f32, to, kb_sub(k, c.i, col0)), NULL);
+    kb_new_pos(k);
+    kb_loop_end(k, &c);
+}
+
+static int64_t padded_cols(const Kb *k, const IrValue *v) {
+    return ceil_div(ir_cols(&v->type), k->vl) * k->vl;
+}
+
+/* Makes the block's rows of a, once for all its chunks. */
+static void make_a_rows(Kb *k, const Gemm *g, Val row0, Val row_end) {
+    IrValue *a = g->n->in[0];
+    Loop l;
+    kb_loop(k, &l, row0, row_end, 1, NULL, 0);
+    Val to = kb_mul(k, kb_sub(k, l.i, row0), kb_i64(k, padded_cols(k, a)));
+    make_row(k, a, l.i, kb_i64(k, 0), kb_i64(k, ir_cols(&a->type)), kb_gep(k, k->f32, g->made_a, to));
+    kb_loop_end(k, &l);
+}
+
 /* Rows [row0, row_end) (at most mb) of a matrix, column block cb. out_row: the result's flattened row that
  * row0 is. */
 static void block(Kb *k, const Gemm *g, Val matrix, Val row0, Val row_end, Val out_row, Val cb, Val inner) {
     Val nrows = kb_sub(k, row_end, row0), panel0 = kb_mul(k, cb, kb_i64(k, g->np));
     Val b = g->b_matrix(k, g, matrix);
+    if (g->made_a && !g->gather) make_a_rows(k, g, row0, row_end);
     if (g->inner && g->inner <= KC + KC / 2 && !g->gather) {
         block_rows(k, g, matrix, row0, row_end, kb_i64(k, 0));
         block_chunk(k, g, b, panel0, nrows, kb_i64(k, 0), inner, LLVMConstInt(k->i1, 0, 0));
@@ -170,7 +200,8 @@ static bool shared_b(const IrNode *n) {
     return n->in[1]->type.rank == 2;
 }
 
-static Val dense_a_row(Kb *k, const Gemm *g, Val matrix, Val row) {
+static Val dense_a_row(Kb *k, const Gemm *g, Val matrix, Val row, Val local) {
+    (void)local;
     Val base = kb_view_ptr(k, &g->a);
     int r = g->a.type.rank;
     if (ir_int(g->n, ATTR_matmul_ta)) {
@@ -250,8 +281,10 @@ static Val routed_row(Kb *k, IrValue *v, Val row) {
     return kb_gep(k, k->f32, kb_view_ptr(k, &w), kb_mul(k, from, kb_i64(k, ir_cols(t))));
 }
 
-static Val expert_a_row(Kb *k, const Gemm *g, Val matrix, Val row) {
+static Val expert_a_row(Kb *k, const Gemm *g, Val matrix, Val row, Val local) {
     (void)matrix;
+    if (g->made_a)
+        return kb_gep(k, k->f32, g->made_a, kb_mul(k, local, kb_i64(k, padded_cols(k, g->n->in[0]))));
     return routed_row(k, g->n->in[0], row);
 }
 
@@ -269,6 +302,7 @@ void cg_lower_expert_matmul(Kb *k, IrNode *n) {
     g.offset_ptr = kb_ptr(k, n->in[2]);
     choose_blocks(k, &g, experts, ceil_div(ir_rows(t), experts));
     take_scratch(k, &g);
+    if (fuse_is_inline(n->in[0]->node)) g.made_a = kb_scratch(k, g.mb * padded_cols(k, n->in[0]) * 4);
     Val zero = kb_i64(k, 0), begin, end;
     Loop e, l;
     /* as many items as any routing can need; those past the last block find nothing to do */
@@ -290,34 +324,48 @@ void cg_lower_expert_matmul(Kb *k, IrNode *n) {
 
 /* ---- weight gradient of the grouped product: inner dimension = the expert's rows ---- */
 
-static Val dw_a_row(Kb *k, const Gemm *g, Val matrix, Val row) {
-    (void)matrix;
-    IrValue *x = g->n->in[0];
+/* Memory behind a grouped operand that is not made in the load. */
+static Val grouped_base(Kb *k, IrValue *v) {
     View w;
-    view_resolve(x->node->op == OP_dispatch ? x->node->in[0] : x, &w);
-    return kb_gep(k, k->f32, kb_view_ptr(k, &w), row); /* column `row` of x */
+    view_resolve(v->node->op == OP_dispatch ? v->node->in[0] : v, &w);
+    return kb_view_ptr(k, &w);
+}
+
+static Val dw_a_row(Kb *k, const Gemm *g, Val matrix, Val row, Val local) {
+    (void)matrix; /* a row of the result is a column of x */
+    if (g->made_a) return kb_gep(k, k->f32, g->made_a, local);
+    return kb_gep(k, k->f32, grouped_base(k, g->n->in[0]), row);
 }
 
 static Val dw_b_matrix(Kb *k, const Gemm *g, Val matrix) {
     (void)matrix;
-    IrValue *dy = g->n->in[1];
-    View w;
-    view_resolve(dy->node->op == OP_dispatch ? dy->node->in[0] : dy, &w);
-    return kb_view_ptr(k, &w);
+    return g->made_b ? g->made_b : grouped_base(k, g->n->in[1]);
 }
 
-static Val element_distance(Kb *k, Val ptr, Val base) {
-    Val a = LLVMBuildPtrToInt(k->b, ptr, k->i64, ""), b = LLVMBuildPtrToInt(k->b, base, k->i64, "");
-    return LLVMBuildAShr(k->b, kb_sub(k, a, b), kb_i64(k, 2), "");
+/* Elements from the base of operand v to its routed row `row`; made rows are made here, `width` columns from
+ * col0 on. */
+static Val dw_offset(Kb *k, IrValue *v, Val made, Val row, Val local, Val col0, int64_t width) {
+    if (!made) {
+        Val a = LLVMBuildPtrToInt(k->b, routed_row(k, v, row), k->i64, "");
+        Val b = LLVMBuildPtrToInt(k->b, grouped_base(k, v), k->i64, "");
+        return LLVMBuildAShr(k->b, kb_sub(k, a, b), kb_i64(k, 2), "");
+    }
+    Val at = kb_mul(k, local, kb_i64(k, width));
+    Val end = kb_min(k, kb_add(k, col0, kb_i64(k, width)), kb_i64(k, ir_cols(&v->type)));
+    make_row(k, v, row, col0, end, kb_gep(k, k->f32, made, at));
+    return at;
+}
+
+static int64_t made_a_width(const Kb *k, const Gemm *g) {
+    return ceil_div(g->mb, k->vl) * k->vl;
 }
 
 static void dw_offsets(Kb *k, const Gemm *g, Val k0, Val count) {
-    Val a_base = dw_a_row(k, g, NULL, kb_i64(k, 0)), b_base = dw_b_matrix(k, g, NULL);
     Loop l;
     kb_loop(k, &l, kb_i64(k, 0), count, 1, NULL, 0);
     Val row = kb_add(k, kb_add(k, g->first_row, k0), l.i);
-    Val a = element_distance(k, routed_row(k, g->n->in[0], row), a_base);
-    Val b = element_distance(k, routed_row(k, g->n->in[1], row), b_base);
+    Val a = dw_offset(k, g->n->in[0], g->made_a, row, l.i, g->row0, made_a_width(k, g));
+    Val b = dw_offset(k, g->n->in[1], g->made_b, row, l.i, g->col0, g->np * g->tile.nr);
     LLVMBuildStore(k->b, a, kb_gep(k, k->i64, g->a_off, l.i));
     LLVMBuildStore(k->b, b, kb_gep(k, k->i64, g->b_off, l.i));
     kb_loop_end(k, &l);
@@ -332,6 +380,8 @@ void cg_lower_expert_matmul_dw(Kb *k, IrNode *n) {
     g.offset_ptr = kb_ptr(k, n->in[2]);
     choose_blocks(k, &g, experts, g.rows);
     take_scratch(k, &g);
+    if (fuse_is_inline(n->in[0]->node)) g.made_a = kb_scratch(k, KC * made_a_width(k, &g) * 4);
+    if (fuse_is_inline(n->in[1]->node)) g.made_b = kb_scratch(k, KC * g.np * g.tile.nr * 4);
     int64_t row_blocks = ceil_div(g.rows, g.mb), per_expert = row_blocks * g.col_blocks;
     Val begin, end;
     kb_share(k, experts * per_expert, &begin, &end);
@@ -342,8 +392,9 @@ void cg_lower_expert_matmul_dw(Kb *k, IrNode *n) {
     Val last = kb_mul(k, load_offset(k, &g, kb_add(k, expert, kb_i64(k, 1))), kb_i64(k, per));
     Val row0 = kb_mul(k, kb_udiv(k, item, g.col_blocks), kb_i64(k, g.mb));
     Val row_end = kb_min(k, kb_add(k, row0, kb_i64(k, g.mb)), kb_i64(k, g.rows));
-    Val out_row = kb_add(k, kb_mul(k, expert, kb_i64(k, g.rows)), row0);
-    block(k, &g, expert, row0, row_end, out_row, kb_urem(k, item, g.col_blocks),
-          kb_sub(k, last, g.first_row));
+    Val out_row = kb_add(k, kb_mul(k, expert, kb_i64(k, g.rows)), row0), cb = kb_urem(k, item, g.col_blocks);
+    g.row0 = row0;
+    g.col0 = kb_mul(k, cb, kb_i64(k, g.np * g.tile.nr));
+    block(k, &g, expert, row0, row_end, out_row, cb, kb_sub(k, last, g.first_row));
     kb_loop_end(k, &l);
 }

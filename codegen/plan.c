@@ -5,10 +5,11 @@
 #include <string.h>
 
 #include "codegen/plan.h"
+#include "passes/passes.h"
 
 static bool needs_code(const IrNode *n) {
     OpRoute r = ir_ops[n->op].route;
-    return r == ROUTE_ELTWISE || r == ROUTE_KERNEL;
+    return (r == ROUTE_ELTWISE && !fuse_is_inline(n)) || r == ROUTE_KERNEL;
 }
 
 static int buffer_new(Plan *p, int space, int64_t bytes, const IrValue *v) {
@@ -56,7 +57,7 @@ static void leaf_buffers(Plan *p) {
 static void mark_read(bool **read, IrValue *v, int by_cluster) {
     IrNode *root = view_root(v)->node;
     IrValue *rv = view_root(v);
-    if (ir_ops[root->op].route == ROUTE_GATHER) {
+    if (ir_ops[root->op].route == ROUTE_GATHER || fuse_is_inline(root)) {
         for (int i = 0; i < root->nin; i++) mark_read(read, root->in[i], -1);
         return;
     }
@@ -107,7 +108,7 @@ static void value_buffers(Plan *p) {
     IR_FOR (n, p->g) read[n->id] = ARENA_ARRAY(p->arena, bool, n->nout);
     IR_FOR (n, p->g) {
         OpRoute r = ir_ops[n->op].route;
-        if (r == ROUTE_VIEW || r == ROUTE_GATHER) continue;
+        if (r == ROUTE_VIEW || r == ROUTE_GATHER || fuse_is_inline(n)) continue;
         for (int i = 0; i < n->nin; i++) mark_read(read, n->in[i], n->cluster);
     }
     for (int i = 0; i < p->g->nout; i++) mark_read(read, p->g->out[i].value, -1);
@@ -154,6 +155,14 @@ static void collect_clusters(Plan *p) {
     }
 }
 
+/* Notes that cluster i reads v, looking through what is done in the load. */
+static void note_reader(int *last_reader, IrValue *v, int i) {
+    IrNode *root = view_root(v)->node;
+    last_reader[root->id] = i;
+    if (ir_ops[root->op].route != ROUTE_GATHER && !fuse_is_inline(root)) return;
+    for (int k = 0; k < root->nin; k++) note_reader(last_reader, root->in[k], i);
+}
+
 /* Optimizer updates of large weights run as soon as nobody reads the weight any more: their gradients die
  * early. Small ones stay at the end, where they share one barrier. Other clusters keep their order. */
 static void order_updates(Plan *p) {
@@ -166,11 +175,7 @@ static void order_updates(Plan *p) {
             IrNode *m = p->cluster[i].node[j];
             if (m->op == OP_adamw) continue;
             last_reader[m->id] = i; /* a gradient is ready after its own cluster */
-            for (int k = 0; k < m->nin; k++) {
-                IrNode *root = view_root(m->in[k])->node;
-                last_reader[root->id] = i;
-                if (ir_ops[root->op].route == ROUTE_GATHER) last_reader[view_root(root->in[0])->node->id] = i;
-            }
+            for (int k = 0; k < m->nin; k++) note_reader(last_reader, m->in[k], i);
         }
     for (int i = 0; i < n; i++) {
         IrNode *m = p->cluster[i].anchor;

@@ -1,8 +1,9 @@
 /* Fusion: groups nodes into clusters, one kernel each. It invents no ops.
  *
  * requires CORE ops; ensures: every ELTWISE and KERNEL node has a cluster number, counted in an order in
- * which the clusters can run; LEAF, VIEW and GATHER nodes have none (they are read in their consumers'
- * loads); a cluster has at most one KERNEL node, its anchor.
+ * which the clusters can run; LEAF, VIEW and GATHER nodes, and the little elementwise work on gathered rows
+ * that fuse_wants_inline names, have none (they are done in their consumers' loads); a cluster has at most
+ * one KERNEL node, its anchor.
  *
  *   %2 = matmul %x, %w          @0
  *   %3 = add %2, %b             @0   epilogue of the matmul
@@ -50,7 +51,25 @@ static bool space_equal(Space a, Space b) {
 
 static bool needs_code(const IrNode *n) {
     OpRoute r = ir_ops[n->op].route;
-    return r == ROUTE_ELTWISE || r == ROUTE_KERNEL;
+    return (r == ROUTE_ELTWISE && !fuse_wants_inline(n)) || r == ROUTE_KERNEL;
+}
+
+bool fuse_is_inline(const IrNode *n) {
+    return ir_ops[n->op].route == ROUTE_ELTWISE && n->cluster < 0;
+}
+
+/* Read in its consumer's load, from wherever its own operands are. */
+static bool read_through(const IrNode *n) {
+    return ir_ops[n->op].route == ROUTE_GATHER || (ir_ops[n->op].route == ROUTE_ELTWISE && !needs_code(n));
+}
+
+/* Does reading v in a load touch group `id`'s results? */
+static bool load_touches(IrValue *v, int id) {
+    IrNode *root = view_root(v)->node;
+    if (!read_through(root)) return root->cluster == id;
+    for (int i = 0; i < root->nin; i++)
+        if (load_touches(root->in[i], id)) return true;
+    return false;
 }
 
 static void group_add(Fuser *f, Group *gr, IrNode *n) {
@@ -104,9 +123,8 @@ static bool reads_in_place(const Group *self, const Group *other, int other_id, 
         const IrNode *n = self->node[i];
         for (int k = 0; k < n->nin; k++) {
             IrNode *root = view_root(n->in[k])->node;
-            if (ir_ops[root->op].route == ROUTE_GATHER) {
-                for (int j = 0; j < root->nin; j++)
-                    if (view_root(root->in[j])->node->cluster == other_id) return false;
+            if (read_through(root)) {
+                if (load_touches(n->in[k], other_id)) return false;
                 continue;
             }
             if (root->cluster != other_id) continue;
@@ -206,22 +224,24 @@ static void count_uses(Fuser *f) {
 
 /* Numbers the groups in an order they can run in: repeatedly the first (by first member) whose
  * predecessors are done. */
+static int order_visit(Fuser *f, int id, int *number, int next);
+
+static int order_operand(Fuser *f, IrValue *v, int id, int *number, int next) {
+    IrNode *p = view_root(v)->node;
+    if (read_through(p)) {
+        for (int i = 0; i < p->nin; i++) next = order_operand(f, p->in[i], id, number, next);
+        return next;
+    }
+    return p->cluster >= 0 && p->cluster != id ? order_visit(f, p->cluster, number, next) : next;
+}
+
 static int order_visit(Fuser *f, int id, int *number, int next) {
     if (number[id] != -1) return next;
     number[id] = -2;
     Group *gr = &f->group[id];
     for (int i = 0; i < gr->nnode; i++)
-        for (int k = 0; k < gr->node[i]->nin; k++) {
-            IrNode *p = view_root(gr->node[i]->in[k])->node;
-            if (ir_ops[p->op].route == ROUTE_GATHER) {
-                for (int j = 0; j < p->nin; j++) {
-                    IrNode *q = view_root(p->in[j])->node;
-                    if (q->cluster >= 0 && q->cluster != id) next = order_visit(f, q->cluster, number, next);
-                }
-                continue;
-            }
-            if (p->cluster >= 0 && p->cluster != id) next = order_visit(f, p->cluster, number, next);
-        }
+        for (int k = 0; k < gr->node[i]->nin; k++)
+            next = order_operand(f, gr->node[i]->in[k], id, number, next);
     VM_CHECK(number[id] == -2, "fuse: clusters form a cycle");
     number[id] = next;
     return next + 1;

@@ -7,4 +7,8 @@
 /* legalize.c: inserts copies so that every operand can be read by its consumer's code. */
 bool fuse_legalize(PassCtx *c, IrGraph *g);
 
+/* legalize.c: would n be done in its readers' loads? A product of gathered rows with one number per row: the
+ * gradient of `combine`. Writing it out would be writing routed copies. */
+bool fuse_wants_inline(const IrNode *n);
+
 #endif

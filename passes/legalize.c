@@ -11,7 +11,7 @@
 /* How a consumer reads one operand. */
 typedef enum Need {
     NEED_EVAL,   /* evaluated position by position: any view, gather or constant */
-    NEED_GATHER, /* dense, or a dispatch of something dense */
+    NEED_GATHER, /* dense, a dispatch of something dense, or inline work on one */
     NEED_VIEW,   /* any strides */
     NEED_LAST,   /* any strides, but contiguous in the last dimension */
     NEED_DENSE
@@ -45,15 +45,33 @@ static bool is_gather(const IrValue *v) {
     return ir_ops[v->node->op].route == ROUTE_GATHER;
 }
 
+/* Not in memory: made in its reader's load. */
+static bool is_deferred(const IrValue *v) {
+    return is_gather(v) || fuse_wants_inline(v->node);
+}
+
 static bool dense(IrValue *v) {
     View w;
-    return view_resolve(v, &w) && view_is_dense(&w) && w.root->node->op != OP_const && !is_gather(w.root);
+    return view_resolve(v, &w) && view_is_dense(&w) && w.root->node->op != OP_const && !is_deferred(w.root);
+}
+
+static bool row_scalar(IrValue *v) {
+    View w;
+    if (!view_resolve(v, &w) || is_gather(w.root)) return false;
+    return v->type.rank > 1 && w.stride[v->type.rank - 1] == 0;
+}
+
+bool fuse_wants_inline(const IrNode *n) {
+    if (n->op != OP_mul || n->out[0].type.rank < 2) return false;
+    for (int i = 0; i < 2; i++)
+        if (n->in[i]->node->op == OP_dispatch && row_scalar(n->in[1 - i])) return true;
+    return false;
 }
 
 static bool satisfies(IrValue *v, Need need) {
     View w;
     if (!view_resolve(v, &w)) return false;
-    bool plain = w.root->node->op != OP_const && !is_gather(w.root);
+    bool plain = w.root->node->op != OP_const && !is_deferred(w.root);
     switch (need) {
     case NEED_EVAL: return true;
     case NEED_GATHER: return dense(v) || (v->node->op == OP_dispatch && dense(v->node->in[0]));
@@ -88,7 +106,8 @@ static void legalize_view(Legalizer *L, IrNode *n) {
     View w;
     IrValue *src = view_same_position(n->in[0]);
     bool keeps_position = view_same_position(&n->out[0]) != &n->out[0];
-    if ((is_gather(src) && !keeps_position) || !view_resolve(&n->out[0], &w)) n->in[0] = copy_of(L, n->in[0]);
+    if ((is_deferred(src) && !keeps_position) || !view_resolve(&n->out[0], &w))
+        n->in[0] = copy_of(L, n->in[0]);
     VM_CHECK(view_resolve(&n->out[0], &w), "legalize: %s cannot be a view", ir_ops[n->op].name);
 }
 
@@ -105,8 +124,8 @@ bool fuse_legalize(PassCtx *c, IrGraph *g) {
     for (int i = 0; i < g->nout; i++) {
         IrNode *n = g->out[i].value->node;
         OpRoute route = ir_ops[n->op].route;
-        bool stored =
-            route == ROUTE_ELTWISE || route == ROUTE_KERNEL || (route == ROUTE_LEAF && n->op != OP_const);
+        bool stored = route == ROUTE_KERNEL || (route == ROUTE_ELTWISE && !fuse_wants_inline(n)) ||
+                      (route == ROUTE_LEAF && n->op != OP_const);
         if (!stored) g->out[i].value = copy_of(&L, g->out[i].value);
     }
     return L.changed;
