@@ -73,6 +73,7 @@ static int member_index(const PlanCluster *c, const IrNode *n) {
 static void sig_operand(Plan *p, PlanCluster *c, Text *t, IrValue *v) {
     IrValue *root = view_root(v);
     int m = member_index(c, root->node);
+    if (root != v) sig_type(t, &v->type); /* what a reshape on the way makes of it */
     if (m >= 0) {
         text_addf(t, "m%d.%d", m, root->index);
     } else if (root->node->op == OP_const) {

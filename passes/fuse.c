@@ -36,7 +36,10 @@ typedef struct Fuser {
     Group *group;
     int ngroup;
     int *uses; /* per node id */
-    int *seen; /* per group: stamp of the last reachability search */
+    int *order;    /* groups, each after all that it reads; those merged into others stand about idle */
+    int *position; /* per group: where it stands in order */
+    int *seen;     /* per group: stamp of the last search that met it */
+    int *stack;    /* room for every group */
     int stamp;
 } Fuser;
 
@@ -84,35 +87,67 @@ static void group_add(Fuser *f, Group *gr, IrNode *n) {
     n->cluster = (int)(gr - f->group);
 }
 
-/* Walks up from p; true if group `from` is reached through a third group. A group is walked as a whole,
- * since it runs as a whole; unclustered nodes are read by whoever reads them. */
-static bool walk_up(Fuser *f, IrNode *p, int from, int to, bool third) {
-    if (p->cluster == to) return false;
-    if (p->cluster == from) return third;
-    if (p->cluster < 0) {
-        for (int i = 0; i < p->nin; i++)
-            if (walk_up(f, p->in[i]->node, from, to, third)) return true;
-        return false;
+/* Pushes the group that v is read from, if it comes after `early` and this search has not met it. True if it
+ * is `early` itself. */
+static bool push_source(Fuser *f, IrValue *v, int early, int *n) {
+    const IrNode *p = view_root(v)->node;
+    if (read_through(p)) {
+        bool met = false;
+        for (int i = 0; i < p->nin; i++) met |= push_source(f, p->in[i], early, n);
+        return met;
     }
-    if (f->seen[p->cluster] == f->stamp) return false;
-    f->seen[p->cluster] = f->stamp;
-    Group *gr = &f->group[p->cluster];
-    if (gr->node[gr->nnode - 1]->id < f->group[from].node[0]->id)
-        return false; /* all of it precedes `from` */
-    for (int i = 0; i < gr->nnode; i++)
-        for (int k = 0; k < gr->node[i]->nin; k++)
-            if (walk_up(f, gr->node[i]->in[k]->node, from, to, true)) return true;
+    int id = p->cluster;
+    if (id == early) return true;
+    if (id < 0 || f->position[id] < f->position[early] || f->seen[id] == f->stamp) return false;
+    f->seen[id] = f->stamp;
+    f->stack[(*n)++] = id;
     return false;
 }
 
-/* Is there a path from group `from` to group `to` through a third one? */
-static bool path_between(Fuser *f, int from, int to) {
-    Group *dst = &f->group[to];
+static bool push_sources(Fuser *f, int id, int early, int *n) {
+    const Group *gr = &f->group[id];
+    bool met = false;
+    for (int i = 0; i < gr->nnode; i++)
+        for (int k = 0; k < gr->node[i]->nin; k++) met |= push_source(f, gr->node[i]->in[k], early, n);
+    return met;
+}
+
+/* Marks (seen == stamp) the groups that stand after `early` and that `late` needs; a group runs as a whole.
+ * False if one of them needs `early`: then a path leads from early to late through a third group. None leads
+ * back, as the order says. */
+static bool mark_between(Fuser *f, int early, int late) {
+    int n = 0;
     f->stamp++;
-    for (int i = 0; i < dst->nnode; i++)
-        for (int k = 0; k < dst->node[i]->nin; k++)
-            if (walk_up(f, dst->node[i]->in[k]->node, from, to, false)) return true;
-    return false;
+    f->seen[late] = f->stamp; /* members read each other */
+    push_sources(f, late, early, &n);
+    f->seen[late] = 0;
+    while (n) {
+        int id = f->stack[--n];
+        if (push_sources(f, id, early, &n)) return false;
+    }
+    return true;
+}
+
+/* After mark_between: the marked groups go before `early`, so that `late` may run where early does. */
+static void close_gap(Fuser *f, int early, int late) {
+    int first = f->position[early], last = f->position[late], n = 0, at = first;
+    for (int i = first; i <= last; i++) {
+        int id = f->order[i];
+        if (f->seen[id] == f->stamp)
+            f->order[at++] = id;
+        else
+            f->stack[n++] = id;
+    }
+    for (int i = 0; i < n; i++) f->order[at++] = f->stack[i];
+    for (int i = first; i <= last; i++) f->position[f->order[i]] = i;
+}
+
+static void swap_places(Fuser *f, int a, int b) {
+    int at = f->position[a];
+    f->position[a] = f->position[b];
+    f->position[b] = at;
+    f->order[f->position[a]] = a;
+    f->order[f->position[b]] = b;
 }
 
 /* A member of one group may read a member of another only at the same position once they are merged:
@@ -128,6 +163,7 @@ static bool reads_in_place(const Group *self, const Group *other, int other_id, 
                 continue;
             }
             if (root->cluster != other_id) continue;
+            if (n == self->anchor && !fuse_evaluates(n, k)) return false; /* the kernel reads memory */
             IrValue *v = view_same_position(n->in[k]);
             if (v->node != root || v->index != 0) return false;
             if (root == other->anchor) *reads_anchor = true;
@@ -179,7 +215,11 @@ static bool try_merge(Fuser *f, int into, int self) {
     if (a->nnode + b->nnode > MAX_MEMBERS) return false;
     if (!reads_in_place(b, a, into, &reads_anchor) || !reads_in_place(a, b, self, &ignored)) return false;
     if (!spaces_fit(f, a, b, reads_anchor)) return false;
-    if (path_between(f, into, self) || path_between(f, self, into)) return false;
+    bool in_order = f->position[into] < f->position[self];
+    int early = in_order ? into : self, late = in_order ? self : into;
+    if (!mark_between(f, early, late)) return false;
+    close_gap(f, early, late);
+    if (late == into) swap_places(f, into, self);
     if (b->anchor) {
         a->anchor = b->anchor;
         a->in = b->in;
@@ -192,6 +232,7 @@ static bool try_merge(Fuser *f, int into, int self) {
 }
 
 static void group_new(Fuser *f, IrNode *n) {
+    f->order[f->ngroup] = f->position[f->ngroup] = f->ngroup; /* after all that is there */
     Group *gr = &f->group[f->ngroup++];
     const OpInfo *op = &ir_ops[n->op];
     if (op->route == ROUTE_KERNEL) {
@@ -236,13 +277,13 @@ static int order_operand(Fuser *f, IrValue *v, int id, int *number, int next) {
 }
 
 static int order_visit(Fuser *f, int id, int *number, int next) {
-    if (number[id] != -1) return next;
-    number[id] = -2;
+    if (number[id] >= 0) return next;
+    VM_CHECK(number[id] == -1, "fuse: clusters form a cycle");
+    number[id] = -2; /* being visited */
     Group *gr = &f->group[id];
     for (int i = 0; i < gr->nnode; i++)
         for (int k = 0; k < gr->node[i]->nin; k++)
             next = order_operand(f, gr->node[i]->in[k], id, number, next);
-    VM_CHECK(number[id] == -2, "fuse: clusters form a cycle");
     number[id] = next;
     return next + 1;
 }
@@ -252,7 +293,10 @@ bool pass_fuse(PassCtx *c, IrGraph *g) {
     ir_renumber(g);
     Fuser f = {.c = c, .g = g};
     f.group = ARENA_ARRAY(c->scratch, Group, g->nnodes + 1);
+    f.order = ARENA_ARRAY(c->scratch, int, g->nnodes + 1);
+    f.position = ARENA_ARRAY(c->scratch, int, g->nnodes + 1);
     f.seen = ARENA_ARRAY(c->scratch, int, g->nnodes + 1);
+    f.stack = ARENA_ARRAY(c->scratch, int, g->nnodes + 1);
     f.uses = ARENA_ARRAY(c->scratch, int, g->nnodes + 1);
     count_uses(&f);
     IR_FOR (n, g) n->cluster = -1;

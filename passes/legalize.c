@@ -17,6 +17,12 @@ typedef enum Need {
     NEED_DENSE
 } Need;
 
+/* By operand, not by shape: [T,1] may be rows or one number for each row. */
+bool fuse_evaluates(const IrNode *n, int i) {
+    if (!(ir_ops[n->op].flags & OPF_PRO)) return false;
+    return i == 0 || (n->op == OP_softmax_grad && i == 1) || (n->op == OP_layer_norm_grad && i == 2);
+}
+
 static Need kernel_need(const IrNode *n, int i) {
     switch (n->op) {
     case OP_matmul: return NEED_VIEW;
@@ -27,9 +33,7 @@ static Need kernel_need(const IrNode *n, int i) {
     case OP_expert_matmul_dw: return i < 2 ? NEED_GATHER : NEED_DENSE;
     default: break;
     }
-    if (!(ir_ops[n->op].flags & OPF_PRO)) return NEED_DENSE;
-    return ir_shape_equal(&n->in[i]->type, &n->in[0]->type) && n->in[i]->type.dtype == DT_f32 ? NEED_EVAL
-                                                                                              : NEED_DENSE;
+    return fuse_evaluates(n, i) ? NEED_EVAL : NEED_DENSE;
 }
 
 static Need operand_need(const IrNode *n, int i) {
@@ -74,7 +78,9 @@ static bool satisfies(IrValue *v, Need need) {
     bool plain = w.root->node->op != OP_const && !is_deferred(w.root);
     switch (need) {
     case NEED_EVAL: return true;
-    case NEED_GATHER: return dense(v) || (v->node->op == OP_dispatch && dense(v->node->in[0]));
+    case NEED_GATHER:
+        if (fuse_wants_inline(v->node)) return true;
+        return dense(v) || (v->node->op == OP_dispatch && dense(v->node->in[0]));
     case NEED_VIEW: return plain;
     case NEED_LAST: return plain && (w.stride[w.type.rank - 1] == 1 || w.type.dim[w.type.rank - 1] == 1);
     case NEED_DENSE: return dense(v);
