@@ -1,37 +1,41 @@
 /* Scaled dot-product attention, forward and backward, one (image, head) per work item. Scores live in this
  * thread's scratch for a block of queries at a time, never in memory as a whole; backward recomputes them
  * from the saved logsumexp (Dao et al. 2022). dk and dv are accumulated over query blocks in ascending
- * order by the item's only owner. */
-#include <math.h>
-
+ * order by the item's only owner.
+ *
+ * Scores are kept transposed, [keys, queries]: a vector holds one key's scores for many queries, so softmax
+ * needs no sums across lanes. Lanes past the last query repeat it and are never stored. */
 #include "codegen/emit.h"
-
-enum { QUERY_BLOCK = 48 }; /* a multiple of every tile's rows (4, 6, 8) */
 
 typedef struct Attn {
     IrNode *n;
     int64_t batch, heads, nq, nk, d; /* queries, keys, head size */
-    Tile score, out;                 /* tiles for [.., keys] and [.., head size] products */
-    int64_t keys_padded, d_padded;
+    Tile score, out;                 /* tiles for [keys, queries] and [.., head size] products */
+    int64_t block;                   /* queries at a time: whole panels of the score tile */
+    int64_t key_rows, d_padded; /* rows a product over keys may touch; floats of a head's row in scratch */
     double scale, dropout;
     Val row_ptr, b_index, h_index, item; /* row_ptr: scratch; the rest: this item */
+    Val q0, rows;                        /* the block: first query, how many */
 } Attn;
 
 static Attn describe(Kb *k, IrNode *n, AttrId heads, AttrId scale, AttrId dropout) {
+    enum { WANT_BLOCK = 64, MOST_ROWS = 8 };
     const IrType *q = &n->in[0]->type, *kv = &n->in[1]->type;
     Attn a = {.n = n, .batch = q->dim[0], .heads = ir_int(n, heads), .nq = q->dim[1], .nk = kv->dim[1]};
     a.d = q->dim[2] / a.heads;
     a.scale = ir_float(n, scale);
     a.dropout = ir_float(n, dropout);
-    a.score = tile_choose(k->target, a.nk);
+    a.score = tile_choose(k->target, a.nq);
     a.out = tile_choose(k->target, a.d);
-    a.keys_padded = (a.nk + a.score.nr - 1) / a.score.nr * a.score.nr;
+    int64_t panels = (a.nq + a.score.nr - 1) / a.score.nr, most = (WANT_BLOCK + a.score.nr - 1) / a.score.nr;
+    a.block = (panels < most ? panels : most) * a.score.nr;
+    a.key_rows = a.nk + MOST_ROWS;
     a.d_padded = (a.d + a.out.nr - 1) / a.out.nr * a.out.nr;
-    a.row_ptr = kb_scratch(k, 8 * 8);
+    a.row_ptr = kb_scratch(k, MOST_ROWS * 8);
     return a;
 }
 
-/* One operand's matrix of this item: rows of `step` floats. */
+/* Rows of `step` floats. */
 typedef struct Mat {
     Val ptr;
     int64_t step;
@@ -56,38 +60,50 @@ static Val row_at(Kb *k, Mat m, Val row) {
     return kb_gep(k, k->f32, m.ptr, kb_mul(k, row, kb_i64(k, m.step)));
 }
 
-/* m^T in panels for the score products: [panels][d][nr], zero padded. */
-static void pack_transposed(Kb *k, const Attn *a, Mat m, Val to) {
-    Loop p, c;
-    int64_t nr = a->score.nr;
-    kb_loop(k, &p, kb_i64(k, 0), kb_i64(k, a->keys_padded / nr), 1, NULL, 0);
-    Val panel = kb_gep(k, k->f32, to, kb_mul(k, p.i, kb_i64(k, a->d * nr)));
-    kb_loop(k, &c, kb_i64(k, 0), kb_i64(k, a->d), 1, NULL, 0);
-    for (int v = 0; v < a->score.vectors; v++) {
-        Val key0 = kb_add(k, kb_mul(k, p.i, kb_i64(k, nr)), kb_i64(k, (int64_t)v * k->vl));
-        Val mask = kb_mask_below(k, kb_sub(k, kb_i64(k, a->nk), key0));
-        Val ptr = kb_gep(k, k->f32, row_at(k, m, key0), c.i);
-        Val x = kb_load_strided(k, k->vf, k->f32, ptr, m.step, mask);
-        Val at = kb_add(k, kb_mul(k, c.i, kb_i64(k, nr)), kb_i64(k, (int64_t)v * k->vl));
-        kb_store(k, x, kb_gep(k, k->f32, panel, at), NULL);
+/* Columns c0.. (at most a vector, `n` of them) of a vector's worth of the block's rows, transposed into the
+ * panel: row c of the panel is column c of m. */
+static void pack_square(Kb *k, const Attn *a, Mat m, Val group, Val c0, int64_t n, Val panel) {
+    Val row[16], mask = n < k->vl ? kb_mask_below(k, kb_i64(k, n)) : NULL;
+    for (int i = 0; i < k->vl; i++) {
+        Val q = kb_add(k, kb_add(k, a->q0, group), kb_i64(k, i));
+        q = kb_min(k, q, kb_i64(k, a->nq - 1));
+        row[i] = kb_load(k, k->vf, kb_gep(k, k->f32, row_at(k, m, q), c0), mask);
     }
-    kb_loop_end(k, &c);
-    kb_loop_end(k, &p);
+    kb_transpose(k, row);
+    for (int c = 0; c < n; c++) {
+        Val at = kb_mul(k, kb_add(k, c0, kb_i64(k, c)), kb_i64(k, a->score.nr));
+        kb_store(k, row[c], kb_gep(k, k->f32, panel, at), NULL);
+    }
 }
 
-/* c[rows x cols] (+)= A b, with element (i, kk) of A at a + i*a_row + kk*a_step. b: panels of `inner` rows
- * when packed, else rows of b_step floats. */
+/* The block's rows of m, transposed: [panels][d][nr]. */
+static void pack_block(Kb *k, const Attn *a, Mat m, Val to) {
+    int64_t nr = a->score.nr, whole = a->d / k->vl * k->vl;
+    Loop g, c;
+    kb_loop(k, &g, kb_i64(k, 0), a->rows, k->vl, NULL, 0);
+    Val panel = kb_mul(k, kb_udiv(k, g.i, nr), kb_i64(k, a->d * nr));
+    Val lane0 = nr == k->vl ? kb_i64(k, 0) : kb_urem(k, g.i, nr);
+    panel = kb_gep(k, k->f32, to, kb_add(k, panel, lane0));
+    kb_loop(k, &c, kb_i64(k, 0), kb_i64(k, whole), k->vl, NULL, 0);
+    pack_square(k, a, m, g.i, c.i, k->vl, panel);
+    kb_loop_end(k, &c);
+    if (whole < a->d) pack_square(k, a, m, g.i, kb_i64(k, whole), a->d - whole, panel);
+    kb_loop_end(k, &g);
+}
+
+/* c[rows x cols] (+)= A b, with element (i, kk) of A at a + i*a_row + kk*a_step, b in panels `panel` floats
+ * apart, rows of b_step floats. */
 typedef struct Product {
     Tile t;
     Val a;
     int64_t a_row, a_step;
     Val b;
-    int64_t b_step, panel; /* panel: floats from one panel of b to the next */
+    int64_t b_step, panel;
     Val c;
-    int64_t ldc, cols;
+    int64_t ldc;
 } Product;
 
-static void product(Kb *k, const Attn *a, const Product *x, Val rows, Val inner, Val accumulate) {
+static void product(Kb *k, const Attn *a, const Product *x, Val rows, Val cols, Val inner, Val accumulate) {
     Loop r, p;
     kb_loop(k, &r, kb_i64(k, 0), rows, x->t.rows, NULL, 0);
     for (int i = 0; i < x->t.rows; i++) {
@@ -95,7 +111,7 @@ static void product(Kb *k, const Attn *a, const Product *x, Val rows, Val inner,
         Val ptr = kb_gep(k, k->f32, x->a, kb_mul(k, row, kb_i64(k, x->a_row)));
         LLVMBuildStore(k->b, ptr, kb_gep(k, k->ptr, a->row_ptr, kb_i64(k, i)));
     }
-    kb_loop(k, &p, kb_i64(k, 0), kb_i64(k, (x->cols + x->t.nr - 1) / x->t.nr), 1, NULL, 0);
+    kb_loop(k, &p, kb_i64(k, 0), kb_udiv(k, kb_add(k, cols, kb_i64(k, x->t.nr - 1)), x->t.nr), 1, NULL, 0);
     Val b = kb_gep(k, k->f32, x->b, kb_mul(k, p.i, kb_i64(k, x->panel)));
     Val at = kb_add(k, kb_mul(k, r.i, kb_i64(k, x->ldc)), kb_mul(k, p.i, kb_i64(k, x->t.nr)));
     kb_micro(k, x->t, a->row_ptr, kb_i64(k, x->a_step), b, kb_i64(k, x->b_step), inner,
@@ -104,83 +120,98 @@ static void product(Kb *k, const Attn *a, const Product *x, Val rows, Val inner,
     kb_loop_end(k, &r);
 }
 
-static Product score_product(const Attn *a, Mat rows, Val q0_ptr, Val packed, Val c) {
+static Val no(Kb *k) {
+    return LLVMConstInt(k->i1, 0, 0);
+}
+
+/* c[keys, block] = rows of m times the packed block. */
+static void score_product(Kb *k, const Attn *a, Mat m, Val packed, Val c) {
     int64_t nr = a->score.nr;
-    return (Product){a->score, q0_ptr, rows.step, 1, packed, nr, a->d * nr, c, a->keys_padded, a->nk};
+    Product x = {a->score, m.ptr, m.step, 1, packed, nr, a->d * nr, c, a->block};
+    product(k, a, &x, kb_i64(k, a->nk), a->rows, kb_i64(k, a->d), no(k));
 }
 
-/* A: rows of scores (or, transposed, their columns); b: rows of a head. */
-static Product out_product(const Attn *a, Val scores, bool transposed, Mat b, Val b_ptr, Val c, int64_t ldc) {
-    int64_t lds = a->keys_padded, nr = a->out.nr;
-    return (Product){a->out, scores, transposed ? 1 : lds, transposed ? lds : 1, b_ptr, b.step, nr, c,
-                     ldc,    a->d};
+/* c[block, d] = scores^T b: one row per query, summed over keys. */
+static void query_product(Kb *k, const Attn *a, Val scores, Mat b, Val c) {
+    Product x = {a->out, scores, 1, a->block, b.ptr, b.step, a->out.nr, c, a->d_padded};
+    product(k, a, &x, a->rows, kb_i64(k, a->d), kb_i64(k, a->nk), no(k));
 }
 
-/* Factor of each probability: 0 with probability p, else 1/(1-p). */
-static Val drop_factor(Kb *k, const Attn *a, Val query, Val col) {
+/* c[keys, d] (+)= scores b: one row per key, summed over the block's queries. */
+static void key_product(Kb *k, const Attn *a, Val scores, Mat b, Val c, Val accumulate) {
+    Product x = {a->out, scores, a->block, 1, row_at(k, b, a->q0), b.step, a->out.nr, c, a->d_padded};
+    product(k, a, &x, kb_i64(k, a->nk), kb_i64(k, a->d), a->rows, accumulate);
+}
+
+/* Factor of each probability of key j for a vector of queries: 0 with probability p, else 1/(1-p). */
+static Val drop_factor(Kb *k, const Attn *a, Val query, Val j) {
     Val key = kb_ptr(k, a->n->in[3]);
     Val key0 = LLVMBuildLoad2(k->b, k->i32, key, "");
     Val key1 = LLVMBuildLoad2(k->b, k->i32, kb_gep(k, k->i32, key, kb_i64(k, 1)), "");
     Val row = kb_add(k, kb_mul(k, a->item, kb_i64(k, a->nq)), query);
-    Val first = LLVMBuildTrunc(k->b, kb_add(k, kb_mul(k, row, kb_i64(k, a->nk)), col), k->i32, "");
-    Val u = kb_uniform(k, key0, key1, LLVMBuildAdd(k->b, kb_splat(k, first), kb_lanes(k), ""));
-    double threshold = ceil(a->dropout * 0x1p24) * 0x1p-24; /* u is a multiple of 2^-24 */
-    Val drop = LLVMBuildFCmp(k->b, LLVMRealOLT, u, kb_vf(k, threshold), "");
+    Val first = LLVMBuildTrunc(k->b, kb_add(k, kb_mul(k, row, kb_i64(k, a->nk)), j), k->i32, "");
+    Val step = LLVMBuildMul(k->b, kb_lanes(k), kb_vi(k, (int32_t)a->nk), "");
+    Val u = kb_uniform(k, key0, key1, LLVMBuildAdd(k->b, kb_splat(k, first), step, ""));
+    double parts = a->dropout * 0x1p24; /* u counts 2^-24ths: u < dropout means u < the next whole count */
+    int64_t whole = (int64_t)parts + ((double)(int64_t)parts < parts);
+    Val drop = LLVMBuildFCmp(k->b, LLVMRealOLT, u, kb_vf(k, (double)whole * 0x1p-24), "");
     return LLVMBuildSelect(k->b, drop, kb_vf(k, 0), kb_vf(k, 1 / (1 - a->dropout)), "");
 }
 
-/* ---- forward ---- */
-
-typedef struct Scores {
-    const Attn *a;
-    Val row, query; /* scores of one query (pointer), its index */
-    Val x, y;       /* scalars of the pass */
-    Val grad;       /* backward: row of dp, then of ds */
-} Scores;
-
-static Val score_at(Kb *k, const Scores *s, Val col) {
-    return kb_gep(k, k->f32, s->row, col);
+static Val fadd(Kb *k, Val a, Val b) {
+    return LLVMBuildFAdd(k->b, a, b, "");
 }
 
-static void pass_max(Kb *k, Pos pos, Val *carry, void *ctx) {
-    Val v = kb_keep(k, kb_load(k, k->vf, score_at(k, ctx, pos.col), NULL), pos, kb_vf(k, -1e39));
-    carry[0] = LLVMBuildSelect(k->b, LLVMBuildFCmp(k->b, LLVMRealUGT, v, carry[0], ""), v, carry[0], "");
+static Val fsub(Kb *k, Val a, Val b) {
+    return LLVMBuildFSub(k->b, a, b, "");
 }
 
-/* x: largest score times scale */
-static void pass_exp(Kb *k, Pos pos, Val *carry, void *ctx) {
-    const Scores *s = ctx;
-    Val at = score_at(k, s, pos.col), v = kb_load(k, k->vf, at, NULL);
-    v = LLVMBuildFMul(k->b, v, kb_vf(k, s->a->scale), "");
-    Val e = kb_exp(k, LLVMBuildFSub(k->b, v, kb_splat(k, s->x), ""));
+static Val fmul(Kb *k, Val a, Val b) {
+    return LLVMBuildFMul(k->b, a, b, "");
+}
+
+static Val vec_at(Kb *k, const Attn *a, Val scores, Val j, Val q) {
+    return kb_gep(k, k->f32, scores, kb_add(k, kb_mul(k, j, kb_i64(k, a->block)), q));
+}
+
+/* Where the logsumexp of the block's query q lies, and which lanes are queries. */
+static Val lse_at(Kb *k, const Attn *a, Val base, Val q, Val *mask) {
+    *mask = kb_mask_below(k, kb_sub(k, a->rows, q));
+    Val at = kb_add(k, kb_add(k, kb_mul(k, a->item, kb_i64(k, a->nq)), a->q0), q);
+    return kb_gep(k, k->f32, base, at);
+}
+
+static void over_keys(Kb *k, const Attn *a, Loop *l, const Val *init, int n) {
+    kb_loop(k, l, kb_i64(k, 0), kb_i64(k, a->nk), 1, init, n);
+}
+
+/* Scores of the block -> probabilities, dropped where dropout says so; logsumexp to memory. */
+static void softmax_block(Kb *k, const Attn *a, Val scores) {
+    Loop g, j;
+    kb_loop(k, &g, kb_i64(k, 0), a->rows, k->vl, NULL, 0);
+    Val most = kb_vf(k, -1e39), sum = kb_vf(k, 0), scale = kb_vf(k, a->scale);
+    over_keys(k, a, &j, &most, 1);
+    Val s = kb_load(k, k->vf, vec_at(k, a, scores, j.i, g.i), NULL);
+    Val more = LLVMBuildFCmp(k->b, LLVMRealUGT, s, j.carry[0], "");
+    j.next[0] = LLVMBuildSelect(k->b, more, s, j.carry[0], "");
+    kb_loop_end(k, &j);
+    most = fmul(k, j.carry[0], scale);
+    over_keys(k, a, &j, &sum, 1);
+    Val at = vec_at(k, a, scores, j.i, g.i);
+    Val e = kb_exp(k, fsub(k, fmul(k, kb_load(k, k->vf, at, NULL), scale), most));
     kb_store(k, e, at, NULL);
-    carry[0] = LLVMBuildFAdd(k->b, carry[0], kb_keep(k, e, pos, kb_vf(k, 0)), "");
-}
-
-/* x: 1 / sum of exponentials */
-static void pass_probability(Kb *k, Pos pos, Val *carry, void *ctx) {
-    const Scores *s = ctx;
-    (void)carry;
-    Val at = score_at(k, s, pos.col);
-    Val p = LLVMBuildFMul(k->b, kb_load(k, k->vf, at, NULL), kb_splat(k, s->x), "");
-    if (s->a->dropout > 0) p = LLVMBuildFMul(k->b, p, drop_factor(k, s->a, s->query, pos.col), "");
+    j.next[0] = fadd(k, j.carry[0], e);
+    kb_loop_end(k, &j);
+    Val mask, lse = lse_at(k, a, kb_ptr(k, &a->n->out[1]), g.i, &mask);
+    kb_store(k, fadd(k, most, kb_log(k, j.carry[0])), lse, mask);
+    Val inverse = LLVMBuildFDiv(k->b, kb_vf(k, 1), j.carry[0], "");
+    over_keys(k, a, &j, NULL, 0);
+    at = vec_at(k, a, scores, j.i, g.i);
+    Val p = fmul(k, kb_load(k, k->vf, at, NULL), inverse);
+    if (a->dropout > 0) p = fmul(k, p, drop_factor(k, a, kb_add(k, a->q0, g.i), j.i));
     kb_store(k, p, at, NULL);
-}
-
-static void softmax_row(Kb *k, const Attn *a, Val scores, Val r, Val query) {
-    Scores s = {.a = a, .query = query};
-    s.row = kb_gep(k, k->f32, scores, kb_mul(k, r, kb_i64(k, a->keys_padded)));
-    Val m = kb_vf(k, -1e39), sum = kb_vf(k, 0);
-    kb_cols(k, query, a->nk, &m, 1, pass_max, &s);
-    s.x = LLVMBuildFMul(k->b, kb_hmax(k, m), kb_f32(k, a->scale), "");
-    kb_cols(k, query, a->nk, &sum, 1, pass_exp, &s);
-    Val total = kb_hsum(k, sum);
-    Val log = LLVMBuildExtractElement(k->b, kb_log(k, kb_splat(k, total)), kb_i32(k, 0), "");
-    Val at = kb_add(k, kb_mul(k, a->item, kb_i64(k, a->nq)), query);
-    Val lse = kb_gep(k, k->f32, kb_ptr(k, &a->n->out[1]), at);
-    LLVMBuildStore(k->b, LLVMBuildFAdd(k->b, s.x, log, ""), lse);
-    s.x = LLVMBuildFDiv(k->b, kb_f32(k, 1), total, "");
-    kb_cols(k, query, a->nk, NULL, 0, pass_probability, &s);
+    kb_loop_end(k, &j);
+    kb_loop_end(k, &g);
 }
 
 typedef struct CopyRow {
@@ -213,104 +244,88 @@ static void item_loop(Kb *k, Attn *a, Loop *l) {
     a->h_index = kb_urem(k, l->i, a->heads);
 }
 
-static Val no(Kb *k) {
-    return LLVMConstInt(k->i1, 0, 0);
+static void block_loop(Kb *k, Attn *a, Loop *l) {
+    kb_loop(k, l, kb_i64(k, 0), kb_i64(k, a->nq), a->block, NULL, 0);
+    a->q0 = l->i;
+    a->rows = kb_min(k, kb_i64(k, a->block), kb_sub(k, kb_i64(k, a->nq), l->i));
+}
+
+static int64_t scores_bytes(const Attn *a) {
+    return a->key_rows * a->block * 4;
+}
+
+static int64_t head_bytes(const Attn *a, int64_t rows) {
+    return (rows + 8) * a->d_padded * 4; /* a last tile may write past the rows */
 }
 
 void cg_lower_sdpa(Kb *k, IrNode *n) {
     Attn a = describe(k, n, ATTR_sdpa_heads, ATTR_sdpa_scale, ATTR_sdpa_dropout);
-    Val packed = kb_scratch(k, a.keys_padded * a.d * 4),
-        scores = kb_scratch(k, QUERY_BLOCK * a.keys_padded * 4);
-    Val result = kb_scratch(k, QUERY_BLOCK * a.d_padded * 4);
-    Loop item, block, r;
+    Val packed = kb_scratch(k, a.block * a.d * 4), scores = kb_scratch(k, scores_bytes(&a));
+    Val result = kb_scratch(k, head_bytes(&a, a.block));
+    Loop item, block;
     item_loop(k, &a, &item);
     Mat q = head_of(k, &a, n->in[0]), key = head_of(k, &a, n->in[1]), v = head_of(k, &a, n->in[2]);
-    Mat o = head_of_result(k, &a, 0);
-    pack_transposed(k, &a, key, packed);
-    kb_loop(k, &block, kb_i64(k, 0), kb_i64(k, a.nq), QUERY_BLOCK, NULL, 0);
-    Val rows = kb_min(k, kb_i64(k, QUERY_BLOCK), kb_sub(k, kb_i64(k, a.nq), block.i));
-    Product s = score_product(&a, q, row_at(k, q, block.i), packed, scores);
-    product(k, &a, &s, rows, kb_i64(k, a.d), no(k));
-    kb_loop(k, &r, kb_i64(k, 0), rows, 1, NULL, 0);
-    softmax_row(k, &a, scores, r.i, kb_add(k, block.i, r.i));
-    kb_loop_end(k, &r);
-    Product y = out_product(&a, scores, false, v, v.ptr, result, a.d_padded);
-    product(k, &a, &y, rows, kb_i64(k, a.nk), no(k));
-    copy_out(k, &a, result, o, block.i, rows);
+    block_loop(k, &a, &block);
+    pack_block(k, &a, q, packed);
+    score_product(k, &a, key, packed, scores);
+    softmax_block(k, &a, scores);
+    query_product(k, &a, scores, v, result);
+    copy_out(k, &a, result, head_of_result(k, &a, 0), a.q0, a.rows);
     kb_loop_end(k, &block);
     kb_loop_end(k, &item);
 }
 
 /* ---- backward ---- */
 
-static void pass_delta(Kb *k, Pos pos, Val *carry, void *ctx) {
-    const CopyRow *c = ctx; /* from: o, to: do */
-    Val x = kb_load(k, k->vf, kb_gep(k, k->f32, c->from, pos.col), pos.mask);
-    Val y = kb_load(k, k->vf, kb_gep(k, k->f32, c->to, pos.col), pos.mask);
-    carry[0] = LLVMBuildFAdd(k->b, carry[0], LLVMBuildFMul(k->b, x, y, ""), "");
-}
-
-/* row: scores -> dropped probabilities; grad: dp -> ds = p (m dp - delta) scale. x: lse, y: delta. */
-static void pass_score_grad(Kb *k, Pos pos, Val *carry, void *ctx) {
-    const Scores *s = ctx;
-    (void)carry;
-    Val at = score_at(k, s, pos.col), gat = kb_gep(k, k->f32, s->grad, pos.col);
-    Val t = LLVMBuildFMul(k->b, kb_load(k, k->vf, at, NULL), kb_vf(k, s->a->scale), "");
-    Val p = kb_exp(k, LLVMBuildFSub(k->b, t, kb_splat(k, s->x), "")), dropped = p;
-    Val dp = kb_load(k, k->vf, gat, NULL);
-    if (s->a->dropout > 0) {
-        Val m = drop_factor(k, s->a, s->query, pos.col);
-        dropped = LLVMBuildFMul(k->b, p, m, "");
-        dp = LLVMBuildFMul(k->b, dp, m, "");
-    }
-    Val ds = LLVMBuildFMul(k->b, p, LLVMBuildFSub(k->b, dp, kb_splat(k, s->y), ""), "");
-    kb_store(k, dropped, at, NULL);
-    kb_store(k, LLVMBuildFMul(k->b, ds, kb_vf(k, s->a->scale), ""), gat, NULL);
-}
-
-static void score_grad_row(Kb *k, const Attn *a, Val scores, Val grads, Mat o, Mat dout, Val r, Val query) {
-    Val at = kb_mul(k, r, kb_i64(k, a->keys_padded)), delta = kb_vf(k, 0);
-    CopyRow od = {row_at(k, o, query), row_at(k, dout, query)};
-    kb_cols(k, query, a->d, &delta, 1, pass_delta, &od);
-    Val index = kb_add(k, kb_mul(k, a->item, kb_i64(k, a->nq)), query);
-    Scores s = {.a = a, .query = query, .y = kb_hsum(k, delta)};
-    s.row = kb_gep(k, k->f32, scores, at);
-    s.grad = kb_gep(k, k->f32, grads, at);
-    s.x = LLVMBuildLoad2(k->b, k->f32, kb_gep(k, k->f32, kb_ptr(k, a->n->in[5]), index), "");
-    kb_cols(k, query, a->nk, NULL, 0, pass_score_grad, &s);
+/* p: scores -> dropped probabilities; ds: do v^T -> p (m dp - delta) scale with delta = sum_j p m dp, which
+ * equals <do, o>. m is the dropout factor. */
+static void score_grad_block(Kb *k, const Attn *a, Val p, Val ds) {
+    Loop g, j;
+    kb_loop(k, &g, kb_i64(k, 0), a->rows, k->vl, NULL, 0);
+    Val mask, delta = kb_vf(k, 0), scale = kb_vf(k, a->scale), query = kb_add(k, a->q0, g.i);
+    Val lse_ptr = lse_at(k, a, kb_ptr(k, a->n->in[5]), g.i, &mask);
+    Val lse = kb_load(k, k->vf, lse_ptr, mask);
+    over_keys(k, a, &j, &delta, 1);
+    Val p_at = vec_at(k, a, p, j.i, g.i), ds_at = vec_at(k, a, ds, j.i, g.i);
+    Val e = kb_exp(k, fsub(k, fmul(k, kb_load(k, k->vf, p_at, NULL), scale), lse));
+    Val dp = kb_load(k, k->vf, ds_at, NULL);
+    if (a->dropout > 0) dp = fmul(k, dp, drop_factor(k, a, query, j.i));
+    kb_store(k, e, p_at, NULL);
+    kb_store(k, dp, ds_at, NULL);
+    j.next[0] = kb_call(k, "llvm.fma", k->vf, (Val[]){e, dp, j.carry[0]}, 3);
+    kb_loop_end(k, &j);
+    delta = j.carry[0];
+    over_keys(k, a, &j, NULL, 0);
+    p_at = vec_at(k, a, p, j.i, g.i), ds_at = vec_at(k, a, ds, j.i, g.i);
+    e = kb_load(k, k->vf, p_at, NULL);
+    Val d = fmul(k, e, fsub(k, kb_load(k, k->vf, ds_at, NULL), delta));
+    kb_store(k, fmul(k, d, scale), ds_at, NULL);
+    if (a->dropout > 0) kb_store(k, fmul(k, e, drop_factor(k, a, query, j.i)), p_at, NULL);
+    kb_loop_end(k, &j);
+    kb_loop_end(k, &g);
 }
 
 void cg_lower_sdpa_grad(Kb *k, IrNode *n) {
     Attn a = describe(k, n, ATTR_sdpa_grad_heads, ATTR_sdpa_grad_scale, ATTR_sdpa_grad_dropout);
-    int64_t rows_padded = (a.nk + QUERY_BLOCK - 1) / QUERY_BLOCK * QUERY_BLOCK;
-    Val kt = kb_scratch(k, a.keys_padded * a.d * 4), vt = kb_scratch(k, a.keys_padded * a.d * 4);
-    Val p = kb_scratch(k, QUERY_BLOCK * a.keys_padded * 4),
-        ds = kb_scratch(k, QUERY_BLOCK * a.keys_padded * 4);
-    Val dq = kb_scratch(k, QUERY_BLOCK * a.d_padded * 4);
-    Val dk = kb_scratch(k, rows_padded * a.d_padded * 4), dv = kb_scratch(k, rows_padded * a.d_padded * 4);
-    Loop item, block, r;
+    Val qt = kb_scratch(k, a.block * a.d * 4), dot = kb_scratch(k, a.block * a.d * 4);
+    Val p = kb_scratch(k, scores_bytes(&a)), ds = kb_scratch(k, scores_bytes(&a));
+    Val dq = kb_scratch(k, head_bytes(&a, a.block)), dk = kb_scratch(k, head_bytes(&a, a.nk));
+    Val dv = kb_scratch(k, head_bytes(&a, a.nk));
+    Loop item, block;
     item_loop(k, &a, &item);
     Mat q = head_of(k, &a, n->in[0]), key = head_of(k, &a, n->in[1]), v = head_of(k, &a, n->in[2]);
-    Mat o = head_of(k, &a, n->in[4]), dout = head_of(k, &a, n->in[6]);
-    pack_transposed(k, &a, key, kt);
-    pack_transposed(k, &a, v, vt);
-    kb_loop(k, &block, kb_i64(k, 0), kb_i64(k, a.nq), QUERY_BLOCK, NULL, 0);
-    Val rows = kb_min(k, kb_i64(k, QUERY_BLOCK), kb_sub(k, kb_i64(k, a.nq), block.i));
-    Val q0 = row_at(k, q, block.i), do0 = row_at(k, dout, block.i);
-    Product s = score_product(&a, q, q0, kt, p), dp = score_product(&a, dout, do0, vt, ds);
-    product(k, &a, &s, rows, kb_i64(k, a.d), no(k));
-    product(k, &a, &dp, rows, kb_i64(k, a.d), no(k));
-    kb_loop(k, &r, kb_i64(k, 0), rows, 1, NULL, 0);
-    score_grad_row(k, &a, p, ds, o, dout, r.i, kb_add(k, block.i, r.i));
-    kb_loop_end(k, &r);
-    Val more = LLVMBuildICmp(k->b, LLVMIntSGT, block.i, kb_i64(k, 0), "");
-    Product xq = out_product(&a, ds, false, key, key.ptr, dq, a.d_padded);
-    Product xk = out_product(&a, ds, true, q, q0, dk, a.d_padded);
-    Product xv = out_product(&a, p, true, dout, do0, dv, a.d_padded);
-    product(k, &a, &xq, rows, kb_i64(k, a.nk), no(k));
-    product(k, &a, &xk, kb_i64(k, a.nk), rows, more);
-    product(k, &a, &xv, kb_i64(k, a.nk), rows, more);
-    copy_out(k, &a, dq, head_of_result(k, &a, 0), block.i, rows);
+    Mat dout = head_of(k, &a, n->in[6]);
+    block_loop(k, &a, &block);
+    pack_block(k, &a, q, qt);
+    pack_block(k, &a, dout, dot);
+    score_product(k, &a, key, qt, p);
+    score_product(k, &a, v, dot, ds);
+    score_grad_block(k, &a, p, ds);
+    Val more = LLVMBuildICmp(k->b, LLVMIntSGT, a.q0, kb_i64(k, 0), "");
+    query_product(k, &a, ds, key, dq);
+    key_product(k, &a, ds, q, dk, more);
+    key_product(k, &a, p, dout, dv, more);
+    copy_out(k, &a, dq, head_of_result(k, &a, 0), a.q0, a.rows);
     kb_loop_end(k, &block);
     copy_out(k, &a, dk, head_of_result(k, &a, 1), kb_i64(k, 0), kb_i64(k, a.nk));
     copy_out(k, &a, dv, head_of_result(k, &a, 2), kb_i64(k, 0), kb_i64(k, a.nk));

@@ -158,6 +158,8 @@ void kb_rows(Kb *k, int64_t rows, int64_t cols, RowBody body, void *ctx);
 
 /* Replaces masked-off lanes by `neutral`. */
 Val kb_keep(Kb *k, Val v, Pos pos, Val neutral);
+/* Transposes a square of vl vectors in place. */
+void kb_transpose(Kb *k, Val *row);
 /* Horizontal reductions in a fixed tree order; scalars. */
 Val kb_hsum(Kb *k, Val v);
 Val kb_hmax(Kb *k, Val v);

@@ -70,3 +70,22 @@ Val kb_hsum(Kb *k, Val v) {
 Val kb_hmax(Kb *k, Val v) {
     return horizontal(k, v, true);
 }
+
+/* log2(vl) rounds: each exchanges the off-diagonal blocks of pairs of rows `half` apart. */
+void kb_transpose(Kb *k, Val *row) {
+    for (int half = 1; half < k->vl; half *= 2) {
+        Val lo[64], hi[64]; /* lane lists: of a row whose bit is clear, and of its partner */
+        for (int i = 0; i < k->vl; i++) {
+            bool upper = i & half;
+            lo[i] = kb_i32(k, upper ? k->vl + i - half : i);
+            hi[i] = kb_i32(k, upper ? k->vl + i : i + half);
+        }
+        Val lo_mask = LLVMConstVector(lo, (unsigned)k->vl), hi_mask = LLVMConstVector(hi, (unsigned)k->vl);
+        for (int i = 0; i < k->vl; i++) {
+            if (i & half) continue;
+            Val a = row[i], b = row[i + half];
+            row[i] = LLVMBuildShuffleVector(k->b, a, b, lo_mask, "");
+            row[i + half] = LLVMBuildShuffleVector(k->b, a, b, hi_mask, "");
+        }
+    }
+}
