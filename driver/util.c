@@ -10,12 +10,16 @@
 #include <unistd.h>
 
 VmStatus drv_fail(VmStatus s, const char *fmt, ...) {
+    Arena *a = arena_create();
     va_list ap;
     va_start(ap, fmt);
-    fputs("vmoec: error: ", stderr);
-    vfprintf(stderr, fmt, ap);
-    fputc('\n', stderr);
+    char *text = arena_vprintf(a, fmt, ap);
     va_end(ap);
+    /* Names come from files and may hold anything; a terminal must not obey them. */
+    for (char *p = text; *p; p++)
+        if (((unsigned char)*p < ' ' && *p != '\n') || *p == 0x7f) *p = '?';
+    fprintf(stderr, "vmoec: error: %s\n", text);
+    arena_destroy(a);
     return s;
 }
 

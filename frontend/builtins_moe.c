@@ -54,7 +54,8 @@ const FeValue *builtin_top_k(Elab *E, const FeCall *c) {
                               g->k == 1 ? "" : "s", g->experts);
         sema_note(E, dg, gate->span, "the gate is made here");
         if (c->arg[1]->span.start != c->span[1].start)
-            sema_note(E, dg, c->arg[1]->span, "%" PRId64 " comes from here", g->k);
+            sema_note(E, dg, c->arg[1]->span, "%" PRId64 " comes from %s", g->k,
+                      c->arg[1]->overridden ? "--set, instead of this" : "here");
         return fv_bad();
     }
     IrValue *w = build(E, c->ast->span, "`top_k`", OP_topk, &gate, 1, VALS(flat), ATTRS(A_INT(topk_k, g->k)));

@@ -61,6 +61,18 @@ const FeValue *builtin_reshape(Elab *E, const FeCall *c) {
     return result(E, c, y, x);
 }
 
+const FeValue *builtin_broadcast(Elab *E, const FeCall *c) {
+    const FeValue *x;
+    int64_t dim[IR_MAX_RANK];
+    int n;
+    if (!arg_tensor(E, c, 0, &x) || !arg_ints(E, c, 1, dim, IR_MAX_RANK, &n)) return fv_bad();
+    if (!keeps_rows(E, c, x, !x->per_expert && n == x->v->type.rank && dim[0] == x->v->type.dim[0]))
+        return fv_bad();
+    IrValue *y = build(E, c->ast->span, "`broadcast`", OP_broadcast, &x, 1, VALS(x->v),
+                       ATTRS(A_INTS(broadcast_shape, dim, n)));
+    return result(E, c, y, x);
+}
+
 const FeValue *builtin_transpose(Elab *E, const FeCall *c) {
     const FeValue *x;
     int64_t perm[IR_MAX_RANK];

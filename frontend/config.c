@@ -46,6 +46,7 @@ static const FeValue *without_place(FeExperiment *e, const FeValue *v, Span decl
     FeValue *own = ARENA_NEW(e->a, FeValue);
     *own = *v;
     own->span = declared; /* notes point at the entry that was overridden */
+    own->overridden = true;
     return own;
 }
 

@@ -65,6 +65,7 @@ struct FeValue {
     bool per_expert; /* FV_TENSOR with group: [E,..] instead of [R,..] */
     int64_t classes; /* FV_TENSOR from class[B, C]: C; 0 otherwise */
     bool is_input;   /* FV_TENSOR: a parameter of the model */
+    bool overridden; /* by --set: span is the config entry that says something else */
 };
 
 FeValue *fv_new(Arena *a, FeKind k, Span s);

@@ -89,31 +89,49 @@ VmStatus vm_file_begin(VmFile *w, const char *path, VmError *err) {
     *w = (VmFile){0};
     int n = snprintf(w->path, sizeof w->path, "%s", path);
     if (n < 0 || (size_t)n >= sizeof w->path) return vm_fail(err, VM_ENV, "file name '%s' is too long", path);
-    snprintf(w->temp, sizeof w->temp, "%s.tmp-%ld", w->path, (long)getpid());
-    w->f = fopen(w->temp, "wbe");
-    if (!w->f) return vm_fail(err, VM_ENV, "cannot write '%s': %s", w->temp, strerror(errno));
+    struct stat st;
+    bool there = stat(path, &st) == 0;
+    if (there && S_ISDIR(st.st_mode))
+        return vm_fail(err, VM_ENV, "cannot write '%s': %s", path, strerror(EISDIR));
+    if (there && !S_ISREG(st.st_mode)) {
+        w->f = fopen(path, "wbe");
+    } else {
+        snprintf(w->temp, sizeof w->temp, "%s.tmp-%ld", w->path, (long)getpid());
+        w->f = fopen(w->temp, "wbe");
+    }
+    if (!w->f) return vm_fail(err, VM_ENV, "cannot write '%s': %s", path, strerror(errno));
     return VM_OK;
+}
+
+static void remove_temp(const VmFile *w) {
+    if (w->temp[0]) (void)unlink(w->temp);
+}
+
+/* Pipes and devices cannot be synced and say EINVAL or the like. */
+static bool sync_file(const VmFile *w) {
+    return fsync(fileno(w->f)) == 0 || !w->temp[0];
 }
 
 void vm_file_abandon(VmFile *w) {
     if (!w->f) return;
     fclose(w->f);
     w->f = NULL;
-    (void)unlink(w->temp);
+    remove_temp(w);
 }
 
 VmStatus vm_file_commit(VmFile *w, VmError *err) {
-    bool written = !ferror(w->f) && fflush(w->f) == 0 && fsync(fileno(w->f)) == 0;
+    bool written = !ferror(w->f) && fflush(w->f) == 0 && sync_file(w);
     int why = errno;
     bool closed = fclose(w->f) == 0;
     w->f = NULL;
     if (!written || !closed) {
-        (void)unlink(w->temp);
+        remove_temp(w);
         return vm_fail(err, VM_ENV, "cannot write '%s': %s", w->path, strerror(written ? errno : why));
     }
+    if (!w->temp[0]) return VM_OK;
     if (rename(w->temp, w->path) != 0) {
         why = errno;
-        (void)unlink(w->temp);
+        remove_temp(w);
         return vm_fail(err, VM_ENV, "cannot write '%s': %s", w->path, strerror(why));
     }
     char dir[1024];

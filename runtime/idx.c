@@ -22,14 +22,20 @@ typedef struct Reader {
     gzFile gz;
     const char *path;
     VmError *err;
+    int64_t header; /* bytes before those that are counted in messages */
 } Reader;
 
 static VmStatus stream_error(const Reader *r, const char *expected) {
     int code;
     const char *why = gzerror(r->gz, &code);
     if (code == Z_ERRNO) return vm_fail(r->err, VM_ENV, "%s: cannot read: %s", r->path, strerror(errno));
-    if (code == Z_OK || code == Z_BUF_ERROR)
-        return vm_fail(r->err, VM_INPUT, "%s: cut off: %s", r->path, expected);
+    if (code == Z_BUF_ERROR)
+        return vm_fail(r->err, VM_INPUT, "%s: cut off: the compressed data is incomplete", r->path);
+    if (code == Z_OK)
+        return vm_fail(r->err, VM_INPUT, "%s: cut off: %s, it has %" PRId64, r->path, expected,
+                       (int64_t)gztell(r->gz) - r->header);
+    size_t n = strlen(r->path); /* zlib puts the path first, as we do */
+    if (strncmp(why, r->path, n) == 0 && strncmp(why + n, ": ", 2) == 0) why += n + 2;
     return vm_fail(r->err, VM_INPUT, "%s: damaged: %s", r->path, why);
 }
 
@@ -45,7 +51,10 @@ static VmStatus read_bytes(const Reader *r, uint8_t *to, int64_t n, const char *
 
 static VmStatus read_header(const Reader *r, int rank, VmIdx *out, int64_t *total) {
     uint8_t h[16];
-    VmStatus s = read_bytes(r, h, 4, "it ends inside the header");
+    char expected[64];
+    snprintf(expected, sizeof expected, "a header of %s has %d bytes", rank == 1 ? "labels" : "images",
+             4 + 4 * rank);
+    VmStatus s = read_bytes(r, h, 4, expected);
     if (s) return s;
     if (h[0] != 0 || h[1] != 0 || h[2] != 8 || h[3] != rank) {
         return vm_fail(
@@ -53,7 +62,7 @@ static VmStatus read_header(const Reader *r, int rank, VmIdx *out, int64_t *tota
             "%s: not an IDX file of %s: it starts with %02x %02x %02x %02x, expected 00 00 08 %02x", r->path,
             rank == 1 ? "labels" : "images", h[0], h[1], h[2], h[3], rank);
     }
-    s = read_bytes(r, h + 4, 4 * rank, "it ends inside the header");
+    s = read_bytes(r, h + 4, 4 * rank, expected);
     if (s) return s;
     *total = 1;
     out->rank = rank;
@@ -101,6 +110,7 @@ VmStatus vm_idx_read(const char *path, int rank, VmIdx *out, VmError *err) {
     gzbuffer(r.gz, 1 << 17);
     int64_t total = 0;
     VmStatus s = read_header(&r, rank, out, &total);
+    r.header = 4 + 4 * rank;
     if (s == VM_OK) s = read_body(&r, out, total);
     int closed = gzclose(r.gz);
     if (s == VM_OK && closed != Z_OK)

@@ -139,10 +139,11 @@ void vm_remove_dir(const char *path);
 VmStatus vm_read_file(const char *path, char **data, size_t *size, VmError *err);
 
 /* A file that is complete or absent: written beside its target, synced and renamed by vm_file_commit,
- * removed by vm_file_abandon. */
+ * removed by vm_file_abandon. A target that is there and is no regular file (a pipe, a device) cannot be
+ * replaced and is written to as it is. */
 typedef struct VmFile {
     FILE *f;
-    char path[1024], temp[1100];
+    char path[1024], temp[1100]; /* temp empty: written in place */
 } VmFile;
 VmStatus vm_file_begin(VmFile *w, const char *path, VmError *err);
 VmStatus vm_file_commit(VmFile *w, VmError *err);

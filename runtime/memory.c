@@ -17,6 +17,9 @@ VmStatus vm_fail(VmError *err, VmStatus s, const char *fmt, ...) {
     va_start(ap, fmt);
     vsnprintf(err->text, sizeof err->text, fmt, ap);
     va_end(ap);
+    /* Names come from files and may hold anything; a terminal must not obey them. */
+    for (char *p = err->text; *p; p++)
+        if (((unsigned char)*p < ' ' && *p != '\n') || *p == 0x7f) *p = '?';
     return s;
 }
 

@@ -78,9 +78,10 @@ static VmStatus check_finite(const Trainer *t, double lr, VmError *err) {
         const VmTerm *term = &t->bind.term[i];
         if (term->tensor->role == VM_ROLE_METRIC || isfinite(*term->value)) continue;
         return vm_fail(err, VM_INPUT,
-                       "training diverged: loss '%s' is %g at step %" PRId64
+                       "training diverged: loss '%s' is %s at step %" PRId64
                        " with learning rate %g; a smaller rate or a longer warmup may help",
-                       term->tensor->name, (double)*term->value, t->run.step + 1, lr);
+                       term->tensor->name, isnan(*term->value) ? "not a number" : "infinite", t->run.step + 1,
+                       lr);
     }
     return VM_OK;
 }
@@ -232,7 +233,7 @@ static VmStatus check_out_dir(const VmTrainConfig *c, VmError *err) {
     if (s) return s;
     char path[1024];
     VmFile probe;
-    if (!vm_path_join(path, sizeof path, c->out_dir, ".writable")) {
+    if (!vm_path_join(path, sizeof path, c->out_dir, "weights.safetensors")) {
         return vm_fail(err, VM_ENV, "folder name '%s' is too long", c->out_dir);
     }
     s = vm_file_begin(&probe, path, err);

@@ -7,7 +7,7 @@
 set -u
 cd "$(dirname "$0")/.." || exit 3
 
-FOLDERS="ir frontend passes interp codegen runtime driver tests bench docs"
+FOLDERS=$(find ir frontend passes interp codegen runtime driver tests bench docs -maxdepth 0 2> /dev/null | tr '\n' ' ')
 MAX_LINES=800
 
 files() { # the files of our folders whose names match any of the patterns

@@ -152,12 +152,13 @@ static IrGraph *random_web(Arena *a, uint64_t seed) {
     w[nw++] = ir_input(&b, "wide", wide);
     v[nv++] = ir_input(&b, "narrow", narrow);
     for (int i = 0; i < 40; i++) {
-        IrValue *x = w[case_below(&r, nw)], *y = v[case_below(&r, nv)];
+        IrValue *x = w[case_below(&r, nw)], *x2 = w[case_below(&r, nw)];
+        IrValue *y = v[case_below(&r, nv)], *y2 = v[case_below(&r, nv)];
         switch (case_below(&r, 6)) {
         case 0: v[nv++] = ir_sum_axes(&b, x, (int64_t[]){0}, 1); break;
         case 1: w[nw++] = ir_binary(&b, OP_mul, x, ir_broadcast(&b, y, &wide)); break;
-        case 2: v[nv++] = ir_binary(&b, OP_add, y, v[case_below(&r, nv)]); break;
-        case 3: w[nw++] = ir_binary(&b, OP_maximum, x, w[case_below(&r, nw)]); break;
+        case 2: v[nv++] = ir_binary(&b, OP_add, y, y2); break;
+        case 3: w[nw++] = ir_binary(&b, OP_maximum, x, x2); break;
         case 4: w[nw++] = ir_unary(&b, OP_softmax, x); break;
         default: v[nv++] = ir_unary(&b, OP_tanh, y); break;
         }
@@ -214,8 +215,8 @@ static void check_values(const char *text) {
             cr_assert_not_null(got);
             for (int64_t e = 0; e < ir_elems(&want->type); e++)
                 cr_assert(fabs(want->data[e] - got->data[e]) < 1e-4 * (1 + fabs(want->data[e])),
-                          "%s: %s element %lld is %.9g, expected %.9g", isa, want ? g->out[k].name : "",
-                          (long long)e, got->data[e], want->data[e]);
+                          "%s: %s element %lld is %.9g, expected %.9g", isa, g->out[k].name, (long long)e,
+                          got->data[e], want->data[e]);
         }
         jit_free(&j);
     }

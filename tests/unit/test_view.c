@@ -42,8 +42,7 @@ static int64_t operand_element(const IrNode *n, const int64_t *index) {
         for (int d = 0; d < to->rank; d++) i[perm[d]] = index[d];
         return join_index(from, i);
     default: /* broadcast */
-        for (int d = 0; d < from->rank; d++)
-            i[d] = from->dim[d] == 1 ? 0 : index[d + to->rank - from->rank];
+        for (int d = 0; d < from->rank; d++) i[d] = from->dim[d] == 1 ? 0 : index[d + to->rank - from->rank];
         return join_index(from, i);
     }
 }
@@ -176,13 +175,17 @@ Test(view, chains_agree_with_brute_force) {
               refused);
 }
 
+static IrValue *as(IrBuilder *b, IrValue *v, IrType t) {
+    return ir_reshape(b, v, &t);
+}
+
 Test(view, what_is_built_on_no_strides_has_none) {
     Arena *a = arena_create();
     IrGraph *g = ir_graph_create(a, "views");
     IrBuilder b = ir_builder(g);
     IrValue *x = ir_input(&b, "x", IR_TYPE(DT_f32, 2, 3));
     IrValue *t = IR_OP(&b, transpose, VALS(x), ATTRS(A_INTS(transpose_perm, ((int64_t[]){1, 0}), 2)));
-    IrValue *flat = ir_reshape(&b, t, &IR_TYPE(DT_f32, 6));
+    IrValue *flat = as(&b, t, IR_TYPE(DT_f32, 6));
     View w;
     cr_assert(view_resolve(t, &w));
     cr_assert_not(view_resolve(flat, &w));
@@ -195,10 +198,10 @@ Test(view, same_position_stops_where_columns_change) {
     IrGraph *g = ir_graph_create(a, "views");
     IrBuilder b = ir_builder(g);
     IrValue *x = ir_input(&b, "x", IR_TYPE(DT_f32, 2, 3, 4));
-    IrValue *rows = ir_reshape(&b, x, &IR_TYPE(DT_f32, 6, 4));
-    IrValue *back = ir_reshape(&b, rows, &IR_TYPE(DT_f32, 3, 2, 4));
-    IrValue *other = ir_reshape(&b, back, &IR_TYPE(DT_f32, 4, 6));
-    IrValue *on = ir_reshape(&b, other, &IR_TYPE(DT_f32, 2, 2, 6));
+    IrValue *rows = as(&b, x, IR_TYPE(DT_f32, 6, 4));
+    IrValue *back = as(&b, rows, IR_TYPE(DT_f32, 3, 2, 4));
+    IrValue *other = as(&b, back, IR_TYPE(DT_f32, 4, 6));
+    IrValue *on = as(&b, other, IR_TYPE(DT_f32, 2, 2, 6));
     IrValue *part = ir_slice(&b, back, 0, 0, 2);
     cr_assert_eq(view_same_position(back), x);
     cr_assert_eq(view_same_position(other), other);
