@@ -35,7 +35,7 @@ typedef struct Fuser {
     IrGraph *g;
     Group *group;
     int ngroup;
-    int *uses; /* per node id */
+    int *uses;     /* per node id */
     int *order;    /* groups, each after all that it reads; those merged into others stand about idle */
     int *position; /* per group: where it stands in order */
     int *seen;     /* per group: stamp of the last search that met it */

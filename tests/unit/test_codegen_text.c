@@ -71,17 +71,23 @@ static const char all_math[] =
     "  output \"b\" %22\n"
     "}\n";
 
-/* Fails when anything but block moves of memory is called. */
+static bool may_be_called(const char *assembly, const char *name, size_t len) {
+    static const char *const moves[] = {"memset", "memcpy", "memmove"};
+    for (int i = 0; i < 3; i++)
+        if (strlen(moves[i]) == len && !strncmp(name, moves[i], len)) return true;
+    for (const char *at = assembly; (at = strchr(at, '\n')); at++) /* a function of this module */
+        if (!strncmp(at + 1, name, len) && at[1 + len] == ':') return true;
+    return false;
+}
+
+/* Fails when anything but own functions and moves of memory is called. */
 static void check_calls(const char *assembly, const char *what) {
-    static const char *const allowed[] = {"memset", "memcpy", "memmove"};
     for (const char *at = assembly; (at = strstr(at, "call")); at++) {
         const char *name = at + 4 + (at[4] == 'q');
         if ((at > assembly && !isspace((unsigned char)at[-1])) || !isspace((unsigned char)*name)) continue;
         while (*name == ' ' || *name == '\t') name++;
         size_t len = strcspn(name, "@ \t\n");
-        bool fine = false;
-        for (int i = 0; i < 3; i++) fine |= strlen(allowed[i]) == len && !strncmp(name, allowed[i], len);
-        cr_assert(fine, "%s: the code calls %.*s", what, (int)len, name);
+        cr_assert(may_be_called(assembly, name, len), "%s: the code calls %.*s", what, (int)len, name);
     }
 }
 

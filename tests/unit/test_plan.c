@@ -421,16 +421,41 @@ Test(plan, training_the_sparse_model_copies_no_concat) {
 Test(plan, one_pack_serves_all_products_of_a_weight) {
     Arena *a = arena_create();
     World w = plan_text(a, "graph @t {\n"
-                           "  %0 = input {name = \"x\"} : f32[6,4]\n"
-                           "  %1 = input {name = \"y\"} : f32[3,4]\n"
-                           "  %2 = param {name = \"w\"} : f32[4,5]\n"
+                           "  %0 = input {name = \"x\"} : f32[6,5]\n"
+                           "  %1 = input {name = \"y\"} : f32[3,5]\n"
+                           "  %2 = param {name = \"w\"} : f32[5,5]\n"
                            "  %3 = matmul %0, %2 : f32[6,5]\n"
                            "  %4 = matmul %1, %2 : f32[3,5]\n"
-                           "  %5 = matmul %4, %2 {tb = 1} : f32[3,4]\n"
+                           "  %5 = matmul %4, %2 {tb = 1} : f32[3,5]\n"
                            "  output \"a\" %3\n"
                            "  output \"b\" %5\n"
                            "}\n");
     cr_assert_eq(count_packs(w.p), 2); /* as it is, and transposed */
+    arena_destroy(a);
+}
+
+/* Large weights are updated as soon as they may, not at the end: after their gradient and their last reader,
+ * whichever is later. */
+Test(plan, updates_wait_for_gradient_and_readers) {
+    Arena *a = arena_create();
+    World w =
+        plan_text(a, "graph @t {\n"
+                     "  %0 = input {name = \"x\"} : f32[4,128]\n"
+                     "  %1 = input {name = \"step.adamw\"} : f32[4]\n"
+                     "  %2 = param {name = \"w\"} : f32[128,128]\n"
+                     "  %3 = state {name = \"m\"} : f32[128,128]\n"
+                     "  %4 = state {name = \"v\"} : f32[128,128]\n"
+                     "  %5 = matmul %0, %0 {ta = 1} : f32[128,128]\n"
+                     "  %6 = matmul %0, %2 : f32[4,128]\n"
+                     "  %7 = softmax %6 : f32[4,128]\n"
+                     "  %8, %9, %10 = adamw %2, %5, %3, %4, %1 : f32[128,128], f32[128,128], f32[128,128]\n"
+                     "  output \"y\" %7\n"
+                     "}\n");
+    const PlanCluster *c = w.p->cluster;
+    cr_assert_eq(w.p->ncluster, 5);
+    cr_assert_eq(c[2].anchor->op, OP_matmul); /* after the gradient and the pack of w */
+    cr_assert_eq(c[3].anchor->op, OP_adamw);
+    cr_assert_eq(c[4].anchor->op, OP_softmax);
     arena_destroy(a);
 }
 

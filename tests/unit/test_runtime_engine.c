@@ -1,5 +1,5 @@
-/* The engine with kernels written by hand: items shared by a team, barriers, addresses, memory that survives adding
- * programs, random keys, refusal of programs that do not fit. */
+/* The engine with kernels written by hand: items shared by a team, barriers, addresses, memory that survives
+ * adding programs, random keys, refusal of programs that do not fit. */
 #include "runtime/internal.h"
 #include "runtime/rng.h"
 #include "tests/unit/runtime_test.h"
@@ -63,7 +63,8 @@ static const VmTensor tensors_eval[] = {
     {.name = "y", .role = VM_ROLE_OUTPUT, .rank = 1, .dim = {N}, .space = VM_WORK, .offset = BYTES},
 };
 static const VmArg args_eval[] = {{VM_WORK, 40 * BYTES}, {VM_WEIGHTS, 0}, {VM_WORK, BYTES}};
-static const VmTask tasks_eval[] = {{.fn = kernel_scale, .name = "scale", .arg = args_eval, .narg = 3, .items = N}};
+static const VmTask tasks_eval[] = {
+    {.fn = kernel_scale, .name = "scale", .arg = args_eval, .narg = 3, .items = N}};
 
 static VmProgram program(void) {
     return (VmProgram){.abi = VM_ABI_VERSION,
