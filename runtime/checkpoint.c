@@ -210,6 +210,10 @@ static VmStatus parse_position(const json_t *o, const VmTrainConfig *c, VmRunSta
     if (status) return status;
     if (per_epoch != s->steps_per_epoch)
         return vm_fail(err, VM_INPUT, "%s: inconsistent steps per epoch", path);
+    /* A constant rate may have been trained for longer than it now is asked to. */
+    if (c->schedule != 0 && s->step > s->total)
+        return vm_fail(err, VM_INPUT, "%s: at step %" PRId64 " of a run of %" PRId64 " steps", path, s->step,
+                       s->total);
     return VM_OK;
 }
 

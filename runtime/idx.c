@@ -32,7 +32,7 @@ static VmStatus stream_error(const Reader *r, const char *expected) {
     if (code == Z_BUF_ERROR)
         return vm_fail(r->err, VM_INPUT, "%s: cut off: the compressed data is incomplete", r->path);
     if (code == Z_OK)
-        return vm_fail(r->err, VM_INPUT, "%s: cut off: %s, it has %" PRId64, r->path, expected,
+        return vm_fail(r->err, VM_INPUT, "%s: cut off: %s, the file has %" PRId64, r->path, expected,
                        (int64_t)gztell(r->gz) - r->header);
     size_t n = strlen(r->path); /* zlib puts the path first, as we do */
     if (strncmp(why, r->path, n) == 0 && strncmp(why + n, ": ", 2) == 0) why += n + 2;
@@ -52,8 +52,7 @@ static VmStatus read_bytes(const Reader *r, uint8_t *to, int64_t n, const char *
 static VmStatus read_header(const Reader *r, int rank, VmIdx *out, int64_t *total) {
     uint8_t h[16];
     char expected[64];
-    snprintf(expected, sizeof expected, "a header of %s has %d bytes", rank == 1 ? "labels" : "images",
-             4 + 4 * rank);
+    snprintf(expected, sizeof expected, "the header takes %d bytes", 4 + 4 * rank);
     VmStatus s = read_bytes(r, h, 4, expected);
     if (s) return s;
     if (h[0] != 0 || h[1] != 0 || h[2] != 8 || h[3] != rank) {

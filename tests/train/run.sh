@@ -7,6 +7,8 @@
 set -u
 cd "$(dirname "$0")/../.." || exit 3
 VMOEC=${VMOEC:-$PWD/build/vmoec}
+VMOEC_MODELS=$PWD/models # the program may have been built elsewhere
+export VMOEC_MODELS
 DATA=${FASHION_MNIST:-/usr/share/datasets/fashion-mnist}
 TOLERANCE=2e-4 # f32 against f64, relative; ten steps of Adam amplify rounding
 [ -x "$VMOEC" ] || { echo "FAIL setup cannot run $VMOEC"; exit 3; }
@@ -69,6 +71,19 @@ done
 same() { if cmp -s "$2" "$3"; then ok "$1"; else fail "$1" "differ: $(head -c 200 "$T/log")"; fi; }
 epochs() { grep -c '"event": *"epoch"' "$1" 2> /dev/null; }
 
+# steps_bits FILE: fifty steps with 1, 2 and 7 threads.
+steps_bits() {
+    name=$(basename "$1" .vmoe)
+    for n in 1 2 7; do
+        "$VMOEC" train "$1" --data "$T/data" --batch 32 --seed 9 --steps 50 --quiet --threads $n --out "$T/n$n" > "$T/log" 2>&1
+    done
+    for n in 2 7; do
+        same "$name: 1 and $n threads give the same weights after 50 steps" "$T/n1/weights.safetensors" \
+            "$T/n$n/weights.safetensors"
+    done
+    rm -rf "$T/n1" "$T/n2" "$T/n7"
+}
+
 # bits FILE: threads, and a run killed after its first epoch and resumed.
 bits() {
     name=$(basename "$1" .vmoe)
@@ -92,5 +107,8 @@ bits() {
     fi
     rm -rf "$T/a" "$T/b" "$T/c"
 }
-for file in models/mnist_moe.vmoe models/vmoe_fmnist.vmoe; do bits "$file"; done
+for file in models/mnist_moe.vmoe models/vmoe_fmnist.vmoe; do
+    steps_bits "$file"
+    bits "$file"
+done
 exit $failed

@@ -1,0 +1,45 @@
+#!/bin/sh
+# Reruns the commands behind docs/performance.md and prints what they print. Takes about 15 minutes on a quiet
+# machine with 2 cores.
+#
+#   bench/figures.sh [OUT]        OUT: folder for training runs (default runs/figures)
+#
+# VMOE_DATA/mnist must hold MNIST's IDX files for the mnist_moe part; without them it is skipped and said so.
+# PYTHON: an interpreter with PyTorch for the comparison of gradients; skipped when it is not set.
+set -u
+cd "$(dirname "$0")/.." || exit 3
+VMOEC=${VMOEC:-build/vmoec}
+OUT=${1:-runs/figures}
+[ -x "$VMOEC" ] || { echo "cannot run $VMOEC: make build"; exit 3; }
+
+title() { printf '\n## %s\n' "$*"; }
+
+for threads in 2 1 8; do
+    title "whole training step, $threads threads"
+    for model in vmoe_fmnist mnist_moe; do "$VMOEC" bench models/$model.vmoe --threads $threads | sed -n 1,5p; done
+done
+title "where the step goes"
+"$VMOEC" bench models/vmoe_fmnist.vmoe | head -40
+title "vmoe_fmnist, 5 epochs"
+"$VMOEC" train models/vmoe_fmnist.vmoe --out "$OUT/vmoe_fmnist" 2>&1 | grep -E '^epoch . +train|^test'
+title "mnist_moe, 10 epochs, seeds 0 to 5"
+if [ -e "${VMOE_DATA:-}/mnist/train-images-idx3-ubyte.gz" ]; then
+    for seed in 0 1 2 3 4 5; do
+        echo "seed $seed"
+        "$VMOEC" train models/mnist_moe.vmoe --seed $seed --out "$OUT/mnist_moe.$seed" 2>&1 |
+            grep -E '^epoch (1|2|5|10) +train|^test'
+    done
+else
+    echo "skipped: no MNIST in VMOE_DATA"
+fi
+title "bits: weights after 50 steps with 1, 2 and 7 threads"
+for threads in 1 2 7; do
+    "$VMOEC" train models/vmoe_fmnist.vmoe --steps 50 --threads $threads --quiet --out "$OUT/bits.$threads" > /dev/null 2>&1
+    sha256sum "$OUT/bits.$threads/weights.safetensors"
+done
+title "gradients against PyTorch"
+if [ -n "${PYTHON:-}" ]; then
+    "$PYTHON" tests/train/compare_grad.py --vmoec "$VMOEC" --batch 64 | grep -E '^ok|^FAIL|route'
+else
+    echo "skipped: PYTHON is not set"
+fi
