@@ -158,18 +158,6 @@ static Val drop_factor(Kb *k, const Attn *a, Val query, Val j) {
     return LLVMBuildSelect(k->b, drop, kb_vf(k, 0), kb_vf(k, 1 / (1 - a->dropout)), "");
 }
 
-static Val fadd(Kb *k, Val a, Val b) {
-    return LLVMBuildFAdd(k->b, a, b, "");
-}
-
-static Val fsub(Kb *k, Val a, Val b) {
-    return LLVMBuildFSub(k->b, a, b, "");
-}
-
-static Val fmul(Kb *k, Val a, Val b) {
-    return LLVMBuildFMul(k->b, a, b, "");
-}
-
 static Val vec_at(Kb *k, const Attn *a, Val scores, Val j, Val q) {
     return kb_gep(k, k->f32, scores, kb_add(k, kb_mul(k, j, kb_i64(k, a->block)), q));
 }
@@ -195,20 +183,20 @@ static void softmax_block(Kb *k, const Attn *a, Val scores) {
     Val more = LLVMBuildFCmp(k->b, LLVMRealUGT, s, j.carry[0], "");
     j.next[0] = LLVMBuildSelect(k->b, more, s, j.carry[0], "");
     kb_loop_end(k, &j);
-    most = fmul(k, j.carry[0], scale);
+    most = kb_fmul(k, j.carry[0], scale);
     over_keys(k, a, &j, &sum, 1);
     Val at = vec_at(k, a, scores, j.i, g.i);
-    Val e = kb_exp(k, fsub(k, fmul(k, kb_load(k, k->vf, at, NULL), scale), most));
+    Val e = kb_exp(k, kb_fsub(k, kb_fmul(k, kb_load(k, k->vf, at, NULL), scale), most));
     kb_store(k, e, at, NULL);
-    j.next[0] = fadd(k, j.carry[0], e);
+    j.next[0] = kb_fadd(k, j.carry[0], e);
     kb_loop_end(k, &j);
     Val mask, lse = lse_at(k, a, kb_ptr(k, &a->n->out[1]), g.i, &mask);
-    kb_store(k, fadd(k, most, kb_log(k, j.carry[0])), lse, mask);
+    kb_store(k, kb_fadd(k, most, kb_log(k, j.carry[0])), lse, mask);
     Val inverse = LLVMBuildFDiv(k->b, kb_vf(k, 1), j.carry[0], "");
     over_keys(k, a, &j, NULL, 0);
     at = vec_at(k, a, scores, j.i, g.i);
-    Val p = fmul(k, kb_load(k, k->vf, at, NULL), inverse);
-    if (a->dropout > 0) p = fmul(k, p, drop_factor(k, a, kb_add(k, a->q0, g.i), j.i));
+    Val p = kb_fmul(k, kb_load(k, k->vf, at, NULL), inverse);
+    if (a->dropout > 0) p = kb_fmul(k, p, drop_factor(k, a, kb_add(k, a->q0, g.i), j.i));
     kb_store(k, p, at, NULL);
     kb_loop_end(k, &j);
     kb_loop_end(k, &g);
@@ -287,9 +275,9 @@ static void score_grad_block(Kb *k, const Attn *a, Val p, Val ds) {
     Val lse = kb_load(k, k->vf, lse_ptr, mask);
     over_keys(k, a, &j, &delta, 1);
     Val p_at = vec_at(k, a, p, j.i, g.i), ds_at = vec_at(k, a, ds, j.i, g.i);
-    Val e = kb_exp(k, fsub(k, fmul(k, kb_load(k, k->vf, p_at, NULL), scale), lse));
+    Val e = kb_exp(k, kb_fsub(k, kb_fmul(k, kb_load(k, k->vf, p_at, NULL), scale), lse));
     Val dp = kb_load(k, k->vf, ds_at, NULL);
-    if (a->dropout > 0) dp = fmul(k, dp, drop_factor(k, a, query, j.i));
+    if (a->dropout > 0) dp = kb_fmul(k, dp, drop_factor(k, a, query, j.i));
     kb_store(k, e, p_at, NULL);
     kb_store(k, dp, ds_at, NULL);
     j.next[0] = kb_call(k, "llvm.fma", k->vf, (Val[]){e, dp, j.carry[0]}, 3);
@@ -298,9 +286,9 @@ static void score_grad_block(Kb *k, const Attn *a, Val p, Val ds) {
     over_keys(k, a, &j, NULL, 0);
     p_at = vec_at(k, a, p, j.i, g.i), ds_at = vec_at(k, a, ds, j.i, g.i);
     e = kb_load(k, k->vf, p_at, NULL);
-    Val d = fmul(k, e, fsub(k, kb_load(k, k->vf, ds_at, NULL), delta));
-    kb_store(k, fmul(k, d, scale), ds_at, NULL);
-    if (a->dropout > 0) kb_store(k, fmul(k, e, drop_factor(k, a, query, j.i)), p_at, NULL);
+    Val d = kb_fmul(k, e, kb_fsub(k, kb_load(k, k->vf, ds_at, NULL), delta));
+    kb_store(k, kb_fmul(k, d, scale), ds_at, NULL);
+    if (a->dropout > 0) kb_store(k, kb_fmul(k, e, drop_factor(k, a, query, j.i)), p_at, NULL);
     kb_loop_end(k, &j);
     kb_loop_end(k, &g);
 }

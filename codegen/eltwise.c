@@ -74,20 +74,20 @@ EMIT(relu) {
 
 /* Phi(x) = (1 + erf(x/sqrt 2))/2 */
 static Val normal_cdf(Kb *k, Val x) {
-    Val e = kb_erf(k, LLVMBuildFMul(k->b, x, kb_vf(k, 0.70710678118654752), ""));
-    return LLVMBuildFMul(k->b, LLVMBuildFAdd(k->b, e, kb_vf(k, 1), ""), kb_vf(k, 0.5), "");
+    Val e = kb_erf(k, kb_fmul(k, x, kb_vf(k, 0.70710678118654752)));
+    return kb_fmul(k, kb_fadd(k, e, kb_vf(k, 1)), kb_vf(k, 0.5));
 }
 
 EMIT(gelu) {
     UNUSED;
-    return LLVMBuildFMul(k->b, in[0], normal_cdf(k, in[0]), "");
+    return kb_fmul(k, in[0], normal_cdf(k, in[0]));
 }
 
 EMIT(gelu_grad) {
     UNUSED;
-    Val half = LLVMBuildFMul(k->b, LLVMBuildFMul(k->b, in[0], in[0], ""), kb_vf(k, -0.5), "");
-    Val pdf = LLVMBuildFMul(k->b, kb_exp(k, half), kb_vf(k, 0.39894228040143268), "");
-    return LLVMBuildFAdd(k->b, normal_cdf(k, in[0]), LLVMBuildFMul(k->b, in[0], pdf, ""), "");
+    Val half = kb_fmul(k, kb_fmul(k, in[0], in[0]), kb_vf(k, -0.5));
+    Val pdf = kb_fmul(k, kb_exp(k, half), kb_vf(k, 0.39894228040143268));
+    return kb_fadd(k, normal_cdf(k, in[0]), kb_fmul(k, in[0], pdf));
 }
 
 EMIT(add) {

@@ -74,6 +74,10 @@ Val kb_mask_below(Kb *k, Val count); /* lanes < count (i64) */
 Val kb_add(Kb *k, Val a, Val b);     /* i64 */
 Val kb_sub(Kb *k, Val a, Val b);
 Val kb_mul(Kb *k, Val a, Val b);
+Val kb_fadd(Kb *k, Val a, Val b); /* f32, scalars or vectors */
+Val kb_fsub(Kb *k, Val a, Val b);
+Val kb_fmul(Kb *k, Val a, Val b);
+Val kb_fdiv(Kb *k, Val a, Val b);
 Val kb_udiv(Kb *k, Val a, int64_t b); /* folds 1 */
 Val kb_urem(Kb *k, Val a, int64_t b);
 Val kb_min(Kb *k, Val a, Val b); /* signed i64 */
@@ -155,6 +159,9 @@ void kb_cols(Kb *k, Val row, int64_t cols, Val *carry, int ncarry, ColsBody body
 /* A run of items of some thousand elements each: body for every row of this call's items. */
 typedef void (*RowBody)(Kb *k, Val row, void *ctx);
 void kb_rows(Kb *k, int64_t rows, int64_t cols, RowBody body, void *ctx);
+
+/* A run of items over n elements in one row: body at (0, element), the masked rest as an item of its own. */
+void kb_flat(Kb *k, int64_t n, ColsBody body, void *ctx);
 
 /* Replaces masked-off lanes by `neutral`. */
 Val kb_keep(Kb *k, Val v, Pos pos, Val neutral);

@@ -61,6 +61,22 @@ Val kb_mul(Kb *k, Val a, Val b) {
     return LLVMBuildNSWMul(k->b, a, b, "");
 }
 
+Val kb_fadd(Kb *k, Val a, Val b) {
+    return LLVMBuildFAdd(k->b, a, b, "");
+}
+
+Val kb_fsub(Kb *k, Val a, Val b) {
+    return LLVMBuildFSub(k->b, a, b, "");
+}
+
+Val kb_fmul(Kb *k, Val a, Val b) {
+    return LLVMBuildFMul(k->b, a, b, "");
+}
+
+Val kb_fdiv(Kb *k, Val a, Val b) {
+    return LLVMBuildFDiv(k->b, a, b, "");
+}
+
 Val kb_udiv(Kb *k, Val a, int64_t b) {
     return b == 1 ? a : LLVMBuildUDiv(k->b, a, kb_i64(k, b), "");
 }

@@ -43,33 +43,12 @@ static void map_row(Kb *k, Val row, void *ctx) {
     kb_cols(k, row, cols, NULL, 0, store_all, NULL);
 }
 
-static void map_flat(Kb *k, int64_t n) {
-    enum { GRAIN = 4096 };
-    int64_t whole = n / k->vl * k->vl;
-    Val begin, end;
-    kb_share(k, (whole + GRAIN - 1) / GRAIN, &begin, &end);
-    Val first = kb_mul(k, begin, kb_i64(k, GRAIN));
-    Val last = kb_min(k, kb_mul(k, end, kb_i64(k, GRAIN)), kb_i64(k, whole));
-    Loop l;
-    kb_loop(k, &l, first, last, k->vl, NULL, 0);
-    kb_new_pos(k);
-    kb_store_members(k, STORE_ALL, (Pos){kb_i64(k, 0), l.i, NULL});
-    kb_loop_end(k, &l);
-    if (whole == n) return;
-    If only;
-    kb_single(k, &only);
-    kb_new_pos(k);
-    kb_store_members(k, STORE_ALL,
-                     (Pos){kb_i64(k, 0), kb_i64(k, whole), kb_mask_below(k, kb_i64(k, n - whole))});
-    kb_if_end(k, &only);
-}
-
 void cg_lower_map(Kb *k) {
     const IrType *t = &k->cl->node[0]->out[0].type;
     int64_t cols = ir_cols(t);
     if (cluster_is_flat(k)) {
         k->flat = true;
-        map_flat(k, ir_elems(t));
+        kb_flat(k, ir_elems(t), store_all, NULL);
     } else {
         kb_rows(k, ir_rows(t), cols, map_row, &cols);
     }

@@ -6,18 +6,6 @@
 static Val fma3(Kb *k, Val a, Val b, Val c) {
     return kb_call(k, "llvm.fma", k->vf, (Val[]){a, b, c}, 3);
 }
-static Val fadd(Kb *k, Val a, Val b) {
-    return LLVMBuildFAdd(k->b, a, b, "");
-}
-static Val fsub(Kb *k, Val a, Val b) {
-    return LLVMBuildFSub(k->b, a, b, "");
-}
-static Val fmul(Kb *k, Val a, Val b) {
-    return LLVMBuildFMul(k->b, a, b, "");
-}
-static Val fdiv(Kb *k, Val a, Val b) {
-    return LLVMBuildFDiv(k->b, a, b, "");
-}
 static Val fabs1(Kb *k, Val a) {
     return kb_call(k, "llvm.fabs", k->vf, &a, 1);
 }
@@ -53,15 +41,15 @@ Val kb_exp(Kb *k, Val x) {
     x = LLVMBuildSelect(k->b, hi, kb_vf(k, 89), x, "");
     Val lo = LLVMBuildFCmp(k->b, LLVMRealOLT, x, kb_vf(k, -104), "");
     x = LLVMBuildSelect(k->b, lo, kb_vf(k, -104), x, "");
-    Val t = fmul(k, x, kb_vf(k, 1.44269504088896341));
+    Val t = kb_fmul(k, x, kb_vf(k, 1.44269504088896341));
     Val n = kb_call(k, "llvm.rint", k->vf, &t, 1);
     Val r = fma3(k, n, kb_vf(k, -0.693359375), x);
     r = fma3(k, n, kb_vf(k, 2.12194440054690583e-4), r);
-    Val p = fma3(k, fmul(k, r, r), poly(k, r, c, 5), fadd(k, r, kb_vf(k, 1)));
+    Val p = fma3(k, kb_fmul(k, r, r), poly(k, r, c, 5), kb_fadd(k, r, kb_vf(k, 1)));
     Val i = LLVMBuildFPToSI(k->b, n, k->vi, "");
     Val half = LLVMBuildAShr(k->b, i, kb_vi(k, 1), "");
     Val rest = LLVMBuildSub(k->b, i, half, "");
-    return fmul(k, fmul(k, p, pow2(k, half)), pow2(k, rest));
+    return kb_fmul(k, kb_fmul(k, p, pow2(k, half)), pow2(k, rest));
 }
 
 /* ln x. Error 2 ulp, or 1e-7 absolute near 1; log 0 = -inf, of negatives NaN. x = 2^e m, m in
@@ -71,33 +59,33 @@ Val kb_log(Kb *k, Val x) {
                                -0.166692453044777,  0.1421878041247736,   -0.12384494278374747,
                                0.11872309287103788, -0.11788799347015122, 0.06915578138247767};
     Val tiny = LLVMBuildFCmp(k->b, LLVMRealOLT, x, kb_vf(k, 0x1p-126), "");
-    Val y = LLVMBuildSelect(k->b, tiny, fmul(k, x, kb_vf(k, 0x1p23)), x, "");
+    Val y = LLVMBuildSelect(k->b, tiny, kb_fmul(k, x, kb_vf(k, 0x1p23)), x, "");
     Val bits = as_int(k, y);
     Val e = LLVMBuildAShr(k->b, LLVMBuildSub(k->b, bits, kb_vi(k, 0x3f3504f3), ""), kb_vi(k, 23), "");
     Val m = as_float(k, LLVMBuildSub(k->b, bits, LLVMBuildShl(k->b, e, kb_vi(k, 23), ""), ""));
     Val bias = LLVMBuildSelect(k->b, tiny, kb_vf(k, -23), kb_vf(k, 0), "");
-    Val ef = fadd(k, LLVMBuildSIToFP(k->b, e, k->vf, ""), bias);
-    Val f = fsub(k, m, kb_vf(k, 1)), f2 = fmul(k, f, f);
-    Val r = fmul(k, fmul(k, f, f2), poly(k, f, c, 9));
+    Val ef = kb_fadd(k, LLVMBuildSIToFP(k->b, e, k->vf, ""), bias);
+    Val f = kb_fsub(k, m, kb_vf(k, 1)), f2 = kb_fmul(k, f, f);
+    Val r = kb_fmul(k, kb_fmul(k, f, f2), poly(k, f, c, 9));
     r = fma3(k, ef, kb_vf(k, -2.12194440054690583e-4), r);
     r = fma3(k, f2, kb_vf(k, -0.5), r);
-    r = fma3(k, ef, kb_vf(k, 0.693359375), fadd(k, r, f));
+    r = fma3(k, ef, kb_vf(k, 0.693359375), kb_fadd(k, r, f));
     Val zero = LLVMBuildFCmp(k->b, LLVMRealOEQ, x, kb_vf(k, 0), "");
     Val inf = kb_vf(k, 1e39); /* rounds to infinity */
     r = LLVMBuildSelect(k->b, zero, LLVMBuildFNeg(k->b, inf, ""), r, "");
     r = LLVMBuildSelect(k->b, LLVMBuildFCmp(k->b, LLVMRealOEQ, x, inf, ""), inf, r, "");
     Val bad = LLVMBuildFCmp(k->b, LLVMRealULT, x, kb_vf(k, 0), ""); /* negative or NaN */
-    return LLVMBuildSelect(k->b, bad, fdiv(k, fsub(k, x, x), kb_vf(k, 0)), r, "");
+    return LLVMBuildSelect(k->b, bad, kb_fdiv(k, kb_fsub(k, x, x), kb_vf(k, 0)), r, "");
 }
 
 /* tanh x. Error 3 ulp. */
 Val kb_tanh(Kb *k, Val x) {
     static const double c[] = {-0.33333283926126417, 0.13331491305252643, -0.05374349936588009,
                                0.020650590948052272, -0.005717048690075179};
-    Val a = fabs1(k, x), x2 = fmul(k, x, x);
-    Val small = fma3(k, fmul(k, x, x2), poly(k, x2, c, 5), x);
-    Val e = kb_exp(k, fadd(k, a, a));
-    Val big = fsub(k, kb_vf(k, 1), fdiv(k, kb_vf(k, 2), fadd(k, e, kb_vf(k, 1))));
+    Val a = fabs1(k, x), x2 = kb_fmul(k, x, x);
+    Val small = fma3(k, kb_fmul(k, x, x2), poly(k, x2, c, 5), x);
+    Val e = kb_exp(k, kb_fadd(k, a, a));
+    Val big = kb_fsub(k, kb_vf(k, 1), kb_fdiv(k, kb_vf(k, 2), kb_fadd(k, e, kb_vf(k, 1))));
     Val near0 = LLVMBuildFCmp(k->b, LLVMRealOLT, a, kb_vf(k, 0.625), "");
     return LLVMBuildSelect(k->b, near0, small, copysign2(k, big, x), "");
 }
@@ -111,23 +99,23 @@ Val kb_erf(Kb *k, Val x) {
                                      0.10823661932748668,     -0.02509149677691591, 0.004160526992208868,
                                      -0.00043230300504881747, 2.090955558731178e-05};
     Val a = fabs1(k, x);
-    Val small = fmul(k, x, poly(k, fmul(k, x, x), small_c, 7));
+    Val small = kb_fmul(k, x, poly(k, kb_fmul(k, x, x), small_c, 7));
     Val far = LLVMBuildFCmp(k->b, LLVMRealOGT, a, kb_vf(k, 4), "");
     Val clamped = LLVMBuildSelect(k->b, far, kb_vf(k, 4), a, "");
     Val q = LLVMBuildFNeg(k->b, poly(k, clamped, large_c, 8), "");
-    Val big = copysign2(k, fsub(k, kb_vf(k, 1), kb_exp(k, q)), x);
+    Val big = copysign2(k, kb_fsub(k, kb_vf(k, 1), kb_exp(k, q)), x);
     Val near0 = LLVMBuildFCmp(k->b, LLVMRealOLT, a, kb_vf(k, 1), "");
     return LLVMBuildSelect(k->b, near0, small, big, "");
 }
 
 /* 1/(1+e^-x). Error 3 ulp. */
 Val kb_sigmoid(Kb *k, Val x) {
-    return fdiv(k, kb_vf(k, 1), fadd(k, kb_vf(k, 1), kb_exp(k, LLVMBuildFNeg(k->b, x, ""))));
+    return kb_fdiv(k, kb_vf(k, 1), kb_fadd(k, kb_vf(k, 1), kb_exp(k, LLVMBuildFNeg(k->b, x, ""))));
 }
 
 /* x^(-1/2), from the correctly rounded root and quotient. */
 Val kb_rsqrt(Kb *k, Val x) {
-    return fdiv(k, kb_vf(k, 1), kb_call(k, "llvm.sqrt", k->vf, &x, 1));
+    return kb_fdiv(k, kb_vf(k, 1), kb_call(k, "llvm.sqrt", k->vf, &x, 1));
 }
 
 /* runtime/rng.h's vm_mix32 */
@@ -143,5 +131,5 @@ Val kb_uniform(Kb *k, Val key0, Val key1, Val element) {
     Val x = mix32(k, LLVMBuildXor(k->b, element, kb_splat(k, key0), ""));
     x = mix32(k, LLVMBuildAdd(k->b, x, kb_splat(k, key1), ""));
     Val top = LLVMBuildLShr(k->b, x, kb_vi(k, 8), "");
-    return fmul(k, LLVMBuildSIToFP(k->b, top, k->vf, ""), kb_vf(k, 0x1p-24));
+    return kb_fmul(k, LLVMBuildSIToFP(k->b, top, k->vf, ""), kb_vf(k, 0x1p-24));
 }

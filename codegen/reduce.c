@@ -59,14 +59,10 @@ static Val rows_of(Kb *k, Val index, const int64_t *dim, const int64_t *step, in
     return row;
 }
 
-static Val fadd(Kb *k, Val a, Val b) {
-    return LLVMBuildFAdd(k->b, a, b, "");
-}
-
 static void pass_add(Kb *k, Pos pos, Val *carry, void *ctx) {
     const Reduce *r = ctx;
     Val x = kb_keep(k, kb_eval(k, r->n->in[0], pos), pos, kb_vf(k, 0));
-    carry[0] = fadd(k, carry[0], x);
+    carry[0] = kb_fadd(k, carry[0], x);
 }
 
 /* The last dimension goes: one scalar per kept row. */
@@ -94,7 +90,7 @@ static void add_strip(Kb *k, const Reduce *r, Val row, Val col, int strip, Val m
     for (int s = 0; s < strip; s++) {
         Pos pos = {row, kb_add(k, col, kb_i64(k, s * k->vl)), mask};
         kb_new_pos(k);
-        next[s] = fadd(k, acc[s], kb_eval(k, r->n->in[0], pos));
+        next[s] = kb_fadd(k, acc[s], kb_eval(k, r->n->in[0], pos));
     }
 }
 
@@ -119,9 +115,9 @@ static void sum_strip(Kb *k, const Reduce *r, Val keep, Val col, int strip, Val 
         add_strip(k, r, row, col, strip, mask, acc + w * strip, acc + w * strip);
     }
     for (int s = 0; s < strip; s++) {
-        Val a = fadd(k, acc[s], acc[strip + s]), b = fadd(k, acc[2 * strip + s], acc[3 * strip + s]);
+        Val a = kb_fadd(k, acc[s], acc[strip + s]), b = kb_fadd(k, acc[2 * strip + s], acc[3 * strip + s]);
         Pos pos = {keep, kb_add(k, col, kb_i64(k, s * k->vl)), mask};
-        kb_store_value(k, &r->n->out[0], fadd(k, a, b), pos);
+        kb_store_value(k, &r->n->out[0], kb_fadd(k, a, b), pos);
     }
 }
 
@@ -180,7 +176,7 @@ static void expert_strip(Kb *k, const ExpertSum *x, Val inner, Val col, Val mask
     Val expert = LLVMBuildLoad2(k->b, k->i32, kb_gep(k, k->i32, kb_ptr(k, x->n->in[1]), r.i), "");
     Val to = kb_add(k, kb_mul(k, LLVMBuildSExt(k->b, expert, k->i64, ""), kb_i64(k, x->inner)), inner);
     Val at = kb_gep(k, k->f32, kb_ptr(k, out), kb_add(k, kb_mul(k, to, kb_i64(k, x->cols)), col));
-    kb_store(k, fadd(k, kb_load(k, k->vf, at, mask), v), at, mask);
+    kb_store(k, kb_fadd(k, kb_load(k, k->vf, at, mask), v), at, mask);
     kb_loop_end(k, &r);
     kb_new_pos(k);
 }
@@ -217,7 +213,7 @@ void cg_lower_expert_sum(Kb *k, IrNode *n) {
         Val expert = LLVMBuildLoad2(k->b, k->i32, kb_gep(k, k->i32, kb_ptr(k, n->in[1]), r.i), "");
         Val at = kb_gep(k, k->f32, out, LLVMBuildSExt(k->b, expert, k->i64, ""));
         Val one = LLVMBuildExtractElement(k->b, v, kb_i32(k, 0), "");
-        LLVMBuildStore(k->b, fadd(k, LLVMBuildLoad2(k->b, k->f32, at, ""), one), at);
+        LLVMBuildStore(k->b, kb_fadd(k, LLVMBuildLoad2(k->b, k->f32, at, ""), one), at);
         kb_loop_end(k, &r);
         kb_if_end(k, &only);
         return;

@@ -24,8 +24,28 @@ void kb_cols(Kb *k, Val row, int64_t cols, Val *carry, int ncarry, ColsBody body
     kb_new_pos(k);
 }
 
+enum { GRAIN = 4096 }; /* elements per item: long enough to pay for its bookkeeping */
+
+void kb_flat(Kb *k, int64_t n, ColsBody body, void *ctx) {
+    int64_t whole = n / k->vl * k->vl;
+    Val begin, end;
+    kb_share(k, (whole + GRAIN - 1) / GRAIN, &begin, &end);
+    Val first = kb_mul(k, begin, kb_i64(k, GRAIN));
+    Val last = kb_min(k, kb_mul(k, end, kb_i64(k, GRAIN)), kb_i64(k, whole));
+    Loop l;
+    kb_loop(k, &l, first, last, k->vl, NULL, 0);
+    kb_new_pos(k);
+    body(k, (Pos){kb_i64(k, 0), l.i, NULL}, NULL, ctx);
+    kb_loop_end(k, &l);
+    if (whole == n) return;
+    If only;
+    kb_single(k, &only);
+    kb_new_pos(k);
+    body(k, (Pos){kb_i64(k, 0), kb_i64(k, whole), kb_mask_below(k, kb_i64(k, n - whole))}, NULL, ctx);
+    kb_if_end(k, &only);
+}
+
 void kb_rows(Kb *k, int64_t rows, int64_t cols, RowBody body, void *ctx) {
-    enum { GRAIN = 4096 }; /* elements per item: long enough to pay for its bookkeeping */
     int64_t per_item = cols >= GRAIN ? 1 : GRAIN / cols;
     int64_t items = (rows + per_item - 1) / per_item;
     Val begin, end;

@@ -20,19 +20,6 @@ typedef struct Row {
     void (*emit_row)(Kb *k, struct Row *r, Val row);
 } Row;
 
-static Val fadd(Kb *k, Val a, Val b) {
-    return LLVMBuildFAdd(k->b, a, b, "");
-}
-static Val fsub(Kb *k, Val a, Val b) {
-    return LLVMBuildFSub(k->b, a, b, "");
-}
-static Val fmul(Kb *k, Val a, Val b) {
-    return LLVMBuildFMul(k->b, a, b, "");
-}
-static Val fdiv(Kb *k, Val a, Val b) {
-    return LLVMBuildFDiv(k->b, a, b, "");
-}
-
 static int64_t padded(const Kb *k, int64_t cols) {
     return (cols + k->vl - 1) / k->vl * k->vl;
 }
@@ -83,15 +70,15 @@ static void pass_max(Kb *k, Pos pos, Val *carry, void *ctx) {
 /* scratch 0: x -> exp(x - max); carry: its sum */
 static void pass_exp_sum(Kb *k, Pos pos, Val *carry, void *ctx) {
     Row *r = ctx;
-    Val e = kb_exp(k, fsub(k, operand(k, r, 0, pos), kb_splat(k, r->scalar[0])));
+    Val e = kb_exp(k, kb_fsub(k, operand(k, r, 0, pos), kb_splat(k, r->scalar[0])));
     kb_store(k, e, kb_gep(k, k->f32, r->scratch[0], pos.col), NULL);
-    carry[0] = fadd(k, carry[0], kb_keep(k, e, pos, kb_vf(k, 0)));
+    carry[0] = kb_fadd(k, carry[0], kb_keep(k, e, pos, kb_vf(k, 0)));
 }
 
 static void pass_scale(Kb *k, Pos pos, Val *carry, void *ctx) {
     Row *r = ctx;
     (void)carry;
-    finish(k, r, fmul(k, operand(k, r, 0, pos), kb_splat(k, r->scalar[1])), pos);
+    finish(k, r, kb_fmul(k, operand(k, r, 0, pos), kb_splat(k, r->scalar[1])), pos);
 }
 
 static void softmax_row(Kb *k, Row *r, Val row) {
@@ -99,7 +86,7 @@ static void softmax_row(Kb *k, Row *r, Val row) {
     kb_cols(k, row, r->cols, &m, 1, load_operands, r);
     r->scalar[0] = kb_hmax(k, m);
     kb_cols(k, row, r->cols, &s, 1, pass_exp_sum, r);
-    r->scalar[1] = fdiv(k, kb_f32(k, 1), kb_hsum(k, s));
+    r->scalar[1] = kb_fdiv(k, kb_f32(k, 1), kb_hsum(k, s));
     kb_cols(k, row, r->cols, NULL, 0, pass_scale, r);
 }
 
@@ -109,15 +96,15 @@ void cg_lower_softmax(Kb *k, IrNode *n) {
 }
 
 static void pass_dot(Kb *k, Pos pos, Val *carry, void *ctx) {
-    Val p = fmul(k, operand(k, ctx, 0, pos), operand(k, ctx, 1, pos));
-    carry[0] = fadd(k, carry[0], kb_keep(k, p, pos, kb_vf(k, 0)));
+    Val p = kb_fmul(k, operand(k, ctx, 0, pos), operand(k, ctx, 1, pos));
+    carry[0] = kb_fadd(k, carry[0], kb_keep(k, p, pos, kb_vf(k, 0)));
 }
 
 static void pass_softmax_grad(Kb *k, Pos pos, Val *carry, void *ctx) {
     Row *r = ctx;
     (void)carry;
-    Val d = fsub(k, operand(k, r, 1, pos), kb_splat(k, r->scalar[0]));
-    finish(k, r, fmul(k, operand(k, r, 0, pos), d), pos);
+    Val d = kb_fsub(k, operand(k, r, 1, pos), kb_splat(k, r->scalar[0]));
+    finish(k, r, kb_fmul(k, operand(k, r, 0, pos), d), pos);
 }
 
 static void softmax_grad_row(Kb *k, Row *r, Val row) {
@@ -133,30 +120,30 @@ void cg_lower_softmax_grad(Kb *k, IrNode *n) {
 }
 
 static void pass_sum(Kb *k, Pos pos, Val *carry, void *ctx) {
-    carry[0] = fadd(k, carry[0], kb_keep(k, operand(k, ctx, 0, pos), pos, kb_vf(k, 0)));
+    carry[0] = kb_fadd(k, carry[0], kb_keep(k, operand(k, ctx, 0, pos), pos, kb_vf(k, 0)));
 }
 
 static void pass_sum_squares(Kb *k, Pos pos, Val *carry, void *ctx) {
     Row *r = ctx;
-    Val d = fsub(k, operand(k, r, 0, pos), kb_splat(k, r->scalar[0]));
-    carry[0] = fadd(k, carry[0], kb_keep(k, fmul(k, d, d), pos, kb_vf(k, 0)));
+    Val d = kb_fsub(k, operand(k, r, 0, pos), kb_splat(k, r->scalar[0]));
+    carry[0] = kb_fadd(k, carry[0], kb_keep(k, kb_fmul(k, d, d), pos, kb_vf(k, 0)));
 }
 
 static void pass_normalize(Kb *k, Pos pos, Val *carry, void *ctx) {
     Row *r = ctx;
     (void)carry;
-    Val d = fsub(k, operand(k, r, 0, pos), kb_splat(k, r->scalar[0]));
-    finish(k, r, fmul(k, d, kb_splat(k, r->scalar[1])), pos);
+    Val d = kb_fsub(k, operand(k, r, 0, pos), kb_splat(k, r->scalar[0]));
+    finish(k, r, kb_fmul(k, d, kb_splat(k, r->scalar[1])), pos);
 }
 
 /* Two passes over the row (mean, then centred squares): no cancellation. */
 static void layer_norm_row(Kb *k, Row *r, Val row) {
     Val n = kb_f32(k, 1.0 / (double)r->cols), s = kb_vf(k, 0), q = kb_vf(k, 0);
     kb_cols(k, row, r->cols, &s, 1, load_operands, r);
-    r->scalar[0] = fmul(k, kb_hsum(k, s), n);
+    r->scalar[0] = kb_fmul(k, kb_hsum(k, s), n);
     kb_cols(k, row, r->cols, &q, 1, pass_sum_squares, r);
-    Val var = fadd(k, fmul(k, kb_hsum(k, q), n), kb_f32(k, ir_float(r->n, ATTR_layer_norm_eps)));
-    r->scalar[1] = fdiv(k, kb_f32(k, 1), kb_call(k, "llvm.sqrt", k->f32, &var, 1));
+    Val var = kb_fadd(k, kb_fmul(k, kb_hsum(k, q), n), kb_f32(k, ir_float(r->n, ATTR_layer_norm_eps)));
+    r->scalar[1] = kb_fdiv(k, kb_f32(k, 1), kb_call(k, "llvm.sqrt", k->f32, &var, 1));
     if (plan_is_stored(k->plan, &r->n->out[1]))
         LLVMBuildStore(k->b, r->scalar[1], kb_gep(k, k->f32, kb_ptr(k, &r->n->out[1]), row));
     kb_cols(k, row, r->cols, NULL, 0, pass_normalize, r);
@@ -170,23 +157,23 @@ void cg_lower_layer_norm(Kb *k, IrNode *n) {
 /* carry: sum dy, sum dy*y */
 static void pass_norm_sums(Kb *k, Pos pos, Val *carry, void *ctx) {
     Val y = operand(k, ctx, 0, pos), dy = kb_keep(k, operand(k, ctx, 1, pos), pos, kb_vf(k, 0));
-    carry[0] = fadd(k, carry[0], dy);
-    carry[1] = fadd(k, carry[1], kb_keep(k, fmul(k, dy, y), pos, kb_vf(k, 0)));
+    carry[0] = kb_fadd(k, carry[0], dy);
+    carry[1] = kb_fadd(k, carry[1], kb_keep(k, kb_fmul(k, dy, y), pos, kb_vf(k, 0)));
 }
 
 static void pass_layer_norm_grad(Kb *k, Pos pos, Val *carry, void *ctx) {
     Row *r = ctx;
     (void)carry;
     Val y = operand(k, r, 0, pos), dy = operand(k, r, 1, pos);
-    Val d = fsub(k, fsub(k, dy, kb_splat(k, r->scalar[0])), fmul(k, y, kb_splat(k, r->scalar[1])));
-    finish(k, r, fmul(k, d, kb_splat(k, r->scalar[2])), pos);
+    Val d = kb_fsub(k, kb_fsub(k, dy, kb_splat(k, r->scalar[0])), kb_fmul(k, y, kb_splat(k, r->scalar[1])));
+    finish(k, r, kb_fmul(k, d, kb_splat(k, r->scalar[2])), pos);
 }
 
 static void layer_norm_grad_row(Kb *k, Row *r, Val row) {
     Val s[2] = {kb_vf(k, 0), kb_vf(k, 0)}, n = kb_f32(k, 1.0 / (double)r->cols);
     kb_cols(k, row, r->cols, s, 2, load_operands, r);
-    r->scalar[0] = fmul(k, kb_hsum(k, s[0]), n);
-    r->scalar[1] = fmul(k, kb_hsum(k, s[1]), n);
+    r->scalar[0] = kb_fmul(k, kb_hsum(k, s[0]), n);
+    r->scalar[1] = kb_fmul(k, kb_hsum(k, s[1]), n);
     r->scalar[2] = LLVMBuildLoad2(k->b, k->f32, kb_gep(k, k->f32, kb_ptr(k, r->n->in[1]), row), "");
     kb_cols(k, row, r->cols, NULL, 0, pass_layer_norm_grad, r);
 }
@@ -210,7 +197,7 @@ static void xent_row(Kb *k, Row *r, Val row) {
     r->scalar[0] = kb_hmax(k, m);
     kb_cols(k, row, r->cols, &s, 1, pass_exp_sum, r);
     Val lse = LLVMBuildExtractElement(k->b, kb_log(k, kb_splat(k, kb_hsum(k, s))), kb_i32(k, 0), "");
-    store_scalar(k, &r->n->out[0], fsub(k, fadd(k, lse, r->scalar[0]), target), row);
+    store_scalar(k, &r->n->out[0], kb_fsub(k, kb_fadd(k, lse, r->scalar[0]), target), row);
 }
 
 void cg_lower_xent(Kb *k, IrNode *n) {
