@@ -5,6 +5,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "runtime/rng.h"
+
 /* runs/<file without folder and ending> */
 static const char *default_out(Arena *a, const char *path) {
     const char *slash = strrchr(path, '/');
@@ -16,6 +18,34 @@ static const char *default_out(Arena *a, const char *path) {
 
 static int64_t span_steps(FeSpan span, int64_t steps_per_epoch) {
     return llround(span.in_steps ? span.count : span.count * (double)steps_per_epoch);
+}
+
+/* What else decides the weights, beside the settings the runtime knows: recorded in the logs and compared
+ * when a run is resumed. train.graph is a fingerprint of the model, so that an edited model does not go on
+ * from the old one's checkpoint unnoticed. */
+static void add_recipe(Session *s, IrGraph *g, VmTrainConfig *c) {
+    enum { MORE = 7 };
+    const FeTrain *t = s->train;
+    const char **name = ARENA_ARRAY(s->arena, const char *, c->nconfig + MORE);
+    const char **value = ARENA_ARRAY(s->arena, const char *, c->nconfig + MORE);
+    int n = c->nconfig;
+    for (int i = 0; i < n; i++) name[i] = c->config_name[i], value[i] = c->config_value[i];
+    const struct {
+        const char *name, *value;
+    } more[MORE] = {
+        {"train.data", t->data.kind},
+        {"train.resize", arena_printf(s->arena, "%lld", (long long)t->data.resize)},
+        {"train.mean", arena_printf(s->arena, "%.17g", t->data.mean)},
+        {"train.std", arena_printf(s->arena, "%.17g", t->data.std)},
+        {"train.weight_decay", arena_printf(s->arena, "%.17g", t->optimizer.weight_decay)},
+        {"train.eps", arena_printf(s->arena, "%.17g", t->optimizer.eps)},
+        {"train.graph",
+         arena_printf(s->arena, "%016llx", (unsigned long long)vm_hash_name(ir_to_text(s->arena, g)))},
+    };
+    for (int i = 0; i < MORE; i++, n++) name[n] = more[i].name, value[n] = more[i].value;
+    c->config_name = name;
+    c->config_value = value;
+    c->nconfig = n;
 }
 
 /* The train block, with what the command line overrides. */
@@ -54,6 +84,9 @@ static VmStatus train(Session *s, const Args *a, const VmDataset *data, const Vm
     if (st) return st;
     int64_t images = vm_dataset_size(data);
     VmTrainConfig cfg = config_of(s, a, images);
+    IrGraph *g = session_elaborate(s, s->batch);
+    if (!g) return VM_INPUT;
+    add_recipe(s, g, &cfg);
     VmError err = {{0}};
     if (session_source(s, true, s->batch < images ? s->batch : images, &err) < 0)
         return drv_fail(VM_ENV, "%s", err.text);

@@ -309,6 +309,8 @@ want 1 "loss 'cross_entropy' is \(not a number\|infinite\) at step 1" 'a loss th
     --set blow=3e38 --steps 5
 absent 'no weights of a broken run' runs/nan/checkpoint/weights.safetensors
 want 2 'made with seed = 5, this run has 6' 'resuming another run' "$VMOEC" train $F --data data --out runs/t --seed 6 --resume
+sed 's/weight = 0.01$/weight = 0.02/' $F > edited.vmoe
+want 2 'train.graph' 'resuming another model' "$VMOEC" train edited.vmoe --data data --out runs/t --seed 5 --resume
 sed 's/"step": 10,/"step": 11,/' runs/t/checkpoint/trainer.json > position.json
 cp position.json runs/t/checkpoint/trainer.json
 want 1 'at step 11 of a run of 10' 'a checkpoint beyond the end' "$VMOEC" train $F --data data --out runs/t --seed 5 --resume
