@@ -35,7 +35,7 @@ void cg_module_destroy(CgModule *m); /* programs and function pointers die with 
 
 /* Plans memory and lowers a fused CORE graph. The program is usable after cg_module_compile. */
 VmProgram *cg_add_program(CgModule *m, IrGraph *g, const char *name, int64_t batch, double macs,
-                          bool training, const char **error);
+                          bool training);
 
 /* Optimises and compiles what was added since the last call, and fills in the programs' function
  * pointers. NULL or a message. */

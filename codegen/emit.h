@@ -83,7 +83,6 @@ Val kb_urem(Kb *k, Val a, int64_t b);
 Val kb_min(Kb *k, Val a, Val b); /* signed i64 */
 Val kb_gep(Kb *k, LLVMTypeRef elem, Val base, Val index);
 Val kb_call(Kb *k, const char *intrinsic, LLVMTypeRef overload, Val *args, int n);
-Val kb_alloca(Kb *k, LLVMTypeRef t, int64_t count); /* in the entry block */
 
 /* A counted loop; values carried around it. Runs zero times when from >= to. */
 enum { MAX_CARRY = 40 };
@@ -145,7 +144,6 @@ Val kb_gather_row(Kb *k, const IrNode *gather, Val row);
  */
 typedef enum StoreSet { STORE_ALL, STORE_BEFORE_ANCHOR, STORE_AFTER_ANCHOR } StoreSet;
 void kb_store_members(Kb *k, StoreSet set, Pos pos);
-bool kb_any_members(const Kb *k, StoreSet set);
 /* Stores val as element pos of v if v has a buffer. */
 void kb_store_value(Kb *k, const IrValue *v, Val val, Pos pos);
 

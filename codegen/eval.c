@@ -216,12 +216,6 @@ static bool in_set(const Kb *k, const IrNode *n, StoreSet set) {
     return set == STORE_ALL || after_anchor(k, n) == (set == STORE_AFTER_ANCHOR);
 }
 
-bool kb_any_members(const Kb *k, StoreSet set) {
-    for (int i = 0; i < k->cl->nstore; i++)
-        if (in_set(k, k->cl->store[i]->node, set)) return true;
-    return false;
-}
-
 void kb_store_members(Kb *k, StoreSet set, Pos pos) {
     for (int i = 0; i < k->cl->nstore; i++) {
         IrValue *v = k->cl->store[i];

@@ -101,20 +101,6 @@ Val kb_call(Kb *k, const char *intrinsic, LLVMTypeRef overload, Val *args, int n
                           "");
 }
 
-Val kb_alloca(Kb *k, LLVMTypeRef t, int64_t count) {
-    LLVMBasicBlockRef here = LLVMGetInsertBlock(k->b);
-    LLVMBasicBlockRef entry = LLVMGetEntryBasicBlock(k->fn);
-    Val first = LLVMGetFirstInstruction(entry);
-    if (first)
-        LLVMPositionBuilderBefore(k->b, first);
-    else
-        LLVMPositionBuilderAtEnd(k->b, entry);
-    Val v = LLVMBuildArrayAlloca(k->b, t, kb_i64(k, count), "");
-    LLVMSetAlignment(v, 64);
-    LLVMPositionBuilderAtEnd(k->b, here);
-    return v;
-}
-
 void kb_begin(Kb *k, const char *name) {
     LLVMTypeRef param[] = {k->ptr, k->i64, k->i64, k->ptr};
     k->fn = LLVMAddFunction(k->mod, name, LLVMFunctionType(LLVMVoidTypeInContext(k->ctx), param, 4, 0));

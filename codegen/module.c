@@ -45,11 +45,7 @@ CgModule *cg_module_create(const CgTarget *t, const char **error) {
     m->arena = a;
     m->target = t;
     m->jit = jit_create(a, t, error);
-    if (!m->jit) {
-        *error = strdup(*error); /* outlives the arena; the process is about to end */
-        arena_destroy(a);
-        return NULL;
-    }
+    if (!m->jit) return NULL; /* the arena stays: the message is in it */
     m->ctx = LLVMContextCreate();
     m->builder = LLVMCreateBuilderInContext(m->ctx);
     return m;
@@ -191,8 +187,7 @@ static void add_tasks(CgModule *m, Plan *p, Program *out) {
 }
 
 VmProgram *cg_add_program(CgModule *m, IrGraph *g, const char *name, int64_t batch, double macs,
-                          bool training, const char **error) {
-    (void)error;
+                          bool training) {
     double t0 = now();
     Plan *p = m->last_plan = plan_create(m->arena, g, m->target);
     double t1 = now();

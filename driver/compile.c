@@ -204,18 +204,13 @@ static Program *plan(Session *s, ProgramKind kind, int64_t batch, bool routes, V
                                     kind.pipe == PIPE_TRAIN  ? "train"
                                     : kind.pipe == PIPE_GRAD ? "grad"
                                                              : "eval");
-    const char *error = NULL;
     double t0 = drv_seconds();
     arena_reset(s->crash);
     s->crash_graph = ir_graph_clone(s->crash, g);
     s->crash_n = 0;
-    VmProgram *code = cg_add_program(s->module, g, name, batch, macs, kind.pipe != PIPE_EVAL, &error);
+    VmProgram *code = cg_add_program(s->module, g, name, batch, macs, kind.pipe != PIPE_EVAL);
     s->crash_graph = NULL;
     s->seconds_codegen += drv_seconds() - t0;
-    if (!code) {
-        snprintf(err->text, sizeof err->text, "%s", error);
-        return NULL;
-    }
     s->program[s->nprogram] =
         (Program){.kind = kind, .batch = batch, .routes = routes, .index = -1, .code = code};
     return &s->program[s->nprogram++];

@@ -23,9 +23,6 @@ typedef struct FeOptions {
  * diagnostics without a place. */
 FeExperiment *fe_load(Arena *a, const char *path, const FeOptions *opt, Diags *d, const char **io_error);
 
-/* Syntax tree of the main file. */
-const struct Ast *fe_ast(const FeExperiment *e);
-
 /* Values of `config` after --set, in order of declaration, as text: for logs. */
 int fe_config(const FeExperiment *e, const char *const **names, const char *const **values);
 

@@ -230,10 +230,6 @@ FeExperiment *fe_load(Arena *a, const char *path, const FeOptions *opt, Diags *d
     return e;
 }
 
-const struct Ast *fe_ast(const FeExperiment *e) {
-    return e->main->ast;
-}
-
 int fe_config(const FeExperiment *e, const char *const **names, const char *const **values) {
     if (names) *names = e->config_name;
     if (values) *values = e->config_text;

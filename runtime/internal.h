@@ -14,7 +14,6 @@ VmStatus vm_fail(VmError *err, VmStatus s, const char *fmt, ...) __attribute__((
 /* Zeroed array; NULL when out of memory or when n * size overflows. n = 0 gives a valid pointer. Freed
  * with free(). The runtime allocates here and in vm_block_alloc only. */
 void *vm_calloc(size_t n, size_t size);
-char *vm_strdup(const char *s); /* NULL when out of memory */
 
 /* Zeroed memory for tensors, aligned to 64 bytes; large blocks to 2 MiB, in huge pages where the
  * system gives them. A block of 0 bytes has a valid, unused address. */

@@ -27,13 +27,6 @@ void *vm_calloc(size_t n, size_t size) {
     return calloc(n ? n : 1, size ? size : 1);
 }
 
-char *vm_strdup(const char *s) {
-    size_t n = strlen(s) + 1;
-    char *copy = vm_calloc(n, 1);
-    if (copy) memcpy(copy, s, n);
-    return copy;
-}
-
 static bool block_map(VmBlock *b, size_t bytes) {
     size_t span = bytes + HUGE_PAGE;
     void *map = mmap(NULL, span, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
