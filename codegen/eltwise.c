@@ -72,22 +72,17 @@ EMIT(relu) {
     return LLVMBuildSelect(k->b, negative, kb_vf(k, 0), in[0], "");
 }
 
-/* Phi(x) = (1 + erf(x/sqrt 2))/2 */
-static Val normal_cdf(Kb *k, Val x) {
-    Val e = kb_erf(k, kb_fmul(k, x, kb_vf(k, 0.70710678118654752)));
-    return kb_fmul(k, kb_fadd(k, e, kb_vf(k, 1)), kb_vf(k, 0.5));
-}
-
 EMIT(gelu) {
     UNUSED;
-    return kb_fmul(k, in[0], normal_cdf(k, in[0]));
+    Val gauss;
+    return kb_fmul(k, in[0], kb_normal_cdf(k, in[0], &gauss));
 }
 
 EMIT(gelu_grad) {
     UNUSED;
-    Val half = kb_fmul(k, kb_fmul(k, in[0], in[0]), kb_vf(k, -0.5));
-    Val pdf = kb_fmul(k, kb_exp(k, half), kb_vf(k, 0.39894228040143268));
-    return kb_fadd(k, normal_cdf(k, in[0]), kb_fmul(k, in[0], pdf));
+    Val gauss, cdf = kb_normal_cdf(k, in[0], &gauss);
+    Val pdf = kb_fmul(k, gauss, kb_vf(k, 0.39894228040143268));
+    return kb_fadd(k, cdf, kb_fmul(k, in[0], pdf));
 }
 
 EMIT(add) {

@@ -113,6 +113,19 @@ Val kb_sigmoid(Kb *k, Val x) {
     return kb_fdiv(k, kb_vf(k, 1), kb_fadd(k, kb_vf(k, 1), kb_exp(k, LLVMBuildFNeg(k->b, x, ""))));
 }
 
+/* Phi(x) by Phi(-|x|) = exp(-x^2/2) u P(u), u = 1/(1 + 0.28 |x|): relative error 3e-7 down to where it
+ * underflows, so that the far left of GELU keeps its digits. The form is Hastings' (1955), the fit ours. */
+Val kb_normal_cdf(Kb *k, Val x, Val *gauss) {
+    static const double c[] = {0.11164743949831231, 0.11261823052454337,  0.09680521571548162,
+                               0.10716501168957726, 0.019860170971284872, 0.06675941050667157,
+                               0.03143131188408011, -0.06554180034420655, 0.01925502527337481};
+    Val u = kb_fdiv(k, kb_vf(k, 1), fma3(k, fabs1(k, x), kb_vf(k, 0.28), kb_vf(k, 1)));
+    *gauss = kb_exp(k, kb_fmul(k, kb_fmul(k, x, x), kb_vf(k, -0.5)));
+    Val tail = kb_fmul(k, kb_fmul(k, *gauss, u), poly(k, u, c, 9));
+    Val left = LLVMBuildFCmp(k->b, LLVMRealOLT, x, kb_vf(k, 0), "");
+    return LLVMBuildSelect(k->b, left, tail, kb_fsub(k, kb_vf(k, 1), tail), "");
+}
+
 /* x^(-1/2), from the correctly rounded root and quotient. */
 Val kb_rsqrt(Kb *k, Val x) {
     return kb_fdiv(k, kb_vf(k, 1), kb_call(k, "llvm.sqrt", k->vf, &x, 1));
