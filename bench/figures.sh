@@ -18,6 +18,8 @@ for threads in 2 1 8; do
     title "whole training step, $threads threads"
     for model in vmoe_fmnist mnist_moe; do "$VMOEC" bench models/$model.vmoe --threads $threads | sed -n 1,5p; done
 done
+title "larger models, 2 threads"
+for model in deit_ti_moe vit_s8; do "$VMOEC" bench models/$model.vmoe --batch 16 --threads 2 | sed -n 1,5p; done
 title "where the step goes"
 "$VMOEC" bench models/vmoe_fmnist.vmoe | head -40
 title "vmoe_fmnist, 5 epochs"

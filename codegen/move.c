@@ -58,8 +58,7 @@ static void zero_vector(Kb *k, Pos pos, Val *carry, void *ctx) {
     kb_store_value(k, &m->n->out[0], is_f32 ? kb_vf(k, 0) : kb_vi(k, 0), pos);
 }
 
-/* The rows of the result this thread owns: zeros, then the operand's rows among them. Zeroing goes by the
- * rows of the operand's slab, so that no other thread's data is overwritten. */
+/* One row of the result: zeros, then what the operand has of it. */
 static void unslice_row(Kb *k, Val row, void *ctx) {
     Move *m = ctx;
     int64_t cols = ir_cols(&m->n->out[0].type);
