@@ -12,10 +12,11 @@ typedef struct Attn {
     int64_t batch, heads, nq, nk, d; /* queries, keys, head size */
     Tile score, out;                 /* tiles for [keys, queries] and [.., head size] products */
     int64_t block;                   /* queries at a time: whole panels of the score tile */
-    int64_t key_rows, d_padded; /* rows a product over keys may touch; floats of a head's row in scratch */
+    int64_t d_padded;                /* floats of a head's row in scratch */
     double scale, dropout;
-    Val row_ptr, b_index, h_index, item; /* row_ptr: scratch; the rest: this item */
-    Val q0, rows;                        /* the block: first query, how many */
+    Val row_ptr, out_ptr, zero_ptr; /* scratch: a tile's rows of a and c; zeros for sums to start from */
+    Val b_index, h_index, item;     /* this item */
+    Val q0, rows;                   /* the block: first query, how many */
 } Attn;
 
 static Attn describe(Kb *k, IrNode *n, AttrId heads, AttrId scale, AttrId dropout) {
@@ -29,9 +30,9 @@ static Attn describe(Kb *k, IrNode *n, AttrId heads, AttrId scale, AttrId dropou
     a.out = tile_choose(k->target, a.d);
     int64_t panels = (a.nq + a.score.nr - 1) / a.score.nr, most = (WANT_BLOCK + a.score.nr - 1) / a.score.nr;
     a.block = (panels < most ? panels : most) * a.score.nr;
-    a.key_rows = a.nk + MOST_ROWS;
     a.d_padded = (a.d + a.out.nr - 1) / a.out.nr * a.out.nr;
     a.row_ptr = kb_scratch(k, MOST_ROWS * 8);
+    a.out_ptr = kb_scratch(k, MOST_ROWS * 8);
     return a;
 }
 
@@ -103,43 +104,69 @@ typedef struct Product {
     int64_t ldc;
 } Product;
 
+/* Tables of a tile: where its rows of a and c are, and a row of zeros for sums to start from. */
+static void tile_rows(Kb *k, const Attn *a, const Product *x, Val row0, Val rows) {
+    for (int i = 0; i < x->t.rows; i++) {
+        Val row = kb_min(k, kb_add(k, row0, kb_i64(k, i)), kb_sub(k, rows, kb_i64(k, 1)));
+        Val from = kb_gep(k, k->f32, x->a, kb_mul(k, row, kb_i64(k, x->a_row)));
+        Val to = kb_gep(k, k->f32, x->c, kb_mul(k, row, kb_i64(k, x->ldc)));
+        LLVMBuildStore(k->b, from, kb_gep(k, k->ptr, a->row_ptr, kb_i64(k, i)));
+        LLVMBuildStore(k->b, to, kb_gep(k, k->ptr, a->out_ptr, kb_i64(k, i)));
+    }
+}
+
+/* accumulate NULL: c begins with zeros. */
 static void product(Kb *k, const Attn *a, const Product *x, Val rows, Val cols, Val inner, Val accumulate) {
     Loop r, p;
     kb_loop(k, &r, kb_i64(k, 0), rows, x->t.rows, NULL, 0);
-    for (int i = 0; i < x->t.rows; i++) {
-        Val row = kb_min(k, kb_add(k, r.i, kb_i64(k, i)), kb_sub(k, rows, kb_i64(k, 1)));
-        Val ptr = kb_gep(k, k->f32, x->a, kb_mul(k, row, kb_i64(k, x->a_row)));
-        LLVMBuildStore(k->b, ptr, kb_gep(k, k->ptr, a->row_ptr, kb_i64(k, i)));
-    }
+    tile_rows(k, a, x, r.i, rows);
     kb_loop(k, &p, kb_i64(k, 0), kb_udiv(k, kb_add(k, cols, kb_i64(k, x->t.nr - 1)), x->t.nr), 1, NULL, 0);
-    Val b = kb_gep(k, k->f32, x->b, kb_mul(k, p.i, kb_i64(k, x->panel)));
-    Val at = kb_add(k, kb_mul(k, r.i, kb_i64(k, x->ldc)), kb_mul(k, p.i, kb_i64(k, x->t.nr)));
-    kb_micro(k, x->t, a->row_ptr, kb_i64(k, x->a_step), b, kb_i64(k, x->b_step), inner,
-             kb_gep(k, k->f32, x->c, at), kb_i64(k, x->ldc), accumulate);
+    Val at = kb_mul(k, p.i, kb_i64(k, x->t.nr));
+    Micro m = {.tile = x->t, .a_rows = a->row_ptr, .a_step = kb_i64(k, x->a_step), .count = inner};
+    m.b = kb_gep(k, k->f32, x->b, kb_mul(k, p.i, kb_i64(k, x->panel)));
+    m.b_step = kb_i64(k, x->b_step);
+    m.c_rows = a->out_ptr;
+    m.c_at = at;
+    if (accumulate) {
+        m.init_rows = LLVMBuildSelect(k->b, accumulate, a->out_ptr, a->zero_ptr, "");
+        m.init_at = LLVMBuildSelect(k->b, accumulate, at, kb_i64(k, 0), "");
+    }
+    kb_micro(k, &m);
     kb_loop_end(k, &p);
     kb_loop_end(k, &r);
 }
 
-static Val no(Kb *k) {
-    return LLVMConstInt(k->i1, 0, 0);
+/* Heads whose rows are whole panels are written where they belong; others go through scratch. */
+static bool writes_in_place(const Attn *a) {
+    return a->d % a->out.nr == 0;
+}
+
+/* Fills zero_ptr: pointers to one row of zeros. Once per call. */
+static void make_zeros(Kb *k, Attn *a) {
+    Val row = kb_scratch(k, a->out.nr * 4);
+    a->zero_ptr = kb_scratch(k, a->out.rows * 8);
+    for (int i = 0; i < a->out.vectors; i++)
+        kb_store(k, kb_vf(k, 0), kb_gep(k, k->f32, row, kb_i64(k, (int64_t)i * k->vl)), NULL);
+    for (int i = 0; i < a->out.rows; i++)
+        LLVMBuildStore(k->b, row, kb_gep(k, k->ptr, a->zero_ptr, kb_i64(k, i)));
 }
 
 /* c[keys, block] = rows of m times the packed block. */
 static void score_product(Kb *k, const Attn *a, Mat m, Val packed, Val c) {
     int64_t nr = a->score.nr;
     Product x = {a->score, m.ptr, m.step, 1, packed, nr, a->d * nr, c, a->block};
-    product(k, a, &x, kb_i64(k, a->nk), a->rows, kb_i64(k, a->d), no(k));
+    product(k, a, &x, kb_i64(k, a->nk), a->rows, kb_i64(k, a->d), NULL);
 }
 
 /* c[block, d] = scores^T b: one row per query, summed over keys. */
-static void query_product(Kb *k, const Attn *a, Val scores, Mat b, Val c) {
-    Product x = {a->out, scores, 1, a->block, b.ptr, b.step, a->out.nr, c, a->d_padded};
-    product(k, a, &x, a->rows, kb_i64(k, a->d), kb_i64(k, a->nk), no(k));
+static void query_product(Kb *k, const Attn *a, Val scores, Mat b, Mat c) {
+    Product x = {a->out, scores, 1, a->block, b.ptr, b.step, a->out.nr, c.ptr, c.step};
+    product(k, a, &x, a->rows, kb_i64(k, a->d), kb_i64(k, a->nk), NULL);
 }
 
 /* c[keys, d] (+)= scores b: one row per key, summed over the block's queries. */
-static void key_product(Kb *k, const Attn *a, Val scores, Mat b, Val c, Val accumulate) {
-    Product x = {a->out, scores, a->block, 1, row_at(k, b, a->q0), b.step, a->out.nr, c, a->d_padded};
+static void key_product(Kb *k, const Attn *a, Val scores, Mat b, Mat c, Val accumulate) {
+    Product x = {a->out, scores, a->block, 1, row_at(k, b, a->q0), b.step, a->out.nr, c.ptr, c.step};
     product(k, a, &x, kb_i64(k, a->nk), kb_i64(k, a->d), a->rows, accumulate);
 }
 
@@ -213,12 +240,12 @@ static void copy_vector(Kb *k, Pos pos, Val *carry, void *ctx) {
              kb_gep(k, k->f32, c->to, pos.col), pos.mask);
 }
 
-/* Rows of scratch (d_padded floats apart) to rows first.. of a result. */
-static void copy_out(Kb *k, const Attn *a, Val from, Mat to, Val first, Val rows) {
+/* Rows computed in scratch to where they belong. */
+static void copy_out(Kb *k, const Attn *a, Mat from, Mat to, Val rows) {
     Loop r;
+    if (writes_in_place(a)) return;
     kb_loop(k, &r, kb_i64(k, 0), rows, 1, NULL, 0);
-    CopyRow c = {kb_gep(k, k->f32, from, kb_mul(k, r.i, kb_i64(k, a->d_padded))),
-                 row_at(k, to, kb_add(k, first, r.i))};
+    CopyRow c = {row_at(k, from, r.i), row_at(k, to, r.i)};
     kb_cols(k, r.i, a->d, NULL, 0, copy_vector, &c);
     kb_loop_end(k, &r);
 }
@@ -239,17 +266,27 @@ static void block_loop(Kb *k, Attn *a, Loop *l) {
 }
 
 static int64_t scores_bytes(const Attn *a) {
-    return a->key_rows * a->block * 4;
+    return a->nk * a->block * 4;
 }
 
-static int64_t head_bytes(const Attn *a, int64_t rows) {
-    return (rows + 8) * a->d_padded * 4; /* a last tile may write past the rows */
+/* `rows` rows of a head in scratch, for heads that are not written in place. */
+static Val head_scratch(Kb *k, const Attn *a, int64_t rows) {
+    return writes_in_place(a) ? NULL : kb_scratch(k, rows * a->d_padded * 4);
+}
+
+static Mat target(const Attn *a, Mat result, Val scratch) {
+    return scratch ? (Mat){scratch, a->d_padded} : result;
+}
+
+/* The block's queries of a head. */
+static Mat block_of(Kb *k, const Attn *a, Mat m) {
+    return (Mat){row_at(k, m, a->q0), m.step};
 }
 
 void cg_lower_sdpa(Kb *k, IrNode *n) {
     Attn a = describe(k, n, ATTR_sdpa_heads, ATTR_sdpa_scale, ATTR_sdpa_dropout);
     Val packed = kb_scratch(k, a.block * a.d * 4), scores = kb_scratch(k, scores_bytes(&a));
-    Val result = kb_scratch(k, head_bytes(&a, a.block));
+    Val scratch = head_scratch(k, &a, a.block);
     Loop item, block;
     item_loop(k, &a, &item);
     Mat q = head_of(k, &a, n->in[0]), key = head_of(k, &a, n->in[1]), v = head_of(k, &a, n->in[2]);
@@ -257,8 +294,9 @@ void cg_lower_sdpa(Kb *k, IrNode *n) {
     pack_block(k, &a, q, packed);
     score_product(k, &a, key, packed, scores);
     softmax_block(k, &a, scores);
-    query_product(k, &a, scores, v, result);
-    copy_out(k, &a, result, head_of_result(k, &a, 0), a.q0, a.rows);
+    Mat out = block_of(k, &a, head_of_result(k, &a, 0)), to = target(&a, out, scratch);
+    query_product(k, &a, scores, v, to);
+    copy_out(k, &a, to, out, a.rows);
     kb_loop_end(k, &block);
     kb_loop_end(k, &item);
 }
@@ -297,12 +335,15 @@ void cg_lower_sdpa_grad(Kb *k, IrNode *n) {
     Attn a = describe(k, n, ATTR_sdpa_grad_heads, ATTR_sdpa_grad_scale, ATTR_sdpa_grad_dropout);
     Val qt = kb_scratch(k, a.block * a.d * 4), dot = kb_scratch(k, a.block * a.d * 4);
     Val p = kb_scratch(k, scores_bytes(&a)), ds = kb_scratch(k, scores_bytes(&a));
-    Val dq = kb_scratch(k, head_bytes(&a, a.block)), dk = kb_scratch(k, head_bytes(&a, a.nk));
-    Val dv = kb_scratch(k, head_bytes(&a, a.nk));
+    Val dq_scratch = head_scratch(k, &a, a.block), dk_scratch = head_scratch(k, &a, a.nk);
+    Val dv_scratch = head_scratch(k, &a, a.nk);
     Loop item, block;
+    make_zeros(k, &a);
     item_loop(k, &a, &item);
     Mat q = head_of(k, &a, n->in[0]), key = head_of(k, &a, n->in[1]), v = head_of(k, &a, n->in[2]);
     Mat dout = head_of(k, &a, n->in[6]);
+    Mat dk_out = head_of_result(k, &a, 1), dk = target(&a, dk_out, dk_scratch);
+    Mat dv_out = head_of_result(k, &a, 2), dv = target(&a, dv_out, dv_scratch);
     block_loop(k, &a, &block);
     pack_block(k, &a, q, qt);
     pack_block(k, &a, dout, dot);
@@ -310,12 +351,13 @@ void cg_lower_sdpa_grad(Kb *k, IrNode *n) {
     score_product(k, &a, v, dot, ds);
     score_grad_block(k, &a, p, ds);
     Val more = LLVMBuildICmp(k->b, LLVMIntSGT, a.q0, kb_i64(k, 0), "");
+    Mat dq_out = block_of(k, &a, head_of_result(k, &a, 0)), dq = target(&a, dq_out, dq_scratch);
     query_product(k, &a, ds, key, dq);
     key_product(k, &a, ds, q, dk, more);
     key_product(k, &a, p, dout, dv, more);
-    copy_out(k, &a, dq, head_of_result(k, &a, 0), a.q0, a.rows);
+    copy_out(k, &a, dq, dq_out, a.rows);
     kb_loop_end(k, &block);
-    copy_out(k, &a, dk, head_of_result(k, &a, 1), kb_i64(k, 0), kb_i64(k, a.nk));
-    copy_out(k, &a, dv, head_of_result(k, &a, 2), kb_i64(k, 0), kb_i64(k, a.nk));
+    copy_out(k, &a, dk, dk_out, kb_i64(k, a.nk));
+    copy_out(k, &a, dv, dv_out, kb_i64(k, a.nk));
     kb_loop_end(k, &item);
 }

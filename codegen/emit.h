@@ -132,6 +132,9 @@ Val kb_load_indexed(Kb *k, LLVMTypeRef vec, LLVMTypeRef elem, Val ptr, Val index
 /* Lane l reads ptr[l * stride]. */
 Val kb_load_strided(Kb *k, LLVMTypeRef vec, LLVMTypeRef elem, Val ptr, int64_t stride, Val mask);
 
+/* Asks for the cache line of ptr[at]; it may lie past the tensor. */
+void kb_prefetch(Kb *k, Val ptr, Val at);
+
 /* Pointer to the argument for v's buffer (v must be a stored or leaf value, or a view with strides). */
 Val kb_ptr(Kb *k, const IrValue *v);
 Val kb_view_ptr(Kb *k, const View *w); /* at the view's offset */
@@ -181,14 +184,16 @@ Val kb_uniform(Kb *k, Val key0, Val key1, Val element); /* <vl x i32> elements -
 
 /* ---- gemm.c: the micro-kernel ------------------------------------------------------------------------ */
 
-/* c[0..rows) x [0..nr) (+)= sum over kk of a_i[kk*a_step] * b[kk*b_step + j]. row_ptr: array of tile.rows
- * pointers (each row's a at kk = 0), c: rows of ldc floats. */
-void kb_micro(Kb *k, Tile tile, Val row_ptr, Val a_step, Val b, Val b_step, Val count, Val c, Val ldc,
-              Val accumulate);
-/* The same with the step positions looked up: element kk of a is a_i[a_off[kk]], of b's row b[b_off[kk]..].
- */
-void kb_micro_gather(Kb *k, Tile tile, Val row_ptr, Val a_off, Val b, Val b_off, Val count, Val c, Val ldc,
-                     Val accumulate);
+/* c_i[c_at + j] = init_i[init_at + j] + sum over kk < count of a_i[kk * a_step] * b[kk * b_step + j], for
+ * rows i of the tile and j in [0, nr). The rows' addresses come as arrays of tile.rows pointers; two rows may
+ * be the same one. init_rows may equal c_rows. */
+typedef struct Micro {
+    Tile tile;
+    Val a_rows, a_step, b, b_step, count;
+    Val c_rows, c_at;
+    Val init_rows, init_at; /* init_rows NULL: zero */
+} Micro;
+void kb_micro(Kb *k, const Micro *m);
 
 /* ---- rules, one per row of ops.def ------------------------------------------------------------------ */
 

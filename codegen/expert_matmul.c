@@ -1,0 +1,148 @@
+/* Matrix products grouped by expert, and their weight gradient. */
+#include "codegen/gemm.h"
+
+static Val load_offset(Kb *k, const Gemm *g, Val expert) {
+    Val v = LLVMBuildLoad2(k->b, k->i32, kb_gep(k, k->i32, g->offset_ptr, expert), "");
+    return LLVMBuildSExt(k->b, v, k->i64, "");
+}
+
+/* Address of routed row `row` (in units of the operand's rows) of a grouped operand, gathered when it is
+ * a dispatch. */
+static Val routed_row(Kb *k, IrValue *v, Val row) {
+    const IrType *t = &v->type;
+    View w;
+    if (v->node->op != OP_dispatch) {
+        view_resolve(v, &w);
+        return kb_gep(k, k->f32, kb_view_ptr(k, &w), kb_mul(k, row, kb_i64(k, ir_cols(t))));
+    }
+    view_resolve(v->node->in[0], &w);
+    Val from = kb_gather_row(k, v->node, row);
+    return kb_gep(k, k->f32, kb_view_ptr(k, &w), kb_mul(k, from, kb_i64(k, ir_cols(t))));
+}
+
+static Val expert_a_row(Kb *k, const Gemm *g, Val matrix, Val row, Val local) {
+    (void)matrix;
+    if (g->made_a)
+        return kb_gep(k, k->f32, g->made_a, kb_mul(k, local, kb_i64(k, gemm_padded_cols(k, g->n->in[0]))));
+    return routed_row(k, g->n->in[0], row);
+}
+
+static Val expert_b_matrix(Kb *k, const Gemm *g, Val matrix) {
+    Val at = kb_mul(k, matrix, kb_i64(k, g->panels * g->inner * g->tile.nr));
+    return kb_gep(k, k->f32, gemm_packed_base(k), at);
+}
+
+static Val max2(Kb *k, Val a, Val b) {
+    return LLVMBuildSelect(k->b, LLVMBuildICmp(k->b, LLVMIntSGT, a, b, ""), a, b, "");
+}
+
+static int64_t rows_per_routed(const IrValue *v) {
+    return v->type.rank > 1 ? ir_rows(&v->type) / v->type.dim[0] : 1;
+}
+
+/* All experts' row blocks form one pool, however skewed the routing is. */
+void cg_lower_expert_matmul(Kb *k, IrNode *n) {
+    Gemm g = {.n = n, .packed = true, .a_row = expert_a_row, .b_matrix = expert_b_matrix, .a_step = 1};
+    const IrType *t = &n->out[0].type;
+    int64_t experts = n->in[1]->type.dim[0], per = rows_per_routed(n->in[0]);
+    g.cols = ir_cols(t);
+    g.inner = ir_cols(&n->in[0]->type);
+    g.offset_ptr = kb_ptr(k, n->in[2]);
+    gemm_choose(k, &g, experts, ceil_div(ir_rows(t), experts));
+    gemm_scratch(k, &g);
+    if (fuse_is_inline(n->in[0]->node)) g.made_a = kb_scratch(k, g.mb * gemm_padded_cols(k, n->in[0]) * 4);
+    Val zero = kb_i64(k, 0), begin, end;
+    Loop e, l;
+    /* as many items as any routing can need; those past the last block find nothing to do */
+    kb_share(k, (ceil_div(ir_rows(t), g.mb) + experts) * g.col_blocks, &begin, &end);
+    kb_loop(k, &e, zero, kb_i64(k, experts), 1, &zero, 1);
+    Val first = kb_mul(k, load_offset(k, &g, e.i), kb_i64(k, per));
+    Val last = kb_mul(k, load_offset(k, &g, kb_add(k, e.i, kb_i64(k, 1))), kb_i64(k, per));
+    Val blocks = kb_udiv(k, kb_add(k, kb_sub(k, last, first), kb_i64(k, g.mb - 1)), g.mb);
+    Val base = e.carry[0], next = kb_add(k, base, kb_mul(k, blocks, kb_i64(k, g.col_blocks)));
+    e.next[0] = next;
+    kb_loop(k, &l, max2(k, begin, base), kb_min(k, end, next), 1, NULL, 0);
+    Val item = kb_sub(k, l.i, base);
+    Val row0 = kb_add(k, first, kb_mul(k, kb_udiv(k, item, g.col_blocks), kb_i64(k, g.mb)));
+    Val row_end = kb_min(k, kb_add(k, row0, kb_i64(k, g.mb)), last);
+    gemm_block(k, &g, e.i, row0, row_end, row0, kb_urem(k, item, g.col_blocks), kb_i64(k, g.inner));
+    kb_loop_end(k, &l);
+    kb_loop_end(k, &e);
+}
+
+/* ---- weight gradient of the grouped product: inner dimension = the expert's rows ---- */
+
+/* Rows of v are read in place if they lie one after the other; rows that are looked up, or made in the load,
+ * are copied chunk by chunk: each is used for a whole block. */
+static bool in_place(const IrValue *v) {
+    const IrNode *n = v->node;
+    return ir_ops[n->op].route != ROUTE_GATHER && !fuse_is_inline(n);
+}
+
+/* A row of the result is a column of x. */
+static Val dw_a_row(Kb *k, const Gemm *g, Val matrix, Val row, Val local) {
+    (void)matrix;
+    if (g->made_a) return kb_gep(k, k->f32, g->made_a, local);
+    return kb_gep(k, k->f32, routed_row(k, g->n->in[0], g->first_row), row);
+}
+
+static Val dw_b_matrix(Kb *k, const Gemm *g, Val matrix) {
+    (void)matrix;
+    return g->made_b ? g->made_b : routed_row(k, g->n->in[1], g->first_row);
+}
+
+/* Columns [col0, + width) of rows first.. of v, dense. */
+static void copy_rows(Kb *k, IrValue *v, Val first, Val count, Val col0, int64_t width, Val to) {
+    Val end = kb_min(k, kb_add(k, col0, kb_i64(k, width)), kb_i64(k, ir_cols(&v->type)));
+    Loop l;
+    kb_loop(k, &l, kb_i64(k, 0), count, 1, NULL, 0);
+    gemm_make_row(k, v, kb_add(k, first, l.i), col0, end,
+                  kb_gep(k, k->f32, to, kb_mul(k, l.i, kb_i64(k, width))));
+    kb_loop_end(k, &l);
+}
+
+static int64_t made_a_width(const Kb *k, const Gemm *g) {
+    return ceil_div(g->mb, k->vl) * k->vl;
+}
+
+static void dw_chunk(Kb *k, const Gemm *g, Val k0, Val count) {
+    Val first = kb_add(k, g->first_row, k0);
+    if (g->made_a) copy_rows(k, g->n->in[0], first, count, g->row0, made_a_width(k, g), g->made_a);
+    if (g->made_b) copy_rows(k, g->n->in[1], first, count, g->col0, g->np * g->tile.nr, g->made_b);
+}
+
+void cg_lower_expert_matmul_dw(Kb *k, IrNode *n) {
+    Gemm g = {.n = n, .a_row = dw_a_row, .b_matrix = dw_b_matrix, .chunk = dw_chunk};
+    const IrType *t = &n->out[0].type;
+    int64_t experts = t->dim[0], per = rows_per_routed(n->in[0]);
+    g.rows = t->dim[1];
+    g.cols = t->dim[2];
+    g.offset_ptr = kb_ptr(k, n->in[2]);
+    g.a_step = g.rows;
+    g.b_step = in_place(n->in[1]) ? g.cols : 0;
+    gemm_choose(k, &g, experts, g.rows);
+    gemm_scratch(k, &g);
+    if (!in_place(n->in[0])) {
+        g.a_step = made_a_width(k, &g);
+        g.made_a = kb_scratch(k, g.kc * g.a_step * 4);
+    }
+    if (!in_place(n->in[1])) {
+        g.b_step = g.np * g.tile.nr;
+        g.made_b = kb_scratch(k, g.kc * g.b_step * 4);
+    }
+    int64_t row_blocks = ceil_div(g.rows, g.mb), per_expert = row_blocks * g.col_blocks;
+    Val begin, end;
+    kb_share(k, experts * per_expert, &begin, &end);
+    Loop l;
+    kb_loop(k, &l, begin, end, 1, NULL, 0);
+    Val expert = kb_udiv(k, l.i, per_expert), item = kb_urem(k, l.i, per_expert);
+    g.first_row = kb_mul(k, load_offset(k, &g, expert), kb_i64(k, per));
+    Val last = kb_mul(k, load_offset(k, &g, kb_add(k, expert, kb_i64(k, 1))), kb_i64(k, per));
+    Val row0 = kb_mul(k, kb_udiv(k, item, g.col_blocks), kb_i64(k, g.mb));
+    Val row_end = kb_min(k, kb_add(k, row0, kb_i64(k, g.mb)), kb_i64(k, g.rows));
+    Val out_row = kb_add(k, kb_mul(k, expert, kb_i64(k, g.rows)), row0), cb = kb_urem(k, item, g.col_blocks);
+    g.row0 = row0;
+    g.col0 = kb_mul(k, cb, kb_i64(k, g.np * g.tile.nr));
+    gemm_block(k, &g, expert, row0, row_end, out_row, cb, kb_sub(k, last, g.first_row));
+    kb_loop_end(k, &l);
+}

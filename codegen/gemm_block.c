@@ -1,0 +1,371 @@
+/* Blocks of matrix products. The result is cut into blocks of `mb` rows and `np` column panels; a block is
+ * one work item. Panels outside, tiles inside: a panel of b serves all the block's tiles from cache. The
+ * inner dimension runs through in one go as long as a panel of b fits the cache; otherwise in chunks, and the
+ * sums wait in the result or in scratch.
+ *
+ * What is fused behind a product runs tile by tile, while the tile is hot, and its stores overlap with the
+ * next tile's arithmetic; a bias or a residual that is added first costs nothing, because the sums start from
+ * it; and where nothing else is fused, the micro-kernel writes the result itself.
+ *
+ * Rows past the end of a block repeat its last row, so there is one code path for whole and partial tiles. */
+#include "codegen/gemm.h"
+
+/* Largest blocks, and chunks of the inner dimension, in floats. A packed panel of b comes from the second
+ * level cache in order and may be long; rows of an unpacked one are far apart and should be met again soon.
+ */
+enum {
+    PACKED_KC = 2048,
+    STRIDED_KC = 256,
+    PACKED_ROWS = 96,
+    STRIDED_ROWS = 96,
+    BLOCK_COLS = 256,
+    WANT_ITEMS = 12,
+    LINE = 16 /* floats of a cache line */
+};
+
+/* ---- choices ---- */
+
+static bool is_chunked(const Gemm *g) {
+    return !g->inner || g->kc < g->inner;
+}
+
+/* The sums start from rows in memory: an operand, what earlier chunks left, or, when later chunks will need
+ * the same code, a row of zeros. */
+static bool has_init(const Gemm *g) {
+    return g->start || is_chunked(g);
+}
+
+/* Every operand is read about once per block: the fewer rows and columns a block has, the more is read. Among
+ * the blocks that leave enough items for every core, the one that reads least. */
+static void choose_blocks(Gemm *g, int64_t matrices, int64_t typical_rows) {
+    int64_t tr = g->tile.rows, most_rows = (g->packed ? PACKED_ROWS : STRIDED_ROWS) / tr * tr;
+    int64_t most_panels = BLOCK_COLS / g->tile.nr > 0 ? BLOCK_COLS / g->tile.nr : 1, best_items = 0;
+    double best = 0;
+    for (int64_t np = 1; np <= min64(most_panels, g->panels); np++)
+        for (int64_t mb = tr; mb <= most_rows; mb += tr) {
+            int64_t items = matrices * ceil_div(typical_rows, mb) * ceil_div(g->panels, np);
+            double reads = 1.0 / (double)mb + 1.0 / (double)(np * g->tile.nr);
+            items = min64(items, WANT_ITEMS);
+            if (items < best_items || (items == best_items && reads >= best)) continue;
+            best_items = items;
+            best = reads;
+            g->mb = mb;
+            g->np = np;
+        }
+    int64_t blocks = ceil_div(typical_rows, g->mb); /* of equal size */
+    g->mb = ceil_div(ceil_div(typical_rows, blocks), tr) * tr;
+    g->col_blocks = ceil_div(g->panels, g->np);
+}
+
+static bool is_member(const Kb *k, const IrNode *n) {
+    for (int i = 0; i < k->cl->nnode; i++)
+        if (k->cl->node[i] == n) return true;
+    return false;
+}
+
+/* Can the sums start from v: rows of contiguous floats in memory, one per row of the result? */
+static bool can_start(const Kb *k, const Gemm *g, IrValue *v) {
+    View w;
+    const IrType *t = &g->n->out[0].type;
+    if (v->type.dtype != DT_f32 || ir_rows(&v->type) != ir_rows(t) || ir_cols(&v->type) != g->cols)
+        return false;
+    const IrNode *root = view_root(v)->node;
+    OpRoute r = ir_ops[root->op].route;
+    if (root->op == OP_const || r == ROUTE_GATHER || is_member(k, root)) return false;
+    if (r == ROUTE_ELTWISE && fuse_is_inline(root)) return false;
+    return view_resolve(v, &w) && w.stride[w.type.rank - 1] == 1;
+}
+
+/* If the product is only ever read by one addition of its cluster, the sums start from the other operand. */
+static void take_start(Kb *k, Gemm *g) {
+    IrValue *y = &g->n->out[0];
+    IrNode *reader = NULL;
+    if (plan_is_stored(k->plan, y)) return;
+    for (int i = 0; i < k->cl->nnode; i++) {
+        IrNode *n = k->cl->node[i];
+        for (int j = 0; n != g->n && j < n->nin; j++) {
+            if (view_same_position(n->in[j]) != y) continue;
+            if (reader) return;
+            reader = n;
+        }
+    }
+    if (!reader || reader->op != OP_add) return;
+    IrValue *other = reader->in[view_same_position(reader->in[0]) == y ? 1 : 0];
+    if (!can_start(k, g, other)) return;
+    g->start = other;
+    g->result = &reader->out[0];
+}
+
+static bool is_direct(const Kb *k, const Gemm *g) {
+    int own = g->start ? 2 : 1;
+    return k->cl->nnode == own && plan_is_stored(k->plan, g->result) && g->cols % g->tile.nr == 0;
+}
+
+void gemm_choose(Kb *k, Gemm *g, int64_t matrices, int64_t typical_rows) {
+    g->tile = tile_choose(k->target, g->cols);
+    g->panels = ceil_div(g->cols, g->tile.nr);
+    choose_blocks(g, matrices, typical_rows);
+    int64_t most = g->packed ? PACKED_KC : STRIDED_KC;
+    g->kc = most;
+    if (g->inner)
+        g->kc = g->inner <= most + most / 2 ? g->inner : ceil_div(g->inner, ceil_div(g->inner, most));
+    g->result = &g->n->out[0];
+    take_start(k, g);
+    g->store = is_direct(k, g) ? GEMM_DIRECT : is_chunked(g) ? GEMM_BLOCK : GEMM_TILE;
+}
+
+void gemm_scratch(Kb *k, Gemm *g) {
+    int64_t tile = g->tile.rows * g->tile.nr;
+    g->row_ptr = kb_scratch(k, g->mb * 8);
+    g->out_ptr = kb_scratch(k, g->mb * 8);
+    g->in_ptr = kb_scratch(k, g->mb * 8);
+    if (is_chunked(g) && !g->start) g->zeros = kb_scratch(k, g->tile.nr * 4);
+    if (g->store == GEMM_DIRECT) return;
+    g->acc = kb_scratch(k, (g->store == GEMM_BLOCK ? g->mb * g->np * g->tile.nr : tile) * 4);
+}
+
+/* ---- one block ---- */
+
+typedef struct Block {
+    const Gemm *g;
+    Val matrix, row0, row_end, nrows, out_row, panel0;
+} Block;
+
+/* Address of the result's row, or of the scratch that stands for it. */
+static Val out_address(Kb *k, const Block *x, Val local, Val row) {
+    const Gemm *g = x->g;
+    if (g->store == GEMM_DIRECT) {
+        int64_t ld = plan_place_of(k->plan, g->result).ld;
+        return kb_gep(k, k->f32, kb_ptr(k, g->result), kb_mul(k, row, kb_i64(k, ld)));
+    }
+    if (g->store == GEMM_BLOCK)
+        return kb_gep(k, k->f32, g->acc, kb_mul(k, local, kb_i64(k, g->np * g->tile.nr)));
+    Val within = kb_mul(k, kb_urem(k, local, g->tile.rows), kb_i64(k, g->tile.nr));
+    return kb_gep(k, k->f32, g->acc, within);
+}
+
+/* Where results go and sums start, per row of the block; rows past the last repeat it (in scratch they have
+ * places of their own). */
+static void result_rows(Kb *k, const Block *x) {
+    const Gemm *g = x->g;
+    Loop l;
+    View start;
+    if (g->start) view_resolve(g->start, &start);
+    kb_loop(k, &l, kb_i64(k, 0), kb_i64(k, g->mb), 1, NULL, 0);
+    Val local = kb_min(k, l.i, kb_sub(k, x->nrows, kb_i64(k, 1))), row = kb_add(k, x->out_row, local);
+    Val out = out_address(k, x, g->store == GEMM_DIRECT ? local : l.i, row);
+    LLVMBuildStore(k->b, out, kb_gep(k, k->ptr, g->out_ptr, l.i));
+    if (has_init(g)) {
+        Val in = g->zeros;
+        if (g->start) in = kb_gep(k, k->f32, kb_view_ptr(k, &start), kb_row_offset(k, &start, row));
+        LLVMBuildStore(k->b, in, kb_gep(k, k->ptr, g->in_ptr, l.i));
+    }
+    kb_loop_end(k, &l);
+}
+
+/* Pointers to the block's rows of a at inner position k0. */
+static void operand_rows(Kb *k, const Block *x, Val k0) {
+    const Gemm *g = x->g;
+    Loop l;
+    kb_loop(k, &l, kb_i64(k, 0), kb_i64(k, g->mb), 1, NULL, 0);
+    Val row = kb_min(k, kb_add(k, x->row0, l.i), kb_sub(k, x->row_end, kb_i64(k, 1)));
+    Val ptr = g->a_row(k, g, x->matrix, row, kb_sub(k, row, x->row0));
+    if (!(g->chunk && g->made_a)) ptr = kb_gep(k, k->f32, ptr, kb_mul(k, k0, kb_i64(k, g->a_step)));
+    LLVMBuildStore(k->b, ptr, kb_gep(k, k->ptr, g->row_ptr, l.i));
+    kb_loop_end(k, &l);
+}
+
+static Val panel_of_b(Kb *k, const Block *x, Val b, Val panel, Val k0) {
+    const Gemm *g = x->g;
+    int64_t nr = g->tile.nr;
+    if (g->packed) {
+        Val at = kb_add(k, kb_mul(k, panel, kb_i64(k, g->inner)), k0);
+        return kb_gep(k, k->f32, b, kb_mul(k, at, kb_i64(k, nr)));
+    }
+    if (g->made_b) /* the chunk and the block's columns only */
+        return kb_gep(k, k->f32, b, kb_mul(k, kb_sub(k, panel, x->panel0), kb_i64(k, nr)));
+    Val skip = kb_mul(k, k0, kb_i64(k, g->b_step));
+    return kb_gep(k, k->f32, b, kb_add(k, skip, kb_mul(k, panel, kb_i64(k, nr))));
+}
+
+/* The fused consumers, and the stores, of one vector. */
+static void epilogue_vector(Kb *k, const Gemm *g, Pos pos) {
+    kb_new_pos(k);
+    const IrValue *v = &g->n->out[0];
+    if (g->result == v && plan_is_stored(k->plan, v))
+        kb_store_value(k, v, kb_eval(k, (IrValue *)v, pos), pos);
+    kb_store_members(k, STORE_ALL, pos);
+    kb_new_pos(k);
+}
+
+/* Results [out_row0, + nrows) x [col0, + width) lie at `from`, rows of `width` floats. */
+static void epilogue(Kb *k, const Gemm *g, Val from, Val out_row0, Val nrows, Val col0, int64_t width) {
+    int64_t whole_cols = g->cols / k->vl * k->vl;
+    Val end = kb_add(k, col0, kb_i64(k, width));
+    if (g->cols % width) end = kb_min(k, end, kb_i64(k, whole_cols));
+    kb_source(k, (Source){g->result, from, out_row0, col0, kb_i64(k, width)});
+    Loop r, c;
+    kb_loop(k, &r, kb_i64(k, 0), nrows, 1, NULL, 0);
+    Val row = kb_add(k, out_row0, r.i);
+    kb_loop(k, &c, col0, end, k->vl, NULL, 0);
+    epilogue_vector(k, g, (Pos){row, c.i, NULL});
+    kb_loop_end(k, &c);
+    if (g->cols > whole_cols) {
+        If tail;
+        Val last = kb_add(k, col0, kb_i64(k, width));
+        kb_if(k, &tail, LLVMBuildICmp(k->b, LLVMIntSGT, last, kb_i64(k, whole_cols), ""));
+        Val mask = kb_mask_below(k, kb_i64(k, g->cols - whole_cols));
+        epilogue_vector(k, g, (Pos){row, kb_i64(k, whole_cols), mask});
+        kb_if_end(k, &tail);
+    }
+    kb_loop_end(k, &r);
+    kb_drop_sources(k);
+}
+
+/* ---- asking for memory before it is needed ---- */
+
+/* Is v a full-sized operand in memory that the epilogue reads row by row? */
+static bool is_streamed(const Kb *k, const Gemm *g, IrValue *v, View *w) {
+    const IrNode *root = view_root(v)->node;
+    if (is_member(k, root) || root->op == OP_const || ir_ops[root->op].route == ROUTE_GATHER) return false;
+    if (ir_ops[root->op].route == ROUTE_ELTWISE && fuse_is_inline(root)) return false;
+    if (ir_cols(&v->type) != g->cols || !view_resolve(v, w) || w->type.rank < 2) return false;
+    return w->stride[w->type.rank - 1] == 1 && w->stride[w->type.rank - 2] != 0;
+}
+
+/* What the epilogue of this tile will read besides the tile. */
+static void prefetch_operands(Kb *k, const Block *x, Val r, Val col) {
+    const Gemm *g = x->g;
+    Val first = kb_add(k, x->out_row, r), rows = kb_min(k, kb_i64(k, g->tile.rows), kb_sub(k, x->nrows, r));
+    for (int i = 0; i < k->cl->nnode; i++) {
+        const IrNode *n = k->cl->node[i];
+        for (int j = 0; n != g->n && n->op != OP_uniform && j < n->nin; j++) {
+            View w;
+            if (n->in[j] == g->start || !is_streamed(k, g, n->in[j], &w)) continue;
+            Loop l;
+            kb_loop(k, &l, kb_i64(k, 0), rows, 1, NULL, 0);
+            Val at = kb_add(k, kb_row_offset(k, &w, kb_add(k, first, l.i)), col);
+            for (int64_t c = 0; c < g->tile.nr; c += LINE)
+                kb_prefetch(k, kb_view_ptr(k, &w), kb_add(k, at, kb_i64(k, c)));
+            kb_loop_end(k, &l);
+        }
+    }
+}
+
+/* The next tile's sums start from rows that are not in cache yet. */
+static void prefetch_start(Kb *k, const Block *x, Val r, Val col) {
+    const Gemm *g = x->g;
+    View w;
+    if (!g->start || !is_streamed(k, g, g->start, &w)) return;
+    Val next = kb_min(k, kb_add(k, r, kb_i64(k, g->tile.rows)), kb_i64(k, g->mb - g->tile.rows));
+    for (int i = 0; i < g->tile.rows; i++) {
+        Val row =
+            LLVMBuildLoad2(k->b, k->ptr, kb_gep(k, k->ptr, g->in_ptr, kb_add(k, next, kb_i64(k, i))), "");
+        for (int64_t c = 0; c < g->tile.nr; c += LINE) kb_prefetch(k, row, kb_add(k, col, kb_i64(k, c)));
+    }
+}
+
+/* ---- tiles and chunks ---- */
+
+/* One tile: rows r.. of the block, one panel. */
+static void tile(Kb *k, const Block *x, Val r, Val panel, Val bp, Val k0, Val count) {
+    const Gemm *g = x->g;
+    int64_t nr = g->tile.nr;
+    Val col = kb_mul(k, panel, kb_i64(k, nr)), within = kb_mul(k, kb_sub(k, panel, x->panel0), kb_i64(k, nr));
+    Micro m = {.tile = g->tile, .b = bp, .count = count};
+    m.a_rows = kb_gep(k, k->ptr, g->row_ptr, r);
+    m.a_step = kb_i64(k, g->a_step);
+    m.b_step = kb_i64(k, g->packed ? nr : g->b_step);
+    m.c_rows = kb_gep(k, k->ptr, g->out_ptr, r);
+    m.c_at = g->store == GEMM_DIRECT ? col : g->store == GEMM_BLOCK ? within : kb_i64(k, 0);
+    if (has_init(g)) {
+        m.init_rows = kb_gep(k, k->ptr, g->in_ptr, r);
+        m.init_at = g->start ? col : kb_i64(k, 0);
+    }
+    if (is_chunked(g)) {
+        Val more = LLVMBuildICmp(k->b, LLVMIntSGT, k0, kb_i64(k, 0), "");
+        m.init_rows = LLVMBuildSelect(k->b, more, m.c_rows, m.init_rows, "");
+        m.init_at = LLVMBuildSelect(k->b, more, m.c_at, m.init_at, "");
+    }
+    prefetch_start(k, x, r, col);
+    if (g->store == GEMM_TILE) prefetch_operands(k, x, r, col);
+    kb_micro(k, &m);
+    if (g->store != GEMM_TILE) return;
+    Val rows = kb_min(k, kb_i64(k, g->tile.rows), kb_sub(k, x->nrows, r));
+    epilogue(k, g, g->acc, kb_add(k, x->out_row, r), rows, col, nr);
+}
+
+/* One chunk of the inner dimension for every tile of the block. */
+static void chunk(Kb *k, const Block *x, Val k0, Val count) {
+    const Gemm *g = x->g;
+    if (g->chunk) g->chunk(k, g, k0, count);
+    operand_rows(k, x, k0);
+    Val b = g->b_matrix(k, g, x->matrix);
+    Val panel_end = kb_min(k, kb_add(k, x->panel0, kb_i64(k, g->np)), kb_i64(k, g->panels));
+    Loop p, r;
+    kb_loop(k, &p, x->panel0, panel_end, 1, NULL, 0);
+    Val bp = panel_of_b(k, x, b, p.i, k0);
+    kb_loop(k, &r, kb_i64(k, 0), x->nrows, g->tile.rows, NULL, 0);
+    tile(k, x, r.i, p.i, bp, k0, count);
+    kb_loop_end(k, &r);
+    kb_loop_end(k, &p);
+}
+
+static void clear_zeros(Kb *k, const Gemm *g) {
+    for (int64_t i = 0; i < g->tile.nr; i += k->vl)
+        kb_store(k, kb_vf(k, 0), kb_gep(k, k->f32, g->zeros, kb_i64(k, i)), NULL);
+}
+
+/* Makes the block's rows of a, once for all its chunks. */
+static void make_a_rows(Kb *k, const Gemm *g, Val row0, Val row_end) {
+    IrValue *a = g->n->in[0];
+    Loop l;
+    kb_loop(k, &l, row0, row_end, 1, NULL, 0);
+    Val to = kb_mul(k, kb_sub(k, l.i, row0), kb_i64(k, gemm_padded_cols(k, a)));
+    gemm_make_row(k, a, l.i, kb_i64(k, 0), kb_i64(k, ir_cols(&a->type)), kb_gep(k, k->f32, g->made_a, to));
+    kb_loop_end(k, &l);
+}
+
+static Val max2(Kb *k, Val a, Val b) {
+    return LLVMBuildSelect(k->b, LLVMBuildICmp(k->b, LLVMIntSGT, a, b, ""), a, b, "");
+}
+
+void gemm_block(Kb *k, const Gemm *g, Val matrix, Val row0, Val row_end, Val out_row, Val cb, Val inner) {
+    Block x = {g, matrix, row0, row_end, kb_sub(k, row_end, row0), out_row, kb_mul(k, cb, kb_i64(k, g->np))};
+    if (g->made_a && !g->chunk) make_a_rows(k, g, row0, row_end);
+    if (g->zeros) clear_zeros(k, g);
+    result_rows(k, &x);
+    if (!is_chunked(g)) {
+        chunk(k, &x, kb_i64(k, 0), inner);
+        return;
+    }
+    Loop l; /* at least one chunk, so that an empty sum gives zeros */
+    kb_loop(k, &l, kb_i64(k, 0), max2(k, inner, kb_i64(k, 1)), g->kc, NULL, 0);
+    chunk(k, &x, l.i, kb_min(k, kb_sub(k, inner, l.i), kb_i64(k, g->kc)));
+    kb_loop_end(k, &l);
+    if (g->store != GEMM_BLOCK) return;
+    Val col0 = kb_mul(k, x.panel0, kb_i64(k, g->tile.nr));
+    epilogue(k, g, g->acc, out_row, x.nrows, col0, g->np * g->tile.nr);
+}
+
+/* ---- operands that are not read in place ---- */
+
+void gemm_make_row(Kb *k, IrValue *v, Val row, Val col0, Val end, Val to) {
+    Loop c;
+    kb_loop(k, &c, col0, end, k->vl, NULL, 0);
+    kb_new_pos(k);
+    Pos pos = {row, c.i, kb_mask_below(k, kb_sub(k, kb_i64(k, ir_cols(&v->type)), c.i))};
+    kb_store(k, kb_eval(k, v, pos), kb_gep(k, k->f32, to, kb_sub(k, c.i, col0)), NULL);
+    kb_new_pos(k);
+    kb_loop_end(k, &c);
+}
+
+int64_t gemm_padded_cols(const Kb *k, const IrValue *v) {
+    return ceil_div(ir_cols(&v->type), k->vl) * k->vl;
+}
+
+Val gemm_packed_base(Kb *k) {
+    for (int i = 0; i < k->cl->narg; i++)
+        if (k->cl->arg[i].buffer == k->cl->pack_buffer) return k->arg_ptr[i];
+    VM_BUG("codegen: packed operand is not an argument");
+}
