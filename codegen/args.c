@@ -104,6 +104,12 @@ static void sig_pack(Plan *p, PlanCluster *c, Text *t) {
     text_addf(t, ") -> a%d", plan_arg_buffer(c, p->arena, c->pack_buffer, 0, true));
 }
 
+static void sig_keep(Plan *p, PlanCluster *c, Text *t, const PlanKept *k) {
+    text_addf(t, " keep a%d nr=%d t=%d %" PRId64 "+%" PRId64 "x%" PRId64 "+%" PRId64,
+              plan_arg_buffer(c, p->arena, k->buffer, 0, true), k->pack->nr, k->turned, k->row0, k->rows,
+              k->col0, k->cols);
+}
+
 static void sig_member(Plan *p, PlanCluster *c, Text *t, IrNode *n) {
     text_addf(t, "%s", ir_ops[n->op].name);
     sig_attrs(t, n);
@@ -117,6 +123,7 @@ static void sig_member(Plan *p, PlanCluster *c, Text *t, IrNode *n) {
             sig_operand(p, c, t, n->in[i]);
         }
     }
+    for (int i = 0; n == c->anchor && i < c->nkeep; i++) sig_keep(p, c, t, c->keep[i]);
     text_add(t, " ->");
     for (int r = 0; r < n->nout; r++) {
         text_add(t, " ");
@@ -174,20 +181,30 @@ double plan_bytes(const Plan *p, const PlanCluster *c) {
     return bytes;
 }
 
+static void print_args(Text *t, const Plan *p, const PlanCluster *c) {
+    static const char *const space[VM_SPACE_COUNT] = {"weights", "state", "work", "packed"};
+    for (int k = 0; k < c->narg; k++) {
+        const PlanBuffer *b = &p->buffer[c->arg[k].buffer];
+        text_addf(t, "%s%s%s+%" PRId64, k ? ", " : " (", c->arg[k].written ? "=" : "", space[b->space],
+                  b->offset + c->arg[k].offset);
+    }
+    text_add(t, ")\n");
+}
+
 void plan_print(Text *t, const Plan *p) {
     text_addf(t, "plan @%s {\n", p->g->name);
-    text_addf(t, "  memory weights %" PRId64 " state %" PRId64 " work %" PRId64 "\n",
-              p->space_bytes[VM_WEIGHTS], p->space_bytes[VM_STATE], p->space_bytes[VM_WORK]);
-    static const char *const space[] = {"weights", "state", "work"};
+    text_addf(t, "  memory weights %" PRId64 " state %" PRId64 " work %" PRId64 " packed %" PRId64 "\n",
+              p->space_bytes[VM_WEIGHTS], p->space_bytes[VM_STATE], p->space_bytes[VM_WORK],
+              p->space_bytes[VM_PACKED]);
+    for (int i = 0; i < p->nkept; i++) {
+        const PlanKept *k = &p->kept[i];
+        text_addf(t, "  %s %s", k->updated ? "kept" : "ready", plan_kernel_name((Plan *)p, k->task));
+        print_args(t, p, k->task);
+    }
     for (int i = 0; i < p->ncluster; i++) {
         const PlanCluster *c = &p->cluster[i];
-        text_addf(t, "  task %d%s %s (", i, c->barrier ? " barrier" : "", plan_kernel_name((Plan *)p, c));
-        for (int k = 0; k < c->narg; k++) {
-            const PlanBuffer *b = &p->buffer[c->arg[k].buffer];
-            text_addf(t, "%s%s%s+%" PRId64, k ? ", " : "", c->arg[k].written ? "=" : "", space[b->space],
-                      b->offset + c->arg[k].offset);
-        }
-        text_add(t, ")\n");
+        text_addf(t, "  task %d%s %s", i, c->barrier ? " barrier" : "", plan_kernel_name((Plan *)p, c));
+        print_args(t, p, c);
     }
     text_add(t, "}\n");
 }

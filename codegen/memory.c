@@ -1,6 +1,7 @@
 /* Where buffers live. Weights and state are laid out in the order of their leaves, so that every program
- * of a module agrees. Work buffers whose lifetimes do not meet may share memory: largest first, each at
- * the lowest offset that is free for its whole lifetime. */
+ * of a module agrees; packed weights have their places from the module's table (packs.c). Work buffers whose
+ * lifetimes do not meet may share memory: largest first, each at the lowest offset that is free for its whole
+ * lifetime. */
 #include <limits.h>
 #include <stdlib.h>
 
@@ -49,6 +50,11 @@ void plan_place(Plan *p) {
     for (int i = 0; i < p->nbuffer; i++) {
         PlanBuffer *b = &p->buffer[i];
         if (b->space == VM_WORK) continue;
+        if (b->space == VM_PACKED) { /* placed by the table */
+            if (b->offset + b->bytes > p->space_bytes[VM_PACKED])
+                p->space_bytes[VM_PACKED] = b->offset + b->bytes;
+            continue;
+        }
         b->offset = p->space_bytes[b->space];
         p->space_bytes[b->space] += b->bytes;
     }

@@ -15,6 +15,8 @@ typedef struct Program {
     VmProgram vm;
     VmTask *task;
     int *kernel; /* per task */
+    VmPack *pack;
+    int *pack_kernel; /* per pack */
     struct Program *next;
 } Program;
 
@@ -29,6 +31,7 @@ struct CgModule {
     int nkernel, cap_kernel, ncompiled;
     Program *programs;
     Plan *last_plan;
+    PackTable *packs;
     const char *last_llvm; /* text of the module compiled last, when asked for */
     CgStats stats;
 };
@@ -44,6 +47,7 @@ CgModule *cg_module_create(const CgTarget *t, const char **error) {
     CgModule *m = ARENA_NEW(a, CgModule);
     m->arena = a;
     m->target = t;
+    m->packs = pack_table_create(a);
     m->jit = jit_create(a, t, error);
     if (!m->jit) return NULL; /* the arena stays: the message is in it */
     m->ctx = LLVMContextCreate();
@@ -162,34 +166,55 @@ static void add_tensors(CgModule *m, const Plan *p, Program *out) {
     out->vm.ntensor = n;
 }
 
+/* One task of a program; fn is filled in when its kernel has been compiled. */
+static VmTask task_of(CgModule *m, Plan *p, PlanCluster *c, int kernel, Program *out) {
+    if (m->kernel[kernel].scratch_bytes > out->vm.scratch_bytes)
+        out->vm.scratch_bytes = m->kernel[kernel].scratch_bytes;
+    VmArg *arg = ARENA_ARRAY(m->arena, VmArg, c->narg);
+    for (int k = 0; k < c->narg; k++) {
+        const PlanBuffer *b = &p->buffer[c->arg[k].buffer];
+        arg[k] = (VmArg){b->space, b->offset + c->arg[k].offset};
+    }
+    return (VmTask){.name = arena_strdup(m->arena, plan_kernel_name(p, c)),
+                    .arg = arg,
+                    .narg = c->narg,
+                    .items = m->kernel[kernel].items,
+                    .barrier = c->barrier,
+                    .flops = plan_flops(c),
+                    .bytes = plan_bytes(p, c)};
+}
+
 static void add_tasks(CgModule *m, Plan *p, Program *out) {
     out->task = ARENA_ARRAY(m->arena, VmTask, p->ncluster);
     out->kernel = ARENA_ARRAY(m->arena, int, p->ncluster);
     for (int i = 0; i < p->ncluster; i++) {
-        PlanCluster *c = &p->cluster[i];
-        VmArg *arg = ARENA_ARRAY(m->arena, VmArg, c->narg);
-        for (int k = 0; k < c->narg; k++) {
-            const PlanBuffer *b = &p->buffer[c->arg[k].buffer];
-            arg[k] = (VmArg){b->space, b->offset + c->arg[k].offset};
-        }
-        out->kernel[i] = kernel_for(m, p, c);
-        out->task[i] = (VmTask){.name = arena_strdup(m->arena, plan_kernel_name(p, c)),
-                                .arg = arg,
-                                .narg = c->narg,
-                                .items = m->kernel[out->kernel[i]].items,
-                                .barrier = c->barrier,
-                                .flops = plan_flops(c),
-                                .bytes = plan_bytes(p, c)};
+        out->kernel[i] = kernel_for(m, p, &p->cluster[i]);
+        out->task[i] = task_of(m, p, &p->cluster[i], out->kernel[i], out);
+        out->vm.updates |= p->cluster[i].anchor && p->cluster[i].anchor->op == OP_adamw;
     }
     out->vm.task = out->task;
     out->vm.ntask = p->ncluster;
     m->stats.clusters += p->ncluster;
 }
 
+static void add_packs(CgModule *m, Plan *p, Program *out) {
+    out->pack = ARENA_ARRAY(m->arena, VmPack, p->nkept);
+    out->pack_kernel = ARENA_ARRAY(m->arena, int, p->nkept);
+    for (int i = 0; i < p->nkept; i++) {
+        const PlanKept *k = &p->kept[i];
+        out->pack_kernel[i] = kernel_for(m, p, k->task);
+        out->pack[i] = (VmPack){.task = task_of(m, p, k->task, out->pack_kernel[i], out),
+                                .offset = p->buffer[k->buffer].offset,
+                                .kept = k->updated};
+    }
+    out->vm.pack = out->pack;
+    out->vm.npack = p->nkept;
+}
+
 VmProgram *cg_add_program(CgModule *m, IrGraph *g, const char *name, int64_t batch, double macs,
                           bool training) {
     double t0 = now();
-    Plan *p = m->last_plan = plan_create(m->arena, g, m->target);
+    Plan *p = m->last_plan = plan_create(m->arena, g, m->target, m->packs);
     double t1 = now();
     Program *out = ARENA_NEW(m->arena, Program);
     out->vm = (VmProgram){.abi = VM_ABI_VERSION,
@@ -199,10 +224,8 @@ VmProgram *cg_add_program(CgModule *m, IrGraph *g, const char *name, int64_t bat
                           .training = training};
     add_tensors(m, p, out);
     add_tasks(m, p, out);
+    add_packs(m, p, out);
     for (int s = 0; s < VM_SPACE_COUNT; s++) out->vm.space_bytes[s] = p->space_bytes[s];
-    for (int i = 0; i < p->ncluster; i++)
-        if (m->kernel[out->kernel[i]].scratch_bytes > out->vm.scratch_bytes)
-            out->vm.scratch_bytes = m->kernel[out->kernel[i]].scratch_bytes;
     out->vm.scratch_bytes += 1024; /* the last vectors of a panel may read past their row */
     out->next = m->programs;
     m->programs = out;
@@ -229,8 +252,10 @@ const char *cg_module_compile(CgModule *m) {
         if (!at) return error;
         memcpy(&kn->fn, &at, sizeof at); /* ISO C has no cast from object to function pointer */
     }
-    for (Program *p = m->programs; p; p = p->next)
+    for (Program *p = m->programs; p; p = p->next) {
         for (int i = 0; i < p->vm.ntask; i++) p->task[i].fn = m->kernel[p->kernel[i]].fn;
+        for (int i = 0; i < p->vm.npack; i++) p->pack[i].task.fn = m->kernel[p->pack_kernel[i]].fn;
+    }
     m->stats.seconds_llvm += now() - t0;
     return NULL;
 }

@@ -12,7 +12,7 @@ static bool needs_code(const IrNode *n) {
     return (r == ROUTE_ELTWISE && !fuse_is_inline(n)) || r == ROUTE_KERNEL;
 }
 
-static int buffer_new(Plan *p, int space, int64_t bytes, const IrValue *v) {
+int plan_new_buffer(Plan *p, int space, int64_t bytes, const IrValue *v) {
     if (p->nbuffer == p->cap_buffer) {
         int cap = p->cap_buffer ? 2 * p->cap_buffer : 64;
         PlanBuffer *grown = ARENA_ARRAY(p->arena, PlanBuffer, cap);
@@ -46,7 +46,7 @@ static void leaf_buffers(Plan *p) {
         int space = n->op == OP_param ? VM_WEIGHTS : n->op == OP_state ? VM_STATE : VM_WORK;
         const IrValue *v = &n->out[0];
         int64_t bytes = ir_elems(&v->type) * ir_dtype_size(v->type.dtype);
-        int id = buffer_new(p, space, bytes, v);
+        int id = plan_new_buffer(p, space, bytes, v);
         set_place(p, v, id);
         p->buffer[id].first = 0; /* written from outside before the step */
         p->buffer[id].last = INT_MAX;
@@ -93,7 +93,7 @@ static void elide_concats(Plan *p) {
         if (!all) continue;
         const IrValue *y = &n->out[0];
         int64_t ld = ir_cols(&y->type), at = 0;
-        int buffer = buffer_new(p, VM_WORK, ir_elems(&y->type) * 4, y);
+        int buffer = plan_new_buffer(p, VM_WORK, ir_elems(&y->type) * 4, y);
         set_place(p, y, buffer);
         for (int i = 0; i < n->nin; i++) {
             p->place[n->in[i]->node->id][n->in[i]->index] = (PlanPlace){buffer, at, ld};
@@ -125,7 +125,7 @@ static void value_buffers(Plan *p) {
                 ir_ops[n->op].route == ROUTE_ELTWISE || (r == 0 && (ir_ops[n->op].flags & OPF_EPI));
             if (internal && !read[n->id][r]) continue;
             int64_t bytes = ir_elems(&v->type) * ir_dtype_size(v->type.dtype);
-            if (!plan_is_stored(p, v)) set_place(p, v, buffer_new(p, VM_WORK, bytes, v));
+            if (!plan_is_stored(p, v)) set_place(p, v, plan_new_buffer(p, VM_WORK, bytes, v));
             if (ir_ops[n->op].route == ROUTE_ELTWISE) c->store[c->nstore++] = v;
         }
     }
@@ -195,7 +195,7 @@ static void order_updates(Plan *p) {
     p->cluster = sorted;
 }
 
-static bool pack_equal(const Pack *a, const Pack *b) {
+bool pack_equal(const Pack *a, const Pack *b) {
     if (a->src.root != b->src.root || a->src.offset != b->src.offset || a->transposed != b->transposed)
         return false;
     if (a->nr != b->nr || a->k != b->k || a->n != b->n || a->matrices != b->matrices) return false;
@@ -218,7 +218,13 @@ static bool wants_pack(const Plan *p, IrNode *n, Pack *out) {
     return true;
 }
 
-/* Inserts a pack task before the first product that needs it; later ones share it. */
+int64_t pack_bytes(const Pack *k) {
+    int64_t panels = (k->n + k->nr - 1) / k->nr;
+    return k->matrices * panels * k->k * k->nr * 4;
+}
+
+/* Products of weights read copies that outlive the step. For others, inserts a pack task before the first
+ * product that needs it; later ones share it. */
 static void insert_packs(Plan *p) {
     PlanCluster *out = ARENA_ARRAY(p->arena, PlanCluster, 2 * p->ncluster + 1);
     int n = 0;
@@ -227,13 +233,13 @@ static void insert_packs(Plan *p) {
         PlanCluster *c = &p->cluster[i];
         if (c->elided) continue;
         if (c->anchor && wants_pack(p, c->anchor, &want)) {
+            c->pack_buffer = plan_keep_pack(p, &want);
             for (int j = 0; j < n && c->pack_buffer < 0; j++)
                 if (out[j].pack && pack_equal(out[j].pack, &want)) c->pack_buffer = out[j].pack_buffer;
             if (c->pack_buffer < 0) {
                 Pack *pk = ARENA_NEW(p->arena, Pack);
                 *pk = want;
-                int64_t panels = (pk->n + pk->nr - 1) / pk->nr;
-                c->pack_buffer = buffer_new(p, VM_WORK, pk->matrices * panels * pk->k * pk->nr * 4, NULL);
+                c->pack_buffer = plan_new_buffer(p, VM_WORK, pack_bytes(pk), NULL);
                 out[n++] = (PlanCluster){.pack = pk, .pack_buffer = c->pack_buffer};
             }
         }
@@ -241,6 +247,7 @@ static void insert_packs(Plan *p) {
     }
     p->cluster = out;
     p->ncluster = n;
+    plan_link_updates(p);
 }
 
 static void touch(Plan *p, int task) {
@@ -260,9 +267,9 @@ static void persistent_outputs(Plan *p) {
     }
 }
 
-Plan *plan_create(Arena *a, IrGraph *g, const CgTarget *t) {
+Plan *plan_create(Arena *a, IrGraph *g, const CgTarget *t, PackTable *packs) {
     Plan *p = ARENA_NEW(a, Plan);
-    *p = (Plan){.arena = a, .g = g, .target = t};
+    *p = (Plan){.arena = a, .g = g, .target = t, .packs = packs};
     ir_renumber(g);
     p->place = ARENA_ARRAY(a, PlanPlace *, g->nnodes);
     IR_FOR (n, g) {
@@ -279,6 +286,7 @@ Plan *plan_create(Arena *a, IrGraph *g, const CgTarget *t) {
         plan_signature(p, &p->cluster[i]);
         touch(p, i);
     }
+    for (int i = 0; i < p->nkept; i++) plan_signature(p, p->kept[i].task);
     persistent_outputs(p);
     plan_place(p);
     plan_barriers(p);

@@ -22,13 +22,17 @@ typedef struct Pack {
     int64_t matrices, k, n;
 } Pack;
 
+struct PlanKept;
+
 typedef struct PlanCluster {
     IrNode *anchor; /* NULL: elementwise only, or a pack */
     IrNode **node;  /* members in graph order */
     int nnode;
     const Pack *pack; /* not NULL: this task packs a matrix, and has no members */
     int pack_buffer;  /* packs: where the result goes; matmuls: where operand 1 was packed, or -1 */
-    IrValue **store;  /* elementwise members' values that somebody outside reads */
+    const struct PlanKept **keep; /* adamw: the packed copies of its weight that it writes */
+    int nkeep;
+    IrValue **store; /* elementwise members' values that somebody outside reads */
     int nstore;
     /* The buffers its kernel gets, in argument order (filled by args.c). */
     struct PlanArg *arg;
@@ -50,6 +54,22 @@ typedef struct PlanArg {
     bool written;
 } PlanArg;
 
+/* A packed copy of a weight that outlives the step. */
+typedef struct PlanKept {
+    const Pack *pack;
+    int buffer;               /* in VM_PACKED */
+    bool turned;              /* the packed columns are the weight's rows */
+    int64_t row0, col0;       /* of the packed rectangle in the weight's last two dimensions */
+    int64_t rows, cols;       /* its size there */
+    bool updated;             /* this program's adamw writes it with the weight */
+    struct PlanCluster *task; /* makes it from the weight; not part of a step */
+} PlanKept;
+
+/* Places of packed weights in VM_PACKED, the same for all programs planned with the table. Places are never
+ * given back. */
+typedef struct PackTable PackTable;
+PackTable *pack_table_create(Arena *a);
+
 typedef struct Plan {
     Arena *arena;
     IrGraph *g;
@@ -58,13 +78,26 @@ typedef struct Plan {
     int ncluster;
     PlanBuffer *buffer;
     int nbuffer, cap_buffer;
+    PackTable *packs;
+    PlanKept *kept;
+    int nkept;
     PlanPlace **place; /* [node id][result] */
     int64_t space_bytes[VM_SPACE_COUNT];
 } Plan;
 
 /* Groups nodes, inserts packs, orders tasks, finds buffers and their lifetimes, places them. */
-Plan *plan_create(Arena *a, IrGraph *g, const CgTarget *t);
+Plan *plan_create(Arena *a, IrGraph *g, const CgTarget *t, PackTable *packs);
 void plan_print(Text *t, const Plan *p);
+
+int plan_new_buffer(Plan *p, int space, int64_t bytes, const IrValue *v);
+int64_t pack_bytes(const Pack *k);
+bool pack_equal(const Pack *a, const Pack *b);
+
+/* packs.c: the buffer of a packed weight that outlives the step, or -1 when it has to be packed in every
+ * step: the source is no weight, or this program updates the weight and adamw cannot write this copy. */
+int plan_keep_pack(Plan *p, const Pack *want);
+/* Tells every adamw which copies it writes. */
+void plan_link_updates(Plan *p);
 
 /* memory.c: offsets of the VM_WORK buffers by lifetime, and where barriers must stand. */
 void plan_place(Plan *p);

@@ -4,7 +4,7 @@
 #include <jansson.h>
 
 typedef struct Memory {
-    int64_t weights, state, activations, scratch, peak;
+    int64_t weights, packed, state, activations, scratch, peak;
 } Memory;
 
 /* The engine keeps one block per space, as large as the largest program needs. */
@@ -23,10 +23,11 @@ static VmStatus plan_memory(Session *s, const IrGraph *g, Memory *m) {
         if (p->code->scratch_bytes > m->scratch) m->scratch = p->code->scratch_bytes;
     }
     m->weights = space[VM_WEIGHTS];
+    m->packed = space[VM_PACKED];
     m->state = space[VM_STATE];
     m->activations = space[VM_WORK];
     m->scratch *= vm_threads(0);
-    m->peak = m->weights + m->state + m->activations + m->scratch;
+    m->peak = m->weights + m->packed + m->state + m->activations + m->scratch;
     return VM_OK;
 }
 
@@ -39,11 +40,11 @@ static void print_table(const Session *s, const Counts *c, const Memory *m) {
                (long long)c->module[i].active, c->module[i].macs);
     printf("%-32s %14lld %14lld %16.0f\n\n", "total", (long long)c->total.params, (long long)c->total.active,
            c->total.macs);
-    printf(
-        "tensor memory: weights %s, optimizer state %s, activations and gradients %s, scratch %s, peak %s\n",
-        drv_bytes_text(s->arena, m->weights), drv_bytes_text(s->arena, m->state),
-        drv_bytes_text(s->arena, m->activations), drv_bytes_text(s->arena, m->scratch),
-        drv_bytes_text(s->arena, m->peak));
+    printf("tensor memory: weights %s, packed weights %s, optimizer state %s, activations and gradients %s, "
+           "scratch %s, peak %s\n",
+           drv_bytes_text(s->arena, m->weights), drv_bytes_text(s->arena, m->packed),
+           drv_bytes_text(s->arena, m->state), drv_bytes_text(s->arena, m->activations),
+           drv_bytes_text(s->arena, m->scratch), drv_bytes_text(s->arena, m->peak));
 }
 
 static void print_json(const Session *s, const Counts *c, const Memory *m) {
@@ -53,9 +54,10 @@ static void print_json(const Session *s, const Counts *c, const Memory *m) {
                                                  (json_int_t)c->module[i].params, "params_active",
                                                  (json_int_t)c->module[i].active, "macs",
                                                  (json_int_t)c->module[i].macs));
-    json_t *memory = json_pack("{s:I, s:I, s:I, s:I, s:I}", "weights", (json_int_t)m->weights, "state",
-                               (json_int_t)m->state, "activations", (json_int_t)m->activations, "scratch",
-                               (json_int_t)m->scratch, "peak", (json_int_t)m->peak);
+    json_t *memory =
+        json_pack("{s:I, s:I, s:I, s:I, s:I, s:I}", "weights", (json_int_t)m->weights, "packed",
+                  (json_int_t)m->packed, "state", (json_int_t)m->state, "activations",
+                  (json_int_t)m->activations, "scratch", (json_int_t)m->scratch, "peak", (json_int_t)m->peak);
     json_t *j = json_pack("{s:o, s:s, s:I, s:I, s:I, s:I, s:o, s:o}", "file", drv_json_text(s->path), "model",
                           s->model, "batch", (json_int_t)s->batch, "params", (json_int_t)c->total.params,
                           "params_active", (json_int_t)c->total.active, "macs", (json_int_t)c->total.macs,

@@ -10,14 +10,15 @@
 
 #include <stdint.h>
 
-enum { VM_ABI_VERSION = 1, VM_MAX_RANK = 6 };
+enum { VM_ABI_VERSION = 2, VM_MAX_RANK = 6 };
 
 /* Memory spaces; every buffer is (space, byte offset). Buffers start at multiples of 64; an argument may
  * point into one, at any element. */
 typedef enum VmSpace {
     VM_WEIGHTS, /* learned weights; the same layout in every program of a module */
     VM_STATE,   /* optimizer state, zero at the start; the same layout in every program */
-    VM_WORK,    /* inputs, activations, gradients, packed weights: meaningless between steps */
+    VM_WORK,    /* inputs, activations, gradients: meaningless between steps */
+    VM_PACKED,  /* copies of weights laid out for kernels (VmPack): made from the weights, never saved */
     VM_SPACE_COUNT
 } VmSpace;
 
@@ -41,6 +42,14 @@ typedef struct VmTask {
     double flops;    /* useful arithmetic, for bench */
     double bytes;    /* bytes that must move at least, for bench */
 } VmTask;
+
+/* A copy of a weight, or of a part of one, in VM_PACKED. Programs of a module that have a copy at the same
+ * offset mean the same copy. It must be right before a step of a program that lists it. */
+typedef struct VmPack {
+    VmTask task;    /* makes the copy from the weights; all of a program's may run at once */
+    int64_t offset; /* where it begins in VM_PACKED */
+    int32_t kept;   /* 1: a step that changes the weight changes the copy with it */
+} VmPack;
 
 typedef enum VmRole {
     VM_ROLE_PARAM,
@@ -75,6 +84,9 @@ typedef struct VmProgram {
     int32_t ntask;
     const VmTensor *tensor;
     int32_t ntensor;
+    const VmPack *pack;
+    int32_t npack;
+    int32_t updates; /* 1: a step changes weights; copies that it does not keep are wrong after it */
     int64_t space_bytes[VM_SPACE_COUNT];
     int64_t scratch_bytes; /* per thread */
     double macs;           /* forward multiply-accumulates of one step (whole batch) */

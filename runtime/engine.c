@@ -1,6 +1,9 @@
 /* Runs programs: owns the memory of their spaces, resolves every task's buffers to addresses once, fills in
  * the random keys of a step and runs the tasks with one OpenMP team.
  *
+ * Packed copies of weights are made from the weights when they are stale: after somebody else wrote weights,
+ * and after a step whose optimizer does not write that copy. Otherwise a step finds them right.
+ *
  * A step is one parallel region (step.c says what a thread does in it). Nothing is allocated in a step.
  *
  * Does not: look into weights or data, know what a loss is, keep time (except vm_engine_profile). */
@@ -19,11 +22,18 @@ typedef struct RngKey {
     uint64_t hash;
 } RngKey;
 
+/* A packed copy that some program lists. */
+typedef struct Packed {
+    int64_t offset;
+    bool stale; /* not what the weight says */
+} Packed;
+
 typedef struct Loaded {
     const VmProgram *program;
-    VmStep *step;
-    VmBlock memory; /* of the step's task list, cursors and counts */
-    void **args;    /* all tasks' addresses, one after another */
+    VmStep *step, *packing; /* packing: makes the stale ones among the program's packed copies */
+    VmBlock memory[2];      /* of their task lists, cursors and counts */
+    void **args;            /* all tasks' addresses, one after another; then those of the packing */
+    int *packed;            /* per VmPack of the program: its number in the engine */
     RngKey *rng;
     int nrng;
 } Loaded;
@@ -35,9 +45,12 @@ struct VmEngine {
     int64_t scratch_stride; /* bytes per thread, a multiple of 64 with a gap against false sharing */
     Loaded *loaded;
     int count, cap;
+    Packed *packed;
+    int npacked;
 };
 
-static const char *const space_names[VM_SPACE_COUNT] = {"weights", "optimizer state", "working memory"};
+static const char *const space_names[VM_SPACE_COUNT] = {"weights", "optimizer state", "working memory",
+                                                        "packed weights"};
 
 VmStatus vm_engine_create(int threads, VmEngine **out, VmError *err) {
     *out = NULL;
@@ -50,8 +63,9 @@ VmStatus vm_engine_create(int threads, VmEngine **out, VmError *err) {
 }
 
 static void loaded_free(Loaded *l) {
-    vm_block_free(&l->memory);
+    for (int i = 0; i < 2; i++) vm_block_free(&l->memory[i]);
     free(l->args);
+    free(l->packed);
     free(l->rng);
     *l = (Loaded){0};
 }
@@ -62,6 +76,7 @@ void vm_engine_destroy(VmEngine *e) {
     for (int i = 0; i < VM_SPACE_COUNT; i++) vm_block_free(&e->space[i]);
     vm_block_free(&e->scratch);
     free(e->loaded);
+    free(e->packed);
     free(e);
 }
 
@@ -110,8 +125,13 @@ void *vm_engine_address(VmEngine *e, int program, const VmTensor *t) {
     return e->space[t->space].data + t->offset;
 }
 
+void vm_engine_weights_changed(VmEngine *e) {
+    for (int i = 0; i < e->npacked; i++) e->packed[i].stale = true;
+}
+
 void *vm_engine_data(VmEngine *e, int program, const char *name) {
     const VmTensor *t = vm_engine_tensor(e, program, name);
+    if (t && t->role == VM_ROLE_PARAM) vm_engine_weights_changed(e); /* the caller may write to it */
     return t ? vm_engine_address(e, program, t) : NULL;
 }
 
@@ -132,6 +152,16 @@ static int64_t tensor_bytes(const VmTensor *t) {
     return n;
 }
 
+static VmStatus task_check(const VmProgram *p, const VmTask *t, VmError *err) {
+    if (t->items < 1) return vm_fail(err, VM_ENV, "program '%s': '%s' has no items", p->name, t->name);
+    for (int j = 0; j < t->narg; j++) {
+        if (offset_ok(p, t->arg[j].space, t->arg[j].offset, 0, 4)) continue;
+        return vm_fail(err, VM_ENV, "program '%s': argument %d of '%s' lies outside its memory", p->name, j,
+                       t->name);
+    }
+    return VM_OK;
+}
+
 static VmStatus program_check(const VmProgram *p, VmError *err) {
     if (p->abi != VM_ABI_VERSION) {
         return vm_fail(err, VM_ENV,
@@ -148,16 +178,10 @@ static VmStatus program_check(const VmProgram *p, VmError *err) {
                            t->name);
         }
     }
-    for (int i = 0; i < p->ntask; i++) {
-        const VmTask *t = &p->task[i];
-        if (t->items < 1) return vm_fail(err, VM_ENV, "program '%s': '%s' has no items", p->name, t->name);
-        for (int j = 0; j < t->narg; j++) {
-            if (offset_ok(p, t->arg[j].space, t->arg[j].offset, 0, 4)) continue;
-            return vm_fail(err, VM_ENV, "program '%s': argument %d of '%s' lies outside its memory", p->name,
-                           j, t->name);
-        }
-    }
-    return VM_OK;
+    VmStatus s = VM_OK;
+    for (int i = 0; i < p->ntask && s == VM_OK; i++) s = task_check(p, &p->task[i], err);
+    for (int i = 0; i < p->npack && s == VM_OK; i++) s = task_check(p, &p->pack[i].task, err);
+    return s;
 }
 
 static bool tensor_same(const VmTensor *a, const VmTensor *b) {
@@ -199,18 +223,24 @@ static VmStatus layout_check(const VmEngine *e, const VmProgram *p, VmError *err
     return stateful && has_state ? same_layout(stateful, p, VM_ROLE_STATE, err) : VM_OK;
 }
 
-/* The step's task list, cursors and counts in one zeroed block, cache lines apart. */
-static bool step_create(Loaded *l, int ntask, int threads) {
+/* A step's task list, cursors and counts in one zeroed block, cache lines apart. */
+static bool step_create(VmStep **out, VmBlock *memory, int ntask, int threads) {
     size_t n = (size_t)ntask, done = sizeof(VmStep), cursor = done + n * sizeof(VmDone);
     size_t task = cursor + n * (size_t)threads * sizeof(VmCursor);
-    if (!vm_block_alloc(&l->memory, task + n * sizeof(VmStepTask))) return false;
-    char *at = (char *)l->memory.data;
-    l->step = (VmStep *)(void *)at;
-    l->step->ntask = ntask;
-    l->step->done = (VmDone *)(void *)(at + done);
-    l->step->cursor = (VmCursor *)(void *)(at + cursor);
-    l->step->task = (VmStepTask *)(void *)(at + task);
+    if (!vm_block_alloc(memory, task + n * sizeof(VmStepTask))) return false;
+    char *at = (char *)memory->data;
+    VmStep *s = *out = (VmStep *)(void *)at;
+    s->ntask = ntask;
+    s->done = (VmDone *)(void *)(at + done);
+    s->cursor = (VmCursor *)(void *)(at + cursor);
+    s->task = (VmStepTask *)(void *)(at + task);
     return true;
+}
+
+/* Sets up a step's task; the addresses start at args. Returns where the next task's start. */
+static void **step_task(VmStepTask *to, const VmTask *t, void **args) {
+    *to = (VmStepTask){.fn = t->fn, .args = args, .items = t->items, .barrier = t->barrier};
+    return args + t->narg;
 }
 
 /* Copies the program's task list with room for addresses. */
@@ -218,20 +248,20 @@ static bool loaded_create(Loaded *l, const VmProgram *p, int threads) {
     size_t nargs = 0;
     int nrng = 0;
     for (int i = 0; i < p->ntask; i++) nargs += (size_t)p->task[i].narg;
+    for (int i = 0; i < p->npack; i++) nargs += (size_t)p->pack[i].task.narg;
     for (int i = 0; i < p->ntensor; i++) nrng += p->tensor[i].role == VM_ROLE_RNG_KEY;
     *l = (Loaded){.program = p,
                   .args = vm_calloc(nargs, sizeof(void *)),
+                  .packed = vm_calloc((size_t)p->npack, sizeof(int)),
                   .rng = vm_calloc((size_t)nrng, sizeof(RngKey))};
-    if (!l->args || !l->rng || !step_create(l, p->ntask, threads)) {
+    if (!l->args || !l->packed || !l->rng || !step_create(&l->step, &l->memory[0], p->ntask, threads) ||
+        !step_create(&l->packing, &l->memory[1], p->npack, threads)) {
         loaded_free(l);
         return false;
     }
     void **args = l->args;
-    for (int i = 0; i < p->ntask; i++) {
-        const VmTask *t = &p->task[i];
-        l->step->task[i] = (VmStepTask){.fn = t->fn, .args = args, .items = t->items, .barrier = t->barrier};
-        args += p->task[i].narg;
-    }
+    for (int i = 0; i < p->ntask; i++) args = step_task(&l->step->task[i], &p->task[i], args);
+    for (int i = 0; i < p->npack; i++) args = step_task(&l->packing->task[i], &p->pack[i].task, args);
     for (int i = 0; i < p->ntensor; i++) {
         const VmTensor *t = &p->tensor[i];
         if (t->role != VM_ROLE_RNG_KEY) continue;
@@ -240,15 +270,15 @@ static bool loaded_create(Loaded *l, const VmProgram *p, int threads) {
     return true;
 }
 
+static void task_resolve(const VmEngine *e, VmStepTask *to, const VmTask *t) {
+    to->fn = t->fn; /* may have been compiled after an earlier add */
+    for (int j = 0; j < t->narg; j++) to->args[j] = e->space[t->arg[j].space].data + t->arg[j].offset;
+}
+
 static void loaded_resolve(const VmEngine *e, Loaded *l) {
     const VmProgram *p = l->program;
-    for (int i = 0; i < p->ntask; i++) {
-        l->step->task[i].fn = p->task[i].fn; /* may have been compiled after an earlier add */
-        for (int j = 0; j < p->task[i].narg; j++) {
-            const VmArg *a = &p->task[i].arg[j];
-            l->step->task[i].args[j] = e->space[a->space].data + a->offset;
-        }
-    }
+    for (int i = 0; i < p->ntask; i++) task_resolve(e, &l->step->task[i], &p->task[i]);
+    for (int i = 0; i < p->npack; i++) task_resolve(e, &l->packing->task[i], &p->pack[i].task);
     for (int i = 0; i < l->nrng; i++) {
         l->rng[i].key = (uint32_t *)(void *)(e->space[l->rng[i].space].data + l->rng[i].offset);
     }
@@ -299,6 +329,23 @@ static bool reserve_slot(VmEngine *e) {
     return true;
 }
 
+/* Finds the program's packed copies among the engine's; new ones are stale. False: out of memory. */
+static bool know_packed(VmEngine *e, Loaded *l) {
+    const VmProgram *p = l->program;
+    Packed *grown = vm_calloc((size_t)(e->npacked + p->npack), sizeof *grown);
+    if (!grown) return false;
+    if (e->npacked > 0) memcpy(grown, e->packed, (size_t)e->npacked * sizeof *grown);
+    free(e->packed);
+    e->packed = grown;
+    for (int i = 0; i < p->npack; i++) {
+        int at = 0;
+        while (at < e->npacked && e->packed[at].offset != p->pack[i].offset) at++;
+        if (at == e->npacked) e->packed[e->npacked++] = (Packed){p->pack[i].offset, true};
+        l->packed[i] = at;
+    }
+    return true;
+}
+
 int vm_engine_add(VmEngine *e, const VmProgram *p, VmError *err) {
     if (program_check(p, err) || layout_check(e, p, err)) return -1;
     Loaded l;
@@ -307,6 +354,7 @@ int vm_engine_add(VmEngine *e, const VmProgram *p, VmError *err) {
         return -1;
     }
     VmStatus s = memory_grow(e, p, err);
+    if (s == VM_OK && !know_packed(e, &l)) s = vm_fail(err, VM_ENV, "out of memory");
     if (s == VM_OK) {
         e->loaded[e->count++] = l;
     } else {
@@ -323,8 +371,7 @@ static void set_rng_keys(const Loaded *l, uint64_t seed, uint64_t step) {
 }
 
 /* seconds NULL: not timed. */
-static void run_team(VmEngine *e, const Loaded *l, double *seconds) {
-    VmStep *step = l->step;
+static void run_team(VmEngine *e, VmStep *step, double *seconds) {
     step->profile = seconds != NULL;
     vm_step_prepare(step, e->threads);
     int spins = vm_barrier_spins(e->threads, e->cpus);
@@ -337,16 +384,37 @@ static void run_team(VmEngine *e, const Loaded *l, double *seconds) {
     }
 }
 
-void vm_engine_run(VmEngine *e, int program, uint64_t seed, uint64_t step) {
-    const Loaded *l = &e->loaded[program];
+/* Makes the program's stale packed copies: all after weights were set from outside, none from step to step.
+ */
+static void refresh_packed(VmEngine *e, const Loaded *l) {
+    const VmProgram *p = l->program;
+    bool any = false;
+    for (int i = 0; i < p->npack; i++) {
+        bool stale = e->packed[l->packed[i]].stale;
+        l->packing->task[i].items = stale ? p->pack[i].task.items : 0;
+        any |= stale;
+    }
+    if (!any) return;
+    run_team(e, l->packing, NULL);
+    for (int i = 0; i < p->npack; i++) e->packed[l->packed[i]].stale = false;
+}
+
+static void run_step(VmEngine *e, const Loaded *l, uint64_t seed, uint64_t step, double *seconds) {
+    const VmProgram *p = l->program;
+    refresh_packed(e, l);
     set_rng_keys(l, seed, step);
-    run_team(e, l, NULL);
+    run_team(e, l->step, seconds);
+    if (!p->updates) return;
+    vm_engine_weights_changed(e);
+    for (int i = 0; i < p->npack; i++) e->packed[l->packed[i]].stale = !p->pack[i].kept;
+}
+
+void vm_engine_run(VmEngine *e, int program, uint64_t seed, uint64_t step) {
+    run_step(e, &e->loaded[program], seed, step, NULL);
 }
 
 void vm_engine_profile(VmEngine *e, int program, uint64_t seed, uint64_t step, double *seconds) {
-    const Loaded *l = &e->loaded[program];
-    set_rng_keys(l, seed, step);
-    run_team(e, l, seconds);
+    run_step(e, &e->loaded[program], seed, step, seconds);
 }
 
 /* ---- initial values ---- */
@@ -354,6 +422,7 @@ void vm_engine_profile(VmEngine *e, int program, uint64_t seed, uint64_t step, d
 VmStatus vm_engine_init(VmEngine *e, uint64_t seed, VmError *err) {
     if (e->count == 0) return vm_fail(err, VM_ENV, "no program was added");
     const VmProgram *p = e->loaded[0].program;
+    vm_engine_weights_changed(e);
     for (int i = 0; i < p->ntensor; i++) {
         const VmTensor *t = &p->tensor[i];
         if (t->role != VM_ROLE_PARAM) continue;

@@ -46,9 +46,13 @@ int vm_engine_threads(const VmEngine *e);
  * or -1. Adding never disturbs weights or state already there. */
 int vm_engine_add(VmEngine *e, const VmProgram *p, VmError *err);
 
-/* Where a tensor of program i lives; stable until the next vm_engine_add. NULL: no such tensor. */
+/* Where a tensor of program i lives; stable until the next vm_engine_add. NULL: no such tensor. A weight may
+ * be written to until the next run; to write it after that, ask again or call vm_engine_weights_changed. */
 void *vm_engine_data(VmEngine *e, int program, const char *name);
 const VmTensor *vm_engine_tensor(const VmEngine *e, int program, const char *name);
+
+/* Weights were written from outside: what was made from them is made again before the next run. */
+void vm_engine_weights_changed(VmEngine *e);
 
 /* Sets the random keys for (seed, step) and runs one step. step counts from 0 over the whole run. */
 void vm_engine_run(VmEngine *e, int program, uint64_t seed, uint64_t step);

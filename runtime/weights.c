@@ -76,6 +76,7 @@ VmStatus vm_tensors_check(VmEngine *e, int program, VmRole role, const VmTensorF
 
 void vm_tensors_apply(VmEngine *e, int program, VmRole role, const VmTensorFile *f) {
     const VmProgram *p = vm_engine_program(e, program);
+    if (role == VM_ROLE_PARAM) vm_engine_weights_changed(e);
     for (int i = 0; i < p->ntensor; i++) {
         const VmTensor *t = &p->tensor[i];
         if (t->role != (int32_t)role) continue;

@@ -64,12 +64,13 @@ static void add_member(World *w, const PlanCluster *c, IrNode *n) {
         else
             add_reads(w, n->in[i]);
     }
+    for (int i = 0; n == c->anchor && i < c->nkeep; i++) add_use(w, NULL, c->keep[i]->buffer, true);
     for (int r = 0; r < n->nout; r++)
         if (plan_is_stored(w->p, &n->out[r])) add_use(w, &n->out[r], plan_buffer(w->p, &n->out[r]), true);
 }
 
 static World world(Arena *a, IrGraph *g, const CgTarget *t, const char *what) {
-    World w = {.a = a, .what = what, .p = plan_create(a, g, t)};
+    World w = {.a = a, .what = what, .p = plan_create(a, g, t, pack_table_create(a))};
     w.task = ARENA_ARRAY(a, Task, w.p->ncluster + 1);
     w.task_of = ARENA_ARRAY(a, int, g->nnodes);
     for (int i = 0; i < g->nnodes; i++) w.task_of[i] = -1;
@@ -240,6 +241,7 @@ static void play(const World *w) {
     for (int64_t i = 0; i < units; i++) y.owner[i] = -1;
     IR_FOR (n, p->g)
         if (ir_ops[n->op].route == ROUTE_LEAF && n->op != OP_const) own(&y, plan_buffer(p, &n->out[0]));
+    for (int i = 0; i < p->nkept; i++) own(&y, p->kept[i].buffer);
     for (y.at = 0; y.at < p->ncluster; y.at++) play_task(&y);
     for (int i = 0; i < p->g->nout; i++) {
         int b = plan_buffer(p, p->g->out[i].value);
@@ -331,7 +333,7 @@ static void check_same_layout(const Plan *x, const Plan *y, OpCode op, const cha
 static Plan *model_plan(Arena *a, const char *path, Pipeline pipe, int64_t batch, int target) {
     IrGraph *g = program_elaborate(a, path, NULL, batch);
     program_run(g, pipe);
-    return plan_create(a, g, &program_targets[target]);
+    return plan_create(a, g, &program_targets[target], pack_table_create(a));
 }
 
 Test(plan, weights_and_state_lie_alike_in_all_programs) {
@@ -430,7 +432,8 @@ Test(plan, one_pack_serves_all_products_of_a_weight) {
                            "  output \"a\" %3\n"
                            "  output \"b\" %5\n"
                            "}\n");
-    cr_assert_eq(count_packs(w.p), 2); /* as it is, and transposed */
+    cr_assert_eq(count_packs(w.p), 0);
+    cr_assert_eq(w.p->nkept, 2); /* as it is, and transposed */
     arena_destroy(a);
 }
 
@@ -452,10 +455,60 @@ Test(plan, updates_wait_for_gradient_and_readers) {
                      "  output \"y\" %7\n"
                      "}\n");
     const PlanCluster *c = w.p->cluster;
-    cr_assert_eq(w.p->ncluster, 5);
-    cr_assert_eq(c[2].anchor->op, OP_matmul); /* after the gradient and the pack of w */
-    cr_assert_eq(c[3].anchor->op, OP_adamw);
-    cr_assert_eq(c[4].anchor->op, OP_softmax);
+    cr_assert_eq(w.p->ncluster, 4);
+    cr_assert_eq(c[1].anchor->op, OP_matmul); /* after the gradient */
+    cr_assert_eq(c[2].anchor->op, OP_adamw);
+    cr_assert_eq(c[2].nkeep, 1);
+    cr_assert_eq(c[3].anchor->op, OP_softmax);
+    arena_destroy(a);
+}
+
+/* Programs of one module: whatever both read packed has one place, and places do not meet. */
+Test(plan, packed_weights_lie_alike_in_all_programs) {
+    for (int m = 0; program_models[m]; m++) {
+        Arena *a = arena_create();
+        PackTable *table = pack_table_create(a);
+        const Plan *plan[3];
+        static const Pipeline pipe[] = {PIPE_EVAL, PIPE_TRAIN, PIPE_TRAIN};
+        for (int i = 0; i < 3; i++) {
+            IrGraph *g = program_elaborate(a, program_models[m], NULL, i == 2 ? 3 : 8);
+            program_run(g, pipe[i]);
+            plan[i] = plan_create(a, g, &program_targets[0], table);
+        }
+        cr_assert(plan[0]->nkept > 0 && plan[1]->nkept > plan[0]->nkept);
+        cr_assert_eq(count_packs(plan[1]), 0, "%s packs a weight in every step", program_models[m]);
+        cr_assert_eq(plan[1]->space_bytes[VM_PACKED], plan[2]->space_bytes[VM_PACKED]);
+        for (int i = 0; i < plan[1]->nkept; i++) {
+            const PlanBuffer *x = &plan[1]->buffer[plan[1]->kept[i].buffer];
+            const PlanBuffer *y = &plan[2]->buffer[plan[2]->kept[i].buffer];
+            cr_assert(plan[1]->kept[i].updated);
+            cr_assert_eq(x->offset, y->offset, "%s: copy %d has two places", program_models[m], i);
+        }
+        for (int i = 0; i < plan[0]->nkept; i++) cr_assert_not(plan[0]->kept[i].updated);
+        arena_destroy(a);
+    }
+}
+
+/* What adamw cannot write as it goes is packed in every step, where the weight changes in every step. */
+Test(plan, a_slice_across_vectors_is_packed_in_the_step) {
+    Arena *a = arena_create();
+    World w = plan_text(a, "graph @t {\n"
+                           "  %0 = input {name = \"x\"} : f32[4,8]\n"
+                           "  %1 = input {name = \"step.adamw\"} : f32[4]\n"
+                           "  %2 = param {name = \"w\"} : f32[8,48]\n"
+                           "  %3 = state {name = \"m\"} : f32[8,48]\n"
+                           "  %4 = state {name = \"v\"} : f32[8,48]\n"
+                           "  %5 = slice %2 {axis = 1, start = 5, size = 16} : f32[8,16]\n"
+                           "  %6 = slice %2 {axis = 1, start = 16, size = 16} : f32[8,16]\n"
+                           "  %7 = matmul %0, %5 : f32[4,16]\n"
+                           "  %8 = matmul %0, %6 : f32[4,16]\n"
+                           "  %9, %10, %11 = adamw %2, %2, %3, %4, %1 : f32[8,48], f32[8,48], f32[8,48]\n"
+                           "  output \"a\" %7\n"
+                           "  output \"b\" %8\n"
+                           "}\n");
+    cr_assert_eq(count_packs(w.p), 1);
+    cr_assert_eq(w.p->nkept, 1);
+    cr_assert_eq(w.p->kept[0].col0, 16);
     arena_destroy(a);
 }
 

@@ -1,0 +1,125 @@
+/* Packed copies of weights that outlive a step: where they live, and which of them the optimizer writes as it
+ * updates the weight. A copy's place depends on what is copied and how, so programs of a module share it.
+ * Which copies are right at a given moment is the runtime's business (engine.c). */
+#include <inttypes.h>
+#include <limits.h>
+#include <string.h>
+
+#include "codegen/plan.h"
+
+typedef struct Entry {
+    const char *key;
+    int64_t offset;
+} Entry;
+
+struct PackTable {
+    Arena *arena;
+    Entry *entry;
+    int n, cap;
+    int64_t bytes;
+};
+
+PackTable *pack_table_create(Arena *a) {
+    PackTable *t = ARENA_NEW(a, PackTable);
+    t->arena = a;
+    return t;
+}
+
+/* What is copied and how, as text. */
+static const char *key_of(Arena *a, const Pack *k) {
+    Text t = text_new(a);
+    text_addf(&t, "%s+%" PRId64 " %d/%d %" PRId64 ":%" PRId64 "x%" PRId64,
+              ir_str(k->src.root->node, ATTR_param_name), k->src.offset, k->nr, k->transposed, k->matrices,
+              k->k, k->n);
+    for (int d = 0; d < k->src.type.rank; d++)
+        text_addf(&t, ",%" PRId64 "*%" PRId64, k->src.type.dim[d], k->src.stride[d]);
+    return t.data;
+}
+
+static int64_t place_of(PackTable *t, const Pack *k, int64_t bytes) {
+    const char *key = key_of(t->arena, k);
+    for (int i = 0; i < t->n; i++)
+        if (!strcmp(t->entry[i].key, key)) return t->entry[i].offset;
+    if (t->n == t->cap) {
+        int cap = t->cap ? 2 * t->cap : 64;
+        Entry *grown = ARENA_ARRAY(t->arena, Entry, cap);
+        if (t->n) memcpy(grown, t->entry, (size_t)t->n * sizeof *grown);
+        t->entry = grown;
+        t->cap = cap;
+    }
+    t->entry[t->n++] = (Entry){key, t->bytes};
+    t->bytes += bytes;
+    return t->bytes - bytes;
+}
+
+/* Are the view's leading dimensions all matrices of the weight, one after the other? */
+static bool all_matrices(const View *w, int64_t matrices, int64_t matrix_elems) {
+    int64_t expect = matrix_elems;
+    for (int d = w->type.rank - 3; d >= 0; d--) {
+        if (w->type.dim[d] > 1 && w->stride[d] != expect) return false;
+        expect *= w->type.dim[d];
+    }
+    return matrices * matrix_elems == ir_elems(&w->root->type);
+}
+
+static bool edge_fits(int64_t from, int64_t size, int64_t whole, int unit) {
+    return from % unit == 0 && from + size <= whole && (size % unit == 0 || from + size == whole);
+}
+
+/* Can adamw write this copy: is it the same rectangle of every matrix of the weight, with edges where vectors
+ * begin and end? Fills in where. */
+static bool is_rectangle(const Pack *k, int vl, PlanKept *out) {
+    const IrType *t = &k->src.root->type;
+    if (t->rank < 2) return false;
+    int r = k->src.type.rank;
+    int64_t rows = t->dim[t->rank - 2], cols = t->dim[t->rank - 1];
+    int64_t sk = k->src.stride[k->transposed ? r - 1 : r - 2],
+            sn = k->src.stride[k->transposed ? r - 2 : r - 1];
+    out->turned = sn != 1;
+    if (out->turned ? sk != 1 || sn != cols : sk != cols) return false;
+    if (!all_matrices(&k->src, k->matrices, rows * cols)) return false;
+    out->row0 = k->src.offset / cols;
+    out->col0 = k->src.offset % cols;
+    out->rows = out->turned ? k->n : k->k;
+    out->cols = out->turned ? k->k : k->n;
+    return edge_fits(out->col0, out->cols, cols, vl) &&
+           edge_fits(out->row0, out->rows, rows, out->turned ? vl : 1);
+}
+
+static const IrNode *update_of(const Plan *p, const IrNode *param) {
+    IR_FOR (n, p->g)
+        if (n->op == OP_adamw && view_root(n->in[0])->node == param) return n;
+    return NULL;
+}
+
+int plan_keep_pack(Plan *p, const Pack *want) {
+    if (want->src.root->node->op != OP_param) return -1;
+    for (int i = 0; i < p->nkept; i++)
+        if (pack_equal(p->kept[i].pack, want)) return p->kept[i].buffer;
+    PlanKept kept = {.updated = update_of(p, want->src.root->node)};
+    if (kept.updated && !is_rectangle(want, p->target->vector_floats, &kept)) return -1;
+    if (!p->kept) p->kept = ARENA_ARRAY(p->arena, PlanKept, p->ncluster); /* one product wants one at most */
+    Pack *pack = ARENA_NEW(p->arena, Pack);
+    *pack = *want;
+    kept.pack = pack;
+    kept.buffer = plan_new_buffer(p, VM_PACKED, pack_bytes(pack), NULL);
+    PlanBuffer *b = &p->buffer[kept.buffer];
+    b->offset = place_of(p->packs, pack, b->bytes);
+    b->first = 0;
+    b->last = INT_MAX;
+    kept.task = ARENA_NEW(p->arena, PlanCluster);
+    *kept.task = (PlanCluster){.pack = pack, .pack_buffer = kept.buffer};
+    p->kept[p->nkept++] = kept;
+    return kept.buffer;
+}
+
+void plan_link_updates(Plan *p) {
+    for (int i = 0; i < p->ncluster; i++) {
+        PlanCluster *c = &p->cluster[i];
+        if (!c->anchor || c->anchor->op != OP_adamw) continue;
+        const IrValue *weight = view_root(c->anchor->in[0]);
+        c->keep = ARENA_ARRAY(p->arena, const PlanKept *, p->nkept + 1);
+        for (int k = 0; k < p->nkept; k++)
+            if (p->kept[k].pack->src.root == weight) c->keep[c->nkeep++] = &p->kept[k];
+    }
+}
