@@ -309,7 +309,7 @@ static void score_grad_block(Kb *k, const Attn *a, Val p, Val ds) {
     Loop g, j;
     kb_loop(k, &g, kb_i64(k, 0), a->rows, k->vl, NULL, 0);
     Val mask, delta = kb_vf(k, 0), scale = kb_vf(k, a->scale), query = kb_add(k, a->q0, g.i);
-    Val lse_ptr = lse_at(k, a, kb_ptr(k, a->n->in[5]), g.i, &mask);
+    Val lse_ptr = lse_at(k, a, kb_ptr(k, a->n->in[4]), g.i, &mask);
     Val lse = kb_load(k, k->vf, lse_ptr, mask);
     over_keys(k, a, &j, &delta, 1);
     Val p_at = vec_at(k, a, p, j.i, g.i), ds_at = vec_at(k, a, ds, j.i, g.i);
@@ -341,7 +341,7 @@ void cg_lower_sdpa_grad(Kb *k, IrNode *n) {
     make_zeros(k, &a);
     item_loop(k, &a, &item);
     Mat q = head_of(k, &a, n->in[0]), key = head_of(k, &a, n->in[1]), v = head_of(k, &a, n->in[2]);
-    Mat dout = head_of(k, &a, n->in[6]);
+    Mat dout = head_of(k, &a, n->in[5]);
     Mat dk_out = head_of_result(k, &a, 1), dk = target(&a, dk_out, dk_scratch);
     Mat dv_out = head_of_result(k, &a, 2), dv = target(&a, dv_out, dv_scratch);
     block_loop(k, &a, &block);

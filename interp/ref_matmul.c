@@ -177,7 +177,7 @@ void ref_sdpa_grad(const RefCall *c) {
             h.scale = ir_float(c->node, ATTR_sdpa_grad_scale);
             h.drop = ir_float(c->node, ATTR_sdpa_grad_dropout);
             int64_t at_q = b * h.N * h.D + i * h.d, at_k = b * h.M * h.D + i * h.d;
-            head_backward(&h, c->in[6]->data + at_q, c->in[5]->data + (b * heads + i) * h.N,
+            head_backward(&h, c->in[5]->data + at_q, c->in[4]->data + (b * heads + i) * h.N,
                           c->out[0].data + at_q, c->out[1].data + at_k, c->out[2].data + at_k);
         }
     }

@@ -198,9 +198,8 @@ const char *shape_sdpa_grad(Arena *a, IrNode *n) {
     TRY(ir_want_finite(a, n, ATTR_sdpa_grad_scale, -INFINITY));
     TRY(ir_want_key(a, n, 3));
     IrType lse = score_rows(n, ATTR_sdpa_grad_heads);
-    TRY(ir_want_like(a, n, 4, &n->in[0]->type));
-    TRY(ir_want_like(a, n, 5, &lse));
-    TRY(ir_want_like(a, n, 6, &n->in[0]->type));
+    TRY(ir_want_like(a, n, 4, &lse));
+    TRY(ir_want_like(a, n, 5, &n->in[0]->type));
     for (int i = 0; i < 3; i++) TRY(ir_set_result(a, n, i, n->in[i]->type));
     return NULL;
 }

@@ -28,7 +28,7 @@ static Need kernel_need(const IrNode *n, int i) {
     case OP_matmul: return NEED_VIEW;
     case OP_concat: return NEED_EVAL;
     case OP_sdpa:
-    case OP_sdpa_grad: return n->in[i]->type.rank == 3 && i != 5 ? NEED_LAST : NEED_DENSE;
+    case OP_sdpa_grad: return n->in[i]->type.rank == 3 && i != 4 ? NEED_LAST : NEED_DENSE;
     case OP_expert_matmul: return i == 0 ? NEED_GATHER : NEED_DENSE;
     case OP_expert_matmul_dw: return i < 2 ? NEED_GATHER : NEED_DENSE;
     default: break;

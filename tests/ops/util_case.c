@@ -202,7 +202,7 @@ typedef struct Maker {
     IrBuilder b;
     bool as_params;
     IrValue *choice;
-    IrNode *route, *sdpa;
+    IrNode *route;
 } Maker;
 
 static IrValue *choice_value(Maker *m) {
@@ -218,13 +218,11 @@ static IrValue *route_value(Maker *m, int result) {
     return &m->route->out[result];
 }
 
-static IrValue *sdpa_value(Maker *m, IrValue *const *in, int result) {
-    if (!m->sdpa) {
-        AttrArg attr[8];
-        int n = parse_attrs(m->arena, OP_sdpa, m->c->attrs, attr);
-        m->sdpa = ir_op(&m->b, OP_sdpa, in, 4, attr, n)->node;
-    }
-    return &m->sdpa->out[result];
+/* The logsumexp of sdpa of the operands before. */
+static IrValue *lse_value(Maker *m, IrValue *const *in) {
+    AttrArg attr[8];
+    int n = parse_attrs(m->arena, OP_sdpa, m->c->attrs, attr);
+    return &ir_op(&m->b, OP_sdpa, in, 4, attr, n)->node->out[1];
 }
 
 static IrValue *leaf_value(Maker *m, int index, char *tok) {
@@ -245,8 +243,7 @@ static IrValue *operand(Maker *m, int index, char *tok, IrValue *const *before) 
     for (int i = 0; i < 4; i++)
         if (strcmp(tok, routes[i]) == 0) return route_value(m, i);
     if (strcmp(tok, "@choice") == 0) return choice_value(m);
-    if (strcmp(tok, "@sdpa0") == 0) return sdpa_value(m, before, 0);
-    if (strcmp(tok, "@sdpa1") == 0) return sdpa_value(m, before, 1);
+    if (strcmp(tok, "@lse") == 0) return lse_value(m, before);
     if (strcmp(tok, "key") == 0) return ir_rng_key(&m->b, "case.noise");
     return leaf_value(m, index, tok);
 }
