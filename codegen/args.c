@@ -8,10 +8,18 @@
 #include "codegen/plan.h"
 #include "passes/passes.h"
 
-int plan_arg_buffer(PlanCluster *c, Arena *a, int buffer, int64_t offset, bool written) {
+const PlanCols plan_all_cols = {0, 0, 0};
+
+static PlanCols join_cols(PlanCols a, PlanCols b) {
+    if (a.ld != b.ld) return plan_all_cols;
+    return (PlanCols){a.ld, a.from < b.from ? a.from : b.from, a.end > b.end ? a.end : b.end};
+}
+
+int plan_arg_buffer(PlanCluster *c, Arena *a, int buffer, int64_t offset, PlanCols cols, bool written) {
     for (int i = 0; i < c->narg; i++)
         if (c->arg[i].buffer == buffer && c->arg[i].offset == offset) {
             c->arg[i].written |= written;
+            c->arg[i].cols = join_cols(c->arg[i].cols, cols);
             return i;
         }
     if (c->narg == c->cap_arg) {
@@ -21,15 +29,33 @@ int plan_arg_buffer(PlanCluster *c, Arena *a, int buffer, int64_t offset, bool w
         c->arg = grown;
         c->cap_arg = cap;
     }
-    c->arg[c->narg] = (PlanArg){buffer, offset, written};
+    c->arg[c->narg] = (PlanArg){buffer, offset, written, cols};
     return c->narg++;
 }
 
-int plan_arg(Plan *p, PlanCluster *c, const IrValue *v, int64_t offset_elems, bool written) {
+PlanCols plan_value_cols(const Plan *p, const IrValue *v) {
+    PlanPlace at = plan_place_of(p, v);
+    int64_t size = ir_dtype_size(v->type.dtype), from = at.ld ? at.offset % at.ld : 0;
+    if (at.ld == ir_cols(&v->type)) return plan_all_cols; /* whole rows, maybe not all of them */
+    return (PlanCols){at.ld * size, from * size, (from + ir_cols(&v->type)) * size};
+}
+
+PlanCols plan_view_cols(const Plan *p, const View *w) {
+    PlanPlace at = plan_place_of(p, w->root);
+    if (at.ld <= 0 || at.ld != ir_cols(&w->root->type)) return plan_value_cols(p, w->root);
+    int64_t from = (at.offset + w->offset) % at.ld, end = from + 1;
+    for (int d = 0; d < w->type.rank; d++)
+        if (w->type.dim[d] > 1 && w->stride[d] % at.ld) end += (w->type.dim[d] - 1) * w->stride[d];
+    int64_t size = ir_dtype_size(w->root->type.dtype);
+    if (end > at.ld) return plan_all_cols;
+    return (PlanCols){at.ld * size, from * size, end * size};
+}
+
+int plan_arg(Plan *p, PlanCluster *c, const IrValue *v, int64_t offset_elems, PlanCols cols, bool written) {
     PlanPlace at = plan_place_of(p, v);
     VM_CHECK(at.buffer >= 0, "plan: %%%d (%s) is read but not stored", v->node->id, ir_ops[v->node->op].name);
     int64_t bytes = (at.offset + offset_elems) * ir_dtype_size(v->type.dtype);
-    return plan_arg_buffer(c, p->arena, at.buffer, bytes, written);
+    return plan_arg_buffer(c, p->arena, at.buffer, bytes, cols, written);
 }
 
 static void sig_type(Text *t, const IrType *type) {
@@ -57,7 +83,7 @@ static void sig_attrs(Text *t, const IrNode *n) {
 static void sig_view(Plan *p, PlanCluster *c, Text *t, IrValue *v) {
     View w;
     VM_CHECK(view_resolve(v, &w), "plan: operand %%%d is not a view", v->node->id);
-    text_addf(t, "a%d:", plan_arg(p, c, w.root, w.offset, false));
+    text_addf(t, "a%d:", plan_arg(p, c, w.root, w.offset, plan_view_cols(p, &w), false));
     sig_type(t, &w.type);
     text_add(t, "(");
     for (int d = 0; d < w.type.rank; d++) text_addf(t, "%s%" PRId64, d ? "," : "", w.stride[d]);
@@ -98,16 +124,16 @@ static void sig_operand(Plan *p, PlanCluster *c, Text *t, IrValue *v) {
 static void sig_pack(Plan *p, PlanCluster *c, Text *t) {
     const Pack *k = c->pack;
     text_addf(t, "pack nr=%d t=%d %" PRId64 "x%" PRId64 "x%" PRId64 " a%d(", k->nr, k->transposed,
-              k->matrices, k->k, k->n, plan_arg(p, c, k->src.root, k->src.offset, false));
+              k->matrices, k->k, k->n, plan_arg(p, c, k->src.root, k->src.offset, plan_all_cols, false));
     sig_type(t, &k->src.type);
     for (int d = 0; d < k->src.type.rank; d++) text_addf(t, ",%" PRId64, k->src.stride[d]);
-    text_addf(t, ") -> a%d", plan_arg_buffer(c, p->arena, c->pack_buffer, 0, true));
+    text_addf(t, ") -> a%d", plan_arg_buffer(c, p->arena, c->pack_buffer, 0, plan_all_cols, true));
 }
 
 static void sig_keep(Plan *p, PlanCluster *c, Text *t, const PlanKept *k) {
     text_addf(t, " keep a%d nr=%d t=%d %" PRId64 "+%" PRId64 "x%" PRId64 "+%" PRId64,
-              plan_arg_buffer(c, p->arena, k->buffer, 0, true), k->pack->nr, k->turned, k->row0, k->rows,
-              k->col0, k->cols);
+              plan_arg_buffer(c, p->arena, k->buffer, 0, plan_all_cols, true), k->pack->nr, k->turned,
+              k->row0, k->rows, k->col0, k->cols);
 }
 
 static void sig_member(Plan *p, PlanCluster *c, Text *t, IrNode *n) {
@@ -117,7 +143,8 @@ static void sig_member(Plan *p, PlanCluster *c, Text *t, IrNode *n) {
         text_add(t, " ");
         bool packed = i == 1 && n == c->anchor && c->pack_buffer >= 0;
         if (packed) {
-            text_addf(t, "packed a%d:", plan_arg_buffer(c, p->arena, c->pack_buffer, 0, false));
+            text_addf(t,
+                      "packed a%d:", plan_arg_buffer(c, p->arena, c->pack_buffer, 0, plan_all_cols, false));
             sig_type(t, &n->in[i]->type);
         } else {
             sig_operand(p, c, t, n->in[i]);
@@ -129,7 +156,8 @@ static void sig_member(Plan *p, PlanCluster *c, Text *t, IrNode *n) {
         text_add(t, " ");
         sig_type(t, &n->out[r].type);
         if (!plan_is_stored(p, &n->out[r])) continue;
-        text_addf(t, "=a%d/%" PRId64, plan_arg(p, c, &n->out[r], 0, true), plan_place_of(p, &n->out[r]).ld);
+        text_addf(t, "=a%d/%" PRId64, plan_arg(p, c, &n->out[r], 0, plan_value_cols(p, &n->out[r]), true),
+                  plan_place_of(p, &n->out[r]).ld);
     }
     text_add(t, "\n");
 }

@@ -66,6 +66,8 @@ void plan_place(Plan *p) {
 static bool overlap(const Plan *p, const PlanArg *x, const PlanArg *y) {
     const PlanBuffer *a = &p->buffer[x->buffer], *b = &p->buffer[y->buffer];
     if (a->space != b->space) return false;
+    bool columns = x->buffer == y->buffer && x->cols.ld && x->cols.ld == y->cols.ld;
+    if (columns && (x->cols.end <= y->cols.from || y->cols.end <= x->cols.from)) return false;
     return a->offset < b->offset + b->bytes && b->offset < a->offset + a->bytes;
 }
 

@@ -41,6 +41,11 @@ typedef struct PlanCluster {
     bool elided; /* a concat whose operands are written in place: no task */
 } PlanCluster;
 
+/* Columns [from, end) of a buffer seen as rows of `ld` bytes, counted in bytes; ld 0: all of the buffer. */
+typedef struct PlanCols {
+    int64_t ld, from, end;
+} PlanCols;
+
 /* Where a stored value lies in its buffer: rows of `ld` elements from element `offset`. Dense except for the
  * operands of an elided concat. */
 typedef struct PlanPlace {
@@ -52,6 +57,7 @@ typedef struct PlanArg {
     int buffer;
     int64_t offset; /* bytes into the buffer */
     bool written;
+    PlanCols cols; /* what is touched */
 } PlanArg;
 
 /* A packed copy of a weight that outlives the step. */
@@ -109,8 +115,13 @@ bool plan_is_stored(const Plan *p, const IrValue *v);
 PlanPlace plan_place_of(const Plan *p, const IrValue *v);
 
 /* args.c: the argument that points at element `offset_elems` of v's buffer; added when new. */
-int plan_arg(Plan *p, PlanCluster *c, const IrValue *v, int64_t offset_elems, bool written);
-int plan_arg_buffer(PlanCluster *c, Arena *a, int buffer, int64_t offset_bytes, bool written);
+int plan_arg(Plan *p, PlanCluster *c, const IrValue *v, int64_t offset_elems, PlanCols cols, bool written);
+int plan_arg_buffer(PlanCluster *c, Arena *a, int buffer, int64_t offset_bytes, PlanCols cols, bool written);
+extern const PlanCols plan_all_cols;
+
+/* The columns a stored value takes in its buffer, and those a view of one reads. */
+PlanCols plan_value_cols(const Plan *p, const IrValue *v);
+PlanCols plan_view_cols(const Plan *p, const View *w);
 
 /* args.c: collects the arguments of a cluster and returns its signature: two clusters with equal
  * signatures have equal kernels. */
