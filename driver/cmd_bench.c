@@ -19,8 +19,9 @@ typedef struct Bench {
     const Program *p;
     bool training;
     int threads, steps;
-    int64_t step; /* steps run so far */
-    double step_seconds, macs_per_image;
+    int64_t step;                        /* steps run so far */
+    double step_seconds, macs_per_image; /* step: the median */
+    double p90, p99;                     /* seconds that 90 and 99 % of the steps did not exceed */
     double peak_gflops, peak_gbs;
     KernelTime *kernel;
     int nkernel;
@@ -57,6 +58,12 @@ static int by_value(const void *x, const void *y) {
     return (a > b) - (a < b);
 }
 
+/* The smallest time that at least `share` of the n sorted times do not exceed. */
+static double percentile(const double *t, int n, double share) {
+    int i = (int)ceil(share * n) - 1;
+    return t[i < 0 ? 0 : i];
+}
+
 static void time_steps(Bench *b, int steps) {
     double warm = 1e9;
     for (int i = 0; i < 3; i++) {
@@ -68,6 +75,8 @@ static void time_steps(Bench *b, int steps) {
     for (int i = 0; i < steps; i++) t[i] = one_step(b);
     qsort(t, (size_t)steps, sizeof *t, by_value);
     b->steps = steps;
+    b->p90 = percentile(t, steps, 0.90);
+    b->p99 = percentile(t, steps, 0.99);
     b->step_seconds = steps % 2 ? t[steps / 2] : 0.5 * (t[steps / 2 - 1] + t[steps / 2]);
 }
 
@@ -130,6 +139,9 @@ static void print_table(const Bench *b) {
            b->threads == 1 ? "" : "s");
     printf("step      %10.3f ms   median of %d, %.0f images/s\n", 1e3 * b->step_seconds, b->steps,
            (double)b->p->batch / b->step_seconds);
+    if (!b->training)
+        printf("latency   %10.3f ms   median, %.3f ms p90, %.3f ms p99\n", 1e3 * b->step_seconds,
+               1e3 * b->p90, 1e3 * b->p99);
     printf("useful    %10.3f GFLOP per step, %.1f GFLOP/s, %.1f %% of the f32 peak\n", 1e-9 * step_flops(b),
            rate(step_flops(b), b->step_seconds), 100 * mfu(b));
     printf("machine   %10.1f GFLOP/s f32 FMA, %.1f GB/s copy, measured now\n", b->peak_gflops, b->peak_gbs);
@@ -163,6 +175,9 @@ static void print_json(const Bench *b) {
                           "threads", b->threads, "precision", "f32");
     json_object_set_new(j, "steps", json_integer(b->steps));
     json_object_set_new(j, "step_ms", drv_json_number(1e3 * b->step_seconds));
+    json_object_set_new(j, "latency_ms",
+                        json_pack("{s:o, s:o, s:o}", "p50", drv_json_number(1e3 * b->step_seconds), "p90",
+                                  drv_json_number(1e3 * b->p90), "p99", drv_json_number(1e3 * b->p99)));
     json_object_set_new(j, "images_per_second", drv_json_number((double)b->p->batch / b->step_seconds));
     json_object_set_new(j, "flops", drv_json_number(step_flops(b)));
     json_object_set_new(j, "peak_gflops", drv_json_number(b->peak_gflops));

@@ -337,7 +337,7 @@ want 0 '^step' 'inference of a model without a loss' "$VMOEC" bench --mode infer
 
 want 0 'finite differences .* ok' 'verify' "$VMOEC" verify $F
 want 0 '"mfu":' 'bench' "$VMOEC" bench --json --steps 3 $F
-for key in step_ms images_per_second flops peak_gflops mfu moe_overhead compile_ms kernels; do
+for key in step_ms latency_ms images_per_second flops peak_gflops mfu moe_overhead compile_ms kernels; do
     if grep -q "\"$key\":" out; then ok "bench has $key"; else fail "bench has $key" 'no'; fi
 done
 want 0 '^kernel ' 'bench as a table' "$VMOEC" bench --steps 3 --threads 1 $F
