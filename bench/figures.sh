@@ -20,6 +20,12 @@ for threads in 2 1 8; do
 done
 title "larger models, 2 threads"
 for model in deit_ti_moe vit_s8; do "$VMOEC" bench models/$model.vmoe --batch 16 --threads 2 | sed -n 1,5p; done
+title "inference, 2 threads"
+for model in mnist_moe vmoe_fmnist deit_ti_moe vit_s8; do
+    for batch in 1 32; do
+        "$VMOEC" bench models/$model.vmoe --mode infer --batch $batch --threads 2 | sed -n '1p;/^latency/p;/^useful/p'
+    done
+done
 title "where the step goes"
 "$VMOEC" bench models/vmoe_fmnist.vmoe | head -40
 title "vmoe_fmnist, 5 epochs"

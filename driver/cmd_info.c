@@ -2,19 +2,20 @@
 #include "driver/driver.h"
 
 #include <jansson.h>
+#include <string.h>
 
 typedef struct Memory {
     int64_t weights, packed, state, activations, scratch, peak;
 } Memory;
 
 /* The engine keeps one block per space, as large as the largest program needs. */
-static VmStatus plan_memory(Session *s, const IrGraph *g, Memory *m) {
+static VmStatus plan_memory(Session *s, bool training, Memory *m) {
     VmStatus st = session_module(s);
     if (st) return st;
     ProgramKind kinds[2] = {KIND_EVAL, KIND_TRAIN};
     int64_t space[VM_SPACE_COUNT] = {0};
     *m = (Memory){0};
-    for (int i = 0; i < (model_has_loss(g) ? 2 : 1); i++) {
+    for (int i = 0; i < (training ? 2 : 1); i++) {
         VmError err = {{0}};
         const Program *p = session_plan(s, kinds[i], s->batch, false, &err);
         if (!p) return drv_fail(VM_ENV, "%s", err.text);
@@ -66,14 +67,21 @@ static void print_json(const Session *s, const Counts *c, const Memory *m) {
 }
 
 VmStatus cmd_info(const Args *a) {
+    const char *mode = args_str(a, OPT_info_mode);
+    if (mode && strcmp(mode, "train") && strcmp(mode, "infer"))
+        return drv_fail(VM_USAGE, "--mode is train or infer, not '%s'", mode);
     Session s;
     VmStatus st =
         session_open(&s, a->operand[0], &a->value[OPT_info_set], args_str(a, OPT_info_model), false);
     if (st) return st;
     s.batch = args_int(a, OPT_info_batch, s.batch);
     IrGraph *g = session_elaborate(&s, s.batch);
-    Memory m;
-    st = g ? plan_memory(&s, g, &m) : VM_INPUT;
+    Memory m = {0};
+    bool infer = mode && !strcmp(mode, "infer");
+    if (g && mode && !infer && !model_has_loss(g))
+        st = drv_fail(VM_INPUT, "%s has no loss to train on", s.model);
+    else
+        st = g ? plan_memory(&s, !infer && model_has_loss(g), &m) : VM_INPUT;
     if (!st) {
         Counts c = count_model(s.arena, g, s.batch);
         if (args_flag(a, OPT_info_json))
