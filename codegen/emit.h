@@ -189,6 +189,7 @@ Val kb_uniform(Kb *k, Val key0, Val key1, Val element); /* <vl x i32> elements -
  * be the same one. init_rows may equal c_rows. */
 typedef struct Micro {
     Tile tile;
+    bool side_by_side; /* row i of a is a_rows + i: a_rows is the first row itself, not a table */
     Val a_rows, a_step, b, b_step, count;
     Val c_rows, c_at;
     Val init_rows, init_at; /* init_rows NULL: zero */

@@ -112,7 +112,7 @@ static void dw_chunk(Kb *k, const Gemm *g, Val k0, Val count) {
 }
 
 void cg_lower_expert_matmul_dw(Kb *k, IrNode *n) {
-    Gemm g = {.n = n, .a_row = dw_a_row, .b_matrix = dw_b_matrix, .chunk = dw_chunk};
+    Gemm g = {.n = n, .a_row = dw_a_row, .b_matrix = dw_b_matrix, .chunk = dw_chunk, .side_by_side = true};
     const IrType *t = &n->out[0].type;
     int64_t experts = t->dim[0], per = rows_per_routed(n->in[0]);
     g.rows = t->dim[1];

@@ -8,7 +8,8 @@
  * are read in place, and the last, partial tile of a block repeats its last row, which writes the same
  * numbers twice. Accumulation over the inner dimension is in order.
  *
- * mkz is the same function for sums that start from zero; it ignores the last two arguments. */
+ * msz and ms take one pointer to rows of a that lie side by side. mkz is the same function for sums that
+ * start from zero; it ignores the last two arguments. */
 #include "codegen/emit.h"
 
 static Val row_of(Kb *k, Val rows, int r) {
@@ -22,8 +23,9 @@ static Val vector_at(Kb *k, Val row, Val at, int v) {
 
 static void micro_body(Kb *k, const Micro *m) {
     int rows = m->tile.rows, vecs = m->tile.vectors, n = rows * vecs;
-    Val a[8], carry[MAX_CARRY], bv[4];
-    for (int r = 0; r < rows; r++) a[r] = row_of(k, m->a_rows, r);
+    Val a[16], carry[MAX_CARRY], bv[4];
+    for (int r = 0; r < rows; r++)
+        a[r] = m->side_by_side ? kb_gep(k, k->f32, m->a_rows, kb_i64(k, r)) : row_of(k, m->a_rows, r);
     for (int r = 0; r < rows; r++) {
         Val init = m->init_rows ? row_of(k, m->init_rows, r) : NULL;
         for (int v = 0; v < vecs; v++)
@@ -59,7 +61,8 @@ static LLVMTypeRef micro_type(Kb *k) {
 static Val micro_function(Kb *k, const Micro *call) {
     bool init = call->init_rows != NULL;
     Tile t = call->tile;
-    const char *name = arena_printf(k->arena, "mk%s_%dx%d", init ? "" : "z", t.rows, t.vectors);
+    const char *name = arena_printf(k->arena, "m%c%s_%dx%d", call->side_by_side ? 's' : 'k', init ? "" : "z",
+                                    t.rows, t.vectors);
     Val fn = LLVMGetNamedFunction(k->mod, name);
     if (fn) return fn;
     LLVMBasicBlockRef here = LLVMGetInsertBlock(k->b);
@@ -69,7 +72,7 @@ static Val micro_function(Kb *k, const Micro *call) {
     LLVMPositionBuilderAtEnd(k->b, LLVMAppendBasicBlockInContext(k->ctx, fn, "entry"));
     Val p[9];
     LLVMGetParams(fn, p);
-    Micro m = {t, p[0], p[1], p[2], p[3], p[4], p[5], p[6], init ? p[7] : NULL, p[8]};
+    Micro m = {t, call->side_by_side, p[0], p[1], p[2], p[3], p[4], p[5], p[6], init ? p[7] : NULL, p[8]};
     micro_body(k, &m);
     LLVMBuildRetVoid(k->b);
     k->fn = outer;

@@ -18,8 +18,8 @@ typedef struct Gemm {
     Tile tile;
     int64_t rows, cols, inner; /* of one matrix; 0: known at run time only */
     int64_t panels, mb, np, col_blocks;
-    int64_t kc; /* inner positions of a chunk */
-    bool packed;
+    int64_t kc;                /* inner positions of a chunk */
+    bool packed, side_by_side; /* side_by_side: rows of a are one float apart */
     GemmStore store;
     IrValue *result; /* what the micro-kernel computes: the product, or the product + start */
     IrValue *start;  /* added first, as what the sums begin with; NULL: zero */
@@ -33,6 +33,7 @@ typedef struct Gemm {
     Val offset_ptr;               /* grouped: i32 offsets */
     Val row_ptr, out_ptr, in_ptr; /* scratch: per row of the block, where a, the result and the start lie */
     Val acc, zeros;               /* scratch: a tile, or the block; a row of zeros for sums to start from */
+    Val spare;                    /* scratch: where rows past the end go, when they are not repeated */
     Val made_a, made_b;           /* scratch for rows of operands that are not read in place; or NULL */
     Val row0, col0;               /* expert_matmul_dw: where the block begins in the result */
     Val first_row;                /* expert_matmul_dw: first routed row of the expert */

@@ -102,7 +102,8 @@ static bool is_direct(const Kb *k, const Gemm *g) {
 }
 
 void gemm_choose(Kb *k, Gemm *g, int64_t matrices, int64_t typical_rows) {
-    g->tile = tile_choose(k->target, g->cols);
+    g->tile = g->side_by_side ? tile_choose_side_by_side(k->target, g->rows, g->cols)
+                              : tile_choose(k->target, g->cols);
     g->panels = ceil_div(g->cols, g->tile.nr);
     choose_blocks(g, matrices, typical_rows);
     int64_t most = g->packed ? PACKED_KC : STRIDED_KC;
@@ -116,9 +117,10 @@ void gemm_choose(Kb *k, Gemm *g, int64_t matrices, int64_t typical_rows) {
 
 void gemm_scratch(Kb *k, Gemm *g) {
     int64_t tile = g->tile.rows * g->tile.nr;
-    g->row_ptr = kb_scratch(k, g->mb * 8);
+    if (!g->side_by_side) g->row_ptr = kb_scratch(k, g->mb * 8);
     g->out_ptr = kb_scratch(k, g->mb * 8);
     g->in_ptr = kb_scratch(k, g->mb * 8);
+    if (g->side_by_side && g->store == GEMM_DIRECT) g->spare = kb_scratch(k, g->panels * g->tile.nr * 4);
     if (is_chunked(g) && !g->start) g->zeros = kb_scratch(k, g->tile.nr * 4);
     if (g->store == GEMM_DIRECT) return;
     g->acc = kb_scratch(k, (g->store == GEMM_BLOCK ? g->mb * g->np * g->tile.nr : tile) * 4);
@@ -154,6 +156,10 @@ static void result_rows(Kb *k, const Block *x) {
     kb_loop(k, &l, kb_i64(k, 0), kb_i64(k, g->mb), 1, NULL, 0);
     Val local = kb_min(k, l.i, kb_sub(k, x->nrows, kb_i64(k, 1))), row = kb_add(k, x->out_row, local);
     Val out = out_address(k, x, g->store == GEMM_DIRECT ? local : l.i, row);
+    if (g->spare) { /* rows of a past the end are not repeated: what comes of them goes nowhere */
+        Val inside = LLVMBuildICmp(k->b, LLVMIntSLT, l.i, x->nrows, "");
+        out = LLVMBuildSelect(k->b, inside, out, g->spare, "");
+    }
     LLVMBuildStore(k->b, out, kb_gep(k, k->ptr, g->out_ptr, l.i));
     if (has_init(g)) {
         Val in = g->zeros;
@@ -163,14 +169,21 @@ static void result_rows(Kb *k, const Block *x) {
     kb_loop_end(k, &l);
 }
 
+static Val row_of_a(Kb *k, const Block *x, Val row, Val k0) {
+    const Gemm *g = x->g;
+    Val ptr = g->a_row(k, g, x->matrix, row, kb_sub(k, row, x->row0));
+    if (g->chunk && g->made_a) return ptr;
+    return kb_gep(k, k->f32, ptr, kb_mul(k, k0, kb_i64(k, g->a_step)));
+}
+
 /* Pointers to the block's rows of a at inner position k0. */
 static void operand_rows(Kb *k, const Block *x, Val k0) {
     const Gemm *g = x->g;
     Loop l;
+    if (g->side_by_side) return;
     kb_loop(k, &l, kb_i64(k, 0), kb_i64(k, g->mb), 1, NULL, 0);
     Val row = kb_min(k, kb_add(k, x->row0, l.i), kb_sub(k, x->row_end, kb_i64(k, 1)));
-    Val ptr = g->a_row(k, g, x->matrix, row, kb_sub(k, row, x->row0));
-    if (!(g->chunk && g->made_a)) ptr = kb_gep(k, k->f32, ptr, kb_mul(k, k0, kb_i64(k, g->a_step)));
+    Val ptr = row_of_a(k, x, row, k0);
     LLVMBuildStore(k->b, ptr, kb_gep(k, k->ptr, g->row_ptr, l.i));
     kb_loop_end(k, &l);
 }
@@ -272,8 +285,8 @@ static void tile(Kb *k, const Block *x, Val r, Val panel, Val bp, Val k0, Val co
     const Gemm *g = x->g;
     int64_t nr = g->tile.nr;
     Val col = kb_mul(k, panel, kb_i64(k, nr)), within = kb_mul(k, kb_sub(k, panel, x->panel0), kb_i64(k, nr));
-    Micro m = {.tile = g->tile, .b = bp, .count = count};
-    m.a_rows = kb_gep(k, k->ptr, g->row_ptr, r);
+    Micro m = {.tile = g->tile, .side_by_side = g->side_by_side, .b = bp, .count = count};
+    m.a_rows = g->side_by_side ? row_of_a(k, x, kb_add(k, x->row0, r), k0) : kb_gep(k, k->ptr, g->row_ptr, r);
     m.a_step = kb_i64(k, g->a_step);
     m.b_step = kb_i64(k, g->packed ? nr : g->b_step);
     m.c_rows = kb_gep(k, k->ptr, g->out_ptr, r);

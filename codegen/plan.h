@@ -139,5 +139,8 @@ typedef struct Tile {
     int rows, vectors, nr;
 } Tile;
 Tile tile_choose(const CgTarget *t, int64_t n);
+/* The same for a product of `rows` x n whose rows of a lie side by side, so that they need one address
+ * register. */
+Tile tile_choose_side_by_side(const CgTarget *t, int64_t rows, int64_t n);
 
 #endif
