@@ -141,6 +141,7 @@ static void add_tensors(CgModule *m, const Plan *p, Program *out) {
         switch (node->op) {
         case OP_input: list[n++] = tensor_of(m, p, v, ir_str(node, ATTR_input_name), VM_ROLE_INPUT); break;
         case OP_state: list[n++] = tensor_of(m, p, v, ir_str(node, ATTR_state_name), VM_ROLE_STATE); break;
+        case OP_table: list[n++] = tensor_of(m, p, v, ir_str(node, ATTR_table_values), VM_ROLE_TABLE); break;
         case OP_rng_key:
             list[n++] = tensor_of(m, p, v, ir_str(node, ATTR_rng_key_stream), VM_ROLE_RNG_KEY);
             break;

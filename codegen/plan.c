@@ -43,7 +43,9 @@ static void set_place(Plan *p, const IrValue *v, int buffer) {
 static void leaf_buffers(Plan *p) {
     IR_FOR (n, p->g) {
         if (ir_ops[n->op].route != ROUTE_LEAF || n->op == OP_const) continue;
-        int space = n->op == OP_param ? VM_WEIGHTS : n->op == OP_state ? VM_STATE : VM_WORK;
+        int space = n->op == OP_param || n->op == OP_table ? VM_WEIGHTS
+                    : n->op == OP_state                    ? VM_STATE
+                                                           : VM_WORK;
         const IrValue *v = &n->out[0];
         int64_t bytes = ir_elems(&v->type) * ir_dtype_size(v->type.dtype);
         int id = plan_new_buffer(p, space, bytes, v);

@@ -64,6 +64,7 @@ static const char *leaf_name(const IrNode *n) {
     case OP_input: return ir_str(n, ATTR_input_name);
     case OP_param: return ir_str(n, ATTR_param_name);
     case OP_state: return ir_str(n, ATTR_state_name);
+    case OP_table: return ir_str(n, ATTR_table_values);
     case OP_rng_key: return ir_str(n, ATTR_rng_key_stream);
     default: return NULL;
     }

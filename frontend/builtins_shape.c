@@ -274,6 +274,34 @@ const FeValue *builtin_dropout(Elab *E, const FeCall *c) {
     return result(E, c, y, x);
 }
 
+/* ---- tables --------------------------------------------------------------------------------- */
+
+const FeValue *builtin_sincos_2d(Elab *E, const FeCall *c) {
+    int64_t rows = 0, cols = 0, dim = 0;
+    if (!E->g) {
+        sema_error(E, c->ast->span, D_not_constant, "`sincos_2d` makes a tensor: it belongs in a model");
+        return fv_bad();
+    }
+    if (!arg_int(E, c, 0, 1, 1 << 15, &rows) || !arg_int(E, c, 1, 1, 1 << 15, &cols)) return fv_bad();
+    if (!arg_int(E, c, 2, 4, 1 << 20, &dim)) return fv_bad();
+    if (dim % 4 != 0) {
+        sema_error(
+            E, c->span[2], D_value_range,
+            "`dim` of `sincos_2d` is a multiple of 4 (sine and cosine of row and column), this is %" PRId64,
+            dim);
+        return fv_bad();
+    }
+    const char *values =
+        arena_printf(E->a, "sincos_2d(%" PRId64 ",%" PRId64 ",%" PRId64 ")", rows, cols, dim);
+    if (!ir_table_sincos_2d(values, &rows, &cols, &dim)) {
+        sema_error(E, c->ast->span, D_limit, "a table of %" PRId64 " x %" PRId64 " numbers is too large",
+                   rows * cols, dim);
+        return fv_bad();
+    }
+    elab_at(E, c->ast->span);
+    return fv_tensor(E->a, ir_table(&E->b, values), NULL, false, c->ast->span);
+}
+
 /* ---- compile time --------------------------------------------------------------------------- */
 
 const FeValue *builtin_dim(Elab *E, const FeCall *c) {

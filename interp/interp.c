@@ -2,6 +2,7 @@
  * reference function per node in list order. Requires a graph that verifies; does not change it. */
 #include "interp/ref.h"
 
+#include <math.h>
 #include <string.h>
 
 #include "runtime/rng.h"
@@ -52,6 +53,25 @@ static void fill_const(const IrNode *n, RefTensor *t) {
     for (int64_t i = 0, c = ir_elems(&t->type); i < c; i++) t->data[i] = v;
 }
 
+/* Fixed positions of a grid, row by row: the first half of a row of the table is the column's, the second the
+ * row's; each is sin(p w_i) for all i, then cos(p w_i), w_i = 10000^(-i/(dim/4)). */
+static void fill_sincos_2d(RefTensor *t, int64_t cols) {
+    int64_t dim = ir_cols(&t->type), quarter = dim / 4;
+    for (int64_t r = 0; r < ir_rows(&t->type); r++) {
+        for (int64_t d = 0; d < dim; d++) {
+            double place = (double)(d < dim / 2 ? r % cols : r / cols);
+            double angle = place * pow(10000, -(double)(d % quarter) / (double)quarter);
+            t->data[r * dim + d] = d / quarter % 2 ? cos(angle) : sin(angle);
+        }
+    }
+}
+
+static void fill_table(const IrNode *n, RefTensor *t) {
+    int64_t rows, cols, dim;
+    VM_CHECK(ir_table_sincos_2d(ir_str(n, ATTR_table_values), &rows, &cols, &dim), "table without values");
+    fill_sincos_2d(t, cols);
+}
+
 static void add_step(Interp *it, Arena *a, const IrNode *n) {
     size_t h = slot_of(it, n);
     it->slot[h] = it->nsteps;
@@ -65,6 +85,7 @@ static void add_step(Interp *it, Arena *a, const IrNode *n) {
         s->out[i].data = ARENA_ARRAY(a, double, ir_elems(&n->out[i].type));
     }
     if (n->op == OP_const) fill_const(n, &s->out[0]);
+    if (n->op == OP_table) fill_table(n, &s->out[0]);
 }
 
 Interp *interp_create(Arena *a, const IrGraph *g, bool training) {

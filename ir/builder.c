@@ -84,6 +84,14 @@ IrValue *ir_rng_key(IrBuilder *b, const char *stream) {
     return leaf(b, OP_rng_key, IR_TYPE(DT_i32, 2), ATTRS(A_STR(rng_key_stream, stream)));
 }
 
+IrValue *ir_table(IrBuilder *b, const char *values) {
+    IrNode *old = ir_find_leaf(b->g, OP_table, values);
+    int64_t rows, cols, dim;
+    VM_CHECK(ir_table_sincos_2d(values, &rows, &cols, &dim), "there is no table %s", values);
+    return old ? &old->out[0]
+               : leaf(b, OP_table, IR_TYPE(DT_f32, rows * cols, dim), ATTRS(A_STR(table_values, values)));
+}
+
 IrValue *ir_const(IrBuilder *b, double value, IrType t) {
     return leaf(b, OP_const, t, ATTRS(A_FLOAT(const_value, value)));
 }

@@ -304,7 +304,7 @@ bool ir_dce(IrGraph *g, bool drop_leaves) {
     int count = 0;
     for (int i = 0; i < g->nout; i++) need(g->out[i].value->node, work, &count);
     IR_FOR (n, g) {
-        bool leaf = n->op == OP_input || n->op == OP_param;
+        bool leaf = n->op == OP_input || n->op == OP_param || n->op == OP_table;
         if ((ir_ops[n->op].flags & OPF_EFFECT) || (leaf && !drop_leaves)) need(n, work, &count);
     }
     while (count > 0) {

@@ -256,6 +256,13 @@ IrValue *ir_state(IrBuilder *b, const char *name, IrType t);
 IrValue *ir_rng_key(IrBuilder *b, const char *stream);
 IrValue *ir_const(IrBuilder *b, double value, IrType t); /* splat */
 
+/* A table; one node for equal `values`, whose type they tell. */
+IrValue *ir_table(IrBuilder *b, const char *values);
+
+/* "sincos_2d(12,12,192)" -> its three numbers. False: not of that form, or out of range (each at least 1, dim
+ * a multiple of 4, at most 2^31 values). */
+bool ir_table_sincos_2d(const char *values, int64_t *rows, int64_t *cols, int64_t *dim);
+
 /* Shorthands used by gradient and expansion rules. */
 IrValue *ir_unary(IrBuilder *b, OpCode op, IrValue *x);
 IrValue *ir_binary(IrBuilder *b, OpCode op, IrValue *x, IrValue *y);

@@ -156,6 +156,32 @@ static const char *infer_param(Arena *a, IrNode *n) {
                          init);
 }
 
+bool ir_table_sincos_2d(const char *values, int64_t *rows, int64_t *cols, int64_t *dim) {
+    long long v[3];
+    int end = 0;
+    if (strspn(values, "sincos_2d(,0123456789)") != strlen(values)) return false; /* no signs, no blanks */
+    if (sscanf(values, "sincos_2d(%9lld,%9lld,%9lld)%n", &v[0], &v[1], &v[2], &end) != 3) return false;
+    if (end == 0 || values[end]) return false;
+    *rows = v[0];
+    *cols = v[1];
+    *dim = v[2];
+    int64_t elems;
+    if (v[0] < 1 || v[1] < 1 || v[2] < 4 || v[2] % 4 != 0) return false;
+    return !__builtin_mul_overflow(v[0] * v[1], v[2], &elems) && elems <= INT64_C(1) << 31;
+}
+
+static const char *infer_table(Arena *a, IrNode *n) {
+    int64_t rows, cols, dim;
+    const char *values = ir_str(n, ATTR_table_values);
+    if (!ir_table_sincos_2d(values, &rows, &cols, &dim))
+        return ir_shape_fail(a, n, "values are \"%s\", expected sincos_2d(rows,cols,dim)", values);
+    IrType want = IR_TYPE(DT_f32, rows * cols, dim);
+    if (!ir_type_equal(&n->out[0].type, &want))
+        return ir_shape_fail(a, n, "%s has the type %s, found %s", values, ir_type_text(a, &want),
+                             ir_type_text(a, &n->out[0].type));
+    return NULL;
+}
+
 static const char *infer_const(Arena *a, IrNode *n) {
     double v = ir_float(n, ATTR_const_value);
     bool integer = v >= INT32_MIN && v <= INT32_MAX && v == (double)(int64_t)v;
@@ -176,6 +202,7 @@ static const char *infer_leaf(Arena *a, IrNode *n) {
         return ir_shape_fail(a, n, "expected f32 elements, found %s", ir_type_text(a, t));
     if (n->op == OP_const) return infer_const(a, n);
     if (!n->attr[0].s[0]) return ir_shape_fail(a, n, "%s is empty", ir_attrs[ir_ops[n->op].first_attr].name);
+    if (n->op == OP_table) return infer_table(a, n);
     return n->op == OP_param ? infer_param(a, n) : NULL;
 }
 

@@ -66,7 +66,7 @@ static const char *check_effect(const Verifier *v, const IrNode *n) {
     if (!(ir_ops[n->op].flags & OPF_EFFECT)) return NULL;
     for (int i = 0; i < 3; i++) {
         const IrValue *x = n->in[written[i]];
-        if (ir_ops[x->node->op].route != ROUTE_LEAF || x->node->op == OP_const)
+        if (ir_ops[x->node->op].route != ROUTE_LEAF || x->node->op == OP_const || x->node->op == OP_table)
             return arena_printf(v->arena, "operand %d is written in place and must be a weight or state",
                                 written[i] + 1);
         for (int j = 0; j < i; j++)
@@ -142,7 +142,7 @@ static const char *check_names(const Verifier *v, IrLoc *where) {
     Named *list = ARENA_ARRAY(v->arena, Named, v->graph->nnodes + v->graph->nout);
     size_t count = 0;
     IR_FOR (n, v->graph)
-        if (n->op == OP_input || n->op == OP_param || n->op == OP_state)
+        if (n->op == OP_input || n->op == OP_param || n->op == OP_state || n->op == OP_table)
             list[count++] = (Named){(int)n->op, n->attr[0].s, n->loc};
     for (int i = 0; i < v->graph->nout; i++)
         list[count++] = (Named){-1, v->graph->out[i].name, v->graph->out[i].loc};

@@ -15,7 +15,7 @@ enum { VM_ABI_VERSION = 2, VM_MAX_RANK = 6 };
 /* Memory spaces; every buffer is (space, byte offset). Buffers start at multiples of 64; an argument may
  * point into one, at any element. */
 typedef enum VmSpace {
-    VM_WEIGHTS, /* learned weights; the same layout in every program of a module */
+    VM_WEIGHTS, /* learned weights and tables; the same layout in every program of a module */
     VM_STATE,   /* optimizer state, zero at the start; the same layout in every program */
     VM_WORK,    /* inputs, activations, gradients: meaningless between steps */
     VM_PACKED,  /* copies of weights laid out for kernels (VmPack): made from the weights, never saved */
@@ -55,6 +55,7 @@ typedef enum VmRole {
     VM_ROLE_PARAM,
     VM_ROLE_STATE,
     VM_ROLE_INPUT,   /* image f32, label i32, step scalars */
+    VM_ROLE_TABLE,   /* constant: filled from its name, "sincos_2d(12,12,192)", when the program is added */
     VM_ROLE_RNG_KEY, /* i32[2], filled by the runtime each step from (seed, step, stream name) */
     VM_ROLE_OUTPUT,
     VM_ROLE_LOSS,

@@ -217,6 +217,7 @@ static VmStatus layout_check(const VmEngine *e, const VmProgram *p, VmError *err
     }
     if (e->count > 0) {
         VmStatus s = same_layout(e->loaded[0].program, p, VM_ROLE_PARAM, err);
+        if (!s) s = same_layout(e->loaded[0].program, p, VM_ROLE_TABLE, err);
         if (s) return s;
     }
     bool has_state = next_of_role(p, 0, VM_ROLE_STATE) < p->ntensor;
@@ -346,6 +347,16 @@ static bool know_packed(VmEngine *e, Loaded *l) {
     return true;
 }
 
+static VmStatus fill_tables(VmEngine *e, const VmProgram *p, VmError *err) {
+    for (int i = next_of_role(p, 0, VM_ROLE_TABLE); i < p->ntensor;
+         i = next_of_role(p, i + 1, VM_ROLE_TABLE)) {
+        const VmTensor *t = &p->tensor[i];
+        VmStatus s = vm_fill_table(t, (float *)(void *)(e->space[t->space].data + t->offset), err);
+        if (s) return s;
+    }
+    return VM_OK;
+}
+
 int vm_engine_add(VmEngine *e, const VmProgram *p, VmError *err) {
     if (program_check(p, err) || layout_check(e, p, err)) return -1;
     Loaded l;
@@ -354,6 +365,7 @@ int vm_engine_add(VmEngine *e, const VmProgram *p, VmError *err) {
         return -1;
     }
     VmStatus s = memory_grow(e, p, err);
+    if (s == VM_OK) s = fill_tables(e, p, err);
     if (s == VM_OK && !know_packed(e, &l)) s = vm_fail(err, VM_ENV, "out of memory");
     if (s == VM_OK) {
         e->loaded[e->count++] = l;

@@ -39,6 +39,36 @@ static double sin_series(double y) {
     return y * (1 + sum);
 }
 
+double vm_exp(double x) {
+    /* x = k ln 2 + r, |r| <= ln 2 / 2: k ln2_high is exact */
+    const double ln2_high = 0x1.62e42fee00000p-1, ln2_low = 0x1.a39ef35793c76p-33;
+    double k = (double)(int64_t)(x / (ln2_high + ln2_low) + (x < 0 ? -0.5 : 0.5));
+    double r = (x - k * ln2_high) - k * ln2_low, sum = 1;
+    for (int i = 16; i >= 1; i--) sum = 1 + sum * r / i;
+    uint64_t bits = (uint64_t)((int64_t)k + 1023) << 52;
+    double scale;
+    memcpy(&scale, &bits, sizeof scale);
+    return sum * scale;
+}
+
+/* sin(x + quarters pi/2): pi/2 in three parts of which the first two times a quarter count are exact. */
+static double sin_quarters(double x, int64_t quarters) {
+    const double high = 0x1.921fb54400000p+0, middle = 0x1.0b4611a600000p-34, low = 0x1.3198a2e037073p-69;
+    int64_t n = (int64_t)(x / (high + middle) + 0.5);
+    double y = ((x - (double)n * high) - (double)n * middle) - (double)n * low;
+    quarters = (quarters + n) & 3;
+    double v = quarters & 1 ? cos_series(y) : sin_series(y);
+    return quarters & 2 ? -v : v;
+}
+
+double vm_sin(double x) {
+    return sin_quarters(x, 0);
+}
+
+double vm_cos(double x) {
+    return sin_quarters(x, 1);
+}
+
 double vm_cos_pi(double x) {
     const double pi = 0x1.921fb54442d18p+1;
     if (x <= 0.25) return cos_series(pi * x);

@@ -103,6 +103,9 @@ const char *vm_shape_text(int dtype, int rank, const int64_t *dim, char *buf, si
 
 /* Only +, -, *, / and sqrt of IEEE doubles: the same bits everywhere. */
 double vm_log(double x);               /* x a positive normal number; error below 1e-15 relative */
+double vm_exp(double x);               /* |x| < 700; error below 1e-15 relative */
+double vm_sin(double x);               /* 0 <= x < 2^20; error below 1e-15 */
+double vm_cos(double x);               /* the same */
 double vm_cos_pi(double x);            /* cos(pi x), 0 <= x <= 1; error below 1e-15 */
 double vm_power(double x, uint64_t n); /* x^n by squaring */
 double vm_normal_quantile(double p);   /* inverse of the normal distribution, 0 < p < 1 */
@@ -111,6 +114,11 @@ double vm_normal_quantile(double p);   /* inverse of the normal distribution, 0 
 
 /* Initial values of one weight into dst[elems]. VM_INPUT for an unknown or ill-formed rule. */
 VmStatus vm_init_tensor(const VmTensor *t, uint64_t seed, int threads, float *dst, VmError *err);
+
+/* ---- table.c ----------------------------------------------------------------------------------- */
+
+/* The numbers of a VM_ROLE_TABLE tensor into dst[elems]. VM_ENV for a formula this runtime does not know. */
+VmStatus vm_fill_table(const VmTensor *t, float *dst, VmError *err);
 
 /* ---- safetensors.c, weights.c -------------------------------------------------------------------- */
 

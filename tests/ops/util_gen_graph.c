@@ -446,17 +446,22 @@ static bool close_call(double a, double b) {
     return a != b && fabs(a - b) < margin * (1 + fabs(a));
 }
 
+/* Two entries of one row: zeros are equal for a reason, others may be two sums that happen to round alike. */
+static bool close_entries(double a, double b) {
+    return close_call(a, b) || (a == b && a != 0);
+}
+
 /* Any two entries of a row that could change places and matter: all pairs, rows are short. */
 static bool close_rows(const RefTensor *x, bool top_only) {
     int64_t n = ir_cols(&x->type);
     for (int64_t r = 0, rows = ir_rows(&x->type); r < rows; r++) {
         const double *row = x->data + r * n;
-        double top = row[0];
-        for (int64_t i = 1; i < n; i++) top = fmax(top, row[i]);
+        int64_t top = 0;
+        for (int64_t i = 1; i < n; i++) top = row[i] > row[top] ? i : top;
         for (int64_t i = 0; i < n; i++) {
-            if (close_call(top, row[i])) return true;
+            if (i != top && close_entries(row[top], row[i])) return true;
             for (int64_t j = 0; j < i && !top_only; j++)
-                if (close_call(row[i], row[j])) return true;
+                if (close_entries(row[i], row[j])) return true;
         }
     }
     return false;
