@@ -23,6 +23,8 @@ typedef struct Bench {
     double step_seconds, macs_per_image; /* step: the median */
     double p90, p99;                     /* seconds that 90 and 99 % of the steps did not exceed */
     double peak_gflops, peak_gbs;
+    double load; /* rows of the fullest expert over the mean */
+    Overhead moe;
     KernelTime *kernel;
     int nkernel;
 } Bench;
@@ -145,6 +147,12 @@ static void print_table(const Bench *b) {
     printf("useful    %10.3f GFLOP per step, %.1f GFLOP/s, %.1f %% of the f32 peak\n", 1e-9 * step_flops(b),
            rate(step_flops(b), b->step_seconds), 100 * mfu(b));
     printf("machine   %10.1f GFLOP/s f32 FMA, %.1f GB/s copy, measured now\n", b->peak_gflops, b->peak_gbs);
+    if (b->moe.known)
+        printf("routing   %10.1f %%    over plain layers on as many rows (%.3f against %.3f ms without "
+               "optimizer "
+               "updates); %s, fullest expert %.2f x the mean\n",
+               100 * b->moe.overhead, 1e3 * b->moe.seconds, 1e3 * b->moe.dense_seconds, s->routing.text,
+               b->load);
     double compile = s->seconds_frontend + s->seconds_passes + s->seconds_codegen;
     printf("compiled  %10.1f ms   %d distinct kernels\n\n", 1e3 * compile,
            cg_module_stats(s->module)->kernels);
@@ -183,8 +191,13 @@ static void print_json(const Bench *b) {
     json_object_set_new(j, "peak_gflops", drv_json_number(b->peak_gflops));
     json_object_set_new(j, "peak_gbs", drv_json_number(b->peak_gbs));
     json_object_set_new(j, "mfu", drv_json_number(mfu(b)));
-    json_object_set_new(j, "moe_overhead",
-                        json_null()); /* needs a dense model of equal FLOPs to compare with */
+    json_object_set_new(j, "moe_overhead", b->moe.known ? drv_json_number(b->moe.overhead) : json_null());
+    if (b->moe.known) {
+        json_object_set_new(j, "routing", json_string(s->routing.text));
+        json_object_set_new(j, "expert_load_max", drv_json_number(b->load));
+        json_object_set_new(j, "no_update_ms", drv_json_number(1e3 * b->moe.seconds));
+        json_object_set_new(j, "dense_no_update_ms", drv_json_number(1e3 * b->moe.dense_seconds));
+    }
     json_object_set_new(j, "compile_ms", drv_json_number(1e3 * compile));
     json_object_set_new(j, "kernels", kernels);
     drv_print_json(j);
@@ -205,8 +218,12 @@ static VmStatus bench(Bench *b, const Args *a) {
     if (st) return drv_fail(st, "%s", err.text);
     b->macs_per_image = count_model(s->arena, g, s->batch).total.macs;
     fill_inputs(b, g);
+    routing_fill(s, g, s->engine, b->p->index);
     time_steps(b, (int)args_int(a, OPT_bench_steps, 0));
     time_kernels(b);
+    b->load = routing_load(g, s->engine, b->p->index);
+    st = bench_overhead(s, g, b->p, b->steps, &b->moe);
+    if (st) return st;
     vm_measure_peaks(b->threads, &b->peak_gflops, &b->peak_gbs);
     if (args_flag(a, OPT_bench_json))
         print_json(b);
@@ -225,9 +242,12 @@ VmStatus cmd_bench(const Args *a) {
     if (precision && strcmp(precision, "f32"))
         return drv_fail(VM_USAGE, "--precision is f32, not '%s'", precision);
     Session s;
-    VmStatus st =
-        session_open(&s, a->operand[0], &a->value[OPT_bench_set], args_str(a, OPT_bench_model), false);
+    Routing routing;
+    VmStatus st = routing_parse(args_str(a, OPT_bench_routing), &routing);
     if (st) return st;
+    st = session_open(&s, a->operand[0], &a->value[OPT_bench_set], args_str(a, OPT_bench_model), false);
+    if (st) return st;
+    s.routing = routing;
     s.batch = args_int(a, OPT_bench_batch, s.batch);
     Bench b = {.s = &s, .training = !mode || !strcmp(mode, "train")};
     st = bench(&b, a);

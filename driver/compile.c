@@ -102,7 +102,9 @@ IrGraph *session_elaborate(Session *s, int64_t batch) {
     s->seconds_frontend += drv_seconds() - t0;
     if (!g || d->nerrors || !s->warned) show(d);
     s->warned = true;
-    return d->nerrors ? NULL : g;
+    if (d->nerrors) return NULL;
+    if (s->routing.kind == ROUTING_FORCED) routing_force(g);
+    return g;
 }
 
 /* ---- passes ---------------------------------------------------------------------------------------- */
@@ -183,8 +185,8 @@ static void add_route_outputs(IrGraph *g) {
 }
 
 static bool same_kind(const Program *p, ProgramKind k, int64_t batch, bool routes) {
-    return p->kind.pipe == k.pipe && p->kind.training == k.training && p->batch == batch &&
-           p->routes == routes;
+    return p->kind.pipe == k.pipe && p->kind.training == k.training && p->kind.dense == k.dense &&
+           p->batch == batch && p->routes == routes;
 }
 
 static Program *plan(Session *s, ProgramKind kind, int64_t batch, bool routes, VmError *err) {
@@ -198,9 +200,17 @@ static Program *plan(Session *s, ProgramKind kind, int64_t batch, bool routes, V
         return NULL;
     }
     if (routes) add_route_outputs(g);
+    if (kind.dense) {
+        static const PassId dense[] = {PASS_dense};
+        const char *refused = session_try_passes(s, g, dense, 1, kind.training);
+        if (refused) {
+            snprintf(err->text, sizeof err->text, "%s", refused);
+            return NULL;
+        }
+    }
     double macs = count_model(s->arena, g, batch).total.macs * (double)batch;
     session_lower(s, g, kind);
-    const char *name = arena_printf(s->arena, "%s.%s", s->model,
+    const char *name = arena_printf(s->arena, "%s%s.%s", s->model, kind.dense ? ".dense" : "",
                                     kind.pipe == PIPE_TRAIN  ? "train"
                                     : kind.pipe == PIPE_GRAD ? "grad"
                                                              : "eval");

@@ -127,10 +127,11 @@ int64_t count_classes(const IrGraph *g, const char *input);
 typedef struct ProgramKind {
     Pipeline pipe;
     bool training;
+    bool dense; /* the model's dense twin (passes/dense.c): other weights, so it needs an engine of its own */
 } ProgramKind;
-#define KIND_EVAL ((ProgramKind){PIPE_EVAL, false})
-#define KIND_TRAIN ((ProgramKind){PIPE_TRAIN, true})
-#define KIND_GRAD ((ProgramKind){PIPE_GRAD, true})
+#define KIND_EVAL ((ProgramKind){PIPE_EVAL, false, false})
+#define KIND_TRAIN ((ProgramKind){PIPE_TRAIN, true, false})
+#define KIND_GRAD ((ProgramKind){PIPE_GRAD, true, false})
 
 typedef struct Program {
     ProgramKind kind;
@@ -143,6 +144,13 @@ typedef struct Program {
 
 enum { SESSION_MAX_PROGRAMS = 16 };
 
+/* Who decides which experts a token meets: the gates, or a benchmark. */
+typedef struct Routing {
+    enum { ROUTING_LEARNED, ROUTING_FORCED } kind;
+    double share; /* forced: of the tokens whose first choice is expert 0; 0: equal loads */
+    const char *text;
+} Routing;
+
 /* One file being compiled: everything from its text to running programs. */
 typedef struct Session {
     Arena *arena, *scratch, *crash;
@@ -153,6 +161,7 @@ typedef struct Session {
     const FeTrain *train; /* its train block, or NULL */
     int64_t batch;        /* --batch, or the train block's, or 1 */
     PassCtx pass;
+    Routing routing; /* forced: every program has the inputs of routing_force */
     const CgTarget *target;
     CgModule *module;
     VmEngine *engine;
@@ -202,6 +211,28 @@ void session_print_times(const Session *s);
 
 /* Writes vmoec-crash.vir on our own bugs. */
 void session_crash_hook(void *session);
+
+/* ---- what routing costs (overhead.c) ------------------------------------------------------------- */
+
+/* "learned" (also NULL), "uniform", "skew=0.9"; VM_USAGE after a message. */
+VmStatus routing_parse(const char *text, Routing *out);
+/* Gives every top_k of a MODEL-stage graph an input that decides, and fills those inputs of a program; g has
+ * them. */
+void routing_force(IrGraph *g);
+void routing_fill(const Session *s, const IrGraph *g, VmEngine *e, int program);
+/* After a step: rows of the fullest expert over the mean, of all routes. g: the program's MODEL-stage graph.
+ */
+double routing_load(const IrGraph *g, VmEngine *e, int program);
+
+/* A step without optimizer updates, of a model and of its dense twin. */
+typedef struct Overhead {
+    bool known; /* false: nothing is routed, or there is no twin */
+    double seconds, dense_seconds, overhead;
+} Overhead;
+
+/* Times `steps` steps of each in turn. p: a program in the session's engine, whose weights have values; g:
+ * its MODEL-stage graph. */
+VmStatus bench_overhead(Session *s, const IrGraph *g, const Program *p, int steps, Overhead *out);
 
 /* ---- data (data.c) ----------------------------------------------------------------------------- */
 

@@ -56,9 +56,9 @@ static double now(void) {
     return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
 }
 
-/* expand removes MODEL ops; simplify and cse do not look at what they mean. */
+/* dense and expand replace MODEL ops; simplify and cse do not look at what they mean. */
 static bool takes_model_ops(PassId p) {
-    return p == PASS_expand || p == PASS_simplify || p == PASS_cse;
+    return p == PASS_dense || p == PASS_expand || p == PASS_simplify || p == PASS_cse;
 }
 
 static const IrNode *first_model_op(const IrGraph *g) {

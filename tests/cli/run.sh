@@ -342,7 +342,20 @@ want 0 '"mfu":' 'bench' "$VMOEC" bench --json --steps 3 $F
 for key in step_ms latency_ms images_per_second flops peak_gflops mfu moe_overhead compile_ms kernels; do
     if grep -q "\"$key\":" out; then ok "bench has $key"; else fail "bench has $key" 'no'; fi
 done
+if grep -q '"moe_overhead":-\?[0-9]' out && grep -q '"dense_no_update_ms":[0-9]' out; then
+    ok 'bench compares with plain layers'
+else
+    fail 'bench compares with plain layers' "$(head -c 300 out)"
+fi
 want 0 '^kernel ' 'bench as a table' "$VMOEC" bench --steps 3 --threads 1 $F
+want 0 'uniform, fullest expert 1.00 x the mean' 'bench with equal loads' \
+    "$VMOEC" bench --steps 3 --routing uniform $F
+want 0 'skew=0.5, fullest expert' 'bench with skewed loads' "$VMOEC" bench --steps 3 --routing skew=0.5 $F
+want 0 '"expert_load_max":4[.,]' 'bench with all tokens at one expert' \
+    "$VMOEC" bench --json --steps 3 --routing skew=1 --set experts=4 --set top_k=1 $F
+for how in skew skew= skew=0 skew=1.5 skew=x random; do
+    want 2 'routing is learned, uniform or skew=SHARE' "bench --routing '$how'" "$VMOEC" bench --routing "$how" $F
+done
 if [ -w /dev/full ]; then
     "$VMOEC" info $F > /dev/full 2> log
     got=$?
