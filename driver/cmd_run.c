@@ -143,7 +143,8 @@ VmStatus cmd_run(const Args *a) {
     const char *mode = args_str(a, OPT_run_mode);
     if (mode && strcmp(mode, "train") && strcmp(mode, "eval"))
         return drv_fail(VM_USAGE, "--mode is train or eval, not '%s'", mode);
-    Run r = {.kind = {args_flag(a, OPT_run_grad) ? PIPE_GRAD : PIPE_EVAL, mode && !strcmp(mode, "train")}};
+    Run r = {.kind = {.pipe = args_flag(a, OPT_run_grad) ? PIPE_GRAD : PIPE_EVAL,
+                      .training = mode && !strcmp(mode, "train")}};
     st = session_open(&r.s, a->operand[0], &a->value[OPT_run_set], args_str(a, OPT_run_model), false);
     if (st) return st;
     st = run(&r, a);
