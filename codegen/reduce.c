@@ -1,4 +1,4 @@
-/* Sums over any axes, and sums over each expert's rows. Elementwise producers are evaluated in the load.
+/* Sums over any axes. Elementwise producers are evaluated in the load.
  *
  * The order of additions depends on the shape only: columns are summed over rows in `ways` interleaved
  * chains that are added at the end; a reduced last dimension ends in the tree of kb_hsum. */
@@ -154,71 +154,4 @@ void cg_lower_sum(Kb *k, IrNode *n) {
         strips(k, &r, wide * strip * k->vl, vectors - wide * strip, 1, NULL);
     }
     if (r.cols > done) strips(k, &r, done, 1, 1, kb_mask_below(k, kb_i64(k, r.cols - done)));
-}
-
-typedef struct ExpertSum {
-    IrNode *n;
-    int64_t experts, routed, inner, cols;
-} ExpertSum;
-
-/* Rows arrive in ascending order of expert; each is added to its expert's sum in memory. */
-static void expert_strip(Kb *k, const ExpertSum *x, Val inner, Val col, Val mask) {
-    IrValue *out = &x->n->out[0];
-    Loop e, r;
-    kb_loop(k, &e, kb_i64(k, 0), kb_i64(k, x->experts), 1, NULL, 0);
-    Val row = kb_add(k, kb_mul(k, e.i, kb_i64(k, x->inner)), inner);
-    kb_store_value(k, out, kb_vf(k, 0), (Pos){row, col, mask});
-    kb_loop_end(k, &e);
-    kb_loop(k, &r, kb_i64(k, 0), kb_i64(k, x->routed), 1, NULL, 0);
-    kb_new_pos(k);
-    Val from = kb_add(k, kb_mul(k, r.i, kb_i64(k, x->inner)), inner);
-    Val v = kb_eval(k, x->n->in[0], (Pos){from, col, mask});
-    Val expert = LLVMBuildLoad2(k->b, k->i32, kb_gep(k, k->i32, kb_ptr(k, x->n->in[1]), r.i), "");
-    Val to = kb_add(k, kb_mul(k, LLVMBuildSExt(k->b, expert, k->i64, ""), kb_i64(k, x->inner)), inner);
-    Val at = kb_gep(k, k->f32, kb_ptr(k, out), kb_add(k, kb_mul(k, to, kb_i64(k, x->cols)), col));
-    kb_store(k, kb_fadd(k, kb_load(k, k->vf, at, mask), v), at, mask);
-    kb_loop_end(k, &r);
-    kb_new_pos(k);
-}
-
-static void expert_strips(Kb *k, const ExpertSum *x, int64_t from, int64_t vectors, Val mask) {
-    if (!vectors) return;
-    Val begin, end;
-    kb_share(k, x->inner * vectors, &begin, &end);
-    Loop l;
-    kb_loop(k, &l, begin, end, 1, NULL, 0);
-    Val col = kb_add(k, kb_mul(k, kb_urem(k, l.i, vectors), kb_i64(k, k->vl)), kb_i64(k, from));
-    expert_strip(k, x, kb_udiv(k, l.i, vectors), col, mask);
-    kb_loop_end(k, &l);
-}
-
-void cg_lower_expert_sum(Kb *k, IrNode *n) {
-    const IrType *t = &n->in[0]->type;
-    ExpertSum x = {n, ir_int(n, ATTR_expert_sum_experts), t->dim[0], 1, ir_cols(t)};
-    if (t->rank > 1)
-        x.inner = ir_rows(t) / t->dim[0];
-    else
-        x.cols = 1; /* [R] -> [E]: every row is one number */
-    if (t->rank == 1) {
-        If only;
-        kb_single(k, &only);
-        Loop e, r;
-        Val out = kb_ptr(k, &n->out[0]);
-        kb_loop(k, &e, kb_i64(k, 0), kb_i64(k, x.experts), 1, NULL, 0);
-        LLVMBuildStore(k->b, kb_f32(k, 0), kb_gep(k, k->f32, out, e.i));
-        kb_loop_end(k, &e);
-        kb_loop(k, &r, kb_i64(k, 0), kb_i64(k, x.routed), 1, NULL, 0);
-        kb_new_pos(k);
-        Val v = kb_eval(k, n->in[0], (Pos){kb_i64(k, 0), r.i, kb_mask_below(k, kb_i64(k, 1))});
-        Val expert = LLVMBuildLoad2(k->b, k->i32, kb_gep(k, k->i32, kb_ptr(k, n->in[1]), r.i), "");
-        Val at = kb_gep(k, k->f32, out, LLVMBuildSExt(k->b, expert, k->i64, ""));
-        Val one = LLVMBuildExtractElement(k->b, v, kb_i32(k, 0), "");
-        LLVMBuildStore(k->b, kb_fadd(k, LLVMBuildLoad2(k->b, k->f32, at, ""), one), at);
-        kb_loop_end(k, &r);
-        kb_if_end(k, &only);
-        return;
-    }
-    int64_t vectors = x.cols / k->vl, done = vectors * k->vl;
-    expert_strips(k, &x, 0, vectors, NULL);
-    if (x.cols > done) expert_strips(k, &x, done, 1, kb_mask_below(k, kb_i64(k, x.cols - done)));
 }
