@@ -111,6 +111,7 @@ static VmProgram *without_updates(Arena *a, const VmProgram *p) {
     *q = *p;
     q->task = task;
     q->ntask = 0;
+    q->updates = 0; /* so its packed copies stay right, too */
     bool barrier = false;
     for (int i = 0; i < p->ntask; i++) {
         barrier |= p->task[i].barrier;
