@@ -80,8 +80,8 @@ void grad_combine_rows(IrBuilder *b, const IrNode *n, IrValue *const *dy, IrValu
     if (pair) dx[0] = dispatch(b, dy[0], pair, ir_cols(&row->type));
 }
 
-/* dW = X^T dy, its operands swapped when W is stored transposed; dX = dy W^T per expert. In this order, because
- * what is made from dX comes next and finds it in the cache. */
+/* dW = X^T dy, its operands swapped when W is stored transposed; dX = dy W^T per expert. In this order,
+ * because what is made from dX comes next and finds it in the cache. */
 void grad_expert_matmul(IrBuilder *b, const IrNode *n, IrValue *const *dy, IrValue **dx) {
     int64_t tb = ir_int(n, ATTR_expert_matmul_tb);
     IrValue *x = n->in[0], *w = n->in[1], *offsets = n->in[2];
