@@ -26,12 +26,20 @@ LDFLAGS := $(if $(filter asan,$(MODE)),-fsanitize=address$(comma)undefined) -fop
 # Asked when used, so that `make setup` works before LLVM is there.
 LLVM_CFLAGS = -isystem $(shell $(LLVM_CONFIG) --includedir)
 LLVM_LIBS   = $(shell $(LLVM_CONFIG) --ldflags --libs)
-LIBS        = $(LLVM_LIBS) -ljansson -lz -lm
+LIBS        = -ljansson -lz -lm
 
 COMPILER_DIRS := ir frontend passes interp codegen
 SRC     := $(foreach d,$(COMPILER_DIRS) runtime driver,$(wildcard $(d)/*.c))
 OBJ     := $(SRC:%.c=$(BUILD)/obj/%.o)
-LIB_OBJ := $(filter-out $(BUILD)/obj/driver/main.o,$(OBJ))
+LIB_OBJ := $(filter-out $(BUILD)/obj/driver/main.o,$(OBJ)) $(BUILD)/obj/compiler_id.o
+
+# What needs LLVM is a shared object of its own, which only the processes that compile load: it is what includes
+# codegen's internal headers about LLVM. It finds the rest of the compiler in the program that loads it.
+BACKEND_SRC := $(shell grep -lE '^\#include "codegen/(emit|unit)\.h"' codegen/*.c)
+BACKEND_OBJ := $(BACKEND_SRC:%.c=$(BUILD)/obj/%.o)
+PROGRAM_OBJ := $(filter-out $(BACKEND_OBJ),$(LIB_OBJ)) $(BUILD)/obj/driver/main.o
+# The sources that decide what code is made: kept code of another compiler is not used.
+ID_SRC  := $(wildcard $(foreach d,ir passes codegen,$(d)/*.c $(d)/*.h $(d)/*.def)) runtime/abi.h runtime/rng.h
 
 # tests/<area>/*.c make one Criterion binary (fuzz_*.c are programs); tests/<area>/run.sh are shell suites.
 TEST_SRC := $(filter-out $(wildcard tests/*/fuzz_*.c),$(wildcard tests/*/*.c))
@@ -40,22 +48,38 @@ TEST_BIN := $(BUILD)/tests/vmoec-tests
 DOC_BIN  := $(BUILD)/tests/ops-reference
 
 .PHONY: build
-build: $(BUILD)/vmoec ## build the compiler: build/vmoec
+build: $(BUILD)/vmoec $(BUILD)/vmoec-llvm.so ## build the compiler: build/vmoec and, beside it, vmoec-llvm.so
 
-$(BUILD)/obj/codegen/%.o: CFLAGS += $(LLVM_CFLAGS)
+$(BACKEND_OBJ): CFLAGS += $(LLVM_CFLAGS)
+$(BACKEND_OBJ) $(BUILD)/obj/compiler_id.o: CFLAGS += -fPIC
 $(BUILD)/obj/%.o: %.c
 	@mkdir -p $(dir $@)
 	$(call say,CC,$<)
 	$(Q)$(CC) $(CFLAGS) -MMD -MP -c $< -o $@
 
-$(BUILD)/vmoec: $(OBJ)
+.PHONY: always
+$(BUILD)/obj/compiler_id.c: always
+	@mkdir -p $(dir $@)
+	@printf 'extern const char cg_compiler_id[];\nconst char cg_compiler_id[] = "%s";\n' \
+	    "$$({ cat $(ID_SRC); $(LLVM_CONFIG) --version; } | sha256sum | cut -c1-32)" > $@.new
+	@if cmp -s $@.new $@; then rm $@.new; else mv $@.new $@; fi
+
+$(BUILD)/obj/compiler_id.o: $(BUILD)/obj/compiler_id.c
+	$(Q)$(CC) $(CFLAGS) -c $< -o $@
+
+$(BUILD)/vmoec: $(PROGRAM_OBJ)
 	$(call say,LD,$@)
-	$(Q)$(CC) $(LDFLAGS) $^ -o $@ $(LIBS)
+	$(Q)$(CC) $(LDFLAGS) -rdynamic $^ -o $@ $(LIBS)
+
+# Its own compiler_id, whatever the program that loads it says.
+$(BUILD)/vmoec-llvm.so: $(BACKEND_OBJ) $(BUILD)/obj/compiler_id.o
+	$(call say,LD,$@)
+	$(Q)$(CC) $(LDFLAGS) -shared -Wl,-Bsymbolic $^ -o $@ $(LLVM_LIBS)
 
 $(TEST_BIN): $(LIB_OBJ) $(TEST_OBJ)
 	@mkdir -p $(dir $@)
 	$(call say,LD,$@)
-	$(Q)$(CC) $(LDFLAGS) $^ -o $@ -lcriterion $(LIBS)
+	$(Q)$(CC) $(LDFLAGS) $^ -o $@ -lcriterion $(LLVM_LIBS) $(LIBS)
 
 $(DOC_BIN): $(filter $(BUILD)/obj/ir/%,$(OBJ)) $(BUILD)/obj/docs/ops_reference.o
 	@mkdir -p $(dir $@)

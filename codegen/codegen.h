@@ -13,8 +13,9 @@ typedef struct CgTarget {
     const char *isa;      /* "avx512" | "avx2" */
     int vector_floats;    /* 16 | 8 */
     int vector_registers; /* 32 | 16 */
-    const char *cpu;      /* LLVM's name of the host CPU */
-    const char *features;
+    const char *cpu;      /* LLVM's name of it; "host": whatever LLVM finds here */
+    const char *features; /* in LLVM's words; with "host", beside those it finds */
+    const char *host;     /* what "host" is found from: tells one CPU's code from another's; else "" */
 } CgTarget;
 
 /* The host; VMOEC_ISA=avx2 or avx512 chooses the smaller or insists on the larger. NULL and *error when the
@@ -22,30 +23,53 @@ typedef struct CgTarget {
 const CgTarget *cg_target_host(Arena *a, const char **error);
 
 /* A module holds the kernels of several programs (train, eval, last partial batch); equal clusters are
- * compiled once. It owns its LLVM state, code and program data. */
+ * compiled once. It owns code and program data. LLVM runs in other processes and is never part of this one,
+ * except for the text dumps below. */
 typedef struct CgModule CgModule;
 
 typedef struct CgStats {
-    int clusters, kernels;                         /* total, distinct */
-    double seconds_plan, seconds_ir, seconds_llvm; /* time spent */
+    int clusters, kernels; /* total, distinct */
+    int cached, compiled;  /* kernels taken from the cache, and made */
+    int workers;           /* the most processes that compiled at once */
+    int64_t code_bytes;    /* mapped */
+    double seconds_plan, seconds_cache, seconds_load;
+    double seconds_workers; /* from starting the workers until the last one is done */
+    /* of seconds_workers, summed over the workers */
+    double seconds_start, seconds_ir, seconds_llvm;
+    const char *cache_note; /* why there is no cache or no writing to it; NULL: all is well */
 } CgStats;
+
+typedef struct CgOptions {
+    int workers;           /* processes that compile at once; below 1: one */
+    const char *cache_dir; /* where objects are kept; NULL: nowhere. The folder is made when it is missing */
+} CgOptions;
 
 CgModule *cg_module_create(const CgTarget *t, const char **error);
 void cg_module_destroy(CgModule *m); /* programs and function pointers die with it */
+/* One worker and no cache unless this says otherwise. Call before compiling. */
+void cg_module_options(CgModule *m, const CgOptions *o);
 
-/* Plans memory and lowers a fused CORE graph. The program is usable after cg_module_compile. */
+/* Plans a fused CORE graph, which must live until it is compiled. The program's items and scratch size are
+ * known after cg_module_facts, and it is usable after cg_module_compile. */
 VmProgram *cg_add_program(CgModule *m, IrGraph *g, const char *name, int64_t batch, double macs,
                           bool training);
 
-/* Optimises and compiles what was added since the last call, and fills in the programs' function
- * pointers. NULL or a message. */
+/* Finds kernels in the cache or compiles them, loads the code and fills in the programs. The workers are
+ * forked here; NULL or a message. A worker that dies of our own mistake ends this process like one. */
 const char *cg_module_compile(CgModule *m);
+
+/* Fills in the items and scratch sizes of all programs without making code. NULL or a message. */
+const char *cg_module_facts(CgModule *m);
+
+/* The graph of the kernel that is being lowered; NULL outside of that. For reports of our own mistakes. */
+const IrGraph *cg_module_lowering(const CgModule *m);
 
 const CgStats *cg_module_stats(const CgModule *m);
 
-/* Text dumps of what was added last: clusters and memory plan; LLVM IR; assembly. */
+/* Text dumps: the memory plan added last; LLVM IR and assembly of what was not compiled yet. These load LLVM
+ * into this process. NULL or a message. */
 void cg_print_plan(Text *t, CgModule *m);
-void cg_print_llvm(Text *t, CgModule *m);
-const char *cg_print_asm(Text *t, CgModule *m); /* NULL or a message */
+const char *cg_print_llvm(Text *t, CgModule *m);
+const char *cg_print_asm(Text *t, CgModule *m);
 
 #endif

@@ -37,6 +37,7 @@ typedef struct Kb {
     const CgTarget *target;
     Plan *plan;
     PlanCluster *cl;
+    struct CgUnit *unit; /* where shared functions are made; NULL: in this module */
     LLVMContextRef ctx;
     LLVMModuleRef mod;
     LLVMBuilderRef b;
@@ -62,6 +63,11 @@ typedef struct Kb {
 /* Starts and ends the function of a cluster; kb_begin leaves the builder in the body. */
 void kb_begin(Kb *k, const char *name);
 void kb_end(Kb *k);
+
+/* A function that kernels share, as a value to call: made once per unit, by `body`, which finds k->fn and the
+ * builder at its entry. Its name must say everything that its body depends on. */
+typedef void (*HelperBody)(Kb *k, const void *ctx);
+Val kb_helper(Kb *k, const char *name, LLVMTypeRef type, HelperBody body, const void *ctx);
 
 Val kb_i64(Kb *k, int64_t v);
 Val kb_i32(Kb *k, int32_t v);

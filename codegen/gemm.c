@@ -3,7 +3,7 @@
  *   void mk_RxV(ptr a_rows, i64 a_step, ptr b, i64 b_step, i64 count, ptr c_rows, i64 c_at,
  *               ptr init_rows, i64 init_at)
  *
- * One function per tile shape, module; every product calls it with its own strides, so it costs
+ * One function per tile shape; every product calls it with its own strides, so it costs
  * its compile time once. Rows of a and c, and what the sums start from, come through pointers: gathered rows
  * are read in place, and the last, partial tile of a block repeats its last row, which writes the same
  * numbers twice. Accumulation over the inner dimension is in order.
@@ -58,26 +58,26 @@ static LLVMTypeRef micro_type(Kb *k) {
     return LLVMFunctionType(LLVMVoidTypeInContext(k->ctx), param, 9, 0);
 }
 
-static Val micro_function(Kb *k, const Micro *call) {
-    bool init = call->init_rows != NULL;
-    Tile t = call->tile;
-    const char *name = arena_printf(k->arena, "m%c%s_%dx%d", call->side_by_side ? 's' : 'k', init ? "" : "z",
-                                    t.rows, t.vectors);
-    Val fn = LLVMGetNamedFunction(k->mod, name);
-    if (fn) return fn;
-    LLVMBasicBlockRef here = LLVMGetInsertBlock(k->b);
-    Val outer = k->fn;
-    fn = k->fn = LLVMAddFunction(k->mod, name, micro_type(k));
-    LLVMSetLinkage(fn, LLVMInternalLinkage);
-    LLVMPositionBuilderAtEnd(k->b, LLVMAppendBasicBlockInContext(k->ctx, fn, "entry"));
+typedef struct MicroSpec {
+    Tile tile;
+    bool side_by_side, init;
+} MicroSpec;
+
+static void micro_function(Kb *k, const void *ctx) {
+    const MicroSpec *spec = ctx;
     Val p[9];
-    LLVMGetParams(fn, p);
-    Micro m = {t, call->side_by_side, p[0], p[1], p[2], p[3], p[4], p[5], p[6], init ? p[7] : NULL, p[8]};
+    LLVMGetParams(k->fn, p);
+    Micro m = {spec->tile, spec->side_by_side,       p[0], p[1], p[2], p[3], p[4], p[5],
+               p[6],       spec->init ? p[7] : NULL, p[8]};
     micro_body(k, &m);
     LLVMBuildRetVoid(k->b);
-    k->fn = outer;
-    LLVMPositionBuilderAtEnd(k->b, here);
-    return fn;
+}
+
+static Val micro(Kb *k, const Micro *call) {
+    MicroSpec spec = {call->tile, call->side_by_side, call->init_rows != NULL};
+    const char *name = arena_printf(k->arena, "m%c%s_%dx%d", spec.side_by_side ? 's' : 'k',
+                                    spec.init ? "" : "z", spec.tile.rows, spec.tile.vectors);
+    return kb_helper(k, name, micro_type(k), micro_function, &spec);
 }
 
 void kb_micro(Kb *k, const Micro *m) {
@@ -91,5 +91,5 @@ void kb_micro(Kb *k, const Micro *m) {
                  m->c_at,
                  m->init_rows ? m->init_rows : none,
                  m->init_rows ? m->init_at : zero};
-    LLVMBuildCall2(k->b, micro_type(k), micro_function(k, m), arg, 9, "");
+    LLVMBuildCall2(k->b, micro_type(k), micro(k, m), arg, 9, "");
 }

@@ -2,7 +2,7 @@
  * builder. Knows nothing of ops. */
 #include <string.h>
 
-#include "codegen/emit.h"
+#include "codegen/unit.h"
 
 Val kb_i64(Kb *k, int64_t v) {
     return LLVMConstInt(k->i64, (unsigned long long)v, 1);
@@ -101,9 +101,17 @@ Val kb_call(Kb *k, const char *intrinsic, LLVMTypeRef overload, Val *args, int n
                           "");
 }
 
+/* Code without tables for unwinding: nothing in it throws. */
+static Val add_function(Kb *k, const char *name, LLVMTypeRef type) {
+    Val fn = LLVMAddFunction(k->mod, name, type);
+    unsigned kind = LLVMGetEnumAttributeKindForName("nounwind", 8);
+    LLVMAddAttributeAtIndex(fn, LLVMAttributeFunctionIndex, LLVMCreateEnumAttribute(k->ctx, kind, 0));
+    return fn;
+}
+
 void kb_begin(Kb *k, const char *name) {
     LLVMTypeRef param[] = {k->ptr, k->i64, k->i64, k->ptr};
-    k->fn = LLVMAddFunction(k->mod, name, LLVMFunctionType(LLVMVoidTypeInContext(k->ctx), param, 4, 0));
+    k->fn = add_function(k, name, LLVMFunctionType(LLVMVoidTypeInContext(k->ctx), param, 4, 0));
     k->args = LLVMGetParam(k->fn, 0);
     k->begin = LLVMGetParam(k->fn, 1);
     k->end = LLVMGetParam(k->fn, 2);
@@ -126,6 +134,35 @@ void kb_end(Kb *k) {
     LLVMBasicBlockRef entry = LLVMGetEntryBasicBlock(k->fn);
     LLVMPositionBuilderAtEnd(k->b, entry);
     LLVMBuildBr(k->b, LLVMGetNextBasicBlock(entry));
+}
+
+static void helper_body(Kb *k, Val fn, HelperBody body, const void *ctx) {
+    LLVMBasicBlockRef here = LLVMGetInsertBlock(k->b);
+    Val outer = k->fn;
+    k->fn = fn;
+    LLVMPositionBuilderAtEnd(k->b, LLVMAppendBasicBlockInContext(k->ctx, fn, "entry"));
+    body(k, ctx);
+    k->fn = outer;
+    LLVMPositionBuilderAtEnd(k->b, here);
+}
+
+Val kb_helper(Kb *k, const char *name, LLVMTypeRef type, HelperBody body, const void *ctx) {
+    Val fn = LLVMGetNamedFunction(k->mod, name);
+    if (fn) return fn;
+    fn = add_function(k, name, type);
+    if (!k->unit) {
+        LLVMSetLinkage(fn, LLVMInternalLinkage);
+        helper_body(k, fn, body, ctx);
+        return fn;
+    }
+    LLVMSetVisibility(fn, LLVMHiddenVisibility); /* called directly, not through a table */
+    LLVMModuleRef own = unit_helper(k->unit, name), outer = k->mod;
+    if (own) {
+        k->mod = own;
+        helper_body(k, add_function(k, name, type), body, ctx);
+        k->mod = outer;
+    }
+    return fn;
 }
 
 void kb_loop(Kb *k, Loop *l, Val from, Val to, int64_t step, const Val *init, int ncarry) {

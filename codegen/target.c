@@ -1,9 +1,7 @@
 /* What the host can do, and the choice of instruction set. */
+#include <cpuid.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include <llvm-c/Core.h>
-#include <llvm-c/TargetMachine.h>
 
 #include "codegen/codegen.h"
 
@@ -14,6 +12,26 @@ static bool host_has_avx512(void) {
 
 static bool host_has_avx2(void) {
     return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+}
+
+/* Everything that LLVM concludes the CPU's model and features from: what code for "the host" depends on. */
+static const char *host_text(Arena *a) {
+    static const unsigned leaf[][2] = {{0x1, 0},  {0x7, 0},  {0x7, 1},        {0xd, 1},       {0x14, 0},
+                                       {0x19, 0}, {0x24, 0}, {0x80000001, 0}, {0x80000008, 0}};
+    Text t = text_new(a);
+    unsigned r[4], low, high;
+    __cpuid(0, r[0], r[1], r[2], r[3]);
+    text_addf(&t, "%08x%08x%08x", r[1], r[2], r[3]);
+    for (size_t i = 0; i < sizeof leaf / sizeof leaf[0]; i++) {
+        if (!__get_cpuid_count(leaf[i][0], leaf[i][1], &r[0], &r[1], &r[2], &r[3]))
+            r[0] = r[1] = r[2] = r[3] = 0;
+        if (leaf[i][0] == 1) r[1] = 0;                        /* says which core this is */
+        if (leaf[i][0] == 0x80000008) r[0] = r[2] = r[3] = 0; /* and how many there are */
+        text_addf(&t, " %x.%x.%x.%x", r[0], r[1], r[2], r[3]);
+    }
+    __asm__("xgetbv" : "=a"(low), "=d"(high) : "c"(0)); /* which registers the system saves; AVX implies it */
+    text_addf(&t, " %x.%x", high, low);
+    return t.data;
 }
 
 const CgTarget *cg_target_host(Arena *a, const char **error) {
@@ -33,13 +51,11 @@ const CgTarget *cg_target_host(Arena *a, const char **error) {
         return NULL;
     }
     CgTarget *t = ARENA_NEW(a, CgTarget);
-    char *cpu = LLVMGetHostCPUName(), *features = LLVMGetHostCPUFeatures();
     t->isa = wide ? "avx512" : "avx2";
     t->vector_floats = wide ? 16 : 8;
     t->vector_registers = wide ? 32 : 16;
-    t->cpu = wide ? arena_strdup(a, cpu) : "haswell";
-    t->features = wide ? arena_printf(a, "%s,-prefer-256-bit", features) : "+avx2,+fma,+bmi,+bmi2";
-    LLVMDisposeMessage(cpu);
-    LLVMDisposeMessage(features);
+    t->cpu = wide ? "host" : "haswell";
+    t->features = wide ? "-prefer-256-bit" : "+avx2,+fma,+bmi,+bmi2";
+    t->host = wide ? host_text(a) : "";
     return t;
 }

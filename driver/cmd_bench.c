@@ -214,11 +214,14 @@ static VmStatus bench(Bench *b, const Args *a) {
     VmError err = {{0}};
     b->p = session_program(s, b->training ? KIND_TRAIN : KIND_EVAL, s->batch, false, &err);
     if (!b->p) return drv_fail(VM_ENV, "%s", err.text);
+    double t0 = drv_seconds();
     st = vm_engine_init(s->engine, s->train ? s->train->seed : 0, &err);
     if (st) return drv_fail(st, "%s", err.text);
+    s->seconds_init = drv_seconds() - t0;
     b->macs_per_image = count_model(s->arena, g, s->batch).total.macs;
     fill_inputs(b, g);
     routing_fill(s, g, s->engine, b->p->index);
+    session_first_step(s);
     time_steps(b, (int)args_int(a, OPT_bench_steps, 0));
     time_kernels(b);
     b->load = routing_load(g, s->engine, b->p->index);
@@ -248,6 +251,8 @@ VmStatus cmd_bench(const Args *a) {
     st = session_open(&s, a->operand[0], &a->value[OPT_bench_set], args_str(a, OPT_bench_model), false);
     if (st) return st;
     s.routing = routing;
+    s.no_cache = args_flag(a, OPT_bench_no_cache);
+    s.started = a->started;
     s.batch = args_int(a, OPT_bench_batch, s.batch);
     Bench b = {.s = &s, .training = !mode || !strcmp(mode, "train")};
     st = bench(&b, a);

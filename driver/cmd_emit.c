@@ -104,8 +104,9 @@ static VmStatus emit_code(Session *s, Stage stage, ProgramKind kind, Text *t) {
     if (st) return st;
     if (!session_plan(s, kind, s->batch, false, &err)) return drv_fail(VM_ENV, "%s", err.text);
     if (stage == ST_plan) cg_print_plan(t, s->module);
-    if (stage == ST_llvm) cg_print_llvm(t, s->module);
-    const char *error = stage == ST_asm ? cg_print_asm(t, s->module) : NULL;
+    const char *error = NULL;
+    if (stage == ST_llvm) error = cg_print_llvm(t, s->module);
+    if (stage == ST_asm) error = cg_print_asm(t, s->module);
     return error ? drv_fail(VM_ENV, "%s", error) : VM_OK;
 }
 

@@ -32,6 +32,7 @@ VmStatus cmd_eval(const Args *a) {
     Session s;
     if (!st) st = session_open(&s, a->operand[0], &a->value[OPT_eval_set], args_str(a, OPT_eval_model), true);
     if (st) return st;
+    s.no_cache = args_flag(a, OPT_eval_no_cache);
     s.batch = args_int(a, OPT_eval_batch, s.batch);
     VmDataset *test = NULL;
     st = session_data(&s, args_str(a, OPT_eval_data), VM_TEST, &test);

@@ -147,6 +147,7 @@ VmStatus cmd_run(const Args *a) {
                       .training = mode && !strcmp(mode, "train")}};
     st = session_open(&r.s, a->operand[0], &a->value[OPT_run_set], args_str(a, OPT_run_model), false);
     if (st) return st;
+    r.s.no_cache = args_flag(a, OPT_run_no_cache);
     st = run(&r, a);
     vm_tensors_close(r.inputs);
     session_close(&r.s);

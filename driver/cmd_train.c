@@ -79,6 +79,11 @@ static VmTrainConfig config_of(const Session *s, const Args *a, int64_t images) 
     return c;
 }
 
+static void print_times(void *session) {
+    session_first_step(session);
+    session_print_times(session);
+}
+
 static VmStatus train(Session *s, const Args *a, const VmDataset *data, const VmDataset *test) {
     VmStatus st = session_engine(s, vm_threads((int)args_int(a, OPT_train_threads, 0)));
     if (st) return st;
@@ -90,9 +95,11 @@ static VmStatus train(Session *s, const Args *a, const VmDataset *data, const Vm
     VmError err = {{0}};
     if (session_source(s, true, s->batch < images ? s->batch : images, &err) < 0)
         return drv_fail(VM_ENV, "%s", err.text);
-    if (args_flag(a, OPT_train_time)) session_print_times(s);
     VmTrainResult r = {0};
+    double t0 = drv_seconds();
     st = vm_engine_init(s->engine, cfg.seed, &err);
+    s->seconds_init = drv_seconds() - t0;
+    if (args_flag(a, OPT_train_time)) cfg.before_step = print_times;
     if (!st) st = vm_train(s->engine, session_source, s, &cfg, data, test, &r, &err);
     if (st) return drv_fail(st, "%s", err.text);
     if (!isnan(r.test_accuracy)) printf("test accuracy %.4f, ", r.test_accuracy);
@@ -106,6 +113,8 @@ VmStatus cmd_train(const Args *a) {
     VmStatus st =
         session_open(&s, a->operand[0], &a->value[OPT_train_set], args_str(a, OPT_train_model), true);
     if (st) return st;
+    s.no_cache = args_flag(a, OPT_train_no_cache);
+    s.started = a->started;
     s.batch = args_int(a, OPT_train_batch, s.batch);
     VmDataset *data = NULL, *test = NULL;
     st = session_data(&s, args_str(a, OPT_train_data), VM_TRAIN, &data);

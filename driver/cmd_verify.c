@@ -376,6 +376,7 @@ VmStatus cmd_verify(const Args *a) {
     VmStatus st =
         session_open(&s, a->operand[0], &a->value[OPT_verify_set], args_str(a, OPT_verify_model), false);
     if (st) return st;
+    s.no_cache = args_flag(a, OPT_verify_no_cache);
     int cpus = vm_threads(0);
     Verify v = {.s = &s,
                 .batch = args_int(a, OPT_verify_batch, 2),

@@ -141,7 +141,8 @@ void session_lower(Session *s, IrGraph *g, ProgramKind kind) {
  * allocates from its own arena and never fails loudly. */
 void session_crash_hook(void *session) {
     Session *s = session;
-    IrGraph *g = s->crash_graph;
+    const IrGraph *g = s->crash_graph;
+    if (!g && s->module) g = cg_module_lowering(s->module);
     if (!g) return;
     s->crash_graph = NULL;
     Text t = text_new(s->crash);
@@ -163,6 +164,8 @@ VmStatus session_module(Session *s) {
     double t0 = drv_seconds();
     if (!s->target) s->target = cg_target_host(s->arena, &error);
     if (s->target) s->module = cg_module_create(s->target, &error);
+    CgOptions o = {.workers = vm_cpus(), .cache_dir = s->no_cache ? NULL : drv_cache_dir(s->arena)};
+    if (s->module) cg_module_options(s->module, &o);
     s->seconds_codegen += drv_seconds() - t0;
     return s->module ? VM_OK : drv_fail(VM_ENV, "%s", error);
 }
@@ -215,8 +218,7 @@ static Program *plan(Session *s, ProgramKind kind, int64_t batch, bool routes, V
                                     : kind.pipe == PIPE_GRAD ? "grad"
                                                              : "eval");
     double t0 = drv_seconds();
-    arena_reset(s->crash);
-    s->crash_graph = ir_graph_clone(s->crash, g);
+    s->crash_graph = g; /* planning and lowering change nothing in it */
     s->crash_n = 0;
     VmProgram *code = cg_add_program(s->module, g, name, batch, macs, kind.pipe != PIPE_EVAL);
     s->crash_graph = NULL;
@@ -227,7 +229,10 @@ static Program *plan(Session *s, ProgramKind kind, int64_t batch, bool routes, V
 }
 
 const Program *session_plan(Session *s, ProgramKind kind, int64_t batch, bool routes, VmError *err) {
-    return plan(s, kind, batch, routes, err);
+    Program *p = plan(s, kind, batch, routes, err);
+    const char *error = p ? cg_module_facts(s->module) : NULL;
+    if (error) snprintf(err->text, sizeof err->text, "%s", error);
+    return error ? NULL : p;
 }
 
 static Program *compile(Session *s, ProgramKind kind, int64_t batch, bool routes, VmError *err) {
@@ -260,8 +265,26 @@ int session_source(void *user, bool training, int64_t batch, VmError *err) {
     return p ? p->index : -1;
 }
 
+void session_first_step(Session *s) {
+    if (s->started > 0 && s->seconds_to_step <= 0) s->seconds_to_step = drv_seconds() - s->started;
+}
+
+static void print_codegen(const CgStats *c) {
+    fprintf(stderr, "    plan     %8.1f ms\n    cache    %8.1f ms   %d of %d kernels found%s%s\n",
+            1e3 * c->seconds_plan, 1e3 * c->seconds_cache, c->cached, c->cached + c->compiled,
+            c->cache_note ? "; " : "", c->cache_note ? c->cache_note : "");
+    if (c->workers) {
+        fprintf(stderr, "    compile  %8.1f ms   %d kernels in %d process%s, which spent:\n",
+                1e3 * c->seconds_workers, c->compiled, c->workers, c->workers == 1 ? "" : "es");
+        fprintf(stderr, "      start  %8.1f ms\n      LLVM IR%8.1f ms\n      LLVM   %8.1f ms\n",
+                1e3 * c->seconds_start, 1e3 * c->seconds_ir, 1e3 * c->seconds_llvm);
+    }
+    fprintf(stderr, "    load     %8.1f ms   %.1f KiB of code\n", 1e3 * c->seconds_load,
+            (double)c->code_bytes / 1024);
+    fprintf(stderr, "  %d clusters, %d distinct kernels\n", c->clusters, c->kernels);
+}
+
 void session_print_times(const Session *s) {
-    const CgStats *c = s->module ? cg_module_stats(s->module) : NULL;
     double total = s->seconds_frontend + s->seconds_passes + s->seconds_codegen;
     fprintf(stderr, "compilation  %8.1f ms\n", 1e3 * total);
     fprintf(stderr, "  front end  %8.1f ms\n", 1e3 * s->seconds_frontend);
@@ -269,8 +292,8 @@ void session_print_times(const Session *s) {
     for (int i = 0; i < PASS_COUNT; i++)
         fprintf(stderr, "    %-9s%8.1f ms\n", pass_name((PassId)i), 1e3 * s->pass.seconds[i]);
     fprintf(stderr, "  codegen    %8.1f ms\n", 1e3 * s->seconds_codegen);
-    if (!c) return;
-    fprintf(stderr, "    plan     %8.1f ms\n    LLVM IR  %8.1f ms\n    LLVM     %8.1f ms\n",
-            1e3 * c->seconds_plan, 1e3 * c->seconds_ir, 1e3 * c->seconds_llvm);
-    fprintf(stderr, "  %d clusters, %d distinct kernels\n", c->clusters, c->kernels);
+    if (s->module) print_codegen(cg_module_stats(s->module));
+    if (s->seconds_init > 0) fprintf(stderr, "weights      %8.1f ms\n", 1e3 * s->seconds_init);
+    if (s->seconds_to_step > 0)
+        fprintf(stderr, "first step   %8.1f ms after the start of the process\n", 1e3 * s->seconds_to_step);
 }

@@ -37,6 +37,7 @@ typedef struct Args {
     CmdId cmd;
     const char **operand;
     int noperand;
+    double started; /* drv_process_start() */
     OptValue value[OPT_COUNT];
 } Args;
 
@@ -77,6 +78,12 @@ VmStatus drv_unreadable(const char *path, const char *why);
 VmStatus drv_diags_status(const Diags *d);
 
 double drv_seconds(void); /* monotonic clock */
+/* drv_seconds() when this process began to run, as far as its CPU time tells: call first in main. */
+double drv_process_start(void);
+
+/* Where objects are kept between runs: VMOEC_CACHE_DIR, XDG_CACHE_HOME/vmoec or ~/.cache/vmoec. NULL:
+ * nowhere, because VMOEC_CACHE is off or there is no such place. */
+const char *drv_cache_dir(Arena *a);
 
 /* Where layers are found and what --set says, in the arena: the front end keeps it. The folder of .vmoe
  * libraries is VMOEC_MODELS, or ../models beside the program's folder; NULL after a message: neither exists.
@@ -172,7 +179,10 @@ typedef struct Session {
     IrGraph *crash_graph;
     const PassId *crash_list;
     int crash_n;
+    bool no_cache;  /* --no-cache */
+    double started; /* drv_seconds() when the process began; 0: not known */
     double seconds_frontend, seconds_passes, seconds_codegen;
+    double seconds_init, seconds_to_step; /* initial weights; from `started` to the first step; 0: not yet */
 } Session;
 
 /* Loads the file and chooses a model: the one named, else the train block's, else the first. need_train: a
@@ -196,7 +206,7 @@ void session_lower(Session *s, IrGraph *g, ProgramKind kind);
 VmStatus session_module(Session *s);
 VmStatus session_engine(Session *s, int threads);
 
-/* Plans memory and kernels of a program without compiling it; NULL with err filled in. */
+/* Plans memory and kernels of a program without making code; NULL with err filled in. */
 const Program *session_plan(Session *s, ProgramKind kind, int64_t batch, bool routes, VmError *err);
 /* Compiles it too. */
 const Program *session_compile(Session *s, ProgramKind kind, int64_t batch, bool routes, VmError *err);
@@ -206,6 +216,8 @@ const Program *session_program(Session *s, ProgramKind kind, int64_t batch, bool
 /* A VmProgramSource over session_program; user is the Session. */
 int session_source(void *user, bool training, int64_t batch, VmError *err);
 
+/* Call where the first step begins. */
+void session_first_step(Session *s);
 /* The --time report, on stderr. */
 void session_print_times(const Session *s);
 

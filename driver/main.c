@@ -41,6 +41,7 @@ static bool asks_for_help(int argc, char **argv) {
 }
 
 int main(int argc, char **argv) {
+    double started = drv_process_start();
     signal(SIGXFSZ, SIG_IGN); /* a file over the size limit is a failed write, reported like a full disk */
     if (argc < 2) {
         cmd_help(stderr, CMD_COUNT);
@@ -62,6 +63,7 @@ int main(int argc, char **argv) {
     Arena *arena = arena_create();
     Args args;
     VmStatus st = args_parse(arena, cmd, argc - 2, argv + 2, &args);
+    args.started = started;
     if (!st) st = commands[cmd](&args);
     arena_destroy(arena);
     return drv_flush(st);

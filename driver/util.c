@@ -97,6 +97,22 @@ double drv_seconds(void) {
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
+double drv_process_start(void) {
+    struct timespec cpu;
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &cpu);
+    return drv_seconds() - (double)cpu.tv_sec - 1e-9 * (double)cpu.tv_nsec;
+}
+
+const char *drv_cache_dir(Arena *a) {
+    const char *use = getenv("VMOEC_CACHE"), *dir = getenv("VMOEC_CACHE_DIR");
+    if (use && !strcmp(use, "off")) return NULL;
+    if (dir && *dir) return arena_strdup(a, dir);
+    dir = getenv("XDG_CACHE_HOME");
+    if (dir && *dir == '/') return arena_printf(a, "%s/vmoec", dir);
+    dir = getenv("HOME");
+    return dir && *dir == '/' ? arena_printf(a, "%s/.cache/vmoec", dir) : NULL;
+}
+
 static bool is_dir(const char *path) {
     struct stat st;
     return stat(path, &st) == 0 && S_ISDIR(st.st_mode);

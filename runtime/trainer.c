@@ -25,6 +25,7 @@ typedef struct Trainer {
     VmBinding bind;
     VmMetrics metrics;
     VmProgress progress;
+    bool began;          /* a step was run */
     int64_t *order;      /* this epoch's images */
     int64_t order_epoch; /* which epoch's order it is */
     double log_time;     /* of the last logged step */
@@ -112,6 +113,8 @@ static VmStatus train_step(Trainer *t, int64_t epoch, int64_t at, int64_t n, VmE
     double lr = vm_learning_rate(t->cfg, t->run.step, t->run.total);
     vm_dataset_batch(t->train, t->order + at, n, t->bind.image, t->bind.label);
     set_step_scalars(t, lr);
+    if (t->cfg->before_step && !t->began) t->cfg->before_step(t->user);
+    t->began = true;
     vm_engine_run(t->e, t->bind.program, t->cfg->seed, (uint64_t)t->run.step);
     VmStatus s = check_finite(t, lr, err);
     if (s) return s;

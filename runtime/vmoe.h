@@ -143,11 +143,13 @@ typedef struct VmTrainConfig {
     const char *phase;                                    /* model's name; required */
     const char *const *config_name, *const *config_value; /* for the "start" line; compared on resume */
     int nconfig;
-    FILE *progress; /* NULL: silent; a terminal gets one line rewritten, else plain lines */
+    FILE *progress;                  /* NULL: silent; a terminal gets one line rewritten, else plain lines */
+    void (*before_step)(void *user); /* called when the first step is about to run; NULL: not */
 } VmTrainConfig;
 
 /* Programs by batch size are asked for when they are first needed (the last partial batch's are compiled
- * late): the callback returns an engine program index, or -1 with err filled in. */
+ * late): the callback returns an engine program index, or -1 with err filled in. user goes to before_step
+ * too. */
 typedef int (*VmProgramSource)(void *user, bool training, int64_t batch, VmError *err);
 
 typedef struct VmTrainResult {
