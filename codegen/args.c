@@ -163,10 +163,11 @@ static void sig_member(Plan *p, PlanCluster *c, Text *t, IrNode *n) {
 }
 
 const char *plan_signature(Plan *p, PlanCluster *c) {
+    if (c->signature) return c->signature;
     Text t = text_new(p->arena);
     if (c->pack) sig_pack(p, c, &t);
     for (int i = 0; i < c->nnode; i++) sig_member(p, c, &t, c->node[i]);
-    return t.data;
+    return c->signature = t.data;
 }
 
 const char *plan_kernel_name(Plan *p, const PlanCluster *c) {

@@ -20,29 +20,24 @@ static int by_size(const void *x, const void *y) {
     return a < b ? -1 : a > b; /* both point into one array: the older first */
 }
 
-static int by_offset(const void *x, const void *y) {
-    const PlanBuffer *a = *(PlanBuffer *const *)x, *b = *(PlanBuffer *const *)y;
-    if (a->offset != b->offset) return a->offset < b->offset ? -1 : 1;
-    return a < b ? -1 : a > b;
-}
-
 static void place_work(Plan *p) {
     PlanBuffer **order = ARENA_ARRAY(p->arena, PlanBuffer *, p->nbuffer);
-    PlanBuffer **clash = ARENA_ARRAY(p->arena, PlanBuffer *, p->nbuffer);
+    PlanBuffer **placed = ARENA_ARRAY(p->arena, PlanBuffer *, p->nbuffer); /* in order of offset */
     int n = 0;
     for (int i = 0; i < p->nbuffer; i++)
         if (p->buffer[i].space == VM_WORK) order[n++] = &p->buffer[i];
     qsort(order, (size_t)n, sizeof *order, by_size);
     for (int i = 0; i < n; i++) {
-        int nclash = 0;
-        for (int j = 0; j < i; j++)
-            if (lifetimes_meet(order[i], order[j])) clash[nclash++] = order[j];
-        qsort(clash, (size_t)nclash, sizeof *clash, by_offset);
+        PlanBuffer *b = order[i];
         int64_t at = 0;
-        for (int j = 0; j < nclash && clash[j]->offset < at + order[i]->bytes; j++)
-            if (clash[j]->offset + clash[j]->bytes > at) at = clash[j]->offset + clash[j]->bytes;
-        order[i]->offset = at;
-        if (at + order[i]->bytes > p->space_bytes[VM_WORK]) p->space_bytes[VM_WORK] = at + order[i]->bytes;
+        for (int j = 0; j < i && placed[j]->offset < at + b->bytes; j++)
+            if (lifetimes_meet(b, placed[j]) && placed[j]->offset + placed[j]->bytes > at)
+                at = placed[j]->offset + placed[j]->bytes;
+        b->offset = at;
+        if (at + b->bytes > p->space_bytes[VM_WORK]) p->space_bytes[VM_WORK] = at + b->bytes;
+        int slot = i;
+        for (; slot > 0 && placed[slot - 1]->offset > at; slot--) placed[slot] = placed[slot - 1];
+        placed[slot] = b;
     }
 }
 

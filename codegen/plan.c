@@ -73,24 +73,27 @@ static bool writes_strided(const IrValue *v) {
     return n->op == OP_matmul || n->op == OP_expert_matmul || n->op == OP_sdpa_grad;
 }
 
-static int count_readers(const Plan *p, const IrValue *v) {
-    int count = 0;
+/* How often every result is read: [node id][result]. */
+static int **count_readers(const Plan *p) {
+    int **count = ARENA_ARRAY(p->arena, int *, p->g->nnodes);
+    IR_FOR (n, p->g) count[n->id] = ARENA_ARRAY(p->arena, int, n->nout);
     IR_FOR (n, p->g)
-        for (int i = 0; i < n->nin; i++) count += n->in[i] == v;
-    for (int i = 0; i < p->g->nout; i++) count += p->g->out[i].value == v;
+        for (int i = 0; i < n->nin; i++) count[n->in[i]->node->id][n->in[i]->index]++;
+    for (int i = 0; i < p->g->nout; i++) count[p->g->out[i].value->node->id][p->g->out[i].value->index]++;
     return count;
 }
 
 /* A concat along the last dimension needs no code when each operand is written straight to its columns:
  * its producer can, and nobody else reads it. */
 static void elide_concats(Plan *p) {
+    int **readers = count_readers(p);
     IR_FOR (n, p->g) {
         if (n->op != OP_concat || ir_int(n, ATTR_concat_axis) != n->out[0].type.rank - 1) continue;
         bool all = true;
         for (int i = 0; i < n->nin && all; i++) {
             const IrValue *v = n->in[i];
             all = writes_strided(v) && v->type.dtype == DT_f32 && !plan_is_stored(p, v) &&
-                  count_readers(p, v) == 1;
+                  readers[v->node->id][v->index] == 1;
         }
         if (!all) continue;
         const IrValue *y = &n->out[0];

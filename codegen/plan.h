@@ -37,6 +37,7 @@ typedef struct PlanCluster {
     /* The buffers its kernel gets, in argument order (filled by args.c). */
     struct PlanArg *arg;
     int narg, cap_arg;
+    const char *signature; /* plan_signature's result */
     bool barrier;
     bool elided; /* a concat whose operands are written in place: no task */
 } PlanCluster;

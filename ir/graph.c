@@ -5,11 +5,39 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "runtime/rng.h"
+
 IrGraph *ir_graph_create(Arena *a, const char *name) {
     IrGraph *g = ARENA_NEW(a, IrGraph);
     g->arena = a;
     g->name = arena_strdup(a, name);
+    g->leaf = ARENA_NEW(a, IrMap);
+    *g->leaf = ir_map_new(a);
     return g;
+}
+
+/* ---- the index of leaves: op and name to the node that had them first ------------------------ */
+
+static bool is_named(OpCode op) {
+    return ir_ops[op].route == ROUTE_LEAF && op != OP_const;
+}
+
+static bool is_linked(const IrGraph *g, const IrNode *n) {
+    return n->prev || g->first == n;
+}
+
+static uint64_t leaf_key(OpCode op, const char *name) {
+    return vm_hash_name(name) + (uint64_t)op;
+}
+
+static bool is_leaf(const IrGraph *g, const IrNode *n, OpCode op, const char *name) {
+    return n && n->op == op && is_linked(g, n) && !strcmp(n->attr[0].s, name);
+}
+
+static void index_leaf(IrGraph *g, IrNode *n) {
+    if (!is_named(n->op)) return;
+    void **at = ir_map_at(g->leaf, leaf_key(n->op, n->attr[0].s));
+    if (!is_leaf(g, *at, n->op, n->attr[0].s)) *at = n;
 }
 
 /* ---- nodes ---------------------------------------------------------------------------------- */
@@ -54,6 +82,7 @@ void ir_node_insert(IrGraph *g, IrNode *n, IrNode *at) {
     else
         g->last = n;
     n->id = g->nnodes++;
+    index_leaf(g, n);
 }
 
 void ir_remove(IrGraph *g, IrNode *n) {
@@ -105,6 +134,7 @@ void ir_set_float(IrNode *n, AttrId id, double v) {
 
 void ir_set_str(IrGraph *g, IrNode *n, AttrId id, const char *s) {
     *ir_attr(n, id, ATTR_KIND_STR) = (IrAttr){.set = true, .s = arena_strdup(g->arena, s)};
+    if (is_linked(g, n)) index_leaf(g, n); /* maybe under a new name */
 }
 
 void ir_set_ints(IrGraph *g, IrNode *n, AttrId id, const int64_t *v, int count) {
@@ -182,9 +212,11 @@ IrGraph *ir_graph_clone(Arena *a, const IrGraph *g) {
 /* ---- named things ---------------------------------------------------------------------------- */
 
 IrNode *ir_find_leaf(const IrGraph *g, OpCode op, const char *name) {
-    VM_CHECK(ir_ops[op].route == ROUTE_LEAF && op != OP_const, "%s has no name", ir_ops[op].name);
-    IR_FOR (n, g)
-        if (n->op == op && strcmp(n->attr[0].s, name) == 0) return n;
+    VM_CHECK(is_named(op), "%s has no name", ir_ops[op].name);
+    IrNode *found = ir_map_get(g->leaf, leaf_key(op, name));
+    if (!found || is_leaf(g, found, op, name)) return found;
+    IR_FOR (n, g) /* the one in the index was removed or renamed, or two names have one hash */
+        if (is_leaf(g, n, op, name)) return n;
     return NULL;
 }
 

@@ -168,6 +168,7 @@ struct IrGraph {
     int nnodes;
     IrOut *out;
     int nout, cap_out;
+    struct IrMap *leaf; /* graph.c's index of named leaves */
 };
 
 IrGraph *ir_graph_create(Arena *a, const char *name);

@@ -18,6 +18,8 @@ SUITE_LIMIT=${SUITE_LIMIT:-900}
 passed=0 failed=0 skipped=0
 tmp=$(mktemp -d) || exit 3
 trap 'rm -rf "$tmp"' EXIT INT TERM
+VMOEC_CACHE_DIR=$tmp/cache # neither the user's kernels nor those of an earlier build
+export VMOEC_CACHE_DIR
 
 count() { # how many lines match $1 in file $2
     grep -c -E "$1" "$2" || true

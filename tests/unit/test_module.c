@@ -1,0 +1,220 @@
+/* Modules with workers and a cache: the same code and the same results whoever made them and whenever. */
+#include <criterion/criterion.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "codegen/codegen.h"
+#include "codegen/plan.h"
+#include "runtime/vmoe.h"
+#include "tests/unit/util_objects.h"
+#include "tests/unit/util_program.h"
+
+/* A shell command; its exit status. */
+static int __attribute__((format(printf, 1, 2))) shell(const char *fmt, ...) {
+    char command[2048];
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(command, sizeof command, fmt, ap);
+    va_end(ap);
+    return system(command);
+}
+
+typedef struct Made {
+    CgModule *m;
+    VmProgram *p;
+    CgStats stats;
+} Made;
+
+static Made make(Arena *a, int workers, const char *dir) {
+    const char *error = NULL;
+    const CgTarget *t = cg_target_host(a, &error);
+    cr_assert_not_null(t, "%s", error);
+    Made x = {.m = cg_module_create(t, &error)};
+    cg_module_options(x.m, &(CgOptions){workers, dir});
+    IrGraph *g = program_elaborate(a, "models/vmoe_fmnist.vmoe", "depth=2", 3);
+    program_run(g, PIPE_TRAIN);
+    x.p = cg_add_program(x.m, g, "test", 3, 0, true);
+    error = cg_module_compile(x.m);
+    cr_assert_null(error, "%s", error);
+    x.stats = *cg_module_stats(x.m);
+    return x;
+}
+
+/* A checksum of every weight after two steps from fixed inputs. */
+static uint64_t weights_after_two_steps(const Made *x) {
+    VmEngine *e;
+    VmError err;
+    cr_assert_eq(vm_engine_create(2, &e, &err), VM_OK);
+    cr_assert_eq(vm_engine_add(e, x->p, &err), 0, "%s", err.text);
+    cr_assert_eq(vm_engine_init(e, 5, &err), VM_OK);
+    for (int i = 0; i < x->p->ntensor; i++) {
+        const VmTensor *t = &x->p->tensor[i];
+        if (t->role != VM_ROLE_INPUT || t->dtype != 0) continue;
+        float *v = vm_engine_data(e, 0, t->name);
+        int64_t n = 1;
+        for (int d = 0; d < t->rank; d++) n *= t->dim[d];
+        for (int64_t k = 0; k < n; k++) v[k] = (float)(k % 17) / 16;
+    }
+    for (uint64_t step = 0; step < 2; step++) vm_engine_run(e, 0, 9, step);
+    uint64_t sum = 0;
+    for (int i = 0; i < x->p->ntensor; i++) {
+        const VmTensor *t = &x->p->tensor[i];
+        if (t->role != VM_ROLE_PARAM) continue;
+        const uint32_t *v = vm_engine_data(e, 0, t->name);
+        int64_t n = 1;
+        for (int d = 0; d < t->rank; d++) n *= t->dim[d];
+        for (int64_t k = 0; k < n; k++) sum = sum * 31 + v[k];
+    }
+    vm_engine_destroy(e);
+    return sum;
+}
+
+static void new_dir(char *dir) {
+    strcpy(dir, "/tmp/vmoec-module-XXXXXX");
+    cr_assert_not_null(mkdtemp(dir));
+}
+
+static void remove_dir(const char *dir) {
+    cr_assert_eq(shell("rm -r %s", dir), 0);
+}
+
+Test(module, cold_and_warm_give_the_same_bits) {
+    Arena *a = arena_create();
+    char dir[64];
+    new_dir(dir);
+    Made none = make(a, 1, NULL), cold = make(a, 3, dir), warm = make(a, 3, dir);
+    cr_assert(none.stats.cached == 0 && none.stats.compiled == none.stats.kernels);
+    cr_assert(cold.stats.cached == 0 && cold.stats.compiled == cold.stats.kernels);
+    cr_assert(warm.stats.cached == warm.stats.kernels && warm.stats.compiled == 0);
+    cr_assert(none.stats.workers == 1 && cold.stats.workers == 3 && warm.stats.workers == 0);
+    cr_assert_eq(none.stats.code_bytes, cold.stats.code_bytes);
+    cr_assert_eq(none.stats.code_bytes, warm.stats.code_bytes);
+    uint64_t sum = weights_after_two_steps(&none);
+    cr_assert_eq(weights_after_two_steps(&cold), sum);
+    cr_assert_eq(weights_after_two_steps(&warm), sum);
+    cg_module_destroy(none.m);
+    cg_module_destroy(cold.m);
+    cg_module_destroy(warm.m);
+    remove_dir(dir);
+    arena_destroy(a);
+}
+
+/* Half of the files cut short: those kernels are made again, and then all are there. */
+Test(module, a_damaged_cache_is_repaired) {
+    Arena *a = arena_create();
+    char dir[64];
+    new_dir(dir);
+    Made cold = make(a, 2, dir);
+    uint64_t sum = weights_after_two_steps(&cold);
+    cr_assert_eq(shell("find %s -type f | awk 'NR %% 2' | xargs truncate -s -7", dir), 0);
+    Made mixed = make(a, 2, dir), warm = make(a, 2, dir);
+    cr_assert(mixed.stats.compiled > 0 && mixed.stats.compiled < cold.stats.compiled, "%d of %d",
+              mixed.stats.compiled, cold.stats.compiled);
+    cr_assert_eq(warm.stats.compiled, 0);
+    cr_assert_eq(weights_after_two_steps(&mixed), sum);
+    cr_assert_eq(weights_after_two_steps(&warm), sum);
+    remove_dir(dir);
+    arena_destroy(a);
+}
+
+Test(module, facts_come_without_code) {
+    Arena *a = arena_create();
+    const char *error = NULL;
+    const CgTarget *t = cg_target_host(a, &error);
+    CgModule *m = cg_module_create(t, &error);
+    IrGraph *g = program_elaborate(a, "models/vmoe_fmnist.vmoe", "depth=2", 3);
+    program_run(g, PIPE_TRAIN);
+    VmProgram *p = cg_add_program(m, g, "test", 3, 0, true);
+    error = cg_module_facts(m);
+    cr_assert_null(error, "%s", error);
+    Made made = make(a, 1, NULL);
+    cr_assert_eq(p->scratch_bytes, made.p->scratch_bytes);
+    cr_assert_eq(p->ntask, made.p->ntask);
+    for (int i = 0; i < p->ntask; i++) {
+        cr_assert_eq(p->task[i].items, made.p->task[i].items);
+        cr_assert(p->task[i].items > 0 && !p->task[i].fn);
+    }
+    error = cg_module_compile(m);
+    cr_assert_null(error, "%s", error);
+    cr_assert_eq(weights_after_two_steps(&(Made){m, p, {0}}), weights_after_two_steps(&made));
+    arena_destroy(a);
+}
+
+/* The signature decides the code: clusters of equal text, lowered each for itself, are the same objects. This
+ * is what sharing kernels and keeping them rests on. */
+typedef struct Bytes {
+    Arena *a;
+    char *data;
+    size_t size;
+} Bytes;
+
+static void take_kernel(void *user, const char *symbol, const void *object, size_t size) {
+    Bytes *b = user;
+    if (strcmp(symbol, CG_KERNEL_SYMBOL) != 0) return;
+    b->data = memcpy(arena_alloc(b->a, size), object, size);
+    b->size = size;
+}
+
+static int compare_clusters(Arena *a, CgUnit *u, const CgBackend *b, Plan *p) {
+    Bytes *made = ARENA_ARRAY(a, Bytes, p->ncluster);
+    int pairs = 0;
+    for (int i = 0; i < p->ncluster; i++) {
+        CgFacts facts;
+        double seconds[2];
+        made[i].a = a;
+        cr_assert_null(b->compile(u, (CgJob){p, &p->cluster[i]}, &facts, take_kernel, &made[i], seconds));
+        for (int j = 0; j < i; j++) {
+            const char *text = plan_signature(p, &p->cluster[i]);
+            if (strcmp(text, plan_signature(p, &p->cluster[j])) != 0) continue;
+            cr_assert(made[i].size == made[j].size && !memcmp(made[i].data, made[j].data, made[i].size), "%s",
+                      text);
+            pairs++;
+            break;
+        }
+    }
+    return pairs;
+}
+
+Test(module, equal_signatures_mean_equal_code) {
+    static const struct {
+        const char *file, *set;
+    } models[] = {{"models/vmoe_fmnist.vmoe", "depth=3"}, {"models/mnist_moe.vmoe", NULL}};
+    Arena *a = arena_create();
+    const char *error = NULL;
+    const CgTarget *t = cg_target_host(a, &error);
+    const CgBackend *b = backend_load(a, &error);
+    CgUnit *u = b->create(a, t, &error);
+    int pairs = 0;
+    for (int i = 0; i < 2; i++) {
+        IrGraph *g = program_elaborate(a, models[i].file, models[i].set, 4);
+        program_run(g, PIPE_TRAIN);
+        pairs += compare_clusters(a, u, b, plan_create(a, g, t));
+    }
+    cr_assert_gt(pairs, 60);
+    b->destroy(u);
+    arena_destroy(a);
+}
+
+/* A signature that promises what no rule can lower: our own bug, reported by the worker and by the parent. */
+Test(module, a_worker_that_crashes_is_our_bug, .signal = SIGABRT) {
+    Arena *a = arena_create();
+    const char *error = NULL;
+    CgModule *m = cg_module_create(cg_target_host(a, &error), &error);
+    IrGraph *g = program_read(a,
+                              "graph @t {\n"
+                              "  %0 = input {name = \"x\"} : f32[64]\n"
+                              "  %1 = exp %0 : f32[64]\n"
+                              "  output \"y\" %1\n"
+                              "}\n",
+                              PASS_fuse);
+    cg_add_program(m, g, "test", 1, 0, false);
+    IR_FOR (n, g)
+        if (n->op == OP_exp) n->op = OP_dispatch; /* not elementwise: lowering refuses it */
+    cg_module_compile(m);
+}
