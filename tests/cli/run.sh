@@ -364,6 +364,43 @@ fi
 clean 'no temporary files'
 absent 'no crash file' vmoec-crash.vir
 
+# ---- kernels kept on disk ------------------------------------------------------------------------
+
+kept() { find "$T/kernels" -type f | wc -l; }
+cached() { # PATTERN NAME OPTION...: how many kernels the cache had, as --time says
+    pattern=$1 name=$2
+    shift 2
+    want 0 "$pattern" "$name" env VMOEC_CACHE_DIR="$T/kernels" "$VMOEC" bench tiny.vmoe --steps 3 --time "$@"
+}
+crowd=
+for i in 1 2 3 4 5 6 7 8; do # a cold cache and eight that fill it
+    VMOEC_CACHE_DIR=$T/kernels "$VMOEC" bench tiny.vmoe --steps 3 --json > "crowd.$i" 2>&1 &
+    crowd="$crowd $!"
+done
+together=0
+for pid in $crowd; do wait "$pid" || together=1; done
+if [ $together -eq 0 ]; then ok 'eight cold starts at once'; else fail 'eight cold starts at once' "$(cat crowd.* | grep -v '^{' | head -3)"; fi
+if [ -n "$(find kernels -name '*.*')" ]; then fail 'no temporary kernels' "$(find kernels -name '*.*' | head -1)"; else ok 'no temporary kernels'; fi
+cached ' \([0-9]*\) of \1 kernels found' 'a warm start finds all'
+all=$(kept)
+cached ' 0 of [1-9][0-9]* kernels found' 'no cache' --no-cache
+find kernels -type f | head -5 | while read -r f; do : > "$f"; done
+cached ' [1-9][0-9]* of [1-9]' 'damaged kernels are made again'
+cached ' \([0-9]*\) of \1 kernels found' 'and kept again'
+if [ "$(kept)" -eq "$all" ]; then ok 'as many kernels as before'; else fail 'as many kernels as before' "$all, then $(kept)"; fi
+want 0 ' 0 of [1-9][0-9]* kernels found;' 'a cache that cannot be made' \
+    env VMOEC_CACHE_DIR=/proc/nothing "$VMOEC" bench tiny.vmoe --steps 3 --time
+want 0 ' 0 of [1-9][0-9]* kernels found$' 'VMOEC_CACHE=off' env VMOEC_CACHE=off "$VMOEC" bench tiny.vmoe --steps 3 --time
+mkdir alone
+cp "$VMOEC" alone/vmoec
+want 3 'vmoec-llvm.so' 'a program without its code generator' \
+    env VMOEC_CACHE=off alone/vmoec bench tiny.vmoe --steps 3
+want 0 kernels 'a warm start needs no code generator' \
+    env VMOEC_CACHE_DIR="$T/kernels" alone/vmoec bench tiny.vmoe --steps 3 --time
+cp "$T/tiny.vmoe" alone/vmoec-llvm.so
+want 3 'code generator' 'a code generator that is none' \
+    env VMOEC_CACHE=off alone/vmoec bench tiny.vmoe --steps 3
+
 # ---- the models that come with vmoec -------------------------------------------------------------
 
 cd "$ROOT" || exit 3
