@@ -33,9 +33,11 @@ SRC     := $(foreach d,$(COMPILER_DIRS) runtime driver,$(wildcard $(d)/*.c))
 OBJ     := $(SRC:%.c=$(BUILD)/obj/%.o)
 LIB_OBJ := $(filter-out $(BUILD)/obj/driver/main.o,$(OBJ)) $(BUILD)/obj/compiler_id.o
 
-# What needs LLVM is a shared object of its own, which only the processes that compile load: it is what includes
-# codegen's internal headers about LLVM. It finds the rest of the compiler in the program that loads it.
-BACKEND_SRC := $(shell grep -lE '^\#include "codegen/(emit|unit)\.h"' codegen/*.c)
+# What needs LLVM is a shared object of its own, which only the processes that compile load: the files that
+# include codegen/emit.h or a header that does. It finds the rest of the compiler in the program that loads it.
+include_of  = $(foreach h,$(1),-e 'include "$(h)"')
+BACKEND_HDR := codegen/emit.h $(shell grep -lF $(call include_of,codegen/emit.h) codegen/*.h)
+BACKEND_SRC := $(shell grep -lF $(call include_of,$(BACKEND_HDR)) codegen/*.c)
 BACKEND_OBJ := $(BACKEND_SRC:%.c=$(BUILD)/obj/%.o)
 PROGRAM_OBJ := $(filter-out $(BACKEND_OBJ),$(LIB_OBJ)) $(BUILD)/obj/driver/main.o
 # The sources that decide what code is made: kept code of another compiler is not used.

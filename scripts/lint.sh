@@ -60,12 +60,9 @@ check_includes() {
             esac
         done
     done
-    # LLVM's types stay inside the back end: files that include codegen/emit.h or codegen/unit.h, and these two
-    files '*.c' '*.h' | while IFS= read -r file; do
-        case $file in codegen/emit.h | codegen/unit.h) continue ;; esac
-        grep -qE '^#include "codegen/(emit|unit)\.h"' "$file" && continue
-        grep -nE '#[[:space:]]*include[[:space:]]*<llvm' "$file" /dev/null
-    done
+    # LLVM's types stay in two files, and come to the rest of the back end through emit.h
+    files '*.c' '*.h' | grep -v -e '^codegen/emit.h' -e '^codegen/unit.c' |
+        xargs grep -nE '#[[:space:]]*include[[:space:]]*<llvm' /dev/null
 }
 
 check_sizes() {

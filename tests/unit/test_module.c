@@ -194,7 +194,7 @@ Test(module, equal_signatures_mean_equal_code) {
     for (int i = 0; i < 2; i++) {
         IrGraph *g = program_elaborate(a, models[i].file, models[i].set, 4);
         program_run(g, PIPE_TRAIN);
-        pairs += compare_clusters(a, u, b, plan_create(a, g, t));
+        pairs += compare_clusters(a, u, b, plan_create(a, g, t, pack_table_create(a)));
     }
     cr_assert_gt(pairs, 60);
     b->destroy(u);

@@ -28,7 +28,7 @@ Objects objects_make(Arena *a) {
     cr_assert_not_null(u, "%s", error);
     IrGraph *g = program_elaborate(a, "models/vmoe_fmnist.vmoe", "depth=1", 2);
     program_run(g, PIPE_TRAIN);
-    Plan *p = plan_create(a, g, t);
+    Plan *p = plan_create(a, g, t, pack_table_create(a));
     double seconds[2] = {0};
     for (int i = 0; i < p->ncluster && o.n < MAX_OBJECTS - 8; i++) {
         CgFacts facts;
