@@ -225,6 +225,10 @@ void plan_print(Text *t, const Plan *p) {
     text_addf(t, "  memory weights %" PRId64 " state %" PRId64 " work %" PRId64 " packed %" PRId64 "\n",
               p->space_bytes[VM_WEIGHTS], p->space_bytes[VM_STATE], p->space_bytes[VM_WORK],
               p->space_bytes[VM_PACKED]);
+    int64_t live;
+    int when;
+    plan_live(p, &live, &when);
+    text_addf(t, "  live %" PRId64 " at task %d\n", live, when);
     for (int i = 0; i < p->nkept; i++) {
         const PlanKept *k = &p->kept[i];
         text_addf(t, "  %s %s", k->updated ? "kept" : "ready", plan_kernel_name((Plan *)p, k->task));

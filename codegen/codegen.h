@@ -54,6 +54,22 @@ void cg_module_options(CgModule *m, const CgOptions *o);
 VmProgram *cg_add_program(CgModule *m, IrGraph *g, const char *name, int64_t batch, double macs,
                           bool training);
 
+/* What the plan of a fused graph takes, without lowering it (footprint.c). */
+enum { CG_HOLDERS = 5 };
+typedef struct CgFootprint {
+    int64_t space[VM_SPACE_COUNT];
+    int64_t live;      /* most bytes of VM_WORK that matter at once: no placement takes less */
+    double flops;      /* arithmetic of products and attention, made again or not */
+    int tasks, widest; /* number of tasks; the one at which `live` is reached */
+    /* The largest buffers of that moment; value NULL: a packed matrix. */
+    struct {
+        const IrValue *value;
+        int64_t bytes;
+    } holder[CG_HOLDERS];
+    int nholder;
+} CgFootprint;
+void cg_footprint(Arena *a, const CgTarget *t, IrGraph *g, CgFootprint *out);
+
 /* Finds kernels in the cache or compiles them, loads the code and fills in the programs. The workers are
  * forked here; NULL or a message. A worker that dies of our own mistake ends this process like one. */
 const char *cg_module_compile(CgModule *m);

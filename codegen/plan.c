@@ -229,24 +229,30 @@ int64_t pack_bytes(const Pack *k) {
 }
 
 /* Products of weights read copies that outlive the step. For others, inserts a pack task before the first
- * product that needs it; later ones share it. */
+ * product that needs it; later ones share it while it is recent: packing again costs less than memory for the
+ * whole step does, which is what products that are computed again in the backward pass would take. */
 static void insert_packs(Plan *p) {
+    enum { RECENT = 32 };
     PlanCluster *out = ARENA_ARRAY(p->arena, PlanCluster, 2 * p->ncluster + 1);
+    int *last_use = ARENA_ARRAY(p->arena, int, 2 * p->ncluster + 1); /* by pack task */
     int n = 0;
     for (int i = 0; i < p->ncluster; i++) {
         Pack want;
         PlanCluster *c = &p->cluster[i];
         if (c->elided) continue;
         if (c->anchor && wants_pack(p, c->anchor, &want)) {
+            int shared = n;
             c->pack_buffer = plan_keep_pack(p, &want);
-            for (int j = 0; j < n && c->pack_buffer < 0; j++)
-                if (out[j].pack && pack_equal(out[j].pack, &want)) c->pack_buffer = out[j].pack_buffer;
+            for (int j = n - 1; j >= 0 && shared == n && c->pack_buffer < 0; j--)
+                if (out[j].pack && n - last_use[j] <= RECENT && pack_equal(out[j].pack, &want)) shared = j;
+            if (shared < n) c->pack_buffer = out[shared].pack_buffer;
             if (c->pack_buffer < 0) {
                 Pack *pk = ARENA_NEW(p->arena, Pack);
                 *pk = want;
                 c->pack_buffer = plan_new_buffer(p, VM_WORK, pack_bytes(pk), NULL);
                 out[n++] = (PlanCluster){.pack = pk, .pack_buffer = c->pack_buffer};
             }
+            last_use[shared] = n;
         }
         out[n++] = *c;
     }

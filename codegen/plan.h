@@ -110,6 +110,9 @@ void plan_link_updates(Plan *p);
 void plan_place(Plan *p);
 void plan_barriers(Plan *p);
 
+/* footprint.c: the most bytes of VM_WORK that matter at one task, and which task that is. */
+void plan_live(const Plan *p, int64_t *most, int *when);
+
 /* Buffer of a stored value; -1: not stored. */
 int plan_buffer(const Plan *p, const IrValue *v);
 bool plan_is_stored(const Plan *p, const IrValue *v);

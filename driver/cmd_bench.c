@@ -203,6 +203,17 @@ static void print_json(const Bench *b) {
     drv_print_json(j);
 }
 
+static VmStatus fit(Bench *b, const Args *a) {
+    const char *budget = args_str(a, OPT_bench_mem_budget);
+    if (!budget) return VM_OK;
+    VmStatus st = drv_parse_size(budget, "mem-budget", &b->s->budget.limit);
+    if (st) return st;
+    MemoryUse use = {.scratch = memory_scratch_ahead(b->threads), .process = memory_process_ahead(0)};
+    st = session_fit(b->s, b->training, &use);
+    if (!st) budget_print(stderr, b->s);
+    return st;
+}
+
 static VmStatus bench(Bench *b, const Args *a) {
     Session *s = b->s;
     IrGraph *g = session_elaborate(s, s->batch);
@@ -210,6 +221,7 @@ static VmStatus bench(Bench *b, const Args *a) {
     if (b->training && !model_has_loss(g)) return drv_fail(VM_INPUT, "%s has no loss to train on", s->model);
     b->threads = vm_threads((int)args_int(a, OPT_bench_threads, 0));
     VmStatus st = session_engine(s, b->threads);
+    if (!st) st = fit(b, a);
     if (st) return st;
     VmError err = {{0}};
     b->p = session_program(s, b->training ? KIND_TRAIN : KIND_EVAL, s->batch, false, &err);

@@ -152,6 +152,7 @@ VmStatus cmd_emit(const Args *a) {
     st = session_open(&s, a->operand[0], &a->value[OPT_emit_set], args_str(a, OPT_emit_model), false);
     if (st) return st;
     s.batch = args_int(a, OPT_emit_batch, s.batch);
+    s.pass.recompute = (int)args_int(a, OPT_emit_recompute, 0);
     st = emit(&s, a, stage);
     session_close(&s);
     return st;

@@ -4,35 +4,39 @@
 #include <jansson.h>
 #include <string.h>
 
-typedef struct Memory {
-    int64_t weights, packed, state, activations, scratch, peak;
-} Memory;
-
-/* The engine keeps one block per space, as large as the largest program needs. */
-static VmStatus plan_memory(Session *s, bool training, Memory *m) {
-    VmStatus st = session_module(s);
-    if (st) return st;
+/* Compiles what a run of training would and looks at this process then: all but tensors and data is there. */
+static VmStatus measure_process(Session *s, bool training, int threads, MemoryUse *m) {
     ProgramKind kinds[2] = {KIND_EVAL, KIND_TRAIN};
-    int64_t space[VM_SPACE_COUNT] = {0};
-    *m = (Memory){0};
+    int64_t scratch = 0, peak;
+    m->other = 0;
     for (int i = 0; i < (training ? 2 : 1); i++) {
         VmError err = {{0}};
-        const Program *p = session_plan(s, kinds[i], s->batch, false, &err);
+        const Program *p = session_compile(s, kinds[i], s->batch, false, &err);
         if (!p) return drv_fail(VM_ENV, "%s", err.text);
-        for (int j = 0; j < VM_SPACE_COUNT; j++)
-            if (p->code->space_bytes[j] > space[j]) space[j] = p->code->space_bytes[j];
-        if (p->code->scratch_bytes > m->scratch) m->scratch = p->code->scratch_bytes;
+        if (p->code->scratch_bytes > scratch) scratch = p->code->scratch_bytes;
+        if (p->code->space_bytes[VM_PACKED] > m->other) m->other = p->code->space_bytes[VM_PACKED];
     }
-    m->weights = space[VM_WEIGHTS];
-    m->packed = space[VM_PACKED];
-    m->state = space[VM_STATE];
-    m->activations = space[VM_WORK];
-    m->scratch *= vm_threads(0);
-    m->peak = m->weights + m->packed + m->state + m->activations + m->scratch;
+    m->scratch = scratch * threads;
+    memory_resident(&m->process, &peak);
+    m->total = m->weights + m->state + m->work + m->other + m->scratch + m->data + m->process;
     return VM_OK;
 }
 
-static void print_table(const Session *s, const Counts *c, const Memory *m) {
+static VmStatus plan_memory(Session *s, const Args *a, bool training, MemoryUse *m) {
+    const char *budget = args_str(a, OPT_info_mem_budget);
+    VmError err = {{0}};
+    int threads = vm_threads((int)args_int(a, OPT_info_threads, 0));
+    *m = (MemoryUse){.scratch = memory_scratch_ahead(threads), .process = memory_process_ahead(0)};
+    VmStatus st = budget ? drv_parse_size(budget, "mem-budget", &s->budget.limit) : VM_OK;
+    if (!st) st = session_module(s);
+    if (st) return st;
+    if (training && session_data_bytes(s, args_str(a, OPT_info_data), &m->data, &err))
+        fprintf(stderr, "vmoec: the data set's memory is not counted: %s\n", err.text);
+    st = session_fit(s, training, m);
+    return st ? st : measure_process(s, training, threads, m);
+}
+
+static void print_table(const Session *s, const Counts *c, const MemoryUse *m) {
     printf("%s of %s, %lld image%s per step\n\n", s->model, s->path, (long long)s->batch,
            s->batch == 1 ? "" : "s");
     printf("%-32s %14s %14s %16s\n", "module", "parameters", "activated", "MAC per image");
@@ -41,14 +45,23 @@ static void print_table(const Session *s, const Counts *c, const Memory *m) {
                (long long)c->module[i].active, c->module[i].macs);
     printf("%-32s %14lld %14lld %16.0f\n\n", "total", (long long)c->total.params, (long long)c->total.active,
            c->total.macs);
-    printf("tensor memory: weights %s, packed weights %s, optimizer state %s, activations and gradients %s, "
-           "scratch %s, peak %s\n",
-           drv_bytes_text(s->arena, m->weights), drv_bytes_text(s->arena, m->packed),
-           drv_bytes_text(s->arena, m->state), drv_bytes_text(s->arena, m->activations),
-           drv_bytes_text(s->arena, m->scratch), drv_bytes_text(s->arena, m->peak));
+    const struct {
+        const char *name;
+        int64_t bytes;
+    } part[] = {{"weights", m->weights},
+                {"optimizer state", m->state},
+                {"packed weights", m->other},
+                {"activations and gradients", m->work},
+                {"scratch of threads", m->scratch},
+                {"data set", m->data},
+                {"program, libraries, code", m->process},
+                {"memory at the peak", m->total}};
+    for (size_t i = 0; i < sizeof part / sizeof part[0]; i++)
+        printf("%-32s %14s\n", part[i].name, drv_bytes_text(s->arena, part[i].bytes));
+    budget_print(stdout, s);
 }
 
-static void print_json(const Session *s, const Counts *c, const Memory *m) {
+static void print_json(const Session *s, const Counts *c, const MemoryUse *m) {
     json_t *modules = json_array();
     for (int i = 0; i < c->nmodule; i++)
         json_array_append_new(modules, json_pack("{s:s, s:I, s:I, s:I}", "name", c->module[i].name, "params",
@@ -56,9 +69,17 @@ static void print_json(const Session *s, const Counts *c, const Memory *m) {
                                                  (json_int_t)c->module[i].active, "macs",
                                                  (json_int_t)c->module[i].macs));
     json_t *memory =
-        json_pack("{s:I, s:I, s:I, s:I, s:I, s:I}", "weights", (json_int_t)m->weights, "packed",
-                  (json_int_t)m->packed, "state", (json_int_t)m->state, "activations",
-                  (json_int_t)m->activations, "scratch", (json_int_t)m->scratch, "peak", (json_int_t)m->peak);
+        json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "weights", (json_int_t)m->weights, "state",
+                  (json_int_t)m->state, "activations", (json_int_t)m->work, "packed", (json_int_t)m->other,
+                  "scratch", (json_int_t)m->scratch, "data", (json_int_t)m->data, "process",
+                  (json_int_t)m->process, "peak", (json_int_t)m->total);
+    const Budget *u = &s->budget;
+    if (u->limit)
+        json_object_set_new(memory, "budget",
+                            json_pack("{s:I, s:i, s:i, s:I, s:o}", "limit", (json_int_t)u->limit,
+                                      "recomputed", u->steps, "of", u->all, "peak_without",
+                                      (json_int_t)u->before, "extra_flops",
+                                      drv_json_number(u->flops_after / u->flops_before - 1)));
     json_t *j = json_pack("{s:o, s:s, s:I, s:I, s:I, s:I, s:o, s:o}", "file", drv_json_text(s->path), "model",
                           s->model, "batch", (json_int_t)s->batch, "params", (json_int_t)c->total.params,
                           "params_active", (json_int_t)c->total.active, "macs", (json_int_t)c->total.macs,
@@ -76,12 +97,12 @@ VmStatus cmd_info(const Args *a) {
     if (st) return st;
     s.batch = args_int(a, OPT_info_batch, s.batch);
     IrGraph *g = session_elaborate(&s, s.batch);
-    Memory m = {0};
+    MemoryUse m = {0};
     bool infer = mode && !strcmp(mode, "infer");
     if (g && mode && !infer && !model_has_loss(g))
         st = drv_fail(VM_INPUT, "%s has no loss to train on", s.model);
     else
-        st = g ? plan_memory(&s, !infer && model_has_loss(g), &m) : VM_INPUT;
+        st = g ? plan_memory(&s, a, !infer && model_has_loss(g), &m) : VM_INPUT;
     if (!st) {
         Counts c = count_model(s.arena, g, s.batch);
         if (args_flag(a, OPT_info_json))

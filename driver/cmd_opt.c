@@ -65,6 +65,7 @@ static VmStatus run(Session *s, const Args *a) {
     error = ir_verify(s->arena, g, true);
     if (error) return drv_fail(VM_INPUT, "%s: %s", path, error);
     s->pass.print_after = print;
+    s->pass.recompute = (int)args_int(a, OPT_opt_recompute, 0);
     error = session_try_passes(s, g, list, n, training);
     if (error) return drv_fail(VM_INPUT, "%s: %s", path, error);
     const char *out = ir_to_text(s->arena, g);

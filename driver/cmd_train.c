@@ -84,8 +84,23 @@ static void print_times(void *session) {
     session_print_times(session);
 }
 
+/* Refuses what will not fit, before anything is compiled. */
+static VmStatus fit(Session *s, const Args *a, int64_t data) {
+    const char *budget = args_str(a, OPT_train_mem_budget);
+    if (!budget) return VM_OK;
+    VmStatus st = drv_parse_size(budget, "mem-budget", &s->budget.limit);
+    if (st) return st;
+    MemoryUse use = {.scratch = memory_scratch_ahead(vm_engine_threads(s->engine)),
+                     .data = data,
+                     .process = memory_process_ahead(data)};
+    st = session_fit(s, true, &use);
+    if (!st && !args_flag(a, OPT_train_quiet)) budget_print(stderr, s);
+    return st;
+}
+
 static VmStatus train(Session *s, const Args *a, const VmDataset *data, const VmDataset *test) {
     VmStatus st = session_engine(s, vm_threads((int)args_int(a, OPT_train_threads, 0)));
+    if (!st) st = fit(s, a, data_bytes(data, test));
     if (st) return st;
     int64_t images = vm_dataset_size(data);
     VmTrainConfig cfg = config_of(s, a, images);

@@ -57,16 +57,36 @@ static VmStatus check_others(const Session *s, const IrGraph *g) {
     return VM_OK;
 }
 
+static VmDataSpec spec_of(const FeTrain *t, const char *dir) {
+    return (VmDataSpec){.kind = t->data.kind,
+                        .dir = dir ? dir : t->data.dir,
+                        .resize = t->data.resize,
+                        .mean = t->data.mean,
+                        .std = t->data.std};
+}
+
+VmStatus session_data_bytes(const Session *s, const char *dir, int64_t *bytes, VmError *err) {
+    *bytes = 0;
+    if (!s->train) return VM_OK;
+    VmDataSpec spec = spec_of(s->train, dir);
+    int64_t train, test, images, ignored;
+    VmStatus st = vm_dataset_measure(&spec, VM_TRAIN, &train, &images, err);
+    if (!st) st = vm_dataset_measure(&spec, VM_TEST, &test, &ignored, err);
+    if (!st) *bytes = train + test + images * (int64_t)sizeof(int64_t);
+    return st;
+}
+
+int64_t data_bytes(const VmDataset *train, const VmDataset *test) {
+    int64_t bytes = test ? vm_dataset_bytes(test) : 0;
+    if (train) bytes += vm_dataset_bytes(train) + vm_dataset_size(train) * (int64_t)sizeof(int64_t);
+    return bytes;
+}
+
 VmStatus session_data(Session *s, const char *dir, VmSplit split, VmDataset **out) {
-    const FeTrain *t = s->train;
     IrGraph *g = session_elaborate(s, s->batch);
     if (!g) return VM_INPUT;
-    VmDataSpec spec = {.kind = t->data.kind,
-                       .dir = dir ? dir : t->data.dir,
-                       .resize = t->data.resize,
-                       .mean = t->data.mean,
-                       .std = t->data.std,
-                       .classes = strcmp(t->data.kind, "idx") ? 0 : count_classes(g, "label")};
+    VmDataSpec spec = spec_of(s->train, dir);
+    if (!strcmp(spec.kind, "idx")) spec.classes = count_classes(g, "label");
     VmError err = {{0}};
     VmStatus st = vm_dataset_open(&spec, split, 0, out, &err);
     if (st) return drv_fail(st, "%s", err.text);

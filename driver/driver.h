@@ -92,6 +92,9 @@ const FeOptions *drv_fe_options(Arena *a, const OptValue *set);
 
 /* "195.3 KiB", "1.2 MiB" */
 const char *drv_bytes_text(Arena *a, int64_t bytes);
+/* "500M" -> bytes. K M G T and KiB .. TiB count 1024, KB .. TB 1000; a number alone is bytes. VM_USAGE with a
+ * message naming the option when it is no size from 1 byte to 2^60. */
+VmStatus drv_parse_size(const char *text, const char *option, int64_t *bytes);
 
 /* ---- JSON (json.c) ------------------------------------------------------------------------------ */
 
@@ -158,6 +161,14 @@ typedef struct Routing {
     const char *text;
 } Routing;
 
+/* --mem-budget and what it led to (budget.c). */
+typedef struct Budget {
+    int64_t limit;                    /* 0: none was given */
+    int steps, all;                   /* of the pass recompute: made, and how many there are */
+    double flops_before, flops_after; /* of products and attention in one step of training */
+    int64_t before, after;            /* predicted peaks */
+} Budget;
+
 /* One file being compiled: everything from its text to running programs. */
 typedef struct Session {
     Arena *arena, *scratch, *crash;
@@ -183,6 +194,7 @@ typedef struct Session {
     double started; /* drv_seconds() when the process began; 0: not known */
     double seconds_frontend, seconds_passes, seconds_codegen;
     double seconds_init, seconds_to_step; /* initial weights; from `started` to the first step; 0: not yet */
+    Budget budget;
 } Session;
 
 /* Loads the file and chooses a model: the one named, else the train block's, else the first. need_train: a
@@ -218,6 +230,35 @@ int session_source(void *user, bool training, int64_t batch, VmError *err);
 
 /* Call where the first step begins. */
 void session_first_step(Session *s);
+
+/* ---- memory (memory_use.c, budget.c) ------------------------------------------------------------ */
+
+/* What a process holds at its peak, in bytes of resident memory. */
+typedef struct MemoryUse {
+    int64_t weights, state, work; /* the engine's spaces */
+    int64_t other;                /* further spaces of the engine */
+    int64_t scratch;              /* of all threads */
+    int64_t data;                 /* the data set, and the order its images are taken in */
+    int64_t process;              /* program, libraries, compiler's data, generated code, threads: measured */
+    int64_t total;
+} MemoryUse;
+
+/* Resident bytes of this process now, and its peak so far; 0 when the system does not say. */
+void memory_resident(int64_t *now, int64_t *peak);
+
+/* Before programs are lowered: what the process will hold beside tensors and data, given that `data` bytes of
+ * data are loaded now. */
+int64_t memory_process_ahead(int64_t data);
+/* Scratch of so many threads before it is known, which is after lowering. */
+int64_t memory_scratch_ahead(int threads);
+
+/* Finds how much of the training program's activations to compute again so that `use` fits s->budget.limit,
+ * and sets s->pass.recompute. `use` is filled in but for work and total; they are set. Without a limit only
+ * that. VM_ENV after a message when nothing fits: with the least possible peak and what it is made of. */
+VmStatus session_fit(Session *s, bool training, MemoryUse *use);
+/* One line about what was chosen, on f; nothing when there is nothing to say. */
+void budget_print(FILE *f, const Session *s);
+
 /* The --time report, on stderr. */
 void session_print_times(const Session *s);
 
@@ -250,6 +291,11 @@ VmStatus bench_overhead(Session *s, const IrGraph *g, const Program *p, int step
 
 /* Opens a split of the train block's data and checks it against the model's image and label. */
 VmStatus session_data(Session *s, const char *dir, VmSplit split, VmDataset **out);
+/* What both splits and the order of an epoch take in memory, from the files' headers; 0 without a train
+ * block. A status and a message in err when they cannot be read. */
+VmStatus session_data_bytes(const Session *s, const char *dir, int64_t *bytes, VmError *err);
+/* The same of splits that are open; NULL: none. */
+int64_t data_bytes(const VmDataset *train, const VmDataset *test);
 
 /* Fills inputs with random numbers as training would see them: images about normal, labels in range. */
 void fill_input(const IrGraph *model_graph, const IrNode *input, uint64_t seed, void *data);

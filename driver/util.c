@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -147,6 +148,26 @@ const char *drv_bytes_text(Arena *a, int64_t bytes) {
     int u = 0;
     while (x >= 1024 && u < 4) x /= 1024, u++;
     return u ? arena_printf(a, "%.1f %s", x, unit[u]) : arena_printf(a, "%lld B", (long long)bytes);
+}
+
+VmStatus drv_parse_size(const char *text, const char *option, int64_t *bytes) {
+    static const struct {
+        const char *name;
+        double scale;
+    } unit[] = {{"", 1},         {"B", 1},        {"K", 0x1p10},   {"M", 0x1p20},  {"G", 0x1p30},
+                {"T", 0x1p40},   {"KB", 1e3},     {"MB", 1e6},     {"GB", 1e9},    {"TB", 1e12},
+                {"KiB", 0x1p10}, {"MiB", 0x1p20}, {"GiB", 0x1p30}, {"TiB", 0x1p40}};
+    char *end = NULL;
+    bool number = (*text >= '0' && *text <= '9') || *text == '.';
+    double x = number ? strtod(text, &end) : 0;
+    for (size_t i = 0; number && i < sizeof unit / sizeof unit[0]; i++) {
+        if (strcasecmp(end, unit[i].name)) continue;
+        x *= unit[i].scale;
+        if (!(x >= 1 && x <= 0x1p60)) break;
+        *bytes = (int64_t)x;
+        return VM_OK;
+    }
+    return drv_fail(VM_USAGE, "--%s is a size such as 500M or 2GiB, not '%s'", option, text);
 }
 
 VmStatus drv_unreadable(const char *path, const char *why) {

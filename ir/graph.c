@@ -209,6 +209,17 @@ IrGraph *ir_graph_clone(Arena *a, const IrGraph *g) {
     return copy;
 }
 
+IrNode *ir_clone_node(IrGraph *g, const IrNode *n, IrNode *at) {
+    VM_CHECK(ir_ops[n->op].route != ROUTE_LEAF, "%s is the only one of its name", ir_ops[n->op].name);
+    IrNode *c = ir_node_new(g, n->op, n->nin);
+    copy_attrs(g, c, n);
+    for (int i = 0; i < n->nin; i++) c->in[i] = n->in[i];
+    for (int i = 0; i < n->nout; i++) c->out[i].type = n->out[i].type;
+    c->loc = n->loc;
+    ir_node_insert(g, c, at);
+    return c;
+}
+
 /* ---- named things ---------------------------------------------------------------------------- */
 
 IrNode *ir_find_leaf(const IrGraph *g, OpCode op, const char *name) {

@@ -174,6 +174,9 @@ struct IrGraph {
 IrGraph *ir_graph_create(Arena *a, const char *name);
 IrGraph *ir_graph_clone(Arena *a, const IrGraph *g); /* deep; ids renumbered */
 
+/* A copy of a node of g that is no leaf, same operands, attributes and types, inserted before `at`. */
+IrNode *ir_clone_node(IrGraph *g, const IrNode *n, IrNode *at);
+
 /* Leaf lookups by name attribute; NULL when absent. */
 IrNode *ir_find_leaf(const IrGraph *g, OpCode op, const char *name);
 IrOut *ir_find_out(const IrGraph *g, const char *name);

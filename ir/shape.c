@@ -342,6 +342,10 @@ const char *shape_copy(Arena *a, IrNode *n) {
     return ir_set_result(a, n, 0, n->in[0]->type);
 }
 
+const char *shape_kept(Arena *a, IrNode *n) {
+    return ir_set_result(a, n, 0, n->in[0]->type);
+}
+
 #define ELEMENTWISE(name)                                                                                    \
     const char *shape_##name(Arena *a, IrNode *n) {                                                          \
         return elementwise(a, n);                                                                            \

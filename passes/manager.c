@@ -20,8 +20,8 @@ static const PassRow rows[PASS_COUNT] = {
 
 static const PassId pipe_eval[] = {PASS_expand, PASS_simplify, PASS_cse, PASS_fuse};
 static const PassId pipe_grad[] = {PASS_expand, PASS_autodiff, PASS_simplify, PASS_cse, PASS_fuse};
-static const PassId pipe_train[] = {PASS_expand,   PASS_autodiff, PASS_optimizer,
-                                    PASS_simplify, PASS_cse,      PASS_fuse};
+static const PassId pipe_train[] = {PASS_expand, PASS_autodiff,  PASS_optimizer, PASS_simplify,
+                                    PASS_cse,    PASS_recompute, PASS_fuse};
 
 #define COUNT(a) ((int)(sizeof(a) / sizeof((a)[0])))
 

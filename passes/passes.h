@@ -15,6 +15,8 @@ typedef struct PassCtx {
     struct {
         double beta1, beta2, eps, decay;
     } adamw;
+    /* recompute: how many of its steps to make, 0 none; sets how many there are */
+    int recompute, recompute_steps;
     /* manager */
     bool verify_each;
     const char *print_after; /* NULL, a pass name, or "all": printed to stderr */
@@ -49,7 +51,7 @@ bool fuse_is_inline(const IrNode *n);
 typedef enum Pipeline {
     PIPE_EVAL, /* expand simplify cse fuse */
     PIPE_GRAD, /* expand autodiff simplify cse fuse: gradients are outputs "grad.<param>" */
-    PIPE_TRAIN /* expand autodiff optimizer simplify cse fuse */
+    PIPE_TRAIN /* expand autodiff optimizer simplify cse recompute fuse */
 } Pipeline;
 int pass_pipeline(Pipeline p, const PassId **list);
 

@@ -80,6 +80,7 @@ bool view_resolve(IrValue *v, View *out) {
         }
         return true;
     }
+    case OP_kept: return true;
     case OP_reshape: return reshape_strides(&w, &v->type, out->stride);
     default: VM_BUG("view_resolve: %s is not a known view", ir_ops[n->op].name);
     }

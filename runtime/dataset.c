@@ -157,10 +157,8 @@ static const Kind *find_kind(const char *name) {
     return NULL;
 }
 
-VmStatus vm_dataset_open(const VmDataSpec *spec, VmSplit split, int64_t limit, VmDataset **out,
-                         VmError *err) {
-    *out = NULL;
-    const Kind *k = find_kind(spec->kind);
+static VmStatus check_spec(const VmDataSpec *spec, const Kind **kind, VmError *err) {
+    const Kind *k = *kind = find_kind(spec->kind);
     if (!k) {
         return vm_fail(err, VM_INPUT, "unknown data set '%s'; known are fashion_mnist, mnist and idx",
                        spec->kind);
@@ -172,9 +170,37 @@ VmStatus vm_dataset_open(const VmDataSpec *spec, VmSplit split, int64_t limit, V
     }
     if (!(spec->std > 0))
         return vm_fail(err, VM_INPUT, "data set '%s': std must be above 0, it is %g", k->name, spec->std);
+    return VM_OK;
+}
+
+VmStatus vm_dataset_measure(const VmDataSpec *spec, VmSplit split, int64_t *bytes, int64_t *images,
+                            VmError *err) {
+    const Kind *k;
+    char image_path[PATH_CAP], label_path[PATH_CAP];
+    VmIdx image;
+    VmStatus s = check_spec(spec, &k, err);
+    if (!s) s = find_files(spec, k, split, image_path, label_path, err);
+    if (!s) s = vm_idx_header(image_path, 3, &image, err);
+    if (s) return s;
+    int64_t pixels = spec->resize ? spec->resize * spec->resize : image.dim[1] * image.dim[2];
+    *images = image.dim[0];
+    *bytes = image.dim[0] * (pixels + 1);
+    return VM_OK;
+}
+
+int64_t vm_dataset_bytes(const VmDataset *d) {
+    return d->size * (d->channels * d->height * d->width + 1);
+}
+
+VmStatus vm_dataset_open(const VmDataSpec *spec, VmSplit split, int64_t limit, VmDataset **out,
+                         VmError *err) {
+    *out = NULL;
+    const Kind *k;
+    VmStatus s = check_spec(spec, &k, err);
+    if (s) return s;
     VmDataset *d = vm_calloc(1, sizeof *d);
     if (!d) return vm_fail(err, VM_ENV, "out of memory");
-    VmStatus s = load(d, spec, k, split, limit, err);
+    s = load(d, spec, k, split, limit, err);
     if (s) {
         vm_dataset_close(d);
         return s;

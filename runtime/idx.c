@@ -100,17 +100,33 @@ static VmStatus read_body(const Reader *r, VmIdx *out, int64_t total) {
     return got < 0 ? stream_error(r, "the compressed data is incomplete") : VM_OK;
 }
 
-VmStatus vm_idx_read(const char *path, int rank, VmIdx *out, VmError *err) {
+static VmStatus idx_open(Reader *r, const char *path, int rank, VmIdx *out, int64_t *total, VmError *err) {
     *out = (VmIdx){0};
     struct stat st;
     if (stat(path, &st) == 0 && !S_ISREG(st.st_mode)) return vm_fail(err, VM_ENV, "%s: not a file", path);
-    Reader r = {.gz = gzopen(path, "rbe"), .path = path, .err = err};
-    if (!r.gz) return vm_fail(err, VM_ENV, "cannot open '%s': %s", path, strerror(errno));
-    gzbuffer(r.gz, 1 << 17);
+    *r = (Reader){.gz = gzopen(path, "rbe"), .path = path, .err = err};
+    if (!r->gz) return vm_fail(err, VM_ENV, "cannot open '%s': %s", path, strerror(errno));
+    gzbuffer(r->gz, 1 << 17);
+    VmStatus s = read_header(r, rank, out, total);
+    r->header = 4 + 4 * rank;
+    if (s) (void)gzclose(r->gz);
+    return s;
+}
+
+VmStatus vm_idx_header(const char *path, int rank, VmIdx *out, VmError *err) {
+    Reader r;
+    int64_t total;
+    VmStatus s = idx_open(&r, path, rank, out, &total, err);
+    if (s == VM_OK) (void)gzclose(r.gz); /* the rest is not looked at */
+    return s;
+}
+
+VmStatus vm_idx_read(const char *path, int rank, VmIdx *out, VmError *err) {
+    Reader r;
     int64_t total = 0;
-    VmStatus s = read_header(&r, rank, out, &total);
-    r.header = 4 + 4 * rank;
-    if (s == VM_OK) s = read_body(&r, out, total);
+    VmStatus s = idx_open(&r, path, rank, out, &total, err);
+    if (s) return s;
+    s = read_body(&r, out, total);
     int closed = gzclose(r.gz);
     if (s == VM_OK && closed != Z_OK)
         s = vm_fail(err, VM_INPUT, "%s: cut off: the compressed data is incomplete", path);

@@ -165,6 +165,8 @@ typedef struct VmIdx {
     uint8_t *data;
 } VmIdx;
 /* rank 3 (images) or 1 (labels). data is freed by the caller. */
+/* Shape only; data is NULL. */
+VmStatus vm_idx_header(const char *path, int rank, VmIdx *out, VmError *err);
 VmStatus vm_idx_read(const char *path, int rank, VmIdx *out, VmError *err);
 
 /* ---- resize.c ---------------------------------------------------------------------------------- */

@@ -117,6 +117,12 @@ typedef enum VmSplit { VM_TRAIN, VM_TEST } VmSplit;
 VmStatus vm_dataset_open(const VmDataSpec *spec, VmSplit split, int64_t limit /* 0: all */, VmDataset **out,
                          VmError *err);
 void vm_dataset_close(VmDataset *d);
+/* Bytes of images and labels in memory. */
+int64_t vm_dataset_bytes(const VmDataset *d);
+/* The same and the number of images of a split that is not open, from its files' headers. Errors as
+ * vm_dataset_open, without a look at the contents. */
+VmStatus vm_dataset_measure(const VmDataSpec *spec, VmSplit split, int64_t *bytes, int64_t *images,
+                            VmError *err);
 int64_t vm_dataset_size(const VmDataset *d);
 void vm_dataset_shape(const VmDataset *d, int64_t *channels, int64_t *height, int64_t *width,
                       int64_t *classes);

@@ -467,6 +467,21 @@ static bool close_rows(const RefTensor *x, bool top_only) {
     return false;
 }
 
+/* Is some row's largest entry there twice? Rows of attention over equal values are equal in one order of
+ * additions and not in another. Zeros are equal for a reason. */
+static bool tied_rows(const RefTensor *x) {
+    int64_t n = ir_cols(&x->type);
+    for (int64_t r = 0, rows = ir_rows(&x->type); r < rows; r++) {
+        const double *row = x->data + r * n;
+        int64_t best = 0;
+        for (int64_t i = 1; i < n; i++)
+            if (row[i] > row[best]) best = i;
+        for (int64_t i = best + 1; i < n; i++)
+            if (row[i] == row[best] && row[i] != 0) return true;
+    }
+    return false;
+}
+
 static bool close_pairs(const RefTensor *x, const RefTensor *y) {
     for (int64_t i = 0, n = ir_elems(&x->type); i < n; i++)
         if (close_call(x->data[i], y ? y->data[i] : 0)) return true;
@@ -474,8 +489,10 @@ static bool close_pairs(const RefTensor *x, const RefTensor *y) {
 }
 
 static bool node_unstable(const Interp *it, const IrNode *n) {
-    if (n->nout == 0 || n->out[0].type.dtype == DT_i32)
-        return n->op == OP_argmax && close_rows(interp_value(it, n->in[0]), true);
+    if (n->nout == 0 || n->out[0].type.dtype == DT_i32) {
+        const RefTensor *x = n->op == OP_argmax ? interp_value(it, n->in[0]) : NULL;
+        return x && (close_rows(x, true) || tied_rows(x));
+    }
     const RefTensor *y = interp_value(it, &n->out[0]);
     for (int64_t i = 0, count = ir_elems(&y->type); i < count; i++)
         if (!(fabs(y->data[i]) < 1e3)) return true;

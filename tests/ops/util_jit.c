@@ -18,9 +18,15 @@ const char *jit_isa(Arena *a, int i) {
 }
 
 Jit jit_compile(Arena *a, const IrGraph *g, Pipeline pipe, const char *isa, const char *what) {
+    return jit_compile_recomputing(a, g, pipe, isa, 0, what);
+}
+
+Jit jit_compile_recomputing(Arena *a, const IrGraph *g, Pipeline pipe, const char *isa, int steps,
+                            const char *what) {
     IrGraph *copy = ir_graph_clone(a, g);
     PassCtx c = pass_ctx(arena_create());
     c.training = true;
+    c.recompute = steps;
     const PassId *list;
     int n = pass_pipeline(pipe, &list);
     const char *error = pass_run(&c, copy, list, n);

@@ -21,6 +21,9 @@ typedef struct Jit {
 /* Runs the pipeline on a clone of g in training mode and compiles it. Fails the running test, with `what`
  * in the message, when something refuses. */
 Jit jit_compile(Arena *a, const IrGraph *g, Pipeline pipe, const char *isa, const char *what);
+/* The same with so many steps of the pass recompute. */
+Jit jit_compile_recomputing(Arena *a, const IrGraph *g, Pipeline pipe, const char *isa, int steps,
+                            const char *what);
 void jit_free(Jit *j);
 
 /* Everything a run leaves behind, in the order of the graph's outputs followed by its params and states. */

@@ -123,8 +123,9 @@ Test(passes, pipelines_end_in_fuse) {
     cr_assert_eq(list[3], PASS_fuse);
     cr_assert_eq(pass_pipeline(PIPE_GRAD, &list), 5);
     cr_assert_eq(list[1], PASS_autodiff);
-    cr_assert_eq(pass_pipeline(PIPE_TRAIN, &list), 6);
+    cr_assert_eq(pass_pipeline(PIPE_TRAIN, &list), 7);
     cr_assert_eq(list[2], PASS_optimizer);
+    cr_assert_eq(list[5], PASS_recompute);
 }
 
 Test(passes, a_broken_graph_is_not_touched) {

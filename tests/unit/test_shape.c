@@ -54,6 +54,8 @@ static const Case cases[] = {
         "size is 0, expected 1 to 8 from 0 in dimension 1 of f32[2,8]"),
 
     /* elementwise */
+    GOOD("kept", "f32[2,3]", "", "f32[2,3]"),
+    BAD("kept", "f32[3] f32[3]", "", "expected 1 operand, found 2"),
     GOOD("copy", "i32[3]", "", "i32[3]"),
     BAD("copy", "f32[3] f32[3]", "", "expected 1 operand, found 2"),
 #define UNARY(op)                                                                                            \

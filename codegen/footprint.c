@@ -1,0 +1,43 @@
+/* What a program will take, from its plan alone: memory by space, the moment that decides it, arithmetic.
+ * Nothing is lowered; the answer takes about as long as the plan. */
+#include "codegen/plan.h"
+
+/* Inserts a buffer among the largest. */
+static void hold(CgFootprint *out, const PlanBuffer *b) {
+    int at = out->nholder;
+    while (at > 0 && out->holder[at - 1].bytes < b->bytes) at--;
+    if (at == CG_HOLDERS) return;
+    if (out->nholder < CG_HOLDERS) out->nholder++;
+    for (int i = out->nholder - 1; i > at; i--) out->holder[i] = out->holder[i - 1];
+    out->holder[at].value = b->value;
+    out->holder[at].bytes = b->bytes;
+}
+
+void plan_live(const Plan *p, int64_t *most, int *when) {
+    int64_t *change = ARENA_ARRAY(p->arena, int64_t, p->ncluster + 1), now = 0;
+    for (int i = 0; i < p->nbuffer; i++) {
+        const PlanBuffer *b = &p->buffer[i];
+        if (b->space != VM_WORK || b->first > b->last) continue; /* placed, but nobody touches it */
+        change[b->first] += b->bytes;
+        if (b->last < p->ncluster) change[b->last + 1] -= b->bytes;
+    }
+    *most = *when = 0;
+    for (int i = 0; i < p->ncluster; i++) {
+        now += change[i];
+        if (now <= *most) continue;
+        *most = now;
+        *when = i;
+    }
+}
+
+void cg_footprint(Arena *a, const CgTarget *t, IrGraph *g, CgFootprint *out) {
+    const Plan *p = plan_create(a, g, t, pack_table_create(a));
+    *out = (CgFootprint){.tasks = p->ncluster};
+    for (int s = 0; s < VM_SPACE_COUNT; s++) out->space[s] = p->space_bytes[s];
+    for (int i = 0; i < p->ncluster; i++) out->flops += plan_flops(&p->cluster[i]);
+    plan_live(p, &out->live, &out->widest);
+    for (int i = 0; i < p->nbuffer; i++) {
+        const PlanBuffer *b = &p->buffer[i];
+        if (b->space == VM_WORK && b->first <= out->widest && out->widest <= b->last) hold(out, b);
+    }
+}

@@ -1,0 +1,206 @@
+/* The steps of the pass recompute: what to stop keeping, in which order. Every step drops values from `kept`
+ * and may add one:
+ *
+ *   drop    v                    is made again from what is kept: a norm, an activation, a product
+ *   derive  u for v, w, ..       elementwise results of u are made again from it: gelu and gelu_grad
+ *   block   u for a segment      the segment after the cut u is made again from it (checkpointing)
+ *   merge   -                    every other cut that is kept: longer segments from fewer cuts
+ *
+ * Greedy: always the step that saves most bytes per unit of added work, given the steps before it, the
+ * earliest of equals; merges last, because only a plan of memory can tell whether longer segments pay. Work
+ * is counted, not measured: arithmetic of products and attention, and a price per element for the rest. */
+#include "passes/recompute.h"
+
+enum { MAX_DROP = 256 };
+
+typedef struct Step {
+    IrValue *add; /* NULL: none */
+    IrValue *drop[MAX_DROP];
+    int ndrop;
+    double saved, work;
+} Step;
+
+typedef struct Chooser {
+    Recompute *r;
+    bool *again; /* by node id: is made again by the steps so far */
+    int *seen;   /* by node id: stamp of the last search */
+    int stamp, made, limit;
+} Chooser;
+
+/* ---- work ------------------------------------------------------------------------------------------ */
+
+static double node_work(const IrNode *n) {
+    double out = 0, in = 0;
+    for (int i = 0; i < n->nout; i++) out += (double)ir_elems(&n->out[i].type);
+    for (int i = 0; i < n->nin; i++) in += (double)ir_elems(&n->in[i]->type);
+    const IrType *a = n->nin ? &n->in[0]->type : NULL;
+    switch (n->op) {
+    case OP_matmul: return 2 * out * (double)a->dim[a->rank - (ir_int(n, ATTR_matmul_ta) ? 2 : 1)];
+    case OP_expert_matmul: return 2 * out * (double)ir_cols(a);
+    case OP_sdpa: return 4 * (double)ir_elems(a) * (double)n->in[1]->type.dim[1];
+    default: break;
+    }
+    enum { ELEMENT = 8, PASSES = 16 };
+    return ir_ops[n->op].route == ROUTE_ELTWISE ? ELEMENT * out : PASSES * (in + out);
+}
+
+static bool stops(const Chooser *c, const IrValue *v) {
+    int id = recompute_id(c->r, v);
+    return c->r->kept[id] || c->r->small[id];
+}
+
+/* Work of making v from what is kept, without what is made again anyway or was counted in this search. */
+static double closure(Chooser *c, const IrValue *v) {
+    const IrNode *n = v->node;
+    if (ir_ops[n->op].route == ROUTE_LEAF) return 0;
+    bool through = recompute_see_through(n);
+    if (!through && (stops(c, v) || c->again[n->id])) return 0;
+    if (c->seen[n->id] == c->stamp) return 0;
+    c->seen[n->id] = c->stamp;
+    double work = through ? 0 : node_work(n);
+    for (int i = 0; i < n->nin; i++) work += closure(c, n->in[i]);
+    return work;
+}
+
+static void keep_all(Chooser *c, const Step *s, bool undo) {
+    if (s->add) c->r->kept[recompute_id(c->r, s->add)] = !undo;
+    for (int i = 0; i < s->ndrop; i++) c->r->kept[recompute_id(c->r, s->drop[i])] = undo;
+}
+
+/* Fills in what a step saves and costs. False: it saves nothing. */
+static bool weigh(Chooser *c, Step *s) {
+    s->saved = s->add && !c->r->kept[recompute_id(c->r, s->add)] ? -(double)recompute_bytes(s->add) : 0;
+    for (int i = 0; i < s->ndrop; i++) s->saved += (double)recompute_bytes(s->drop[i]);
+    if (!s->ndrop || s->saved <= 0) return false;
+    bool had = s->add && c->r->kept[recompute_id(c->r, s->add)];
+    keep_all(c, s, false);
+    c->stamp++;
+    s->work = 1;
+    for (int i = 0; i < s->ndrop; i++) s->work += closure(c, s->drop[i]);
+    keep_all(c, s, true);
+    if (had) c->r->kept[recompute_id(c->r, s->add)] = true;
+    return true;
+}
+
+static void mark_again(Chooser *c, const IrValue *v) {
+    const IrNode *n = v->node;
+    if (ir_ops[n->op].route == ROUTE_LEAF || c->again[n->id]) return;
+    if (!recompute_see_through(n) && stops(c, v)) return;
+    c->again[n->id] = true;
+    for (int i = 0; i < n->nin; i++) mark_again(c, n->in[i]);
+}
+
+/* Counts the step, and makes it if it is among those asked for. Later steps are chosen as if it was made. */
+static void commit(Chooser *c, const Step *s, bool *result) {
+    Recompute *r = c->r;
+    keep_all(c, s, false);
+    for (int i = 0; i < r->g->nnodes; i++) c->again[i] = false;
+    for (int i = 0; i < r->nvalue; i++)
+        if (r->wanted[i] && !r->kept[i]) mark_again(c, r->value[i]);
+    if (c->made++ >= c->limit) return;
+    for (int i = 0; i < r->nvalue; i++) result[i] = r->kept[i];
+}
+
+/* ---- candidates ------------------------------------------------------------------------------------ */
+
+static bool large_kept(const Recompute *r, int id) {
+    return r->kept[id] && !r->small[id];
+}
+
+static void consider(Chooser *c, Step *s, Step *best) {
+    if (!weigh(c, s)) return;
+    if (best->ndrop && s->saved * best->work <= best->saved * s->work) return;
+    *best = *s;
+}
+
+static void consider_drop(Chooser *c, IrValue *v, Step *best) {
+    Step s = {.drop = {v}, .ndrop = 1};
+    consider(c, &s, best);
+}
+
+/* Is v elementwise work on u and on what is kept? Sets *meets if u is among it. */
+static bool derives(const Chooser *c, const IrValue *v, const IrValue *u, bool *meets, int depth) {
+    const IrNode *n = v->node;
+    if (v == u) return *meets = true;
+    if (ir_ops[n->op].route == ROUTE_LEAF) return true;
+    bool through = recompute_see_through(n);
+    if (depth > 0 && !through && stops(c, v)) return true;
+    if ((!through && ir_ops[n->op].route != ROUTE_ELTWISE) || depth > 8) return false;
+    for (int i = 0; i < n->nin; i++)
+        if (!derives(c, n->in[i], u, meets, depth + 1)) return false;
+    return true;
+}
+
+/* Keeps u in place of all that derives from it. Only the readers' segment and the one before are searched. */
+static void consider_derive(Chooser *c, IrValue *u, Step *best) {
+    Recompute *r = c->r;
+    Step s = {.add = u};
+    int from = r->segment[u->node->id];
+    for (int i = 0; i < r->nvalue && s.ndrop < MAX_DROP; i++) {
+        IrValue *v = r->value[i];
+        int segment = r->segment[v->node->id];
+        if (!large_kept(r, i) || v == u || segment < from || segment > from + 1) continue;
+        bool meets = false;
+        if (ir_ops[v->node->op].route == ROUTE_ELTWISE && derives(c, v, u, &meets, 0) && meets)
+            s.drop[s.ndrop++] = v;
+    }
+    consider(c, &s, best);
+}
+
+/* The operands of an elementwise v that could be kept in its place. */
+static void consider_operands(Chooser *c, const IrValue *v, Step *best) {
+    for (int i = 0; i < v->node->nin; i++) {
+        IrValue *u = v->node->in[i];
+        while (ir_ops[u->node->op].route == ROUTE_VIEW) u = u->node->in[0];
+        OpRoute route = ir_ops[u->node->op].route;
+        if (route == ROUTE_LEAF || recompute_see_through(u->node) || stops(c, u)) continue;
+        consider_derive(c, u, best);
+    }
+}
+
+static void consider_block(Chooser *c, int cut, Step *best) {
+    Recompute *r = c->r;
+    Step s = {.add = r->cuts[cut]};
+    for (int i = 0; i < r->nvalue && s.ndrop < MAX_DROP; i++)
+        if (large_kept(r, i) && !r->cut[i] && r->segment[r->value[i]->node->id] == cut + 1)
+            s.drop[s.ndrop++] = r->value[i];
+    consider(c, &s, best);
+}
+
+static bool best_step(Chooser *c, Step *best) {
+    Recompute *r = c->r;
+    best->ndrop = 0;
+    for (int i = 0; i < r->nvalue; i++) {
+        if (!large_kept(r, i)) continue;
+        if (!r->cut[i]) consider_drop(c, r->value[i], best);
+        if (ir_ops[r->value[i]->node->op].route == ROUTE_ELTWISE) consider_operands(c, r->value[i], best);
+    }
+    for (int i = 0; i < r->ncut; i++) consider_block(c, i, best);
+    return best->ndrop > 0;
+}
+
+/* Every other one of the kept cuts, one at a time; true while there were any. */
+static bool merge_round(Chooser *c, bool *result) {
+    Recompute *r = c->r;
+    int met = 0, dropped = 0;
+    for (int i = 0; i < r->ncut; i++) {
+        if (!r->kept[recompute_id(r, r->cuts[i])] || ++met % 2) continue;
+        Step s = {.drop = {r->cuts[i]}, .ndrop = 1};
+        commit(c, &s, result);
+        dropped++;
+    }
+    return dropped > 0;
+}
+
+int recompute_choose(Recompute *r, int steps) {
+    Chooser c = {.r = r, .limit = steps};
+    c.again = ARENA_ARRAY(r->arena, bool, r->g->nnodes);
+    c.seen = ARENA_ARRAY(r->arena, int, r->g->nnodes);
+    bool *result = ARENA_ARRAY(r->arena, bool, r->nvalue);
+    for (int i = 0; i < r->nvalue; i++) result[i] = r->kept[i];
+    Step best = {0};
+    while (best_step(&c, &best)) commit(&c, &best, result);
+    while (merge_round(&c, result)) continue;
+    for (int i = 0; i < r->nvalue; i++) r->kept[i] = result[i];
+    return c.made;
+}

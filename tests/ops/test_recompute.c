@@ -1,0 +1,122 @@
+/* Recomputation changes memory, never bits: the same weights, state and outputs after a step, whatever is
+ * kept and whatever is computed again; and the plan's peak falls as far as it is meant to. */
+#include <criterion/criterion.h>
+
+#include "tests/ops/util_gen_graph.h"
+#include "tests/ops/util_jit.h"
+#include "tests/unit/util_program.h"
+
+static const uint64_t seed = 5;
+
+/* How many steps of the pass there are for the training graph of g; its plan's memory with `steps` of them.
+ */
+static int plan_with(Arena *a, const IrGraph *g, int steps, CgFootprint *out) {
+    IrGraph *copy = ir_graph_clone(a, g);
+    PassCtx c = pass_ctx(arena_create());
+    c.training = true;
+    c.recompute = steps;
+    const PassId *list;
+    int n = pass_pipeline(PIPE_TRAIN, &list);
+    const char *error = pass_run(&c, copy, list, n);
+    cr_assert_null(error, "%s", error);
+    arena_destroy(c.scratch);
+    cg_footprint(a, &program_targets[0], copy, out);
+    return c.recompute_steps;
+}
+
+static void same_as_without(Arena *a, const IrGraph *g, int steps, const JitRun *want, const char *isa) {
+    const char *what = arena_printf(a, "%s with %d recomputations, %s", g->name, steps, isa);
+    Jit j = jit_compile_recomputing(a, g, PIPE_TRAIN, isa, steps, what);
+    JitRun got = jit_run(a, &j, seed, 2, what);
+    jit_same_bits(want, &got, what);
+    jit_free(&j);
+}
+
+static void check_bits(Arena *a, const IrGraph *g, int tries) {
+    CgFootprint ignored;
+    int all = plan_with(a, g, 1, &ignored);
+    const char *isa;
+    for (int i = 0; (isa = jit_isa(a, i)); i++) {
+        Jit j = jit_compile(a, g, PIPE_TRAIN, isa, g->name);
+        JitRun want = jit_run(a, &j, seed, 2, g->name);
+        jit_free(&j);
+        for (int k = 1; k <= tries && all > 0; k++)
+            same_as_without(a, g, (all * k + tries - 1) / tries, &want, isa);
+    }
+}
+
+/* Dropout, attention, experts with routed rows. */
+Test(recompute, same_bits_with_dropout_and_experts) {
+    Arena *a = arena_create();
+    check_bits(a, program_elaborate(a, "models/mnist_moe.vmoe", NULL, 3), 3);
+    arena_destroy(a);
+}
+
+Test(recompute, same_bits_of_a_transformer_with_experts) {
+    Arena *a = arena_create();
+    check_bits(a, program_elaborate(a, "models/vmoe_fmnist.vmoe", NULL, 2), 3);
+    arena_destroy(a);
+}
+
+Test(recompute, same_bits_of_random_programs) {
+    for (uint64_t id = 900; id < 912; id++) {
+        Arena *a = arena_create();
+        check_bits(a, gen_graph(a, id, 24), 2);
+        arena_destroy(a);
+    }
+}
+
+static int64_t least_work(Arena *a, const IrGraph *g, int all, double *flops) {
+    int64_t least = INT64_MAX;
+    for (int i = 1; i <= all; i++) {
+        CgFootprint f;
+        plan_with(a, g, i, &f);
+        if (f.space[VM_WORK] >= least) continue;
+        least = f.space[VM_WORK];
+        *flops = f.flops;
+    }
+    return least;
+}
+
+/* Checkpoints at every block hold one value for each, and one block: for less than another forward pass,
+ * which is a third of a step. */
+Test(recompute, memory_falls_by_more_than_half) {
+    Arena *a = arena_create();
+    IrGraph *g = program_elaborate(a, "models/vmoe_fmnist.vmoe", NULL, 128);
+    CgFootprint before, after;
+    double flops = 0;
+    int all = plan_with(a, g, 1, &after);
+    cr_assert_eq(plan_with(a, g, 0, &before), 0);
+    int64_t least = least_work(a, g, all, &flops);
+    cr_assert(2 * least < before.space[VM_WORK], "%lld of %lld bytes", (long long)least,
+              (long long)before.space[VM_WORK]);
+    cr_assert(flops < 1.34 * before.flops, "%.2f times the arithmetic", flops / before.flops);
+    cr_assert(flops > before.flops);
+    arena_destroy(a);
+}
+
+/* The first steps cost no product. */
+Test(recompute, the_cheap_comes_first) {
+    Arena *a = arena_create();
+    IrGraph *g = program_elaborate(a, "models/vmoe_fmnist.vmoe", NULL, 128);
+    CgFootprint before, after;
+    plan_with(a, g, 0, &before);
+    plan_with(a, g, 8, &after);
+    cr_assert(after.flops == before.flops, "%.3g and %.3g", after.flops, before.flops);
+    cr_assert(after.space[VM_WORK] < 0.9 * (double)before.space[VM_WORK]);
+    arena_destroy(a);
+}
+
+/* Nothing to do without updates, and without being asked. */
+Test(recompute, leaves_other_graphs_alone) {
+    Arena *a = arena_create();
+    IrGraph *g = program_elaborate(a, "models/mnist_moe.vmoe", NULL, 2);
+    PassCtx c = pass_ctx(arena_create());
+    c.recompute = 5;
+    PassId list[] = {PASS_expand, PASS_recompute};
+    cr_assert_null(pass_run(&c, g, list, 2));
+    cr_assert_eq(c.recompute_steps, 0);
+    IR_FOR (n, g) cr_assert_neq(n->op, OP_kept);
+    arena_destroy(c.scratch);
+    arena_destroy(a);
+}
