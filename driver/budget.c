@@ -112,6 +112,13 @@ static void sum_up(MemoryUse *use) {
     use->total = use->weights + use->state + use->work + use->other + use->scratch + use->data + use->process;
 }
 
+/* Spaces beyond those that have names here; the engine makes each as large as its largest program needs. */
+static void add_others(const CgFootprint *f, MemoryUse *use) {
+    int64_t bytes = 0;
+    for (int i = VM_WORK + 1; i < VM_SPACE_COUNT; i++) bytes += f->space[i];
+    if (bytes > use->other) use->other = bytes;
+}
+
 static VmStatus evaluation_work(Fit *f, MemoryUse *use) {
     Session *s = f->s;
     IrGraph *g = session_elaborate(s, s->batch);
@@ -120,6 +127,7 @@ static VmStatus evaluation_work(Fit *f, MemoryUse *use) {
     cg_footprint(f->arena, s->target, g, &f->print);
     f->other = f->print.space[VM_WORK];
     use->weights = f->print.space[VM_WEIGHTS];
+    add_others(&f->print, use);
     return VM_OK;
 }
 
@@ -130,6 +138,7 @@ static VmStatus training_work(Fit *f, MemoryUse *use) {
     session_run_passes(s, f->base, front_list, sizeof front_list / sizeof front_list[0], true);
     use->work = try_steps(f, 0);
     use->state = f->print.space[VM_STATE];
+    add_others(&f->print, use);
     s->budget.flops_before = s->budget.flops_after = f->print.flops;
     sum_up(use);
     return choose(f, use);

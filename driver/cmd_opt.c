@@ -34,14 +34,16 @@ static const char *read_text(Arena *a, const char *path, const char **error) {
     return text;
 }
 
-/* The pipeline in the first line of a crash file: "; passes: a,b --training"; NULL: none. */
-static const char *file_passes(Arena *a, const char *text, bool *training) {
+/* The pipeline in the first line of a crash file: "; passes: a,b --training --recompute=7"; NULL: none. */
+static const char *file_passes(Arena *a, const char *text, bool *training, int *recompute) {
     static const char prefix[] = "; passes: ";
     if (strncmp(text, prefix, sizeof prefix - 1)) return NULL;
     const char *p = text + sizeof prefix - 1;
     size_t line = strcspn(p, "\n");
     char *copy = arena_strndup(a, p, line);
     if (strstr(copy, "--training")) *training = true;
+    const char *steps = strstr(copy, "--recompute=");
+    if (steps) (void)sscanf(steps, "--recompute=%9d", recompute);
     copy[strcspn(copy, " ")] = 0;
     return strcmp(copy, "none") ? copy : "";
 }
@@ -52,7 +54,8 @@ static VmStatus run(Session *s, const Args *a) {
     if (!text) return drv_unreadable(path, error);
     bool training = args_flag(a, OPT_opt_training);
     const char *passes = args_str(a, OPT_opt_passes);
-    if (!passes) passes = file_passes(s->arena, text, &training);
+    s->pass.recompute = (int)args_int(a, OPT_opt_recompute, 0);
+    if (!passes) passes = file_passes(s->arena, text, &training, &s->pass.recompute);
     PassId list[MAX_PASSES];
     int n = passes && *passes ? pass_parse_list(s->arena, passes, list, MAX_PASSES, &error) : 0;
     if (n < 0) return drv_fail(VM_USAGE, "%s", error);
@@ -65,7 +68,6 @@ static VmStatus run(Session *s, const Args *a) {
     error = ir_verify(s->arena, g, true);
     if (error) return drv_fail(VM_INPUT, "%s: %s", path, error);
     s->pass.print_after = print;
-    s->pass.recompute = (int)args_int(a, OPT_opt_recompute, 0);
     error = session_try_passes(s, g, list, n, training);
     if (error) return drv_fail(VM_INPUT, "%s: %s", path, error);
     const char *out = ir_to_text(s->arena, g);

@@ -119,7 +119,10 @@ static VmStatus train(Session *s, const Args *a, const VmDataset *data, const Vm
     if (st) return drv_fail(st, "%s", err.text);
     if (!isnan(r.test_accuracy)) printf("test accuracy %.4f, ", r.test_accuracy);
     printf("test loss %.5f after %lld steps in %.1f s\n", r.test_loss, (long long)r.steps, r.seconds);
-    printf("weights %s\nmetrics %s\n", r.weights, r.metrics);
+    int64_t now, peak;
+    memory_resident(&now, &peak);
+    printf("weights %s\nmetrics %s\nmemory %s at the peak\n", r.weights, r.metrics,
+           drv_bytes_text(s->arena, peak));
     return VM_OK;
 }
 

@@ -149,7 +149,9 @@ void session_crash_hook(void *session) {
     text_add(&t, "; passes: ");
     for (int i = 0; i < s->crash_n; i++) text_addf(&t, "%s%s", i ? "," : "", pass_name(s->crash_list[i]));
     if (!s->crash_n) text_add(&t, "none (code generation)");
-    text_addf(&t, "%s\n", s->pass.training ? " --training" : "");
+    text_add(&t, s->pass.training ? " --training" : "");
+    if (s->pass.recompute) text_addf(&t, " --recompute=%d", s->pass.recompute);
+    text_add(&t, "\n");
     ir_print(&t, g, true);
     if (!drv_write_file("vmoec-crash.vir", t.data, t.len))
         fprintf(stderr,

@@ -26,7 +26,7 @@ void memory_resident(int64_t *now, int64_t *peak) {
 
 /* Lowering, code and the team of threads come after the choice. Measured on the models of bench/: the growth
  * from planning to the second step beside tensors, at most. */
-enum { GROWTH = 8 << 20, SCRATCH_PER_THREAD = 384 << 10 };
+enum { GROWTH = 4 << 20, SCRATCH_PER_THREAD = 384 << 10 };
 
 int64_t memory_process_ahead(int64_t data) {
     int64_t now, peak;

@@ -112,16 +112,30 @@ static VmStatus check_labels(const VmIdx *label, const char *path, int64_t wante
     return VM_OK;
 }
 
+/* In place, so that both sizes are never held at once: larger results grow into room made before the
+ * originals, smaller ones stay behind what is still to be read. */
 static VmStatus resize_all(VmDataset *d, int64_t side, VmError *err) {
+    enum { CHUNK = 256 };
     if (side == 0 || (side == d->height && side == d->width)) return VM_OK;
-    uint8_t *to = vm_calloc((size_t)d->size, (size_t)(side * side));
-    if (!to || !vm_resize_u8(d->image, d->size, d->height, d->width, to, side, side)) {
-        free(to);
+    size_t n = (size_t)d->size, from = (size_t)(d->height * d->width), to = (size_t)(side * side);
+    uint8_t *chunk = vm_calloc(CHUNK, from);
+    uint8_t *all = chunk && to > from ? realloc(d->image, n * to) : d->image;
+    bool ok = chunk && all;
+    if (all) d->image = all;
+    size_t gap = to > from ? n * (to - from) : 0;
+    if (ok && gap) memmove(all + gap, all, n * from);
+    for (size_t i = 0; i < n && ok; i += CHUNK) {
+        size_t count = n - i < CHUNK ? n - i : CHUNK;
+        memcpy(chunk, all + gap + i * from, count * from);
+        ok = vm_resize_u8(chunk, (int64_t)count, d->height, d->width, all + i * to, side, side);
+    }
+    free(chunk);
+    if (!ok) {
         return vm_fail(err, VM_ENV, "out of memory resizing %" PRId64 " images to %" PRId64 " x %" PRId64,
                        d->size, side, side);
     }
-    free(d->image);
-    d->image = to;
+    all = realloc(d->image, n * to); /* gives back what smaller images leave */
+    if (all) d->image = all;
     d->height = d->width = side;
     return VM_OK;
 }

@@ -95,6 +95,9 @@ want 2 'has no option --frobnicate' 'unknown option' "$VMOEC" train --frobnicate
 want 2 'takes a whole number' 'option of the wrong type' "$VMOEC" train --epochs two $F
 want 2 'out of range' 'option out of range' "$VMOEC" train --epochs=0 $F
 want 2 'needs a value' 'option without its value' "$VMOEC" train $F --epochs
+want 2 'is a size such as' 'a budget that is no size' "$VMOEC" info --mem-budget lots $F
+want 2 'is a size such as' 'a budget of nothing' "$VMOEC" info --mem-budget 0 $F
+want 3 'is not enough' 'a budget nothing fits in' "$VMOEC" info --mem-budget 1K $F
 want 2 'takes no value' 'flag with a value' "$VMOEC" info --json=yes $F
 want 2 'given twice' 'option given twice' "$VMOEC" train --seed 1 --seed 2 $F
 want 2 'one word too many' 'two files' "$VMOEC" check $F $F

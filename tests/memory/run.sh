@@ -1,0 +1,77 @@
+#!/bin/sh
+# What `vmoec info` says about memory is what training takes, and --mem-budget keeps its word: the same weights
+# from less memory, or a refusal before the first step. Real images: Fashion-MNIST, also in MNIST's place.
+#
+#   VMOEC=build/vmoec tests/memory/run.sh
+set -u
+cd "$(dirname "$0")/../.." || exit 3
+VMOEC=${VMOEC:-build/vmoec}
+[ -x "$VMOEC" ] || { echo "FAIL setup cannot run $VMOEC"; exit 3; }
+case $(file -b "$VMOEC" 2> /dev/null; nm "$VMOEC" 2> /dev/null | grep -m 1 __asan_init) in
+*__asan_init*) echo "skip memory of a build whose checks take memory of their own"; exit 0 ;;
+esac
+DATA=/usr/share/datasets/fashion-mnist
+ls $DATA/train-images* > /dev/null 2>&1 || { echo "skip memory there is no Fashion-MNIST"; exit 0; }
+T=$(mktemp -d) || exit 3
+trap 'rm -rf "$T"' EXIT INT TERM
+
+failed=0
+check() { # NAME CONDITION DETAILS: the condition is for awk
+    if awk "BEGIN { exit !($2) }"; then
+        echo "ok $1"
+    else
+        echo "FAIL $1: $3"
+        failed=1
+    fi
+}
+
+number() { sed -n "s/.*\"$1\": *\([0-9.e+-]*\).*/\1/p" "$2"; }
+
+# trained MODEL OUT OPTIONS..: a short run; what it took, in bytes.
+trained() {
+    model=$1 out=$2
+    shift 2
+    timeout 200 "$VMOEC" train "models/$model.vmoe" --data $DATA --threads 2 --steps 4 --quiet --out "$T/$out" \
+        "$@" > "$T/log" 2>&1 || { cat "$T/log" >&2; return 1; }
+    awk '/^memory / { unit["KiB"] = 1024; unit["MiB"] = 1048576; unit["GiB"] = 1073741824
+                      printf "%.0f", $2 * unit[$3] }' "$T/log"
+}
+
+for model in vmoe_fmnist mnist_moe; do
+    "$VMOEC" info "models/$model.vmoe" --data $DATA --threads 2 --json > "$T/info" || failed=1
+    peak=$(number peak "$T/info")
+    took=$(trained $model $model.free)
+    check "$model: info's peak is what training takes, within 2 %" "$took > 0.98 * $peak && $took < 1.02 * $peak" \
+        "predicted $peak, took $took"
+
+    # Half of what recomputation can save.
+    work=$(number activations "$T/info")
+    budget=$(awk "BEGIN { printf \"%d\", $peak - $work / 4 }")
+    took=$(trained $model $model.tight --mem-budget "$budget")
+    check "$model: stays within a budget" "$took > 0 && $took < 1.02 * $budget" "budget $budget, took $took"
+    if cmp -s "$T/$model.free/weights.safetensors" "$T/$model.tight/weights.safetensors"; then
+        echo "ok $model: the budget does not change a bit of the weights"
+    else
+        echo "FAIL $model: other weights with a budget"
+        failed=1
+    fi
+done
+
+# The last prediction: what was recomputed is said, and costs arithmetic.
+"$VMOEC" info models/mnist_moe.vmoe --data $DATA --threads 2 --json --mem-budget "$budget" > "$T/info"
+check "info says what a budget costs" "$(number recomputed "$T/info") > 0 && $(number extra_flops "$T/info") >= 0" \
+    "$(cat "$T/info")"
+
+"$VMOEC" train models/vmoe_fmnist.vmoe --data $DATA --steps 1 --mem-budget 20M --out "$T/refused" \
+    > "$T/log" 2>&1
+status=$?
+check "a budget that is too small is refused" "$status == 3" "exit status $status"
+check "the refusal says what is needed" "$(grep -c -e 'is not enough: the least is' -e 'optimizer state' "$T/log") == 2" \
+    "$(cat "$T/log")"
+if [ -e "$T/refused" ]; then
+    echo "FAIL a refused run leaves nothing behind"
+    failed=1
+else
+    echo "ok a refused run leaves nothing behind"
+fi
+exit $failed
