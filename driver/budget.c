@@ -139,6 +139,7 @@ static VmStatus training_work(Fit *f, MemoryUse *use) {
     use->work = try_steps(f, 0);
     use->state = f->print.space[VM_STATE];
     add_others(&f->print, use);
+    use->process += memory_growth(f->print.tasks);
     s->budget.flops_before = s->budget.flops_after = f->print.flops;
     sum_up(use);
     return choose(f, use);

@@ -249,6 +249,8 @@ void memory_resident(int64_t *now, int64_t *peak);
 /* Before programs are lowered: what the process will hold beside tensors and data, given that `data` bytes of
  * data are loaded now. */
 int64_t memory_process_ahead(int64_t data);
+/* What comes on top of it for a program of so many tasks. */
+int64_t memory_growth(int tasks);
 /* Scratch of so many threads before it is known, which is after lowering. */
 int64_t memory_scratch_ahead(int threads);
 

@@ -24,14 +24,18 @@ void memory_resident(int64_t *now, int64_t *peak) {
     fclose(f);
 }
 
-/* Lowering, code and the team of threads come after the choice. Measured on the models of bench/: the growth
- * from planning to the second step beside tensors, at most. */
-enum { GROWTH = 4 << 20, SCRATCH_PER_THREAD = 384 << 10 };
+/* Plans, code and the team of threads come after the choice. Measured on the models of models/: what a
+ * process grows by from there to the last step beside tensors, at most. */
+enum { GROWTH = 2 << 20, GROWTH_PER_TASK = 8 << 10, SCRATCH_PER_THREAD = 384 << 10 };
 
 int64_t memory_process_ahead(int64_t data) {
     int64_t now, peak;
     memory_resident(&now, &peak);
     return now - data + GROWTH;
+}
+
+int64_t memory_growth(int tasks) {
+    return (int64_t)tasks * GROWTH_PER_TASK;
 }
 
 int64_t memory_scratch_ahead(int threads) {
