@@ -53,7 +53,7 @@ void cg_lower_matmul(Kb *k, IrNode *n) {
         matrices = ir_rows(t) / g.rows;
     g.a_step = g.a.stride[ta ? ra - 2 : ra - 1];
     g.b_step = g.b.stride[rb - 2];
-    g.side_by_side = ta && g.a.stride[ra - 1] == 1;
+    g.side_by_side = ta && !g.packed && g.a.stride[ra - 1] == 1; /* packs have the tile of tile_choose */
     gemm_choose(k, &g, matrices, g.rows);
     gemm_scratch(k, &g);
     int64_t row_blocks = ceil_div(g.rows, g.mb), per_matrix = row_blocks * g.col_blocks;
