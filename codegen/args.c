@@ -204,9 +204,17 @@ double plan_flops(const PlanCluster *c) {
     }
 }
 
+/* A buffer counts once however many arguments point into it (q, k and v of one packed tensor), and twice when
+ * it is updated in place. */
 double plan_bytes(const Plan *p, const PlanCluster *c) {
+    bool in_place = c->anchor && (ir_ops[c->anchor->op].flags & OPF_EFFECT);
     double bytes = 0;
-    for (int i = 0; i < c->narg; i++) bytes += (double)p->buffer[c->arg[i].buffer].bytes;
+    for (int i = 0; i < c->narg; i++) {
+        bool seen = false;
+        for (int j = 0; j < i && !seen; j++) seen = c->arg[j].buffer == c->arg[i].buffer;
+        if (!seen)
+            bytes += (in_place && c->arg[i].written ? 2 : 1) * (double)p->buffer[c->arg[i].buffer].bytes;
+    }
     return bytes;
 }
 
