@@ -61,7 +61,19 @@ static void print_table(const Session *s, const Counts *c, const MemoryUse *m) {
     budget_print(stdout, s);
 }
 
-static void print_json(const Session *s, const Counts *c, const MemoryUse *m) {
+/* Products of a training step, or of an evaluation when there is no loss. */
+static json_t *matmuls_json(Session *s, const IrGraph *model) {
+    IrGraph *g = ir_graph_clone(s->arena, model);
+    session_lower(s, g, model_has_loss(g) ? KIND_TRAIN : KIND_EVAL);
+    Matmul *list;
+    int n = count_matmuls(s->arena, g, &list);
+    json_t *out = json_array();
+    for (int i = 0; i < n; i++)
+        json_array_append_new(out, json_pack("{s:s, s:i}", "kernel", list[i].text, "calls", list[i].calls));
+    return out;
+}
+
+static void print_json(const Session *s, const Counts *c, const MemoryUse *m, json_t *matmuls) {
     json_t *modules = json_array();
     for (int i = 0; i < c->nmodule; i++)
         json_array_append_new(modules, json_pack("{s:s, s:I, s:I, s:I}", "name", c->module[i].name, "params",
@@ -80,10 +92,11 @@ static void print_json(const Session *s, const Counts *c, const MemoryUse *m) {
                                       "recomputed", u->steps, "of", u->all, "peak_without",
                                       (json_int_t)u->before, "extra_flops",
                                       drv_json_number(u->flops_after / u->flops_before - 1)));
-    json_t *j = json_pack("{s:o, s:s, s:I, s:I, s:I, s:I, s:o, s:o}", "file", drv_json_text(s->path), "model",
-                          s->model, "batch", (json_int_t)s->batch, "params", (json_int_t)c->total.params,
-                          "params_active", (json_int_t)c->total.active, "macs", (json_int_t)c->total.macs,
-                          "memory", memory, "modules", modules);
+    json_t *j =
+        json_pack("{s:o, s:s, s:I, s:I, s:I, s:I, s:o, s:o, s:o}", "file", drv_json_text(s->path), "model",
+                  s->model, "batch", (json_int_t)s->batch, "params", (json_int_t)c->total.params,
+                  "params_active", (json_int_t)c->total.active, "macs", (json_int_t)c->total.macs, "memory",
+                  memory, "modules", modules, "matmuls", matmuls);
     drv_print_json(j);
 }
 
@@ -106,7 +119,7 @@ VmStatus cmd_info(const Args *a) {
     if (!st) {
         Counts c = count_model(s.arena, g, s.batch);
         if (args_flag(a, OPT_info_json))
-            print_json(&s, &c, &m);
+            print_json(&s, &c, &m, matmuls_json(&s, g));
         else
             print_table(&s, &c, &m);
     }

@@ -4,6 +4,7 @@
  *
  * Weights are the initial ones moved a little, so that zeros and ones hide nothing. Inputs are random, chosen
  * so that no routing decision is within rounding of a tie. The optimizer is checked for equal bits only. */
+#include "driver/compare.h"
 #include "driver/driver.h"
 
 #include <math.h>
@@ -12,9 +13,6 @@
 #include "interp/interp.h"
 #include "runtime/rng.h"
 
-/* Of a tensor's largest value, or of the floor where that is larger. f32 keeps seven digits; sums of some
- * thousand terms lose two. */
-#define TOLERANCE 2e-4
 #define FD_TOLERANCE 1e-4
 #define TIE_MARGIN 1e-5 /* gates closer than this may sort differently in f32 */
 enum { SEED_TRIES = 20, TRAIN_STEPS = 3 };
@@ -136,24 +134,6 @@ static double routing_margin(const Verify *v, const Interp *it) {
 
 /* ---- comparisons ------------------------------------------------------------------------------------ */
 
-static double largest(const double *x, int64_t n) {
-    double m = 0;
-    for (int64_t i = 0; i < n; i++) m = fmax(m, fabs(x[i]));
-    return m;
-}
-
-/* Largest difference, in units of the larger of the reference's largest value and the floor. */
-static double difference(const VmTensor *t, const void *have, const RefTensor *want, double floor) {
-    int64_t n = ir_elems(&want->type);
-    double scale = fmax(largest(want->data, n), floor), worst = 0;
-    for (int64_t i = 0; i < n; i++) {
-        double x = t->dtype ? (double)((const int32_t *)have)[i] : (double)((const float *)have)[i];
-        double d = fabs(x - want->data[i]) / scale;
-        if (!(d <= worst)) worst = isnan(d) ? INFINITY : d;
-    }
-    return worst;
-}
-
 static bool is_grad(const VmTensor *t) {
     return t->role == VM_ROLE_GRAD;
 }
@@ -167,7 +147,7 @@ static Row compare(const Verify *v, const char *what, const Program *p, int inde
         if (t->role < VM_ROLE_OUTPUT || is_grad(t) != grads) continue;
         const RefTensor *want = interp_out(it, t->name);
         VM_CHECK(want, "the interpreter has no output %s", t->name);
-        worse(&r, difference(t, vm_engine_data(v->one, index, t->name), want, floor), t->name);
+        worse(&r, compare_difference(t, vm_engine_data(v->one, index, t->name), want, floor), t->name);
     }
     return r;
 }
@@ -228,7 +208,8 @@ static Row finite_differences(const Verify *v, const Interp *gradients, Interp *
         memcpy(s.w, interp_value(it, &n->out[0])->data, (size_t)elems * sizeof *s.w);
         for (int i = 0; i < v->samples && i < elems; i++) {
             s.at = sample_element(v, grad, name, i);
-            worse(&r, slope_error(&s, grad->data[s.at], fmax(largest(grad->data, elems), floor)), name);
+            worse(&r, slope_error(&s, grad->data[s.at], fmax(compare_largest(grad->data, elems), floor)),
+                  name);
         }
         interp_set(it, name, s.w);
     }
@@ -347,7 +328,7 @@ static VmStatus verify(Verify *v) {
     set_inputs(v, v->one, 0);
     vm_engine_run(v->one, 0, v->seed, 0);
     report(v, compare(v, "evaluation results: compiled, interpreter", v->eval, 0, eval, false, 1e-3),
-           TOLERANCE);
+           COMPARE_TOLERANCE);
     if (v->grad) {
         Interp *gradients = interpret(v, v->grad, true);
         double floor = 0;
@@ -355,16 +336,16 @@ static VmStatus verify(Verify *v) {
             if (n->op != OP_param) continue;
             const RefTensor *g =
                 interp_out(gradients, arena_printf(v->s->arena, "grad.%s", ir_str(n, ATTR_param_name)));
-            if (g) floor = fmax(floor, 1e-3 * largest(g->data, ir_elems(&g->type)));
+            if (g) floor = fmax(floor, 1e-3 * compare_largest(g->data, ir_elems(&g->type)));
         }
         if (floor == 0) return drv_fail(VM_INPUT, "every gradient of %s is zero", v->s->model);
         set_inputs(v, v->one, 1);
         vm_engine_run(v->one, 1, v->seed, 0);
         report(v,
                compare(v, "training results: compiled, interpreter", v->jit_grad, 1, training, false, 1e-3),
-               TOLERANCE);
+               COMPARE_TOLERANCE);
         report(v, compare(v, "gradients: compiled, interpreter", v->jit_grad, 1, gradients, true, floor),
-               TOLERANCE);
+               COMPARE_TOLERANCE);
         report(v, finite_differences(v, gradients, training, floor), FD_TOLERANCE);
     }
     compare_threads(v);

@@ -131,6 +131,17 @@ bool model_has_loss(const IrGraph *g);
 /* Number of classes an i32 input is compared against (columns of the logits), 0 when it is not a label. */
 int64_t count_classes(const IrGraph *g, const char *input);
 
+/* ---- products of a step (matmuls.c) ------------------------------------------------------------- */
+
+/* A distinct matrix product as `bench --kernel` takes it, and how often a step needs it. */
+typedef struct Matmul {
+    const char *text;
+    int calls;
+} Matmul;
+
+/* Those of a graph of CORE ops, in order of first use; returns how many. */
+int count_matmuls(Arena *a, const IrGraph *g, Matmul **out);
+
 /* ---- the pipeline (compile.c) ------------------------------------------------------------------ */
 
 /* What a program computes: which passes run and whether dropout is on. */

@@ -143,6 +143,7 @@ want 0 '^total  *[0-9]' 'info' "$VMOEC" info $F
 want 0 '"params_active":[0-9]' 'info as JSON' "$VMOEC" info --json $F
 want 0 '^optimizer state  *0 B' 'inference has no optimizer state' "$VMOEC" info --mode infer $F
 want 2 'train or infer' 'info of another mode' "$VMOEC" info --mode test $F
+want 0 '"kernel":"expert_matmul_dw m=[0-9]' 'info lists the products of a step' "$VMOEC" info --json $F
 for stage in ast ir expand grad fuse plan llvm asm dot; do
     want 0 . "emit $stage" "$VMOEC" emit --stage $stage $F
     cp out "$stage.txt"
@@ -342,7 +343,7 @@ want 0 '^step' 'inference of a model without a loss' "$VMOEC" bench --mode infer
 
 want 0 'finite differences .* ok' 'verify' "$VMOEC" verify $F
 want 0 '"mfu":' 'bench' "$VMOEC" bench --json --steps 3 $F
-for key in step_ms latency_ms images_per_second flops peak_gflops mfu moe_overhead compile_ms kernels; do
+for key in step_ms latency_ms images_per_second flops peak_gflops mfu moe_overhead compile_ms peak_rss kernels roof; do
     if grep -q "\"$key\":" out; then ok "bench has $key"; else fail "bench has $key" 'no'; fi
 done
 if grep -q '"moe_overhead":-\?[0-9]' out && grep -q '"dense_no_update_ms":[0-9]' out; then
@@ -350,7 +351,6 @@ if grep -q '"moe_overhead":-\?[0-9]' out && grep -q '"dense_no_update_ms":[0-9]'
 else
     fail 'bench compares with plain layers' "$(head -c 300 out)"
 fi
-want 0 '^kernel ' 'bench as a table' "$VMOEC" bench --steps 3 --threads 1 $F
 want 0 'uniform, fullest expert 1.00 x the mean' 'bench with equal loads' \
     "$VMOEC" bench --steps 3 --routing uniform $F
 want 0 'skew=0.5, fullest expert' 'bench with skewed loads' "$VMOEC" bench --steps 3 --routing skew=0.5 $F
@@ -359,6 +359,62 @@ want 0 '"expert_load_max":4[.,]' 'bench with all tokens at one expert' \
 for how in skew skew= skew=0 skew=1.5 skew=x random; do
     want 2 'routing is learned, uniform or skew=SHARE' "bench --routing '$how'" "$VMOEC" bench --routing "$how" $F
 done
+want 0 '^kernel .*roof %' 'bench as a table' "$VMOEC" bench --steps 3 --threads 1 --roofline roof.svg $F
+if ! command -v xmllint > /dev/null; then
+    echo 'skip the roofline is well-formed: no xmllint'
+elif xmllint --noout roof.svg 2> log; then
+    ok 'the roofline is well-formed'
+else
+    fail 'the roofline is well-formed' "$(head -c 300 log)"
+fi
+for part in '<svg xmlns' '<circle class="compute"' '<circle class="memory"' 'GFLOP/s f32 FMA' prefers-color-scheme; do
+    if grep -q -F "$part" roof.svg; then ok "the roofline has $part"; else fail "the roofline has $part" 'no'; fi
+done
+want 3 'cannot write' 'a roofline in no folder' "$VMOEC" bench --steps 3 --roofline nowhere/r.svg $F
+
+# ---- one kernel ----------------------------------------------------------------------------------
+
+want 0 'roof' 'list of kernels' "$VMOEC" bench --kernel 'matmul m=40 n=72 k=24' --steps 3
+while read -r text; do
+    want 0 ': ok$' "bench --kernel $text" "$VMOEC" bench --steps 3 --kernel "$text"
+done << KERNELS
+matmul m=40 n=72 k=24
+matmul m=40 n=72 k=24 tb=1 epilogue=bias_gelu
+matmul m=40 n=72 k=24 ta=1 epilogue=residual
+matmul m=33 n=17 k=5 batch=3 weight=0
+expert_matmul m=64 n=40 k=24 top_k=2 gather=1 epilogue=bias
+expert_matmul m=64 n=40 k=24 experts=4 skew=0.9 tb=1
+expert_matmul_dw m=24 n=40 k=64 experts=4 skew=1
+sdpa batch=2 n=17 dim=32 heads=2
+sdpa_grad batch=2 n=17 dim=32 heads=2
+softmax m=10 n=33
+layer_norm m=10 n=48
+layer_norm_grad m=10 n=48
+sum m=50 n=20
+topk m=64 n=8 k=2
+adamw n=1000
+KERNELS
+want 0 '"ms_with_packing":' 'one kernel as JSON' "$VMOEC" bench --json --steps 3 --kernel 'matmul m=40 n=72 k=24'
+for key in kernel ms gflops gbs roof bound error kernels peak_gflops; do
+    if grep -q "\"$key\":" out; then ok "bench --kernel has $key"; else fail "bench --kernel has $key" 'no'; fi
+done
+if grep -q '"verified":true' out; then ok 'it was verified'; else fail 'it was verified' 'no'; fi
+want 0 '"verified":false' 'one kernel, only timed' "$VMOEC" bench --json --no-verify --steps 3 --kernel 'sum m=9 n=9'
+want 0 'sdpa_grad' 'what --kernel knows' "$VMOEC" bench --kernel help
+want 2 'did you mean matmul' 'a misspelled kernel' "$VMOEC" bench --kernel 'matmull m=3'
+want 2 'kernel:1:14: error: expected a whole number' 'a kernel with a wrong number' "$VMOEC" bench --kernel 'matmul m=3 n=x k=2'
+want 2 'did you mean n?' 'a misspelled key' "$VMOEC" bench --kernel 'matmul m=3 nn=4'
+want 2 'epilogue, found .geul.; did you mean gelu' 'a misspelled choice' "$VMOEC" bench --kernel 'matmul m=3 n=4 k=2 epilogue=geul'
+want 2 'expert_matmul does' "another kernel's key" "$VMOEC" bench --kernel 'softmax m=3 experts=2'
+want 2 'matmul needs n, k' 'a missing key' "$VMOEC" bench --kernel 'matmul m=3'
+want 2 'm is given twice' 'a key given twice' "$VMOEC" bench --kernel 'matmul m=3 n=4 k=2 m=4'
+want 2 'heads=3 does not divide dim=10' 'heads that do not divide' "$VMOEC" bench --kernel 'sdpa batch=2 n=4 dim=10 heads=3'
+want 2 'is more than n=3' 'more than there are' "$VMOEC" bench --kernel 'topk m=3 n=3 k=4'
+want 2 'the most that can be timed' 'a kernel too large' "$VMOEC" bench --kernel 'matmul m=1048576 n=1048576 k=2'
+want 2 'found nothing' 'a blank kernel' "$VMOEC" bench --kernel ' '
+want 2 'takes the place of a file' 'a kernel and a file' "$VMOEC" bench --kernel 'sum m=9 n=9' $F
+want 2 'does not go with --kernel' 'a kernel with a batch' "$VMOEC" bench --kernel 'sum m=9 n=9' --batch 3
+want 2 'goes with --kernel' 'no-verify of a file' "$VMOEC" bench --no-verify $F
 if [ -w /dev/full ]; then
     "$VMOEC" info $F > /dev/full 2> log
     got=$?
