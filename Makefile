@@ -119,6 +119,32 @@ test-asan: ## run the unit tests under AddressSanitizer and UBSan (build-asan/)
 	@$(SUBMAKE) BUILD=build-asan MODE=asan build tests
 	@BUILD=build-asan tests/run_all.sh --unit
 
+# Other libraries' products, one program each, for those that are installed.
+GEMMS            := openblas blis onednn xsmm
+GEMM_LIBS_openblas := -lopenblas
+GEMM_LIBS_blis   := -lblis
+GEMM_LIBS_onednn := -ldnnl
+GEMM_LIBS_xsmm   := -lxsmm -lxsmmnoblas -ldl -lpthread
+GEMM_SRC_openblas := bench/gemm/cblas.c
+GEMM_SRC_blis    := bench/gemm/cblas.c
+GEMM_SRC_onednn  := bench/gemm/onednn.c
+GEMM_SRC_xsmm    := bench/gemm/xsmm.c
+GEMM_BIN         := $(GEMMS:%=$(BUILD)/bench/gemm-%)
+
+.SECONDEXPANSION:
+$(GEMM_BIN): $(BUILD)/bench/gemm-%: bench/gemm/main.c bench/gemm/gemm.h $$(GEMM_SRC_$$*)
+	@mkdir -p $(dir $@)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(CFLAGS) -O3 -DGEMM_$* $(filter %.c,$^) -o $@ $(LDFLAGS) $(GEMM_LIBS_$*) -lm 2> $@.log || \
+	    echo "      $* is not installed ($@.log): no comparison with it"
+
+# BENCH: parts of bench/compare.py; QUICK=1: one short round; PYTHON: an interpreter with the frameworks to compare with.
+PYTHON ?= python3
+.PHONY: bench
+bench: ## compare with the peers installed, write docs/performance.md's tables (BENCH=part,.. QUICK=1 PYTHON=..)
+	@$(SUBMAKE) build $(GEMM_BIN)
+	@$(PYTHON) bench/compare.py --build $(BUILD) $(if $(BENCH),--part $(BENCH)) $(if $(QUICK),--quick)
+
 FUZZ_ITERATIONS ?= 200000
 .PHONY: fuzz
 fuzz: ## a long run of the parser's fuzzer (FUZZ_ITERATIONS, SEED)

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Reruns the commands behind docs/performance.md and prints what they print. Takes about 15 minutes on a quiet
-# machine with 2 cores.
+# Reruns the trainings and comparisons behind docs/performance.md and prints what they print; `make bench` measures
+# times. Takes about 10 minutes on a quiet machine with 2 cores.
 #
 #   bench/figures.sh [OUT]        OUT: folder for training runs (default runs/figures)
 #
@@ -14,20 +14,12 @@ OUT=${1:-runs/figures}
 
 title() { printf '\n## %s\n' "$*"; }
 
-for threads in 2 1 8; do
-    title "whole training step, $threads threads"
-    for model in vmoe_fmnist mnist_moe; do "$VMOEC" bench models/$model.vmoe --threads $threads | sed -n 1,5p; done
-done
-title "larger models, 2 threads"
-for model in deit_ti_moe vit_s8; do "$VMOEC" bench models/$model.vmoe --batch 16 --threads 2 | sed -n 1,5p; done
 title "inference, 2 threads"
 for model in mnist_moe vmoe_fmnist deit_ti_moe vit_s8; do
     for batch in 1 32; do
         "$VMOEC" bench models/$model.vmoe --mode infer --batch $batch --threads 2 | sed -n '1p;/^latency/p;/^useful/p'
     done
 done
-title "where the step goes"
-"$VMOEC" bench models/vmoe_fmnist.vmoe | head -40
 title "vmoe_fmnist, 5 epochs"
 "$VMOEC" train models/vmoe_fmnist.vmoe --out "$OUT/vmoe_fmnist" 2>&1 | grep -E '^epoch . +train|^test'
 title "mnist_moe, 10 epochs, seeds 0 to 5"

@@ -77,7 +77,9 @@ void bench_print_table(const Bench *b) {
                b->load);
     printf("compiled  %10.1f ms   %d distinct kernels\n", 1e3 * compile_seconds(s),
            cg_module_stats(s->module)->kernels);
-    printf("memory    %10.1f MiB held by this process at most\n\n", (double)b->peak_rss / 1048576.0);
+    printf("memory    %10.1f MiB held by this process at most\n", (double)b->peak_rss / 1048576.0);
+    if (!b->nkernel) return;
+    putchar('\n');
     bench_print_kernels(b);
 }
 

@@ -7,6 +7,7 @@
 #include <string.h>
 
 enum { MAX_STEPS = 2000 };
+#define WARM_SECONDS 1
 
 void bench_set_step(Bench *b) {
     float *x = vm_engine_data(b->s->engine, b->index, VM_INPUT_STEP);
@@ -42,8 +43,12 @@ static double percentile(const double *t, int n, double share) {
 }
 
 void bench_time_steps(Bench *b, int steps, double seconds) {
-    double warm = 1e9;
-    for (int i = 0; i < 3; i++) warm = fmin(warm, one_step(b));
+    double warm = 1e9, spent = 0;
+    for (int i = 0; i < 3 && spent < WARM_SECONDS; i++) {
+        double t = one_step(b);
+        warm = fmin(warm, t);
+        spent += t;
+    }
     if (!steps) steps = (int)fmin(fmax(seconds / fmax(warm, 1e-6), 9), MAX_STEPS);
     double *t = ARENA_ARRAY(b->s->arena, double, steps);
     for (int i = 0; i < steps; i++) t[i] = one_step(b);

@@ -88,6 +88,8 @@ static VmStatus check_options(const Args *a) {
     if (!kernel && !a->noperand) return drv_fail(VM_USAGE, "bench needs F.vmoe or --kernel TEXT");
     if (!kernel && args_flag(a, OPT_bench_no_verify))
         return drv_fail(VM_USAGE, "--no-verify goes with --kernel");
+    if (args_flag(a, OPT_bench_step_only) && (kernel || args_str(a, OPT_bench_roofline)))
+        return drv_fail(VM_USAGE, "--step-only leaves no kernels for %s", kernel ? "--kernel" : "--roofline");
     if (kernel && check_kernel_options(a)) return VM_USAGE;
     if (mode && strcmp(mode, "train") && strcmp(mode, "infer"))
         return drv_fail(VM_USAGE, "--mode is train or infer, not '%s'", mode);

@@ -372,6 +372,9 @@ for part in '<svg xmlns' '<circle class="compute"' '<circle class="memory"' 'GFL
 done
 want 3 'cannot write' 'a roofline in no folder' "$VMOEC" bench --steps 3 --roofline nowhere/r.svg $F
 
+want 0 '"kernels":\[\]' 'bench of steps only' "$VMOEC" bench --json --steps 3 --step-only $F
+want 2 'leaves no kernels for --roofline' 'no kernels to draw' "$VMOEC" bench --step-only --roofline r.svg $F
+
 # ---- one kernel ----------------------------------------------------------------------------------
 
 want 0 'roof' 'list of kernels' "$VMOEC" bench --kernel 'matmul m=40 n=72 k=24' --steps 3
