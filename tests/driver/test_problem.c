@@ -7,6 +7,7 @@
 static const Diag *parse(const char *text, Problem *p) {
     Diags *d = diags_create(arena_create());
     bool ok = problem_parse(d, text, p);
+    for (const Diag *e = d->first; e; e = e->next) cr_assert(eq(int, (int)e->id, (int)D_kernel_text));
     cr_assert(eq(int, ok, d->nerrors == 0));
     return d->first;
 }

@@ -255,6 +255,7 @@ static const struct {
     const char *path, *needle;
 } pinned_elsewhere[] = {
     {D_too_large, "tests/unit/test_parser.c", "D_too_large"},
+    {D_kernel_text, "tests/driver/test_problem.c", "D_kernel_text"},
 };
 
 static void mark_corpus(Arena *a, const Files *f, bool *pinned) {
