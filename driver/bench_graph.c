@@ -117,14 +117,13 @@ static void build_sdpa(IrBuilder *b, const Problem *p) {
 
 static void build_sdpa_grad(IrBuilder *b, const Problem *p) {
     int64_t dim = INT(sdpa_grad_dim), heads = INT(sdpa_grad_heads);
-    IrValue *in[7];
+    IrValue *in[6];
     IrNode *n = attention(b, INT(sdpa_grad_batch), INT(sdpa_grad_n), dim, heads, in);
-    in[4] = &n->out[0];
-    in[5] = &n->out[1];
-    in[6] = input(b, "do", n->out[0].type);
+    in[4] = &n->out[1];
+    in[5] = input(b, "do", n->out[0].type);
     double scale = 1 / sqrt((double)dim / (double)heads);
     IrNode *g =
-        ir_op(b, OP_sdpa_grad, in, 7, ATTRS(A_INT(sdpa_grad_heads, heads), A_FLOAT(sdpa_grad_scale, scale)))
+        ir_op(b, OP_sdpa_grad, in, 6, ATTRS(A_INT(sdpa_grad_heads, heads), A_FLOAT(sdpa_grad_scale, scale)))
             ->node;
     output(b, "dq", &g->out[0]);
     output(b, "dk", &g->out[1]);
