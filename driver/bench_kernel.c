@@ -259,6 +259,8 @@ VmStatus bench_kernel(const Args *a) {
     }
     Session s;
     session_open_bare(&s);
+    s.no_cache = args_flag(a, OPT_bench_no_cache);
+    s.started = a->started;
     KernelBench k = {.b = {.s = &s}};
     Diags *d = diags_create(s.arena);
     VmStatus st = VM_USAGE;
