@@ -200,8 +200,9 @@ static void over_keys(Kb *k, const Attn *a, Loop *l, const Val *init, int n) {
     kb_loop(k, l, kb_i64(k, 0), kb_i64(k, a->nk), 1, init, n);
 }
 
-/* Scores of the block -> probabilities, dropped where dropout says so; logsumexp to memory. */
-static void softmax_block(Kb *k, const Attn *a, Val scores) {
+/* Scores of the block -> exponentials, dropped where dropout says so; one over their sums to `inverses`,
+ * logsumexp to memory. */
+static void softmax_block(Kb *k, const Attn *a, Val scores, Val inverses) {
     Loop g, j;
     kb_loop(k, &g, kb_i64(k, 0), a->rows, k->vl, NULL, 0);
     Val most = kb_vf(k, -1e39), sum = kb_vf(k, 0), scale = kb_vf(k, a->scale);
@@ -211,22 +212,47 @@ static void softmax_block(Kb *k, const Attn *a, Val scores) {
     j.next[0] = LLVMBuildSelect(k->b, more, s, j.carry[0], "");
     kb_loop_end(k, &j);
     most = kb_fmul(k, j.carry[0], scale);
+    Val negative = LLVMBuildFNeg(k->b, most, "");
     over_keys(k, a, &j, &sum, 1);
     Val at = vec_at(k, a, scores, j.i, g.i);
-    Val e = kb_exp(k, kb_fsub(k, kb_fmul(k, kb_load(k, k->vf, at, NULL), scale), most));
+    Val x = kb_call(k, "llvm.fma", k->vf, (Val[]){kb_load(k, k->vf, at, NULL), scale, negative}, 3);
+    Val e = kb_exp(k, x);
     kb_store(k, e, at, NULL);
     j.next[0] = kb_fadd(k, j.carry[0], e);
     kb_loop_end(k, &j);
     Val mask, lse = lse_at(k, a, kb_ptr(k, &a->n->out[1]), g.i, &mask);
     kb_store(k, kb_fadd(k, most, kb_log(k, j.carry[0])), lse, mask);
     Val inverse = LLVMBuildFDiv(k->b, kb_vf(k, 1), j.carry[0], "");
-    over_keys(k, a, &j, NULL, 0);
-    at = vec_at(k, a, scores, j.i, g.i);
-    Val p = kb_fmul(k, kb_load(k, k->vf, at, NULL), inverse);
-    if (a->dropout > 0) p = kb_fmul(k, p, drop_factor(k, a, kb_add(k, a->q0, g.i), j.i));
-    kb_store(k, p, at, NULL);
-    kb_loop_end(k, &j);
+    kb_store(k, inverse, kb_gep(k, k->f32, inverses, g.i), NULL);
+    if (a->dropout > 0) {
+        over_keys(k, a, &j, NULL, 0);
+        at = vec_at(k, a, scores, j.i, g.i);
+        Val p = kb_fmul(k, kb_load(k, k->vf, at, NULL), drop_factor(k, a, kb_add(k, a->q0, g.i), j.i));
+        kb_store(k, p, at, NULL);
+        kb_loop_end(k, &j);
+    }
     kb_loop_end(k, &g);
+}
+
+typedef struct ScaleRow {
+    Val row, factor;
+} ScaleRow;
+
+static void scale_vector(Kb *k, Pos pos, Val *carry, void *ctx) {
+    const ScaleRow *s = ctx;
+    (void)carry;
+    Val at = kb_gep(k, k->f32, s->row, pos.col);
+    kb_store(k, kb_fmul(k, kb_load(k, k->vf, at, pos.mask), s->factor), at, pos.mask);
+}
+
+/* Divides the block's rows by their sums of exponentials: d numbers each, where the probabilities are nk. */
+static void normalise(Kb *k, const Attn *a, Mat out, Val inverses) {
+    Loop r;
+    kb_loop(k, &r, kb_i64(k, 0), a->rows, 1, NULL, 0);
+    Val inverse = LLVMBuildLoad2(k->b, k->f32, kb_gep(k, k->f32, inverses, r.i), "");
+    ScaleRow s = {row_at(k, out, r.i), kb_splat(k, inverse)};
+    kb_cols(k, r.i, a->d, NULL, 0, scale_vector, &s);
+    kb_loop_end(k, &r);
 }
 
 typedef struct CopyRow {
@@ -250,6 +276,23 @@ static void copy_out(Kb *k, const Attn *a, Mat from, Mat to, Val rows) {
     kb_loop_end(k, &r);
 }
 
+/* Asks for the next item's rows of operand v: few tokens make heads of short rows far apart, which the
+ * hardware does not foresee. */
+static void prefetch_next(Kb *k, const Attn *a, IrValue *v, Val next) {
+    enum { FEW = 64, LINE = 16 };
+    const IrType *t = &v->type;
+    View w;
+    Loop r;
+    if (t->dim[1] > FEW) return;
+    view_resolve(v, &w);
+    Val b = kb_udiv(k, next, a->heads), h = kb_urem(k, next, a->heads);
+    Val at = kb_add(k, kb_mul(k, b, kb_i64(k, w.stride[0])), kb_mul(k, h, kb_i64(k, a->d)));
+    kb_loop(k, &r, kb_i64(k, 0), kb_i64(k, t->dim[1]), 1, NULL, 0);
+    Val row = kb_add(k, at, kb_mul(k, r.i, kb_i64(k, w.stride[1])));
+    for (int64_t c = 0; c < a->d; c += LINE) kb_prefetch(k, kb_view_ptr(k, &w), kb_add(k, row, kb_i64(k, c)));
+    kb_loop_end(k, &r);
+}
+
 static void item_loop(Kb *k, Attn *a, Loop *l) {
     Val begin, end;
     kb_share(k, a->batch * a->heads, &begin, &end);
@@ -257,6 +300,9 @@ static void item_loop(Kb *k, Attn *a, Loop *l) {
     a->item = l->i;
     a->b_index = kb_udiv(k, l->i, a->heads);
     a->h_index = kb_urem(k, l->i, a->heads);
+    Val next = kb_add(k, l->i, kb_i64(k, 1));
+    for (int i = 0; i < 3; i++) prefetch_next(k, a, a->n->in[i], next);
+    if (a->n->op == OP_sdpa_grad) prefetch_next(k, a, a->n->in[5], next);
 }
 
 static void block_loop(Kb *k, Attn *a, Loop *l) {
@@ -286,16 +332,17 @@ static Mat block_of(Kb *k, const Attn *a, Mat m) {
 void cg_lower_sdpa(Kb *k, IrNode *n) {
     Attn a = describe(k, n, ATTR_sdpa_heads, ATTR_sdpa_scale, ATTR_sdpa_dropout);
     Val packed = kb_scratch(k, a.block * a.d * 4), scores = kb_scratch(k, scores_bytes(&a));
-    Val scratch = head_scratch(k, &a, a.block);
+    Val scratch = head_scratch(k, &a, a.block), inverses = kb_scratch(k, a.block * 4);
     Loop item, block;
     item_loop(k, &a, &item);
     Mat q = head_of(k, &a, n->in[0]), key = head_of(k, &a, n->in[1]), v = head_of(k, &a, n->in[2]);
     block_loop(k, &a, &block);
     pack_block(k, &a, q, packed);
     score_product(k, &a, key, packed, scores);
-    softmax_block(k, &a, scores);
+    softmax_block(k, &a, scores, inverses);
     Mat out = block_of(k, &a, head_of_result(k, &a, 0)), to = target(&a, out, scratch);
     query_product(k, &a, scores, v, to);
+    normalise(k, &a, to, inverses);
     copy_out(k, &a, to, out, a.rows);
     kb_loop_end(k, &block);
     kb_loop_end(k, &item);
@@ -310,10 +357,11 @@ static void score_grad_block(Kb *k, const Attn *a, Val p, Val ds) {
     kb_loop(k, &g, kb_i64(k, 0), a->rows, k->vl, NULL, 0);
     Val mask, delta = kb_vf(k, 0), scale = kb_vf(k, a->scale), query = kb_add(k, a->q0, g.i);
     Val lse_ptr = lse_at(k, a, kb_ptr(k, a->n->in[4]), g.i, &mask);
-    Val lse = kb_load(k, k->vf, lse_ptr, mask);
+    Val negative = LLVMBuildFNeg(k->b, kb_load(k, k->vf, lse_ptr, mask), "");
     over_keys(k, a, &j, &delta, 1);
     Val p_at = vec_at(k, a, p, j.i, g.i), ds_at = vec_at(k, a, ds, j.i, g.i);
-    Val e = kb_exp(k, kb_fsub(k, kb_fmul(k, kb_load(k, k->vf, p_at, NULL), scale), lse));
+    Val x = kb_call(k, "llvm.fma", k->vf, (Val[]){kb_load(k, k->vf, p_at, NULL), scale, negative}, 3);
+    Val e = kb_exp(k, x);
     Val dp = kb_load(k, k->vf, ds_at, NULL);
     if (a->dropout > 0) dp = kb_fmul(k, dp, drop_factor(k, a, query, j.i));
     kb_store(k, e, p_at, NULL);

@@ -242,15 +242,14 @@ static IrValue *as_matrix(IrBuilder *b, IrValue *x) {
 
 /* dA = dy B^T and dB = A^T dy, each in the orientation its operand is stored in. A matrix b shared by
  * all leading dimensions of a sums its gradient over them: they count as rows. */
+/* The weight's gradient first: both products read dy, and the data's gradient is what the next one back reads. */
 void grad_matmul(IrBuilder *b, const IrNode *n, IrValue *const *dy, IrValue **dx) {
     bool ta = ir_int(n, ATTR_matmul_ta) != 0, tb = ir_int(n, ATTR_matmul_tb) != 0;
     IrValue *x = n->in[0], *y = n->in[1], *d = dy[0];
+    bool flat = y->type.rank == 2 && x->type.rank > 2;
+    IrValue *xm = flat ? as_matrix(b, x) : x, *dm = flat ? as_matrix(b, d) : d;
+    dx[1] = tb ? matmul(b, dm, true, xm, ta) : matmul(b, xm, !ta, dm, false);
     dx[0] = ta ? matmul(b, y, tb, d, true) : matmul(b, d, false, y, !tb);
-    if (y->type.rank == 2 && x->type.rank > 2) {
-        x = as_matrix(b, x);
-        d = as_matrix(b, d);
-    }
-    dx[1] = tb ? matmul(b, d, true, x, ta) : matmul(b, x, !ta, d, false);
 }
 
 void grad_sdpa(IrBuilder *b, const IrNode *n, IrValue *const *dy, IrValue **dx) {
