@@ -17,7 +17,7 @@ enum {
     PACKED_KC = 2048,
     STRIDED_KC = 256,
     PACKED_ROWS = 96,
-    STRIDED_ROWS = 96,
+    STRIDED_ROWS = 196,
     BLOCK_COLS = 256,
     WANT_ITEMS = 12,
     LINE = 16 /* floats of a cache line */
