@@ -7,6 +7,9 @@
  * needs no sums across lanes. Lanes past the last query repeat it and are never stored. */
 #include "codegen/emit.h"
 
+#define LOG2_E                                                                                               \
+    1.4426950408889634 /* scores are scaled by it as well, so that softmax needs powers of two only */
+
 typedef struct Attn {
     IrNode *n;
     int64_t batch, heads, nq, nk, d; /* queries, keys, head size */
@@ -205,7 +208,7 @@ static void over_keys(Kb *k, const Attn *a, Loop *l, const Val *init, int n) {
 static void softmax_block(Kb *k, const Attn *a, Val scores, Val inverses) {
     Loop g, j;
     kb_loop(k, &g, kb_i64(k, 0), a->rows, k->vl, NULL, 0);
-    Val most = kb_vf(k, -1e39), sum = kb_vf(k, 0), scale = kb_vf(k, a->scale);
+    Val most = kb_vf(k, -1e39), sum = kb_vf(k, 0), scale = kb_vf(k, a->scale * LOG2_E);
     over_keys(k, a, &j, &most, 1);
     Val s = kb_load(k, k->vf, vec_at(k, a, scores, j.i, g.i), NULL);
     Val more = LLVMBuildFCmp(k->b, LLVMRealUGT, s, j.carry[0], "");
@@ -216,12 +219,13 @@ static void softmax_block(Kb *k, const Attn *a, Val scores, Val inverses) {
     over_keys(k, a, &j, &sum, 1);
     Val at = vec_at(k, a, scores, j.i, g.i);
     Val x = kb_call(k, "llvm.fma", k->vf, (Val[]){kb_load(k, k->vf, at, NULL), scale, negative}, 3);
-    Val e = kb_exp(k, x);
+    Val e = kb_exp2(k, x);
     kb_store(k, e, at, NULL);
     j.next[0] = kb_fadd(k, j.carry[0], e);
     kb_loop_end(k, &j);
     Val mask, lse = lse_at(k, a, kb_ptr(k, &a->n->out[1]), g.i, &mask);
-    kb_store(k, kb_fadd(k, most, kb_log(k, j.carry[0])), lse, mask);
+    Val log_sum = kb_log(k, j.carry[0]);
+    kb_store(k, kb_call(k, "llvm.fma", k->vf, (Val[]){most, kb_vf(k, 1 / LOG2_E), log_sum}, 3), lse, mask);
     Val inverse = LLVMBuildFDiv(k->b, kb_vf(k, 1), j.carry[0], "");
     kb_store(k, inverse, kb_gep(k, k->f32, inverses, g.i), NULL);
     if (a->dropout > 0) {
@@ -355,13 +359,13 @@ void cg_lower_sdpa(Kb *k, IrNode *n) {
 static void score_grad_block(Kb *k, const Attn *a, Val p, Val ds) {
     Loop g, j;
     kb_loop(k, &g, kb_i64(k, 0), a->rows, k->vl, NULL, 0);
-    Val mask, delta = kb_vf(k, 0), scale = kb_vf(k, a->scale), query = kb_add(k, a->q0, g.i);
+    Val mask, delta = kb_vf(k, 0), scale = kb_vf(k, a->scale * LOG2_E), query = kb_add(k, a->q0, g.i);
     Val lse_ptr = lse_at(k, a, kb_ptr(k, a->n->in[4]), g.i, &mask);
-    Val negative = LLVMBuildFNeg(k->b, kb_load(k, k->vf, lse_ptr, mask), "");
+    Val negative = kb_fmul(k, kb_load(k, k->vf, lse_ptr, mask), kb_vf(k, -LOG2_E));
     over_keys(k, a, &j, &delta, 1);
     Val p_at = vec_at(k, a, p, j.i, g.i), ds_at = vec_at(k, a, ds, j.i, g.i);
     Val x = kb_call(k, "llvm.fma", k->vf, (Val[]){kb_load(k, k->vf, p_at, NULL), scale, negative}, 3);
-    Val e = kb_exp(k, x);
+    Val e = kb_exp2(k, x);
     Val dp = kb_load(k, k->vf, ds_at, NULL);
     if (a->dropout > 0) dp = kb_fmul(k, dp, drop_factor(k, a, query, j.i));
     kb_store(k, e, p_at, NULL);
@@ -373,7 +377,7 @@ static void score_grad_block(Kb *k, const Attn *a, Val p, Val ds) {
     p_at = vec_at(k, a, p, j.i, g.i), ds_at = vec_at(k, a, ds, j.i, g.i);
     e = kb_load(k, k->vf, p_at, NULL);
     Val d = kb_fmul(k, e, kb_fsub(k, kb_load(k, k->vf, ds_at, NULL), delta));
-    kb_store(k, kb_fmul(k, d, scale), ds_at, NULL);
+    kb_store(k, kb_fmul(k, d, kb_vf(k, a->scale)), ds_at, NULL);
     if (a->dropout > 0) kb_store(k, kb_fmul(k, e, drop_factor(k, a, query, j.i)), p_at, NULL);
     kb_loop_end(k, &j);
     kb_loop_end(k, &g);

@@ -180,6 +180,7 @@ Val kb_hmax(Kb *k, Val v);
 
 /* ---- math.c: own functions of vectors; error bounds at their definitions --------------------------- */
 Val kb_exp(Kb *k, Val x);
+Val kb_exp2(Kb *k, Val x); /* x <= 127 */
 Val kb_log(Kb *k, Val x);
 Val kb_tanh(Kb *k, Val x);
 Val kb_erf(Kb *k, Val x);

@@ -33,7 +33,7 @@ static Val pow2(Kb *k, Val n) {
 }
 
 /* x * 2^n for whole n, rounded once, denormals included: one instruction of AVX-512. */
-static Val scale_by_pow2(Kb *k, Val x, Val n) {
+static Val scalef(Kb *k, Val x, Val n) {
     static const char name[] = "llvm.x86.avx512.mask.scalef.ps.512";
     unsigned id = LLVMLookupIntrinsicID(name, sizeof name - 1);
     Val fn = LLVMGetIntrinsicDeclaration(k->mod, id, NULL, 0);
@@ -41,6 +41,15 @@ static Val scale_by_pow2(Kb *k, Val x, Val n) {
     Val all = LLVMConstInt(LLVMInt16TypeInContext(k->ctx), 0xffff, 0);
     Val arg[] = {x, n, kb_vf(k, 0), all, kb_i32(k, CURRENT_ROUNDING)};
     return LLVMBuildCall2(k->b, LLVMIntrinsicGetType(k->ctx, id, NULL, 0), fn, arg, 5, "");
+}
+
+/* x * 2^n for whole n; without that instruction in two steps, so that neither factor is out of range. */
+static Val times_pow2(Kb *k, Val x, Val n) {
+    if (k->vl == 16) return scalef(k, x, n);
+    Val i = LLVMBuildFPToSI(k->b, n, k->vi, "");
+    Val half = LLVMBuildAShr(k->b, i, kb_vi(k, 1), "");
+    Val rest = LLVMBuildSub(k->b, i, half, "");
+    return kb_fmul(k, kb_fmul(k, x, pow2(k, half)), pow2(k, rest));
 }
 
 /* e^x. Error 2 ulp. x = n ln2 + r, |r| <= ln2/2; 2^n in two factors, so that overflow and denormals come
@@ -57,11 +66,17 @@ Val kb_exp(Kb *k, Val x) {
     Val r = fma3(k, n, kb_vf(k, -0.693359375), x);
     r = fma3(k, n, kb_vf(k, 2.12194440054690583e-4), r);
     Val p = fma3(k, kb_fmul(k, r, r), poly(k, r, c, 5), kb_fadd(k, r, kb_vf(k, 1)));
-    if (k->vl == 16) return scale_by_pow2(k, p, n);
-    Val i = LLVMBuildFPToSI(k->b, n, k->vi, "");
-    Val half = LLVMBuildAShr(k->b, i, kb_vi(k, 1), "");
-    Val rest = LLVMBuildSub(k->b, i, half, "");
-    return kb_fmul(k, kb_fmul(k, p, pow2(k, half)), pow2(k, rest));
+    return times_pow2(k, p, n);
+}
+
+/* 2^x for x <= 127: relative error below 1e-7. From 2^r on [-1/2, 1/2], interpolated at Chebyshev nodes. */
+Val kb_exp2(Kb *k, Val x) {
+    static const double c[] = {0.6931471880262285,   0.24022650760567846,  0.05550357114219147,
+                               0.009618082557302569, 0.001339086336462805, 0.00015453162939509034};
+    Val lo = LLVMBuildFCmp(k->b, LLVMRealOLT, x, kb_vf(k, -150), "");
+    x = LLVMBuildSelect(k->b, lo, kb_vf(k, -150), x, "");
+    Val n = kb_call(k, "llvm.rint", k->vf, &x, 1), r = kb_fsub(k, x, n);
+    return times_pow2(k, fma3(k, r, poly(k, r, c, 6), kb_vf(k, 1)), n);
 }
 
 /* ln x. Error 2 ulp, or 1e-7 absolute near 1; log 0 = -inf, of negatives NaN. x = 2^e m, m in
