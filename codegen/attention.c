@@ -1,14 +1,14 @@
-/* Scaled dot-product attention, forward and backward, one (image, head) per work item. Scores live in this
- * thread's scratch for a block of queries at a time, never in memory as a whole; backward recomputes them
- * from the saved logsumexp (Dao et al. 2022). dk and dv are accumulated over query blocks in ascending
- * order by the item's only owner.
+/* Scaled dot-product attention, forward and backward. A work item is a block of queries of one (image, head)
+ * forward and a whole (image, head) backward. Scores live in this thread's scratch for a block of queries at
+ * a time, never in memory as a whole; backward recomputes them from the saved logsumexp (Dao et al. 2022). dk
+ * and dv are accumulated over query blocks in ascending order by the item's only owner.
  *
  * Scores are kept transposed, [keys, queries]: a vector holds one key's scores for many queries, so softmax
  * needs no sums across lanes. Lanes past the last query repeat it and are never stored. */
 #include "codegen/emit.h"
 
-#define LOG2_E                                                                                               \
-    1.4426950408889634 /* scores are scaled by it as well, so that softmax needs powers of two only */
+/* Scores are scaled by it as well, so that softmax needs powers of two only. */
+#define LOG2_E 1.4426950408889634
 
 typedef struct Attn {
     IrNode *n;
@@ -297,22 +297,23 @@ static void prefetch_next(Kb *k, const Attn *a, IrValue *v, Val next) {
     kb_loop_end(k, &r);
 }
 
-static void item_loop(Kb *k, Attn *a, Loop *l) {
+/* Items are heads of images, each cut into `parts`; *part is this one's. */
+static void item_loop(Kb *k, Attn *a, Loop *l, int64_t parts, Val *part) {
     Val begin, end;
-    kb_share(k, a->batch * a->heads, &begin, &end);
+    kb_share(k, a->batch * a->heads * parts, &begin, &end);
     kb_loop(k, l, begin, end, 1, NULL, 0);
-    a->item = l->i;
-    a->b_index = kb_udiv(k, l->i, a->heads);
-    a->h_index = kb_urem(k, l->i, a->heads);
-    Val next = kb_add(k, l->i, kb_i64(k, 1));
+    a->item = kb_udiv(k, l->i, parts);
+    *part = kb_urem(k, l->i, parts);
+    a->b_index = kb_udiv(k, a->item, a->heads);
+    a->h_index = kb_urem(k, a->item, a->heads);
+    Val next = kb_add(k, a->item, kb_i64(k, 1));
     for (int i = 0; i < 3; i++) prefetch_next(k, a, a->n->in[i], next);
     if (a->n->op == OP_sdpa_grad) prefetch_next(k, a, a->n->in[5], next);
 }
 
-static void block_loop(Kb *k, Attn *a, Loop *l) {
-    kb_loop(k, l, kb_i64(k, 0), kb_i64(k, a->nq), a->block, NULL, 0);
-    a->q0 = l->i;
-    a->rows = kb_min(k, kb_i64(k, a->block), kb_sub(k, kb_i64(k, a->nq), l->i));
+static void set_block(Kb *k, Attn *a, Val q0) {
+    a->q0 = q0;
+    a->rows = kb_min(k, kb_i64(k, a->block), kb_sub(k, kb_i64(k, a->nq), q0));
 }
 
 static int64_t scores_bytes(const Attn *a) {
@@ -337,10 +338,11 @@ void cg_lower_sdpa(Kb *k, IrNode *n) {
     Attn a = describe(k, n, ATTR_sdpa_heads, ATTR_sdpa_scale, ATTR_sdpa_dropout);
     Val packed = kb_scratch(k, a.block * a.d * 4), scores = kb_scratch(k, scores_bytes(&a));
     Val scratch = head_scratch(k, &a, a.block), inverses = kb_scratch(k, a.block * 4);
-    Loop item, block;
-    item_loop(k, &a, &item);
+    Loop item;
+    Val part;
+    item_loop(k, &a, &item, (a.nq + a.block - 1) / a.block, &part);
+    set_block(k, &a, kb_mul(k, part, kb_i64(k, a.block)));
     Mat q = head_of(k, &a, n->in[0]), key = head_of(k, &a, n->in[1]), v = head_of(k, &a, n->in[2]);
-    block_loop(k, &a, &block);
     pack_block(k, &a, q, packed);
     score_product(k, &a, key, packed, scores);
     softmax_block(k, &a, scores, inverses);
@@ -348,7 +350,6 @@ void cg_lower_sdpa(Kb *k, IrNode *n) {
     query_product(k, &a, scores, v, to);
     normalise(k, &a, to, inverses);
     copy_out(k, &a, to, out, a.rows);
-    kb_loop_end(k, &block);
     kb_loop_end(k, &item);
 }
 
@@ -390,13 +391,15 @@ void cg_lower_sdpa_grad(Kb *k, IrNode *n) {
     Val dq_scratch = head_scratch(k, &a, a.block), dk_scratch = head_scratch(k, &a, a.nk);
     Val dv_scratch = head_scratch(k, &a, a.nk);
     Loop item, block;
+    Val part;
     make_zeros(k, &a);
-    item_loop(k, &a, &item);
+    item_loop(k, &a, &item, 1, &part);
     Mat q = head_of(k, &a, n->in[0]), key = head_of(k, &a, n->in[1]), v = head_of(k, &a, n->in[2]);
     Mat dout = head_of(k, &a, n->in[5]);
     Mat dk_out = head_of_result(k, &a, 1), dk = target(&a, dk_out, dk_scratch);
     Mat dv_out = head_of_result(k, &a, 2), dv = target(&a, dv_out, dv_scratch);
-    block_loop(k, &a, &block);
+    kb_loop(k, &block, kb_i64(k, 0), kb_i64(k, a.nq), a.block, NULL, 0);
+    set_block(k, &a, block.i);
     pack_block(k, &a, q, qt);
     pack_block(k, &a, dout, dot);
     score_product(k, &a, key, qt, p);
