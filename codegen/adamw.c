@@ -82,7 +82,8 @@ static Val packed_at(Kb *k, const PlanKept *keep, Val matrix, Val kk, Val n) {
     const Pack *p = keep->pack;
     int64_t panels = (p->n + p->nr - 1) / p->nr;
     Val panel = kb_add(k, kb_mul(k, matrix, kb_i64(k, panels)), kb_udiv(k, n, p->nr));
-    Val row = kb_add(k, kb_mul(k, panel, kb_i64(k, p->k)), kk);
+    int64_t step = p->bf16 ? 2 : 1; /* kk is even then */
+    Val row = kb_add(k, kb_mul(k, panel, kb_i64(k, p->k / step)), kb_udiv(k, kk, step));
     Val at = kb_add(k, kb_mul(k, row, kb_i64(k, p->nr)), kb_urem(k, n, p->nr));
     return kb_gep(k, k->f32, packed_ptr(k, keep), at);
 }
@@ -91,7 +92,7 @@ static void store_straight(Kb *k, const Adam *a, Val x, const At *at) {
     for (int i = 0; i < k->cl->nkeep; i++) {
         const PlanKept *keep = k->cl->keep[i];
         If part;
-        if (keep->turned) continue;
+        if (keep->turned || keep->pack->bf16) continue;
         bool opened = begin_inside(k, &part, a, keep, at);
         Val kk = kb_sub(k, at->row, kb_i64(k, keep->row0)), n = kb_sub(k, at->col, kb_i64(k, keep->col0));
         kb_store(k, x, packed_at(k, keep, at->matrix, kk, n), at->mask);
@@ -99,15 +100,37 @@ static void store_straight(Kb *k, const Adam *a, Val x, const At *at) {
     }
 }
 
-/* Turns the square of the weight that begins at `at` and stores its `cols` columns. */
-static void store_turned(Kb *k, const Adam *a, const At *at, int64_t cols) {
+/* The weight's new values at `at`, `row` rows further down. */
+static Val weight_at(Kb *k, const Adam *a, const At *at, Val row) {
+    Val from = kb_add(k, kb_mul(k, at->matrix, kb_i64(k, a->rows)), row);
+    from = kb_add(k, kb_mul(k, from, kb_i64(k, a->cols)), at->col);
+    return kb_load(k, k->vf, kb_gep(k, k->f32, a->p, from), at->mask);
+}
+
+/* Two rows as pairs; called for every other row. A copy begins at an even row and has an even number. */
+static void store_pairs(Kb *k, const Adam *a, const At *at, int64_t cols) {
+    (void)cols;
+    Val next = kb_min(k, kb_add(k, at->row, kb_i64(k, 1)), kb_i64(k, a->rows - 1));
+    Val x = kb_pair(k, weight_at(k, a, at, at->row), weight_at(k, a, at, next));
+    for (int i = 0; i < k->cl->nkeep; i++) {
+        const PlanKept *keep = k->cl->keep[i];
+        If part;
+        if (keep->turned || !keep->pack->bf16) continue;
+        bool opened = begin_inside(k, &part, a, keep, at);
+        Val kk = kb_sub(k, at->row, kb_i64(k, keep->row0)), n = kb_sub(k, at->col, kb_i64(k, keep->col0));
+        kb_store(k, x, packed_at(k, keep, at->matrix, kk, n), at->mask);
+        if (opened) kb_if_end(k, &part);
+    }
+}
+
+/* Turns the square of the weight that begins at `at` and stores its `cols` columns: as they are, or two by
+ * two as pairs. */
+static void store_turned_as(Kb *k, const Adam *a, const At *at, int64_t cols, bool bf16) {
     Val x[64], last = kb_i64(k, a->rows - 1);
     for (int j = 0; j < k->vl; j++) {
         Val row = kb_add(k, at->row, kb_i64(k, j)), read = kb_min(k, row, last);
-        Val from = kb_add(
-            k, kb_mul(k, kb_add(k, kb_mul(k, at->matrix, kb_i64(k, a->rows)), read), kb_i64(k, a->cols)),
-            at->col);
-        x[j] = kb_load(k, k->vf, kb_gep(k, k->f32, a->p, from), at->mask);
+        x[j] = weight_at(k, a, at, read);
+        if (bf16) x[j] = kb_round_row(k, x[j]);
         if (a->rows % k->vl == 0) continue;
         Val past = LLVMBuildICmp(k->b, LLVMIntSGT, row, last, "");
         x[j] = LLVMBuildSelect(k->b, past, kb_vf(k, 0), x[j], "");
@@ -116,14 +139,22 @@ static void store_turned(Kb *k, const Adam *a, const At *at, int64_t cols) {
     for (int i = 0; i < k->cl->nkeep; i++) {
         const PlanKept *keep = k->cl->keep[i];
         If part;
-        if (!keep->turned) continue;
+        if (!keep->turned || keep->pack->bf16 != bf16) continue;
         bool opened = begin_inside(k, &part, a, keep, at);
         Val kk = kb_sub(k, at->col, kb_i64(k, keep->col0)), n = kb_sub(k, at->row, kb_i64(k, keep->row0));
         Val to = packed_at(k, keep, at->matrix, kk, n);
-        for (int64_t j = 0; j < cols; j++)
+        for (int64_t j = 0; j < cols / (bf16 ? 2 : 1); j++)
             kb_store(k, x[j], kb_gep(k, k->f32, to, kb_i64(k, j * keep->pack->nr)), NULL);
         if (opened) kb_if_end(k, &part);
     }
+}
+
+static void store_turned(Kb *k, const Adam *a, const At *at, int64_t cols) {
+    store_turned_as(k, a, at, cols, false);
+}
+
+static void store_turned_pairs(Kb *k, const Adam *a, const At *at, int64_t cols) {
+    store_turned_as(k, a, at, cols, true);
 }
 
 /* ---- tiles ------------------------------------------------------------------------------------------------
@@ -163,8 +194,8 @@ static void update_tiles(Kb *k, Adam *a) {
     a->rows = t->dim[t->rank - 2];
     a->cols = t->dim[t->rank - 1];
     int64_t down = (a->rows + TILE_ROWS - 1) / TILE_ROWS, across = (a->cols + TILE_COLS - 1) / TILE_COLS;
-    bool turned = false;
-    for (int i = 0; i < k->cl->nkeep; i++) turned |= k->cl->keep[i]->turned;
+    bool wants[2][2] = {{false}}; /* [turned][bf16] */
+    for (int i = 0; i < k->cl->nkeep; i++) wants[k->cl->keep[i]->turned][k->cl->keep[i]->pack->bf16] = true;
     Val begin, end;
     kb_share(k, ir_elems(t) / (a->rows * a->cols) * down * across, &begin, &end);
     Loop item;
@@ -174,7 +205,9 @@ static void update_tiles(Kb *k, Adam *a) {
              .row = kb_mul(k, kb_urem(k, rest, down), kb_i64(k, TILE_ROWS)),
              .col = kb_mul(k, kb_urem(k, item.i, across), kb_i64(k, TILE_COLS))};
     walk_tile(k, a, &at, 1, update_at);
-    if (turned) walk_tile(k, a, &at, k->vl, store_turned);
+    if (wants[false][true]) walk_tile(k, a, &at, 2, store_pairs);
+    if (wants[true][false]) walk_tile(k, a, &at, k->vl, store_turned);
+    if (wants[true][true]) walk_tile(k, a, &at, k->vl, store_turned_pairs);
     kb_loop_end(k, &item);
 }
 

@@ -123,17 +123,18 @@ static void sig_operand(Plan *p, PlanCluster *c, Text *t, IrValue *v) {
 
 static void sig_pack(Plan *p, PlanCluster *c, Text *t) {
     const Pack *k = c->pack;
-    text_addf(t, "pack nr=%d t=%d %" PRId64 "x%" PRId64 "x%" PRId64 " a%d(", k->nr, k->transposed,
-              k->matrices, k->k, k->n, plan_arg(p, c, k->src.root, k->src.offset, plan_all_cols, false));
+    text_addf(t, "pack nr=%d t=%d b=%d %" PRId64 "x%" PRId64 "x%" PRId64 " a%d(", k->nr, k->transposed,
+              k->bf16, k->matrices, k->k, k->n,
+              plan_arg(p, c, k->src.root, k->src.offset, plan_all_cols, false));
     sig_type(t, &k->src.type);
     for (int d = 0; d < k->src.type.rank; d++) text_addf(t, ",%" PRId64, k->src.stride[d]);
     text_addf(t, ") -> a%d", plan_arg_buffer(c, p->arena, c->pack_buffer, 0, plan_all_cols, true));
 }
 
 static void sig_keep(Plan *p, PlanCluster *c, Text *t, const PlanKept *k) {
-    text_addf(t, " keep a%d nr=%d t=%d %" PRId64 "+%" PRId64 "x%" PRId64 "+%" PRId64,
+    text_addf(t, " keep a%d nr=%d t=%d b=%d %" PRId64 "+%" PRId64 "x%" PRId64 "+%" PRId64,
               plan_arg_buffer(c, p->arena, k->buffer, 0, plan_all_cols, true), k->pack->nr, k->turned,
-              k->row0, k->rows, k->col0, k->cols);
+              k->pack->bf16, k->row0, k->rows, k->col0, k->cols);
 }
 
 static void sig_member(Plan *p, PlanCluster *c, Text *t, IrNode *n) {

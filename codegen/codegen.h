@@ -13,6 +13,7 @@ typedef struct CgTarget {
     const char *isa;      /* "avx512" | "avx2" */
     int vector_floats;    /* 16 | 8 */
     int vector_registers; /* 32 | 16 */
+    bool bf16;            /* products of bf16 pairs in one instruction (AVX512_BF16) */
     const char *cpu;      /* LLVM's name of it; "host": whatever LLVM finds here */
     const char *features; /* in LLVM's words; with "host", beside those it finds */
     const char *host;     /* what "host" is found from: tells one CPU's code from another's; else "" */

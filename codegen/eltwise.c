@@ -21,6 +21,12 @@ EMIT(copy) {
     return in[0];
 }
 
+EMIT(narrow) { /* stores round */
+    UNUSED;
+    (void)k;
+    return in[0];
+}
+
 EMIT(neg) {
     UNUSED_POS;
     return is_float(n) ? LLVMBuildFNeg(k->b, in[0], "") : LLVMBuildNeg(k->b, in[0], "");

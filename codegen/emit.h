@@ -156,6 +156,23 @@ void kb_store_members(Kb *k, StoreSet set, Pos pos);
 /* Stores val as element pos of v if v has a buffer. */
 void kb_store_value(Kb *k, const IrValue *v, Val val, Pos pos);
 
+/* ---- bf16.c: bfloat16 -------------------------------------------------------------------------------- */
+
+LLVMTypeRef kb_elem(Kb *k, DType d); /* what a tensor's elements are in memory (bf16: i16) */
+/* f32 vectors from and to bf16 memory; storing rounds. */
+Val kb_load_bf16(Kb *k, Val ptr, Val mask);
+void kb_store_bf16(Kb *k, Val x, Val ptr, Val mask);
+Val kb_widen(Kb *k, Val half); /* <vl x i16> to f32 */
+/* Two f32 vectors rounded and laid side by side, lane by lane: <vl x i32> of pairs. */
+Val kb_pair(Kb *k, Val even, Val odd);
+/* One f32 vector rounded: its vl/2 pairs of neighbours in the lower words, typed f32 for kb_transpose. */
+Val kb_round_row(Kb *k, Val x);
+/* sum + dot products of pairs: a, b <vl x i32> */
+Val kb_dot(Kb *k, Val sum, Val a, Val b);
+/* Columns [col0, end) of two bf16 rows, side by side, to words at `to` (whole vectors are written). odd NULL:
+ * zeros. */
+void kb_pair_rows(Kb *k, Val even, Val odd, Val col0, Val end, Val to);
+
 /* ---- rowloop.c: walking the columns of a row ------------------------------------------------------ */
 
 /* Calls body for every vector of a row of `cols` columns: a loop over whole vectors, then the masked rest.
@@ -197,6 +214,7 @@ Val kb_uniform(Kb *k, Val key0, Val key1, Val element); /* <vl x i32> elements -
 typedef struct Micro {
     Tile tile;
     bool side_by_side; /* row i of a is a_rows + i: a_rows is the first row itself, not a table */
+    bool bf16;         /* elements of a and b are pairs of bf16, and count counts pairs */
     Val a_rows, a_step, b, b_step, count;
     Val c_rows, c_at;
     Val init_rows, init_at; /* init_rows NULL: zero */

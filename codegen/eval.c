@@ -120,19 +120,24 @@ Val kb_row_offset(Kb *k, const View *w, Val row) {
 }
 
 static Val eval_view(Kb *k, const View *w, Pos pos) {
-    bool is_f32 = w->type.dtype == DT_f32;
-    LLVMTypeRef elem = is_f32 ? k->f32 : k->i32, vec = is_f32 ? k->vf : k->vi;
+    bool bf16 = w->type.dtype == DT_bf16;
+    LLVMTypeRef elem = kb_elem(k, w->type.dtype), vec = w->type.dtype == DT_i32 ? k->vi : k->vf;
     Val base = kb_view_ptr(k, w);
     int last = w->type.rank - 1;
     int64_t step = last < 0 ? 0 : w->stride[last];
     if (k->flat && view_is_dense(w) && ir_elems(&w->type) > 1) {
-        return kb_load(k, vec, kb_gep(k, elem, base, pos.col), pos.mask);
+        Val at = kb_gep(k, elem, base, pos.col);
+        return bf16 ? kb_load_bf16(k, at, pos.mask) : kb_load(k, vec, at, pos.mask);
     }
     Val at = k->flat ? base : kb_gep(k, elem, base, kb_row_offset(k, w, pos.row));
     if (last >= 0 && w->type.dim[last] == 1) step = 0;
-    if (step == 0) return kb_splat(k, LLVMBuildLoad2(k->b, elem, at, ""));
+    if (step == 0) {
+        Val one = kb_splat(k, LLVMBuildLoad2(k->b, elem, at, ""));
+        return bf16 ? kb_widen(k, one) : one;
+    }
     at = kb_gep(k, elem, at, step == 1 ? pos.col : kb_mul(k, pos.col, kb_i64(k, step)));
-    if (step == 1) return kb_load(k, vec, at, pos.mask);
+    if (step == 1) return bf16 ? kb_load_bf16(k, at, pos.mask) : kb_load(k, vec, at, pos.mask);
+    VM_CHECK(!bf16, "codegen: bf16 elements %lld apart", (long long)step);
     return kb_load_strided(k, vec, elem, at, step, pos.mask);
 }
 
@@ -208,8 +213,11 @@ void kb_store_value(Kb *k, const IrValue *v, Val val, Pos pos) {
     if (!plan_is_stored(k->plan, v)) return;
     Val at = kb_add(k, kb_mul(k, pos.row, kb_i64(k, plan_place_of(k->plan, v).ld)), pos.col);
     if (k->flat) at = pos.col;
-    LLVMTypeRef elem = v->type.dtype == DT_f32 ? k->f32 : k->i32;
-    kb_store(k, val, kb_gep(k, elem, arg_at(k, v, 0), at), pos.mask);
+    at = kb_gep(k, kb_elem(k, v->type.dtype), arg_at(k, v, 0), at);
+    if (v->type.dtype == DT_bf16)
+        kb_store_bf16(k, val, at, pos.mask);
+    else
+        kb_store(k, val, at, pos.mask);
 }
 
 /* Does the member need the anchor's result? */

@@ -13,11 +13,11 @@ static Val routed_row(Kb *k, IrValue *v, Val row) {
     View w;
     if (v->node->op != OP_dispatch) {
         view_resolve(v, &w);
-        return kb_gep(k, k->f32, kb_view_ptr(k, &w), kb_mul(k, row, kb_i64(k, ir_cols(t))));
+        return kb_gep(k, kb_elem(k, t->dtype), kb_view_ptr(k, &w), kb_mul(k, row, kb_i64(k, ir_cols(t))));
     }
     view_resolve(v->node->in[0], &w);
     Val from = kb_gather_row(k, v->node, row);
-    return kb_gep(k, k->f32, kb_view_ptr(k, &w), kb_mul(k, from, kb_i64(k, ir_cols(t))));
+    return kb_gep(k, kb_elem(k, t->dtype), kb_view_ptr(k, &w), kb_mul(k, from, kb_i64(k, ir_cols(t))));
 }
 
 static Val expert_a_row(Kb *k, const Gemm *g, Val matrix, Val row, Val local) {
@@ -46,7 +46,8 @@ void cg_lower_expert_matmul(Kb *k, IrNode *n) {
     const IrType *t = &n->out[0].type;
     int64_t experts = n->in[1]->type.dim[0], per = rows_per_routed(n->in[0]);
     g.cols = ir_cols(t);
-    g.inner = ir_cols(&n->in[0]->type);
+    g.bf16 = ir_rounds_operands(n);
+    g.inner = ir_cols(&n->in[0]->type) / (g.bf16 ? 2 : 1);
     g.offset_ptr = kb_ptr(k, n->in[2]);
     gemm_choose(k, &g, experts, ceil_div(ir_rows(t), experts));
     gemm_scratch(k, &g);
@@ -111,6 +112,32 @@ static void dw_chunk(Kb *k, const Gemm *g, Val k0, Val count) {
     if (g->made_b) copy_rows(k, g->n->in[1], first, count, g->col0, g->np * g->tile.nr, g->made_b);
 }
 
+static void dw_pair_chunk(Kb *k, const Gemm *g, Val k0, Val count) {
+    gemm_pair_chunk(k, g, routed_row, g->first_row, g->rows_of_expert, k0, count);
+}
+
+/* Inner positions of an expert with that many rows. */
+static Val dw_inner(Kb *k, const Gemm *g, Val rows) {
+    if (!g->bf16) return rows;
+    return LLVMBuildAShr(k->b, kb_add(k, rows, kb_i64(k, 1)), kb_i64(k, 1), "");
+}
+
+static void dw_scratch(Kb *k, Gemm *g) {
+    const IrNode *n = g->n;
+    if (g->pairs) {
+        gemm_pair_scratch(k, g);
+        return;
+    }
+    if (!in_place(n->in[0])) {
+        g->a_step = made_a_width(k, g);
+        g->made_a = kb_scratch(k, g->kc * g->a_step * 4);
+    }
+    if (!in_place(n->in[1])) {
+        g->b_step = g->np * g->tile.nr;
+        g->made_b = kb_scratch(k, g->kc * g->b_step * 4);
+    }
+}
+
 void cg_lower_expert_matmul_dw(Kb *k, IrNode *n) {
     Gemm g = {.n = n, .a_row = dw_a_row, .b_matrix = dw_b_matrix, .chunk = dw_chunk, .side_by_side = true};
     const IrType *t = &n->out[0].type;
@@ -120,16 +147,11 @@ void cg_lower_expert_matmul_dw(Kb *k, IrNode *n) {
     g.offset_ptr = kb_ptr(k, n->in[2]);
     g.a_step = g.rows;
     g.b_step = in_place(n->in[1]) ? g.cols : 0;
+    g.bf16 = g.pairs = ir_rounds_operands(n);
+    if (g.pairs) g.chunk = dw_pair_chunk;
     gemm_choose(k, &g, experts, g.rows);
     gemm_scratch(k, &g);
-    if (!in_place(n->in[0])) {
-        g.a_step = made_a_width(k, &g);
-        g.made_a = kb_scratch(k, g.kc * g.a_step * 4);
-    }
-    if (!in_place(n->in[1])) {
-        g.b_step = g.np * g.tile.nr;
-        g.made_b = kb_scratch(k, g.kc * g.b_step * 4);
-    }
+    dw_scratch(k, &g);
     int64_t row_blocks = ceil_div(g.rows, g.mb), per_expert = row_blocks * g.col_blocks;
     Val begin, end;
     kb_share(k, experts * per_expert, &begin, &end);
@@ -143,6 +165,7 @@ void cg_lower_expert_matmul_dw(Kb *k, IrNode *n) {
     Val out_row = kb_add(k, kb_mul(k, expert, kb_i64(k, g.rows)), row0), cb = kb_urem(k, item, g.col_blocks);
     g.row0 = row0;
     g.col0 = kb_mul(k, cb, kb_i64(k, g.np * g.tile.nr));
-    gemm_block(k, &g, expert, row0, row_end, out_row, cb, kb_sub(k, last, g.first_row));
+    g.rows_of_expert = kb_sub(k, last, g.first_row);
+    gemm_block(k, &g, expert, row0, row_end, out_row, cb, dw_inner(k, &g, g.rows_of_expert));
     kb_loop_end(k, &l);
 }

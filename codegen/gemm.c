@@ -9,7 +9,8 @@
  * numbers twice. Accumulation over the inner dimension is in order.
  *
  * msz and ms take one pointer to rows of a that lie side by side. mkz is the same function for sums that
- * start from zero; it ignores the last two arguments. */
+ * start from zero; it ignores the last two arguments. mkb and mkbz multiply pairs of bf16: a pair takes the
+ * place of a float, and nothing else changes. */
 #include "codegen/emit.h"
 
 static Val row_of(Kb *k, Val rows, int r) {
@@ -19,6 +20,16 @@ static Val row_of(Kb *k, Val rows, int r) {
 /* Vector v of a row of c or of what it starts from. */
 static Val vector_at(Kb *k, Val row, Val at, int v) {
     return kb_gep(k, k->f32, row, kb_add(k, at, kb_i64(k, (int64_t)v * k->vl)));
+}
+
+/* A scalar of a, repeated; a vector of b. */
+static Val splat_a(Kb *k, const Micro *m, Val row, Val at) {
+    LLVMTypeRef type = m->bf16 ? k->i32 : k->f32;
+    return kb_splat(k, LLVMBuildLoad2(k->b, type, kb_gep(k, type, row, at), ""));
+}
+
+static Val accumulate(Kb *k, const Micro *m, Val x, Val b, Val sum) {
+    return m->bf16 ? kb_dot(k, sum, x, b) : kb_call(k, "llvm.fma", k->vf, (Val[]){x, b, sum}, 3);
 }
 
 static void micro_body(Kb *k, const Micro *m) {
@@ -40,11 +51,12 @@ static void micro_body(Kb *k, const Micro *m) {
     l.next[n] = kb_add(k, a_off, m->a_step);
     l.next[n + 1] = kb_add(k, l.carry[n + 1], m->b_step);
     for (int v = 0; v < vecs; v++)
-        bv[v] = kb_load(k, k->vf, kb_gep(k, k->f32, b, kb_i64(k, (int64_t)v * k->vl)), NULL);
+        bv[v] =
+            kb_load(k, m->bf16 ? k->vi : k->vf, kb_gep(k, k->f32, b, kb_i64(k, (int64_t)v * k->vl)), NULL);
     for (int r = 0; r < rows; r++) {
-        Val x = kb_splat(k, LLVMBuildLoad2(k->b, k->f32, kb_gep(k, k->f32, a[r], a_off), ""));
+        Val x = splat_a(k, m, a[r], a_off);
         for (int v = 0; v < vecs; v++)
-            l.next[r * vecs + v] = kb_call(k, "llvm.fma", k->vf, (Val[]){x, bv[v], l.carry[r * vecs + v]}, 3);
+            l.next[r * vecs + v] = accumulate(k, m, x, bv[v], l.carry[r * vecs + v]);
     }
     kb_loop_end(k, &l);
     for (int r = 0; r < rows; r++) {
@@ -60,23 +72,24 @@ static LLVMTypeRef micro_type(Kb *k) {
 
 typedef struct MicroSpec {
     Tile tile;
-    bool side_by_side, init;
+    bool side_by_side, bf16, init;
 } MicroSpec;
 
 static void micro_function(Kb *k, const void *ctx) {
     const MicroSpec *spec = ctx;
     Val p[9];
     LLVMGetParams(k->fn, p);
-    Micro m = {spec->tile, spec->side_by_side,       p[0], p[1], p[2], p[3], p[4], p[5],
+    Micro m = {spec->tile, spec->side_by_side,       spec->bf16, p[0], p[1], p[2], p[3], p[4], p[5],
                p[6],       spec->init ? p[7] : NULL, p[8]};
     micro_body(k, &m);
     LLVMBuildRetVoid(k->b);
 }
 
 static Val micro(Kb *k, const Micro *call) {
-    MicroSpec spec = {call->tile, call->side_by_side, call->init_rows != NULL};
-    const char *name = arena_printf(k->arena, "m%c%s_%dx%d", spec.side_by_side ? 's' : 'k',
-                                    spec.init ? "" : "z", spec.tile.rows, spec.tile.vectors);
+    MicroSpec spec = {call->tile, call->side_by_side, call->bf16, call->init_rows != NULL};
+    const char *name =
+        arena_printf(k->arena, "m%c%s%s_%dx%d", spec.side_by_side ? 's' : 'k', spec.bf16 ? "b" : "",
+                     spec.init ? "" : "z", spec.tile.rows, spec.tile.vectors);
     return kb_helper(k, name, micro_type(k), micro_function, &spec);
 }
 

@@ -20,6 +20,9 @@ typedef struct Gemm {
     int64_t panels, mb, np, col_blocks;
     int64_t kc;                /* inner positions of a chunk */
     bool packed, side_by_side; /* side_by_side: rows of a are one float apart */
+    /* Operands are bf16. Everything that counts or walks inner positions then counts pairs of them: inner,
+     * kc, a_step, b_step, made_a, made_b and packed panels have a pair where f32 has a float. */
+    bool bf16;
     GemmStore store;
     IrValue *result; /* what the micro-kernel computes: the product, or the product + start */
     IrValue *start;  /* added first, as what the sums begin with; NULL: zero */
@@ -35,8 +38,9 @@ typedef struct Gemm {
     Val acc, zeros;               /* scratch: a tile, or the block; a row of zeros for sums to start from */
     Val spare;                    /* scratch: where rows past the end go, when they are not repeated */
     Val made_a, made_b;           /* scratch for rows of operands that are not read in place; or NULL */
-    Val row0, col0;               /* expert_matmul_dw: where the block begins in the result */
-    Val first_row;                /* expert_matmul_dw: first routed row of the expert */
+    bool pairs;     /* both operands are paired row by row into made_a and made_b, chunk by chunk */
+    Val row0, col0; /* expert_matmul_dw, pairs: where the block begins in the result */
+    Val first_row, rows_of_expert; /* expert_matmul_dw: the expert's routed rows */
 } Gemm;
 
 /* Decides tile, blocks and how results are stored. `matrices` products of about `typical_rows` rows each;
@@ -53,6 +57,13 @@ void gemm_block(Kb *k, const Gemm *g, Val matrix, Val row0, Val row_end, Val out
 void gemm_make_row(Kb *k, IrValue *v, Val row, Val col0, Val end, Val to);
 /* Floats of a copied row. */
 int64_t gemm_padded_cols(const Kb *k, const IrValue *v);
+/* The scratch and the strides of a product whose operands are paired chunk by chunk (g->pairs). */
+void gemm_pair_scratch(Kb *k, Gemm *g);
+/* Makes made_a and made_b of pairs [k0, + count): rows first.. of a and b, `rows` of them in all. row_at: the
+ * address of an operand's row. */
+void gemm_pair_chunk(Kb *k, const Gemm *g, Val (*row_at)(Kb *k, IrValue *v, Val row), Val first, Val rows,
+                     Val k0, Val count);
+
 /* Address of the packed copy of b of this cluster. */
 Val gemm_packed_base(Kb *k);
 

@@ -18,6 +18,8 @@ enum {
     STRIDED_KC = 256,
     PACKED_ROWS = 96,
     STRIDED_ROWS = 196,
+    PAIRED_KC = 128, /* pairs */
+    PAIRED_ROWS = 192,
     BLOCK_COLS = 256,
     WANT_ITEMS = 12,
     LINE = 16 /* floats of a cache line */
@@ -38,7 +40,8 @@ static bool has_init(const Gemm *g) {
 /* Every operand is read about once per block: the fewer rows and columns a block has, the more is read. Among
  * the blocks that leave enough items for every core, the one that reads least. */
 static void choose_blocks(Gemm *g, int64_t matrices, int64_t typical_rows) {
-    int64_t tr = g->tile.rows, most_rows = (g->packed ? PACKED_ROWS : STRIDED_ROWS) / tr * tr;
+    int64_t tr = g->tile.rows, most = g->packed ? PACKED_ROWS : g->pairs ? PAIRED_ROWS : STRIDED_ROWS;
+    int64_t most_rows = most / tr * tr;
     int64_t most_panels = BLOCK_COLS / g->tile.nr > 0 ? BLOCK_COLS / g->tile.nr : 1, best_items = 0;
     double best = 0;
     for (int64_t np = 1; np <= min64(most_panels, g->panels); np++)
@@ -102,11 +105,13 @@ static bool is_direct(const Kb *k, const Gemm *g) {
 }
 
 void gemm_choose(Kb *k, Gemm *g, int64_t matrices, int64_t typical_rows) {
+    bool narrow = g->n->in[0]->type.dtype == DT_bf16 && (g->packed || g->n->in[1]->type.dtype == DT_bf16);
+    VM_CHECK(!g->bf16 || narrow, "codegen: a bf16 product of f32 operands");
     g->tile = g->side_by_side ? tile_choose_side_by_side(k->target, g->rows, g->cols)
                               : tile_choose(k->target, g->cols);
     g->panels = ceil_div(g->cols, g->tile.nr);
     choose_blocks(g, matrices, typical_rows);
-    int64_t most = g->packed ? PACKED_KC : STRIDED_KC;
+    int64_t most = g->packed ? PACKED_KC : g->pairs ? PAIRED_KC : STRIDED_KC;
     g->kc = most;
     if (g->inner)
         g->kc = g->inner <= most + most / 2 ? g->inner : ceil_div(g->inner, ceil_div(g->inner, most));
@@ -285,7 +290,7 @@ static void tile(Kb *k, const Block *x, Val r, Val panel, Val bp, Val k0, Val co
     const Gemm *g = x->g;
     int64_t nr = g->tile.nr;
     Val col = kb_mul(k, panel, kb_i64(k, nr)), within = kb_mul(k, kb_sub(k, panel, x->panel0), kb_i64(k, nr));
-    Micro m = {.tile = g->tile, .side_by_side = g->side_by_side, .b = bp, .count = count};
+    Micro m = {.tile = g->tile, .side_by_side = g->side_by_side, .bf16 = g->bf16, .b = bp, .count = count};
     m.a_rows = g->side_by_side ? row_of_a(k, x, kb_add(k, x->row0, r), k0) : kb_gep(k, k->ptr, g->row_ptr, r);
     m.a_step = kb_i64(k, g->a_step);
     m.b_step = kb_i64(k, g->packed ? nr : g->b_step);
@@ -381,4 +386,61 @@ Val gemm_packed_base(Kb *k) {
     for (int i = 0; i < k->cl->narg; i++)
         if (k->cl->arg[i].buffer == k->cl->pack_buffer) return k->arg_ptr[i];
     VM_BUG("codegen: packed operand is not an argument");
+}
+
+/* ---- pairs of rows ----------------------------------------------------------------------------------- */
+
+static int64_t paired_a_width(const Kb *k, const Gemm *g) {
+    return ceil_div(g->mb, k->vl) * k->vl;
+}
+
+void gemm_pair_scratch(Kb *k, Gemm *g) {
+    g->a_step = paired_a_width(k, g);
+    g->b_step = g->np * g->tile.nr;
+    g->made_a = kb_scratch(k, g->kc * g->a_step * 4);
+    g->made_b = kb_scratch(k, g->kc * g->b_step * 4);
+}
+
+static void pair_row(Kb *k, const Gemm *g, const Val even[2], const Val odd[2], Val at) {
+    for (int i = 0; i < 2; i++) {
+        Val col0 = i ? g->col0 : g->row0, width = kb_i64(k, i ? g->b_step : g->a_step);
+        Val end = kb_min(k, kb_add(k, col0, width), kb_i64(k, ir_cols(&g->n->in[i]->type)));
+        Val to = kb_gep(k, k->f32, i ? g->made_b : g->made_a, kb_mul(k, at, width));
+        kb_pair_rows(k, even[i], odd ? odd[i] : NULL, col0, end, to);
+    }
+}
+
+/* A block's columns of a row are few lines, far from those of the next row. */
+static void prefetch_pair(Kb *k, const Gemm *g, Val (*row_at)(Kb *k, IrValue *v, Val row), Val row,
+                          Val last) {
+    enum { AHEAD = 12 };
+    for (int i = 0; i < 4; i++) {
+        bool b = i % 2;
+        Val later = kb_min(k, kb_add(k, row, kb_i64(k, AHEAD + i / 2)), last);
+        Val from = row_at(k, g->n->in[b], later), col = kb_udiv(k, b ? g->col0 : g->row0, 2);
+        for (int64_t c = 0; c < (b ? g->b_step : g->a_step); c += 2 * LINE) /* a pair is as wide as a float */
+            kb_prefetch(k, from, kb_add(k, col, kb_i64(k, c / 2)));
+    }
+}
+
+void gemm_pair_chunk(Kb *k, const Gemm *g, Val (*row_at)(Kb *k, IrValue *v, Val row), Val first, Val rows,
+                     Val k0, Val count) {
+    Val whole = kb_min(k, count, kb_sub(k, LLVMBuildAShr(k->b, rows, kb_i64(k, 1), ""), k0));
+    Val even[2], odd[2];
+    Loop l;
+    kb_loop(k, &l, kb_i64(k, 0), whole, 1, NULL, 0);
+    Val row = kb_add(k, first, kb_mul(k, kb_add(k, k0, l.i), kb_i64(k, 2)));
+    for (int i = 0; i < 2; i++) {
+        even[i] = row_at(k, g->n->in[i], row);
+        odd[i] = row_at(k, g->n->in[i], kb_add(k, row, kb_i64(k, 1)));
+    }
+    prefetch_pair(k, g, row_at, row, kb_add(k, first, kb_sub(k, rows, kb_i64(k, 1))));
+    pair_row(k, g, even, odd, l.i);
+    kb_loop_end(k, &l);
+    If rest; /* the last row of an odd number */
+    kb_if(k, &rest, LLVMBuildICmp(k->b, LLVMIntSLT, whole, count, ""));
+    Val last = kb_add(k, first, kb_sub(k, rows, kb_i64(k, 1)));
+    for (int i = 0; i < 2; i++) even[i] = row_at(k, g->n->in[i], last);
+    pair_row(k, g, even, NULL, whole);
+    kb_if_end(k, &rest);
 }

@@ -49,9 +49,9 @@ static void map_row(Kb *k, Val row, void *ctx) {
 
 enum { MAX_JOINED = 256 };
 
-/* A copy whose last dimension is shorter than a vector (patches of an image: colour by colour): trailing
- * dimensions are joined to rows of `cols` elements, and every vector of a row is one gather with constant
- * offsets. */
+/* A copy, rounded or not, whose last dimension is shorter than a vector (patches of an image: colour by
+ * colour): trailing dimensions are joined to rows of `cols` elements, and every vector of a row is one gather
+ * with constant offsets. */
 typedef struct Joined {
     View rows; /* what is read, with rows of one element */
     int tail;  /* first joined dimension */
@@ -63,7 +63,8 @@ typedef struct Joined {
 static bool join_dims(Kb *k, View *from, Joined *j) {
     const IrNode *n = k->cl->node[0];
     const IrType *t = &n->out[0].type;
-    if (k->cl->nnode != 1 || n->op != OP_copy || t->dtype != DT_f32 || ir_cols(t) >= k->vl) return false;
+    if (k->cl->nnode != 1 || (n->op != OP_copy && n->op != OP_narrow) || ir_cols(t) >= k->vl) return false;
+    if (n->in[0]->type.dtype != DT_f32) return false;
     const IrValue *root = view_root(n->in[0]);
     if (ir_ops[root->node->op].route == ROUTE_GATHER || fuse_is_inline(root->node) ||
         root->node->op == OP_const)
@@ -91,14 +92,19 @@ static int64_t joined_offset(const Joined *j, int64_t col) {
 static void copy_joined(Kb *k, Val row, void *ctx) {
     const Joined *j = ctx;
     Val from = kb_gep(k, k->f32, kb_view_ptr(k, j->from), kb_row_offset(k, &j->rows, row));
-    Val to = kb_gep(k, k->f32, kb_ptr(k, j->to), kb_mul(k, row, kb_i64(k, j->cols)));
+    LLVMTypeRef elem = kb_elem(k, j->to->type.dtype);
+    Val to = kb_gep(k, elem, kb_ptr(k, j->to), kb_mul(k, row, kb_i64(k, j->cols)));
     for (int64_t col = 0; col < j->cols; col += k->vl) {
         Val lane[64], mask = NULL;
         for (int i = 0; i < k->vl; i++)
             lane[i] = kb_i32(k, (int32_t)(col + i < j->cols ? joined_offset(j, col + i) : 0));
         if (col + k->vl > j->cols) mask = kb_mask_below(k, kb_i64(k, j->cols - col));
         Val x = kb_load_indexed(k, k->vf, k->f32, from, LLVMConstVector(lane, (unsigned)k->vl), mask);
-        kb_store(k, x, kb_gep(k, k->f32, to, kb_i64(k, col)), mask);
+        Val at = kb_gep(k, elem, to, kb_i64(k, col));
+        if (j->to->type.dtype == DT_bf16)
+            kb_store_bf16(k, x, at, mask);
+        else
+            kb_store(k, x, at, mask);
     }
 }
 

@@ -16,16 +16,17 @@ static bool shared_b(const IrNode *n) {
 }
 
 static Val dense_a_row(Kb *k, const Gemm *g, Val matrix, Val row, Val local) {
-    (void)local;
+    if (g->pairs) return kb_gep(k, k->f32, g->made_a, local);
+    LLVMTypeRef elem = kb_elem(k, g->a.type.dtype);
     Val base = kb_view_ptr(k, &g->a);
     int r = g->a.type.rank;
     if (ir_int(g->n, ATTR_matmul_ta)) {
         Val at = kb_add(k, matrix_offset(k, &g->a, matrix), kb_mul(k, row, kb_i64(k, g->a.stride[r - 1])));
-        return kb_gep(k, k->f32, base, at);
+        return kb_gep(k, elem, base, at);
     }
-    if (shared_b(g->n)) return kb_gep(k, k->f32, base, kb_row_offset(k, &g->a, row));
+    if (shared_b(g->n)) return kb_gep(k, elem, base, kb_row_offset(k, &g->a, row));
     Val at = kb_add(k, matrix_offset(k, &g->a, matrix), kb_mul(k, row, kb_i64(k, g->a.stride[r - 2])));
-    return kb_gep(k, k->f32, base, at);
+    return kb_gep(k, elem, base, at);
 }
 
 static Val dense_b_matrix(Kb *k, const Gemm *g, Val matrix) {
@@ -33,7 +34,27 @@ static Val dense_b_matrix(Kb *k, const Gemm *g, Val matrix) {
         Val at = kb_mul(k, matrix, kb_i64(k, g->panels * g->inner * g->tile.nr));
         return kb_gep(k, k->f32, gemm_packed_base(k), at);
     }
+    if (g->pairs) return g->made_b;
     return kb_gep(k, k->f32, kb_view_ptr(k, &g->b), matrix_offset(k, &g->b, matrix));
+}
+
+static Val view_row(Kb *k, IrValue *v, Val row) {
+    View w;
+    view_resolve(v, &w);
+    return kb_gep(k, kb_elem(k, v->type.dtype), kb_view_ptr(k, &w), kb_row_offset(k, &w, row));
+}
+
+static void pair_chunk(Kb *k, const Gemm *g, Val k0, Val count) {
+    Val rows = kb_i64(k, ir_rows(&g->n->in[0]->type));
+    gemm_pair_chunk(k, g, view_row, kb_i64(k, 0), rows, k0, count);
+}
+
+/* Rows of a are read in place, two elements at a time; the operands of a weight gradient are paired. */
+static void use_bf16(Gemm *g, bool ta) {
+    g->bf16 = true;
+    g->inner = ceil_div(g->inner, 2);
+    g->pairs = ta;
+    if (ta) g->chunk = pair_chunk;
 }
 
 void cg_lower_matmul(Kb *k, IrNode *n) {
@@ -53,9 +74,12 @@ void cg_lower_matmul(Kb *k, IrNode *n) {
         matrices = ir_rows(t) / g.rows;
     g.a_step = g.a.stride[ta ? ra - 2 : ra - 1];
     g.b_step = g.b.stride[rb - 2];
-    g.side_by_side = ta && !g.packed && g.a.stride[ra - 1] == 1; /* packs have the tile of tile_choose */
+    g.side_by_side = ta && !g.packed && !ir_rounds_operands(n) &&
+                     g.a.stride[ra - 1] == 1; /* packs have the tile of tile_choose */
+    if (ir_rounds_operands(n)) use_bf16(&g, ta);
     gemm_choose(k, &g, matrices, g.rows);
     gemm_scratch(k, &g);
+    if (g.pairs) gemm_pair_scratch(k, &g);
     int64_t row_blocks = ceil_div(g.rows, g.mb), per_matrix = row_blocks * g.col_blocks;
     Val begin, end;
     kb_share(k, matrices * per_matrix, &begin, &end);
@@ -66,6 +90,9 @@ void cg_lower_matmul(Kb *k, IrNode *n) {
     Val row0 = kb_mul(k, kb_udiv(k, item, g.col_blocks), kb_i64(k, g.mb));
     Val row_end = kb_min(k, kb_add(k, row0, kb_i64(k, g.mb)), kb_i64(k, g.rows));
     Val out_row = kb_add(k, kb_mul(k, matrix, kb_i64(k, g.rows)), row0);
-    gemm_block(k, &g, matrix, row0, row_end, out_row, kb_urem(k, item, g.col_blocks), kb_i64(k, g.inner));
+    Val cb = kb_urem(k, item, g.col_blocks);
+    g.row0 = row0;
+    g.col0 = kb_mul(k, cb, kb_i64(k, g.np * g.tile.nr));
+    gemm_block(k, &g, matrix, row0, row_end, out_row, cb, kb_i64(k, g.inner));
     kb_loop_end(k, &l);
 }

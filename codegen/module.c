@@ -168,6 +168,7 @@ static VmTask task_of(CgModule *m, Plan *p, PlanCluster *c) {
                     .arg = arg,
                     .narg = c->narg,
                     .barrier = c->barrier,
+                    .bf16 = c->anchor && ir_rounds_operands(c->anchor),
                     .flops = plan_flops(c),
                     .bytes = plan_bytes(p, c)};
 }

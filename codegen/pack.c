@@ -1,4 +1,5 @@
-/* Packing a matrix into panels for the micro-kernel: [matrices][ceil(N/nr)][K][nr], zero padded. */
+/* Packing a matrix into panels for the micro-kernel: [matrices][ceil(N/nr)][K][nr], zero padded; for bf16
+ * [matrices][ceil(N/nr)][K/2][nr] pairs. */
 #include "codegen/emit.h"
 
 /* The view's leading dimensions as rows of one element each: kb_row_offset gives a matrix's offset. */
@@ -18,12 +19,20 @@ static Val panel_vector(Kb *k, Val matrix, Val kk, Val col, int64_t sk, int64_t 
     return kb_load_strided(k, k->vf, k->f32, ptr, sn, mask);
 }
 
-void cg_lower_pack(Kb *k) {
-    const Pack *p = k->cl->pack;
+/* Inner position kk of a panel; for bf16 the pair kk, kk + 1. */
+static Val panel_row(Kb *k, const Pack *p, Val matrix, Val kk, Val col) {
     int r = p->src.type.rank;
     int64_t sk = p->src.stride[p->transposed ? r - 1 : r - 2],
             sn = p->src.stride[p->transposed ? r - 2 : r - 1];
-    int64_t panels = (p->n + p->nr - 1) / p->nr;
+    Val mask = kb_mask_below(k, kb_sub(k, kb_i64(k, p->n), col));
+    Val x = panel_vector(k, matrix, kk, col, sk, sn, mask);
+    if (!p->bf16) return x;
+    return kb_pair(k, x, panel_vector(k, matrix, kb_add(k, kk, kb_i64(k, 1)), col, sk, sn, mask));
+}
+
+void cg_lower_pack(Kb *k) {
+    const Pack *p = k->cl->pack;
+    int64_t step = p->bf16 ? 2 : 1, panels = (p->n + p->nr - 1) / p->nr;
     View lead = lead_view(&p->src);
     Val src = kb_view_ptr(k, &p->src), dst = NULL, begin, end;
     for (int i = 0; i < k->cl->narg; i++)
@@ -33,12 +42,11 @@ void cg_lower_pack(Kb *k) {
     kb_loop(k, &panel, begin, end, 1, NULL, 0);
     Val matrix = kb_gep(k, k->f32, src, kb_row_offset(k, &lead, kb_udiv(k, panel.i, panels)));
     Val col0 = kb_mul(k, kb_urem(k, panel.i, panels), kb_i64(k, p->nr));
-    Val out = kb_gep(k, k->f32, dst, kb_mul(k, panel.i, kb_i64(k, p->k * p->nr)));
-    kb_loop(k, &row, kb_i64(k, 0), kb_i64(k, p->k), 1, NULL, 0);
+    Val out = kb_gep(k, k->f32, dst, kb_mul(k, panel.i, kb_i64(k, p->k / step * p->nr)));
+    kb_loop(k, &row, kb_i64(k, 0), kb_i64(k, p->k / step), 1, NULL, 0);
     for (int v = 0; v < p->nr / k->vl; v++) {
         Val col = kb_add(k, col0, kb_i64(k, (int64_t)v * k->vl));
-        Val mask = kb_mask_below(k, kb_sub(k, kb_i64(k, p->n), col));
-        Val x = panel_vector(k, matrix, row.i, col, sk, sn, mask);
+        Val x = panel_row(k, p, matrix, kb_mul(k, row.i, kb_i64(k, step)), col);
         Val at = kb_add(k, kb_mul(k, row.i, kb_i64(k, p->nr)), kb_i64(k, (int64_t)v * k->vl));
         kb_store(k, x, kb_gep(k, k->f32, out, at), NULL);
     }

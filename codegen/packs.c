@@ -28,9 +28,9 @@ PackTable *pack_table_create(Arena *a) {
 /* What is copied and how, as text. */
 static const char *key_of(Arena *a, const Pack *k) {
     Text t = text_new(a);
-    text_addf(&t, "%s+%" PRId64 " %d/%d %" PRId64 ":%" PRId64 "x%" PRId64,
-              ir_str(k->src.root->node, ATTR_param_name), k->src.offset, k->nr, k->transposed, k->matrices,
-              k->k, k->n);
+    text_addf(&t, "%s+%" PRId64 " %d/%d%s %" PRId64 ":%" PRId64 "x%" PRId64,
+              ir_str(k->src.root->node, ATTR_param_name), k->src.offset, k->nr, k->transposed,
+              k->bf16 ? " bf16" : "", k->matrices, k->k, k->n);
     for (int d = 0; d < k->src.type.rank; d++)
         text_addf(&t, ",%" PRId64 "*%" PRId64, k->src.type.dim[d], k->src.stride[d]);
     return t.data;
@@ -82,8 +82,10 @@ static bool is_rectangle(const Pack *k, int vl, PlanKept *out) {
     out->col0 = k->src.offset % cols;
     out->rows = out->turned ? k->n : k->k;
     out->cols = out->turned ? k->k : k->n;
-    return edge_fits(out->col0, out->cols, cols, vl) &&
-           edge_fits(out->row0, out->rows, rows, out->turned ? vl : 1);
+    return edge_fits(out->col0, out->cols, cols, vl) && edge_fits(out->row0, out->rows, rows,
+                                                                  out->turned ? vl
+                                                                  : k->bf16   ? 2
+                                                                              : 1);
 }
 
 static const IrNode *update_of(const Plan *p, const IrNode *param) {

@@ -203,7 +203,8 @@ static void order_updates(Plan *p) {
 bool pack_equal(const Pack *a, const Pack *b) {
     if (a->src.root != b->src.root || a->src.offset != b->src.offset || a->transposed != b->transposed)
         return false;
-    if (a->nr != b->nr || a->k != b->k || a->n != b->n || a->matrices != b->matrices) return false;
+    if (a->bf16 != b->bf16 || a->nr != b->nr || a->k != b->k || a->n != b->n || a->matrices != b->matrices)
+        return false;
     if (a->src.type.rank != b->src.type.rank) return false;
     return !memcmp(a->src.stride, b->src.stride, sizeof a->src.stride[0] * (size_t)a->src.type.rank);
 }
@@ -215,17 +216,20 @@ static bool wants_pack(const Plan *p, IrNode *n, Pack *out) {
     IrValue *b = n->in[1];
     bool t = n->op == OP_matmul ? ir_int(n, ATTR_matmul_tb) : ir_int(n, ATTR_expert_matmul_tb);
     View w;
+    if (n->op == OP_matmul && ir_rounds_operands(n) && ir_int(n, ATTR_matmul_ta)) return false;
     view_resolve(b, &w);
     int r = b->type.rank;
     if (n->op == OP_matmul && !t && w.root->node->op != OP_param && w.stride[r - 1] == 1) return false;
     int64_t k = b->type.dim[t ? r - 1 : r - 2], cols = b->type.dim[t ? r - 2 : r - 1];
-    *out = (Pack){w, t, tile_choose(p->target, cols).nr, ir_elems(&b->type) / (k * cols), k, cols};
+    *out = (Pack){
+        w, t,   ir_rounds_operands(n), tile_choose(p->target, cols).nr, ir_elems(&b->type) / (k * cols),
+        k, cols};
     return true;
 }
 
 int64_t pack_bytes(const Pack *k) {
     int64_t panels = (k->n + k->nr - 1) / k->nr;
-    return k->matrices * panels * k->k * k->nr * 4;
+    return k->matrices * panels * k->k * k->nr * (k->bf16 ? 2 : 4);
 }
 
 /* Products of weights read copies that outlive the step. For others, inserts a pack task before the first

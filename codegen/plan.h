@@ -18,6 +18,7 @@ typedef struct PlanBuffer {
 typedef struct Pack {
     View src; /* of the operand, [matrices..,K,N] or, when transposed, [matrices..,N,K] */
     bool transposed;
+    bool bf16; /* rounded, and in pairs of inner positions: [matrices][ceil(N/nr)][K/2][nr][2] */
     int nr;
     int64_t matrices, k, n;
 } Pack;

@@ -54,6 +54,7 @@ const CgTarget *cg_target_host(Arena *a, const char **error) {
     t->isa = wide ? "avx512" : "avx2";
     t->vector_floats = wide ? 16 : 8;
     t->vector_registers = wide ? 32 : 16;
+    t->bf16 = wide && __builtin_cpu_supports("avx512bf16");
     t->cpu = wide ? "host" : "haswell";
     t->features = wide ? "-prefer-256-bit" : "+avx2,+fma,+bmi,+bmi2";
     t->host = wide ? host_text(a) : "";

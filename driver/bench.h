@@ -10,6 +10,7 @@ typedef struct KernelTime {
     const char *name;
     int calls;
     double seconds, flops, bytes;
+    bool bf16; /* its arithmetic is bf16 dot products */
 } KernelTime;
 
 typedef struct Bench {
@@ -22,7 +23,8 @@ typedef struct Bench {
     double step_seconds, macs_per_image; /* step: the median */
     double p90, p99;                     /* seconds that 90 and 99 % of the steps did not exceed */
     double peak_gflops, peak_gbs;
-    double load; /* rows of the fullest expert over the mean */
+    double bf16_gflops; /* peak of bf16 dot products; 0: not in use */
+    double load;        /* rows of the fullest expert over the mean */
     Overhead moe;
     int64_t peak_rss; /* bytes this process held at most until now; 0: not known */
     KernelTime *kernel;

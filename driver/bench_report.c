@@ -1,6 +1,6 @@
 /* What vmoec bench found, as a table for people and as JSON. The roof of a kernel is the roofline model's:
- * the least time its arithmetic needs at the measured f32 peak or its bytes at the measured copy bandwidth,
- * whichever is longer. Bytes are counted as if every operand came from memory once. */
+ * the least time its arithmetic needs at the measured peak of its number format or its bytes at the measured
+ * copy bandwidth, whichever is longer. Bytes are counted as if every operand came from memory once. */
 #include "driver/bench.h"
 
 #include <jansson.h>
@@ -11,7 +11,8 @@ double bench_rate(double amount, double seconds) {
 }
 
 static double compute_seconds(const Bench *b, const KernelTime *k) {
-    return k->flops / (1e9 * b->peak_gflops);
+    double peak = k->bf16 && b->bf16_gflops > 0 ? b->bf16_gflops : b->peak_gflops;
+    return k->flops / (1e9 * peak);
 }
 
 static double memory_seconds(const Bench *b, const KernelTime *k) {
@@ -44,6 +45,10 @@ static double compile_seconds(const Session *s) {
     return s->seconds_frontend + s->seconds_passes + s->seconds_codegen;
 }
 
+static const char *precision_name(const Session *s) {
+    return s->bf16 ? "bf16" : "f32";
+}
+
 void bench_print_kernels(const Bench *b) {
     printf("%-48s %5s %9s %6s %9s %8s %6s %8s\n", "kernel", "calls", "ms", "%", "GFLOP/s", "GB/s", "roof %",
            "bound");
@@ -58,9 +63,9 @@ void bench_print_kernels(const Bench *b) {
 
 void bench_print_table(const Bench *b) {
     const Session *s = b->s;
-    printf("%s of %s, %s, %lld images per step, %d thread%s, f32\n", s->model, s->path,
+    printf("%s of %s, %s, %lld images per step, %d thread%s, %s\n", s->model, s->path,
            b->training ? "training" : "inference", (long long)b->code->batch, b->threads,
-           b->threads == 1 ? "" : "s");
+           b->threads == 1 ? "" : "s", precision_name(s));
     printf("step      %10.3f ms   median of %d, %.0f images/s\n", 1e3 * b->step_seconds, b->steps,
            (double)b->code->batch / b->step_seconds);
     if (!b->training)
@@ -69,6 +74,9 @@ void bench_print_table(const Bench *b) {
     printf("useful    %10.3f GFLOP per step, %.1f GFLOP/s, %.1f %% of the f32 peak\n", 1e-9 * step_flops(b),
            bench_rate(step_flops(b), b->step_seconds), 100 * mfu(b));
     printf("machine   %10.1f GFLOP/s f32 FMA, %.1f GB/s copy, measured now\n", b->peak_gflops, b->peak_gbs);
+    if (b->bf16_gflops > 0)
+        printf("          %10.1f GFLOP/s bf16 dot products, of which the step reaches %.1f %%\n",
+               b->bf16_gflops, 100 * bench_rate(step_flops(b), b->step_seconds) / b->bf16_gflops);
     if (b->moe.known)
         printf("routing   %10.1f %%    over plain layers on as many rows (%.3f against %.3f ms without "
                "optimizer "
@@ -101,7 +109,7 @@ void bench_print_json(const Bench *b) {
     const Session *s = b->s;
     json_t *j = json_pack("{s:o, s:s, s:s, s:I, s:i, s:s}", "file", drv_json_text(s->path), "model", s->model,
                           "mode", b->training ? "train" : "infer", "batch", (json_int_t)b->code->batch,
-                          "threads", b->threads, "precision", "f32");
+                          "threads", b->threads, "precision", precision_name(s));
     json_object_set_new(j, "steps", json_integer(b->steps));
     json_object_set_new(j, "step_ms", drv_json_number(1e3 * b->step_seconds));
     json_object_set_new(j, "latency_ms",
@@ -110,6 +118,7 @@ void bench_print_json(const Bench *b) {
     json_object_set_new(j, "images_per_second", drv_json_number((double)b->code->batch / b->step_seconds));
     json_object_set_new(j, "flops", drv_json_number(step_flops(b)));
     json_object_set_new(j, "peak_gflops", drv_json_number(b->peak_gflops));
+    json_object_set_new(j, "peak_bf16_gflops", drv_json_number(s->bf16 ? b->bf16_gflops : NAN));
     json_object_set_new(j, "peak_gbs", drv_json_number(b->peak_gbs));
     json_object_set_new(j, "mfu", drv_json_number(mfu(b)));
     json_object_set_new(j, "moe_overhead", b->moe.known ? drv_json_number(b->moe.overhead) : json_null());

@@ -89,6 +89,7 @@ void bench_time_kernels(Bench *b, int runs) {
         k->seconds += median(all + (int64_t)t * runs, runs);
         k->flops += p->task[t].flops;
         k->bytes += p->task[t].bytes;
+        k->bf16 = p->task[t].bf16;
     }
     qsort(b->kernel, (size_t)b->nkernel, sizeof *b->kernel, by_time);
 }

@@ -59,6 +59,7 @@ static VmStatus bench_model(Bench *b, const Args *a) {
     if (!args_flag(a, OPT_bench_step_only)) st = time_parts(b, g, p);
     if (st) return st;
     vm_measure_peaks(b->threads, &b->peak_gflops, &b->peak_gbs);
+    if (s->bf16) b->bf16_gflops = vm_measure_bf16_peak(b->threads);
     if (args_flag(a, OPT_bench_json))
         bench_print_json(b);
     else
@@ -70,20 +71,22 @@ static VmStatus bench_model(Bench *b, const Args *a) {
 
 /* Options that say something about a model's step mean nothing for one kernel, and the other way round. */
 static VmStatus check_kernel_options(const Args *a) {
-    static const OptId of_models[] = {OPT_bench_mode, OPT_bench_batch,   OPT_bench_model,
-                                      OPT_bench_set,  OPT_bench_routing, OPT_bench_mem_budget};
-    static const char *const name[] = {"--mode", "--batch", "--model", "--set", "--routing", "--mem-budget"};
+    static const OptId of_models[] = {OPT_bench_mode,     OPT_bench_batch,   OPT_bench_model,
+                                      OPT_bench_set,      OPT_bench_routing, OPT_bench_mem_budget,
+                                      OPT_bench_precision};
+    static const char *const name[] = {"--mode",    "--batch",      "--model",    "--set",
+                                       "--routing", "--mem-budget", "--precision"};
     if (a->noperand)
         return drv_fail(VM_USAGE, "--kernel takes the place of a file; '%s' is one word too many",
                         a->operand[0]);
-    for (int i = 0; i < 6; i++)
+    for (int i = 0; i < 7; i++)
         if (a->value[of_models[i]].n)
             return drv_fail(VM_USAGE, "%s is about a model; it does not go with --kernel", name[i]);
     return VM_OK;
 }
 
 static VmStatus check_options(const Args *a) {
-    const char *mode = args_str(a, OPT_bench_mode), *precision = args_str(a, OPT_bench_precision);
+    const char *mode = args_str(a, OPT_bench_mode);
     bool kernel = args_str(a, OPT_bench_kernel) != NULL;
     if (!kernel && !a->noperand) return drv_fail(VM_USAGE, "bench needs F.vmoe or --kernel TEXT");
     if (!kernel && args_flag(a, OPT_bench_no_verify))
@@ -93,10 +96,6 @@ static VmStatus check_options(const Args *a) {
     if (kernel && check_kernel_options(a)) return VM_USAGE;
     if (mode && strcmp(mode, "train") && strcmp(mode, "infer"))
         return drv_fail(VM_USAGE, "--mode is train or infer, not '%s'", mode);
-    if (precision && !strcmp(precision, "bf16"))
-        return drv_fail(VM_USAGE, "this version computes in f32 only; bf16 is not there yet");
-    if (precision && strcmp(precision, "f32"))
-        return drv_fail(VM_USAGE, "--precision is f32, not '%s'", precision);
     return VM_OK;
 }
 
@@ -108,7 +107,8 @@ VmStatus cmd_bench(const Args *a) {
     Routing routing;
     st = routing_parse(args_str(a, OPT_bench_routing), &routing);
     if (st) return st;
-    st = session_open(&s, a->operand[0], &a->value[OPT_bench_set], args_str(a, OPT_bench_model), false);
+    st = session_open(&s, a->operand[0], &a->value[OPT_bench_set], args_str(a, OPT_bench_model),
+                      args_str(a, OPT_bench_precision), false);
     if (st) return st;
     s.routing = routing;
     s.no_cache = args_flag(a, OPT_bench_no_cache);

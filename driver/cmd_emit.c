@@ -111,11 +111,12 @@ static VmStatus emit_code(Session *s, Stage stage, ProgramKind kind, Text *t) {
 }
 
 static VmStatus emit_stage(Session *s, Stage stage, ProgramKind kind, IrGraph *g, Text *t) {
-    static const PassId expand[] = {PASS_expand}, grad[] = {PASS_expand, PASS_autodiff};
+    static const PassId expand[] = {PASS_expand, PASS_precision}, grad[] = {PASS_expand, PASS_autodiff},
+                        bf16_grad[] = {PASS_expand, PASS_precision, PASS_autodiff};
     switch (stage) {
     case ST_dot: emit_dot(t, g); return VM_OK;
-    case ST_expand: session_run_passes(s, g, expand, 1, kind.training); break;
-    case ST_grad: session_run_passes(s, g, grad, 2, kind.training); break;
+    case ST_expand: session_run_passes(s, g, expand, 1 + s->bf16, kind.training); break;
+    case ST_grad: session_run_passes(s, g, s->bf16 ? bf16_grad : grad, 2 + s->bf16, kind.training); break;
     case ST_fuse: session_lower(s, g, kind); break;
     case ST_plan:
     case ST_llvm:
@@ -149,7 +150,8 @@ VmStatus cmd_emit(const Args *a) {
     if (st) return st;
     if (stage == ST_ast) return emit_ast(a);
     Session s;
-    st = session_open(&s, a->operand[0], &a->value[OPT_emit_set], args_str(a, OPT_emit_model), false);
+    st = session_open(&s, a->operand[0], &a->value[OPT_emit_set], args_str(a, OPT_emit_model),
+                      args_str(a, OPT_emit_precision), false);
     if (st) return st;
     s.batch = args_int(a, OPT_emit_batch, s.batch);
     s.pass.recompute = (int)args_int(a, OPT_emit_recompute, 0);

@@ -30,7 +30,9 @@ static VmStatus evaluate(Session *s, const Args *a, const VmDataset *test) {
 VmStatus cmd_eval(const Args *a) {
     VmStatus st = args_require(a, OPT_eval_weights);
     Session s;
-    if (!st) st = session_open(&s, a->operand[0], &a->value[OPT_eval_set], args_str(a, OPT_eval_model), true);
+    if (!st)
+        st = session_open(&s, a->operand[0], &a->value[OPT_eval_set], args_str(a, OPT_eval_model),
+                          args_str(a, OPT_eval_precision), true);
     if (st) return st;
     s.no_cache = args_flag(a, OPT_eval_no_cache);
     s.batch = args_int(a, OPT_eval_batch, s.batch);

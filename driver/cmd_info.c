@@ -105,8 +105,8 @@ VmStatus cmd_info(const Args *a) {
     if (mode && strcmp(mode, "train") && strcmp(mode, "infer"))
         return drv_fail(VM_USAGE, "--mode is train or infer, not '%s'", mode);
     Session s;
-    VmStatus st =
-        session_open(&s, a->operand[0], &a->value[OPT_info_set], args_str(a, OPT_info_model), false);
+    VmStatus st = session_open(&s, a->operand[0], &a->value[OPT_info_set], args_str(a, OPT_info_model),
+                               args_str(a, OPT_info_precision), false);
     if (st) return st;
     s.batch = args_int(a, OPT_info_batch, s.batch);
     IrGraph *g = session_elaborate(&s, s.batch);

@@ -16,7 +16,8 @@ VmStatus cmd_init(const Args *a) {
     VmStatus st = args_require(a, OPT_init_o);
     Session s;
     if (!st)
-        st = session_open(&s, a->operand[0], &a->value[OPT_init_set], args_str(a, OPT_init_model), false);
+        st = session_open(&s, a->operand[0], &a->value[OPT_init_set], args_str(a, OPT_init_model), "f32",
+                          false);
     if (st) return st;
     s.batch = 1; /* weights do not depend on it, memory does */
     uint64_t seed = (uint64_t)args_int(a, OPT_init_seed, s.train ? (int64_t)s.train->seed : 0);

@@ -145,7 +145,8 @@ VmStatus cmd_run(const Args *a) {
         return drv_fail(VM_USAGE, "--mode is train or eval, not '%s'", mode);
     Run r = {.kind = {.pipe = args_flag(a, OPT_run_grad) ? PIPE_GRAD : PIPE_EVAL,
                       .training = mode && !strcmp(mode, "train")}};
-    st = session_open(&r.s, a->operand[0], &a->value[OPT_run_set], args_str(a, OPT_run_model), false);
+    st = session_open(&r.s, a->operand[0], &a->value[OPT_run_set], args_str(a, OPT_run_model),
+                      args_str(a, OPT_run_precision), false);
     if (st) return st;
     r.s.no_cache = args_flag(a, OPT_run_no_cache);
     st = run(&r, a);

@@ -24,7 +24,7 @@ static int64_t span_steps(FeSpan span, int64_t steps_per_epoch) {
  * when a run is resumed. train.graph is a fingerprint of the model, so that an edited model does not go on
  * from the old one's checkpoint unnoticed. */
 static void add_recipe(Session *s, IrGraph *g, VmTrainConfig *c) {
-    enum { MORE = 7 };
+    enum { MORE = 8 };
     const FeTrain *t = s->train;
     const char **name = ARENA_ARRAY(s->arena, const char *, c->nconfig + MORE);
     const char **value = ARENA_ARRAY(s->arena, const char *, c->nconfig + MORE);
@@ -39,6 +39,7 @@ static void add_recipe(Session *s, IrGraph *g, VmTrainConfig *c) {
         {"train.std", arena_printf(s->arena, "%.17g", t->data.std)},
         {"train.weight_decay", arena_printf(s->arena, "%.17g", t->optimizer.weight_decay)},
         {"train.eps", arena_printf(s->arena, "%.17g", t->optimizer.eps)},
+        {"train.precision", s->bf16 ? "bf16" : "f32"},
         {"train.graph",
          arena_printf(s->arena, "%016llx", (unsigned long long)vm_hash_name(ir_to_text(s->arena, g)))},
     };
@@ -128,8 +129,8 @@ static VmStatus train(Session *s, const Args *a, const VmDataset *data, const Vm
 
 VmStatus cmd_train(const Args *a) {
     Session s;
-    VmStatus st =
-        session_open(&s, a->operand[0], &a->value[OPT_train_set], args_str(a, OPT_train_model), true);
+    VmStatus st = session_open(&s, a->operand[0], &a->value[OPT_train_set], args_str(a, OPT_train_model),
+                               args_str(a, OPT_train_precision), true);
     if (st) return st;
     s.no_cache = args_flag(a, OPT_train_no_cache);
     s.started = a->started;

@@ -72,12 +72,33 @@ void session_open_bare(Session *s) {
     vm_bug_set_hook(session_crash_hook, s);
 }
 
-VmStatus session_open(Session *s, const char *path, const OptValue *set, const char *model, bool need_train) {
+static VmStatus host(Session *s) {
+    const char *error = NULL;
+    if (!s->target) s->target = cg_target_host(s->arena, &error);
+    return s->target ? VM_OK : drv_fail(VM_ENV, "%s", error);
+}
+
+/* bf16 without the instruction would be slower than f32 and no more exact. */
+static VmStatus choose_precision(Session *s, const char *option) {
+    if (option && strcmp(option, "f32") && strcmp(option, "bf16"))
+        return drv_fail(VM_USAGE, "--precision is f32 or bf16, not '%s'", option);
+    s->bf16 = option ? !strcmp(option, "bf16") : s->train && s->train->bf16;
+    VmStatus st = s->bf16 ? host(s) : VM_OK;
+    if (st || !s->bf16 || s->target->bf16) return st;
+    fprintf(stderr, "vmoec: precision bf16 needs AVX512_BF16, which %s; computing in f32\n",
+            strcmp(s->target->isa, "avx512") ? "code for avx2 does not have" : "this CPU does not have");
+    s->bf16 = false;
+    return VM_OK;
+}
+
+VmStatus session_open(Session *s, const char *path, const OptValue *set, const char *model,
+                      const char *precision, bool need_train) {
     session_open_bare(s);
     s->path = path;
     double t0 = drv_seconds();
     VmStatus st = load(s, set, model, need_train);
     s->seconds_frontend += drv_seconds() - t0;
+    if (!st) st = choose_precision(s, precision);
     if (st)
         session_close(s);
     else
@@ -133,7 +154,7 @@ void session_run_passes(Session *s, IrGraph *g, const PassId *list, int n, bool 
 
 void session_lower(Session *s, IrGraph *g, ProgramKind kind) {
     const PassId *list;
-    int n = pass_pipeline(kind.pipe, &list);
+    int n = s->bf16 ? pass_pipeline_bf16(kind.pipe, &list) : pass_pipeline(kind.pipe, &list);
     session_run_passes(s, g, list, n, kind.training);
 }
 
@@ -164,8 +185,9 @@ VmStatus session_module(Session *s) {
     if (s->module) return VM_OK;
     const char *error = NULL;
     double t0 = drv_seconds();
-    if (!s->target) s->target = cg_target_host(s->arena, &error);
-    if (s->target) s->module = cg_module_create(s->target, &error);
+    VmStatus st = host(s);
+    if (st) return st;
+    s->module = cg_module_create(s->target, &error);
     CgOptions o = {.workers = vm_cpus(), .cache_dir = s->no_cache ? NULL : drv_cache_dir(s->arena)};
     if (s->module) cg_module_options(s->module, &o);
     s->seconds_codegen += drv_seconds() - t0;

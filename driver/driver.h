@@ -191,6 +191,7 @@ typedef struct Session {
     int64_t batch;        /* --batch, or the train block's, or 1 */
     PassCtx pass;
     Routing routing; /* forced: every program has the inputs of routing_force */
+    bool bf16;       /* matrix products in bf16 */
     const CgTarget *target;
     CgModule *module;
     VmEngine *engine;
@@ -209,8 +210,11 @@ typedef struct Session {
 } Session;
 
 /* Loads the file and chooses a model: the one named, else the train block's, else the first. need_train: a
- * model without a train block is refused. Prints diagnostics. On failure the session is closed already. */
-VmStatus session_open(Session *s, const char *path, const OptValue *set, const char *model, bool need_train);
+ * model without a train block is refused. precision: the option's text; NULL: the train block's. bf16 on a
+ * machine without it becomes f32, with a message. Prints diagnostics. On failure the session is closed
+ * already. */
+VmStatus session_open(Session *s, const char *path, const OptValue *set, const char *model,
+                      const char *precision, bool need_train);
 /* A session without a file, for IR text. */
 void session_open_bare(Session *s);
 void session_close(Session *s);

@@ -61,6 +61,7 @@ typedef struct FeTrain {
     FeSpan epochs;
     uint64_t seed;
     int64_t log_every; /* steps between "step" lines in metrics.jsonl */
+    bool bf16;         /* precision = bf16: matrix products round their operands */
 } FeTrain;
 
 int fe_ntrain(const FeExperiment *e);

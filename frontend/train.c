@@ -54,7 +54,8 @@ static const Choice optimizers[] = {{"adamw", adamw_options, COUNT(adamw_options
 static const Choice schedules[] = {{"cosine", cosine_options, COUNT(cosine_options)},
                                    {"constant", cosine_options, COUNT(cosine_options) - 1}};
 
-static const char *const field_names[] = {"data", "optimizer", "schedule", "epochs", "seed", "log_every"};
+static const char *const field_names[] = {"data", "optimizer", "schedule", "epochs",
+                                          "seed", "log_every", "precision"};
 
 /* ---- values --------------------------------------------------------------------------------- */
 
@@ -209,6 +210,19 @@ static void read_number(Elab *E, const Ast *f, int64_t lo, int64_t *out) {
         *out = v->i;
 }
 
+/* The name of a number format, not a value. */
+static void read_precision(Elab *E, FeTrain *t, const Ast *f) {
+    const Ast *x = f->a;
+    while (x->kind == AST_PAREN) x = x->a;
+    if (x->kind == AST_BAD) return;
+    bool name = x->kind == AST_NAME;
+    if (name && !strcmp(x->name, "bf16"))
+        t->bf16 = true;
+    else if (!name || strcmp(x->name, "f32"))
+        sema_error(E, x->span, D_train_field, "`precision` is `f32` or `bf16`%s%s%s", name ? ", not `" : "",
+                   name ? x->name : "", name ? "`" : "");
+}
+
 static void read_field(Elab *E, FeTrain *t, const Ast *f) {
     int64_t seed = (int64_t)t->seed;
     if (!strcmp(f->name, "data")) {
@@ -224,11 +238,13 @@ static void read_field(Elab *E, FeTrain *t, const Ast *f) {
         t->seed = (uint64_t)seed;
     } else if (!strcmp(f->name, "log_every")) {
         read_number(E, f, 1, &t->log_every);
+    } else if (!strcmp(f->name, "precision")) {
+        read_precision(E, t, f);
     } else {
         const char *near = spell_suggest(f->name, field_names, COUNT(field_names));
         sema_error(E, f->name_span, D_train_field, "a train block has no field `%s`%s", f->name,
                    near ? arena_printf(E->a, ": did you mean `%s`?", near)
-                        : ": it has data, optimizer, schedule, epochs, seed and log_every");
+                        : ": it has data, optimizer, schedule, epochs, seed, log_every and precision");
     }
 }
 

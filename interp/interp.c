@@ -23,6 +23,7 @@ static const RefFn ref_table[OP_COUNT] = {
 typedef struct Step {
     const IrNode *node;
     const RefTensor **in;
+    const RefTensor *exact[2]; /* a product that rounds its operands: what in[0] and in[1] are rounded from */
     RefTensor *out;
 } Step;
 
@@ -72,6 +73,13 @@ static void fill_table(const IrNode *n, RefTensor *t) {
     fill_sincos_2d(t, cols);
 }
 
+static RefTensor *new_tensor(Arena *a, const IrType *t) {
+    RefTensor *r = ARENA_NEW(a, RefTensor);
+    r->type = *t;
+    r->data = ARENA_ARRAY(a, double, ir_elems(t));
+    return r;
+}
+
 static void add_step(Interp *it, Arena *a, const IrNode *n) {
     size_t h = slot_of(it, n);
     it->slot[h] = it->nsteps;
@@ -83,6 +91,10 @@ static void add_step(Interp *it, Arena *a, const IrNode *n) {
     for (int i = 0; i < n->nout; i++) {
         s->out[i].type = n->out[i].type;
         s->out[i].data = ARENA_ARRAY(a, double, ir_elems(&n->out[i].type));
+    }
+    for (int i = 0; ir_rounds_operands(n) && i < 2; i++) {
+        s->exact[i] = s->in[i];
+        s->in[i] = new_tensor(a, &s->in[i]->type);
     }
     if (n->op == OP_const) fill_const(n, &s->out[0]);
     if (n->op == OP_table) fill_table(n, &s->out[0]);
@@ -161,9 +173,16 @@ static void commit_effects(Interp *it) {
     }
 }
 
+static void round_operands(const Step *s) {
+    for (int i = 0; i < 2 && s->exact[i]; i++)
+        for (int64_t j = 0, n = ir_elems(&s->exact[i]->type); j < n; j++)
+            s->in[i]->data[j] = ref_bf16(s->exact[i]->data[j]);
+}
+
 void interp_run(Interp *it) {
     for (int i = 0; i < it->nsteps; i++) {
         const Step *s = &it->steps[i];
+        round_operands(s);
         RefFn fn = ref_table[s->node->op];
         if (!fn) continue;
         RefCall c = {s->node, s->in, s->out, it->training, it->seeded, it->seed, it->step};
@@ -212,6 +231,17 @@ void ref_key(const RefTensor *t, uint32_t key[2]) {
 void ref_stream_key(const RefCall *c, const char *stream, uint32_t key[2]) {
     key[0] = key[1] = 0;
     if (c->seeded) vm_rng_key(c->seed, vm_hash_name(stream), c->step, key);
+}
+
+double ref_bf16(double x) {
+    float f = (float)x;
+    uint32_t u;
+    memcpy(&u, &f, sizeof u);
+    if ((u & 0x7fffffff) > 0x7f800000) return x; /* not a number */
+    if ((u & 0x7f800000) == 0) return 0;
+    u = (u + 0x7fff + (u >> 16 & 1)) & 0xffff0000;
+    memcpy(&f, &u, sizeof f);
+    return f;
 }
 
 double ref_keep(const uint32_t key[2], int64_t element, double p) {

@@ -41,6 +41,9 @@ void ref_key(const RefTensor *t, uint32_t key[2]);
 /* The key of a stream that a MODEL op names. */
 void ref_stream_key(const RefCall *c, const char *stream, uint32_t key[2]);
 
+/* x as a bfloat16: the nearest, ties to even; what is below 2^-126 is 0. */
+double ref_bf16(double x);
+
 /* Factor of one element under dropout: 0 or 1/(1-p). */
 double ref_keep(const uint32_t key[2], int64_t element, double p);
 

@@ -131,6 +131,9 @@ void ref_copy(const RefCall *c) {
 void ref_kept(const RefCall *c) {
     map1(c, f_same);
 }
+void ref_narrow(const RefCall *c) {
+    map1(c, ref_bf16);
+}
 void ref_neg(const RefCall *c) {
     map1(c, f_neg);
 }

@@ -35,7 +35,8 @@ void vm_bug_set_hook(void (*hook)(void *), void *user);
 
 /* ---- types (type.c) ------------------------------------------------------------------------ */
 
-typedef enum DType { DT_f32, DT_i32, DT_COUNT } DType;
+/* bf16: the upper half of an f32; only what `narrow` makes and matrix products read. */
+typedef enum DType { DT_f32, DT_i32, DT_bf16, DT_COUNT } DType;
 enum { IR_MAX_RANK = 6 };
 
 typedef struct IrType {
@@ -110,6 +111,8 @@ extern const OpInfo ir_ops[OP_COUNT];
 extern const AttrInfo ir_attrs[ATTR_COUNT];
 /* OP_COUNT when there is none of that name. */
 OpCode ir_op_by_name(const char *name);
+/* The attribute `bf16` of a matrix product; ATTR_COUNT: the op has none. */
+AttrId ir_bf16_attr(OpCode op);
 
 /* ---- graph (graph.c) ----------------------------------------------------------------------- */
 
@@ -149,6 +152,9 @@ struct IrNode {
     int mark;  /* scratch for passes; no meaning between them */
     void *aux; /* scratch for passes */
 };
+
+/* Does this product round its operands to bf16? */
+bool ir_rounds_operands(const IrNode *n);
 
 typedef enum IrOutKind { OUT_output, OUT_loss, OUT_aux, OUT_metric, OUT_grad, OUT_KIND_COUNT } IrOutKind;
 

@@ -62,3 +62,16 @@ OpCode ir_op_by_name(const char *name) {
         if (strcmp(ir_ops[i].name, name) == 0) return (OpCode)i;
     return OP_COUNT;
 }
+
+AttrId ir_bf16_attr(OpCode op) {
+    for (int i = 0; i < ir_ops[op].nattr; i++) {
+        AttrId id = (AttrId)((int)ir_ops[op].first_attr + i);
+        if (strcmp(ir_attrs[id].name, "bf16") == 0) return id;
+    }
+    return ATTR_COUNT;
+}
+
+bool ir_rounds_operands(const IrNode *n) {
+    AttrId id = ir_bf16_attr(n->op);
+    return id != ATTR_COUNT && ir_int(n, id) != 0;
+}

@@ -52,6 +52,11 @@ const char *ir_want_f32(Arena *a, const IrNode *n) {
     return NULL;
 }
 
+const char *ir_want_factor(Arena *a, const IrNode *n, int i, bool bf16) {
+    if (bf16 && n->in[i]->type.dtype == DT_bf16) return NULL;
+    return ir_want_dtype(a, n, i, DT_f32);
+}
+
 const char *ir_want_rank(Arena *a, const IrNode *n, int i, int lo, int hi) {
     int rank = n->in[i]->type.rank;
     if (rank >= lo && rank <= hi) return NULL;
@@ -200,6 +205,8 @@ static const char *infer_leaf(Arena *a, IrNode *n) {
         return ir_shape_fail(a, n, "expected the type i32[2], found %s", ir_type_text(a, t));
     if ((n->op == OP_param || n->op == OP_state) && t->dtype != DT_f32)
         return ir_shape_fail(a, n, "expected f32 elements, found %s", ir_type_text(a, t));
+    if (t->dtype == DT_bf16)
+        return ir_shape_fail(a, n, "expected f32 or i32 elements, found %s", ir_type_text(a, t));
     if (n->op == OP_const) return infer_const(a, n);
     if (!n->attr[0].s[0]) return ir_shape_fail(a, n, "%s is empty", ir_attrs[ir_ops[n->op].first_attr].name);
     if (n->op == OP_table) return infer_table(a, n);
@@ -385,6 +392,13 @@ const char *shape_cast(Arena *a, IrNode *n) {
     TRY(ir_want_dtype(a, n, 0, DT_i32));
     IrType t = n->in[0]->type;
     t.dtype = DT_f32;
+    return ir_set_result(a, n, 0, t);
+}
+
+const char *shape_narrow(Arena *a, IrNode *n) {
+    TRY(ir_want_f32(a, n));
+    IrType t = n->in[0]->type;
+    t.dtype = DT_bf16;
     return ir_set_result(a, n, 0, t);
 }
 

@@ -86,7 +86,7 @@ const char *shape_route(Arena *a, IrNode *n) {
 }
 
 const char *shape_dispatch(Arena *a, IrNode *n) {
-    TRY(ir_want_dtype(a, n, 0, DT_f32));
+    if (n->in[0]->type.dtype != DT_bf16) TRY(ir_want_dtype(a, n, 0, DT_f32));
     TRY(ir_want_rank(a, n, 0, 1, IR_MAX_RANK));
     TRY(ir_want_dtype(a, n, 1, DT_i32));
     TRY(ir_want_rank(a, n, 1, 1, 1));
@@ -152,9 +152,9 @@ static const char *want_offsets(Arena *a, const IrNode *n, int i, int64_t expert
 }
 
 /* Rows f32[R,..,I] and weights f32[E,I,O] (tb: [E,O,I]), offsets in operand 2; the result's type. */
-static const char *expert_product(Arena *a, IrNode *n, bool tb) {
-    TRY(ir_want_dtype(a, n, 0, DT_f32));
-    TRY(ir_want_dtype(a, n, 1, DT_f32));
+static const char *expert_product(Arena *a, IrNode *n, bool tb, bool bf16) {
+    TRY(ir_want_factor(a, n, 0, bf16));
+    TRY(ir_want_factor(a, n, 1, bf16));
     TRY(ir_want_rank(a, n, 0, 2, IR_MAX_RANK));
     TRY(ir_want_rank(a, n, 1, 3, 3));
     IrType t = n->in[0]->type;
@@ -165,17 +165,20 @@ static const char *expert_product(Arena *a, IrNode *n, bool tb) {
                              (long long)ir_cols(&t), ir_shape_in(a, n, 0), (long long)w->dim[tb ? 2 : 1],
                              ir_shape_in(a, n, 1));
     TRY(want_offsets(a, n, 2, w->dim[0]));
+    t.dtype = DT_f32;
     t.dim[t.rank - 1] = w->dim[tb ? 1 : 2];
     return ir_set_result(a, n, 0, t);
 }
 
 const char *shape_expert_matmul(Arena *a, IrNode *n) {
     TRY(ir_want_int(a, n, ATTR_expert_matmul_tb, 0, 1));
-    return expert_product(a, n, ir_int(n, ATTR_expert_matmul_tb) != 0);
+    TRY(ir_want_int(a, n, ATTR_expert_matmul_bf16, 0, 1));
+    return expert_product(a, n, ir_int(n, ATTR_expert_matmul_tb) != 0,
+                          ir_int(n, ATTR_expert_matmul_bf16) != 0);
 }
 
 const char *shape_expert_linear(Arena *a, IrNode *n) {
-    TRY(expert_product(a, n, false));
+    TRY(expert_product(a, n, false, false));
     IrType expert = IR_TYPE(DT_i32, n->in[0]->type.dim[0]);
     TRY(ir_want_like(a, n, 3, &expert));
     const IrType *w = &n->in[1]->type;
@@ -184,14 +187,16 @@ const char *shape_expert_linear(Arena *a, IrNode *n) {
 }
 
 const char *shape_expert_matmul_dw(Arena *a, IrNode *n) {
+    TRY(ir_want_int(a, n, ATTR_expert_matmul_dw_bf16, 0, 1));
     for (int i = 0; i < 2; i++) {
-        TRY(ir_want_dtype(a, n, i, DT_f32));
+        TRY(ir_want_factor(a, n, i, ir_int(n, ATTR_expert_matmul_dw_bf16) != 0));
         TRY(ir_want_rank(a, n, i, 2, IR_MAX_RANK));
     }
     TRY(ir_want_dtype(a, n, 2, DT_i32));
     TRY(ir_want_rank(a, n, 2, 1, 1));
     const IrType *x = &n->in[0]->type, *dy = &n->in[1]->type;
     IrType expected = *x;
+    expected.dtype = dy->dtype;
     expected.dim[x->rank - 1] = ir_cols(dy);
     TRY(ir_want_like(a, n, 1, &expected));
     TRY(want_row_count(a, n, x->dim[0]));

@@ -114,7 +114,8 @@ const char *shape_accuracy(Arena *a, IrNode *n) {
 /* ---- matrix products --------------------------------------------------------------------------------- */
 
 const char *shape_matmul(Arena *a, IrNode *n) {
-    TRY(ir_want_f32(a, n));
+    TRY(ir_want_int(a, n, ATTR_matmul_bf16, 0, 1));
+    for (int i = 0; i < 2; i++) TRY(ir_want_factor(a, n, i, ir_int(n, ATTR_matmul_bf16) != 0));
     TRY(ir_want_rank(a, n, 0, 2, IR_MAX_RANK));
     TRY(ir_want_rank(a, n, 1, 2, IR_MAX_RANK));
     TRY(ir_want_int(a, n, ATTR_matmul_ta, 0, 1));
@@ -134,6 +135,7 @@ const char *shape_matmul(Arena *a, IrNode *n) {
                              (long long)kx, ir_shape_in(a, n, 0), (long long)ky, ir_shape_in(a, n, 1),
                              ta || tb ? " (after transposition)" : "");
     IrType t = *x;
+    t.dtype = DT_f32;
     t.dim[t.rank - 2] = x->dim[x->rank - (ta ? 1 : 2)];
     t.dim[t.rank - 1] = y->dim[y->rank - (tb ? 2 : 1)];
     return ir_set_result(a, n, 0, t);

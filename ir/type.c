@@ -8,7 +8,7 @@
 static const struct {
     const char *name;
     int size;
-} dtypes[DT_COUNT] = {[DT_f32] = {"f32", 4}, [DT_i32] = {"i32", 4}};
+} dtypes[DT_COUNT] = {[DT_f32] = {"f32", 4}, [DT_i32] = {"i32", 4}, [DT_bf16] = {"bf16", 2}};
 
 IrType ir_type(DType dtype, int rank, const int64_t *dim) {
     VM_CHECK(rank >= 0 && rank <= IR_MAX_RANK, "a type of rank %d", rank);

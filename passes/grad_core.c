@@ -231,8 +231,10 @@ void grad_xent(IrBuilder *b, const IrNode *n, IrValue *const *dy, IrValue **dx) 
     dx[0] = mul(b, miss, spread);
 }
 
-static IrValue *matmul(IrBuilder *b, IrValue *x, bool tx, IrValue *y, bool ty) {
-    return IR_OP(b, matmul, VALS(x, y), ATTRS(A_INT(matmul_ta, tx), A_INT(matmul_tb, ty)));
+static IrValue *matmul(IrBuilder *b, const IrNode *n, IrValue *x, bool tx, IrValue *y, bool ty) {
+    return IR_OP(
+        b, matmul, VALS(x, y),
+        ATTRS(A_INT(matmul_ta, tx), A_INT(matmul_tb, ty), A_INT(matmul_bf16, ir_int(n, ATTR_matmul_bf16))));
 }
 
 static IrValue *as_matrix(IrBuilder *b, IrValue *x) {
@@ -241,15 +243,16 @@ static IrValue *as_matrix(IrBuilder *b, IrValue *x) {
 }
 
 /* dA = dy B^T and dB = A^T dy, each in the orientation its operand is stored in. A matrix b shared by
- * all leading dimensions of a sums its gradient over them: they count as rows. */
-/* The weight's gradient first: both products read dy, and the data's gradient is what the next one back reads. */
+ * all leading dimensions of a sums its gradient over them: they count as rows. Gradients are computed in the
+ * precision of their product. The weight's gradient first: both products read dy, and the data's gradient is
+ * what the next one back reads. */
 void grad_matmul(IrBuilder *b, const IrNode *n, IrValue *const *dy, IrValue **dx) {
     bool ta = ir_int(n, ATTR_matmul_ta) != 0, tb = ir_int(n, ATTR_matmul_tb) != 0;
     IrValue *x = n->in[0], *y = n->in[1], *d = dy[0];
     bool flat = y->type.rank == 2 && x->type.rank > 2;
     IrValue *xm = flat ? as_matrix(b, x) : x, *dm = flat ? as_matrix(b, d) : d;
-    dx[1] = tb ? matmul(b, dm, true, xm, ta) : matmul(b, xm, !ta, dm, false);
-    dx[0] = ta ? matmul(b, y, tb, d, true) : matmul(b, d, false, y, !tb);
+    dx[1] = tb ? matmul(b, n, dm, true, xm, ta) : matmul(b, n, xm, !ta, dm, false);
+    dx[0] = ta ? matmul(b, n, y, tb, d, true) : matmul(b, n, d, false, y, !tb);
 }
 
 void grad_sdpa(IrBuilder *b, const IrNode *n, IrValue *const *dy, IrValue **dx) {

@@ -83,8 +83,10 @@ void grad_combine_rows(IrBuilder *b, const IrNode *n, IrValue *const *dy, IrValu
 /* dW = X^T dy, its operands swapped when W is stored transposed; dX = dy W^T per expert. In this order,
  * because what is made from dX comes next and finds it in the cache. */
 void grad_expert_matmul(IrBuilder *b, const IrNode *n, IrValue *const *dy, IrValue **dx) {
-    int64_t tb = ir_int(n, ATTR_expert_matmul_tb);
+    int64_t tb = ir_int(n, ATTR_expert_matmul_tb), bf16 = ir_int(n, ATTR_expert_matmul_bf16);
     IrValue *x = n->in[0], *w = n->in[1], *offsets = n->in[2];
-    dx[1] = IR_OP(b, expert_matmul_dw, VALS(tb ? dy[0] : x, tb ? x : dy[0], offsets), NO_ATTRS);
-    dx[0] = IR_OP(b, expert_matmul, VALS(dy[0], w, offsets), ATTRS(A_INT(expert_matmul_tb, !tb)));
+    dx[1] = IR_OP(b, expert_matmul_dw, VALS(tb ? dy[0] : x, tb ? x : dy[0], offsets),
+                  ATTRS(A_INT(expert_matmul_dw_bf16, bf16)));
+    dx[0] = IR_OP(b, expert_matmul, VALS(dy[0], w, offsets),
+                  ATTRS(A_INT(expert_matmul_tb, !tb), A_INT(expert_matmul_bf16, bf16)));
 }

@@ -18,10 +18,18 @@ static const PassRow rows[PASS_COUNT] = {
 #include "passes/passes.def"
 };
 
-static const PassId pipe_eval[] = {PASS_expand, PASS_simplify, PASS_cse, PASS_fuse};
-static const PassId pipe_grad[] = {PASS_expand, PASS_autodiff, PASS_simplify, PASS_cse, PASS_fuse};
+static const PassId pipe_eval[] = {PASS_expand, PASS_simplify, PASS_cse, PASS_narrow, PASS_fuse};
+static const PassId pipe_grad[] = {PASS_expand, PASS_autodiff, PASS_simplify,
+                                   PASS_cse,    PASS_narrow,   PASS_fuse};
 static const PassId pipe_train[] = {PASS_expand, PASS_autodiff,  PASS_optimizer, PASS_simplify,
-                                    PASS_cse,    PASS_recompute, PASS_fuse};
+                                    PASS_cse,    PASS_recompute, PASS_narrow,    PASS_fuse};
+
+static const PassId bf16_eval[] = {PASS_expand, PASS_precision, PASS_simplify,
+                                   PASS_cse,    PASS_narrow,    PASS_fuse};
+static const PassId bf16_grad[] = {PASS_expand, PASS_precision, PASS_autodiff, PASS_simplify,
+                                   PASS_cse,    PASS_narrow,    PASS_fuse};
+static const PassId bf16_train[] = {PASS_expand, PASS_precision, PASS_autodiff, PASS_optimizer, PASS_simplify,
+                                    PASS_cse,    PASS_recompute, PASS_narrow,   PASS_fuse};
 
 #define COUNT(a) ((int)(sizeof(a) / sizeof((a)[0])))
 
@@ -46,6 +54,15 @@ int pass_pipeline(Pipeline p, const PassId **list) {
     case PIPE_EVAL: *list = pipe_eval; return COUNT(pipe_eval);
     case PIPE_GRAD: *list = pipe_grad; return COUNT(pipe_grad);
     case PIPE_TRAIN: *list = pipe_train; return COUNT(pipe_train);
+    }
+    VM_BUG("no pipeline %d", (int)p);
+}
+
+int pass_pipeline_bf16(Pipeline p, const PassId **list) {
+    switch (p) {
+    case PIPE_EVAL: *list = bf16_eval; return COUNT(bf16_eval);
+    case PIPE_GRAD: *list = bf16_grad; return COUNT(bf16_grad);
+    case PIPE_TRAIN: *list = bf16_train; return COUNT(bf16_train);
     }
     VM_BUG("no pipeline %d", (int)p);
 }

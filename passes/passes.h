@@ -49,11 +49,13 @@ bool fuse_is_inline(const IrNode *n);
 
 /* Pipelines as literal lists in manager.c. */
 typedef enum Pipeline {
-    PIPE_EVAL, /* expand simplify cse fuse */
-    PIPE_GRAD, /* expand autodiff simplify cse fuse: gradients are outputs "grad.<param>" */
-    PIPE_TRAIN /* expand autodiff optimizer simplify cse recompute fuse */
+    PIPE_EVAL, /* expand simplify cse narrow fuse */
+    PIPE_GRAD, /* expand autodiff simplify cse narrow fuse: gradients are outputs "grad.<param>" */
+    PIPE_TRAIN /* expand autodiff optimizer simplify cse recompute narrow fuse */
 } Pipeline;
 int pass_pipeline(Pipeline p, const PassId **list);
+/* The same with matrix products in bf16: `precision` comes after `expand`. */
+int pass_pipeline_bf16(Pipeline p, const PassId **list);
 
 /* Runs passes in order. NULL, or a message in the graph's arena. With c->refused it is about the given
  * graph ("before the first pass: ...", "pass autodiff: ..."); otherwise the graph did not verify after a

@@ -39,6 +39,7 @@ typedef struct VmTask {
     int32_t narg;
     int64_t items;
     int32_t barrier; /* 1: every item of the tasks before must be done first */
+    int32_t bf16;    /* 1: flops are those of bf16 dot products */
     double flops;    /* useful arithmetic, for bench */
     double bytes;    /* bytes that must move at least, for bench */
 } VmTask;

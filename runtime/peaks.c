@@ -42,6 +42,10 @@ PEAK_KERNEL(fma_avx512, __attribute__((target("avx512f"))), __m512, _mm512_set1_
 PEAK_KERNEL(fma_avx2, __attribute__((target("avx2,fma"))), __m256, _mm256_set1_ps, 8, "x", FMA)
 PEAK_KERNEL(mul_add_sse, , __m128, _mm_set1_ps, 4, "x", MUL_ADD)
 
+/* Each lane of a dot product multiplies two pairs. */
+#define DOT(i) "vdpbf16ps %13, %12, %" i "\n\t"
+PEAK_KERNEL(dot_bf16, __attribute__((target("avx512f"))), __m512, _mm512_set1_ps, 32, "v", DOT)
+
 typedef double (*PeakKernel)(int64_t rounds);
 
 static PeakKernel best_kernel(void) {
@@ -113,14 +117,21 @@ static double copy_rate(int threads) {
     return best;
 }
 
-void vm_measure_peaks(int threads, double *gflops, double *gbs) {
-    int n = vm_threads(threads);
-    PeakKernel kernel = best_kernel();
+static double best_rate(int threads, PeakKernel kernel) {
     double best = 0;
     for (int i = 0; i < WINDOWS; i++) {
-        double rate = flops_window(n, kernel, 0.03);
+        double rate = flops_window(threads, kernel, 0.03);
         if (rate > best) best = rate;
     }
-    if (gflops) *gflops = best * 1e-9;
+    return best * 1e-9;
+}
+
+double vm_measure_bf16_peak(int threads) {
+    return __builtin_cpu_supports("avx512bf16") ? best_rate(vm_threads(threads), dot_bf16) : 0;
+}
+
+void vm_measure_peaks(int threads, double *gflops, double *gbs) {
+    int n = vm_threads(threads);
+    if (gflops) *gflops = best_rate(n, best_kernel());
     if (gbs) *gbs = copy_rate(n) * 1e-9;
 }

@@ -189,5 +189,7 @@ VmStatus vm_evaluate(VmEngine *e, VmProgramSource source, void *user, const VmDa
 
 /* Measured on `threads` threads right now: f32 FMA GFLOP/s and copy bandwidth GB/s (read + write). */
 void vm_measure_peaks(int threads, double *gflops, double *gbs);
+/* GFLOP/s of bf16 dot products summed in f32; 0: this CPU has no instruction for them. */
+double vm_measure_bf16_peak(int threads);
 
 #endif

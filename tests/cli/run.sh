@@ -105,7 +105,9 @@ want 2 'needs --weights' 'eval without weights' "$VMOEC" eval $F
 want 2 'needs -o' 'init without a file' "$VMOEC" init $F
 want 2 'needs --stage' 'emit without a stage' "$VMOEC" emit $F
 want 2 'did you mean llvm' 'misspelled stage' "$VMOEC" emit --stage llwm $F
-want 2 'f32 only' 'bench in bf16' "$VMOEC" bench --precision bf16 $F
+want 2 'f32 or bf16' 'bench in no precision' "$VMOEC" bench --precision fp8 $F
+want 0 'needs AVX512_BF16' 'bf16 without the instruction' env VMOEC_ISA=avx2 "$VMOEC" emit --stage expand --precision bf16 -o none.vir $F
+want 1 '' 'no mark without the instruction' grep 'bf16 = 1' none.vir
 want 2 'train or infer' 'bench in no mode' "$VMOEC" bench --mode=both $F
 want 2 'no model' 'unknown model' "$VMOEC" info --model tinny $F
 

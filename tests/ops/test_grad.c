@@ -128,6 +128,7 @@ static void check_op(OpCode op) {
     int checked = 0;
     for (int i = 0; i < op_ncases; i++) {
         if (op_cases[i].op != op || case_has_ties(&op_cases[i]) ||
+            strstr(op_cases[i].attrs, "bf16=1") || /* rounding has steps and no slopes */
             strncmp(op_cases[i].operands, "int", 3) == 0)
             continue;
         check_case(&op_cases[i], &seen);

@@ -17,6 +17,16 @@ const char *jit_isa(Arena *a, int i) {
     return NULL;
 }
 
+bool jit_can(Arena *a, const IrGraph *g, const char *isa) {
+    const char *error = NULL;
+    setenv("VMOEC_ISA", isa, 1);
+    const CgTarget *target = cg_target_host(a, &error);
+    cr_assert_not_null(target, "%s", error);
+    bool wants = false;
+    IR_FOR (n, g) wants |= n->op == OP_narrow || ir_rounds_operands(n);
+    return target->bf16 || !wants;
+}
+
 Jit jit_compile(Arena *a, const IrGraph *g, Pipeline pipe, const char *isa, const char *what) {
     return jit_compile_recomputing(a, g, pipe, isa, 0, what);
 }
@@ -67,6 +77,15 @@ static void fill_leaf(VmEngine *e, const IrNode *n, uint64_t seed, Arena *scratc
     }
 }
 
+static double element(const void *from, DType d, int64_t i) {
+    if (d == DT_i32) return ((const int32_t *)from)[i];
+    if (d == DT_f32) return (double)((const float *)from)[i];
+    uint32_t word = (uint32_t)((const uint16_t *)from)[i] << 16;
+    float f;
+    memcpy(&f, &word, sizeof f);
+    return (double)f;
+}
+
 static void take(Arena *a, JitRun *r, VmEngine *e, const char *name, const IrType *t, const char *what) {
     const void *from = vm_engine_data(e, 0, name);
     const VmTensor *tensor = vm_engine_tensor(e, 0, name);
@@ -75,8 +94,7 @@ static void take(Arena *a, JitRun *r, VmEngine *e, const char *name, const IrTyp
     int64_t n = ir_elems(t);
     JitResult *x = &r->item[r->n++];
     *x = (JitResult){arena_strdup(a, name), *t, ARENA_ARRAY(a, double, n)};
-    for (int64_t i = 0; i < n; i++)
-        x->data[i] = t->dtype == DT_i32 ? ((const int32_t *)from)[i] : (double)((const float *)from)[i];
+    for (int64_t i = 0; i < n; i++) x->data[i] = element(from, t->dtype, i);
 }
 
 JitRun jit_run(Arena *a, const Jit *j, uint64_t seed, int threads, const char *what) {

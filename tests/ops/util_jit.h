@@ -11,6 +11,9 @@
  * the same within tolerance, so tests run all of them. */
 const char *jit_isa(Arena *a, int i);
 
+/* False for graphs with bf16 where the host, restricted to that instruction set, has no code for it. */
+bool jit_can(Arena *a, const IrGraph *g, const char *isa);
+
 /* A compiled copy of a graph. The module dies with jit_free. */
 typedef struct Jit {
     CgModule *module;

@@ -84,10 +84,10 @@ steps_bits() {
     rm -rf "$T/n1" "$T/n2" "$T/n7"
 }
 
-# bits FILE: threads, and a run killed after its first epoch and resumed.
+# bits FILE PRECISION: threads, and a run killed after its first epoch and resumed.
 bits() {
-    name=$(basename "$1" .vmoe)
-    set -- train "$1" --data "$T/data" --batch 48 --seed 3 --quiet --epochs 3
+    name="$(basename "$1" .vmoe) in $2"
+    set -- train "$1" --precision "$2" --data "$T/data" --batch 48 --seed 3 --quiet --epochs 3
     "$VMOEC" "$@" --threads 1 --out "$T/a" > "$T/log" 2>&1
     "$VMOEC" "$@" --threads 3 --out "$T/b" > "$T/log" 2>&1
     same "$name: 1 and 3 threads give the same weights" "$T/a/weights.safetensors" "$T/b/weights.safetensors"
@@ -109,6 +109,7 @@ bits() {
 }
 for file in models/mnist_moe.vmoe models/vmoe_fmnist.vmoe; do
     steps_bits "$file"
-    bits "$file"
+    bits "$file" f32
+    bits "$file" bf16 # where the CPU has no bf16, f32 once more
 done
 exit $failed

@@ -23,7 +23,7 @@ Test(optable, attributes_belong_to_their_op_and_cover_the_table) {
 Test(optable, known_rows) {
     cr_assert_eq(ir_ops[OP_topk].nout, 2);
     cr_assert_eq(ir_ops[OP_topk].nattr, 1);
-    cr_assert_eq(ir_ops[OP_matmul].nattr, 2);
+    cr_assert_eq(ir_ops[OP_matmul].nattr, 3);
     cr_assert_eq(ir_ops[OP_neg].nattr, 0);
     cr_assert_eq(ir_ops[OP_softmax].flags, (unsigned)(OPF_PRO | OPF_EPI));
     cr_assert_str_eq(ir_attrs[ATTR_adamw_beta2].name, "beta2");

@@ -1,0 +1,53 @@
+/* precision: mark the matrix products that may round their operands to bf16.
+ *
+ * requires  CORE ops, before autodiff: gradients are computed in the precision of their product
+ * ensures   bf16 = 1 on every product of an activation and a weight, but for
+ *           - the router's: products whose result reaches a topk without passing another product or an
+ *             attention. Which experts a token meets, and with what weight, is decided in f32;
+ *           - small ones: an odd number of inputs or outputs, or fewer than 16. Both are inner dimensions, of
+ *             the product and of its gradient, and are read in pairs.
+ * Losses, norms, softmax, attention and the optimizer stay as they are.
+ *
+ * before  %2 = matmul %0, %1 : f32[8,32]
+ * after   %2 = matmul %0, %1 {bf16 = 1} : f32[8,32] */
+#include "passes/passes.h"
+#include "passes/view.h"
+
+enum { SMALLEST = 16 };
+
+/* What stands between a router and the products before it. */
+static bool ends_search(const IrNode *n) {
+    return ir_bf16_attr(n->op) != ATTR_COUNT || n->op == OP_sdpa;
+}
+
+/* mark = 1: the node's results reach a topk on a path that no product and no attention interrupts. */
+static void find_routers(IrGraph *g) {
+    IR_FOR (n, g) n->mark = 0;
+    for (IrNode *n = g->last; n; n = n->prev) {
+        bool source = n->op == OP_topk || (n->mark && !ends_search(n));
+        for (int i = 0; source && i < n->nin; i++) n->in[i]->node->mark = 1;
+    }
+}
+
+static bool pairs(int64_t n) {
+    return n >= SMALLEST && n % 2 == 0;
+}
+
+static bool qualifies(const IrNode *n) {
+    const IrType *b = &n->in[1]->type;
+    if (n->mark || view_root(n->in[1])->node->op != OP_param) return false;
+    if (n->op == OP_matmul && (ir_int(n, ATTR_matmul_ta) || b->rank != 2)) return false;
+    return pairs(b->dim[b->rank - 1]) && pairs(b->dim[b->rank - 2]);
+}
+
+bool pass_precision(PassCtx *c, IrGraph *g) {
+    (void)c;
+    bool changed = false;
+    find_routers(g);
+    IR_FOR (n, g) {
+        if ((n->op != OP_matmul && n->op != OP_expert_matmul) || !qualifies(n)) continue;
+        changed |= !ir_rounds_operands(n);
+        ir_set_int(n, ir_bf16_attr(n->op), 1);
+    }
+    return changed;
+}
