@@ -5,7 +5,7 @@
 #include <inttypes.h>
 #include <string.h>
 
-#include "codegen/plan.h"
+#include "codegen/blocks.h"
 #include "passes/passes.h"
 
 const PlanCols plan_all_cols = {0, 0, 0};
@@ -163,11 +163,25 @@ static void sig_member(Plan *p, PlanCluster *c, Text *t, IrNode *n) {
     text_add(t, "\n");
 }
 
+/* What blocks.c goes by beside the product itself. */
+static void sig_blocks(const Plan *p, const PlanCluster *c, Text *t) {
+    CgProduct product;
+    if (!block_product(c, &product)) return;
+    BlockLimits l = block_limits(p->target);
+    text_addf(t, "chunks %" PRId64 " %" PRId64, l.packed_kc, l.strided_kc);
+    if (c->block_rows)
+        text_addf(t, " blocks %" PRId64 "x%" PRId64 "\n", c->block_rows, c->block_cols);
+    else
+        text_addf(t, " limits %" PRId64 "x%" PRId64 " %" PRId64 "\n",
+                  c->pack_buffer >= 0 ? l.rows : l.strided_rows, l.cols, l.items);
+}
+
 const char *plan_signature(Plan *p, PlanCluster *c) {
     if (c->signature) return c->signature;
     Text t = text_new(p->arena);
     if (c->pack) sig_pack(p, c, &t);
     for (int i = 0; i < c->nnode; i++) sig_member(p, c, &t, c->node[i]);
+    sig_blocks(p, c, &t);
     return c->signature = t.data;
 }
 

@@ -16,6 +16,8 @@ typedef struct CgTarget {
     bool bf16;            /* products of bf16 pairs in one instruction (AVX512_BF16) */
     const char *cpu;      /* LLVM's name of it; "host": whatever LLVM finds here */
     const char *features; /* in LLVM's words; with "host", beside those it finds */
+    int64_t l1d, l2;      /* bytes of a core's data caches; 0: not known */
+    const char *name;     /* the CPU in its maker's words; may be "" */
     const char *host;     /* what "host" is found from: tells one CPU's code from another's; else "" */
 } CgTarget;
 
@@ -49,6 +51,40 @@ CgModule *cg_module_create(const CgTarget *t, const char **error);
 void cg_module_destroy(CgModule *m); /* programs and function pointers die with it */
 /* One worker and no cache unless this says otherwise. Call before compiling. */
 void cg_module_options(CgModule *m, const CgOptions *o);
+
+/* A matrix product, by what its blocks are chosen from: `count` products m x k by k x n. Grouped by expert,
+ * count is the number of experts and the routed rows (m, or k of a weight gradient) are those of all. */
+enum { CG_PRODUCT_KINDS = 4, CG_BLOCK_MAX = 1024 };
+extern const char *const cg_product_kind[CG_PRODUCT_KINDS];
+typedef struct CgProduct {
+    const char *kind; /* one of cg_product_kind, or equal text */
+    int64_t count, m, n, k;
+} CgProduct;
+bool cg_product_equal(const CgProduct *a, const CgProduct *b);
+
+/* Blocks of rows x cols results, 1 to CG_BLOCK_MAX each, instead of those that codegen/blocks.c chooses; they
+ * are rounded to whole register tiles. Results keep their bits. */
+typedef struct CgBlocks {
+    CgProduct product;
+    int64_t rows, cols;
+} CgBlocks;
+typedef struct CgTuning {
+    const CgBlocks *list;
+    int n;
+} CgTuning;
+/* For programs added from now on; NULL: none. Must live until they are added. */
+void cg_module_tuning(CgModule *m, const CgTuning *t);
+
+/* The product that a task of the module's program computes, with the blocks it has; false: it is none. */
+typedef struct CgChosen {
+    CgBlocks blocks;
+    int64_t tile_rows, tile_cols, typical_rows; /* typical: of one of its matrices */
+} CgChosen;
+bool cg_task_product(const CgModule *m, const VmProgram *p, int task, CgChosen *out);
+/* The blocks nearest to rows x cols that it could have, evened out over its rows. */
+CgBlocks cg_blocks_near(const CgChosen *c, int64_t rows, int64_t cols);
+/* Tells one build of the compiler from another. */
+const char *cg_compiler(void);
 
 /* Plans a fused CORE graph, which must live until it is compiled. The program's items and scratch size are
  * known after cg_module_facts, and it is usable after cg_module_compile. */

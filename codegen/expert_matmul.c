@@ -49,7 +49,7 @@ void cg_lower_expert_matmul(Kb *k, IrNode *n) {
     g.bf16 = ir_rounds_operands(n);
     g.inner = ir_cols(&n->in[0]->type) / (g.bf16 ? 2 : 1);
     g.offset_ptr = kb_ptr(k, n->in[2]);
-    gemm_choose(k, &g, experts, ceil_div(ir_rows(t), experts));
+    gemm_choose(k, &g);
     gemm_scratch(k, &g);
     if (fuse_is_inline(n->in[0]->node)) g.made_a = kb_scratch(k, g.mb * gemm_padded_cols(k, n->in[0]) * 4);
     Val zero = kb_i64(k, 0), begin, end;
@@ -149,7 +149,7 @@ void cg_lower_expert_matmul_dw(Kb *k, IrNode *n) {
     g.b_step = in_place(n->in[1]) ? g.cols : 0;
     g.bf16 = g.pairs = ir_rounds_operands(n);
     if (g.pairs) g.chunk = dw_pair_chunk;
-    gemm_choose(k, &g, experts, g.rows);
+    gemm_choose(k, &g);
     gemm_scratch(k, &g);
     dw_scratch(k, &g);
     int64_t row_blocks = ceil_div(g.rows, g.mb), per_expert = row_blocks * g.col_blocks;

@@ -43,9 +43,9 @@ typedef struct Gemm {
     Val first_row, rows_of_expert; /* expert_matmul_dw: the expert's routed rows */
 } Gemm;
 
-/* Decides tile, blocks and how results are stored. `matrices` products of about `typical_rows` rows each;
- * g->cols, g->inner, g->packed, g->b_step and g->rows are set. May take a start and change g->result. */
-void gemm_choose(Kb *k, Gemm *g, int64_t matrices, int64_t typical_rows);
+/* Decides tile, blocks and how results are stored; g->cols, g->inner, g->packed, g->b_step and g->rows are
+ * set. May take a start and change g->result. */
+void gemm_choose(Kb *k, Gemm *g);
 /* Takes the scratch that gemm_block needs. */
 void gemm_scratch(Kb *k, Gemm *g);
 

@@ -7,23 +7,14 @@
  * next tile's arithmetic; a bias or a residual that is added first costs nothing, because the sums start from
  * it; and where nothing else is fused, the micro-kernel writes the result itself.
  *
+ * How large blocks and chunks are is blocks.c's choice.
+ *
  * Rows past the end of a block repeat its last row, so there is one code path for whole and partial tiles. */
 #include "codegen/gemm.h"
 
-/* Largest blocks, and chunks of the inner dimension, in floats. A packed panel of b comes from the second
- * level cache in order and may be long; rows of an unpacked one are far apart and should be met again soon.
- */
-enum {
-    PACKED_KC = 2048,
-    STRIDED_KC = 256,
-    PACKED_ROWS = 96,
-    STRIDED_ROWS = 196,
-    PAIRED_KC = 128, /* pairs */
-    PAIRED_ROWS = 192,
-    BLOCK_COLS = 256,
-    WANT_ITEMS = 12,
-    LINE = 16 /* floats of a cache line */
-};
+#include "codegen/blocks.h"
+
+enum { LINE = 16 /* floats of a cache line */ };
 
 /* ---- choices ---- */
 
@@ -35,29 +26,6 @@ static bool is_chunked(const Gemm *g) {
  * the same code, a row of zeros. */
 static bool has_init(const Gemm *g) {
     return g->start || is_chunked(g);
-}
-
-/* Every operand is read about once per block: the fewer rows and columns a block has, the more is read. Among
- * the blocks that leave enough items for every core, the one that reads least. */
-static void choose_blocks(Gemm *g, int64_t matrices, int64_t typical_rows) {
-    int64_t tr = g->tile.rows, most = g->packed ? PACKED_ROWS : g->pairs ? PAIRED_ROWS : STRIDED_ROWS;
-    int64_t most_rows = most / tr * tr;
-    int64_t most_panels = BLOCK_COLS / g->tile.nr > 0 ? BLOCK_COLS / g->tile.nr : 1, best_items = 0;
-    double best = 0;
-    for (int64_t np = 1; np <= min64(most_panels, g->panels); np++)
-        for (int64_t mb = tr; mb <= most_rows; mb += tr) {
-            int64_t items = matrices * ceil_div(typical_rows, mb) * ceil_div(g->panels, np);
-            double reads = 1.0 / (double)mb + 1.0 / (double)(np * g->tile.nr);
-            items = min64(items, WANT_ITEMS);
-            if (items < best_items || (items == best_items && reads >= best)) continue;
-            best_items = items;
-            best = reads;
-            g->mb = mb;
-            g->np = np;
-        }
-    int64_t blocks = ceil_div(typical_rows, g->mb); /* of equal size */
-    g->mb = ceil_div(ceil_div(typical_rows, blocks), tr) * tr;
-    g->col_blocks = ceil_div(g->panels, g->np);
 }
 
 static bool is_member(const Kb *k, const IrNode *n) {
@@ -104,14 +72,18 @@ static bool is_direct(const Kb *k, const Gemm *g) {
     return k->cl->nnode == own && plan_is_stored(k->plan, g->result) && g->cols % g->tile.nr == 0;
 }
 
-void gemm_choose(Kb *k, Gemm *g, int64_t matrices, int64_t typical_rows) {
+void gemm_choose(Kb *k, Gemm *g) {
     bool narrow = g->n->in[0]->type.dtype == DT_bf16 && (g->packed || g->n->in[1]->type.dtype == DT_bf16);
     VM_CHECK(!g->bf16 || narrow, "codegen: a bf16 product of f32 operands");
     g->tile = g->side_by_side ? tile_choose_side_by_side(k->target, g->rows, g->cols)
                               : tile_choose(k->target, g->cols);
     g->panels = ceil_div(g->cols, g->tile.nr);
-    choose_blocks(g, matrices, typical_rows);
-    int64_t most = g->packed ? PACKED_KC : g->pairs ? PAIRED_KC : STRIDED_KC;
+    Blocks blocks = block_of(k->target, k->cl, &g->tile);
+    g->mb = blocks.rows;
+    g->np = blocks.panels;
+    g->col_blocks = ceil_div(g->panels, g->np);
+    BlockLimits limits = block_limits(k->target);
+    int64_t most = g->packed ? limits.packed_kc : g->pairs ? limits.strided_kc / 2 : limits.strided_kc;
     g->kc = most;
     if (g->inner)
         g->kc = g->inner <= most + most / 2 ? g->inner : ceil_div(g->inner, ceil_div(g->inner, most));

@@ -1,5 +1,6 @@
 /* Matrix products, dense and batched: out[.., M, N] = a[.., M, K] b[.., K, N], either operand transposed.
  * Blocks of rows and columns of all matrices are one pool of items. */
+#include "codegen/blocks.h"
 #include "codegen/gemm.h"
 
 /* Offset of matrix `index` of a view whose last two dimensions are the matrix. */
@@ -74,10 +75,9 @@ void cg_lower_matmul(Kb *k, IrNode *n) {
         matrices = ir_rows(t) / g.rows;
     g.a_step = g.a.stride[ta ? ra - 2 : ra - 1];
     g.b_step = g.b.stride[rb - 2];
-    g.side_by_side = ta && !g.packed && !ir_rounds_operands(n) &&
-                     g.a.stride[ra - 1] == 1; /* packs have the tile of tile_choose */
+    g.side_by_side = block_side_by_side(k->cl);
     if (ir_rounds_operands(n)) use_bf16(&g, ta);
-    gemm_choose(k, &g, matrices, g.rows);
+    gemm_choose(k, &g);
     gemm_scratch(k, &g);
     if (g.pairs) gemm_pair_scratch(k, &g);
     int64_t row_blocks = ceil_div(g.rows, g.mb), per_matrix = row_blocks * g.col_blocks;

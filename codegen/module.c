@@ -5,6 +5,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "codegen/blocks.h"
 #include "codegen/hash.h"
 #include "codegen/workers.h"
 
@@ -23,6 +24,7 @@ typedef struct Program {
     int *kernel; /* per task */
     VmPack *pack;
     int *pack_kernel; /* per pack */
+    const Plan *plan;
     struct Program *next;
 } Program;
 
@@ -39,6 +41,7 @@ struct CgModule {
     Program *programs;
     Plan *last_plan;
     PackTable *packs;
+    const CgTuning *tuning;
     const IrGraph *lowering;
     CgStats stats;
 };
@@ -202,8 +205,9 @@ static void add_packs(CgModule *m, Plan *p, Program *out) {
 VmProgram *cg_add_program(CgModule *m, IrGraph *g, const char *name, int64_t batch, double macs,
                           bool training) {
     double t0 = now();
-    Plan *p = m->last_plan = plan_create(m->arena, g, m->target, m->packs);
+    Plan *p = m->last_plan = plan_create_tuned(m->arena, g, m->target, m->packs, m->tuning);
     Program *out = ARENA_NEW(m->arena, Program);
+    out->plan = p;
     out->vm = (VmProgram){.abi = VM_ABI_VERSION,
                           .name = arena_strdup(m->arena, name),
                           .batch = batch,
@@ -218,6 +222,25 @@ VmProgram *cg_add_program(CgModule *m, IrGraph *g, const char *name, int64_t bat
     m->stats.kernels = m->nkernel;
     m->stats.seconds_plan += now() - t0;
     return &out->vm;
+}
+
+void cg_module_tuning(CgModule *m, const CgTuning *t) {
+    m->tuning = t;
+}
+
+bool cg_task_product(const CgModule *m, const VmProgram *p, int task, CgChosen *out) {
+    const Program *own = m->programs;
+    while (own && &own->vm != p) own = own->next;
+    VM_CHECK(own && task < own->vm.ntask, "codegen: task %d of a program that is not the module's", task);
+    const PlanCluster *c = &own->plan->cluster[task];
+    CgProduct product;
+    if (!block_product(c, &product)) return false;
+    Tile tile = block_side_by_side(c) ? tile_choose_side_by_side(m->target, product.m, product.n)
+                                      : tile_choose(m->target, product.n);
+    Blocks b = block_of(m->target, c, &tile);
+    *out =
+        (CgChosen){{product, b.rows, b.panels * tile.nr}, tile.rows, tile.nr, block_typical_rows(&product)};
+    return true;
 }
 
 /* What is known of a kernel goes into the tasks that run it. */

@@ -4,7 +4,7 @@
 #include <limits.h>
 #include <string.h>
 
-#include "codegen/plan.h"
+#include "codegen/blocks.h"
 #include "passes/passes.h"
 
 static bool needs_code(const IrNode *n) {
@@ -283,6 +283,10 @@ static void persistent_outputs(Plan *p) {
 }
 
 Plan *plan_create(Arena *a, IrGraph *g, const CgTarget *t, PackTable *packs) {
+    return plan_create_tuned(a, g, t, packs, NULL);
+}
+
+Plan *plan_create_tuned(Arena *a, IrGraph *g, const CgTarget *t, PackTable *packs, const CgTuning *tuning) {
     Plan *p = ARENA_NEW(a, Plan);
     *p = (Plan){.arena = a, .g = g, .target = t, .packs = packs};
     ir_renumber(g);
@@ -298,6 +302,7 @@ Plan *plan_create(Arena *a, IrGraph *g, const CgTarget *t, PackTable *packs) {
     order_updates(p);
     insert_packs(p);
     for (int i = 0; i < p->ncluster; i++) {
+        block_tune(&p->cluster[i], tuning);
         plan_signature(p, &p->cluster[i]);
         touch(p, i);
     }

@@ -38,7 +38,8 @@ typedef struct PlanCluster {
     /* The buffers its kernel gets, in argument order (filled by args.c). */
     struct PlanArg *arg;
     int narg, cap_arg;
-    const char *signature; /* plan_signature's result */
+    const char *signature;          /* plan_signature's result */
+    int64_t block_rows, block_cols; /* products: the blocks to use; 0: blocks.c chooses */
     bool barrier;
     bool elided; /* a concat whose operands are written in place: no task */
 } PlanCluster;
@@ -95,6 +96,8 @@ typedef struct Plan {
 
 /* Groups nodes, inserts packs, orders tasks, finds buffers and their lifetimes, places them. */
 Plan *plan_create(Arena *a, IrGraph *g, const CgTarget *t, PackTable *packs);
+/* The same with other blocks of products. */
+Plan *plan_create_tuned(Arena *a, IrGraph *g, const CgTarget *t, PackTable *packs, const CgTuning *tuning);
 void plan_print(Text *t, const Plan *p);
 
 int plan_new_buffer(Plan *p, int space, int64_t bytes, const IrValue *v);

@@ -2,6 +2,7 @@
 #include <cpuid.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "codegen/codegen.h"
 
@@ -34,6 +35,28 @@ static const char *host_text(Arena *a) {
     return t.data;
 }
 
+/* The processor's brand string, its spaces evened out. */
+static const char *brand(Arena *a) {
+    unsigned r[12] = {0};
+    char text[sizeof r + 1] = "";
+    if (__get_cpuid_max(0x80000000, NULL) < 0x80000004) return "";
+    for (unsigned i = 0; i < 3; i++)
+        __get_cpuid(0x80000002 + i, &r[4 * i], &r[4 * i + 1], &r[4 * i + 2], &r[4 * i + 3]);
+    memcpy(text, r, sizeof r);
+    Text t = text_new(a);
+    for (const char *c = text; *c; c++)
+        if (*c > ' ' && *c < 0x7f)
+            text_addf(&t, "%c", *c);
+        else if (t.len && c[1] > ' ')
+            text_add(&t, " ");
+    return t.data;
+}
+
+static int64_t cache_bytes(int name) {
+    long n = sysconf(name);
+    return n > 0 ? n : 0;
+}
+
 const CgTarget *cg_target_host(Arena *a, const char **error) {
     const char *want = getenv("VMOEC_ISA");
     __builtin_cpu_init();
@@ -57,6 +80,9 @@ const CgTarget *cg_target_host(Arena *a, const char **error) {
     t->bf16 = wide && __builtin_cpu_supports("avx512bf16");
     t->cpu = wide ? "host" : "haswell";
     t->features = wide ? "-prefer-256-bit" : "+avx2,+fma,+bmi,+bmi2";
+    t->l1d = cache_bytes(_SC_LEVEL1_DCACHE_SIZE);
+    t->l2 = cache_bytes(_SC_LEVEL2_CACHE_SIZE);
+    t->name = brand(a);
     t->host = wide ? host_text(a) : "";
     return t;
 }
