@@ -111,6 +111,8 @@ VmStatus cmd_bench(const Args *a) {
                       args_str(a, OPT_bench_precision), false);
     if (st) return st;
     s.routing = routing;
+    st = session_tuning(&s, args_str(a, OPT_bench_tune));
+    if (st) return st;
     s.no_cache = args_flag(a, OPT_bench_no_cache);
     s.started = a->started;
     s.batch = args_int(a, OPT_bench_batch, s.batch);

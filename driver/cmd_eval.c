@@ -34,6 +34,8 @@ VmStatus cmd_eval(const Args *a) {
         st = session_open(&s, a->operand[0], &a->value[OPT_eval_set], args_str(a, OPT_eval_model),
                           args_str(a, OPT_eval_precision), true);
     if (st) return st;
+    st = session_tuning(&s, args_str(a, OPT_eval_tune));
+    if (st) return st;
     s.no_cache = args_flag(a, OPT_eval_no_cache);
     s.batch = args_int(a, OPT_eval_batch, s.batch);
     VmDataset *test = NULL;

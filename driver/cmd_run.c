@@ -148,6 +148,8 @@ VmStatus cmd_run(const Args *a) {
     st = session_open(&r.s, a->operand[0], &a->value[OPT_run_set], args_str(a, OPT_run_model),
                       args_str(a, OPT_run_precision), false);
     if (st) return st;
+    st = session_tuning(&r.s, args_str(a, OPT_run_tune));
+    if (st) return st;
     r.s.no_cache = args_flag(a, OPT_run_no_cache);
     st = run(&r, a);
     vm_tensors_close(r.inputs);

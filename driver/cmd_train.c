@@ -66,6 +66,7 @@ static VmTrainConfig config_of(const Session *s, const Args *a, int64_t images) 
                        .log_every = args_int(a, OPT_train_log_every, t->log_every),
                        .resume = args_flag(a, OPT_train_resume),
                        .phase = s->model,
+                       .tuning = s->tuning_path,
                        .progress = args_flag(a, OPT_train_quiet) ? NULL : stderr};
     c.epochs = t->epochs.in_steps ? 0 : t->epochs.count;
     c.steps = t->epochs.in_steps ? (int64_t)t->epochs.count : 0;
@@ -131,6 +132,8 @@ VmStatus cmd_train(const Args *a) {
     Session s;
     VmStatus st = session_open(&s, a->operand[0], &a->value[OPT_train_set], args_str(a, OPT_train_model),
                                args_str(a, OPT_train_precision), true);
+    if (st) return st;
+    st = session_tuning(&s, args_str(a, OPT_train_tune));
     if (st) return st;
     s.no_cache = args_flag(a, OPT_train_no_cache);
     s.started = a->started;

@@ -400,6 +400,8 @@ VmStatus cmd_verify(const Args *a) {
     VmStatus st = session_open(&s, a->operand[0], &a->value[OPT_verify_set], args_str(a, OPT_verify_model),
                                args_str(a, OPT_verify_precision), false);
     if (st) return st;
+    st = session_tuning(&s, args_str(a, OPT_verify_tune));
+    if (st) return st;
     s.no_cache = args_flag(a, OPT_verify_no_cache);
     int cpus = vm_threads(0);
     Verify v = {.s = &s,

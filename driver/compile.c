@@ -211,14 +211,14 @@ static void add_route_outputs(IrGraph *g) {
     }
 }
 
-static bool same_kind(const Program *p, ProgramKind k, int64_t batch, bool routes) {
-    return p->kind.pipe == k.pipe && p->kind.training == k.training && p->kind.dense == k.dense &&
-           p->batch == batch && p->routes == routes;
+static bool same_kind(const Program *p, ProgramKind k, int64_t batch, bool routes, int variant) {
+    return p->variant == variant && p->kind.pipe == k.pipe && p->kind.training == k.training &&
+           p->kind.dense == k.dense && p->batch == batch && p->routes == routes;
 }
 
 static Program *plan(Session *s, ProgramKind kind, int64_t batch, bool routes, VmError *err) {
     for (int i = 0; i < s->nprogram; i++)
-        if (same_kind(&s->program[i], kind, batch, routes)) return &s->program[i];
+        if (same_kind(&s->program[i], kind, batch, routes, s->variant)) return &s->program[i];
     VM_CHECK(s->nprogram < SESSION_MAX_PROGRAMS, "more than %d programs in one run", SESSION_MAX_PROGRAMS);
     IrGraph *g = session_elaborate(s, batch);
     if (!g) {
@@ -244,11 +244,12 @@ static Program *plan(Session *s, ProgramKind kind, int64_t batch, bool routes, V
     double t0 = drv_seconds();
     s->crash_graph = g; /* planning and lowering change nothing in it */
     s->crash_n = 0;
+    cg_module_tuning(s->module, s->tuning);
     VmProgram *code = cg_add_program(s->module, g, name, batch, macs, kind.pipe != PIPE_EVAL);
     s->crash_graph = NULL;
     s->seconds_codegen += drv_seconds() - t0;
-    s->program[s->nprogram] =
-        (Program){.kind = kind, .batch = batch, .routes = routes, .index = -1, .code = code};
+    s->program[s->nprogram] = (Program){
+        .kind = kind, .batch = batch, .routes = routes, .variant = s->variant, .index = -1, .code = code};
     return &s->program[s->nprogram++];
 }
 
@@ -317,6 +318,7 @@ void session_print_times(const Session *s) {
         fprintf(stderr, "    %-9s%8.1f ms\n", pass_name((PassId)i), 1e3 * s->pass.seconds[i]);
     fprintf(stderr, "  codegen    %8.1f ms\n", 1e3 * s->seconds_codegen);
     if (s->module) print_codegen(cg_module_stats(s->module));
+    if (s->tuning_path) fprintf(stderr, "tuning       %s, %d products\n", s->tuning_path, s->tuning->n);
     if (s->seconds_init > 0) fprintf(stderr, "weights      %8.1f ms\n", 1e3 * s->seconds_init);
     if (s->seconds_to_step > 0)
         fprintf(stderr, "first step   %8.1f ms after the start of the process\n", 1e3 * s->seconds_to_step);

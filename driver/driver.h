@@ -158,6 +158,7 @@ typedef struct Program {
     ProgramKind kind;
     int64_t batch;
     bool routes;
+    int variant;
     bool compiled;
     int index; /* in the session's engine; -1: not added */
     VmProgram *code;
@@ -190,8 +191,11 @@ typedef struct Session {
     const FeTrain *train; /* its train block, or NULL */
     int64_t batch;        /* --batch, or the train block's, or 1 */
     PassCtx pass;
-    Routing routing; /* forced: every program has the inputs of routing_force */
-    bool bf16;       /* matrix products in bf16 */
+    Routing routing;         /* forced: every program has the inputs of routing_force */
+    const CgTuning *tuning;  /* blocks of products, for programs planned from now on; NULL: the model's */
+    const char *tuning_path; /* where it comes from; NULL: no file */
+    int variant;             /* programs planned from now on are told apart by it (tune) */
+    bool bf16;               /* matrix products in bf16 */
     const CgTarget *target;
     CgModule *module;
     VmEngine *engine;
@@ -245,6 +249,25 @@ int session_source(void *user, bool training, int64_t batch, VmError *err);
 
 /* Call where the first step begins. */
 void session_first_step(Session *s);
+
+/* ---- tuned blocks of products (tuning.c) ---------------------------------------------------------- */
+
+typedef struct TuningFile {
+    const char *cpu, *isa; /* NULL: any */
+    CgTuning blocks;
+} TuningFile;
+
+/* Parses a tuning file; mistakes go to d. */
+TuningFile *tuning_read(Arena *a, const Source *src, Diags *d);
+/* "matmul m=3152 n=768 k=192", as in these files. */
+const char *tuning_product_text(Arena *a, const CgProduct *p);
+/* Where a model's file is looked for: F.tune beside F.vmoe. */
+const char *tuning_beside(Arena *a, const char *path);
+
+/* Call after session_open: takes the blocks of the file --tune names, or of F.tune beside F.vmoe when there
+ * is one. A file for another CPU is ignored with a warning. On failure a message is out and the session
+ * closed. */
+VmStatus session_tuning(Session *s, const char *option);
 
 /* ---- memory (memory_use.c, budget.c) ------------------------------------------------------------ */
 

@@ -124,6 +124,7 @@ VmStatus vm_metrics_start(VmMetrics *m, const VmTrainConfig *c, int threads, int
     json_object_set_new(line, "threads", json_integer(threads));
     json_object_set_new(line, "train_images", json_integer(train_images));
     json_object_set_new(line, "test_images", json_integer(test_images));
+    if (c->tuning) json_object_set_new(line, "tuning", json_string(c->tuning));
     json_object_set_new(line, "options", options(c, total));
     for (int i = 0; i < c->nconfig; i++) {
         json_object_set_new(config, c->config_name[i], config_value(c->config_value[i]));

@@ -146,7 +146,8 @@ typedef struct VmTrainConfig {
     int64_t log_every;
     const char *out_dir; /* metrics.jsonl, checkpoint/ */
     bool resume;
-    const char *phase;                                    /* model's name; required */
+    const char *tuning; /* file of tuned kernels in use, for the "start" line; NULL: none */
+    const char *phase;  /* model's name; required */
     const char *const *config_name, *const *config_value; /* for the "start" line; compared on resume */
     int nconfig;
     FILE *progress;                  /* NULL: silent; a terminal gets one line rewritten, else plain lines */

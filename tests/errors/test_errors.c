@@ -256,6 +256,7 @@ static const struct {
 } pinned_elsewhere[] = {
     {D_too_large, "tests/unit/test_parser.c", "D_too_large"},
     {D_kernel_text, "tests/driver/test_problem.c", "D_kernel_text"},
+    {D_tuning_file, "tests/driver/test_tuning.c", "D_tuning_file"},
 };
 
 static void mark_corpus(Arena *a, const Files *f, bool *pinned) {

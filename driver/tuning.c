@@ -1,0 +1,223 @@
+/* Tuning files: block sizes of matrix products that a person or `vmoec tune` chose, one product per line.
+ *
+ *   # comment
+ *   cpu AMD EPYC                                  header lines, each at most once, before the products
+ *   isa avx512
+ *   threads 2
+ *   compiler 5f0c...
+ *   matmul m=3152 n=768 k=192 -> rows=96 cols=256  # 1.04x
+ *   matmul count=48 m=197 n=64 k=197 -> rows=40 cols=64
+ *
+ * A file made for another CPU or instruction set is ignored with a warning; without these lines it holds
+ * everywhere. Threads and compiler say how it was made and decide nothing. Knows nothing of how blocks are
+ * measured (cmd_tune.c). */
+#include "driver/driver.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { HEADERS = 4, MAX_PRODUCTS = 4096 };
+static const char *const header_name[HEADERS] = {"cpu", "isa", "threads", "compiler"};
+
+typedef struct Reader {
+    Arena *arena;
+    Diags *diags;
+    const Source *src;
+    int at, end; /* of the line, without its comment and the blanks before that */
+    const char *header[HEADERS];
+    CgBlocks *list;
+    int n, cap;
+} Reader;
+
+static bool is_blank(char c) {
+    return c == ' ' || c == '\t' || c == '\r';
+}
+
+static void skip_blanks(Reader *r) {
+    while (r->at < r->end && is_blank(r->src->text[r->at])) r->at++;
+}
+
+/* The next word, up to a blank, or up to and with '='; empty at the end of the line. */
+static Span next_word(Reader *r) {
+    skip_blanks(r);
+    Span s = {r->src, r->at, r->at};
+    while (s.end < r->end && !is_blank(r->src->text[s.end]))
+        if (r->src->text[s.end++] == '=') break;
+    r->at = s.end;
+    return s;
+}
+
+static bool is_word(Span s, const char *text) {
+    size_t n = strlen(text);
+    return (size_t)(s.end - s.start) == n && !memcmp(s.src->text + s.start, text, n);
+}
+
+static const char *found(Reader *r, Span s) {
+    if (s.start == s.end) return "the end of the line";
+    return arena_printf(r->arena, "'%.*s'", s.end - s.start, s.src->text + s.start);
+}
+
+static bool expect(Reader *r, const char *word) {
+    Span s = next_word(r);
+    if (is_word(s, word)) return true;
+    diag_error(r->diags, s, D_tuning_file, "expected %s, found %s", word, found(r, s));
+    return false;
+}
+
+/* "name=" and a number from 1 to most. */
+static bool field(Reader *r, const char *name, int64_t most, int64_t *out) {
+    if (!expect(r, arena_printf(r->arena, "%s=", name))) return false;
+    Span s = next_word(r);
+    int64_t x = 0;
+    bool ok = s.end > s.start;
+    for (int i = s.start; i < s.end && ok; i++) {
+        int digit = s.src->text[i] - '0';
+        ok = digit >= 0 && digit <= 9 && (x = 10 * x + digit) <= most;
+    }
+    *out = x;
+    if (ok && x >= 1) return true;
+    diag_error(r->diags, s, D_tuning_file, "expected a whole number from 1 to %" PRId64 " for %s, found %s",
+               most, name, found(r, s));
+    return false;
+}
+
+static void keep(Reader *r, const CgBlocks *b, Span line) {
+    for (int i = 0; i < r->n; i++) {
+        if (!cg_product_equal(&r->list[i].product, &b->product)) continue;
+        diag_error(r->diags, line, D_tuning_file, "expected each product once, found this one a second time");
+        return;
+    }
+    if (r->n == MAX_PRODUCTS) {
+        diag_error(r->diags, line, D_tuning_file, "expected at most %d products, found more", MAX_PRODUCTS);
+        return;
+    }
+    if (r->n == r->cap) {
+        r->cap = r->cap ? 2 * r->cap : 32;
+        CgBlocks *grown = ARENA_ARRAY(r->arena, CgBlocks, r->cap);
+        if (r->n) memcpy(grown, r->list, (size_t)r->n * sizeof *grown);
+        r->list = grown;
+    }
+    r->list[r->n++] = *b;
+}
+
+static void product(Reader *r, const char *kind, Span first) {
+    enum { MOST = INT32_MAX };
+    CgBlocks b = {.product = {.kind = kind, .count = 1}};
+    CgProduct *p = &b.product;
+    int at = r->at;
+    bool counted = is_word(next_word(r), "count=");
+    r->at = at;
+    if (counted && !field(r, "count", MOST, &p->count)) return;
+    if (!field(r, "m", MOST, &p->m) || !field(r, "n", MOST, &p->n) || !field(r, "k", MOST, &p->k)) return;
+    if (!expect(r, "->")) return;
+    if (!field(r, "rows", CG_BLOCK_MAX, &b.rows) || !field(r, "cols", CG_BLOCK_MAX, &b.cols)) return;
+    Span rest = next_word(r);
+    if (rest.end > rest.start)
+        diag_error(r->diags, rest, D_tuning_file, "expected the end of the line, found %s", found(r, rest));
+    else
+        keep(r, &b, (Span){first.src, first.start, r->end});
+}
+
+static void header(Reader *r, int which, Span name) {
+    skip_blanks(r);
+    if (r->header[which] || r->n)
+        diag_error(r->diags, name, D_tuning_file, "expected %s once and before the products, found it %s",
+                   header_name[which], r->header[which] ? "again" : "after one");
+    else if (r->at == r->end)
+        diag_error(r->diags, (Span){r->src, r->at, r->at}, D_tuning_file,
+                   "expected a value for %s, found the end of the line", header_name[which]);
+    else
+        r->header[which] = arena_strndup(r->arena, r->src->text + r->at, (size_t)(r->end - r->at));
+}
+
+static void line(Reader *r) {
+    Span word = next_word(r);
+    if (word.start == word.end) return;
+    const char *known[HEADERS + CG_PRODUCT_KINDS];
+    for (int i = 0; i < HEADERS; i++) {
+        known[i] = header_name[i];
+        if (is_word(word, header_name[i])) {
+            header(r, i, word);
+            return;
+        }
+    }
+    for (int i = 0; i < CG_PRODUCT_KINDS; i++) {
+        known[HEADERS + i] = cg_product_kind[i];
+        if (is_word(word, cg_product_kind[i])) {
+            product(r, cg_product_kind[i], word);
+            return;
+        }
+    }
+    const char *near =
+        spell_suggest(arena_strndup(r->arena, r->src->text + word.start, (size_t)(word.end - word.start)),
+                      known, HEADERS + CG_PRODUCT_KINDS);
+    diag_error(
+        r->diags, word, D_tuning_file,
+        "expected a product (matmul, matmul_ta, expert_matmul, expert_matmul_dw) or cpu, isa, threads, "
+        "compiler, found %s%s%s%s",
+        found(r, word), near ? "; did you mean " : "", near ? near : "", near ? "?" : "");
+}
+
+TuningFile *tuning_read(Arena *a, const Source *src, Diags *d) {
+    Reader r = {.arena = a, .diags = d, .src = src};
+    for (int next = 0; next < (int)src->len;) {
+        const char *from = src->text + next, *newline = memchr(from, '\n', src->len - (size_t)next);
+        int end = newline ? (int)(newline - src->text) : (int)src->len;
+        const char *comment = memchr(from, '#', (size_t)(end - next));
+        r.at = next;
+        r.end = comment ? (int)(comment - src->text) : end;
+        while (r.end > r.at && is_blank(src->text[r.end - 1])) r.end--;
+        line(&r);
+        next = end + 1;
+    }
+    TuningFile *f = ARENA_NEW(a, TuningFile);
+    *f = (TuningFile){.cpu = r.header[0], .isa = r.header[1], .blocks = {r.list, r.n}};
+    return f;
+}
+
+const char *tuning_product_text(Arena *a, const CgProduct *p) {
+    const char *count = p->count == 1 ? "" : arena_printf(a, " count=%" PRId64, p->count);
+    return arena_printf(a, "%s%s m=%" PRId64 " n=%" PRId64 " k=%" PRId64, p->kind, count, p->m, p->n, p->k);
+}
+
+/* ---- in a session ------------------------------------------------------------------------------- */
+
+/* F.tune beside F.vmoe. */
+const char *tuning_beside(Arena *a, const char *path) {
+    size_t n = strlen(path);
+    if (n > 5 && !strcmp(path + n - 5, ".vmoe")) n -= 5;
+    return arena_printf(a, "%.*s.tune", (int)n, path);
+}
+
+static bool other(const char *file, const char *here) {
+    return file && strcmp(file, here) != 0;
+}
+
+static VmStatus load(Session *s, const char *path) {
+    const char *error = NULL;
+    const Source *src = source_load(s->arena, path, &error);
+    if (!src) return drv_unreadable(path, error);
+    Diags *d = diags_create(s->arena);
+    const TuningFile *f = tuning_read(s->arena, src, d);
+    diags_print(stderr, d, isatty(STDERR_FILENO));
+    if (d->nerrors) return VM_INPUT;
+    if (!s->target) s->target = cg_target_host(s->arena, &error);
+    if (!s->target) return drv_fail(VM_ENV, "%s", error);
+    if (other(f->cpu, s->target->name) || other(f->isa, s->target->isa)) {
+        fprintf(stderr, "vmoec: warning: %s is ignored: it is for %s %s, this is %s %s\n", path,
+                f->cpu ? f->cpu : "any CPU,", f->isa ? f->isa : "", s->target->name, s->target->isa);
+        return VM_OK;
+    }
+    s->tuning = &f->blocks;
+    s->tuning_path = path;
+    return VM_OK;
+}
+
+VmStatus session_tuning(Session *s, const char *option) {
+    const char *path = option ? option : tuning_beside(s->arena, s->path);
+    VmStatus st = option || access(path, F_OK) == 0 ? load(s, path) : VM_OK;
+    if (st) session_close(s);
+    return st;
+}
