@@ -71,15 +71,15 @@ static VmStatus bench_model(Bench *b, const Args *a) {
 
 /* Options that say something about a model's step mean nothing for one kernel, and the other way round. */
 static VmStatus check_kernel_options(const Args *a) {
-    static const OptId of_models[] = {OPT_bench_mode,     OPT_bench_batch,   OPT_bench_model,
-                                      OPT_bench_set,      OPT_bench_routing, OPT_bench_mem_budget,
-                                      OPT_bench_precision};
-    static const char *const name[] = {"--mode",    "--batch",      "--model",    "--set",
-                                       "--routing", "--mem-budget", "--precision"};
+    static const OptId of_models[] = {OPT_bench_mode, OPT_bench_batch,    OPT_bench_model,
+                                      OPT_bench_set,  OPT_bench_routing,  OPT_bench_mem_budget,
+                                      OPT_bench_tune, OPT_bench_precision};
+    static const char *const name[] = {"--mode",    "--batch",      "--model", "--set",
+                                       "--routing", "--mem-budget", "--tune",  "--precision"};
     if (a->noperand)
         return drv_fail(VM_USAGE, "--kernel takes the place of a file; '%s' is one word too many",
                         a->operand[0]);
-    for (int i = 0; i < 7; i++)
+    for (size_t i = 0; i < sizeof name / sizeof name[0]; i++)
         if (a->value[of_models[i]].n)
             return drv_fail(VM_USAGE, "%s is about a model; it does not go with --kernel", name[i]);
     return VM_OK;

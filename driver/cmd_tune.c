@@ -6,7 +6,7 @@
  * the untuned program run one after the other, in turns first, and only such pairs are compared: a change of
  * the machine's speed meets both. At the end the winners together must beat the untuned program in whole
  * steps. */
-#include "driver/driver.h"
+#include "driver/bench.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -88,15 +88,8 @@ static const Program *add(Tune *t, const CgTuning *tuning) {
     return p;
 }
 
-/* A learning rate so small that random labels do no harm over any number of steps. */
 static void set_step(const Tune *t, const Program *p) {
-    float *x = vm_engine_data(t->s->engine, p->index, VM_INPUT_STEP);
-    double n = (double)(t->step + 1);
-    if (!x) return;
-    x[0] = 1e-5f;
-    x[1] = (float)(1 - pow(t->s->pass.adamw.beta1, n));
-    x[2] = (float)(1 - pow(t->s->pass.adamw.beta2, n));
-    x[3] = 0;
+    bench_set_step(&(Bench){.s = t->s, .code = p->code, .index = p->index, .step = t->step});
 }
 
 static double whole_step(Tune *t, const Program *p) {
