@@ -15,6 +15,7 @@
 
 enum { MAX_VARIANTS = 8, MIN_PAIRS = 7, MAX_PAIRS = 25, MIN_FINAL = 9, MAX_FINAL = 41 };
 static const double min_gain = 1.02, min_wins = 0.8, min_final_wins = 0.75;
+static const double least_timed = 3e-3;  /* seconds */
 static const double least_share = 0.005; /* of a step: products below it are left alone */
 
 typedef struct Trial {
@@ -26,7 +27,7 @@ typedef struct Trial {
 typedef struct Item { /* a distinct product */
     CgChosen base;
     int calls;
-    double seconds; /* per step */
+    double seconds; /* of t->repeat steps */
     Trial trial[MAX_VARIANTS];
     int ntrial, best; /* best: -1: none was better */
     double gain;      /* the best one's median */
@@ -44,7 +45,8 @@ typedef struct Tune {
     int *item_of; /* per task: its product, -1: none */
     double *task, *before, *after;
     int64_t step;
-    double step_seconds, total; /* total: of all tasks */
+    int repeat; /* steps that are timed as one, so that short ones are not lost in the clock's noise */
+    double step_seconds, total; /* of `repeat` steps; total: of all their tasks */
 } Tune;
 
 static double left(const Tune *t) {
@@ -92,21 +94,22 @@ static void set_step(const Tune *t, const Program *p) {
     bench_set_step(&(Bench){.s = t->s, .code = p->code, .index = p->index, .step = t->step});
 }
 
-static double whole_step(Tune *t, const Program *p) {
+static double whole_steps(Tune *t, const Program *p) {
     set_step(t, p);
     double t0 = drv_seconds();
-    vm_engine_run(t->s->engine, p->index, 0, (uint64_t)t->step++);
+    for (int i = 0; i < t->repeat; i++) vm_engine_run(t->s->engine, p->index, 0, (uint64_t)t->step++);
     return drv_seconds() - t0;
 }
 
-/* Seconds of each product in one step; returns those of all tasks. */
+/* Seconds of each product; returns those of all tasks. */
 static double profile(Tune *t, const Program *p, double *seconds) {
     int ntask = p->code->ntask;
     double all = 0;
     memset(t->task, 0, (size_t)ntask * sizeof *t->task);
     memset(seconds, 0, (size_t)(ntask + 1) * sizeof *seconds);
     set_step(t, p);
-    vm_engine_profile(t->s->engine, p->index, 0, (uint64_t)t->step++, t->task);
+    for (int i = 0; i < t->repeat; i++)
+        vm_engine_profile(t->s->engine, p->index, 0, (uint64_t)t->step++, t->task);
     for (int i = 0; i < ntask; i++) {
         all += t->task[i];
         if (t->item_of[i] >= 0) seconds[t->item_of[i]] += t->task[i];
@@ -147,7 +150,10 @@ static void find_products(Tune *t) {
     t->before = ARENA_ARRAY(a, double, ntask + 1);
     t->after = ARENA_ARRAY(a, double, ntask + 1);
     number_tasks(t);
-    for (int i = 0; i < WARM; i++) t->step_seconds = whole_step(t, t->untuned);
+    t->repeat = 1;
+    for (int i = 0; i < WARM; i++) t->step_seconds = whole_steps(t, t->untuned);
+    t->repeat = (int)fmin(fmax(ceil(least_timed / fmax(t->step_seconds, 1e-9)), 1), 1000);
+    t->step_seconds *= t->repeat;
     for (int i = 0; i < RUNS; i++) {
         t->total += profile(t, t->untuned, t->before) / RUNS;
         for (int k = 0; k < t->nitem; k++) t->item[k].seconds += t->before[k] / RUNS;
@@ -279,18 +285,18 @@ static VmStatus judge(Tune *t, Verdict *out) {
     const Program *p = add(t, best);
     if (!p) return VM_ENV;
     double time[2][MAX_FINAL], gain[MAX_FINAL];
-    whole_step(t, p);
+    whole_steps(t, p);
     for (int n = 0; n < MAX_FINAL && (n < MIN_FINAL || left(t) > 3 * t->step_seconds); n++) {
         for (int k = 0; k < 2; k++) {
             int side = (n + k) % 2;
-            time[side][n] = whole_step(t, side ? p : t->untuned);
+            time[side][n] = whole_steps(t, side ? p : t->untuned);
         }
         gain[n] = time[0][n] / time[1][n];
         out->wins += gain[n] > 1;
         out->pairs++;
     }
-    out->untuned = median(t->s->arena, time[0], out->pairs);
-    out->tuned = median(t->s->arena, time[1], out->pairs);
+    out->untuned = median(t->s->arena, time[0], out->pairs) / t->repeat;
+    out->tuned = median(t->s->arena, time[1], out->pairs) / t->repeat;
     out->gain = median(t->s->arena, gain, out->pairs);
     return VM_OK;
 }
@@ -302,7 +308,7 @@ static void print_table(const Tune *t) {
         if (!x->ntrial) continue;
         const CgBlocks *b = &x->base.blocks, *to = x->best >= 0 ? &x->trial[x->best].blocks : NULL;
         printf("%-48s %5d %9.3f %6.1f %10s", tuning_product_text(t->s->arena, &b->product), x->calls,
-               1e3 * x->seconds, 100 * x->seconds / t->total,
+               1e3 * x->seconds / t->repeat, 100 * x->seconds / t->total,
                arena_printf(t->s->arena, "%" PRId64 "x%" PRId64, b->rows, b->cols));
         if (to)
             printf(" %10s %6.2f\n", arena_printf(t->s->arena, "%" PRId64 "x%" PRId64, to->rows, to->cols),

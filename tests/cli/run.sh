@@ -476,26 +476,26 @@ if [ "$took" -le 4 ]; then ok 'tune keeps its time'; else fail 'tune keeps its t
 want 0 'found.tune' 'what tune wrote is read' "$VMOEC" bench tiny.vmoe --steps 3 --time --tune found.tune
 want 2 'out of range' 'tune for no time' "$VMOEC" tune tiny.vmoe --seconds 0
 printf 'matmul m=4 n=16 k=16 -> rows=7 colz=64\n' > tiny.tune
-want 1 'tiny.tune:1:33: error: expected cols=, found .colz=' 'a mistake in the file beside the model' \
+want 1 'tiny.tune:1:32: error: expected cols=, found .colz=' 'a mistake in the file beside the model' \
     "$VMOEC" bench tiny.vmoe --steps 3
 want 3 'cannot open' 'a tuning file that is not there' "$VMOEC" bench tiny.vmoe --steps 3 --tune no.tune
 printf 'cpu Some Other\nmatmul m=4 n=16 k=16 -> rows=7 cols=64\n' > tiny.tune
 want 0 'warning: tiny.tune is ignored: it is for Some Other' 'a file for another CPU' \
     "$VMOEC" bench tiny.vmoe --steps 3
-want 0 '' 'training without tuned blocks' "$VMOEC" train tiny.vmoe --data data --out plain --tune /dev/null
+want 0 '' 'training without tuned blocks' "$VMOEC" train tiny.vmoe --data data --out runs/plain --tune /dev/null
 {
-    echo 'matmul m=64 n=16 k=16 -> rows=7 cols=16'
-    echo 'matmul m=64 n=48 k=16 -> rows=14 cols=16'
-    echo 'matmul_ta m=16 n=16 k=64 -> rows=14 cols=16'
-    echo 'expert_matmul count=4 m=128 n=24 k=16 -> rows=8 cols=32'
+    echo 'matmul m=64 n=16 k=16 -> rows=24 cols=16'
+    echo 'matmul m=64 n=48 k=16 -> rows=40 cols=16'
+    echo 'expert_matmul_dw count=4 m=24 n=16 k=128 -> rows=16 cols=16'
+    echo 'expert_matmul count=4 m=128 n=24 k=16 -> rows=24 cols=32'
 } > tiny.tune
-want 0 '' 'training with tuned blocks' "$VMOEC" train tiny.vmoe --data data --out tuned
-if grep -q '"event":"start".*"tuning":"tiny.tune"' tuned/metrics.jsonl; then
+want 0 '' 'training with tuned blocks' "$VMOEC" train tiny.vmoe --data data --out runs/tuned
+if grep -q '"event":"start".*"tuning":"tiny.tune"' runs/tuned/metrics.jsonl; then
     ok 'the log names the tuning file'
 else
-    fail 'the log names the tuning file' "$(head -c 300 tuned/metrics.jsonl)"
+    fail 'the log names the tuning file' "$(head -c 300 runs/tuned/metrics.jsonl)"
 fi
-same 'tuned blocks change no bit of the weights' plain/weights.safetensors tuned/weights.safetensors
+same 'tuned blocks change no bit of the weights' runs/plain/weights.safetensors runs/tuned/weights.safetensors
 rm tiny.tune
 
 # ---- the models that come with vmoec -------------------------------------------------------------
