@@ -386,7 +386,7 @@ static VmStatus tune(Tune *t, const Args *a) {
 VmStatus cmd_tune(const Args *a) {
     Session s;
     VmStatus st =
-        session_open(&s, a->operand[0], &a->value[OPT_tune_set], args_str(a, OPT_tune_model), false);
+        session_open(&s, a->operand[0], &a->value[OPT_tune_set], args_str(a, OPT_tune_model), NULL, false);
     if (st) return st;
     s.no_cache = args_flag(a, OPT_tune_no_cache);
     s.batch = args_int(a, OPT_tune_batch, s.batch);
