@@ -1,8 +1,8 @@
 /* Forked compilers. Each writes what it made into a file in memory that the parent reads when the process is
  * gone; the queue is a counter in shared memory. Which worker makes an object does not change its bytes.
  *
- * A worker may be forked when the team of threads exists: it uses no OpenMP, and the other threads, which it
- * does not have, sleep or spin outside of every lock. */
+ * A worker may be forked when the team of threads exists: it uses no OpenMP, and the C library puts its own
+ * locks right in the child. */
 #include "codegen/workers.h"
 
 #include <errno.h>
@@ -47,6 +47,7 @@ typedef struct Child {
     Arena *arena;
     int fd;
     const CgBackend *backend;
+    CgUnit *unit;
     int item;
     CgFacts facts;
 } Child;
@@ -81,9 +82,9 @@ static void put_record(int fd, Record r, const char *name, const void *data, siz
     put(fd, data, size);
 }
 
-static _Noreturn void child_fail(const Child *c, const char *message) {
+static bool complain(const Child *c, const char *message) {
     put_record(c->fd, (Record){.kind = REC_ERROR}, "", message, strlen(message));
-    _exit(STATUS_ENV);
+    return false;
 }
 
 static void take_object(void *user, const char *symbol, const void *object, size_t size) {
@@ -96,7 +97,8 @@ static void take_object(void *user, const char *symbol, const void *object, size
     put_record(c->fd, r, kernel ? "" : symbol, object, size);
 }
 
-static _Noreturn void child_main(Child *c, Queue *q, int me) {
+/* Compiles what the queue has left; false: said why not. */
+static bool compile_queue(Child *c, Queue *q, int me) {
     Work *w = c->w;
     Record end = {.kind = REC_END};
     const char *error = NULL;
@@ -104,7 +106,8 @@ static _Noreturn void child_main(Child *c, Queue *q, int me) {
     c->arena = arena_create();
     c->backend = backend_load(c->arena, &error);
     CgUnit *u = c->backend ? c->backend->create(c->arena, w->target, &error) : NULL;
-    if (!u) child_fail(c, error);
+    c->unit = u;
+    if (!u) return complain(c, error);
     end.seconds[0] = now() - t0;
     for (int i; (i = atomic_fetch_add(&q->next, 1)) < w->n;) {
         c->item = c->order[i];
@@ -113,7 +116,7 @@ static _Noreturn void child_main(Child *c, Queue *q, int me) {
         *w->lowering = job.plan->g;
         if (w->code) {
             error = c->backend->compile(u, job, &c->facts, take_object, c, end.seconds + 1);
-            if (error) child_fail(c, error);
+            if (error) return complain(c, error);
         } else {
             Record r = {.kind = REC_KERNEL, .item = (uint32_t)c->item, .facts = c->backend->facts(u, job)};
             put_record(c->fd, r, "", NULL, 0);
@@ -121,14 +124,28 @@ static _Noreturn void child_main(Child *c, Queue *q, int me) {
         atomic_store(&q->current[me], -1);
     }
     put_record(c->fd, end, "", NULL, 0);
-    _exit(0); /* LLVM is not taken down, and buffers of the parent's files are not written twice */
+    return true;
 }
 
 /* ---- in the parent ---- */
 
+#ifdef __SANITIZE_ADDRESS__
+enum { FORKS = false }; /* the sanitizer's allocator deadlocks in a child when another thread was inside it */
+#else
+enum { FORKS = true };
+#endif
+
 static bool start_worker(Work *w, const int *order, Queue *q, int me, Worker *out) {
     out->fd = memfd_create("vmoec-objects", MFD_CLOEXEC);
     if (out->fd < 0) return false;
+    if (!FORKS) {
+        Child c = {.w = w, .order = order, .fd = out->fd, .item = -1};
+        out->pid = 0;
+        (void)compile_queue(&c, q, me);
+        if (c.unit) c.backend->destroy(c.unit);
+        arena_destroy(c.arena);
+        return true;
+    }
     pid_t parent = getpid();
     out->pid = fork();
     if (out->pid < 0) {
@@ -139,7 +156,8 @@ static bool start_worker(Work *w, const int *order, Queue *q, int me, Worker *ou
     (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (getppid() != parent) _exit(STATUS_ENV);
     Child c = {.w = w, .order = order, .fd = out->fd, .item = -1};
-    child_main(&c, q, me);
+    /* LLVM is not taken down, and buffers of the parent's files are not written twice */
+    _exit(compile_queue(&c, q, me) ? 0 : STATUS_ENV);
 }
 
 static char *read_results(Arena *a, int fd, size_t *size) {
@@ -237,7 +255,7 @@ static const char *gather(Arena *a, Work *w, const Queue *q, const Worker *worke
     const char *first = NULL;
     int status[MAX_WORKERS] = {0};
     for (int i = 0; i < n; i++)
-        while (waitpid(worker[i].pid, &status[i], 0) < 0 && errno == EINTR) continue;
+        while (worker[i].pid > 0 && waitpid(worker[i].pid, &status[i], 0) < 0 && errno == EINTR) continue;
     for (int i = 0; i < n; i++) {
         const char *error = NULL;
         bool complete = take_results(a, w, worker[i].fd, &error);
@@ -254,7 +272,7 @@ const char *work_run(Arena *a, Work *w) {
     if (q == MAP_FAILED) return "no memory for compiling";
     for (int i = 0; i < MAX_WORKERS; i++) atomic_init(&q->current[i], -1);
     const int *order = work_order(a, w);
-    int want = w->workers < 1 ? 1 : w->workers < MAX_WORKERS ? w->workers : MAX_WORKERS;
+    int want = w->workers < 1 || !FORKS ? 1 : w->workers < MAX_WORKERS ? w->workers : MAX_WORKERS;
     if (want > w->n) want = w->n;
     fflush(NULL); /* a worker that runs out of memory ends with exit() */
     Worker worker[MAX_WORKERS];
