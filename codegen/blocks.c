@@ -104,7 +104,8 @@ bool block_product(const PlanCluster *c, CgProduct *out) {
         return true;
     }
     if (n->op != OP_expert_matmul_dw) return false;
-    *out = (CgProduct){cg_product_kind[3], t->dim[0], t->dim[1], t->dim[2], ir_rows(a)};
+    int64_t m = t->dim[t->rank - 2], matrices = ir_rows(t) / m;
+    *out = (CgProduct){cg_product_kind[3], matrices, m, ir_cols(t), ir_rows(a)};
     return true;
 }
 

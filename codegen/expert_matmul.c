@@ -113,7 +113,7 @@ static void dw_chunk(Kb *k, const Gemm *g, Val k0, Val count) {
 }
 
 static void dw_pair_chunk(Kb *k, const Gemm *g, Val k0, Val count) {
-    gemm_pair_chunk(k, g, routed_row, g->first_row, g->rows_of_expert, k0, count);
+    gemm_pair_chunk(k, g, routed_row, g->first_row, g->rows_of_part, k0, count);
 }
 
 /* Inner positions of an expert with that many rows. */
@@ -138,12 +138,25 @@ static void dw_scratch(Kb *k, Gemm *g) {
     }
 }
 
+/* Sets which rows result `matrix` sums over: part matrix / experts of an expert's. */
+static void part_rows(Kb *k, Gemm *g, Val matrix, int64_t experts, int64_t parts) {
+    Val per = kb_i64(k, rows_per_routed(g->n->in[0]));
+    Val expert = kb_urem(k, matrix, experts), part = kb_udiv(k, matrix, experts);
+    Val first = kb_mul(k, load_offset(k, g, expert), per);
+    Val last = kb_mul(k, load_offset(k, g, kb_add(k, expert, kb_i64(k, 1))), per),
+        rows = kb_sub(k, last, first);
+    Val begin = kb_udiv(k, kb_mul(k, part, rows), parts);
+    Val end = kb_udiv(k, kb_mul(k, kb_add(k, part, kb_i64(k, 1)), rows), parts);
+    g->first_row = kb_add(k, first, begin);
+    g->rows_of_part = kb_sub(k, end, begin);
+}
+
 void cg_lower_expert_matmul_dw(Kb *k, IrNode *n) {
     Gemm g = {.n = n, .a_row = dw_a_row, .b_matrix = dw_b_matrix, .chunk = dw_chunk, .side_by_side = true};
     const IrType *t = &n->out[0].type;
-    int64_t experts = t->dim[0], per = rows_per_routed(n->in[0]);
-    g.rows = t->dim[1];
-    g.cols = t->dim[2];
+    int64_t experts = n->in[2]->type.dim[0] - 1, parts = ir_int(n, ATTR_expert_matmul_dw_parts);
+    g.rows = t->dim[t->rank - 2];
+    g.cols = ir_cols(t);
     g.offset_ptr = kb_ptr(k, n->in[2]);
     g.a_step = g.rows;
     g.b_step = in_place(n->in[1]) ? g.cols : 0;
@@ -152,20 +165,18 @@ void cg_lower_expert_matmul_dw(Kb *k, IrNode *n) {
     gemm_choose(k, &g);
     gemm_scratch(k, &g);
     dw_scratch(k, &g);
-    int64_t row_blocks = ceil_div(g.rows, g.mb), per_expert = row_blocks * g.col_blocks;
+    int64_t row_blocks = ceil_div(g.rows, g.mb), per_matrix = row_blocks * g.col_blocks;
     Val begin, end;
-    kb_share(k, experts * per_expert, &begin, &end);
+    kb_share(k, parts * experts * per_matrix, &begin, &end);
     Loop l;
     kb_loop(k, &l, begin, end, 1, NULL, 0);
-    Val expert = kb_udiv(k, l.i, per_expert), item = kb_urem(k, l.i, per_expert);
-    g.first_row = kb_mul(k, load_offset(k, &g, expert), kb_i64(k, per));
-    Val last = kb_mul(k, load_offset(k, &g, kb_add(k, expert, kb_i64(k, 1))), kb_i64(k, per));
+    Val matrix = kb_udiv(k, l.i, per_matrix), item = kb_urem(k, l.i, per_matrix);
+    part_rows(k, &g, matrix, experts, parts);
     Val row0 = kb_mul(k, kb_udiv(k, item, g.col_blocks), kb_i64(k, g.mb));
     Val row_end = kb_min(k, kb_add(k, row0, kb_i64(k, g.mb)), kb_i64(k, g.rows));
-    Val out_row = kb_add(k, kb_mul(k, expert, kb_i64(k, g.rows)), row0), cb = kb_urem(k, item, g.col_blocks);
+    Val out_row = kb_add(k, kb_mul(k, matrix, kb_i64(k, g.rows)), row0), cb = kb_urem(k, item, g.col_blocks);
     g.row0 = row0;
     g.col0 = kb_mul(k, cb, kb_i64(k, g.np * g.tile.nr));
-    g.rows_of_expert = kb_sub(k, last, g.first_row);
-    gemm_block(k, &g, expert, row0, row_end, out_row, cb, dw_inner(k, &g, g.rows_of_expert));
+    gemm_block(k, &g, matrix, row0, row_end, out_row, cb, dw_inner(k, &g, g.rows_of_part));
     kb_loop_end(k, &l);
 }

@@ -40,7 +40,8 @@ typedef struct Gemm {
     Val made_a, made_b;           /* scratch for rows of operands that are not read in place; or NULL */
     bool pairs;     /* both operands are paired row by row into made_a and made_b, chunk by chunk */
     Val row0, col0; /* expert_matmul_dw, pairs: where the block begins in the result */
-    Val first_row, rows_of_expert; /* expert_matmul_dw: the expert's routed rows */
+    Val first_row;    /* expert_matmul_dw, pairs: of the operands' rows, the first one of this matrix */
+    Val rows_of_part; /* expert_matmul_dw: how many */
 } Gemm;
 
 /* Decides tile, blocks and how results are stored; g->cols, g->inner, g->packed, g->b_step and g->rows are

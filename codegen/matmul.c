@@ -46,8 +46,8 @@ static Val view_row(Kb *k, IrValue *v, Val row) {
 }
 
 static void pair_chunk(Kb *k, const Gemm *g, Val k0, Val count) {
-    Val rows = kb_i64(k, ir_rows(&g->n->in[0]->type));
-    gemm_pair_chunk(k, g, view_row, kb_i64(k, 0), rows, k0, count);
+    const IrType *a = &g->n->in[0]->type;
+    gemm_pair_chunk(k, g, view_row, g->first_row, kb_i64(k, a->dim[a->rank - 2]), k0, count);
 }
 
 /* Rows of a are read in place, two elements at a time; the operands of a weight gradient are paired. */
@@ -91,6 +91,7 @@ void cg_lower_matmul(Kb *k, IrNode *n) {
     Val row_end = kb_min(k, kb_add(k, row0, kb_i64(k, g.mb)), kb_i64(k, g.rows));
     Val out_row = kb_add(k, kb_mul(k, matrix, kb_i64(k, g.rows)), row0);
     Val cb = kb_urem(k, item, g.col_blocks);
+    g.first_row = kb_mul(k, matrix, kb_i64(k, g.a.type.dim[ta ? ra - 2 : 0]));
     g.row0 = row0;
     g.col0 = kb_mul(k, cb, kb_i64(k, g.np * g.tile.nr));
     gemm_block(k, &g, matrix, row0, row_end, out_row, cb, kb_i64(k, g.inner));

@@ -12,7 +12,8 @@ typedef struct Fit {
     Arena *arena;      /* of the last try: its graph and plan */
 } Fit;
 
-static const PassId front_list[] = {PASS_expand, PASS_autodiff, PASS_optimizer, PASS_simplify, PASS_cse};
+static const PassId front_list[] = {PASS_expand,   PASS_autodiff, PASS_optimizer,
+                                    PASS_simplify, PASS_splitk,   PASS_cse};
 static const PassId back_list[] = {PASS_recompute, PASS_fuse};
 
 /* Bytes of work space with so many steps. */

@@ -72,14 +72,15 @@ void ref_expert_matmul(const RefCall *c) {
 
 void ref_expert_matmul_dw(const RefCall *c) {
     const RefTensor *x = c->in[0], *dy = c->in[1];
-    int64_t R = x->type.dim[0], E = c->out[0].type.dim[0], I = ir_cols(&x->type), O = ir_cols(&dy->type);
-    int64_t per_row = I ? ref_row_elems(x) / I : 0;
+    int64_t R = x->type.dim[0], E = c->in[2]->type.dim[0] - 1, I = ir_cols(&x->type), O = ir_cols(&dy->type);
+    int64_t per_row = I ? ref_row_elems(x) / I : 0, parts = ir_int(c->node, ATTR_expert_matmul_dw_parts);
     clear(&c->out[0]);
-    for (int64_t e = 0; e < E; e++) {
-        int64_t lo, hi;
-        expert_range(c->in[2], e, R, &lo, &hi);
-        gemm(I, O, (hi - lo) * per_row, x->data + lo * per_row * I, 1, I, dy->data + lo * per_row * O, false,
-             c->out[0].data + e * I * O);
+    for (int64_t i = 0; i < parts * E; i++) {
+        int64_t p = i / E, lo, hi;
+        expert_range(c->in[2], i % E, R, &lo, &hi);
+        int64_t n = (hi - lo) * per_row, begin = lo * per_row + p * n / parts;
+        gemm(I, O, lo * per_row + (p + 1) * n / parts - begin, x->data + begin * I, 1, I,
+             dy->data + begin * O, false, c->out[0].data + i * I * O);
     }
 }
 

@@ -188,6 +188,7 @@ const char *shape_expert_linear(Arena *a, IrNode *n) {
 
 const char *shape_expert_matmul_dw(Arena *a, IrNode *n) {
     TRY(ir_want_int(a, n, ATTR_expert_matmul_dw_bf16, 0, 1));
+    TRY(ir_want_int(a, n, ATTR_expert_matmul_dw_parts, 1, 1024));
     for (int i = 0; i < 2; i++) {
         TRY(ir_want_factor(a, n, i, ir_int(n, ATTR_expert_matmul_dw_bf16) != 0));
         TRY(ir_want_rank(a, n, i, 2, IR_MAX_RANK));
@@ -203,6 +204,8 @@ const char *shape_expert_matmul_dw(Arena *a, IrNode *n) {
     int64_t experts = n->in[2]->type.dim[0] - 1;
     if (experts < 1)
         return ir_shape_fail(a, n, "expected offsets of at least one expert, found %s", ir_shape_in(a, n, 2));
+    int64_t parts = ir_int(n, ATTR_expert_matmul_dw_parts);
+    if (parts > 1) return ir_set_result(a, n, 0, IR_TYPE(DT_f32, parts, experts, ir_cols(x), ir_cols(dy)));
     return ir_set_result(a, n, 0, IR_TYPE(DT_f32, experts, ir_cols(x), ir_cols(dy)));
 }
 

@@ -50,8 +50,8 @@ static bool has_code(const IrNode *n, bool *both) {
     *both = n->op == OP_expert_matmul_dw || (n->op == OP_matmul && ir_int(n, ATTR_matmul_ta));
     if (n->op == OP_expert_matmul_dw) return true;
     const IrType *b = &n->in[1]->type;
-    if (n->op == OP_matmul && b->rank != 2) return false;
     if (*both) return !ir_int(n, ATTR_matmul_tb);
+    if (n->op == OP_matmul && b->rank != 2) return false;
     return ir_cols(&n->in[0]->type) % 2 == 0 && view_root(n->in[1])->node->op == OP_param;
 }
 

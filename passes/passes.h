@@ -49,9 +49,9 @@ bool fuse_is_inline(const IrNode *n);
 
 /* Pipelines as literal lists in manager.c. */
 typedef enum Pipeline {
-    PIPE_EVAL, /* expand simplify cse narrow fuse */
-    PIPE_GRAD, /* expand autodiff simplify cse narrow fuse: gradients are outputs "grad.<param>" */
-    PIPE_TRAIN /* expand autodiff optimizer simplify cse recompute narrow fuse */
+    PIPE_EVAL, /* expand simplify splitk cse narrow fuse */
+    PIPE_GRAD, /* expand autodiff simplify splitk cse narrow fuse: gradients are outputs "grad.<param>" */
+    PIPE_TRAIN /* expand autodiff optimizer simplify splitk cse recompute narrow fuse */
 } Pipeline;
 int pass_pipeline(Pipeline p, const PassId **list);
 /* The same with matrix products in bf16: `precision` comes after `expand`. */

@@ -1,0 +1,87 @@
+/* splitk: sum long weight gradients in parts.
+ *
+ * requires  CORE ops
+ * ensures   a product over the rows of two activations (matmul with ta, expert_matmul_dw) that has many more
+ *           rows than its result has columns is several products, each over a part of the rows, and their
+ *           sum. Products with few rows stay as they are.
+ *
+ * A weight gradient that is computed block by block reads each operand once per block of the other one's
+ * columns, and rows that are longer than the caches come from memory every time. A part fits, all of its
+ * blocks find it in the cache, and there are as many work items as parts without making blocks small. The
+ * parts follow from shapes only, so that results have the same bits on every machine of an instruction set.
+ *
+ * before  %2 = matmul %0, %1 {ta = 1} : f32[64,96]                   (%0 f32[16384,64], %1 f32[16384,96])
+ * after   %2 = reshape %0 : f32[16,1024,64]
+ *         %3 = reshape %1 : f32[16,1024,96]
+ *         %4 = matmul %2, %3 {ta = 1} : f32[16,64,96]
+ *         %5 = sum %4 {axes = [0]} : f32[64,96] */
+#include "passes/passes.h"
+
+enum {
+    FEWEST_ROWS = 8192, /* of a product that is split: shorter ones gain nothing (docs/performance.md) */
+    PART_ROWS = 1024,   /* and more in each part */
+    MOST_PARTS = 16,
+    RESULT_SHARE = 8 /* partial results have at most one element for so many of the operands */
+};
+
+static int64_t most_parts(int64_t rows, int64_t operand_cols, int64_t result_elems) {
+    int64_t most = rows / PART_ROWS, cheap = rows * operand_cols / RESULT_SHARE / result_elems;
+    if (rows < FEWEST_ROWS) return 1;
+    if (most > MOST_PARTS) most = MOST_PARTS;
+    return cheap < most ? cheap : most;
+}
+
+/* The first operand's rows, all leading dimensions of it. */
+static IrValue *in_parts(IrBuilder *b, IrValue *v, int64_t parts) {
+    int64_t cols = ir_cols(&v->type);
+    IrType t = IR_TYPE(v->type.dtype, parts, ir_elems(&v->type) / cols / parts, cols);
+    return ir_reshape(b, v, &t);
+}
+
+static IrValue *sum_parts(IrBuilder *b, IrValue *y) {
+    int64_t axis = 0;
+    return ir_sum_axes(b, y, &axis, 1);
+}
+
+static IrValue *split_matmul(IrBuilder *b, IrNode *n) {
+    const IrType *x = &n->in[0]->type, *dy = &n->in[1]->type;
+    if (!ir_int(n, ATTR_matmul_ta) || ir_int(n, ATTR_matmul_tb) || x->rank != 2) return NULL;
+    int64_t rows = x->dim[0], parts = most_parts(rows, x->dim[1] + dy->dim[1], ir_elems(&n->out[0].type));
+    while (parts > 1 && rows % parts) parts--;
+    if (parts <= 1) return NULL;
+    IrValue *y = IR_OP(b, matmul, VALS(in_parts(b, n->in[0], parts), in_parts(b, n->in[1], parts)),
+                       ATTRS(A_INT(matmul_ta, 1), A_INT(matmul_bf16, ir_int(n, ATTR_matmul_bf16))));
+    return sum_parts(b, y);
+}
+
+/* Each expert's rows, however many, are cut into as many parts. */
+static IrValue *split_expert(IrBuilder *b, IrNode *n) {
+    const IrType *x = &n->in[0]->type, *dy = &n->in[1]->type;
+    if (ir_int(n, ATTR_expert_matmul_dw_parts) > 1) return NULL;
+    int64_t rows = ir_rows(x), experts = n->out[0].type.dim[0];
+    int64_t parts = most_parts(rows, ir_cols(x) + ir_cols(dy), ir_elems(&n->out[0].type));
+    int64_t most = rows / experts / PART_ROWS;
+    if (most < parts) parts = most;
+    if (parts <= 1) return NULL;
+    return sum_parts(b, IR_OP(b, expert_matmul_dw, VALS(n->in[0], n->in[1], n->in[2]),
+                              ATTRS(A_INT(expert_matmul_dw_bf16, ir_int(n, ATTR_expert_matmul_dw_bf16)),
+                                    A_INT(expert_matmul_dw_parts, parts))));
+}
+
+bool pass_splitk(PassCtx *c, IrGraph *g) {
+    (void)c;
+    bool changed = false;
+    IR_FOR (n, g) {
+        IrBuilder b = ir_builder(g);
+        b.at = n;
+        b.loc = n->loc;
+        IrValue *y = n->op == OP_matmul             ? split_matmul(&b, n)
+                     : n->op == OP_expert_matmul_dw ? split_expert(&b, n)
+                                                    : NULL;
+        if (!y) continue;
+        ir_replace_uses(g, &n->out[0], y);
+        changed = true;
+    }
+    if (changed) ir_dce(g, false);
+    return changed;
+}
