@@ -138,8 +138,9 @@ Val kb_load_indexed(Kb *k, LLVMTypeRef vec, LLVMTypeRef elem, Val ptr, Val index
 /* Lane l reads ptr[l * stride]. */
 Val kb_load_strided(Kb *k, LLVMTypeRef vec, LLVMTypeRef elem, Val ptr, int64_t stride, Val mask);
 
-/* Asks for the cache line of ptr[at]; it may lie past the tensor. */
+/* Asks for the cache line of ptr[at]; it may lie past the tensor. _l2: into the second level only. */
 void kb_prefetch(Kb *k, Val ptr, Val at);
+void kb_prefetch_l2(Kb *k, Val ptr, Val at);
 
 /* Pointer to the argument for v's buffer (v must be a stored or leaf value, or a view with strides). */
 Val kb_ptr(Kb *k, const IrValue *v);

@@ -63,13 +63,21 @@ Val kb_load_strided(Kb *k, LLVMTypeRef vec, LLVMTypeRef elem, Val ptr, int64_t s
     return kb_load_indexed(k, vec, elem, ptr, index, mask);
 }
 
-void kb_prefetch(Kb *k, Val ptr, Val at) {
+static void prefetch(Kb *k, Val ptr, Val at, int32_t locality) {
     LLVMTypeRef over = k->ptr;
     unsigned id = LLVMLookupIntrinsicID("llvm.prefetch", 13);
     Val fn = LLVMGetIntrinsicDeclaration(k->mod, id, &over, 1);
     Val to = LLVMBuildGEP2(k->b, k->f32, ptr, &at, 1, "");
-    Val arg[] = {to, kb_i32(k, 0), kb_i32(k, 3), kb_i32(k, 1)}; /* read, keep in all levels, data */
+    Val arg[] = {to, kb_i32(k, 0), kb_i32(k, locality), kb_i32(k, 1)}; /* read, .., data */
     LLVMBuildCall2(k->b, LLVMIntrinsicGetType(k->ctx, id, &over, 1), fn, arg, 4, "");
+}
+
+void kb_prefetch(Kb *k, Val ptr, Val at) {
+    prefetch(k, ptr, at, 3);
+}
+
+void kb_prefetch_l2(Kb *k, Val ptr, Val at) {
+    prefetch(k, ptr, at, 2);
 }
 
 static Val arg_at(Kb *k, const IrValue *root, int64_t offset) {

@@ -20,6 +20,7 @@ typedef struct Gemm {
     int64_t panels, mb, np, col_blocks;
     int64_t kc;                /* inner positions of a chunk */
     bool packed, side_by_side; /* side_by_side: rows of a are one float apart */
+    bool far;                  /* operands read in place are in no cache yet */
     /* Operands are bf16. Everything that counts or walks inner positions then counts pairs of them: inner,
      * kc, a_step, b_step, made_a, made_b and packed panels have a pair where f32 has a float. */
     bool bf16;
@@ -38,8 +39,8 @@ typedef struct Gemm {
     Val acc, zeros;               /* scratch: a tile, or the block; a row of zeros for sums to start from */
     Val spare;                    /* scratch: where rows past the end go, when they are not repeated */
     Val made_a, made_b;           /* scratch for rows of operands that are not read in place; or NULL */
-    bool pairs;     /* both operands are paired row by row into made_a and made_b, chunk by chunk */
-    Val row0, col0; /* expert_matmul_dw, pairs: where the block begins in the result */
+    bool pairs;       /* both operands are paired row by row into made_a and made_b, chunk by chunk */
+    Val row0, col0;   /* expert_matmul_dw, pairs: where the block begins in the result */
     Val first_row;    /* expert_matmul_dw, pairs: of the operands' rows, the first one of this matrix */
     Val rows_of_part; /* expert_matmul_dw: how many */
 } Gemm;

@@ -14,7 +14,7 @@
 
 #include "codegen/blocks.h"
 
-enum { LINE = 16 /* floats of a cache line */ };
+enum { LINE = 16 /* floats of a cache line */, FAR_BYTES = 4 << 20 };
 
 /* ---- choices ---- */
 
@@ -72,6 +72,12 @@ static bool is_direct(const Kb *k, const Gemm *g) {
     return k->cl->nnode == own && plan_is_stored(k->plan, g->result) && g->cols % g->tile.nr == 0;
 }
 
+/* More than any second level holds, and a share of the third that may not be this core's. */
+static bool is_far(const Gemm *g) {
+    const IrType *a = &g->n->in[0]->type, *b = &g->n->in[1]->type;
+    return g->side_by_side && (ir_elems(a) + ir_elems(b)) * 4 > FAR_BYTES;
+}
+
 void gemm_choose(Kb *k, Gemm *g) {
     bool narrow = g->n->in[0]->type.dtype == DT_bf16 && (g->packed || g->n->in[1]->type.dtype == DT_bf16);
     VM_CHECK(!g->bf16 || narrow, "codegen: a bf16 product of f32 operands");
@@ -89,6 +95,7 @@ void gemm_choose(Kb *k, Gemm *g) {
         g->kc = g->inner <= most + most / 2 ? g->inner : ceil_div(g->inner, ceil_div(g->inner, most));
     g->result = &g->n->out[0];
     take_start(k, g);
+    g->far = is_far(g);
     g->store = is_direct(k, g) ? GEMM_DIRECT : is_chunked(g) ? GEMM_BLOCK : GEMM_TILE;
 }
 
@@ -255,6 +262,39 @@ static void prefetch_start(Kb *k, const Block *x, Val r, Val col) {
     }
 }
 
+/* Rows of columns [0, width) from `base`, as many as tile r of panel p is due of `count`, so that all tiles
+ * of the block's `panels` panels together ask for all of them. */
+static void prefetch_share(Kb *k, const Block *x, Val r, Val p, Val panels, Val count, Val base, int64_t step,
+                           int64_t width) {
+    Val done = kb_add(k, kb_mul(k, p, x->nrows), r), all = kb_mul(k, panels, x->nrows);
+    Val rows = kb_min(k, kb_i64(k, x->g->tile.rows), kb_sub(k, x->nrows, r));
+    Val from = LLVMBuildUDiv(k->b, kb_mul(k, done, count), all, "");
+    Val to = LLVMBuildUDiv(k->b, kb_mul(k, kb_add(k, done, rows), count), all, "");
+    Loop l;
+    kb_loop(k, &l, from, to, 1, NULL, 0);
+    Val at = kb_mul(k, l.i, kb_i64(k, step));
+    for (int64_t c = 0; c < width; c += LINE) kb_prefetch_l2(k, base, kb_add(k, at, kb_i64(k, c)));
+    kb_loop_end(k, &l);
+}
+
+/* Operands of weight gradients, when no cache holds them: their rows are far apart, so the hardware does not
+ * foresee them. While a panel of b is used, the next one is fetched; while a chunk is, the next one's rows of
+ * a. Past the last chunk are the rows that another item begins with. */
+static void prefetch_far(Kb *k, const Block *x, Val b, Val r, Val panel, Val panel_end, Val k0, Val count) {
+    const Gemm *g = x->g;
+    Val one = kb_i64(k, 1), later = kb_add(k, k0, count);
+    if (!g->made_b) {
+        Val next = kb_add(k, panel, one), last = LLVMBuildICmp(k->b, LLVMIntEQ, next, panel_end, "");
+        Val at = LLVMBuildSelect(k->b, last, later, k0, "");
+        next = LLVMBuildSelect(k->b, last, x->panel0, next, "");
+        prefetch_share(k, x, r, kb_i64(k, 0), one, count, panel_of_b(k, x, b, next, at), g->b_step,
+                       g->tile.nr);
+    }
+    if (!g->made_a)
+        prefetch_share(k, x, r, kb_sub(k, panel, x->panel0), kb_sub(k, panel_end, x->panel0), count,
+                       row_of_a(k, x, x->row0, later), g->a_step, g->mb);
+}
+
 /* ---- tiles and chunks ---- */
 
 /* One tile: rows r.. of the block, one panel. */
@@ -296,6 +336,7 @@ static void chunk(Kb *k, const Block *x, Val k0, Val count) {
     kb_loop(k, &p, x->panel0, panel_end, 1, NULL, 0);
     Val bp = panel_of_b(k, x, b, p.i, k0);
     kb_loop(k, &r, kb_i64(k, 0), x->nrows, g->tile.rows, NULL, 0);
+    if (g->far) prefetch_far(k, x, b, r.i, p.i, panel_end, k0, count);
     tile(k, x, r.i, p.i, bp, k0, count);
     kb_loop_end(k, &r);
     kb_loop_end(k, &p);
