@@ -72,10 +72,13 @@ static bool is_direct(const Kb *k, const Gemm *g) {
     return k->cl->nnode == own && plan_is_stored(k->plan, g->result) && g->cols % g->tile.nr == 0;
 }
 
-/* More than any second level holds, and a share of the third that may not be this core's. */
+/* Are operands, but packed weights, more than any second level holds and a share of the third that may not be
+ * this core's? */
 static bool is_far(const Gemm *g) {
-    const IrType *a = &g->n->in[0]->type, *b = &g->n->in[1]->type;
-    return g->side_by_side && (ir_elems(a) + ir_elems(b)) * 4 > FAR_BYTES;
+    int64_t bytes = 0;
+    for (int i = 0; i < (g->packed ? 1 : 2); i++)
+        bytes += ir_elems(&g->n->in[i]->type) * ir_dtype_size(g->n->in[i]->type.dtype);
+    return (g->packed || g->side_by_side) && bytes > FAR_BYTES;
 }
 
 void gemm_choose(Kb *k, Gemm *g) {
@@ -262,37 +265,61 @@ static void prefetch_start(Kb *k, const Block *x, Val r, Val col) {
     }
 }
 
-/* Rows of columns [0, width) from `base`, as many as tile r of panel p is due of `count`, so that all tiles
- * of the block's `panels` panels together ask for all of them. */
-static void prefetch_share(Kb *k, const Block *x, Val r, Val p, Val panels, Val count, Val base, int64_t step,
-                           int64_t width) {
+/* Which of `count` rows to ask for at tile r of panel p, so that all tiles of `panels` panels together ask
+ * for all of them. */
+typedef struct Share {
+    Val from, to;
+} Share;
+
+static Share share_of(Kb *k, const Block *x, Val r, Val p, Val panels, Val count) {
     Val done = kb_add(k, kb_mul(k, p, x->nrows), r), all = kb_mul(k, panels, x->nrows);
     Val rows = kb_min(k, kb_i64(k, x->g->tile.rows), kb_sub(k, x->nrows, r));
-    Val from = LLVMBuildUDiv(k->b, kb_mul(k, done, count), all, "");
-    Val to = LLVMBuildUDiv(k->b, kb_mul(k, kb_add(k, done, rows), count), all, "");
+    return (Share){LLVMBuildUDiv(k->b, kb_mul(k, done, count), all, ""),
+                   LLVMBuildUDiv(k->b, kb_mul(k, kb_add(k, done, rows), count), all, "")};
+}
+
+static void prefetch_line_up(Kb *k, Val row, int64_t width) {
+    for (int64_t c = 0; c < width; c += LINE) kb_prefetch_l2(k, row, kb_i64(k, c));
+}
+
+/* Rows of `width` floats, `step` apart. */
+static void prefetch_share(Kb *k, Share s, Val base, int64_t step, int64_t width) {
     Loop l;
-    kb_loop(k, &l, from, to, 1, NULL, 0);
-    Val at = kb_mul(k, l.i, kb_i64(k, step));
-    for (int64_t c = 0; c < width; c += LINE) kb_prefetch_l2(k, base, kb_add(k, at, kb_i64(k, c)));
+    kb_loop(k, &l, s.from, s.to, 1, NULL, 0);
+    prefetch_line_up(k, kb_gep(k, k->f32, base, kb_mul(k, l.i, kb_i64(k, step))), width);
     kb_loop_end(k, &l);
 }
 
-/* Operands of weight gradients, when no cache holds them: their rows are far apart, so the hardware does not
- * foresee them. While a panel of b is used, the next one is fetched; while a chunk is, the next one's rows of
- * a. Past the last chunk are the rows that another item begins with. */
-static void prefetch_far(Kb *k, const Block *x, Val b, Val r, Val panel, Val panel_end, Val k0, Val count) {
+/* Weight gradients: rows of both operands are far apart, so the hardware does not foresee them. While a panel
+ * of b is used, the next one is fetched; while a chunk is, the next one's rows of a. Past the last chunk are
+ * the rows that another item begins with. */
+static void prefetch_strided(Kb *k, const Block *x, Val b, Val r, Val panel, Val panel_end, Val k0,
+                             Val count) {
     const Gemm *g = x->g;
     Val one = kb_i64(k, 1), later = kb_add(k, k0, count);
     if (!g->made_b) {
         Val next = kb_add(k, panel, one), last = LLVMBuildICmp(k->b, LLVMIntEQ, next, panel_end, "");
         Val at = LLVMBuildSelect(k->b, last, later, k0, "");
         next = LLVMBuildSelect(k->b, last, x->panel0, next, "");
-        prefetch_share(k, x, r, kb_i64(k, 0), one, count, panel_of_b(k, x, b, next, at), g->b_step,
-                       g->tile.nr);
+        prefetch_share(k, share_of(k, x, r, kb_i64(k, 0), one, count), panel_of_b(k, x, b, next, at),
+                       g->b_step, g->tile.nr);
     }
-    if (!g->made_a)
-        prefetch_share(k, x, r, kb_sub(k, panel, x->panel0), kb_sub(k, panel_end, x->panel0), count,
-                       row_of_a(k, x, x->row0, later), g->a_step, g->mb);
+    if (g->made_a) return;
+    Share s = share_of(k, x, r, kb_sub(k, panel, x->panel0), kb_sub(k, panel_end, x->panel0), count);
+    prefetch_share(k, s, row_of_a(k, x, x->row0, later), g->a_step, g->mb);
+}
+
+/* Products with a packed b: the next block's rows of a, while this one's last columns are computed. */
+static void prefetch_rows(Kb *k, const Block *x, Val r, Val panel, Val panel_end) {
+    const Gemm *g = x->g;
+    Val next_rows = LLVMBuildICmp(k->b, LLVMIntEQ, panel_end, kb_i64(k, g->panels), "");
+    Val count = LLVMBuildSelect(k->b, next_rows, kb_i64(k, g->mb), kb_i64(k, 0), "");
+    Share s = share_of(k, x, r, kb_sub(k, panel, x->panel0), kb_sub(k, panel_end, x->panel0), count);
+    Loop l;
+    kb_loop(k, &l, s.from, s.to, 1, NULL, 0);
+    Val last = kb_i64(k, ir_rows(&g->n->out[0].type) - 1), row = kb_min(k, kb_add(k, x->row_end, l.i), last);
+    prefetch_line_up(k, g->a_row(k, g, x->matrix, row, row), g->inner);
+    kb_loop_end(k, &l);
 }
 
 /* ---- tiles and chunks ---- */
@@ -336,7 +363,8 @@ static void chunk(Kb *k, const Block *x, Val k0, Val count) {
     kb_loop(k, &p, x->panel0, panel_end, 1, NULL, 0);
     Val bp = panel_of_b(k, x, b, p.i, k0);
     kb_loop(k, &r, kb_i64(k, 0), x->nrows, g->tile.rows, NULL, 0);
-    if (g->far) prefetch_far(k, x, b, r.i, p.i, panel_end, k0, count);
+    if (g->far && g->packed && !g->made_a) prefetch_rows(k, x, r.i, p.i, panel_end);
+    if (g->far && !g->packed) prefetch_strided(k, x, b, r.i, p.i, panel_end, k0, count);
     tile(k, x, r.i, p.i, bp, k0, count);
     kb_loop_end(k, &r);
     kb_loop_end(k, &p);
