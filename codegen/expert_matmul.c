@@ -92,11 +92,31 @@ static Val dw_b_matrix(Kb *k, const Gemm *g, Val matrix) {
     return g->made_b ? g->made_b : routed_row(k, g->n->in[1], g->first_row);
 }
 
+/* The dispatch whose rows are read where v's are made; NULL: there is none. */
+static IrValue *dispatched(IrValue *v) {
+    if (v->node->op == OP_dispatch) return v;
+    for (int i = 0; fuse_is_inline(v->node) && i < v->node->nin; i++)
+        if (v->node->in[i]->node->op == OP_dispatch) return v->node->in[i];
+    return NULL;
+}
+
+/* A row that is looked up lies anywhere: asks for the one that is copied some rows later. */
+static void prefetch_routed(Kb *k, IrValue *v, Val row, Val last, Val col0, int64_t width) {
+    enum { AHEAD = 12, LINE = 16 };
+    IrValue *d = dispatched(v);
+    if (!d) return;
+    Val from = routed_row(k, d, kb_min(k, kb_add(k, row, kb_i64(k, AHEAD)), last));
+    for (int64_t c = 0; c < width && c < ir_cols(&v->type); c += LINE)
+        kb_prefetch(k, from, kb_add(k, col0, kb_i64(k, c)));
+}
+
 /* Columns [col0, + width) of rows first.. of v, dense. */
 static void copy_rows(Kb *k, IrValue *v, Val first, Val count, Val col0, int64_t width, Val to) {
     Val end = kb_min(k, kb_add(k, col0, kb_i64(k, width)), kb_i64(k, ir_cols(&v->type)));
+    Val last = kb_sub(k, kb_add(k, first, count), kb_i64(k, 1));
     Loop l;
     kb_loop(k, &l, kb_i64(k, 0), count, 1, NULL, 0);
+    prefetch_routed(k, v, kb_add(k, first, l.i), last, col0, width);
     gemm_make_row(k, v, kb_add(k, first, l.i), col0, end,
                   kb_gep(k, k->f32, to, kb_mul(k, l.i, kb_i64(k, width))));
     kb_loop_end(k, &l);
