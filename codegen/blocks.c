@@ -2,17 +2,20 @@
  * caches. The only place that decides it; tile.c decides the register tile, gemm_block.c makes the code.
  *
  * A block is `rows` x `cols` of the result. Panels of b are outside and register tiles inside: a panel of b,
- * kc x nr floats, meets all of the block's tiles, and the block's rows of a are read once per panel. So:
+ * kc x nr floats, meets all of the block's tiles, and the block's rows of a are read once per panel. Shares
+ * of the caches, first where b is packed:
  *
- *   L2 / 2    one packed panel of b. It comes in order and streams, so it may be long: kc = L2/2 over 256
- * bytes, the widest panel of any target, so that kc does not depend on the tile. L2 * 3/8  the block's rows
- * of a, 1024 inner positions of each (models rarely have longer ones). L2 / 8    the block's results, and
- * what is added to them. L1 * 2/3  a panel of b that is not packed, kc x 128 bytes: its rows are a page or
- * more apart and have to be met again before they go. The rest of L1 is for the columns of a that pass by.
+ * - half of L2: one panel of b. It comes in order and streams, so it may be long: kc = L2 / 2 over 256 bytes,
+ *   the widest panel of any target, so that kc does not depend on the tile.
+ * - 3/8 of L2: the block's rows of a, 1024 inner positions of each (models rarely have longer ones).
+ * - 1/8 of L2: the block's results, and what is added to them.
  *
- *   L2 * 3/16 the block's rows of a where b is not packed and comes in chunks: 256 inner positions of each,
- * up to whole tiles of the tallest, 14 rows. Both operands are read anew for every chunk, so blocks are
- *             taller, and their results go to memory between chunks.
+ * Where b is not packed (weight gradients), its rows are a page or more apart:
+ *
+ * - 2/3 of L1: a chunk of a panel of b, kc x 128 bytes, which has to be met again before it goes. The rest is
+ *   for the columns of a that pass by.
+ * - 3/16 of L2: the block's rows of a, 256 inner positions of each, up to whole tiles of 14 rows. Blocks are
+ *   taller here because both operands are read anew for every chunk; results go to memory between chunks.
  *
  * With 48 KiB and 1 MiB: kc 2048 and 256, 96 and 196 rows, 256 columns. Bounds on all of them keep odd
  * reports of a virtual machine harmless and stay where the model was measured. The third level is shared by
@@ -121,6 +124,13 @@ bool block_side_by_side(const PlanCluster *c) {
     if (ir_rounds_operands(n)) return false; /* pairs of bf16 are read through row pointers */
     if (n->op != OP_matmul || !ir_int(n, ATTR_matmul_ta) || c->pack_buffer >= 0) return false;
     return view_resolve(n->in[0], &a) && a.stride[a.type.rank - 1] == 1; /* packs have tile_choose's tile */
+}
+
+Tile block_tile(const CgTarget *t, const PlanCluster *c) {
+    CgProduct p;
+    if (!block_side_by_side(c) || !block_product(c, &p))
+        return tile_choose(t, ir_cols(&c->anchor->out[0].type));
+    return tile_choose_side_by_side(t, p.m, p.n);
 }
 
 Blocks block_of(const CgTarget *t, const PlanCluster *c, const Tile *tile) {

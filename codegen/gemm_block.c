@@ -84,8 +84,7 @@ static bool is_far(const Gemm *g) {
 void gemm_choose(Kb *k, Gemm *g) {
     bool narrow = g->n->in[0]->type.dtype == DT_bf16 && (g->packed || g->n->in[1]->type.dtype == DT_bf16);
     VM_CHECK(!g->bf16 || narrow, "codegen: a bf16 product of f32 operands");
-    g->tile = g->side_by_side ? tile_choose_side_by_side(k->target, g->rows, g->cols)
-                              : tile_choose(k->target, g->cols);
+    g->tile = block_tile(k->target, k->cl);
     g->panels = ceil_div(g->cols, g->tile.nr);
     Blocks blocks = block_of(k->target, k->cl, &g->tile);
     g->mb = blocks.rows;

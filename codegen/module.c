@@ -235,8 +235,7 @@ bool cg_task_product(const CgModule *m, const VmProgram *p, int task, CgChosen *
     const PlanCluster *c = &own->plan->cluster[task];
     CgProduct product;
     if (!block_product(c, &product)) return false;
-    Tile tile = block_side_by_side(c) ? tile_choose_side_by_side(m->target, product.m, product.n)
-                                      : tile_choose(m->target, product.n);
+    Tile tile = block_tile(m->target, c);
     Blocks b = block_of(m->target, c, &tile);
     *out =
         (CgChosen){{product, b.rows, b.panels * tile.nr}, tile.rows, tile.nr, block_typical_rows(&product)};

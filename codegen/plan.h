@@ -142,7 +142,8 @@ const char *plan_kernel_name(Plan *p, const PlanCluster *c);
 double plan_flops(const PlanCluster *c);
 double plan_bytes(const Plan *p, const PlanCluster *c);
 
-/* tile.c: the register tile for a product with n columns: rows x (vectors * vector_floats). */
+/* tile.c: the register tile for a product with n columns: rows x (vectors *
+ * vector_floats). */
 typedef struct Tile {
     int rows, vectors, nr;
 } Tile;
