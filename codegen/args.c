@@ -90,7 +90,7 @@ static void sig_view(Plan *p, PlanCluster *c, Text *t, IrValue *v) {
     text_add(t, ")");
 }
 
-static int member_index(const PlanCluster *c, const IrNode *n) {
+int plan_member(const PlanCluster *c, const IrNode *n) {
     for (int i = 0; i < c->nnode; i++)
         if (c->node[i] == n) return i;
     return -1;
@@ -98,7 +98,7 @@ static int member_index(const PlanCluster *c, const IrNode *n) {
 
 static void sig_operand(Plan *p, PlanCluster *c, Text *t, IrValue *v) {
     IrValue *root = view_root(v);
-    int m = member_index(c, root->node);
+    int m = plan_member(c, root->node);
     if (root != v) sig_type(t, &v->type); /* what a reshape on the way makes of it */
     if (m >= 0) {
         text_addf(t, "m%d.%d", m, root->index);

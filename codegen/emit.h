@@ -87,6 +87,7 @@ Val kb_fdiv(Kb *k, Val a, Val b);
 Val kb_udiv(Kb *k, Val a, int64_t b); /* folds 1 */
 Val kb_urem(Kb *k, Val a, int64_t b);
 Val kb_min(Kb *k, Val a, Val b); /* signed i64 */
+Val kb_max(Kb *k, Val a, Val b);
 Val kb_gep(Kb *k, LLVMTypeRef elem, Val base, Val index);
 Val kb_call(Kb *k, const char *intrinsic, LLVMTypeRef overload, Val *args, int n);
 
@@ -147,6 +148,8 @@ Val kb_ptr(Kb *k, const IrValue *v);
 Val kb_view_ptr(Kb *k, const View *w); /* at the view's offset */
 /* Element offset (i64) of flattened row `row` of a view with its last dimension at 0. */
 Val kb_row_offset(Kb *k, const View *w, Val row);
+/* Element offset of matrix `index` of a view whose last two dimensions are the matrix. */
+Val kb_matrix_offset(Kb *k, const View *w, Val index);
 /* The flattened row of a gather's operand 0 that flattened row `row` of its result is (rank > 1). */
 Val kb_gather_row(Kb *k, const IrNode *gather, Val row);
 

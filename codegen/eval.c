@@ -127,6 +127,14 @@ Val kb_row_offset(Kb *k, const View *w, Val row) {
     return offset;
 }
 
+Val kb_matrix_offset(Kb *k, const View *w, Val index) {
+    View lead = *w; /* the leading dimensions as rows of one element each */
+    lead.type.rank = w->type.rank - 1;
+    lead.type.dim[lead.type.rank - 1] = 1;
+    lead.stride[lead.type.rank - 1] = 0;
+    return kb_row_offset(k, &lead, index);
+}
+
 static Val eval_view(Kb *k, const View *w, Pos pos) {
     bool bf16 = w->type.dtype == DT_bf16;
     LLVMTypeRef elem = kb_elem(k, w->type.dtype), vec = w->type.dtype == DT_i32 ? k->vi : k->vf;
@@ -171,12 +179,6 @@ static Val eval_gather(Kb *k, const IrNode *g, Pos pos) {
                            pos.mask);
 }
 
-static bool is_member(const Kb *k, const IrNode *n) {
-    for (int i = 0; i < k->cl->nnode; i++)
-        if (k->cl->node[i] == n) return true;
-    return false;
-}
-
 static Val eval_source(Kb *k, const Source *s, Pos pos) {
     Val row = s->row0 ? kb_sub(k, pos.row, s->row0) : pos.row;
     Val col = s->col0 ? kb_sub(k, pos.col, s->col0) : pos.col;
@@ -204,7 +206,7 @@ Val kb_eval(Kb *k, IrValue *v, Pos pos) {
         double c = ir_float(root->node, ATTR_const_value);
         r = v->type.dtype == DT_f32 ? kb_vf(k, c) : kb_vi(k, (int32_t)c);
     } else if (ir_ops[v->node->op].route == ROUTE_ELTWISE &&
-               (is_member(k, v->node) || fuse_is_inline(v->node))) {
+               (plan_member(k->cl, v->node) >= 0 || fuse_is_inline(v->node))) {
         r = eval_member(k, v->node, pos);
     } else if (ir_ops[v->node->op].route == ROUTE_GATHER) {
         r = eval_gather(k, v->node, pos);
@@ -231,7 +233,7 @@ void kb_store_value(Kb *k, const IrValue *v, Val val, Pos pos) {
 /* Does the member need the anchor's result? */
 static bool after_anchor(const Kb *k, const IrNode *n) {
     if (n == k->cl->anchor) return true;
-    if (!is_member(k, n)) return false;
+    if (plan_member(k->cl, n) < 0) return false;
     for (int i = 0; i < n->nin; i++)
         if (after_anchor(k, view_root(n->in[i])->node)) return true;
     return false;

@@ -32,10 +32,6 @@ static Val expert_b_matrix(Kb *k, const Gemm *g, Val matrix) {
     return kb_gep(k, k->f32, gemm_packed_base(k), at);
 }
 
-static Val max2(Kb *k, Val a, Val b) {
-    return LLVMBuildSelect(k->b, LLVMBuildICmp(k->b, LLVMIntSGT, a, b, ""), a, b, "");
-}
-
 static int64_t rows_per_routed(const IrValue *v) {
     return v->type.rank > 1 ? ir_rows(&v->type) / v->type.dim[0] : 1;
 }
@@ -62,7 +58,7 @@ void cg_lower_expert_matmul(Kb *k, IrNode *n) {
     Val blocks = kb_udiv(k, kb_add(k, kb_sub(k, last, first), kb_i64(k, g.mb - 1)), g.mb);
     Val base = e.carry[0], next = kb_add(k, base, kb_mul(k, blocks, kb_i64(k, g.col_blocks)));
     e.next[0] = next;
-    kb_loop(k, &l, max2(k, begin, base), kb_min(k, end, next), 1, NULL, 0);
+    kb_loop(k, &l, kb_max(k, begin, base), kb_min(k, end, next), 1, NULL, 0);
     Val item = kb_sub(k, l.i, base);
     Val row0 = kb_add(k, first, kb_mul(k, kb_udiv(k, item, g.col_blocks), kb_i64(k, g.mb)));
     Val row_end = kb_min(k, kb_add(k, row0, kb_i64(k, g.mb)), last);

@@ -28,12 +28,6 @@ static bool has_init(const Gemm *g) {
     return g->start || is_chunked(g);
 }
 
-static bool is_member(const Kb *k, const IrNode *n) {
-    for (int i = 0; i < k->cl->nnode; i++)
-        if (k->cl->node[i] == n) return true;
-    return false;
-}
-
 /* Can the sums start from v: rows of contiguous floats in memory, one per row of the result? */
 static bool can_start(const Kb *k, const Gemm *g, IrValue *v) {
     View w;
@@ -42,7 +36,7 @@ static bool can_start(const Kb *k, const Gemm *g, IrValue *v) {
         return false;
     const IrNode *root = view_root(v)->node;
     OpRoute r = ir_ops[root->op].route;
-    if (root->op == OP_const || r == ROUTE_GATHER || is_member(k, root)) return false;
+    if (root->op == OP_const || r == ROUTE_GATHER || plan_member(k->cl, root) >= 0) return false;
     if (r == ROUTE_ELTWISE && fuse_is_inline(root)) return false;
     return view_resolve(v, &w) && w.stride[w.type.rank - 1] == 1;
 }
@@ -226,7 +220,8 @@ static void epilogue(Kb *k, const Gemm *g, Val from, Val out_row0, Val nrows, Va
 /* Is v a full-sized operand in memory that the epilogue reads row by row? */
 static bool is_streamed(const Kb *k, const Gemm *g, IrValue *v, View *w) {
     const IrNode *root = view_root(v)->node;
-    if (is_member(k, root) || root->op == OP_const || ir_ops[root->op].route == ROUTE_GATHER) return false;
+    if (plan_member(k->cl, root) >= 0 || root->op == OP_const || ir_ops[root->op].route == ROUTE_GATHER)
+        return false;
     if (ir_ops[root->op].route == ROUTE_ELTWISE && fuse_is_inline(root)) return false;
     if (ir_cols(&v->type) != g->cols || !view_resolve(v, w) || w->type.rank < 2) return false;
     return w->stride[w->type.rank - 1] == 1 && w->stride[w->type.rank - 2] != 0;
@@ -384,10 +379,6 @@ static void make_a_rows(Kb *k, const Gemm *g, Val row0, Val row_end) {
     kb_loop_end(k, &l);
 }
 
-static Val max2(Kb *k, Val a, Val b) {
-    return LLVMBuildSelect(k->b, LLVMBuildICmp(k->b, LLVMIntSGT, a, b, ""), a, b, "");
-}
-
 void gemm_block(Kb *k, const Gemm *g, Val matrix, Val row0, Val row_end, Val out_row, Val cb, Val inner) {
     Block x = {g, matrix, row0, row_end, kb_sub(k, row_end, row0), out_row, kb_mul(k, cb, kb_i64(k, g->np))};
     if (g->made_a && !g->chunk) make_a_rows(k, g, row0, row_end);
@@ -398,7 +389,7 @@ void gemm_block(Kb *k, const Gemm *g, Val matrix, Val row0, Val row_end, Val out
         return;
     }
     Loop l; /* at least one chunk, so that an empty sum gives zeros */
-    kb_loop(k, &l, kb_i64(k, 0), max2(k, inner, kb_i64(k, 1)), g->kc, NULL, 0);
+    kb_loop(k, &l, kb_i64(k, 0), kb_max(k, inner, kb_i64(k, 1)), g->kc, NULL, 0);
     chunk(k, &x, l.i, kb_min(k, kb_sub(k, inner, l.i), kb_i64(k, g->kc)));
     kb_loop_end(k, &l);
     if (g->store != GEMM_BLOCK) return;

@@ -88,6 +88,10 @@ Val kb_min(Kb *k, Val a, Val b) {
     return LLVMBuildSelect(k->b, LLVMBuildICmp(k->b, LLVMIntSLT, a, b, ""), a, b, "");
 }
 
+Val kb_max(Kb *k, Val a, Val b) {
+    return LLVMBuildSelect(k->b, LLVMBuildICmp(k->b, LLVMIntSGT, a, b, ""), a, b, "");
+}
+
 Val kb_gep(Kb *k, LLVMTypeRef elem, Val base, Val index) {
     return LLVMBuildInBoundsGEP2(k->b, elem, base, &index, 1, "");
 }
@@ -211,10 +215,10 @@ void kb_if_end(Kb *k, If *f) {
     LLVMPositionBuilderAtEnd(k->b, f->end);
 }
 
+/* v clamped to [low, high], counted from low. */
 static Val clamp(Kb *k, Val v, int64_t low, int64_t high) {
-    Val above =
-        LLVMBuildSelect(k->b, LLVMBuildICmp(k->b, LLVMIntSLT, v, kb_i64(k, low), ""), kb_i64(k, low), v, "");
-    return kb_sub(k, kb_min(k, above, kb_i64(k, high)), kb_i64(k, low));
+    Val inside = kb_min(k, kb_max(k, v, kb_i64(k, low)), kb_i64(k, high));
+    return kb_sub(k, inside, kb_i64(k, low));
 }
 
 void kb_share(Kb *k, int64_t items, Val *begin, Val *end) {

@@ -12,8 +12,7 @@ static bool one_element(const View *w) {
 
 static bool operand_is_flat(const Kb *k, IrValue *v) {
     IrValue *root = view_root(v);
-    for (int i = 0; i < k->cl->nnode; i++)
-        if (k->cl->node[i] == root->node) return true; /* a member: read at the same position */
+    if (plan_member(k->cl, root->node) >= 0) return true; /* read at the same position */
     if (root->node->op == OP_const) return true;
     if (ir_ops[root->node->op].route == ROUTE_GATHER || fuse_is_inline(root->node)) return false;
     View w;

@@ -3,15 +3,6 @@
 #include "codegen/blocks.h"
 #include "codegen/gemm.h"
 
-/* Offset of matrix `index` of a view whose last two dimensions are the matrix. */
-static Val matrix_offset(Kb *k, const View *w, Val index) {
-    View lead = *w;
-    lead.type.rank = w->type.rank - 1;
-    lead.type.dim[lead.type.rank - 1] = 1;
-    lead.stride[lead.type.rank - 1] = 0;
-    return kb_row_offset(k, &lead, index);
-}
-
 static bool shared_b(const IrNode *n) {
     return n->in[1]->type.rank == 2;
 }
@@ -22,11 +13,11 @@ static Val dense_a_row(Kb *k, const Gemm *g, Val matrix, Val row, Val local) {
     Val base = kb_view_ptr(k, &g->a);
     int r = g->a.type.rank;
     if (ir_int(g->n, ATTR_matmul_ta)) {
-        Val at = kb_add(k, matrix_offset(k, &g->a, matrix), kb_mul(k, row, kb_i64(k, g->a.stride[r - 1])));
+        Val at = kb_add(k, kb_matrix_offset(k, &g->a, matrix), kb_mul(k, row, kb_i64(k, g->a.stride[r - 1])));
         return kb_gep(k, elem, base, at);
     }
     if (shared_b(g->n)) return kb_gep(k, elem, base, kb_row_offset(k, &g->a, row));
-    Val at = kb_add(k, matrix_offset(k, &g->a, matrix), kb_mul(k, row, kb_i64(k, g->a.stride[r - 2])));
+    Val at = kb_add(k, kb_matrix_offset(k, &g->a, matrix), kb_mul(k, row, kb_i64(k, g->a.stride[r - 2])));
     return kb_gep(k, elem, base, at);
 }
 
@@ -36,7 +27,7 @@ static Val dense_b_matrix(Kb *k, const Gemm *g, Val matrix) {
         return kb_gep(k, k->f32, gemm_packed_base(k), at);
     }
     if (g->pairs) return g->made_b;
-    return kb_gep(k, k->f32, kb_view_ptr(k, &g->b), matrix_offset(k, &g->b, matrix));
+    return kb_gep(k, k->f32, kb_view_ptr(k, &g->b), kb_matrix_offset(k, &g->b, matrix));
 }
 
 static Val view_row(Kb *k, IrValue *v, Val row) {

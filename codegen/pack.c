@@ -2,15 +2,6 @@
  * [matrices][ceil(N/nr)][K/2][nr] pairs. */
 #include "codegen/emit.h"
 
-/* The view's leading dimensions as rows of one element each: kb_row_offset gives a matrix's offset. */
-static View lead_view(const View *w) {
-    View v = *w;
-    v.type.rank = w->type.rank - 1;
-    v.type.dim[v.type.rank - 1] = 1;
-    v.stride[v.type.rank - 1] = 0;
-    return v;
-}
-
 /* One vector of a panel row: columns col.. of matrix row kk; gathers when the matrix is transposed. */
 static Val panel_vector(Kb *k, Val matrix, Val kk, Val col, int64_t sk, int64_t sn, Val mask) {
     Val at = kb_add(k, kb_mul(k, kk, kb_i64(k, sk)), kb_mul(k, col, kb_i64(k, sn)));
@@ -33,14 +24,13 @@ static Val panel_row(Kb *k, const Pack *p, Val matrix, Val kk, Val col) {
 void cg_lower_pack(Kb *k) {
     const Pack *p = k->cl->pack;
     int64_t step = p->bf16 ? 2 : 1, panels = (p->n + p->nr - 1) / p->nr;
-    View lead = lead_view(&p->src);
     Val src = kb_view_ptr(k, &p->src), dst = NULL, begin, end;
     for (int i = 0; i < k->cl->narg; i++)
         if (k->cl->arg[i].written) dst = k->arg_ptr[i];
     kb_share(k, p->matrices * panels, &begin, &end);
     Loop panel, row;
     kb_loop(k, &panel, begin, end, 1, NULL, 0);
-    Val matrix = kb_gep(k, k->f32, src, kb_row_offset(k, &lead, kb_udiv(k, panel.i, panels)));
+    Val matrix = kb_gep(k, k->f32, src, kb_matrix_offset(k, &p->src, kb_udiv(k, panel.i, panels)));
     Val col0 = kb_mul(k, kb_urem(k, panel.i, panels), kb_i64(k, p->nr));
     Val out = kb_gep(k, k->f32, dst, kb_mul(k, panel.i, kb_i64(k, p->k / step * p->nr)));
     kb_loop(k, &row, kb_i64(k, 0), kb_i64(k, p->k / step), 1, NULL, 0);

@@ -117,6 +117,9 @@ void plan_barriers(Plan *p);
 /* footprint.c: the most bytes of VM_WORK that matter at one task, and which task that is. */
 void plan_live(const Plan *p, int64_t *most, int *when);
 
+/* args.c: n's index among the cluster's members; -1: it is none. */
+int plan_member(const PlanCluster *c, const IrNode *n);
+
 /* Buffer of a stored value; -1: not stored. */
 int plan_buffer(const Plan *p, const IrValue *v);
 bool plan_is_stored(const Plan *p, const IrValue *v);
