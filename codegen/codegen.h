@@ -1,5 +1,5 @@
-/* Code generation: front door of this folder. A planned graph (passes: fuse) becomes one kernel per
- * distinct cluster, LLVM vector IR for the host, machine code by JIT, and a VmProgram the runtime runs.
+/* Code generation: front door of this folder. A fused graph is planned; every distinct cluster becomes one
+ * kernel, LLVM vector IR for the host, an object, code in memory; and the plan a VmProgram the runtime runs.
  * LLVM's types stay inside this folder. Failures of the environment (no memory, LLVM refuses the target)
  * come back as a message; a cluster that cannot be lowered is our bug. */
 #ifndef VMOEC_CODEGEN_CODEGEN_H
@@ -47,7 +47,7 @@ typedef struct CgOptions {
     const char *cache_dir; /* where objects are kept; NULL: nowhere. The folder is made when it is missing */
 } CgOptions;
 
-CgModule *cg_module_create(const CgTarget *t, const char **error);
+CgModule *cg_module_create(const CgTarget *t);
 void cg_module_destroy(CgModule *m); /* programs and function pointers die with it */
 /* One worker and no cache unless this says otherwise. Call before compiling. */
 void cg_module_options(CgModule *m, const CgOptions *o);

@@ -1,22 +1,8 @@
-/* Modules: programs of one model that share kernels. Plans programs, finds which kernels are new, gets their
- * code from the cache or from workers, loads it and fills in the programs. Never touches LLVM, except to
- * print.
- */
-#include <string.h>
-#include <time.h>
-
+/* Modules: programs of one model that share kernels. Plans programs, writes plans down as the plain data of
+ * runtime/abi.h, and fills in their kernels' code, which kernel_set.c gets. */
 #include "codegen/blocks.h"
-#include "codegen/hash.h"
-#include "codegen/workers.h"
-
-typedef struct Kernel {
-    const char *signature;
-    uint64_t hash;
-    CgJob job;  /* the first cluster that needs it */
-    bool known; /* facts are */
-    CgFacts facts;
-    VmKernelFn fn; /* NULL: not compiled */
-} Kernel;
+#include "codegen/kernel_set.h"
+#include "ir/clock.h"
 
 typedef struct Program {
     VmProgram vm;
@@ -31,82 +17,34 @@ typedef struct Program {
 struct CgModule {
     Arena *arena;
     const CgTarget *target;
-    CgOptions options;
-    Cache *cache; /* opened when it is first needed */
-    Code *code;
-    Kernel *kernel;
-    int nkernel, cap_kernel;
-    int *slot; /* hash table of kernel numbers + 1, 0: empty */
-    int nslot; /* a power of two */
+    KernelSet kernels;
     Program *programs;
     Plan *last_plan;
     PackTable *packs;
     const CgTuning *tuning;
-    const IrGraph *lowering;
     CgStats stats;
 };
 
-static double now(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
-CgModule *cg_module_create(const CgTarget *t, const char **error) {
-    *error = NULL;
+CgModule *cg_module_create(const CgTarget *t) {
     Arena *a = arena_create();
     CgModule *m = ARENA_NEW(a, CgModule);
     m->arena = a;
     m->target = t;
     m->packs = pack_table_create(a);
-    m->code = code_create(a);
+    kernel_set_init(&m->kernels, a, t, &m->stats);
     return m;
 }
 
 void cg_module_destroy(CgModule *m) {
     if (!m) return;
-    code_destroy(m->code);
+    kernel_set_destroy(&m->kernels);
     arena_destroy(m->arena);
 }
 
 void cg_module_options(CgModule *m, const CgOptions *o) {
-    m->options.workers = o->workers;
-    m->options.cache_dir = o->cache_dir ? arena_strdup(m->arena, o->cache_dir) : NULL;
-    m->cache = NULL;
-}
-
-/* ---- kernels ---- */
-
-static int *slot_of(CgModule *m, uint64_t hash, const char *signature) {
-    for (int i = (int)(hash & (uint64_t)(m->nslot - 1));; i = (i + 1) & (m->nslot - 1)) {
-        if (!m->slot[i]) return &m->slot[i];
-        const Kernel *k = &m->kernel[m->slot[i] - 1];
-        if (k->hash == hash && !strcmp(k->signature, signature)) return &m->slot[i];
-    }
-}
-
-static void grow_kernels(CgModule *m) {
-    int cap = m->cap_kernel ? 2 * m->cap_kernel : 64;
-    Kernel *grown = ARENA_ARRAY(m->arena, Kernel, cap);
-    if (m->nkernel) memcpy(grown, m->kernel, (size_t)m->nkernel * sizeof *grown);
-    m->kernel = grown;
-    m->cap_kernel = cap;
-    m->nslot = 2 * cap;
-    m->slot = ARENA_ARRAY(m->arena, int, m->nslot);
-    for (int i = 0; i < m->nkernel; i++) *slot_of(m, grown[i].hash, grown[i].signature) = i + 1;
-}
-
-/* The kernel of a cluster: an equal one, or a new one. */
-static int kernel_for(CgModule *m, Plan *p, PlanCluster *c) {
-    if (m->nkernel == m->cap_kernel) grow_kernels(m);
-    const char *sig = plan_signature(p, c);
-    uint64_t hash = hash_bytes(sig, strlen(sig)).lo;
-    int *slot = slot_of(m, hash, sig);
-    if (!*slot) {
-        m->kernel[m->nkernel++] = (Kernel){.signature = sig, .hash = hash, .job = {p, c}};
-        *slot = m->nkernel;
-    }
-    return *slot - 1;
+    m->kernels.options.workers = o->workers;
+    m->kernels.options.cache_dir = o->cache_dir ? arena_strdup(m->arena, o->cache_dir) : NULL;
+    m->kernels.cache = NULL;
 }
 
 /* ---- programs ---- */
@@ -180,7 +118,7 @@ static void add_tasks(CgModule *m, Plan *p, Program *out) {
     out->task = ARENA_ARRAY(m->arena, VmTask, p->ncluster);
     out->kernel = ARENA_ARRAY(m->arena, int, p->ncluster);
     for (int i = 0; i < p->ncluster; i++) {
-        out->kernel[i] = kernel_for(m, p, &p->cluster[i]);
+        out->kernel[i] = kernel_set_add(&m->kernels, p, &p->cluster[i]);
         out->task[i] = task_of(m, p, &p->cluster[i]);
         out->vm.updates |= p->cluster[i].anchor && p->cluster[i].anchor->op == OP_adamw;
     }
@@ -194,7 +132,7 @@ static void add_packs(CgModule *m, Plan *p, Program *out) {
     out->pack_kernel = ARENA_ARRAY(m->arena, int, p->nkept);
     for (int i = 0; i < p->nkept; i++) {
         const PlanKept *k = &p->kept[i];
-        out->pack_kernel[i] = kernel_for(m, p, k->task);
+        out->pack_kernel[i] = kernel_set_add(&m->kernels, p, k->task);
         out->pack[i] = (VmPack){
             .task = task_of(m, p, k->task), .offset = p->buffer[k->buffer].offset, .kept = k->updated};
     }
@@ -204,7 +142,7 @@ static void add_packs(CgModule *m, Plan *p, Program *out) {
 
 VmProgram *cg_add_program(CgModule *m, IrGraph *g, const char *name, int64_t batch, double macs,
                           bool training) {
-    double t0 = now();
+    double t0 = ir_seconds();
     Plan *p = m->last_plan = plan_create_tuned(m->arena, g, m->target, m->packs, m->tuning);
     Program *out = ARENA_NEW(m->arena, Program);
     out->plan = p;
@@ -219,8 +157,8 @@ VmProgram *cg_add_program(CgModule *m, IrGraph *g, const char *name, int64_t bat
     for (int s = 0; s < VM_SPACE_COUNT; s++) out->vm.space_bytes[s] = p->space_bytes[s];
     out->next = m->programs;
     m->programs = out;
-    m->stats.kernels = m->nkernel;
-    m->stats.seconds_plan += now() - t0;
+    m->stats.kernels = m->kernels.n;
+    m->stats.seconds_plan += ir_seconds() - t0;
     return &out->vm;
 }
 
@@ -244,7 +182,7 @@ bool cg_task_product(const CgModule *m, const VmProgram *p, int task, CgChosen *
 
 /* What is known of a kernel goes into the tasks that run it. */
 static void fill_task(const CgModule *m, VmTask *t, int kernel, int64_t *scratch) {
-    const Kernel *k = &m->kernel[kernel];
+    const Kernel *k = &m->kernels.item[kernel];
     t->fn = k->fn;
     t->items = k->facts.items;
     if (k->facts.scratch_bytes > *scratch) *scratch = k->facts.scratch_bytes;
@@ -259,155 +197,18 @@ static void fill_programs(CgModule *m) {
     }
 }
 
-/* ---- code ---- */
-
-/* Objects to be loaded together. Shared functions stand before the kernels. */
-typedef struct Batch {
-    CgModule *m;
-    Arena *arena; /* of this compilation alone */
-    LoadObject *helper;
-    int nhelper, cap_helper;
-    LoadObject *kernel; /* [m->nkernel]; data NULL: nothing to load */
-} Batch;
-
-static Cache *cache_of(CgModule *m) {
-    if (!m->cache) m->cache = cache_open(m->arena, m->target, m->options.cache_dir, &m->stats.cache_note);
-    return m->cache;
-}
-
-static bool has_helper(const Batch *b, const char *name) {
-    for (int i = 0; i < b->nhelper; i++)
-        if (!strcmp(b->helper[i].symbol, name)) return true;
-    return code_has(b->m->code, name);
-}
-
-static void add_helper(Batch *b, const char *name, const void *data, size_t size) {
-    if (has_helper(b, name)) return;
-    if (b->nhelper == b->cap_helper) {
-        b->cap_helper = b->cap_helper ? 2 * b->cap_helper : 16;
-        LoadObject *grown = ARENA_ARRAY(b->arena, LoadObject, b->cap_helper);
-        if (b->nhelper) memcpy(grown, b->helper, (size_t)b->nhelper * sizeof *grown);
-        b->helper = grown;
-    }
-    b->helper[b->nhelper++] = (LoadObject){.symbol = name, .data = data, .size = size, .shared = true};
-}
-
-static bool helper_from_cache(Batch *b, const char *name) {
-    if (has_helper(b, name)) return true;
-    CacheEntry e;
-    if (!cache_find(cache_of(b->m), b->arena, work_helper_text(b->arena, name), &e)) return false;
-    LoadObject o = {.symbol = name, .data = e.object, .size = e.size};
-    const char **more;
-    if (code_check(b->arena, &o, &more) || *more) return false;
-    add_helper(b, name, e.object, e.size);
-    return true;
-}
-
-static const char *kernel_text(Arena *a, const Kernel *k) {
-    return arena_printf(a, "kernel\n%s", k->signature);
-}
-
-/* A hit needs the shared functions it calls too. */
-static bool kernel_from_cache(Batch *b, int i) {
-    Kernel *k = &b->m->kernel[i];
-    CacheEntry e;
-    if (!cache_find(cache_of(b->m), b->arena, kernel_text(b->arena, k), &e) || e.facts.items < 1)
-        return false;
-    LoadObject o = {.symbol = CG_KERNEL_SYMBOL, .data = e.object, .size = e.size};
-    const char **needs;
-    if (code_check(b->arena, &o, &needs)) return false;
-    for (; *needs; needs++)
-        if (!helper_from_cache(b, *needs)) return false;
-    b->kernel[i] = o;
-    k->facts = e.facts;
-    k->known = true;
-    b->m->stats.cached++;
-    return true;
-}
-
-/* Has workers do what is left; code false: only the facts. */
-static const char *compile_rest(Batch *b, bool code) {
-    CgModule *m = b->m;
-    Work w = {.target = m->target,
-              .cache = cache_of(m),
-              .item = ARENA_ARRAY(b->arena, WorkItem, m->nkernel),
-              .code = code,
-              .workers = code ? m->options.workers : 1,
-              .lowering = &m->lowering};
-    int *kernel = ARENA_ARRAY(b->arena, int, m->nkernel);
-    for (int i = 0; i < m->nkernel; i++) {
-        const Kernel *k = &m->kernel[i];
-        if (code ? k->fn || b->kernel[i].data : k->known) continue;
-        kernel[w.n] = i;
-        w.item[w.n++] = (WorkItem){.job = k->job, .text = kernel_text(b->arena, k)};
-    }
-    double t0 = now();
-    const char *error = work_run(b->arena, &w);
-    if (w.started > m->stats.workers) m->stats.workers = w.started;
-    m->stats.seconds_workers += now() - t0;
-    m->stats.seconds_start += w.seconds_start;
-    m->stats.seconds_ir += w.seconds_ir;
-    m->stats.seconds_llvm += w.seconds_llvm;
-    if (error) return error;
-    for (int i = 0; i < w.nhelper; i++) add_helper(b, w.helper[i].name, w.helper[i].object, w.helper[i].size);
-    for (int i = 0; i < w.n; i++) {
-        Kernel *k = &m->kernel[kernel[i]];
-        k->facts = w.item[i].facts;
-        k->known = true;
-        if (!code) continue;
-        LoadObject o = {.symbol = CG_KERNEL_SYMBOL, .data = w.item[i].object, .size = w.item[i].size};
-        const char *wrong = code_check(b->arena, &o, NULL);
-        VM_CHECK(!wrong, "codegen: an object the loader does not take: %s", wrong);
-        b->kernel[kernel[i]] = o;
-        m->stats.compiled++;
-    }
-    return NULL;
-}
-
-static const char *load_batch(Batch *b) {
-    CgModule *m = b->m;
-    double t0 = now();
-    LoadObject *all = ARENA_ARRAY(b->arena, LoadObject, b->nhelper + m->nkernel);
-    int n = 0;
-    for (int i = 0; i < b->nhelper; i++) all[n++] = b->helper[i];
-    for (int i = 0; i < m->nkernel; i++)
-        if (b->kernel[i].data) all[n++] = b->kernel[i];
-    const char *error = code_load(m->code, b->arena, all, n);
-    if (error) return error;
-    n = b->nhelper;
-    for (int i = 0; i < m->nkernel; i++)
-        if (b->kernel[i].data) /* ISO C has no cast from object to function pointer */
-            memcpy(&m->kernel[i].fn, &all[n++].entry, sizeof m->kernel[i].fn);
-    m->stats.seconds_load += now() - t0;
-    m->stats.code_bytes = (int64_t)code_bytes(m->code);
-    return NULL;
-}
-
-static const char *compile(Batch *b) {
-    double t0 = now();
-    for (int i = 0; i < b->m->nkernel; i++)
-        if (!b->m->kernel[i].fn) kernel_from_cache(b, i);
-    b->m->stats.seconds_cache += now() - t0;
-    const char *error = compile_rest(b, true);
-    return error ? error : load_batch(b);
-}
-
-static const char *with_batch(CgModule *m, bool code) {
-    Batch b = {.m = m, .arena = arena_create(), .kernel = NULL};
-    b.kernel = ARENA_ARRAY(b.arena, LoadObject, m->nkernel);
-    const char *error = code ? compile(&b) : compile_rest(&b, false);
-    if (error) error = arena_strdup(m->arena, error);
-    arena_destroy(b.arena);
+static const char *compile(CgModule *m, bool code) {
+    const char *error = kernel_set_compile(&m->kernels, code);
     if (!error) fill_programs(m);
     return error;
 }
 
 const char *cg_module_compile(CgModule *m) {
-    return with_batch(m, true);
+    return compile(m, true);
 }
 
 const char *cg_module_facts(CgModule *m) {
-    return with_batch(m, false);
+    return compile(m, false);
 }
 
 const CgStats *cg_module_stats(const CgModule *m) {
@@ -415,7 +216,7 @@ const CgStats *cg_module_stats(const CgModule *m) {
 }
 
 const IrGraph *cg_module_lowering(const CgModule *m) {
-    return m->lowering;
+    return m->kernels.lowering;
 }
 
 /* ---- text ---- */
@@ -425,19 +226,7 @@ void cg_print_plan(Text *t, CgModule *m) {
 }
 
 static const char *print_code(Text *t, CgModule *m, bool assembly) {
-    const char *error = NULL;
-    const CgBackend *b = backend_load(m->arena, &error);
-    CgUnit *u = b ? b->create(m->arena, m->target, &error) : NULL;
-    if (!u) return error;
-    CgJob *job = ARENA_ARRAY(m->arena, CgJob, m->nkernel);
-    int n = 0;
-    for (int i = 0; i < m->nkernel; i++)
-        if (!m->kernel[i].fn) job[n++] = m->kernel[i].job;
-    m->lowering = m->last_plan ? m->last_plan->g : NULL;
-    error = b->print(u, job, n, assembly, t);
-    m->lowering = NULL;
-    b->destroy(u);
-    return error;
+    return kernel_set_print(&m->kernels, m->last_plan ? m->last_plan->g : NULL, assembly, t);
 }
 
 const char *cg_print_llvm(Text *t, CgModule *m) {

@@ -9,7 +9,8 @@
 #include <llvm-c/TargetMachine.h>
 #include <llvm-c/Transforms/PassBuilder.h>
 #include <string.h>
-#include <time.h>
+
+#include "ir/clock.h"
 
 extern const CgBackend cg_backend_llvm;
 
@@ -32,12 +33,6 @@ struct CgUnit {
     char *triple;
     Helper *helper; /* the newest first */
 };
-
-static double now(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 /* ---- lifetime ---- */
 
@@ -191,10 +186,10 @@ static const char *deliver(CgUnit *u, LLVMModuleRef mod, const char *symbol, CgS
 
 static const char *unit_compile(CgUnit *u, CgJob job, CgFacts *facts, CgSink sink, void *user,
                                 double *seconds) {
-    double t0 = now();
+    double t0 = ir_seconds();
     LLVMModuleRef mod = new_module(u, "kernel");
     *facts = lower(u, job, mod, CG_KERNEL_SYMBOL, true);
-    double t1 = now();
+    double t1 = ir_seconds();
     const char *error = NULL;
     for (Helper *h = u->helper; h && h->mod && !error; h = h->next) { /* new ones stand before old ones */
         LLVMModuleRef own = h->mod;
@@ -206,7 +201,7 @@ static const char *unit_compile(CgUnit *u, CgJob job, CgFacts *facts, CgSink sin
     else
         error = deliver(u, mod, CG_KERNEL_SYMBOL, sink, user);
     seconds[0] += t1 - t0;
-    seconds[1] += now() - t1;
+    seconds[1] += ir_seconds() - t1;
     return error;
 }
 

@@ -15,8 +15,9 @@
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
+
+#include "ir/clock.h"
 
 enum { MAX_WORKERS = 64, STATUS_ENV = 3 };
 
@@ -51,12 +52,6 @@ typedef struct Child {
     int item;
     CgFacts facts;
 } Child;
-
-static double now(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 const char *work_helper_text(Arena *a, const char *name) {
     return arena_printf(a, "shared function %s", name);
@@ -102,13 +97,13 @@ static bool compile_queue(Child *c, Queue *q, int me) {
     Work *w = c->w;
     Record end = {.kind = REC_END};
     const char *error = NULL;
-    double t0 = now();
+    double t0 = ir_seconds();
     c->arena = arena_create();
     c->backend = backend_load(c->arena, &error);
     CgUnit *u = c->backend ? c->backend->create(c->arena, w->target, &error) : NULL;
     c->unit = u;
     if (!u) return complain(c, error);
-    end.seconds[0] = now() - t0;
+    end.seconds[0] = ir_seconds() - t0;
     for (int i; (i = atomic_fetch_add(&q->next, 1)) < w->n;) {
         c->item = c->order[i];
         atomic_store(&q->current[me], c->item);

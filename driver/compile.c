@@ -183,15 +183,14 @@ void session_crash_hook(void *session) {
 
 VmStatus session_module(Session *s) {
     if (s->module) return VM_OK;
-    const char *error = NULL;
     double t0 = drv_seconds();
     VmStatus st = host(s);
     if (st) return st;
-    s->module = cg_module_create(s->target, &error);
+    s->module = cg_module_create(s->target);
     CgOptions o = {.workers = vm_cpus(), .cache_dir = s->no_cache ? NULL : drv_cache_dir(s->arena)};
-    if (s->module) cg_module_options(s->module, &o);
+    cg_module_options(s->module, &o);
     s->seconds_codegen += drv_seconds() - t0;
-    return s->module ? VM_OK : drv_fail(VM_ENV, "%s", error);
+    return VM_OK;
 }
 
 VmStatus session_engine(Session *s, int threads) {

@@ -4,7 +4,8 @@
 #include "passes/passes.h"
 
 #include <string.h>
-#include <time.h>
+
+#include "ir/clock.h"
 
 typedef bool PassFn(PassCtx *c, IrGraph *g);
 
@@ -68,12 +69,6 @@ int pass_pipeline_bf16(Pipeline p, const PassId **list) {
     VM_BUG("no pipeline %d", (int)p);
 }
 
-static double now(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
-
 /* dense and expand replace MODEL ops; simplify and cse do not look at what they mean. */
 static bool takes_model_ops(PassId p) {
     return p == PASS_dense || p == PASS_expand || p == PASS_simplify || p == PASS_cse;
@@ -102,9 +97,9 @@ static const char *run_one(PassCtx *c, IrGraph *g, PassId p) {
         return arena_printf(g->arena, "pass %s: the graph still has the MODEL op %s; run expand first", name,
                             ir_ops[model->op].name);
     }
-    double start = now();
+    double start = ir_seconds();
     bool changed = rows[p].run(c, g);
-    c->seconds[p] += now() - start;
+    c->seconds[p] += ir_seconds() - start;
     if (c->error) {
         c->refused = true;
         return arena_printf(g->arena, "pass %s: %s", name, c->error);

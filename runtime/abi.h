@@ -10,7 +10,8 @@
 
 #include <stdint.h>
 
-enum { VM_ABI_VERSION = 2, VM_MAX_RANK = 6 };
+/* Counts changes of what is below. Kept objects do not depend on it: they go by the compiler's identity. */
+enum { VM_ABI_VERSION = 3, VM_MAX_RANK = 6 };
 
 /* Memory spaces; every buffer is (space, byte offset). Buffers start at multiples of 64; an argument may
  * point into one, at any element. */

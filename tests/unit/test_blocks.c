@@ -97,7 +97,7 @@ typedef struct Made {
 
 static Made make(Arena *a, const CgTarget *t, const CgTuning *tuning) {
     const char *error = NULL;
-    Made x = {.m = cg_module_create(t, &error)};
+    Made x = {.m = cg_module_create(t)};
     cg_module_options(x.m, &(CgOptions){2, NULL});
     cg_module_tuning(x.m, tuning);
     IrGraph *g = program_elaborate(a, "models/vmoe_fmnist.vmoe", "depth=2", 9);

@@ -35,7 +35,7 @@ static Made make(Arena *a, int workers, const char *dir) {
     const char *error = NULL;
     const CgTarget *t = cg_target_host(a, &error);
     cr_assert_not_null(t, "%s", error);
-    Made x = {.m = cg_module_create(t, &error)};
+    Made x = {.m = cg_module_create(t)};
     cg_module_options(x.m, &(CgOptions){workers, dir});
     IrGraph *g = program_elaborate(a, "models/vmoe_fmnist.vmoe", "depth=2", 3);
     program_run(g, PIPE_TRAIN);
@@ -133,7 +133,7 @@ Test(module, facts_come_without_code) {
     Arena *a = arena_create();
     const char *error = NULL;
     const CgTarget *t = cg_target_host(a, &error);
-    CgModule *m = cg_module_create(t, &error);
+    CgModule *m = cg_module_create(t);
     IrGraph *g = program_elaborate(a, "models/vmoe_fmnist.vmoe", "depth=2", 3);
     program_run(g, PIPE_TRAIN);
     VmProgram *p = cg_add_program(m, g, "test", 3, 0, true);
@@ -212,7 +212,7 @@ Test(module, equal_signatures_mean_equal_code) {
 Test(module, a_worker_that_crashes_is_our_bug, .signal = SIGABRT) {
     Arena *a = arena_create();
     const char *error = NULL;
-    CgModule *m = cg_module_create(cg_target_host(a, &error), &error);
+    CgModule *m = cg_module_create(cg_target_host(a, &error));
     IrGraph *g = program_read(a,
                               "graph @t {\n"
                               "  %0 = input {name = \"x\"} : f32[64]\n"
