@@ -3,14 +3,14 @@
  *   void mk_RxV(ptr a_rows, i64 a_step, ptr b, i64 b_step, i64 count, ptr c_rows, i64 c_at,
  *               ptr init_rows, i64 init_at)
  *
- * One function per tile shape; every product calls it with its own strides, so it costs
- * its compile time once. Rows of a and c, and what the sums start from, come through pointers: gathered rows
+ * One function per tile shape and kind; every product calls it with its own strides, so it costs its compile
+ * time once. Rows of a and c, and what the sums start from, come through pointers: gathered rows
  * are read in place, and the last, partial tile of a block repeats its last row, which writes the same
  * numbers twice. Accumulation over the inner dimension is in order.
  *
- * msz and ms take one pointer to rows of a that lie side by side. mkz is the same function for sums that
- * start from zero; it ignores the last two arguments. mkb and mkbz multiply pairs of bf16: a pair takes the
- * place of a float, and nothing else changes. */
+ * Kinds are letters of the name: s for k takes one pointer to rows of a that lie side by side; b multiplies
+ * pairs of bf16, a pair in the place of a float; z starts sums from zero and ignores the last two arguments.
+ */
 #include "codegen/emit.h"
 
 static Val row_of(Kb *k, Val rows, int r) {

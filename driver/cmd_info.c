@@ -1,4 +1,4 @@
-/* vmoec info: what a model costs, per module and in total, and the memory training it takes. */
+/* vmoec info: what a model costs, per module and in total, and the memory that training takes. */
 #include "driver/driver.h"
 
 #include <jansson.h>

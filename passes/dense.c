@@ -4,11 +4,12 @@
  *
  * requires  a graph before autodiff whose grouped values (made by dispatch) have the R = T * K routed rows as
  *           dimension 0, as all that comes from the language
- * ensures   no route, dispatch, expert_expand, expert_linear, expert_matmul, combine; a weight with one set
- * of values per expert, [E,..], became K weights "<name>.<j>" of type [1,..]; results other than losses that
- *           tell about routing are gone (the chosen experts, balance losses: all that needs topk, or a weight
- * no loss needs), and so are unused leaves A graph where rows and experts cannot be followed is refused with
- * a message.
+ * ensures   no route, dispatch, expert_expand, expert_linear, expert_matmul, combine; a weight with one
+ *           set of values per expert, [E,..], became K weights "<name>.<j>" of type [1,..]; outputs
+ *           that no loss needs and that tell about routing (made from a choice of experts, or from a
+ *           weight that no loss needs) are gone, and so are unused leaves.
+ *
+ * A graph where rows and experts cannot be followed is refused with a message.
  *
  * before  %5, %6, %7, %8 = route %4 {experts = 8}        with %4 : i32[64,1]
  *         %9 = dispatch %0, %6 {k = 1}

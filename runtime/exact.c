@@ -1,4 +1,4 @@
-/* The few mathematical functions whose results end up in weights or learning rates, built from IEEE
+/* The few mathematical functions whose results end up in weights, tables or learning rates, built from IEEE
  * operations only (+ - * / sqrt), so that a run's bits do not depend on the C library or its version.
  * Requires that the compiler does not contract a * b + c (-ffp-contract=off).
  *

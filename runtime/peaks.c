@@ -1,7 +1,7 @@
-/* What this machine can do right now: f32 multiply-adds and copied bytes per second of a whole team,
- * measured, so that every utilisation we report is against the same machine in the same state.
+/* What this machine can do right now: f32 multiply-adds, bf16 dot products and copied bytes per second of a
+ * whole team, measured, so that every utilisation we report is against the same machine in the same state.
  *
- * Requires x86-64; uses AVX-512, else AVX2 with FMA, else SSE.
+ * Requires x86-64; uses AVX-512, else AVX2 with FMA, else SSE; bf16 only where the CPU has AVX512_BF16.
  * Does not: pin threads or wait for a quiet machine; it takes the best of several short windows. */
 #include "runtime/internal.h"
 

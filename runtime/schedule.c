@@ -1,8 +1,13 @@
 /* Learning rates. Steps count from 0. The first warmup_steps rise in a straight line, ending at the peak:
+ *
  *   peak * (step + 1) / warmup
+ *
  * then, constant: peak; cosine: half a period from the peak to lr_min, which would be reached at step
- * `total`: min + (peak - min) * (1 + cos(pi * (step - warmup) / (total - warmup))) / 2 The cosine is ours
- * (exact.c), so the bits do not depend on the C library. */
+ * `total`:
+ *
+ *   min + (peak - min) * (1 + cos(pi * (step - warmup) / (total - warmup))) / 2
+ *
+ * The cosine is ours (exact.c), so the bits do not depend on the C library. */
 #include "runtime/internal.h"
 
 double vm_learning_rate(const VmTrainConfig *c, int64_t step, int64_t total) {
