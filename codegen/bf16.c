@@ -36,11 +36,7 @@ static Val round_vector(Kb *k, Val x) {
 }
 
 Val kb_load_bf16(Kb *k, Val ptr, Val mask) {
-    LLVMTypeRef type = halves(k, k->vl);
-    if (mask) return kb_widen(k, kb_load(k, type, ptr, mask));
-    Val v = LLVMBuildLoad2(k->b, type, ptr, "");
-    LLVMSetAlignment(v, 2);
-    return kb_widen(k, v);
+    return kb_widen(k, kb_load(k, halves(k, k->vl), ptr, mask));
 }
 
 void kb_store_bf16(Kb *k, Val x, Val ptr, Val mask) {
@@ -87,11 +83,7 @@ Val kb_dot(Kb *k, Val sum, Val a, Val b) {
 static void pair_wide(Kb *k, Val even, Val odd, Val col, Val to) {
     LLVMTypeRef half = LLVMInt16TypeInContext(k->ctx), type = halves(k, 2 * k->vl);
     Val x = kb_load(k, type, kb_gep(k, half, even, col), NULL), y = LLVMConstNull(type);
-    LLVMSetAlignment(x, 2);
-    if (odd) {
-        y = kb_load(k, type, kb_gep(k, half, odd, col), NULL);
-        LLVMSetAlignment(y, 2);
-    }
+    if (odd) y = kb_load(k, type, kb_gep(k, half, odd, col), NULL);
     for (int part = 0; part < 2; part++) {
         Val lane[64];
         for (int i = 0; i < k->vl; i++) {

@@ -131,7 +131,7 @@ void kb_drop_sources(Kb *k);
 /* The SIMD value of v at pos: follows members, views, gathers and constants. */
 Val kb_eval(Kb *k, IrValue *v, Pos pos);
 
-/* Vector access to raw float or i32 memory; masked when mask is not NULL (other lanes read 0). */
+/* Vector access to raw float, i32 or i16 memory; masked when mask is not NULL (other lanes read 0). */
 Val kb_load(Kb *k, LLVMTypeRef vec, Val ptr, Val mask);
 void kb_store(Kb *k, Val v, Val ptr, Val mask);
 /* Lane l reads ptr[index[l]]; index is <vl x i32>. */

@@ -23,28 +23,35 @@ void kb_drop_sources(Kb *k) {
     k->nsource = 0;
 }
 
+/* Of one element: vectors may begin at any. */
+static unsigned alignment(LLVMTypeRef vec) {
+    LLVMTypeRef elem = LLVMGetElementType(vec);
+    bool half = LLVMGetTypeKind(elem) == LLVMIntegerTypeKind && LLVMGetIntTypeWidth(elem) == 16;
+    return half ? 2 : 4;
+}
+
 Val kb_load(Kb *k, LLVMTypeRef vec, Val ptr, Val mask) {
     if (!mask) {
         Val v = LLVMBuildLoad2(k->b, vec, ptr, "");
-        LLVMSetAlignment(v, 4);
+        LLVMSetAlignment(v, alignment(vec));
         return v;
     }
     LLVMTypeRef over[2] = {vec, k->ptr};
     unsigned id = LLVMLookupIntrinsicID("llvm.masked.load", 16);
     Val fn = LLVMGetIntrinsicDeclaration(k->mod, id, over, 2);
-    Val arg[] = {ptr, kb_i32(k, 4), mask, LLVMConstNull(vec)};
+    Val arg[] = {ptr, kb_i32(k, (int32_t)alignment(vec)), mask, LLVMConstNull(vec)};
     return LLVMBuildCall2(k->b, LLVMIntrinsicGetType(k->ctx, id, over, 2), fn, arg, 4, "");
 }
 
 void kb_store(Kb *k, Val v, Val ptr, Val mask) {
     if (!mask) {
-        LLVMSetAlignment(LLVMBuildStore(k->b, v, ptr), 4);
+        LLVMSetAlignment(LLVMBuildStore(k->b, v, ptr), alignment(LLVMTypeOf(v)));
         return;
     }
     LLVMTypeRef over[2] = {LLVMTypeOf(v), k->ptr};
     unsigned id = LLVMLookupIntrinsicID("llvm.masked.store", 17);
     Val fn = LLVMGetIntrinsicDeclaration(k->mod, id, over, 2);
-    Val arg[] = {v, ptr, kb_i32(k, 4), mask};
+    Val arg[] = {v, ptr, kb_i32(k, (int32_t)alignment(over[0])), mask};
     LLVMBuildCall2(k->b, LLVMIntrinsicGetType(k->ctx, id, over, 2), fn, arg, 4, "");
 }
 

@@ -51,31 +51,19 @@ Val kb_mask_below(Kb *k, Val count) {
     return LLVMBuildICmp(k->b, LLVMIntSLT, kb_lanes(k), n, "mask");
 }
 
-Val kb_add(Kb *k, Val a, Val b) {
-    return LLVMBuildNSWAdd(k->b, a, b, "");
-}
-Val kb_sub(Kb *k, Val a, Val b) {
-    return LLVMBuildNSWSub(k->b, a, b, "");
-}
-Val kb_mul(Kb *k, Val a, Val b) {
-    return LLVMBuildNSWMul(k->b, a, b, "");
-}
-
-Val kb_fadd(Kb *k, Val a, Val b) {
-    return LLVMBuildFAdd(k->b, a, b, "");
-}
-
-Val kb_fsub(Kb *k, Val a, Val b) {
-    return LLVMBuildFSub(k->b, a, b, "");
-}
-
-Val kb_fmul(Kb *k, Val a, Val b) {
-    return LLVMBuildFMul(k->b, a, b, "");
-}
-
-Val kb_fdiv(Kb *k, Val a, Val b) {
-    return LLVMBuildFDiv(k->b, a, b, "");
-}
+/* Val kb_NAME(k, a, b): one instruction. */
+#define BINARY(name, build)                                                                                  \
+    Val kb_##name(Kb *k, Val a, Val b) {                                                                     \
+        return build(k->b, a, b, "");                                                                        \
+    }
+BINARY(add, LLVMBuildNSWAdd)
+BINARY(sub, LLVMBuildNSWSub)
+BINARY(mul, LLVMBuildNSWMul)
+BINARY(fadd, LLVMBuildFAdd)
+BINARY(fsub, LLVMBuildFSub)
+BINARY(fmul, LLVMBuildFMul)
+BINARY(fdiv, LLVMBuildFDiv)
+#undef BINARY
 
 Val kb_udiv(Kb *k, Val a, int64_t b) {
     return b == 1 ? a : LLVMBuildUDiv(k->b, a, kb_i64(k, b), "");

@@ -40,8 +40,6 @@ void bench_set_step(Bench *b);
 void bench_time_steps(Bench *b, int steps, double seconds);
 /* Rows of b->kernel, the longest first: each task's median of `runs` runs. */
 void bench_time_kernels(Bench *b, int runs);
-/* The largest resident size of this process so far, in bytes; 0 when the system does not say. */
-int64_t bench_peak_rss(void);
 
 /* ---- bench_report.c ----------------------------------------------------------------------------- */
 

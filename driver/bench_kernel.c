@@ -52,7 +52,7 @@ static void *data_of(const KernelBench *k, const char *name) {
     return vm_engine_data(k->b.s->engine, k->b.index, name);
 }
 
-static void fill_inputs(KernelBench *k) {
+static void fill_operands(KernelBench *k) {
     IR_FOR (n, k->graph) {
         if (n->op != OP_input) continue;
         void *data = data_of(k, ir_str(n, ATTR_input_name));
@@ -235,7 +235,7 @@ static VmStatus run(KernelBench *k, const Args *a) {
     b->threads = vm_threads((int)args_int(a, OPT_bench_threads, 0));
     VmStatus st = compile(k, b->threads);
     if (st) return st;
-    fill_inputs(k);
+    fill_operands(k);
     if (!args_flag(a, OPT_bench_no_verify)) verify(k);
     time_problem(k, (int)args_int(a, OPT_bench_steps, 0));
     vm_measure_peaks(b->threads, &b->peak_gflops, &b->peak_gbs);

@@ -26,16 +26,6 @@ static double one_step(Bench *b) {
     return drv_seconds() - t0;
 }
 
-static int by_value(const void *x, const void *y) {
-    double a = *(const double *)x, b = *(const double *)y;
-    return (a > b) - (a < b);
-}
-
-static double median(double *x, int n) {
-    qsort(x, (size_t)n, sizeof *x, by_value);
-    return n % 2 ? x[n / 2] : 0.5 * (x[n / 2 - 1] + x[n / 2]);
-}
-
 /* The smallest time that at least `share` of the n sorted times do not exceed. */
 static double percentile(const double *t, int n, double share) {
     int i = (int)ceil(share * n) - 1;
@@ -53,7 +43,7 @@ void bench_time_steps(Bench *b, int steps, double seconds) {
     double *t = ARENA_ARRAY(b->s->arena, double, steps);
     for (int i = 0; i < steps; i++) t[i] = one_step(b);
     b->steps = steps;
-    b->step_seconds = median(t, steps); /* sorts */
+    b->step_seconds = drv_median(t, steps); /* sorts */
     b->p90 = percentile(t, steps, 0.90);
     b->p99 = percentile(t, steps, 0.99);
 }
@@ -86,21 +76,10 @@ void bench_time_kernels(Bench *b, int runs) {
     for (int t = 0; t < p->ntask; t++) {
         KernelTime *k = row(b, p->task[t].name);
         k->calls++;
-        k->seconds += median(all + (int64_t)t * runs, runs);
+        k->seconds += drv_median(all + (int64_t)t * runs, runs);
         k->flops += p->task[t].flops;
         k->bytes += p->task[t].bytes;
         k->bf16 = p->task[t].bf16;
     }
     qsort(b->kernel, (size_t)b->nkernel, sizeof *b->kernel, by_time);
-}
-
-int64_t bench_peak_rss(void) {
-    FILE *f = fopen("/proc/self/status", "r");
-    if (!f) return 0;
-    char line[256];
-    long long kib = 0;
-    while (fgets(line, sizeof line, f))
-        if (sscanf(line, "VmHWM: %lld kB", &kib) == 1) break;
-    fclose(f);
-    return (int64_t)kib * 1024;
 }

@@ -5,14 +5,6 @@
 
 #include <string.h>
 
-static void fill_inputs(const Bench *b, const IrGraph *g) {
-    IR_FOR (n, g) {
-        if (n->op != OP_input) continue;
-        void *data = vm_engine_data(b->s->engine, b->index, ir_str(n, ATTR_input_name));
-        if (data) fill_input(g, n, 1, data);
-    }
-}
-
 static VmStatus fit(Bench *b, const Args *a) {
     const char *budget = args_str(a, OPT_bench_mem_budget);
     if (!budget) return VM_OK;
@@ -26,9 +18,10 @@ static VmStatus fit(Bench *b, const Args *a) {
 
 /* Kernels one by one, and what routing costs. */
 static VmStatus time_parts(Bench *b, const IrGraph *g, const Program *p) {
+    int64_t now;
     bench_time_kernels(b, b->steps < 20 ? b->steps : 20);
     b->load = routing_load(g, b->s->engine, b->index);
-    b->peak_rss = bench_peak_rss(); /* before the dense twin, which takes memory of its own */
+    memory_resident(&now, &b->peak_rss); /* before the dense twin, which takes memory of its own */
     return bench_overhead(b->s, g, p, b->steps, &b->moe);
 }
 
@@ -46,16 +39,17 @@ static VmStatus bench_model(Bench *b, const Args *a) {
     if (!p) return drv_fail(VM_ENV, "%s", err.text);
     b->code = p->code;
     b->index = p->index;
+    int64_t now;
     double t0 = drv_seconds();
     st = vm_engine_init(s->engine, s->train ? s->train->seed : 0, &err);
     if (st) return drv_fail(st, "%s", err.text);
     s->seconds_init = drv_seconds() - t0;
     b->macs_per_image = count_model(s->arena, g, s->batch).total.macs;
-    fill_inputs(b, g);
+    fill_inputs(g, s->engine, b->index);
     routing_fill(s, g, s->engine, b->index);
     session_first_step(s);
     bench_time_steps(b, (int)args_int(a, OPT_bench_steps, 0), 2);
-    b->peak_rss = bench_peak_rss(); /* before measuring the peaks, which takes memory of its own */
+    memory_resident(&now, &b->peak_rss); /* before measuring the peaks, which takes memory of its own */
     if (!args_flag(a, OPT_bench_step_only)) st = time_parts(b, g, p);
     if (st) return st;
     vm_measure_peaks(b->threads, &b->peak_gflops, &b->peak_gbs);

@@ -53,18 +53,6 @@ static double left(const Tune *t) {
     return t->deadline - drv_seconds();
 }
 
-static int by_value(const void *x, const void *y) {
-    double a = *(const double *)x, b = *(const double *)y;
-    return (a > b) - (a < b);
-}
-
-static double median(Arena *a, const double *x, int n) {
-    double *t = ARENA_ARRAY(a, double, n + 1);
-    memcpy(t, x, (size_t)n * sizeof *t);
-    qsort(t, (size_t)n, sizeof *t, by_value);
-    return n % 2 ? t[n / 2] : 0.5 * (t[n / 2 - 1] + t[n / 2]);
-}
-
 /* ---- programs and steps -------------------------------------------------------------------------- */
 
 /* The program with other blocks; NULL after a message. */
@@ -82,11 +70,7 @@ static const Program *add(Tune *t, const CgTuning *tuning) {
     }
     int made = cg_module_stats(s->module)->compiled - before;
     if (made) t->per_kernel = fmax(t->per_kernel, (drv_seconds() - t0) / made);
-    IR_FOR (n, t->g) {
-        if (n->op != OP_input) continue;
-        void *data = vm_engine_data(s->engine, p->index, ir_str(n, ATTR_input_name));
-        if (data) fill_input(t->g, n, 1, data);
-    }
+    fill_inputs(t->g, s->engine, p->index);
     return p;
 }
 
@@ -256,9 +240,9 @@ static int choose_best(Tune *t) {
         Item *x = &t->item[i];
         x->gain = min_gain;
         for (int k = 0; k < x->ntrial && k < t->nvariant; k++) {
-            const Trial *r = &x->trial[k];
+            Trial *r = &x->trial[k];
             if (r->n < MIN_PAIRS || r->wins < min_wins * r->n) continue;
-            double gain = median(t->s->arena, r->gain, r->n);
+            double gain = drv_median(r->gain, r->n);
             if (gain <= x->gain) continue;
             x->gain = gain;
             x->best = k;
@@ -295,9 +279,9 @@ static VmStatus judge(Tune *t, Verdict *out) {
         out->wins += gain[n] > 1;
         out->pairs++;
     }
-    out->untuned = median(t->s->arena, time[0], out->pairs) / t->repeat;
-    out->tuned = median(t->s->arena, time[1], out->pairs) / t->repeat;
-    out->gain = median(t->s->arena, gain, out->pairs);
+    out->untuned = drv_median(time[0], out->pairs) / t->repeat;
+    out->tuned = drv_median(time[1], out->pairs) / t->repeat;
+    out->gain = drv_median(gain, out->pairs);
     return VM_OK;
 }
 

@@ -99,6 +99,14 @@ VmStatus session_data(Session *s, const char *dir, VmSplit split, VmDataset **ou
     return st;
 }
 
+void fill_inputs(const IrGraph *model_graph, VmEngine *e, int program) {
+    IR_FOR (n, model_graph) {
+        if (n->op != OP_input) continue;
+        void *data = vm_engine_data(e, program, ir_str(n, ATTR_input_name));
+        if (data) fill_input(model_graph, n, 1, data);
+    }
+}
+
 void fill_input(const IrGraph *model_graph, const IrNode *input, uint64_t seed, void *data) {
     const IrType *t = &input->out[0].type;
     const char *name = ir_str(input, ATTR_input_name);

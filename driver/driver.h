@@ -77,7 +77,8 @@ VmStatus drv_unreadable(const char *path, const char *why);
 /* VM_OK without errors; VM_USAGE when all of them are on the command line (--set); else VM_INPUT. */
 VmStatus drv_diags_status(const Diags *d);
 
-double drv_seconds(void); /* monotonic clock */
+double drv_seconds(void);            /* monotonic clock */
+double drv_median(double *x, int n); /* sorts x; n >= 1 */
 /* drv_seconds() when this process began to run, as far as its CPU time tells: call first in main. */
 double drv_process_start(void);
 
@@ -339,5 +340,7 @@ int64_t data_bytes(const VmDataset *train, const VmDataset *test);
 
 /* Fills inputs with random numbers as training would see them: images about normal, labels in range. */
 void fill_input(const IrGraph *model_graph, const IrNode *input, uint64_t seed, void *data);
+/* All inputs that the program reads, with seed 1. */
+void fill_inputs(const IrGraph *model_graph, VmEngine *e, int program);
 
 #endif

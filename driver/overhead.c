@@ -130,22 +130,8 @@ typedef struct Side {
 } Side;
 
 static void fill_side(const Session *s, const IrGraph *g, const Side *x) {
-    IR_FOR (n, g) {
-        if (n->op != OP_input) continue;
-        void *data = vm_engine_data(x->engine, x->program, ir_str(n, ATTR_input_name));
-        if (data) fill_input(g, n, 1, data);
-    }
+    fill_inputs(g, x->engine, x->program);
     routing_fill(s, g, x->engine, x->program);
-}
-
-static int by_value(const void *x, const void *y) {
-    double a = *(const double *)x, b = *(const double *)y;
-    return (a > b) - (a < b);
-}
-
-static double median(double *t, int n) {
-    qsort(t, (size_t)n, sizeof *t, by_value);
-    return n % 2 ? t[n / 2] : 0.5 * (t[n / 2 - 1] + t[n / 2]);
 }
 
 static void run(Side *x, int i) {
@@ -163,8 +149,8 @@ static void time_both(Arena *a, Side side[2], int steps, Overhead *out) {
     for (int i = 0; i < steps; i++)
         for (int k = 0; k < 2; k++) run(&side[k], i);
     out->known = true;
-    out->seconds = median(side[0].seconds, steps);
-    out->dense_seconds = median(side[1].seconds, steps);
+    out->seconds = drv_median(side[0].seconds, steps);
+    out->dense_seconds = drv_median(side[1].seconds, steps);
     out->overhead = out->seconds / out->dense_seconds - 1;
 }
 

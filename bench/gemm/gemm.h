@@ -31,6 +31,8 @@ void gemm_free(void *state);
 
 /* For backends that try several ways: seconds of one run, the best of some. */
 double gemm_seconds(void (*run)(void *), void *state);
+/* The faster of two prepared states, the other one freed; best NULL: state. *seconds: of the best. */
+void *gemm_faster(void *best, void *state, double *seconds);
 void *gemm_alloc(int64_t bytes); /* aligned to 64 bytes, never NULL; free() */
 
 #endif

@@ -185,11 +185,7 @@ void *gemm_prepare(const Problem *p) {
     double seconds = 0;
     for (int i = 0; i < 3; i++) {
         State *s = prepare(p, ways[i]);
-        if (!s) continue;
-        double t = gemm_seconds(gemm_run, s);
-        State *worse = best && seconds <= t ? s : best;
-        if (worse != s) best = s, seconds = t;
-        if (worse) gemm_free(worse);
+        if (s) best = gemm_faster(best, s, &seconds);
     }
     return best;
 }

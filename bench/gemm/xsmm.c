@@ -129,13 +129,7 @@ void *gemm_prepare(const Problem *p) {
     static const int64_t way[][2] = {{24, 64}, {48, 64}, {96, 64}, {32, 48}, {96, 48}};
     State *best = NULL;
     double seconds = 0;
-    for (int i = 0; i < 5; i++) {
-        State *s = prepare(p, way[i][0], way[i][1]);
-        double t = gemm_seconds(gemm_run, s);
-        State *worse = best && seconds <= t ? s : best;
-        if (worse != s) best = s, seconds = t;
-        if (worse) gemm_free(worse);
-    }
+    for (int i = 0; i < 5; i++) best = gemm_faster(best, prepare(p, way[i][0], way[i][1]), &seconds);
     return best;
 }
 #else

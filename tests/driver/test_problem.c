@@ -3,6 +3,7 @@
 #include <criterion/new/assert.h>
 
 #include "driver/bench.h"
+#include "tests/unit/util_program.h"
 
 static const Diag *parse(const char *text, Problem *p) {
     Diags *d = diags_create(arena_create());
@@ -108,20 +109,18 @@ Test(problem, skew_is_the_share_of_the_first_expert) {
 
 Test(problem, products_of_a_graph_read_back) {
     Arena *a = arena_create();
-    const char *error = NULL;
-    IrGraph *g = ir_read(a,
-                         "graph @m {\n"
-                         "  %0 = input {name = \"x\"} : f32[2,3,8]\n"
-                         "  %1 = param {name = \"w\"} : f32[5,8]\n"
-                         "  %2 = matmul %0, %1 {tb = 1} : f32[2,3,5]\n"
-                         "  %3 = reshape %0 {shape = [6,8]} : f32[6,8]\n"
-                         "  %4 = reshape %2 {shape = [6,5]} : f32[6,5]\n"
-                         "  %5 = matmul %3, %4 {ta = 1} : f32[8,5]\n"
-                         "  %6 = matmul %2, %2 {tb = 1} : f32[2,3,3]\n"
-                         "  %7 = matmul %0, %1 {tb = 1} : f32[2,3,5]\n"
-                         "  output \"a\" %5\n  output \"b\" %6\n  output \"c\" %7\n}\n",
-                         "test", &error);
-    cr_assert(g != NULL, "%s", error);
+    IrGraph *g = program_read(a,
+                              "graph @m {\n"
+                              "  %0 = input {name = \"x\"} : f32[2,3,8]\n"
+                              "  %1 = param {name = \"w\"} : f32[5,8]\n"
+                              "  %2 = matmul %0, %1 {tb = 1} : f32[2,3,5]\n"
+                              "  %3 = reshape %0 {shape = [6,8]} : f32[6,8]\n"
+                              "  %4 = reshape %2 {shape = [6,5]} : f32[6,5]\n"
+                              "  %5 = matmul %3, %4 {ta = 1} : f32[8,5]\n"
+                              "  %6 = matmul %2, %2 {tb = 1} : f32[2,3,3]\n"
+                              "  %7 = matmul %0, %1 {tb = 1} : f32[2,3,5]\n"
+                              "  output \"a\" %5\n  output \"b\" %6\n  output \"c\" %7\n}\n",
+                              PASS_COUNT);
     Matmul *list;
     cr_assert(eq(int, count_matmuls(a, g, &list), 3));
     cr_assert(eq(str, (char *)list[0].text, "matmul m=6 n=5 k=8 tb=1"));

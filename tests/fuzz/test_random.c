@@ -9,16 +9,6 @@
 #include "passes/passes.h"
 #include "tests/ops/util_gen_graph.h"
 
-static int64_t program_count(int64_t normal) {
-    const char *text = getenv("VMOEC_FUZZ_N");
-    return text && atoll(text) > 0 ? atoll(text) : normal;
-}
-
-static uint64_t first_seed(uint64_t normal) {
-    const char *text = getenv("VMOEC_FUZZ_SEED");
-    return text ? strtoull(text, NULL, 10) : normal;
-}
-
 /* One random program with data it is stable on. */
 typedef struct Program {
     Arena *arena;
@@ -167,8 +157,8 @@ static void check_evaluation(const Program *p) {
 }
 
 Test(random, passes_keep_results_and_gradients_are_slopes) {
-    int64_t n = program_count(400), stable = 0, learning = 0;
-    uint64_t first = first_seed(1000);
+    int64_t n = gen_count(400), stable = 0, learning = 0;
+    uint64_t first = gen_first(1000);
     for (uint64_t seed = first; seed < first + (uint64_t)n; seed++) {
         Program p;
         if (!program_make(&p, seed, 4 + (int)(seed % 17))) continue;

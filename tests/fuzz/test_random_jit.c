@@ -8,16 +8,6 @@
 #include "tests/ops/util_gen_graph.h"
 #include "tests/ops/util_jit.h"
 
-static int64_t program_count(int64_t normal) {
-    const char *text = getenv("VMOEC_FUZZ_N");
-    return text && atoll(text) > 0 ? atoll(text) : normal;
-}
-
-static uint64_t first_seed(uint64_t normal) {
-    const char *text = getenv("VMOEC_FUZZ_SEED");
-    return text ? strtoull(text, NULL, 10) : normal;
-}
-
 /* Fills leaves with data, every float moved by up to one part in a million. */
 static void fill_moved(Arena *a, Interp *it, const IrGraph *g, uint64_t data) {
     CaseRng r = {data};
@@ -105,8 +95,8 @@ static bool check_program(uint64_t id, int steps) {
 }
 
 Test(random_jit, agrees_with_the_interpreter) {
-    int64_t n = program_count(12), compared = 0;
-    uint64_t first = first_seed(5000);
+    int64_t n = gen_count(12), compared = 0;
+    uint64_t first = gen_first(5000);
     for (uint64_t id = first; id < first + (uint64_t)n; id++)
         compared += check_program(id, 3 + (int)(id % 13));
     cr_assert(2 * compared >= n, "only %lld of %lld random programs could be compared", (long long)compared,

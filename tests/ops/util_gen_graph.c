@@ -3,6 +3,7 @@
 #include "tests/ops/util_gen_graph.h"
 
 #include <math.h>
+#include <stdlib.h>
 
 enum { MAX_POOL = 256, MAX_ELEMS = 6000 };
 
@@ -522,4 +523,14 @@ const char *gen_unstable(const Interp *it, const IrGraph *g) {
     IR_FOR (n, g)
         if (node_unstable(it, n)) return ir_ops[n->op].name;
     return NULL;
+}
+
+int64_t gen_count(int64_t normal) {
+    const char *text = getenv("VMOEC_FUZZ_N");
+    return text && atoll(text) > 0 ? atoll(text) : normal;
+}
+
+uint64_t gen_first(uint64_t normal) {
+    const char *text = getenv("VMOEC_FUZZ_SEED");
+    return text ? strtoull(text, NULL, 10) : normal;
 }

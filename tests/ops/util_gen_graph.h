@@ -14,4 +14,8 @@ IrGraph *gen_graph(Arena *a, uint64_t seed, int steps);
  * flat to normalise and nothing is huge, so that f32 and f64 must agree; otherwise which node is to blame. */
 const char *gen_unstable(const Interp *it, const IrGraph *g);
 
+/* How many programs a test tries, and the first seed: VMOEC_FUZZ_N and VMOEC_FUZZ_SEED, or the test's own. */
+int64_t gen_count(int64_t normal);
+uint64_t gen_first(uint64_t normal);
+
 #endif

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "codegen/blocks.h"
-#include "runtime/vmoe.h"
+#include "tests/unit/util_module.h"
 #include "tests/unit/util_program.h"
 
 static CgTarget caches(int64_t l1d, int64_t l2) {
@@ -90,53 +90,8 @@ Test(blocks, caches_and_given_blocks_are_in_the_signature) {
     arena_destroy(a);
 }
 
-typedef struct Made {
-    CgModule *m;
-    VmProgram *p;
-} Made;
-
 static Made make(Arena *a, const CgTarget *t, const CgTuning *tuning) {
-    const char *error = NULL;
-    Made x = {.m = cg_module_create(t)};
-    cg_module_options(x.m, &(CgOptions){2, NULL});
-    cg_module_tuning(x.m, tuning);
-    IrGraph *g = program_elaborate(a, "models/vmoe_fmnist.vmoe", "depth=2", 9);
-    program_run(g, PIPE_TRAIN);
-    x.p = cg_add_program(x.m, g, "test", 9, 0, true);
-    error = cg_module_compile(x.m);
-    cr_assert_null(error, "%s", error);
-    return x;
-}
-
-static int64_t elems(const VmTensor *t) {
-    int64_t n = 1;
-    for (int d = 0; d < t->rank; d++) n *= t->dim[d];
-    return n;
-}
-
-/* Every weight's bits after two steps from fixed inputs, mixed. */
-static uint64_t weights_after_two_steps(const Made *x, int threads) {
-    VmEngine *e;
-    VmError err;
-    cr_assert_eq(vm_engine_create(threads, &e, &err), VM_OK);
-    cr_assert_eq(vm_engine_add(e, x->p, &err), 0, "%s", err.text);
-    cr_assert_eq(vm_engine_init(e, 5, &err), VM_OK);
-    for (int i = 0; i < x->p->ntensor; i++) {
-        const VmTensor *t = &x->p->tensor[i];
-        if (t->role != VM_ROLE_INPUT || t->dtype != 0) continue;
-        float *v = vm_engine_data(e, 0, t->name);
-        for (int64_t k = 0, n = elems(t); k < n; k++) v[k] = (float)(1 + k % 17) / 17;
-    }
-    for (uint64_t step = 0; step < 2; step++) vm_engine_run(e, 0, 9, step);
-    uint64_t sum = 0;
-    for (int i = 0; i < x->p->ntensor; i++) {
-        const VmTensor *t = &x->p->tensor[i];
-        if (t->role != VM_ROLE_PARAM) continue;
-        const uint32_t *v = vm_engine_data(e, 0, t->name);
-        for (int64_t k = 0, n = elems(t); k < n; k++) sum = sum * 31 + v[k];
-    }
-    vm_engine_destroy(e);
-    return sum;
+    return module_make(a, t, &(CgOptions){2, NULL}, tuning, 9);
 }
 
 static CgTuning other_blocks(Arena *a, const Made *x, double rows, double cols) {
@@ -163,17 +118,15 @@ static int differences(const Made *x, const Made *y) {
 
 Test(blocks, results_keep_their_bits, .timeout = 120) {
     Arena *a = arena_create();
-    const char *error = NULL;
-    const CgTarget *host = cg_target_host(a, &error);
-    cr_assert_not_null(host, "%s", error);
+    const CgTarget *host = module_host(a);
     Made base = make(a, host, NULL);
-    uint64_t want = weights_after_two_steps(&base, 1);
+    uint64_t want = module_train(&base, 1);
     for (int v = 0; v < 2; v++) {
         CgTuning t = v ? other_blocks(a, &base, 0.3, 2) : other_blocks(a, &base, 2.5, 0.4);
         Made tuned = make(a, host, &t);
         cr_assert(gt(int, differences(&base, &tuned), 5));
         for (int threads = 1; threads <= 3; threads++)
-            cr_assert(weights_after_two_steps(&tuned, threads) == want, "variant %d, %d threads", v, threads);
+            cr_assert(module_train(&tuned, threads) == want, "variant %d, %d threads", v, threads);
         cg_module_destroy(tuned.m);
     }
     CgTarget tiny = *host; /* other chunks of inner dimensions too */
@@ -181,7 +134,7 @@ Test(blocks, results_keep_their_bits, .timeout = 120) {
     tiny.l2 = 64 << 10;
     Made small = make(a, &tiny, NULL);
     cr_assert(gt(int, differences(&base, &small), 5));
-    cr_assert(weights_after_two_steps(&small, 2) == want);
+    cr_assert(module_train(&small, 2) == want);
     cg_module_destroy(small.m);
     cg_module_destroy(base.m);
     arena_destroy(a);

@@ -3,7 +3,6 @@
 #include <criterion/criterion.h>
 #include <dirent.h>
 #include <fcntl.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,16 +12,7 @@
 
 #include "codegen/cache.h"
 #include "codegen/hash.h"
-
-/* A shell command; its exit status. */
-static int __attribute__((format(printf, 1, 2))) shell(const char *fmt, ...) {
-    char command[2048];
-    va_list ap;
-    va_start(ap, fmt);
-    vsnprintf(command, sizeof command, fmt, ap);
-    va_end(ap);
-    return system(command);
-}
+#include "tests/unit/util_shell.h"
 
 static const CgTarget target = {.isa = "avx2",
                                 .vector_floats = 8,

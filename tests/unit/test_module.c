@@ -1,78 +1,16 @@
 /* Modules with workers and a cache: the same code and the same results whoever made them and whenever. */
 #include <criterion/criterion.h>
-#include <fcntl.h>
 #include <signal.h>
-#include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
-#include "codegen/codegen.h"
-#include "codegen/plan.h"
-#include "runtime/vmoe.h"
+#include "tests/unit/util_module.h"
 #include "tests/unit/util_objects.h"
 #include "tests/unit/util_program.h"
-
-/* A shell command; its exit status. */
-static int __attribute__((format(printf, 1, 2))) shell(const char *fmt, ...) {
-    char command[2048];
-    va_list ap;
-    va_start(ap, fmt);
-    vsnprintf(command, sizeof command, fmt, ap);
-    va_end(ap);
-    return system(command);
-}
-
-typedef struct Made {
-    CgModule *m;
-    VmProgram *p;
-    CgStats stats;
-} Made;
+#include "tests/unit/util_shell.h"
 
 static Made make(Arena *a, int workers, const char *dir) {
-    const char *error = NULL;
-    const CgTarget *t = cg_target_host(a, &error);
-    cr_assert_not_null(t, "%s", error);
-    Made x = {.m = cg_module_create(t)};
-    cg_module_options(x.m, &(CgOptions){workers, dir});
-    IrGraph *g = program_elaborate(a, "models/vmoe_fmnist.vmoe", "depth=2", 3);
-    program_run(g, PIPE_TRAIN);
-    x.p = cg_add_program(x.m, g, "test", 3, 0, true);
-    error = cg_module_compile(x.m);
-    cr_assert_null(error, "%s", error);
-    x.stats = *cg_module_stats(x.m);
-    return x;
-}
-
-/* A checksum of every weight after two steps from fixed inputs. */
-static uint64_t weights_after_two_steps(const Made *x) {
-    VmEngine *e;
-    VmError err;
-    cr_assert_eq(vm_engine_create(2, &e, &err), VM_OK);
-    cr_assert_eq(vm_engine_add(e, x->p, &err), 0, "%s", err.text);
-    cr_assert_eq(vm_engine_init(e, 5, &err), VM_OK);
-    for (int i = 0; i < x->p->ntensor; i++) {
-        const VmTensor *t = &x->p->tensor[i];
-        if (t->role != VM_ROLE_INPUT || t->dtype != 0) continue;
-        float *v = vm_engine_data(e, 0, t->name);
-        int64_t n = 1;
-        for (int d = 0; d < t->rank; d++) n *= t->dim[d];
-        for (int64_t k = 0; k < n; k++) v[k] = (float)(k % 17) / 16;
-    }
-    for (uint64_t step = 0; step < 2; step++) vm_engine_run(e, 0, 9, step);
-    uint64_t sum = 0;
-    for (int i = 0; i < x->p->ntensor; i++) {
-        const VmTensor *t = &x->p->tensor[i];
-        if (t->role != VM_ROLE_PARAM) continue;
-        const uint32_t *v = vm_engine_data(e, 0, t->name);
-        int64_t n = 1;
-        for (int d = 0; d < t->rank; d++) n *= t->dim[d];
-        for (int64_t k = 0; k < n; k++) sum = sum * 31 + v[k];
-    }
-    vm_engine_destroy(e);
-    return sum;
+    return module_make(a, module_host(a), &(CgOptions){workers, dir}, NULL, 3);
 }
 
 static void new_dir(char *dir) {
@@ -101,9 +39,9 @@ Test(module, cold_and_warm_give_the_same_bits) {
     cr_assert(none.stats.workers == 1 && cold.stats.workers == SEVERAL && warm.stats.workers == 0);
     cr_assert_eq(none.stats.code_bytes, cold.stats.code_bytes);
     cr_assert_eq(none.stats.code_bytes, warm.stats.code_bytes);
-    uint64_t sum = weights_after_two_steps(&none);
-    cr_assert_eq(weights_after_two_steps(&cold), sum);
-    cr_assert_eq(weights_after_two_steps(&warm), sum);
+    uint64_t sum = module_train(&none, 2);
+    cr_assert_eq(module_train(&cold, 2), sum);
+    cr_assert_eq(module_train(&warm, 2), sum);
     cg_module_destroy(none.m);
     cg_module_destroy(cold.m);
     cg_module_destroy(warm.m);
@@ -117,14 +55,14 @@ Test(module, a_damaged_cache_is_repaired) {
     char dir[64];
     new_dir(dir);
     Made cold = make(a, 2, dir);
-    uint64_t sum = weights_after_two_steps(&cold);
+    uint64_t sum = module_train(&cold, 2);
     cr_assert_eq(shell("find %s -type f | awk 'NR %% 2' | xargs truncate -s -7", dir), 0);
     Made mixed = make(a, 2, dir), warm = make(a, 2, dir);
     cr_assert(mixed.stats.compiled > 0 && mixed.stats.compiled < cold.stats.compiled, "%d of %d",
               mixed.stats.compiled, cold.stats.compiled);
     cr_assert_eq(warm.stats.compiled, 0);
-    cr_assert_eq(weights_after_two_steps(&mixed), sum);
-    cr_assert_eq(weights_after_two_steps(&warm), sum);
+    cr_assert_eq(module_train(&mixed, 2), sum);
+    cr_assert_eq(module_train(&warm, 2), sum);
     remove_dir(dir);
     arena_destroy(a);
 }
@@ -148,7 +86,7 @@ Test(module, facts_come_without_code) {
     }
     error = cg_module_compile(m);
     cr_assert_null(error, "%s", error);
-    cr_assert_eq(weights_after_two_steps(&(Made){m, p, {0}}), weights_after_two_steps(&made));
+    cr_assert_eq(module_train(&(Made){m, p, {0}}, 2), module_train(&made, 2));
     arena_destroy(a);
 }
 

@@ -3,6 +3,7 @@
 #include "runtime/internal.h"
 #include "tests/ops/util_jit.h"
 #include "tests/unit/runtime_test.h"
+#include "tests/unit/util_program.h"
 
 #include <math.h>
 
@@ -56,17 +57,15 @@ Test(runtime_table, unknown_tables_are_refused) {
 /* Through the compiler: image + table, compared with the interpreter's own formula. */
 Test(runtime_table, compiled_programs_have_them) {
     Arena *a = arena_create();
-    const char *error = NULL;
-    IrGraph *g = ir_read(a,
-                         "graph @m {\n"
-                         "  %0 = input {name = \"image\"} : f32[2,6,8]\n"
-                         "  %1 = table {values = \"sincos_2d(2,3,8)\"} : f32[6,8]\n"
-                         "  %2 = broadcast %1 {shape = [2,6,8]} : f32[2,6,8]\n"
-                         "  %3 = add %2, %2 : f32[2,6,8]\n"
-                         "  output \"table\" %1\n"
-                         "  output \"twice\" %3\n}\n",
-                         "test", &error);
-    cr_assert(g != NULL, "%s", error);
+    IrGraph *g = program_read(a,
+                              "graph @m {\n"
+                              "  %0 = input {name = \"image\"} : f32[2,6,8]\n"
+                              "  %1 = table {values = \"sincos_2d(2,3,8)\"} : f32[6,8]\n"
+                              "  %2 = broadcast %1 {shape = [2,6,8]} : f32[2,6,8]\n"
+                              "  %3 = add %2, %2 : f32[2,6,8]\n"
+                              "  output \"table\" %1\n"
+                              "  output \"twice\" %3\n}\n",
+                              PASS_COUNT);
     Interp *it = interp_create(a, g, false);
     interp_run(it);
     Jit j = jit_compile(a, g, PIPE_EVAL, jit_isa(a, 0), "table");
