@@ -98,7 +98,7 @@ bits() {
         sleep 0.05
         tries=$((tries + 1))
     done
-    kill -9 $pid 2> /dev/null
+    kill -9 $pid 2> /dev/null || fail "$name: killed after its first epoch" "it had ended: $(head -c 200 "$T/log")"
     wait $pid 2> /dev/null
     "$VMOEC" "$@" --threads 2 --out "$T/c" --resume > "$T/log" 2>&1
     same "$name: killed and resumed gives the same weights" "$T/a/weights.safetensors" "$T/c/weights.safetensors"
