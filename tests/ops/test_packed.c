@@ -148,8 +148,10 @@ static void expect_same_outputs(VmEngine *x, int px, VmEngine *y, int py, const 
 static void check_copies(const char *text, int copies) {
     Arena *a = arena_create();
     const char *error = NULL;
+    int checked = 0;
     for (int i = 0; jit_isa(a, i); i++) {
         if (!jit_can(a, ir_read(a, text, "test.vir", &error), jit_isa(a, i))) continue;
+        checked++;
         World w = world(jit_isa(a, i), text);
         cr_assert_eq(w.train->npack, copies);
         for (int k = 0; k < w.train->npack; k++) cr_assert(w.train->pack[k].kept);
@@ -170,6 +172,7 @@ static void check_copies(const char *text, int copies) {
         arena_destroy(w.a);
     }
     arena_destroy(a);
+    if (!checked) cr_skip_test("no instruction set of this host has bf16 products");
 }
 
 Test(packed, adamw_writes_what_packing_would) {

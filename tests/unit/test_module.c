@@ -125,6 +125,48 @@ static int compare_clusters(Arena *a, CgUnit *u, const CgBackend *b, Plan *p) {
     return pairs;
 }
 
+/* Pairs of clusters with the same ops on the same types that differ in one thing each: an attribute, a
+ * stride, a constant, an operand that is read twice. */
+static const char *const near_equal = "graph @t {\n"
+                                      "  %0 = input {name = \"x\"} : f32[8,8]\n"
+                                      "  %1 = input {name = \"y\"} : f32[8,8]\n"
+                                      "  %2 = sum %0 {axes = [0]} : f32[8]\n"
+                                      "  %3 = sum %0 {axes = [1]} : f32[8]\n"
+                                      "  %4, %5 = layer_norm %0 {eps = 1e-6} : f32[8,8], f32[8,1]\n"
+                                      "  %6, %7 = layer_norm %1 {eps = 0.5} : f32[8,8], f32[8,1]\n"
+                                      "  %8 = transpose %0 {perm = [1,0]} : f32[8,8]\n"
+                                      "  %9 = softmax %8 : f32[8,8]\n"
+                                      "  %10 = softmax %0 : f32[8,8]\n"
+                                      "  %11 = const {value = 2} : f32[8,8]\n"
+                                      "  %12 = const {value = 3} : f32[8,8]\n"
+                                      "  %13 = mul %4, %11 : f32[8,8]\n"
+                                      "  %14 = mul %6, %12 : f32[8,8]\n"
+                                      "  %15 = matmul %0, %1 : f32[8,8]\n"
+                                      "  %16 = matmul %0, %1 {ta = 1} : f32[8,8]\n"
+                                      "  %17 = matmul %0, %0 : f32[8,8]\n"
+                                      "  output \"a\" %2\n"
+                                      "  output \"b\" %3\n"
+                                      "  output \"c\" %9\n"
+                                      "  output \"d\" %10\n"
+                                      "  output \"e\" %13\n"
+                                      "  output \"f\" %14\n"
+                                      "  output \"g\" %15\n"
+                                      "  output \"h\" %16\n"
+                                      "  output \"i\" %17\n"
+                                      "}\n";
+
+Test(module, other_code_has_another_signature) {
+    Arena *a = arena_create();
+    IrGraph *g = program_read(a, near_equal, PASS_COUNT);
+    program_run(g, PIPE_EVAL);
+    Plan *p = plan_create(a, g, module_host(a), pack_table_create(a));
+    cr_assert_eq(p->ncluster, 9);
+    for (int i = 0; i < p->ncluster; i++)
+        for (int j = 0; j < i; j++)
+            cr_assert_str_neq(plan_signature(p, &p->cluster[i]), plan_signature(p, &p->cluster[j]));
+    arena_destroy(a);
+}
+
 Test(module, equal_signatures_mean_equal_code) {
     static const struct {
         const char *file, *set;
