@@ -1,300 +1,57 @@
-/* Scaled dot-product attention, forward and backward. A work item is a block of queries of one (image, head)
- * forward and a whole (image, head) backward. Scores live in this thread's scratch for a block of queries at
- * a time, never in memory as a whole; backward recomputes them from the saved logsumexp (Dao et al. 2022). dk
- * and dv are accumulated over query blocks in ascending order by the item's only owner.
+/* Scaled dot-product attention, forward and backward. A work item is some panels of queries of one (image,
+ * head) forward and a whole (image, head) backward. Scores live in this thread's scratch for a panel
+ * (forward) or a block of panels (backward) at a time, never in memory as a whole; backward recomputes them
+ * from the saved logsumexp (Dao et al. 2022). dk and dv are accumulated over blocks in ascending order by the
+ * item's only owner.
  *
- * Scores are kept transposed, [keys, queries]: a vector holds one key's scores for many queries, so softmax
- * needs no sums across lanes. Lanes past the last query repeat it and are never stored. */
-#include "codegen/emit.h"
+ * Scores are kept transposed, [keys, queries]. A panel is two vectors of queries, the last one three where
+ * their number is odd, so at most a vector is padded; lanes past the last query are never stored. */
+#include "codegen/attention.h"
 
-/* Scores are scaled by it as well, so that softmax needs powers of two only. */
-#define LOG2_E 1.4426950408889634
-
-typedef struct Attn {
-    IrNode *n;
-    int64_t batch, heads, nq, nk, d; /* queries, keys, head size */
-    Tile score, out;                 /* tiles for [keys, queries] and [.., head size] products */
-    int64_t block;                   /* queries at a time: whole panels of the score tile */
-    int64_t d_padded;                /* floats of a head's row in scratch */
-    double scale, dropout;
-    Val row_ptr, out_ptr, zero_ptr; /* scratch: a tile's rows of a and c; zeros for sums to start from */
-    Val b_index, h_index, item;     /* this item */
-    Val q0, rows;                   /* the block: first query, how many */
-} Attn;
+enum { VECTORS = 2, WANT_ITEMS = 64 };
 
 static Attn describe(Kb *k, IrNode *n, AttrId heads, AttrId scale, AttrId dropout) {
-    enum { WANT_BLOCK = 64, MOST_ROWS = 8 };
     const IrType *q = &n->in[0]->type, *kv = &n->in[1]->type;
     Attn a = {.n = n, .batch = q->dim[0], .heads = ir_int(n, heads), .nq = q->dim[1], .nk = kv->dim[1]};
     a.d = q->dim[2] / a.heads;
     a.scale = ir_float(n, scale);
     a.dropout = ir_float(n, dropout);
-    a.score = tile_choose(k->target, a.nq);
-    a.out = tile_choose(k->target, a.d);
-    int64_t panels = (a.nq + a.score.nr - 1) / a.score.nr, most = (WANT_BLOCK + a.score.nr - 1) / a.score.nr;
-    a.block = (panels < most ? panels : most) * a.score.nr;
-    a.d_padded = (a.d + a.out.nr - 1) / a.out.nr * a.out.nr;
-    a.row_ptr = kb_scratch(k, MOST_ROWS * 8);
-    a.out_ptr = kb_scratch(k, MOST_ROWS * 8);
+    a.vectors = (a.nq + k->vl - 1) / k->vl;
+    a.panels = a.vectors < VECTORS ? 1 : a.vectors / VECTORS;
+    a.row = (a.d + k->vl - 1) / k->vl * k->vl;
+    a.spare = kb_scratch(k, k->vl * 4);
     return a;
 }
 
-/* Rows of `step` floats. */
-typedef struct Mat {
-    Val ptr;
-    int64_t step;
-} Mat;
-
-static Mat head_of(Kb *k, const Attn *a, IrValue *v) {
-    View w;
-    view_resolve(v, &w);
-    Val at = kb_add(k, kb_mul(k, a->b_index, kb_i64(k, w.stride[0])), kb_mul(k, a->h_index, kb_i64(k, a->d)));
-    return (Mat){kb_gep(k, k->f32, kb_view_ptr(k, &w), at), w.stride[1]};
+/* Vectors of the last panel, which is the widest. */
+static int last_vectors(const Attn *a) {
+    return (int)(a->vectors - (a->panels - 1) * VECTORS);
 }
 
-static Mat head_of_result(Kb *k, const Attn *a, int r) {
-    const IrValue *v = &a->n->out[r];
-    int64_t ld = plan_place_of(k->plan, v).ld;
-    Val at = kb_add(k, kb_mul(k, a->b_index, kb_i64(k, v->type.dim[1] * ld)),
-                    kb_mul(k, a->h_index, kb_i64(k, a->d)));
-    return (Mat){kb_gep(k, k->f32, kb_ptr(k, v), at), ld};
+static Val copy_of(Kb *k, const Attn *a, int64_t rows) {
+    return kb_scratch(k, rows * a->row * 4);
 }
 
-static Val row_at(Kb *k, Mat m, Val row) {
-    return kb_gep(k, k->f32, m.ptr, kb_mul(k, row, kb_i64(k, m.step)));
+static Val panel_scratch(Kb *k, const Attn *a) {
+    return kb_scratch(k, a->d * last_vectors(a) * k->vl * 4);
 }
 
-/* Columns c0.. (at most a vector, `n` of them) of a vector's worth of the block's rows, transposed into the
- * panel: row c of the panel is column c of m. */
-static void pack_square(Kb *k, const Attn *a, Mat m, Val group, Val c0, int64_t n, Val panel) {
-    Val row[16], mask = n < k->vl ? kb_mask_below(k, kb_i64(k, n)) : NULL;
-    for (int i = 0; i < k->vl; i++) {
-        Val q = kb_add(k, kb_add(k, a->q0, group), kb_i64(k, i));
-        q = kb_min(k, q, kb_i64(k, a->nq - 1));
-        row[i] = kb_load(k, k->vf, kb_gep(k, k->f32, row_at(k, m, q), c0), mask);
-    }
-    kb_transpose(k, row);
-    for (int c = 0; c < n; c++) {
-        Val at = kb_mul(k, kb_add(k, c0, kb_i64(k, c)), kb_i64(k, a->score.nr));
-        kb_store(k, row[c], kb_gep(k, k->f32, panel, at), NULL);
-    }
-}
-
-/* The block's rows of m, transposed: [panels][d][nr]. */
-static void pack_block(Kb *k, const Attn *a, Mat m, Val to) {
-    int64_t nr = a->score.nr, whole = a->d / k->vl * k->vl;
-    Loop g, c;
-    kb_loop(k, &g, kb_i64(k, 0), a->rows, k->vl, NULL, 0);
-    Val panel = kb_mul(k, kb_udiv(k, g.i, nr), kb_i64(k, a->d * nr));
-    Val lane0 = nr == k->vl ? kb_i64(k, 0) : kb_urem(k, g.i, nr);
-    panel = kb_gep(k, k->f32, to, kb_add(k, panel, lane0));
-    kb_loop(k, &c, kb_i64(k, 0), kb_i64(k, whole), k->vl, NULL, 0);
-    pack_square(k, a, m, g.i, c.i, k->vl, panel);
-    kb_loop_end(k, &c);
-    if (whole < a->d) pack_square(k, a, m, g.i, kb_i64(k, whole), a->d - whole, panel);
-    kb_loop_end(k, &g);
-}
-
-/* c[rows x cols] (+)= A b, with element (i, kk) of A at a + i*a_row + kk*a_step, b in panels `panel` floats
- * apart, rows of b_step floats. */
-typedef struct Product {
-    Tile t;
-    Val a;
-    int64_t a_row, a_step;
-    Val b;
-    int64_t b_step, panel;
-    Val c;
-    int64_t ldc;
-} Product;
-
-/* Tables of a tile: where its rows of a and c are, and a row of zeros for sums to start from. */
-static void tile_rows(Kb *k, const Attn *a, const Product *x, Val row0, Val rows) {
-    for (int i = 0; i < x->t.rows; i++) {
-        Val row = kb_min(k, kb_add(k, row0, kb_i64(k, i)), kb_sub(k, rows, kb_i64(k, 1)));
-        Val from = kb_gep(k, k->f32, x->a, kb_mul(k, row, kb_i64(k, x->a_row)));
-        Val to = kb_gep(k, k->f32, x->c, kb_mul(k, row, kb_i64(k, x->ldc)));
-        LLVMBuildStore(k->b, from, kb_gep(k, k->ptr, a->row_ptr, kb_i64(k, i)));
-        LLVMBuildStore(k->b, to, kb_gep(k, k->ptr, a->out_ptr, kb_i64(k, i)));
-    }
-}
-
-/* accumulate NULL: c begins with zeros. */
-static void product(Kb *k, const Attn *a, const Product *x, Val rows, Val cols, Val inner, Val accumulate) {
-    Loop r, p;
-    kb_loop(k, &r, kb_i64(k, 0), rows, x->t.rows, NULL, 0);
-    tile_rows(k, a, x, r.i, rows);
-    kb_loop(k, &p, kb_i64(k, 0), kb_udiv(k, kb_add(k, cols, kb_i64(k, x->t.nr - 1)), x->t.nr), 1, NULL, 0);
-    Val at = kb_mul(k, p.i, kb_i64(k, x->t.nr));
-    Micro m = {.tile = x->t, .a_rows = a->row_ptr, .a_step = kb_i64(k, x->a_step), .count = inner};
-    m.b = kb_gep(k, k->f32, x->b, kb_mul(k, p.i, kb_i64(k, x->panel)));
-    m.b_step = kb_i64(k, x->b_step);
-    m.c_rows = a->out_ptr;
-    m.c_at = at;
-    if (accumulate) {
-        m.init_rows = LLVMBuildSelect(k->b, accumulate, a->out_ptr, a->zero_ptr, "");
-        m.init_at = LLVMBuildSelect(k->b, accumulate, at, kb_i64(k, 0), "");
-    }
-    kb_micro(k, &m);
-    kb_loop_end(k, &p);
-    kb_loop_end(k, &r);
-}
-
-/* Heads whose rows are whole panels are written where they belong; others go through scratch. */
-static bool writes_in_place(const Attn *a) {
-    return a->d % a->out.nr == 0;
-}
-
-/* Fills zero_ptr: pointers to one row of zeros. Once per call. */
-static void make_zeros(Kb *k, Attn *a) {
-    Val row = kb_scratch(k, a->out.nr * 4);
-    a->zero_ptr = kb_scratch(k, a->out.rows * 8);
-    for (int i = 0; i < a->out.vectors; i++)
-        kb_store(k, kb_vf(k, 0), kb_gep(k, k->f32, row, kb_i64(k, (int64_t)i * k->vl)), NULL);
-    for (int i = 0; i < a->out.rows; i++)
-        LLVMBuildStore(k->b, row, kb_gep(k, k->ptr, a->zero_ptr, kb_i64(k, i)));
-}
-
-/* c[keys, block] = rows of m times the packed block. */
-static void score_product(Kb *k, const Attn *a, Mat m, Val packed, Val c) {
-    int64_t nr = a->score.nr;
-    Product x = {a->score, m.ptr, m.step, 1, packed, nr, a->d * nr, c, a->block};
-    product(k, a, &x, kb_i64(k, a->nk), a->rows, kb_i64(k, a->d), NULL);
-}
-
-/* c[block, d] = scores^T b: one row per query, summed over keys. */
-static void query_product(Kb *k, const Attn *a, Val scores, Mat b, Mat c) {
-    Product x = {a->out, scores, 1, a->block, b.ptr, b.step, a->out.nr, c.ptr, c.step};
-    product(k, a, &x, a->rows, kb_i64(k, a->d), kb_i64(k, a->nk), NULL);
-}
-
-/* c[keys, d] (+)= scores b: one row per key, summed over the block's queries. */
-static void key_product(Kb *k, const Attn *a, Val scores, Mat b, Mat c, Val accumulate) {
-    Product x = {a->out, scores, a->block, 1, row_at(k, b, a->q0), b.step, a->out.nr, c.ptr, c.step};
-    product(k, a, &x, kb_i64(k, a->nk), kb_i64(k, a->d), a->rows, accumulate);
-}
-
-/* Factor of each probability of key j for a vector of queries: 0 with probability p, else 1/(1-p). */
-static Val drop_factor(Kb *k, const Attn *a, Val query, Val j) {
-    Val key = kb_ptr(k, a->n->in[3]);
-    Val key0 = LLVMBuildLoad2(k->b, k->i32, key, "");
-    Val key1 = LLVMBuildLoad2(k->b, k->i32, kb_gep(k, k->i32, key, kb_i64(k, 1)), "");
-    Val row = kb_add(k, kb_mul(k, a->item, kb_i64(k, a->nq)), query);
-    Val first = LLVMBuildTrunc(k->b, kb_add(k, kb_mul(k, row, kb_i64(k, a->nk)), j), k->i32, "");
-    Val step = LLVMBuildMul(k->b, kb_lanes(k), kb_vi(k, (int32_t)a->nk), "");
-    Val u = kb_uniform(k, key0, key1, LLVMBuildAdd(k->b, kb_splat(k, first), step, ""));
-    double parts = a->dropout * 0x1p24; /* u counts 2^-24ths: u < dropout means u < the next whole count */
-    int64_t whole = (int64_t)parts + ((double)(int64_t)parts < parts);
-    Val drop = LLVMBuildFCmp(k->b, LLVMRealOLT, u, kb_vf(k, (double)whole * 0x1p-24), "");
-    return LLVMBuildSelect(k->b, drop, kb_vf(k, 0), kb_vf(k, 1 / (1 - a->dropout)), "");
-}
-
-static Val vec_at(Kb *k, const Attn *a, Val scores, Val j, Val q) {
-    return kb_gep(k, k->f32, scores, kb_add(k, kb_mul(k, j, kb_i64(k, a->block)), q));
-}
-
-/* Where the logsumexp of the block's query q lies, and which lanes are queries. */
-static Val lse_at(Kb *k, const Attn *a, Val base, Val q, Val *mask) {
-    *mask = kb_mask_below(k, kb_sub(k, a->rows, q));
-    Val at = kb_add(k, kb_add(k, kb_mul(k, a->item, kb_i64(k, a->nq)), a->q0), q);
-    return kb_gep(k, k->f32, base, at);
-}
-
-static void over_keys(Kb *k, const Attn *a, Loop *l, const Val *init, int n) {
-    kb_loop(k, l, kb_i64(k, 0), kb_i64(k, a->nk), 1, init, n);
-}
-
-/* Scores of the block -> exponentials, dropped where dropout says so; one over their sums to `inverses`,
- * logsumexp to memory. */
-static void softmax_block(Kb *k, const Attn *a, Val scores, Val inverses) {
-    Loop g, j;
-    kb_loop(k, &g, kb_i64(k, 0), a->rows, k->vl, NULL, 0);
-    Val most = kb_vf(k, -1e39), sum = kb_vf(k, 0), scale = kb_vf(k, a->scale * LOG2_E);
-    over_keys(k, a, &j, &most, 1);
-    Val s = kb_load(k, k->vf, vec_at(k, a, scores, j.i, g.i), NULL);
-    Val more = LLVMBuildFCmp(k->b, LLVMRealUGT, s, j.carry[0], "");
-    j.next[0] = LLVMBuildSelect(k->b, more, s, j.carry[0], "");
-    kb_loop_end(k, &j);
-    most = kb_fmul(k, j.carry[0], scale);
-    Val negative = LLVMBuildFNeg(k->b, most, "");
-    over_keys(k, a, &j, &sum, 1);
-    Val at = vec_at(k, a, scores, j.i, g.i);
-    Val x = kb_call(k, "llvm.fma", k->vf, (Val[]){kb_load(k, k->vf, at, NULL), scale, negative}, 3);
-    Val e = kb_exp2(k, x);
-    kb_store(k, e, at, NULL);
-    j.next[0] = kb_fadd(k, j.carry[0], e);
-    kb_loop_end(k, &j);
-    Val mask, lse = lse_at(k, a, kb_ptr(k, &a->n->out[1]), g.i, &mask);
-    Val log_sum = kb_log(k, j.carry[0]);
-    kb_store(k, kb_call(k, "llvm.fma", k->vf, (Val[]){most, kb_vf(k, 1 / LOG2_E), log_sum}, 3), lse, mask);
-    Val inverse = LLVMBuildFDiv(k->b, kb_vf(k, 1), j.carry[0], "");
-    kb_store(k, inverse, kb_gep(k, k->f32, inverses, g.i), NULL);
-    if (a->dropout > 0) {
-        over_keys(k, a, &j, NULL, 0);
-        at = vec_at(k, a, scores, j.i, g.i);
-        Val p = kb_fmul(k, kb_load(k, k->vf, at, NULL), drop_factor(k, a, kb_add(k, a->q0, g.i), j.i));
-        kb_store(k, p, at, NULL);
-        kb_loop_end(k, &j);
-    }
-    kb_loop_end(k, &g);
-}
-
-typedef struct ScaleRow {
-    Val row, factor;
-} ScaleRow;
-
-static void scale_vector(Kb *k, Pos pos, Val *carry, void *ctx) {
-    const ScaleRow *s = ctx;
-    (void)carry;
-    Val at = kb_gep(k, k->f32, s->row, pos.col);
-    kb_store(k, kb_fmul(k, kb_load(k, k->vf, at, pos.mask), s->factor), at, pos.mask);
-}
-
-/* Divides the block's rows by their sums of exponentials: d numbers each, where the probabilities are nk. */
-static void normalise(Kb *k, const Attn *a, Mat out, Val inverses) {
-    Loop r;
-    kb_loop(k, &r, kb_i64(k, 0), a->rows, 1, NULL, 0);
-    Val inverse = LLVMBuildLoad2(k->b, k->f32, kb_gep(k, k->f32, inverses, r.i), "");
-    ScaleRow s = {row_at(k, out, r.i), kb_splat(k, inverse)};
-    kb_cols(k, r.i, a->d, NULL, 0, scale_vector, &s);
-    kb_loop_end(k, &r);
-}
-
-typedef struct CopyRow {
-    Val from, to;
-} CopyRow;
-
-static void copy_vector(Kb *k, Pos pos, Val *carry, void *ctx) {
-    const CopyRow *c = ctx;
-    (void)carry;
-    kb_store(k, kb_load(k, k->vf, kb_gep(k, k->f32, c->from, pos.col), NULL),
-             kb_gep(k, k->f32, c->to, pos.col), pos.mask);
-}
-
-/* Rows computed in scratch to where they belong. */
-static void copy_out(Kb *k, const Attn *a, Mat from, Mat to, Val rows) {
-    Loop r;
-    if (writes_in_place(a)) return;
-    kb_loop(k, &r, kb_i64(k, 0), rows, 1, NULL, 0);
-    CopyRow c = {row_at(k, from, r.i), row_at(k, to, r.i)};
-    kb_cols(k, r.i, a->d, NULL, 0, copy_vector, &c);
-    kb_loop_end(k, &r);
-}
-
-/* Asks for the next item's rows of operand v: few tokens make heads of short rows far apart, which the
- * hardware does not foresee. */
-static void prefetch_next(Kb *k, const Attn *a, IrValue *v, Val next) {
-    enum { FEW = 64, LINE = 16 };
-    const IrType *t = &v->type;
-    View w;
-    Loop r;
-    if (t->dim[1] > FEW) return;
-    view_resolve(v, &w);
-    Val b = kb_udiv(k, next, a->heads), h = kb_urem(k, next, a->heads);
-    Val at = kb_add(k, kb_mul(k, b, kb_i64(k, w.stride[0])), kb_mul(k, h, kb_i64(k, a->d)));
-    kb_loop(k, &r, kb_i64(k, 0), kb_i64(k, t->dim[1]), 1, NULL, 0);
-    Val row = kb_add(k, at, kb_mul(k, r.i, kb_i64(k, w.stride[1])));
-    for (int64_t c = 0; c < a->d; c += LINE) kb_prefetch(k, kb_view_ptr(k, &w), kb_add(k, row, kb_i64(k, c)));
-    kb_loop_end(k, &r);
+/* Calls body for the panels [first, end). */
+typedef void (*PanelBody)(Kb *k, const Attn *a, const Panel *p, Val number, void *ctx);
+static void for_panels(Kb *k, const Attn *a, Val first, Val end, PanelBody body, void *ctx) {
+    Loop l;
+    int last = last_vectors(a);
+    bool same = last == VECTORS || a->panels == 1;
+    Val stop = same ? end : kb_min(k, end, kb_i64(k, a->panels - 1));
+    kb_loop(k, &l, first, stop, 1, NULL, 0);
+    Panel p = {same ? last : VECTORS, kb_mul(k, l.i, kb_i64(k, VECTORS * k->vl))};
+    body(k, a, &p, l.i, ctx);
+    kb_loop_end(k, &l);
+    if (same) return;
+    kb_loop(k, &l, kb_i64(k, a->panels - 1), end, 1, NULL, 0);
+    p = (Panel){last, kb_mul(k, l.i, kb_i64(k, VECTORS * k->vl))};
+    body(k, a, &p, l.i, ctx);
+    kb_loop_end(k, &l);
 }
 
 /* Items are heads of images, each cut into `parts`; *part is this one's. */
@@ -306,113 +63,187 @@ static void item_loop(Kb *k, Attn *a, Loop *l, int64_t parts, Val *part) {
     *part = kb_urem(k, l->i, parts);
     a->b_index = kb_udiv(k, a->item, a->heads);
     a->h_index = kb_urem(k, a->item, a->heads);
-    Val next = kb_add(k, a->item, kb_i64(k, 1));
-    for (int i = 0; i < 3; i++) prefetch_next(k, a, a->n->in[i], next);
-    if (a->n->op == OP_sdpa_grad) prefetch_next(k, a, a->n->in[5], next);
 }
 
-static void set_block(Kb *k, Attn *a, Val q0) {
-    a->q0 = q0;
-    a->rows = kb_min(k, kb_i64(k, a->block), kb_sub(k, kb_i64(k, a->nq), q0));
+/* c[d, queries] = columns of m times the panel's [keys, queries], summed over keys. */
+static Product column_product(Kb *k, const Attn *a, const Panel *p, Mat m, Val scores, Val to) {
+    return (Product){.rows = a->d,
+                     .vectors = p->vectors,
+                     .a = m.ptr,
+                     .a_row = 1,
+                     .a_step = m.step,
+                     .b = scores,
+                     .b_step = a->score_step,
+                     .c = to,
+                     .c_row = (int64_t)p->vectors * k->vl,
+                     .inner = a->nk};
 }
 
-static int64_t scores_bytes(const Attn *a) {
-    return a->nk * a->block * 4;
+/* ---- forward ---- */
+
+typedef struct Forward {
+    Mat q, key, v, out;
+    Val packed, scores, sums;
+} Forward;
+
+static Val divide(Kb *k, void *ctx, Val row, int v, Val sum, Val *carry) {
+    const Val *inverse = ctx;
+    (void)row, (void)carry;
+    return kb_fmul(k, sum, inverse[v]);
 }
 
-/* `rows` rows of a head in scratch, for heads that are not written in place. */
-static Val head_scratch(Kb *k, const Attn *a, int64_t rows) {
-    return writes_in_place(a) ? NULL : kb_scratch(k, rows * a->d_padded * 4);
-}
-
-static Mat target(const Attn *a, Mat result, Val scratch) {
-    return scratch ? (Mat){scratch, a->d_padded} : result;
-}
-
-/* The block's queries of a head. */
-static Mat block_of(Kb *k, const Attn *a, Mat m) {
-    return (Mat){row_at(k, m, a->q0), m.step};
+/* Results are divided by the sums of exponentials: d numbers of a query, where the probabilities are nk. */
+static void forward_panel(Kb *k, const Attn *a, const Panel *p, Val number, void *ctx) {
+    const Forward *f = ctx;
+    Val most[4], inverse[4];
+    for (int i = 0; i < 3; i++) attn_prefetch(k, a, a->n->in[i], number);
+    attn_pack(k, a, p, f->q, a->scale * LOG2_E, f->packed);
+    attn_scores(k, a, p, f->key, f->packed, f->scores, most);
+    attn_softmax(k, a, p, f->scores, most, inverse);
+    Product x = column_product(k, a, p, f->v, f->scores, f->sums);
+    x.finish = divide;
+    x.ctx = inverse;
+    attn_product(k, &x, NULL);
+    attn_unpack(k, a, p, f->sums, f->out);
 }
 
 void cg_lower_sdpa(Kb *k, IrNode *n) {
     Attn a = describe(k, n, ATTR_sdpa_heads, ATTR_sdpa_scale, ATTR_sdpa_dropout);
-    Val packed = kb_scratch(k, a.block * a.d * 4), scores = kb_scratch(k, scores_bytes(&a));
-    Val scratch = head_scratch(k, &a, a.block), inverses = kb_scratch(k, a.block * 4);
+    a.score_step = last_vectors(&a) * k->vl;
+    Forward f = {.packed = panel_scratch(k, &a), .sums = panel_scratch(k, &a)};
+    f.scores = kb_scratch(k, a.nk * a.score_step * 4);
+    f.key = (Mat){copy_of(k, &a, a.nk), a.row};
+    f.v = (Mat){copy_of(k, &a, a.nk), a.row};
+    int64_t heads = a.batch * a.heads, parts = (WANT_ITEMS + heads - 1) / heads;
+    if (parts > a.panels) parts = a.panels;
     Loop item;
     Val part;
-    item_loop(k, &a, &item, (a.nq + a.block - 1) / a.block, &part);
-    set_block(k, &a, kb_mul(k, part, kb_i64(k, a.block)));
-    Mat q = head_of(k, &a, n->in[0]), key = head_of(k, &a, n->in[1]), v = head_of(k, &a, n->in[2]);
-    pack_block(k, &a, q, packed);
-    score_product(k, &a, key, packed, scores);
-    softmax_block(k, &a, scores, inverses);
-    Mat out = block_of(k, &a, head_of_result(k, &a, 0)), to = target(&a, out, scratch);
-    query_product(k, &a, scores, v, to);
-    normalise(k, &a, to, inverses);
-    copy_out(k, &a, to, out, a.rows);
+    item_loop(k, &a, &item, parts, &part);
+    f.q = attn_head(k, &a, n->in[0]);
+    f.out = attn_head_result(k, &a, 0);
+    attn_copy(k, &a, attn_head(k, &a, n->in[1]), f.key, a.nk);
+    attn_copy(k, &a, attn_head(k, &a, n->in[2]), f.v, a.nk);
+    Val panels = kb_i64(k, a.panels);
+    Val first = kb_udiv(k, kb_mul(k, part, panels), parts);
+    Val end = kb_udiv(k, kb_mul(k, kb_add(k, part, kb_i64(k, 1)), panels), parts);
+    for_panels(k, &a, first, end, forward_panel, &f);
     kb_loop_end(k, &item);
 }
 
 /* ---- backward ---- */
 
-/* p: scores -> dropped probabilities; ds: do v^T -> p (m dp - delta) scale with delta = sum_j p m dp, which
- * equals <do, o>. m is the dropout factor. */
-static void score_grad_block(Kb *k, const Attn *a, Val p, Val ds) {
-    Loop g, j;
-    kb_loop(k, &g, kb_i64(k, 0), a->rows, k->vl, NULL, 0);
-    Val mask, delta = kb_vf(k, 0), scale = kb_vf(k, a->scale * LOG2_E), query = kb_add(k, a->q0, g.i);
-    Val lse_ptr = lse_at(k, a, kb_ptr(k, a->n->in[4]), g.i, &mask);
-    Val negative = kb_fmul(k, kb_load(k, k->vf, lse_ptr, mask), kb_vf(k, -LOG2_E));
-    over_keys(k, a, &j, &delta, 1);
-    Val p_at = vec_at(k, a, p, j.i, g.i), ds_at = vec_at(k, a, ds, j.i, g.i);
-    Val x = kb_call(k, "llvm.fma", k->vf, (Val[]){kb_load(k, k->vf, p_at, NULL), scale, negative}, 3);
-    Val e = kb_exp2(k, x);
-    Val dp = kb_load(k, k->vf, ds_at, NULL);
-    if (a->dropout > 0) dp = kb_fmul(k, dp, drop_factor(k, a, query, j.i));
-    kb_store(k, e, p_at, NULL);
-    kb_store(k, dp, ds_at, NULL);
-    j.next[0] = kb_call(k, "llvm.fma", k->vf, (Val[]){e, dp, j.carry[0]}, 3);
-    kb_loop_end(k, &j);
-    delta = j.carry[0];
-    over_keys(k, a, &j, NULL, 0);
-    p_at = vec_at(k, a, p, j.i, g.i), ds_at = vec_at(k, a, ds, j.i, g.i);
-    e = kb_load(k, k->vf, p_at, NULL);
-    Val d = kb_fmul(k, e, kb_fsub(k, kb_load(k, k->vf, ds_at, NULL), delta));
-    kb_store(k, kb_fmul(k, d, kb_vf(k, a->scale)), ds_at, NULL);
-    if (a->dropout > 0) kb_store(k, kb_fmul(k, e, drop_factor(k, a, query, j.i)), p_at, NULL);
-    kb_loop_end(k, &j);
-    kb_loop_end(k, &g);
+typedef struct Backward {
+    Mat q, key, v, dout;     /* copies */
+    Mat dq, dk, dv;          /* dk and dv: where they are summed */
+    Val packed_q, packed_do; /* of a panel */
+    Val probs, ds, sums;
+    int64_t block; /* panels at a time */
+    Val first;     /* the block's first panel */
+} Backward;
+
+/* Two blocks of scores take half of a second level cache of 1 MiB, whole heads where they fit. An odd number
+ * of vectors between rows spreads a panel's rows over the whole first level cache. */
+static void choose_block(const Kb *k, Attn *a, Backward *x) {
+    enum { BYTES = 512 << 10 };
+    int64_t most = BYTES / (2 * a->nk * VECTORS * k->vl * 4);
+    if (most < 1) most = 1;
+    int64_t blocks = (a->panels + most - 1) / most;
+    x->block = (a->panels + blocks - 1) / blocks;
+    int64_t vectors = (x->block - 1) * VECTORS + last_vectors(a);
+    a->score_step = (vectors | 1) * k->vl;
+}
+
+static Val panel_at(Kb *k, const Backward *x, Val scores, Val number) {
+    Val at = kb_mul(k, kb_sub(k, number, x->first), kb_i64(k, VECTORS * k->vl));
+    return kb_gep(k, k->f32, scores, at);
+}
+
+static void backward_panel(Kb *k, const Attn *a, const Panel *p, Val number, void *ctx) {
+    const Backward *x = ctx;
+    for (int i = 0; i < 6; i++)
+        if (i < 3 || i == 5) attn_prefetch(k, a, a->n->in[i], number);
+    Val probs = panel_at(k, x, x->probs, number), ds = panel_at(k, x, x->ds, number);
+    attn_pack(k, a, p, x->q, a->scale * LOG2_E, x->packed_q);
+    attn_pack(k, a, p, x->dout, a->scale, x->packed_do); /* so that ds contains the scale */
+    attn_score_grads(k, a, p, x->key, x->v, x->packed_q, x->packed_do, probs, ds);
+    Product dq = column_product(k, a, p, x->key, ds, x->sums);
+    attn_product(k, &dq, NULL);
+    attn_unpack(k, a, p, x->sums, x->dq);
+}
+
+/* c[keys, d] (+)= scores of the block times rows of m: summed over `count` queries from q0 on. */
+static void key_product(Kb *k, const Attn *a, const Backward *x, Val scores, Mat m, Mat c, Val q0,
+                        Val count) {
+    enum { WIDEST = 4 };
+    int64_t vectors = a->row / k->vl, most = k->target->vector_registers >= 32 ? WIDEST : 2;
+    int64_t parts = (vectors + most - 1) / most, done = 0;
+    for (int64_t i = 0; i < parts; i++) {
+        int64_t width = (vectors - done + parts - i - 1) / (parts - i);
+        Val col = kb_i64(k, done * k->vl);
+        Product p = {.rows = a->nk, .vectors = (int)width, .a = scores, .a_row = a->score_step, .a_step = 1};
+        p.b = kb_gep(k, k->f32, attn_row(k, m, q0), col);
+        p.b_step = m.step;
+        p.c = kb_gep(k, k->f32, c.ptr, col);
+        p.c_row = c.step;
+        p.accumulate = x->block < a->panels;
+        if (p.accumulate)
+            p.count = count;
+        else
+            p.inner = a->nq;
+        attn_product(k, &p, NULL);
+        done += width;
+    }
+}
+
+static void backward_block(Kb *k, const Attn *a, Backward *x) {
+    Val end = kb_min(k, kb_add(k, x->first, kb_i64(k, x->block)), kb_i64(k, a->panels));
+    for_panels(k, a, x->first, end, backward_panel, x);
+    Val width = kb_i64(k, VECTORS * k->vl), q0 = kb_mul(k, x->first, width), stop = kb_mul(k, end, width);
+    Val last = LLVMBuildICmp(k->b, LLVMIntEQ, end, kb_i64(k, a->panels), "");
+    stop = LLVMBuildSelect(k->b, last, kb_i64(k, a->nq), stop, "");
+    key_product(k, a, x, x->ds, x->q, x->dk, q0, kb_sub(k, stop, q0));
+    key_product(k, a, x, x->probs, x->dout, x->dv, q0, kb_sub(k, stop, q0));
+}
+
+/* Heads of whole vectors are summed where they belong; others in scratch. */
+static Mat sums_of(Kb *k, const Attn *a, Val scratch, int result) {
+    return scratch ? (Mat){scratch, a->row} : attn_head_result(k, a, result);
 }
 
 void cg_lower_sdpa_grad(Kb *k, IrNode *n) {
     Attn a = describe(k, n, ATTR_sdpa_grad_heads, ATTR_sdpa_grad_scale, ATTR_sdpa_grad_dropout);
-    Val qt = kb_scratch(k, a.block * a.d * 4), dot = kb_scratch(k, a.block * a.d * 4);
-    Val p = kb_scratch(k, scores_bytes(&a)), ds = kb_scratch(k, scores_bytes(&a));
-    Val dq_scratch = head_scratch(k, &a, a.block), dk_scratch = head_scratch(k, &a, a.nk);
-    Val dv_scratch = head_scratch(k, &a, a.nk);
+    Backward x = {.packed_q = panel_scratch(k, &a), .packed_do = panel_scratch(k, &a)};
+    x.sums = panel_scratch(k, &a);
+    choose_block(k, &a, &x);
+    x.probs = kb_scratch(k, a.nk * a.score_step * 4);
+    x.ds = kb_scratch(k, a.nk * a.score_step * 4);
+    x.q = (Mat){copy_of(k, &a, a.nq), a.row};
+    x.dout = (Mat){copy_of(k, &a, a.nq), a.row};
+    x.key = (Mat){copy_of(k, &a, a.nk), a.row};
+    x.v = (Mat){copy_of(k, &a, a.nk), a.row};
+    bool whole = a.d == a.row;
+    Val dk_scratch = whole ? NULL : copy_of(k, &a, a.nk), dv_scratch = whole ? NULL : copy_of(k, &a, a.nk);
     Loop item, block;
     Val part;
-    make_zeros(k, &a);
     item_loop(k, &a, &item, 1, &part);
-    Mat q = head_of(k, &a, n->in[0]), key = head_of(k, &a, n->in[1]), v = head_of(k, &a, n->in[2]);
-    Mat dout = head_of(k, &a, n->in[5]);
-    Mat dk_out = head_of_result(k, &a, 1), dk = target(&a, dk_out, dk_scratch);
-    Mat dv_out = head_of_result(k, &a, 2), dv = target(&a, dv_out, dv_scratch);
-    kb_loop(k, &block, kb_i64(k, 0), kb_i64(k, a.nq), a.block, NULL, 0);
-    set_block(k, &a, block.i);
-    pack_block(k, &a, q, qt);
-    pack_block(k, &a, dout, dot);
-    score_product(k, &a, key, qt, p);
-    score_product(k, &a, v, dot, ds);
-    score_grad_block(k, &a, p, ds);
-    Val more = LLVMBuildICmp(k->b, LLVMIntSGT, a.q0, kb_i64(k, 0), "");
-    Mat dq_out = block_of(k, &a, head_of_result(k, &a, 0)), dq = target(&a, dq_out, dq_scratch);
-    query_product(k, &a, ds, key, dq);
-    key_product(k, &a, ds, q, dk, more);
-    key_product(k, &a, p, dout, dv, more);
-    copy_out(k, &a, dq, dq_out, a.rows);
+    attn_copy(k, &a, attn_head(k, &a, n->in[0]), x.q, a.nq);
+    attn_copy(k, &a, attn_head(k, &a, n->in[1]), x.key, a.nk);
+    attn_copy(k, &a, attn_head(k, &a, n->in[2]), x.v, a.nk);
+    attn_copy(k, &a, attn_head(k, &a, n->in[5]), x.dout, a.nq);
+    x.dq = attn_head_result(k, &a, 0);
+    x.dk = sums_of(k, &a, dk_scratch, 1);
+    x.dv = sums_of(k, &a, dv_scratch, 2);
+    if (x.block < a.panels) {
+        attn_clear(k, &a, x.dk, a.nk);
+        attn_clear(k, &a, x.dv, a.nk);
+    }
+    kb_loop(k, &block, kb_i64(k, 0), kb_i64(k, a.panels), x.block, NULL, 0);
+    x.first = block.i;
+    backward_block(k, &a, &x);
     kb_loop_end(k, &block);
-    copy_out(k, &a, dk, dk_out, kb_i64(k, a.nk));
-    copy_out(k, &a, dv, dv_out, kb_i64(k, a.nk));
+    if (!whole) {
+        attn_copy(k, &a, x.dk, attn_head_result(k, &a, 1), a.nk);
+        attn_copy(k, &a, x.dv, attn_head_result(k, &a, 2), a.nk);
+    }
     kb_loop_end(k, &item);
 }
