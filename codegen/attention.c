@@ -76,7 +76,7 @@ static Product column_product(Kb *k, const Attn *a, const Panel *p, Mat m, Val s
                      .b_step = a->score_step,
                      .c = to,
                      .c_row = (int64_t)p->vectors * k->vl,
-                     .inner = a->nk};
+                     .count = kb_i64(k, a->nk)};
 }
 
 /* ---- forward ---- */
@@ -86,9 +86,9 @@ typedef struct Forward {
     Val packed, scores, sums;
 } Forward;
 
-static Val divide(Kb *k, void *ctx, Val row, int v, Val sum, Val *carry) {
+static Val divide(Kb *k, void *ctx, Val row0, int r, int v, Val sum, Val *carry) {
     const Val *inverse = ctx;
-    (void)row, (void)carry;
+    (void)row0, (void)r, (void)carry;
     return kb_fmul(k, sum, inverse[v]);
 }
 
@@ -186,10 +186,7 @@ static void key_product(Kb *k, const Attn *a, const Backward *x, Val scores, Mat
         p.c = kb_gep(k, k->f32, c.ptr, col);
         p.c_row = c.step;
         p.accumulate = x->block < a->panels;
-        if (p.accumulate)
-            p.count = count;
-        else
-            p.inner = a->nq;
+        p.count = count;
         attn_product(k, &p, NULL);
         done += width;
     }
@@ -227,9 +224,9 @@ void cg_lower_sdpa_grad(Kb *k, IrNode *n) {
     Val part;
     item_loop(k, &a, &item, 1, &part);
     attn_copy(k, &a, attn_head(k, &a, n->in[0]), x.q, a.nq);
+    attn_copy(k, &a, attn_head(k, &a, n->in[5]), x.dout, a.nq);
     attn_copy(k, &a, attn_head(k, &a, n->in[1]), x.key, a.nk);
     attn_copy(k, &a, attn_head(k, &a, n->in[2]), x.v, a.nk);
-    attn_copy(k, &a, attn_head(k, &a, n->in[5]), x.dout, a.nq);
     x.dq = attn_head_result(k, &a, 0);
     x.dk = sums_of(k, &a, dk_scratch, 1);
     x.dv = sums_of(k, &a, dv_scratch, 2);

@@ -34,8 +34,8 @@ typedef struct Panel {
 
 /* ---- attention_tile.c --------------------------------------------------------------------------------- */
 
-/* What becomes of a sum of the tile before it is stored: vector v of row `row`. */
-typedef Val (*TileFinish)(Kb *k, void *ctx, Val row, int v, Val sum, Val *carry);
+/* What becomes of a sum of the tile before it is stored: vector v of row row0 + r. */
+typedef Val (*TileFinish)(Kb *k, void *ctx, Val row0, int r, int v, Val sum, Val *carry);
 
 /* c[rows, vectors] (+)= A b: element (i, kk) of A at a + i*a_row + kk*a_step, row kk of b at b + kk*b_step,
  * row i of c at c + i*c_row. Strides count floats. */
@@ -48,12 +48,11 @@ typedef struct Product {
     int64_t b_step;
     Val c;
     int64_t c_row;
-    int64_t inner;   /* positions that are summed over; 0: count */
-    Val count;       /* known at run time only */
+    Val count;       /* positions that are summed over */
     bool accumulate; /* sums start from c, not from zero */
     TileFinish finish;
     void *ctx;
-    int ncarry; /* vectors that finish carries from row to row, in ascending order */
+    int ncarry; /* vectors that finish carries from tile to tile, in ascending order of rows */
 } Product;
 void attn_product(Kb *k, const Product *p, Val *carry);
 

@@ -48,13 +48,13 @@ static Product score_product(Kb *k, const Attn *a, const Panel *p, Mat m, Val pa
                      .b_step = (int64_t)p->vectors * k->vl,
                      .c = to,
                      .c_row = a->score_step,
-                     .inner = a->d};
+                     .count = kb_i64(k, a->d)};
 }
 
 /* ---- forward ---- */
 
-static Val greatest(Kb *k, void *ctx, Val row, int v, Val sum, Val *most) {
-    (void)ctx, (void)row;
+static Val greatest(Kb *k, void *ctx, Val row0, int r, int v, Val sum, Val *most) {
+    (void)ctx, (void)row0, (void)r;
     Val more = LLVMBuildFCmp(k->b, LLVMRealOGT, sum, most[v], ""); /* NaN comes out in the sum */
     most[v] = LLVMBuildSelect(k->b, more, sum, most[v], "");
     return sum;
@@ -93,20 +93,23 @@ void attn_softmax(Kb *k, const Attn *a, const Panel *p, Val scores, const Val *m
 
 typedef struct Grads {
     const Attn *a;
+    int vectors;
     Val lse[4]; /* in units of log2 */
     Val probs;
 } Grads;
 
-static Val probability(Kb *k, void *ctx, Val row, int v, Val sum, Val *carry) {
+static Val probability(Kb *k, void *ctx, Val row0, int r, int v, Val sum, Val *carry) {
     const Grads *g = ctx;
-    (void)row, (void)carry;
+    (void)row0, (void)r, (void)carry;
     return kb_exp2(k, kb_fsub(k, sum, g->lse[v]));
 }
 
-static Val add_delta(Kb *k, void *ctx, Val row, int v, Val sum, Val *delta) {
+/* Even and odd rows of a tile in sums of their own: one chain would take longer than the tile's products. */
+static Val add_delta(Kb *k, void *ctx, Val row0, int r, int v, Val sum, Val *delta) {
     const Grads *g = ctx;
-    Val p = kb_load(k, k->vf, vec_at(k, g->a, g->probs, row, v), NULL);
-    delta[v] = kb_call(k, "llvm.fma", k->vf, (Val[]){p, sum, delta[v]}, 3);
+    Val p = kb_load(k, k->vf, vec_at(k, g->a, g->probs, kb_add(k, row0, kb_i64(k, r)), v), NULL);
+    Val *to = &delta[r % 2 * g->vectors + v];
+    *to = kb_call(k, "llvm.fma", k->vf, (Val[]){p, sum, *to}, 3);
     return sum;
 }
 
@@ -147,12 +150,12 @@ static void subtract_delta(Kb *k, const Attn *a, const Panel *p, Val probs, Val 
 
 void attn_score_grads(Kb *k, const Attn *a, const Panel *p, Mat key, Mat v, Val packed_q, Val packed_do,
                       Val probs, Val ds) {
-    Grads g = {.a = a, .probs = probs};
-    Val delta[4];
+    Grads g = {.a = a, .vectors = p->vectors, .probs = probs};
+    Val delta[8];
     for (int i = 0; i < p->vectors; i++) {
         Val mask, from = lse_at(k, a, p, kb_ptr(k, a->n->in[4]), i, &mask);
         g.lse[i] = kb_fmul(k, kb_load(k, k->vf, from, mask), kb_vf(k, LOG2_E));
-        delta[i] = kb_vf(k, 0);
+        delta[i] = delta[p->vectors + i] = kb_vf(k, 0);
     }
     Product s = score_product(k, a, p, key, packed_q, probs);
     s.finish = probability;
@@ -162,9 +165,10 @@ void attn_score_grads(Kb *k, const Attn *a, const Panel *p, Mat key, Mat v, Val 
     if (a->dropout == 0) {
         dp.finish = add_delta;
         dp.ctx = &g;
-        dp.ncarry = p->vectors;
+        dp.ncarry = 2 * p->vectors;
     }
     attn_product(k, &dp, delta);
+    for (int i = 0; i < p->vectors; i++) delta[i] = kb_fadd(k, delta[i], delta[p->vectors + i]);
     if (a->dropout > 0) drop_scores(k, a, p, probs, ds, delta);
     subtract_delta(k, a, p, probs, ds, delta);
 }

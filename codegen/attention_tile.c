@@ -5,17 +5,15 @@
  * broadcast. Sums are in order of the inner dimension. */
 #include "codegen/attention.h"
 
-enum { UNROLL = 1 };
-
 /* One position of the inner dimension. */
-static void step(Kb *k, const Product *p, int rows, Val a, Val b, int64_t at, Val *sum) {
+static void step(Kb *k, const Product *p, int rows, Val a, Val b, Val *sum) {
     Val bv[4];
     for (int v = 0; v < p->vectors; v++) {
-        Val from = kb_gep(k, k->f32, b, kb_i64(k, at * p->b_step + (int64_t)v * k->vl));
+        Val from = kb_gep(k, k->f32, b, kb_i64(k, (int64_t)v * k->vl));
         bv[v] = kb_load(k, k->vf, from, NULL);
     }
     for (int r = 0; r < rows; r++) {
-        Val from = kb_gep(k, k->f32, a, kb_i64(k, r * p->a_row + at * p->a_step));
+        Val from = kb_gep(k, k->f32, a, kb_i64(k, r * p->a_row));
         Val x = kb_splat(k, LLVMBuildLoad2(k->b, k->f32, from, ""));
         for (int v = 0; v < p->vectors; v++) {
             Val *s = &sum[r * p->vectors + v];
@@ -24,20 +22,17 @@ static void step(Kb *k, const Product *p, int rows, Val a, Val b, int64_t at, Va
     }
 }
 
+/* Not unrolled: LLVM would hoist and spill what the processor's own window overlaps well. */
 static void sum_up(Kb *k, const Product *p, int rows, Val a, Val sum[]) {
     int n = rows * p->vectors;
-    int64_t unroll = p->inner ? UNROLL : 1, whole = p->inner / unroll * unroll;
-    if (whole || !p->inner) {
-        Loop l;
-        kb_loop(k, &l, kb_i64(k, 0), p->inner ? kb_i64(k, whole) : p->count, unroll, sum, n);
-        Val a_at = kb_gep(k, k->f32, a, kb_mul(k, l.i, kb_i64(k, p->a_step)));
-        Val b_at = kb_gep(k, k->f32, p->b, kb_mul(k, l.i, kb_i64(k, p->b_step)));
-        for (int i = 0; i < n; i++) l.next[i] = l.carry[i];
-        for (int64_t i = 0; i < unroll; i++) step(k, p, rows, a_at, b_at, i, l.next);
-        kb_loop_end(k, &l);
-        for (int i = 0; i < n; i++) sum[i] = l.carry[i];
-    }
-    for (int64_t i = whole; i < p->inner; i++) step(k, p, rows, a, p->b, i, sum);
+    Loop l;
+    kb_loop(k, &l, kb_i64(k, 0), p->count, 1, sum, n);
+    Val a_at = kb_gep(k, k->f32, a, kb_mul(k, l.i, kb_i64(k, p->a_step)));
+    Val b_at = kb_gep(k, k->f32, p->b, kb_mul(k, l.i, kb_i64(k, p->b_step)));
+    for (int i = 0; i < n; i++) l.next[i] = l.carry[i];
+    step(k, p, rows, a_at, b_at, l.next);
+    kb_loop_end(k, &l);
+    for (int i = 0; i < n; i++) sum[i] = l.carry[i];
 }
 
 static void tile(Kb *k, const Product *p, int rows, Val row0, Val *carry) {
@@ -53,7 +48,7 @@ static void tile(Kb *k, const Product *p, int rows, Val row0, Val *carry) {
     for (int i = 0; i < rows * p->vectors; i++) {
         int r = i / p->vectors, v = i % p->vectors;
         Val x = sum[i];
-        if (p->finish) x = p->finish(k, p->ctx, kb_add(k, row0, kb_i64(k, r)), v, x, carry);
+        if (p->finish) x = p->finish(k, p->ctx, row0, r, v, x, carry);
         kb_store(k, x, kb_gep(k, k->f32, c, kb_i64(k, r * p->c_row + (int64_t)v * k->vl)), NULL);
     }
 }
