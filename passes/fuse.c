@@ -41,6 +41,7 @@ typedef struct Fuser {
     int *seen;     /* per group: stamp of the last search that met it */
     int *stack;    /* room for every group */
     int stamp;
+    IrNode **again; /* per node id: elementwise work that reads its first result again, through `kept` */
 } Fuser;
 
 enum { MAX_MEMBERS = 48 };
@@ -187,6 +188,27 @@ static bool used_outside(const Fuser *f, const Group *a, const Group *b) {
     return false;
 }
 
+/* Is a member of `a` added to the result of b's anchor? Sums of products start from such an operand when it
+ * lies in memory, which rounds otherwise than adding it in the end: clusters must not differ in that. */
+static bool adds_to_anchor(const Group *a, const Group *b) {
+    for (int i = 0; i < b->nnode; i++) {
+        const IrNode *n = b->node[i];
+        for (int k = 0; n->op == OP_add && k < 2; k++)
+            if (view_root(n->in[k])->node == b->anchor &&
+                view_root(n->in[1 - k])->node->cluster == a->node[0]->cluster)
+                return true;
+    }
+    return false;
+}
+
+/* May elementwise work `a`, which b's results are combined with, be done where b's results are? Not for
+ * anchors that evaluate operands: what stands before them is theirs to compute first. */
+static bool joins_epilogue(const Group *a, const Group *b) {
+    if (a->anchor || !b->anchor || (ir_ops[b->anchor->op].flags & (OPF_PRO | OPF_EPI)) != OPF_EPI)
+        return false;
+    return space_equal(a->in, b->out) && !adds_to_anchor(a, b);
+}
+
 /* May the later group b join a? The space rules of the file's head. */
 static bool spaces_fit(const Fuser *f, const Group *a, const Group *b, bool reads_anchor) {
     if (a->anchor && b->anchor) return false;
@@ -194,6 +216,7 @@ static bool spaces_fit(const Fuser *f, const Group *a, const Group *b, bool read
         if (space_equal(a->out, b->in)) return true;
         return space_equal(a->in, b->in) && !reads_anchor && !used_outside(f, b, a);
     }
+    if (joins_epilogue(a, b)) return true;
     if (!space_equal(a->in, b->in)) return false;
     /* Only anchors that walk their operands row by row can also store what their producers compute. */
     return !b->anchor || (ir_ops[b->anchor->op].flags & OPF_EPI) || !used_outside(f, a, b);
@@ -245,6 +268,18 @@ static void group_new(Fuser *f, IrNode *n) {
     group_add(f, gr, n);
 }
 
+/* Elementwise work that is done again in the backward pass joins what reads the same kept value at the same
+ * position: one load serves both. */
+static void place_beside(Fuser *f, IrNode *n, int k) {
+    const IrValue *v = view_same_position(n->in[k]);
+    bool again = v->node->op == OP_kept;
+    if (again) v = view_same_position(v->node->in[0]);
+    if (v->index != 0 || ir_ops[n->op].route != ROUTE_ELTWISE) return;
+    const IrNode *beside = f->again[v->node->id];
+    if (beside && beside->cluster != n->cluster) try_merge(f, beside->cluster, n->cluster);
+    if (again) f->again[v->node->id] = n;
+}
+
 /* Gives n its group: with its operands' groups where that is legal. */
 static void place(Fuser *f, IrNode *n) {
     group_new(f, n);
@@ -252,6 +287,7 @@ static void place(Fuser *f, IrNode *n) {
         IrNode *p = view_same_position(n->in[k])->node;
         if (p->cluster >= 0 && p->cluster != n->cluster) try_merge(f, p->cluster, n->cluster);
     }
+    for (int k = 0; k < n->nin; k++) place_beside(f, n, k);
 }
 
 /* uses[id]: how often members of any cluster and graph outputs read node id, looking through views. */
@@ -298,6 +334,7 @@ bool pass_fuse(PassCtx *c, IrGraph *g) {
     f.seen = ARENA_ARRAY(c->scratch, int, g->nnodes + 1);
     f.stack = ARENA_ARRAY(c->scratch, int, g->nnodes + 1);
     f.uses = ARENA_ARRAY(c->scratch, int, g->nnodes + 1);
+    f.again = ARENA_ARRAY(c->scratch, IrNode *, g->nnodes + 1);
     count_uses(&f);
     IR_FOR (n, g) n->cluster = -1;
     IR_FOR (n, g)

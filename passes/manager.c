@@ -22,16 +22,15 @@ static const PassRow rows[PASS_COUNT] = {
 static const PassId pipe_eval[] = {PASS_expand, PASS_simplify, PASS_splitk, PASS_cse, PASS_narrow, PASS_fuse};
 static const PassId pipe_grad[] = {PASS_expand, PASS_autodiff, PASS_simplify, PASS_splitk,
                                    PASS_cse,    PASS_narrow,   PASS_fuse};
-static const PassId pipe_train[] = {PASS_expand, PASS_autodiff,  PASS_optimizer, PASS_simplify, PASS_splitk,
-                                    PASS_cse,    PASS_recompute, PASS_narrow,    PASS_fuse};
+static const PassId pipe_train[] = {PASS_expand, PASS_autodiff, PASS_optimizer, PASS_simplify, PASS_splitk,
+                                    PASS_cse,    PASS_narrow,   PASS_recompute, PASS_fuse};
 
 static const PassId bf16_eval[] = {PASS_expand, PASS_precision, PASS_simplify, PASS_splitk,
                                    PASS_cse,    PASS_narrow,    PASS_fuse};
 static const PassId bf16_grad[] = {PASS_expand, PASS_precision, PASS_autodiff, PASS_simplify,
                                    PASS_splitk, PASS_cse,       PASS_narrow,   PASS_fuse};
-static const PassId bf16_train[] = {PASS_expand,   PASS_precision, PASS_autodiff, PASS_optimizer,
-                                    PASS_simplify, PASS_splitk,    PASS_cse,      PASS_recompute,
-                                    PASS_narrow,   PASS_fuse};
+static const PassId bf16_train[] = {PASS_expand, PASS_precision, PASS_autodiff, PASS_optimizer, PASS_simplify,
+                                    PASS_splitk, PASS_cse,       PASS_narrow,   PASS_recompute, PASS_fuse};
 
 #define COUNT(a) ((int)(sizeof(a) / sizeof((a)[0])))
 

@@ -8,6 +8,10 @@
 
 #include "ir/ir.h"
 
+/* In PassCtx.recompute: the steps that add elementwise work alone. They save memory and take no time that
+ * could be measured: that work joins kernels that wait for memory (fuse.c). */
+enum { RECOMPUTE_LIGHT = -1 };
+
 typedef struct PassCtx {
     Arena *scratch; /* reset after every pass; graphs allocate in their own arena */
     bool training;  /* expand: dropout and noise are on */
@@ -15,8 +19,9 @@ typedef struct PassCtx {
     struct {
         double beta1, beta2, eps, decay;
     } adamw;
-    /* recompute: how many of its steps to make, 0 none; sets how many there are */
-    int recompute, recompute_steps;
+    /* recompute: how many of its steps to make, 0 none, or RECOMPUTE_LIGHT; sets how many there are (LIGHT:
+     * how many were made), and how many of them, the first ones, add elementwise work alone */
+    int recompute, recompute_steps, recompute_light;
     /* manager */
     bool verify_each;
     const char *print_after; /* NULL, a pass name, or "all": printed to stderr */
@@ -51,7 +56,7 @@ bool fuse_is_inline(const IrNode *n);
 typedef enum Pipeline {
     PIPE_EVAL, /* expand simplify splitk cse narrow fuse */
     PIPE_GRAD, /* expand autodiff simplify splitk cse narrow fuse: gradients are outputs "grad.<param>" */
-    PIPE_TRAIN /* expand autodiff optimizer simplify splitk cse recompute narrow fuse */
+    PIPE_TRAIN /* expand autodiff optimizer simplify splitk cse narrow recompute fuse */
 } Pipeline;
 int pass_pipeline(Pipeline p, const PassId **list);
 /* The same with matrix products in bf16: `precision` comes after `expand`. */

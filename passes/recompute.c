@@ -1,10 +1,10 @@
 /* recompute: compute forward values again in the backward pass instead of keeping them.
  *
- * requires  a graph that verifies, CORE ops only, after optimizer, simplify and cse; c->recompute: how many
- *           steps to make (recompute_steps.c lists them, the cheapest first)
- * ensures   c->recompute_steps is the number of steps there are. A graph without updates, or with
- *           c->recompute 0, is left as it is. Otherwise the backward pass reads copies of the nodes
- *           whose results are not kept, which stand right before their first reader; copies read what is kept
+ * requires  a graph that verifies, CORE ops only, after optimizer, simplify, cse and narrow; c->recompute:
+ * how many steps to make (recompute_steps.c lists them, the cheapest first), or RECOMPUTE_LIGHT ensures
+ * c->recompute_steps is the number of steps there are, c->recompute_light how many of them are light. A graph
+ * without updates, or with c->recompute 0, is left as it is. Otherwise the backward pass reads copies of the
+ * nodes whose results are not kept, which stand right before their first reader; copies read what is kept
  *           through `kept`, so that neither cse nor fusion joins them with the originals.
  * A copy has the op, attributes and operand values of its original, so its results are the same bits: random
  * numbers are a function of their key, and kernels cut their work by shape alone.
@@ -212,7 +212,7 @@ static bool all_kept(const Recompute *r, const IrValue *v) {
 
 static IrValue *keep_of(Rewrite *w, IrValue *v) {
     IrValue **memo = &w->again[recompute_id(w->r, v)];
-    if (!*memo && v->type.dtype == DT_f32) {
+    if (!*memo && v->type.dtype != DT_i32) {
         IrBuilder b = ir_builder(w->r->g);
         b.at = w->at;
         b.loc = v->node->loc;
@@ -263,10 +263,12 @@ static bool has_updates(const IrGraph *g) {
 }
 
 bool pass_recompute(PassCtx *c, IrGraph *g) {
-    c->recompute_steps = 0;
-    if (c->recompute <= 0 || !has_updates(g)) return false;
+    c->recompute_steps = c->recompute_light = 0;
+    if (!c->recompute || !has_updates(g)) return false;
     Recompute r = analyse(c->scratch, g);
     c->recompute_steps = recompute_choose(&r, c->recompute);
+    c->recompute_light = r.light;
+    if (c->recompute < 0 && !r.light) return false;
     rewrite(&r);
     return true;
 }

@@ -7,8 +7,11 @@
  *   merge   -                    every other cut that is kept: longer segments from fewer cuts
  *
  * Greedy: always the step that saves most bytes per unit of added work, given the steps before it, the
- * earliest of equals; merges last, because only a plan of memory can tell whether longer segments pay. Work
- * is counted, not measured: arithmetic of products and attention, and a price per element for the rest. */
+ * earliest of equals; light steps, which add elementwise work alone, before all others; merges last, because
+ * only a plan of memory can tell whether longer segments pay. Work is counted, not measured: arithmetic of
+ * products and attention, and a price per element for the rest. */
+#include <limits.h>
+
 #include "passes/recompute.h"
 
 enum { MAX_DROP = 256 };
@@ -18,6 +21,7 @@ typedef struct Step {
     IrValue *drop[MAX_DROP];
     int ndrop;
     double saved, work;
+    bool light; /* adds elementwise work alone */
 } Step;
 
 typedef struct Chooser {
@@ -25,6 +29,7 @@ typedef struct Chooser {
     bool *again; /* by node id: is made again by the steps so far */
     int *seen;   /* by node id: stamp of the last search */
     int stamp, made, limit;
+    int kernels; /* met by the last search */
 } Chooser;
 
 /* ---- work ------------------------------------------------------------------------------------------ */
@@ -58,6 +63,7 @@ static double closure(Chooser *c, const IrValue *v) {
     if (c->seen[n->id] == c->stamp) return 0;
     c->seen[n->id] = c->stamp;
     double work = through ? 0 : node_work(n);
+    c->kernels += !through && ir_ops[n->op].route == ROUTE_KERNEL;
     for (int i = 0; i < n->nin; i++) work += closure(c, n->in[i]);
     return work;
 }
@@ -75,8 +81,10 @@ static bool weigh(Chooser *c, Step *s) {
     bool had = s->add && c->r->kept[recompute_id(c->r, s->add)];
     keep_all(c, s, false);
     c->stamp++;
+    c->kernels = 0;
     s->work = 1;
     for (int i = 0; i < s->ndrop; i++) s->work += closure(c, s->drop[i]);
+    s->light = !c->kernels;
     keep_all(c, s, true);
     if (had) c->r->kept[recompute_id(c->r, s->add)] = true;
     return true;
@@ -109,6 +117,10 @@ static bool large_kept(const Recompute *r, int id) {
 
 static void consider(Chooser *c, Step *s, Step *best) {
     if (!weigh(c, s)) return;
+    if (best->ndrop && best->light != s->light) {
+        if (s->light) *best = *s;
+        return;
+    }
     if (best->ndrop && s->saved * best->work <= best->saved * s->work) return;
     *best = *s;
 }
@@ -147,6 +159,12 @@ static void consider_derive(Chooser *c, IrValue *u, Step *best) {
     consider(c, &s, best);
 }
 
+/* A product whose sums may start from what is added to it (codegen/gemm_block.c) must not be kept itself:
+ * they could not, and would round otherwise. */
+static bool starts_from_addend(const IrValue *u, const IrNode *reader) {
+    return reader->op == OP_add && (u->node->op == OP_matmul || u->node->op == OP_expert_matmul);
+}
+
 /* The operands of an elementwise v that could be kept in its place. */
 static void consider_operands(Chooser *c, const IrValue *v, Step *best) {
     for (int i = 0; i < v->node->nin; i++) {
@@ -154,6 +172,7 @@ static void consider_operands(Chooser *c, const IrValue *v, Step *best) {
         while (ir_ops[u->node->op].route == ROUTE_VIEW) u = u->node->in[0];
         OpRoute route = ir_ops[u->node->op].route;
         if (route == ROUTE_LEAF || recompute_see_through(u->node) || stops(c, u)) continue;
+        if (starts_from_addend(u, v->node)) continue;
         consider_derive(c, u, best);
     }
 }
@@ -193,14 +212,21 @@ static bool merge_round(Chooser *c, bool *result) {
 }
 
 int recompute_choose(Recompute *r, int steps) {
-    Chooser c = {.r = r, .limit = steps};
+    bool light_only = steps < 0;
+    Chooser c = {.r = r, .limit = light_only ? INT_MAX : steps};
     c.again = ARENA_ARRAY(r->arena, bool, r->g->nnodes);
     c.seen = ARENA_ARRAY(r->arena, int, r->g->nnodes);
     bool *result = ARENA_ARRAY(r->arena, bool, r->nvalue);
     for (int i = 0; i < r->nvalue; i++) result[i] = r->kept[i];
     Step best = {0};
-    while (best_step(&c, &best)) commit(&c, &best, result);
-    while (merge_round(&c, result)) continue;
+    while (best_step(&c, &best)) {
+        if (best.light && r->light == c.made)
+            r->light++;
+        else if (light_only)
+            break;
+        commit(&c, &best, result);
+    }
+    while (!light_only && merge_round(&c, result)) continue;
     for (int i = 0; i < r->nvalue; i++) r->kept[i] = result[i];
     return c.made;
 }
