@@ -75,6 +75,11 @@ typedef struct CgTuning {
 /* For programs added from now on; NULL: none. Must live until they are added. */
 void cg_module_tuning(CgModule *m, const CgTuning *t);
 
+/* For programs added from now on: weights are packed in every step, into memory that the step shares with
+ * other things, instead of in copies that outlive it. Slower; results keep their bits. The same for all
+ * programs that one engine runs. */
+void cg_module_pack_in_step(CgModule *m, bool on);
+
 /* The product that a task of the module's program computes, with the blocks it has; false: it is none. */
 typedef struct CgChosen {
     CgBlocks blocks;
@@ -97,6 +102,7 @@ typedef struct CgFootprint {
     int64_t space[VM_SPACE_COUNT];
     int64_t live;      /* most bytes of VM_WORK that matter at once: no placement takes less */
     double flops;      /* arithmetic of products and attention, made again or not */
+    int64_t packed;    /* bytes that pack tasks of a step write */
     int tasks, widest; /* number of tasks; the one at which `live` is reached */
     /* The largest buffers of that moment; value NULL: a packed matrix. */
     struct {
@@ -105,7 +111,8 @@ typedef struct CgFootprint {
     } holder[CG_HOLDERS];
     int nholder;
 } CgFootprint;
-void cg_footprint(Arena *a, const CgTarget *t, IrGraph *g, CgFootprint *out);
+/* pack_in_step: as with cg_module_pack_in_step. */
+void cg_footprint(Arena *a, const CgTarget *t, IrGraph *g, bool pack_in_step, CgFootprint *out);
 
 /* Finds kernels in the cache or compiles them, loads the code and fills in the programs. The workers are
  * forked here; NULL or a message. A worker that dies of our own mistake ends this process like one. */

@@ -30,11 +30,14 @@ void plan_live(const Plan *p, int64_t *most, int *when) {
     }
 }
 
-void cg_footprint(Arena *a, const CgTarget *t, IrGraph *g, CgFootprint *out) {
-    const Plan *p = plan_create(a, g, t, pack_table_create(a));
+void cg_footprint(Arena *a, const CgTarget *t, IrGraph *g, bool pack_in_step, CgFootprint *out) {
+    const Plan *p = plan_create(a, g, t, pack_in_step ? NULL : pack_table_create(a));
     *out = (CgFootprint){.tasks = p->ncluster};
     for (int s = 0; s < VM_SPACE_COUNT; s++) out->space[s] = p->space_bytes[s];
-    for (int i = 0; i < p->ncluster; i++) out->flops += plan_flops(&p->cluster[i]);
+    for (int i = 0; i < p->ncluster; i++) {
+        out->flops += plan_flops(&p->cluster[i]);
+        if (p->cluster[i].pack) out->packed += pack_bytes(p->cluster[i].pack);
+    }
     plan_live(p, &out->live, &out->widest);
     for (int i = 0; i < p->nbuffer; i++) {
         const PlanBuffer *b = &p->buffer[i];

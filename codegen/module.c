@@ -22,6 +22,7 @@ struct CgModule {
     Plan *last_plan;
     PackTable *packs;
     const CgTuning *tuning;
+    bool pack_in_step;
     CgStats stats;
 };
 
@@ -143,7 +144,8 @@ static void add_packs(CgModule *m, Plan *p, Program *out) {
 VmProgram *cg_add_program(CgModule *m, IrGraph *g, const char *name, int64_t batch, double macs,
                           bool training) {
     double t0 = ir_seconds();
-    Plan *p = m->last_plan = plan_create_tuned(m->arena, g, m->target, m->packs, m->tuning);
+    PackTable *packs = m->pack_in_step ? NULL : m->packs;
+    Plan *p = m->last_plan = plan_create_tuned(m->arena, g, m->target, packs, m->tuning);
     Program *out = ARENA_NEW(m->arena, Program);
     out->plan = p;
     out->vm = (VmProgram){.abi = VM_ABI_VERSION,
@@ -164,6 +166,10 @@ VmProgram *cg_add_program(CgModule *m, IrGraph *g, const char *name, int64_t bat
 
 void cg_module_tuning(CgModule *m, const CgTuning *t) {
     m->tuning = t;
+}
+
+void cg_module_pack_in_step(CgModule *m, bool on) {
+    m->pack_in_step = on;
 }
 
 bool cg_task_product(const CgModule *m, const VmProgram *p, int task, CgChosen *out) {

@@ -95,7 +95,7 @@ static const IrNode *update_of(const Plan *p, const IrNode *param) {
 }
 
 int plan_keep_pack(Plan *p, const Pack *want) {
-    if (want->src.root->node->op != OP_param) return -1;
+    if (!p->packs || want->src.root->node->op != OP_param) return -1;
     for (int i = 0; i < p->nkept; i++)
         if (pack_equal(p->kept[i].pack, want)) return p->kept[i].buffer;
     PlanKept kept = {.updated = update_of(p, want->src.root->node)};

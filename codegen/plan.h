@@ -87,14 +87,15 @@ typedef struct Plan {
     int ncluster;
     PlanBuffer *buffer;
     int nbuffer, cap_buffer;
-    PackTable *packs;
+    PackTable *packs; /* NULL: no packed copy outlives the step */
     PlanKept *kept;
     int nkept;
     PlanPlace **place; /* [node id][result] */
     int64_t space_bytes[VM_SPACE_COUNT];
 } Plan;
 
-/* Groups nodes, inserts packs, orders tasks, finds buffers and their lifetimes, places them. */
+/* Groups nodes, inserts packs, orders tasks, finds buffers and their lifetimes, places them. packs NULL: all
+ * are made in the step. */
 Plan *plan_create(Arena *a, IrGraph *g, const CgTarget *t, PackTable *packs);
 /* The same with other blocks of products. */
 Plan *plan_create_tuned(Arena *a, IrGraph *g, const CgTarget *t, PackTable *packs, const CgTuning *tuning);
@@ -105,7 +106,8 @@ int64_t pack_bytes(const Pack *k);
 bool pack_equal(const Pack *a, const Pack *b);
 
 /* packs.c: the buffer of a packed weight that outlives the step, or -1 when it has to be packed in every
- * step: the source is no weight, or this program updates the weight and adamw cannot write this copy. */
+ * step: there is no table, the source is no weight, or this program updates the weight and adamw cannot write
+ * this copy. */
 int plan_keep_pack(Plan *p, const Pack *want);
 /* Tells every adamw which copies it writes. */
 void plan_link_updates(Plan *p);

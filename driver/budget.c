@@ -1,52 +1,82 @@
-/* --mem-budget: how much of the forward pass to compute again in the backward pass so that training fits. The
- * plan of memory is the judge: steps of the pass recompute are tried until the predicted peak is within the
- * budget. Peaks fall with the steps until segments get too long, then rise again; the search first looks
- * where the least peak is, then for the fewest steps that fit before it. */
+/* --mem-budget: how much of the forward pass to compute again in the backward pass so that training fits, and
+ * whether packed copies of weights outlive the step or share memory within it. The plan of memory is the
+ * judge: steps of the pass recompute are tried until the predicted peak is within the budget, with either
+ * kind of packing; the way with less arithmetic wins. Peaks fall with the steps until segments get too long,
+ * then rise again; the search first looks where the least peak is, then for the fewest steps that fit before
+ * it. */
 #include "driver/driver.h"
 
 typedef struct Fit {
     Session *s;
-    IrGraph *base;     /* after cse, before recompute */
-    int64_t other;     /* work space of the evaluation program, which shares the block */
+    IrGraph *base;      /* what recompute takes */
+    IrGraph *eval;      /* the evaluation program, which shares the block of work space */
+    const PassId *back; /* recompute and what comes after it */
+    int nback;
+    bool pack_in_step;
+    int64_t eval_work, eval_packed;
     CgFootprint print; /* of the last try */
     Arena *arena;      /* of the last try: its graph and plan */
 } Fit;
 
-static const PassId front_list[] = {PASS_expand,   PASS_autodiff, PASS_optimizer,
-                                    PASS_simplify, PASS_splitk,   PASS_cse};
-static const PassId back_list[] = {PASS_recompute, PASS_fuse};
+/* A way to go: where packed weights live and how much is computed again. */
+typedef struct Way {
+    bool pack_in_step, fits;
+    int steps;            /* of the pass recompute; the light ones it makes anyway */
+    int all;              /* that there are */
+    int at;               /* where the least peak is */
+    int64_t least;        /* that peak's work and packed space */
+    int64_t work, packed; /* with `steps` */
+    double flops, cost;
+} Way;
 
-/* Bytes of work space with so many steps. */
+static int64_t larger(int64_t a, int64_t b) {
+    return a > b ? a : b;
+}
+
+static void plan_evaluation(Fit *f, bool pack_in_step) {
+    f->pack_in_step = pack_in_step;
+    arena_reset(f->arena);
+    cg_footprint(f->arena, f->s->target, f->eval, pack_in_step, &f->print);
+    f->eval_work = f->print.space[VM_WORK];
+    f->eval_packed = f->print.space[VM_PACKED];
+}
+
+static int64_t work_of(const Fit *f) {
+    return larger(f->print.space[VM_WORK], f->eval_work);
+}
+
+static int64_t packed_of(const Fit *f) {
+    return larger(f->print.space[VM_PACKED], f->eval_packed);
+}
+
+/* Bytes of work and packed space with so many steps. */
 static int64_t try_steps(Fit *f, int steps) {
     Session *s = f->s;
     arena_reset(f->arena);
     IrGraph *g = ir_graph_clone(f->arena, f->base);
     s->pass.recompute = steps;
-    session_run_passes(s, g, back_list, 2, true);
-    cg_footprint(f->arena, s->target, g, &f->print);
-    return f->print.space[VM_WORK] > f->other ? f->print.space[VM_WORK] : f->other;
+    session_run_passes(s, g, f->back, f->nback, true);
+    cg_footprint(f->arena, s->target, g, f->pack_in_step, &f->print);
+    return work_of(f) + packed_of(f);
 }
 
-/* The least of some tries spread over the list; sets *at to its steps. */
-static int64_t find_least(Fit *f, int all, int *at) {
+/* The least of some tries spread over the list. */
+static void find_least(Fit *f, Way *w, int light) {
     enum { TRIES = 24 };
-    int64_t least = INT64_MAX;
-    *at = 0;
+    w->least = INT64_MAX;
     for (int i = 1, last = 0; i <= TRIES; i++) {
-        int steps = (int)((int64_t)all * i / TRIES);
+        int steps = light + (int)((int64_t)(w->all - light) * i / TRIES);
         if (steps == last) continue;
         last = steps;
-        int64_t work = try_steps(f, steps);
-        if (work >= least) continue;
-        least = work;
-        *at = steps;
+        int64_t bytes = try_steps(f, steps);
+        if (bytes >= w->least) continue;
+        w->least = bytes;
+        w->at = steps;
     }
-    return least;
 }
 
 /* The fewest steps that fit, given some that do and that fewer take more memory. */
-static int fewest(Fit *f, int enough, int64_t room) {
-    int low = 0; /* does not fit */
+static int fewest(Fit *f, int low, int enough, int64_t room) {
     while (enough - low > 1) {
         int middle = low + (enough - low) / 2;
         if (try_steps(f, middle) <= room)
@@ -55,6 +85,30 @@ static int fewest(Fit *f, int enough, int64_t room) {
             low = middle;
     }
     return enough;
+}
+
+/* Packing takes as long as this much arithmetic, per byte that is written. */
+static const double pack_cost = 40;
+
+static Way find_way(Fit *f, bool pack_in_step, int64_t room) {
+    Way w = {.pack_in_step = pack_in_step, .fits = true};
+    plan_evaluation(f, pack_in_step);
+    try_steps(f, 1);
+    int light = f->s->pass.recompute_light;
+    w.all = f->s->pass.recompute_steps;
+    w.steps = w.at = light;
+    w.least = try_steps(f, light);
+    if (w.least > room) {
+        find_least(f, &w, light);
+        w.fits = w.least <= room;
+        w.steps = w.fits ? fewest(f, light, w.at, room) : w.at;
+        try_steps(f, w.steps);
+    }
+    w.work = work_of(f);
+    w.packed = packed_of(f);
+    w.flops = f->print.flops;
+    w.cost = w.flops + pack_cost * (double)f->print.packed;
+    return w;
 }
 
 /* "%12 gelu of models/a.vmoe:7:3 8.0 MiB" */
@@ -69,101 +123,104 @@ static void add_holder(Text *t, const Fit *f, int i) {
     if (v->node->loc.file) text_addf(t, " of %s:%d", v->node->loc.file, v->node->loc.line);
 }
 
-static VmStatus refuse(Fit *f, const MemoryUse *use, int steps, int64_t least) {
+static VmStatus refuse(Fit *f, const MemoryUse *use, const Way *w) {
     Arena *a = f->s->arena;
-    (void)try_steps(f, steps);
+    plan_evaluation(f, w->pack_in_step);
+    (void)try_steps(f, w->steps);
     Text t = text_new(a);
-    text_addf(&t, "--mem-budget %s is not enough: the least is %s, with %d of %d recomputations",
-              drv_bytes_text(a, f->s->budget.limit), drv_bytes_text(a, use->total - use->work + least), steps,
-              f->s->budget.all);
+    text_addf(&t, "--mem-budget %s is not enough: the least is %s, with %d of %d recomputations%s",
+              drv_bytes_text(a, f->s->budget.limit),
+              drv_bytes_text(a, use->total - use->work - use->other + w->work + w->packed), w->at, w->all,
+              w->pack_in_step ? " and weights packed in every step" : "");
     const struct {
         const char *name;
         int64_t bytes;
     } part[] = {{"weights", use->weights},
                 {"optimizer state", use->state},
-                {"packed weights", use->other},
+                {"packed weights", w->packed},
                 {"scratch of threads", use->scratch},
                 {"data set", use->data},
                 {"program, libraries, code", use->process},
-                {"activations and gradients, of which at the widest point", least}};
+                {"activations and gradients, of which at the widest point", w->work}};
     for (size_t i = 0; i < sizeof part / sizeof part[0]; i++)
         if (part[i].bytes) text_addf(&t, "\n  %10s  %s", drv_bytes_text(a, part[i].bytes), part[i].name);
     for (int i = 0; i < f->print.nholder; i++) add_holder(&t, f, i);
     return drv_fail(VM_ENV, "%s", t.data);
 }
 
-static VmStatus choose(Fit *f, MemoryUse *use) {
-    Budget *b = &f->s->budget;
-    int64_t rest = use->total - use->work, room = b->limit - rest;
-    b->before = b->after = use->total;
-    if (!b->limit || use->work <= room) return VM_OK;
-    try_steps(f, 1);
-    b->all = f->s->pass.recompute_steps;
-    int at;
-    int64_t least = find_least(f, b->all, &at);
-    if (least > room || at == 0) return refuse(f, use, at, least);
-    b->steps = fewest(f, at, room);
-    use->work = try_steps(f, b->steps);
-    use->total = b->after = rest + use->work;
-    b->flops_after = f->print.flops;
-    return VM_OK;
-}
-
 static void sum_up(MemoryUse *use) {
     use->total = use->weights + use->state + use->work + use->other + use->scratch + use->data + use->process;
 }
 
-/* Spaces beyond those that have names here; the engine makes each as large as its largest program needs. */
-static void add_others(const CgFootprint *f, MemoryUse *use) {
-    int64_t bytes = 0;
-    for (int i = VM_WORK + 1; i < VM_SPACE_COUNT; i++) bytes += f->space[i];
-    if (bytes > use->other) use->other = bytes;
-}
-
-static VmStatus evaluation_work(Fit *f, MemoryUse *use) {
-    Session *s = f->s;
-    IrGraph *g = session_elaborate(s, s->batch);
-    if (!g) return VM_INPUT;
-    session_lower(s, g, KIND_EVAL);
-    cg_footprint(f->arena, s->target, g, &f->print);
-    f->other = f->print.space[VM_WORK];
-    use->weights = f->print.space[VM_WEIGHTS];
-    add_others(&f->print, use);
+static VmStatus choose(Fit *f, MemoryUse *use) {
+    Budget *b = &f->s->budget;
+    int64_t room = b->limit - (use->total - use->work - use->other);
+    b->before = b->after = use->total;
+    if (!b->limit || use->work + use->other <= room) return VM_OK;
+    Way kept = find_way(f, false, room), in_step = find_way(f, true, room);
+    bool second =
+        in_step.fits ? !kept.fits || in_step.cost < kept.cost : !kept.fits && in_step.least < kept.least;
+    Way *w = second ? &in_step : &kept;
+    if (!w->fits) return refuse(f, use, w);
+    b->all = larger(kept.all, in_step.all);
+    b->steps = w->steps;
+    b->pack_in_step = w->pack_in_step;
+    b->flops_after = w->flops;
+    use->work = w->work;
+    use->other = w->packed;
+    sum_up(use);
+    b->after = use->total;
     return VM_OK;
 }
 
-static VmStatus training_work(Fit *f, MemoryUse *use) {
+static VmStatus evaluation(Fit *f, MemoryUse *use) {
+    Session *s = f->s;
+    f->eval = session_elaborate(s, s->batch);
+    if (!f->eval) return VM_INPUT;
+    session_lower(s, f->eval, KIND_EVAL);
+    plan_evaluation(f, false);
+    use->weights = f->print.space[VM_WEIGHTS];
+    use->work = f->eval_work;
+    use->other = f->eval_packed;
+    return VM_OK;
+}
+
+static VmStatus training(Fit *f, MemoryUse *use) {
     Session *s = f->s;
     f->base = session_elaborate(s, s->batch);
     if (!f->base) return VM_INPUT;
-    session_run_passes(s, f->base, front_list, sizeof front_list / sizeof front_list[0], true);
-    use->work = try_steps(f, 0);
+    const PassId *list;
+    int n = s->bf16 ? pass_pipeline_bf16(PIPE_TRAIN, &list) : pass_pipeline(PIPE_TRAIN, &list), front = 0;
+    while (list[front] != PASS_recompute) front++;
+    f->back = list + front;
+    f->nback = n - front;
+    session_run_passes(s, f->base, list, front, true);
+    (void)try_steps(f, RECOMPUTE_LIGHT);
+    use->work = work_of(f);
+    use->other = packed_of(f);
     use->state = f->print.space[VM_STATE];
-    add_others(&f->print, use);
     use->process += memory_growth(f->print.tasks);
     s->budget.flops_before = s->budget.flops_after = f->print.flops;
     sum_up(use);
     return choose(f, use);
 }
 
-VmStatus session_fit(Session *s, bool training, MemoryUse *use) {
+VmStatus session_fit(Session *s, bool train, MemoryUse *use) {
     Fit f = {.s = s, .arena = arena_create()};
-    VmStatus st = evaluation_work(&f, use);
-    use->work = f.other;
+    VmStatus st = evaluation(&f, use);
     sum_up(use);
-    if (!st && training) st = training_work(&f, use);
-    int steps = s->budget.steps;
-    s->pass.recompute = steps;
+    if (!st && train) st = training(&f, use);
+    s->pass.recompute = s->budget.steps ? s->budget.steps : RECOMPUTE_LIGHT;
     arena_destroy(f.arena);
     return st;
 }
 
 void budget_print(FILE *f, const Session *s) {
     const Budget *b = &s->budget;
-    if (!b->limit || !b->steps) return;
-    fprintf(f,
-            "memory budget %s: %d of %d recomputations, predicted peak %s instead of %s, %.1f %% more "
-            "arithmetic\n",
-            drv_bytes_text(s->arena, b->limit), b->steps, b->all, drv_bytes_text(s->arena, b->after),
-            drv_bytes_text(s->arena, b->before), 100 * (b->flops_after / b->flops_before - 1));
+    if (!b->limit || (!b->steps && !b->pack_in_step)) return;
+    fprintf(f, "memory budget %s: ", drv_bytes_text(s->arena, b->limit));
+    fprintf(f, "%d of %d recomputations, %spredicted peak %s instead of %s, %.1f %% more arithmetic\n",
+            b->steps, b->all, b->pack_in_step ? "weights packed in every step, " : "",
+            drv_bytes_text(s->arena, b->after), drv_bytes_text(s->arena, b->before),
+            100 * (b->flops_after / b->flops_before - 1));
 }

@@ -154,7 +154,7 @@ VmStatus cmd_emit(const Args *a) {
                       args_str(a, OPT_emit_precision), false);
     if (st) return st;
     s.batch = args_int(a, OPT_emit_batch, s.batch);
-    s.pass.recompute = (int)args_int(a, OPT_emit_recompute, 0);
+    s.pass.recompute = (int)args_int(a, OPT_emit_recompute, RECOMPUTE_LIGHT);
     st = emit(&s, a, stage);
     session_close(&s);
     return st;

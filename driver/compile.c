@@ -69,6 +69,7 @@ static VmStatus load(Session *s, const OptValue *set, const char *model, bool ne
 void session_open_bare(Session *s) {
     *s = (Session){.arena = arena_create(), .scratch = arena_create(), .crash = arena_create()};
     s->pass = pass_ctx(s->scratch);
+    s->pass.recompute = RECOMPUTE_LIGHT;
     vm_bug_set_hook(session_crash_hook, s);
 }
 
@@ -244,6 +245,7 @@ static Program *plan(Session *s, ProgramKind kind, int64_t batch, bool routes, V
     s->crash_graph = g; /* planning and lowering change nothing in it */
     s->crash_n = 0;
     cg_module_tuning(s->module, s->tuning);
+    cg_module_pack_in_step(s->module, s->budget.pack_in_step);
     VmProgram *code = cg_add_program(s->module, g, name, batch, macs, kind.pipe != PIPE_EVAL);
     s->crash_graph = NULL;
     s->seconds_codegen += drv_seconds() - t0;

@@ -180,6 +180,7 @@ typedef struct Budget {
     int steps, all;                   /* of the pass recompute: made, and how many there are */
     double flops_before, flops_after; /* of products and attention in one step of training */
     int64_t before, after;            /* predicted peaks */
+    bool pack_in_step;                /* no packed copy of a weight outlives a step */
 } Budget;
 
 /* One file being compiled: everything from its text to running programs. */
@@ -293,9 +294,10 @@ int64_t memory_growth(int tasks);
 /* Scratch of so many threads before it is known, which is after lowering. */
 int64_t memory_scratch_ahead(int threads);
 
-/* Finds how much of the training program's activations to compute again so that `use` fits s->budget.limit,
- * and sets s->pass.recompute. `use` is filled in but for work and total; they are set. Without a limit only
- * that. VM_ENV after a message when nothing fits: with the least possible peak and what it is made of. */
+/* Finds how much of the training program's activations to compute again, and whether to pack weights in every
+ * step, so that `use` fits s->budget.limit, and sets s->pass.recompute. `use` is filled in but for work and
+ * total; they are set. Without a limit only that. VM_ENV after a message when nothing fits: with the least
+ * possible peak and what it is made of. */
 VmStatus session_fit(Session *s, bool training, MemoryUse *use);
 /* One line about what was chosen, on f; nothing when there is nothing to say. */
 void budget_print(FILE *f, const Session *s);

@@ -20,13 +20,15 @@ static int plan_with(Arena *a, const IrGraph *g, int steps, CgFootprint *out) {
     const char *error = pass_run(&c, copy, list, n);
     cr_assert_null(error, "%s", error);
     arena_destroy(c.scratch);
-    cg_footprint(a, &program_targets[0], copy, out);
+    cg_footprint(a, &program_targets[0], copy, false, out);
     return c.recompute_steps;
 }
 
-static void same_as_without(Arena *a, const IrGraph *g, int steps, const JitRun *want, const char *isa) {
-    const char *what = arena_printf(a, "%s with %d recomputations, %s", g->name, steps, isa);
-    Jit j = jit_compile_recomputing(a, g, PIPE_TRAIN, isa, steps, what);
+static void same_as_without(Arena *a, const IrGraph *g, int steps, bool pack_in_step, const JitRun *want,
+                            const char *isa) {
+    const char *what = arena_printf(a, "%s with %d recomputations%s, %s", g->name, steps,
+                                    pack_in_step ? " and packing in the step" : "", isa);
+    Jit j = jit_compile_saving(a, g, PIPE_TRAIN, isa, steps, pack_in_step, what);
     JitRun got = jit_run(a, &j, seed, 2, what);
     jit_same_bits(want, &got, what);
     jit_free(&j);
@@ -40,8 +42,9 @@ static void check_bits(Arena *a, const IrGraph *g, int tries) {
         Jit j = jit_compile(a, g, PIPE_TRAIN, isa, g->name);
         JitRun want = jit_run(a, &j, seed, 2, g->name);
         jit_free(&j);
+        same_as_without(a, g, RECOMPUTE_LIGHT, true, &want, isa);
         for (int k = 1; k <= tries && all > 0; k++)
-            same_as_without(a, g, (all * k + tries - 1) / tries, &want, isa);
+            same_as_without(a, g, (all * k + tries - 1) / tries, false, &want, isa);
     }
 }
 
@@ -104,6 +107,36 @@ Test(recompute, the_cheap_comes_first) {
     plan_with(a, g, 8, &after);
     cr_assert(after.flops == before.flops, "%.3g and %.3g", after.flops, before.flops);
     cr_assert(after.space[VM_WORK] < 0.9 * (double)before.space[VM_WORK]);
+    arena_destroy(a);
+}
+
+/* What training does unasked: less memory, no product more, and the first of the steps. */
+Test(recompute, light_steps_cost_no_product) {
+    Arena *a = arena_create();
+    IrGraph *g = program_elaborate(a, "models/vmoe_fmnist.vmoe", NULL, 128);
+    CgFootprint before, light, same, more;
+    plan_with(a, g, 0, &before);
+    int n = plan_with(a, g, RECOMPUTE_LIGHT, &light), all = plan_with(a, g, n, &same);
+    cr_assert(n > 0 && n < all, "%d of %d steps", n, all);
+    cr_assert(light.flops == before.flops, "%.3g and %.3g", light.flops, before.flops);
+    cr_assert(light.space[VM_WORK] < 0.8 * (double)before.space[VM_WORK]);
+    cr_assert_eq(light.space[VM_WORK], same.space[VM_WORK]);
+    plan_with(a, g, n + 1, &more);
+    cr_assert(more.flops > light.flops, "step %d is light too", n + 1);
+    arena_destroy(a);
+}
+
+/* Copies of weights that share memory with the rest of the step: no space of their own, and less in all. */
+Test(recompute, packing_in_the_step_takes_less_memory) {
+    Arena *a = arena_create();
+    IrGraph *g = program_elaborate(a, "models/mnist_moe.vmoe", NULL, 8);
+    program_run(g, PIPE_TRAIN);
+    CgFootprint kept, in_step;
+    cg_footprint(a, &program_targets[0], g, false, &kept);
+    cg_footprint(a, &program_targets[0], g, true, &in_step);
+    cr_assert_eq(in_step.space[VM_PACKED], 0);
+    cr_assert(kept.packed == 0 && in_step.packed > 0);
+    cr_assert(in_step.space[VM_WORK] < kept.space[VM_WORK] + kept.space[VM_PACKED] / 2);
     arena_destroy(a);
 }
 

@@ -33,6 +33,11 @@ Jit jit_compile(Arena *a, const IrGraph *g, Pipeline pipe, const char *isa, cons
 
 Jit jit_compile_recomputing(Arena *a, const IrGraph *g, Pipeline pipe, const char *isa, int steps,
                             const char *what) {
+    return jit_compile_saving(a, g, pipe, isa, steps, false, what);
+}
+
+Jit jit_compile_saving(Arena *a, const IrGraph *g, Pipeline pipe, const char *isa, int steps,
+                       bool pack_in_step, const char *what) {
     IrGraph *copy = ir_graph_clone(a, g);
     PassCtx c = pass_ctx(arena_create());
     c.training = true;
@@ -46,6 +51,7 @@ Jit jit_compile_recomputing(Arena *a, const IrGraph *g, Pipeline pipe, const cha
     const CgTarget *target = cg_target_host(a, &error);
     cr_assert_not_null(target, "%s: %s", what, error);
     Jit j = {.g = copy, .module = cg_module_create(target)};
+    cg_module_pack_in_step(j.module, pack_in_step);
     j.program = cg_add_program(j.module, copy, "test", 1, 0, pipe != PIPE_EVAL);
     error = cg_module_compile(j.module);
     cr_assert_null(error, "%s, %s: %s", what, isa, error);

@@ -27,6 +27,9 @@ Jit jit_compile(Arena *a, const IrGraph *g, Pipeline pipe, const char *isa, cons
 /* The same with so many steps of the pass recompute. */
 Jit jit_compile_recomputing(Arena *a, const IrGraph *g, Pipeline pipe, const char *isa, int steps,
                             const char *what);
+/* And with weights packed in every step. */
+Jit jit_compile_saving(Arena *a, const IrGraph *g, Pipeline pipe, const char *isa, int steps,
+                       bool pack_in_step, const char *what);
 void jit_free(Jit *j);
 
 /* Everything a run leaves behind, in the order of the graph's outputs followed by its params and states. */
