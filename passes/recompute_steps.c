@@ -186,14 +186,32 @@ static void consider_block(Chooser *c, int cut, Step *best) {
     consider(c, &s, best);
 }
 
+/* What could be done about value i. */
+static void consider_value(Chooser *c, int i, Step *best) {
+    Recompute *r = c->r;
+    if (!large_kept(r, i)) return;
+    if (!r->cut[i]) consider_drop(c, r->value[i], best);
+    if (ir_ops[r->value[i]->node->op].route == ROUTE_ELTWISE) consider_operands(c, r->value[i], best);
+}
+
+/* Light steps are all made, so their order does not matter: each value's best, in one walk. This is done for
+ * every program that is compiled; the search over all steps only for a budget. True while there were any. */
+static bool light_round(Chooser *c, bool *result) {
+    int before = c->made;
+    for (int i = 0; i < c->r->nvalue; i++) {
+        Step best = {0};
+        const IrNode *n = c->r->value[i]->node;
+        if (ir_ops[n->op].route != ROUTE_ELTWISE || !large_kept(c->r, i)) continue;
+        consider_value(c, i, &best);
+        if (best.ndrop && best.light) commit(c, &best, result);
+    }
+    return c->made > before;
+}
+
 static bool best_step(Chooser *c, Step *best) {
     Recompute *r = c->r;
     best->ndrop = 0;
-    for (int i = 0; i < r->nvalue; i++) {
-        if (!large_kept(r, i)) continue;
-        if (!r->cut[i]) consider_drop(c, r->value[i], best);
-        if (ir_ops[r->value[i]->node->op].route == ROUTE_ELTWISE) consider_operands(c, r->value[i], best);
-    }
+    for (int i = 0; i < r->nvalue; i++) consider_value(c, i, best);
     for (int i = 0; i < r->ncut; i++) consider_block(c, i, best);
     return best->ndrop > 0;
 }
@@ -219,13 +237,9 @@ int recompute_choose(Recompute *r, int steps) {
     bool *result = ARENA_ARRAY(r->arena, bool, r->nvalue);
     for (int i = 0; i < r->nvalue; i++) result[i] = r->kept[i];
     Step best = {0};
-    while (best_step(&c, &best)) {
-        if (best.light && r->light == c.made)
-            r->light++;
-        else if (light_only)
-            break;
-        commit(&c, &best, result);
-    }
+    while (light_round(&c, result)) continue;
+    r->light = c.made;
+    while (!light_only && best_step(&c, &best)) commit(&c, &best, result);
     while (!light_only && merge_round(&c, result)) continue;
     for (int i = 0; i < r->nvalue; i++) r->kept[i] = result[i];
     return c.made;
