@@ -8,8 +8,8 @@
 
 #include "ir/ir.h"
 
-/* In PassCtx.recompute: the steps that add elementwise work alone. They save memory for little time, 0 to 3 %
- * of a step in most comparisons (docs/performance.md): the work joins kernels that meet the same values
+/* In PassCtx.recompute: the light steps, which derive elementwise results (GELU and its derivative) from the
+ * value they come from. They save memory and take no time: the work joins kernels that meet that value anyway
  * (fuse.c). */
 enum { RECOMPUTE_LIGHT = -1 };
 
@@ -21,7 +21,7 @@ typedef struct PassCtx {
         double beta1, beta2, eps, decay;
     } adamw;
     /* recompute: how many of its steps to make, 0 none, or RECOMPUTE_LIGHT; sets how many there are (LIGHT:
-     * how many were made), and how many of them, the first ones, add elementwise work alone */
+     * how many were made), and how many of them, the first ones, are light */
     int recompute, recompute_steps, recompute_light;
     /* manager */
     bool verify_each;

@@ -1,11 +1,11 @@
 /* recompute: compute forward values again in the backward pass instead of keeping them.
  *
- * requires  a graph that verifies, CORE ops only, after optimizer, simplify, cse and narrow; c->recompute:
- * how many steps to make (recompute_steps.c lists them, the cheapest first), or RECOMPUTE_LIGHT ensures
- * c->recompute_steps is the number of steps there are, c->recompute_light how many of them are light. A graph
- * without updates, or with c->recompute 0, is left as it is. Otherwise the backward pass reads copies of the
- * nodes whose results are not kept, which stand right before their first reader; copies read what is kept
- *           through `kept`, so that neither cse nor fusion joins them with the originals.
+ * requires  a graph that verifies, CORE ops only, after optimizer, simplify, cse and narrow; c->recompute is
+ *           how many steps to make (recompute_steps.c lists them, the cheapest first), or RECOMPUTE_LIGHT
+ * ensures   c->recompute_steps is the number of steps there are, c->recompute_light how many are light.
+ *           A graph without updates, or with c->recompute 0, is left as it is. Otherwise the backward pass
+ *           reads copies of the nodes whose results are not kept, right before their first reader; copies
+ *           read what is kept through `kept`, so that neither cse nor fusion joins them with the originals.
  * A copy has the op, attributes and operand values of its original, so its results are the same bits: random
  * numbers are a function of their key, and kernels cut their work by shape alone.
  *

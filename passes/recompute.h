@@ -30,9 +30,9 @@ int64_t recompute_bytes(const IrValue *v);
 bool recompute_see_through(const IrNode *n);
 
 /* Makes the first `steps` steps of a list that is a function of the graph: each changes `kept` so that less
- * memory is held from the forward to the backward pass. Those that add elementwise work alone come first,
- * then the cheapest, by bytes saved per work added. Returns the length of the whole list; with
- * RECOMPUTE_LIGHT the list ends after the former. Sets r->light. */
+ * memory is held from the forward to the backward pass. Light ones come first, then the cheapest, by bytes
+ * saved per work added. Returns the length of the whole list; with RECOMPUTE_LIGHT the list ends after the
+ * former. Sets r->light. */
 int recompute_choose(Recompute *r, int steps);
 
 #endif

@@ -7,9 +7,9 @@
  *   merge   -                    every other cut that is kept: longer segments from fewer cuts
  *
  * Greedy: always the step that saves most bytes per unit of added work, given the steps before it, the
- * earliest of equals; light steps, which add elementwise work alone, before all others; merges last, because
- * only a plan of memory can tell whether longer segments pay. Work is counted, not measured: arithmetic of
- * products and attention, and a price per element for the rest. */
+ * earliest of equals; light steps, which derive elementwise results from one value, before all others; merges
+ * last, because only a plan of memory can tell whether longer segments pay. Work is counted, not measured:
+ * arithmetic of products and attention, and a price per element for the rest. */
 #include <limits.h>
 
 #include "passes/recompute.h"
@@ -21,7 +21,7 @@ typedef struct Step {
     IrValue *drop[MAX_DROP];
     int ndrop;
     double saved, work;
-    bool light; /* adds elementwise work alone */
+    bool light; /* a derive step that adds elementwise work alone */
 } Step;
 
 typedef struct Chooser {
@@ -84,7 +84,7 @@ static bool weigh(Chooser *c, Step *s) {
     c->kernels = 0;
     s->work = 1;
     for (int i = 0; i < s->ndrop; i++) s->work += closure(c, s->drop[i]);
-    s->light = !c->kernels;
+    s->light = s->add && !c->kernels;
     keep_all(c, s, true);
     if (had) c->r->kept[recompute_id(c->r, s->add)] = true;
     return true;

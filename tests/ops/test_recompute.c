@@ -119,10 +119,10 @@ Test(recompute, light_steps_cost_no_product) {
     int n = plan_with(a, g, RECOMPUTE_LIGHT, &light), all = plan_with(a, g, n, &same);
     cr_assert(n > 0 && n < all, "%d of %d steps", n, all);
     cr_assert(light.flops == before.flops, "%.3g and %.3g", light.flops, before.flops);
-    cr_assert(light.space[VM_WORK] < 0.8 * (double)before.space[VM_WORK]);
+    cr_assert(light.space[VM_WORK] < 0.9 * (double)before.space[VM_WORK]);
     cr_assert_eq(light.space[VM_WORK], same.space[VM_WORK]);
     plan_with(a, g, n + 1, &more);
-    cr_assert(more.flops > light.flops, "step %d is light too", n + 1);
+    cr_assert(more.space[VM_WORK] < light.space[VM_WORK], "step %d saves nothing", n + 1);
     arena_destroy(a);
 }
 
