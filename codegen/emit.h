@@ -222,7 +222,9 @@ typedef struct Micro {
     Val a_rows, a_step, b, b_step, count;
     Val c_rows, c_at;
     Val init_rows, init_at; /* init_rows NULL: zero */
+    Val ahead;              /* memory that is read soon: line kk is asked for at inner position kk; or NULL */
 } Micro;
+enum { MICRO_LINE = 16 /* floats of such a line */ };
 void kb_micro(Kb *k, const Micro *m);
 
 /* ---- rules, one per row of ops.def ------------------------------------------------------------------ */

@@ -36,9 +36,29 @@ static int64_t rows_per_routed(const IrValue *v) {
     return v->type.rank > 1 ? ir_rows(&v->type) / v->type.dim[0] : 1;
 }
 
-/* All experts' row blocks form one pool, however skewed the routing is. */
+/* Blocks of experts before e are numbered below this: it leaves room for a partial block of each, and is
+ * known from e's offset alone. */
+static Val first_block(Kb *k, const Gemm *g, Val e, int64_t per) {
+    return kb_add(k, e, kb_udiv(k, kb_mul(k, load_offset(k, g, e), kb_i64(k, per)), g->mb));
+}
+
+/* The expert whose numbers contain `block`: the last with first_block(e) <= block. */
+static Val expert_of_block(Kb *k, const Gemm *g, Val block, int64_t experts, int64_t per) {
+    Val e = kb_i64(k, 0);
+    for (int64_t n = experts, half; n > 1; n -= half) { /* one of the n experts from e */
+        half = n / 2;
+        Val mid = kb_add(k, e, kb_i64(k, half));
+        Val at = LLVMBuildICmp(k->b, LLVMIntSLE, first_block(k, g, mid, per), block, "");
+        e = LLVMBuildSelect(k->b, at, mid, e, "");
+    }
+    return e;
+}
+
+/* All experts' row blocks form one pool, however skewed the routing is. Numbers that no block has, one per
+ * expert at most, lie between the blocks, so that equal ranges of items hold about equally many blocks. */
 void cg_lower_expert_matmul(Kb *k, IrNode *n) {
     Gemm g = {.n = n, .packed = true, .a_row = expert_a_row, .b_matrix = expert_b_matrix, .a_step = 1};
+    g.streams_b = true; /* an expert's rows may be few, and then nothing of its matrix is in a cache yet */
     const IrType *t = &n->out[0].type;
     int64_t experts = n->in[1]->type.dim[0], per = rows_per_routed(n->in[0]);
     g.cols = ir_cols(t);
@@ -48,23 +68,21 @@ void cg_lower_expert_matmul(Kb *k, IrNode *n) {
     gemm_choose(k, &g);
     gemm_scratch(k, &g);
     if (fuse_is_inline(n->in[0]->node)) g.made_a = kb_scratch(k, g.mb * gemm_padded_cols(k, n->in[0]) * 4);
-    Val zero = kb_i64(k, 0), begin, end;
-    Loop e, l;
-    /* as many items as any routing can need; those past the last block find nothing to do */
-    kb_share(k, (ceil_div(ir_rows(t), g.mb) + experts) * g.col_blocks, &begin, &end);
-    kb_loop(k, &e, zero, kb_i64(k, experts), 1, &zero, 1);
-    Val first = kb_mul(k, load_offset(k, &g, e.i), kb_i64(k, per));
-    Val last = kb_mul(k, load_offset(k, &g, kb_add(k, e.i, kb_i64(k, 1))), kb_i64(k, per));
-    Val blocks = kb_udiv(k, kb_add(k, kb_sub(k, last, first), kb_i64(k, g.mb - 1)), g.mb);
-    Val base = e.carry[0], next = kb_add(k, base, kb_mul(k, blocks, kb_i64(k, g.col_blocks)));
-    e.next[0] = next;
-    kb_loop(k, &l, kb_max(k, begin, base), kb_min(k, end, next), 1, NULL, 0);
-    Val item = kb_sub(k, l.i, base);
-    Val row0 = kb_add(k, first, kb_mul(k, kb_udiv(k, item, g.col_blocks), kb_i64(k, g.mb)));
+    Val begin, end;
+    Loop l;
+    If any;
+    kb_share(k, (ir_rows(t) / g.mb + experts) * g.col_blocks, &begin, &end);
+    kb_loop(k, &l, begin, end, 1, NULL, 0);
+    Val block = kb_udiv(k, l.i, g.col_blocks), e = expert_of_block(k, &g, block, experts, per);
+    Val first = kb_mul(k, load_offset(k, &g, e), kb_i64(k, per));
+    Val last = kb_mul(k, load_offset(k, &g, kb_add(k, e, kb_i64(k, 1))), kb_i64(k, per));
+    Val within = kb_sub(k, block, first_block(k, &g, e, per));
+    Val row0 = kb_add(k, first, kb_mul(k, within, kb_i64(k, g.mb)));
+    kb_if(k, &any, LLVMBuildICmp(k->b, LLVMIntSLT, row0, last, ""));
     Val row_end = kb_min(k, kb_add(k, row0, kb_i64(k, g.mb)), last);
-    gemm_block(k, &g, e.i, row0, row_end, row0, kb_urem(k, item, g.col_blocks), kb_i64(k, g.inner));
+    gemm_block(k, &g, e, row0, row_end, row0, kb_urem(k, l.i, g.col_blocks), kb_i64(k, g.inner));
+    kb_if_end(k, &any);
     kb_loop_end(k, &l);
-    kb_loop_end(k, &e);
 }
 
 /* ---- weight gradient of the grouped product: inner dimension = the expert's rows ---- */

@@ -1,7 +1,7 @@
 /* The matrix micro-kernel: a register tile of R rows and V vectors, one loop over the inner dimension.
  *
  *   void mk_RxV(ptr a_rows, i64 a_step, ptr b, i64 b_step, i64 count, ptr c_rows, i64 c_at,
- *               ptr init_rows, i64 init_at)
+ *               ptr init_rows, i64 init_at, ptr ahead)
  *
  * One function per tile shape and kind; every product calls it with its own strides, so it costs its compile
  * time once. Rows of a and c, and what the sums start from, come through pointers: gathered rows
@@ -9,8 +9,8 @@
  * numbers twice. Accumulation over the inner dimension is in order.
  *
  * Kinds are letters of the name: s for k takes one pointer to rows of a that lie side by side; b multiplies
- * pairs of bf16, a pair in the place of a float; z starts sums from zero and ignores the last two arguments.
- */
+ * pairs of bf16, a pair in the place of a float; z starts sums from zero and ignores init_rows and init_at; p
+ * also asks for a cache line of `ahead` per inner position, which the others ignore. */
 #include "codegen/emit.h"
 
 static Val row_of(Kb *k, Val rows, int r) {
@@ -53,6 +53,7 @@ static void micro_body(Kb *k, const Micro *m) {
     for (int v = 0; v < vecs; v++)
         bv[v] =
             kb_load(k, m->bf16 ? k->vi : k->vf, kb_gep(k, k->f32, b, kb_i64(k, (int64_t)v * k->vl)), NULL);
+    if (m->ahead) kb_prefetch(k, m->ahead, kb_mul(k, l.i, kb_i64(k, MICRO_LINE)));
     for (int r = 0; r < rows; r++) {
         Val x = splat_a(k, m, a[r], a_off);
         for (int v = 0; v < vecs; v++)
@@ -66,30 +67,42 @@ static void micro_body(Kb *k, const Micro *m) {
 }
 
 static LLVMTypeRef micro_type(Kb *k) {
-    LLVMTypeRef param[] = {k->ptr, k->i64, k->ptr, k->i64, k->i64, k->ptr, k->i64, k->ptr, k->i64};
-    return LLVMFunctionType(LLVMVoidTypeInContext(k->ctx), param, 9, 0);
+    LLVMTypeRef param[] = {k->ptr, k->i64, k->ptr, k->i64, k->i64, k->ptr, k->i64, k->ptr, k->i64, k->ptr};
+    return LLVMFunctionType(LLVMVoidTypeInContext(k->ctx), param, 10, 0);
 }
 
 typedef struct MicroSpec {
     Tile tile;
-    bool side_by_side, bf16, init;
+    bool side_by_side, bf16, init, ahead;
 } MicroSpec;
 
 static void micro_function(Kb *k, const void *ctx) {
     const MicroSpec *spec = ctx;
-    Val p[9];
+    Val p[10];
     LLVMGetParams(k->fn, p);
-    Micro m = {spec->tile, spec->side_by_side,       spec->bf16, p[0], p[1], p[2], p[3], p[4], p[5],
-               p[6],       spec->init ? p[7] : NULL, p[8]};
+    Micro m = {.tile = spec->tile,
+               .side_by_side = spec->side_by_side,
+               .bf16 = spec->bf16,
+               .a_rows = p[0],
+               .a_step = p[1],
+               .b = p[2],
+               .b_step = p[3],
+               .count = p[4],
+               .c_rows = p[5],
+               .c_at = p[6],
+               .init_rows = spec->init ? p[7] : NULL,
+               .init_at = p[8],
+               .ahead = spec->ahead ? p[9] : NULL};
     micro_body(k, &m);
     LLVMBuildRetVoid(k->b);
 }
 
 static Val micro(Kb *k, const Micro *call) {
-    MicroSpec spec = {call->tile, call->side_by_side, call->bf16, call->init_rows != NULL};
+    MicroSpec spec = {call->tile, call->side_by_side, call->bf16, call->init_rows != NULL,
+                      call->ahead != NULL};
     const char *name =
-        arena_printf(k->arena, "m%c%s%s_%dx%d", spec.side_by_side ? 's' : 'k', spec.bf16 ? "b" : "",
-                     spec.init ? "" : "z", spec.tile.rows, spec.tile.vectors);
+        arena_printf(k->arena, "m%c%s%s%s_%dx%d", spec.side_by_side ? 's' : 'k', spec.bf16 ? "b" : "",
+                     spec.init ? "" : "z", spec.ahead ? "p" : "", spec.tile.rows, spec.tile.vectors);
     return kb_helper(k, name, micro_type(k), micro_function, &spec);
 }
 
@@ -103,6 +116,7 @@ void kb_micro(Kb *k, const Micro *m) {
                  m->c_rows,
                  m->c_at,
                  m->init_rows ? m->init_rows : none,
-                 m->init_rows ? m->init_at : zero};
-    LLVMBuildCall2(k->b, micro_type(k), micro(k, m), arg, 9, "");
+                 m->init_rows ? m->init_at : zero,
+                 m->ahead ? m->ahead : none};
+    LLVMBuildCall2(k->b, micro_type(k), micro(k, m), arg, 10, "");
 }

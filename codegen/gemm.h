@@ -21,6 +21,7 @@ typedef struct Gemm {
     int64_t kc;                /* inner positions of a chunk */
     bool packed, side_by_side; /* side_by_side: rows of a are one float apart */
     bool far;                  /* operands read in place are in no cache yet */
+    bool streams_b; /* packed panels of b are met by few tiles: the next panel is asked for early */
     /* Operands are bf16. Everything that counts or walks inner positions then counts pairs of them: inner,
      * kc, a_step, b_step, made_a, made_b and packed panels have a pair where f32 has a float. */
     bool bf16;

@@ -316,6 +316,17 @@ static void prefetch_rows(Kb *k, const Block *x, Val r, Val panel, Val panel_end
     kb_loop_end(k, &l);
 }
 
+/* What tile row r of a panel at bp asks for: its share of the panel behind. The last panel of a matrix is
+ * followed by the first of the next one. Every inner position asks for one line, so that few requests wait at
+ * a time. */
+static Val panel_ahead(Kb *k, const Gemm *g, Val r, Val bp) {
+    int64_t lines = ceil_div(g->tile.nr, LINE); /* of an inner position */
+    Val share = kb_udiv(k, r, g->tile.rows);
+    Val next = kb_add(k, kb_i64(k, g->inner * g->tile.nr), kb_mul(k, share, kb_i64(k, g->inner * LINE)));
+    Val any = LLVMBuildICmp(k->b, LLVMIntSLT, share, kb_i64(k, lines), "");
+    return LLVMBuildSelect(k->b, any, kb_gep(k, k->f32, bp, next), bp, "");
+}
+
 /* ---- tiles and chunks ---- */
 
 /* One tile: rows r.. of the block, one panel. */
@@ -338,6 +349,7 @@ static void tile(Kb *k, const Block *x, Val r, Val panel, Val bp, Val k0, Val co
         m.init_rows = LLVMBuildSelect(k->b, more, m.c_rows, m.init_rows, "");
         m.init_at = LLVMBuildSelect(k->b, more, m.c_at, m.init_at, "");
     }
+    if (g->streams_b) m.ahead = panel_ahead(k, g, r, bp);
     prefetch_start(k, x, r, col);
     if (g->store == GEMM_TILE) prefetch_operands(k, x, r, col);
     kb_micro(k, &m);
