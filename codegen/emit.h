@@ -210,6 +210,18 @@ Val kb_normal_cdf(Kb *k, Val x, Val *gauss); /* Phi(x), and exp(-x^2/2), which c
 Val kb_rsqrt(Kb *k, Val x);
 Val kb_uniform(Kb *k, Val key0, Val key1, Val element); /* <vl x i32> elements -> [0,1) */
 
+/* ---- moe.c: the top-k, alone or at the end of a row kernel ------------------------------------------- */
+
+typedef struct TopK {
+    IrNode *n;
+    int64_t cols, k;        /* of operand 0, chosen */
+    Val row, alive, chosen; /* scratch: the row; lanes not yet chosen (i32); the last choice, in every lane */
+} TopK;
+/* Takes the scratch. Then, for every row, its vectors in order and the row itself. */
+void kb_topk_begin(Kb *k, TopK *t, IrNode *topk);
+void kb_topk_vector(Kb *k, const TopK *t, Pos pos);
+void kb_topk_row(Kb *k, TopK *t, Val row);
+
 /* ---- gemm.c: the micro-kernel ------------------------------------------------------------------------ */
 
 /* c_i[c_at + j] = init_i[init_at + j] + sum over kk < count of a_i[kk * a_step] * b[kk * b_step + j], for

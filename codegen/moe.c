@@ -19,34 +19,34 @@ static void store_f32(Kb *k, Val v, Val ptr, Val i) {
     LLVMBuildStore(k->b, v, kb_gep(k, k->f32, ptr, i));
 }
 
-/* A row operation on operand 0, kept in scratch. */
-typedef struct Pick {
-    IrNode *n;
-    int64_t cols, k; /* operand 0's and the index's last dimension */
-    Val row, alive;  /* scratch: the row; topk: lanes not yet chosen (i32, all ones) */
-} Pick;
-
-static void load_row(Kb *k, Pos pos, Val *carry, void *ctx) {
-    const Pick *p = ctx;
-    (void)carry;
-    kb_store(k, kb_eval(k, p->n->in[0], pos), kb_gep(k, k->f32, p->row, pos.col), NULL);
-    if (p->alive) {
-        Val ones = kb_keep(k, kb_vi(k, -1), pos, kb_vi(k, 0));
-        kb_store(k, ones, kb_gep(k, k->i32, p->alive, pos.col), NULL);
-    }
-}
-
 static int64_t padded_bytes(const Kb *k, int64_t cols) {
     return (cols + k->vl - 1) / k->vl * k->vl * 4;
 }
 
-/* carry: per lane the best value and its column (INT32_MAX: none yet). A later column wins only if strictly
- * larger. */
+/* ---- top-k ---- */
+
+void kb_topk_begin(Kb *k, TopK *t, IrNode *topk) {
+    *t = (TopK){.n = topk, .cols = ir_cols(&topk->in[0]->type), .k = ir_int(topk, ATTR_topk_k)};
+    t->row = kb_scratch(k, padded_bytes(k, t->cols));
+    t->alive = kb_scratch(k, padded_bytes(k, t->cols));
+}
+
+void kb_topk_vector(Kb *k, const TopK *t, Pos pos) {
+    kb_store(k, kb_eval(k, t->n->in[0], pos), kb_gep(k, k->f32, t->row, pos.col), NULL);
+    Val ones = kb_keep(k, kb_vi(k, -1), pos, kb_vi(k, 0));
+    kb_store(k, ones, kb_gep(k, k->i32, t->alive, pos.col), NULL);
+}
+
+/* Takes the last choice out. carry: per lane the best value and its column (INT32_MAX: none yet). A later
+ * column wins only if strictly larger. */
 static void pass_best(Kb *k, Pos pos, Val *carry, void *ctx) {
-    const Pick *p = ctx;
-    Val x = kb_load(k, k->vf, kb_gep(k, k->f32, p->row, pos.col), NULL);
-    Val alive = kb_load(k, k->vi, kb_gep(k, k->i32, p->alive, pos.col), NULL);
+    const TopK *t = ctx;
+    Val x = kb_load(k, k->vf, kb_gep(k, k->f32, t->row, pos.col), NULL),
+        at = kb_gep(k, k->i32, t->alive, pos.col);
     Val col = LLVMBuildAdd(k->b, kb_splat(k, LLVMBuildTrunc(k->b, pos.col, k->i32, "")), kb_lanes(k), "");
+    Val gone = LLVMBuildICmp(k->b, LLVMIntEQ, col, t->chosen, "");
+    Val alive = LLVMBuildSelect(k->b, gone, kb_vi(k, 0), kb_load(k, k->vi, at, NULL), "");
+    kb_store(k, alive, at, NULL);
     Val fresh = LLVMBuildICmp(k->b, LLVMIntEQ, carry[1], kb_vi(k, INT32_MAX), "");
     Val better = LLVMBuildOr(k->b, fresh, LLVMBuildFCmp(k->b, LLVMRealOGT, x, carry[0], ""), "");
     better = LLVMBuildAnd(k->b, better, LLVMBuildICmp(k->b, LLVMIntNE, alive, kb_vi(k, 0), ""), "");
@@ -54,34 +54,63 @@ static void pass_best(Kb *k, Pos pos, Val *carry, void *ctx) {
     carry[1] = LLVMBuildSelect(k->b, better, col, carry[1], "");
 }
 
-static void topk_row(Kb *k, Val row, void *ctx) {
-    Pick *p = ctx;
-    kb_cols(k, row, p->cols, NULL, 0, load_row, p);
-    Val value = kb_ptr(k, &p->n->out[0]), index = kb_ptr(k, &p->n->out[1]);
+/* The lowest column among the lanes that hold the largest value. Only NaN compares with nothing: then the
+ * lowest that is left. */
+static Val lowest_best(Kb *k, const Val best[2]) {
+    Val none = kb_vi(k, INT32_MAX), held = LLVMBuildICmp(k->b, LLVMIntNE, best[1], none, "");
+    Val is_best = LLVMBuildFCmp(k->b, LLVMRealOEQ, best[0], kb_splat(k, kb_hmax(k, best[0])), "");
+    is_best = LLVMBuildAnd(k->b, is_best, held, "");
+    LLVMTypeRef bits = LLVMIntTypeInContext(k->ctx, (unsigned)k->vl);
+    Val any =
+        LLVMBuildICmp(k->b, LLVMIntNE, LLVMBuildBitCast(k->b, is_best, bits, ""), LLVMConstNull(bits), "");
+    Val col = LLVMBuildSelect(k->b, any, LLVMBuildSelect(k->b, is_best, best[1], none, ""), best[1], "");
+    return LLVMBuildSExt(k->b, kb_call(k, "llvm.vector.reduce.smin", k->vi, &col, 1), k->i64, "");
+}
+
+void kb_topk_row(Kb *k, TopK *t, Val row) {
+    Val value = kb_ptr(k, &t->n->out[0]), index = kb_ptr(k, &t->n->out[1]), nothing = kb_i64(k, -1);
     Loop j;
-    kb_loop(k, &j, kb_i64(k, 0), kb_i64(k, p->k), 1, NULL, 0);
-    Val c[2] = {kb_vf(k, -1e39), kb_vi(k, INT32_MAX)};
-    kb_cols(k, row, p->cols, c, 2, pass_best, p);
-    Val is_best = LLVMBuildFCmp(k->b, LLVMRealOEQ, c[0], kb_splat(k, kb_hmax(k, c[0])), "");
-    Val best = LLVMBuildSelect(k->b, is_best, c[1], kb_vi(k, INT32_MAX), "");
-    best = kb_call(k, "llvm.vector.reduce.smin", k->vi, &best, 1);
-    /* only NaN compares with nothing: then the lowest expert that is left */
-    Val any = kb_call(k, "llvm.vector.reduce.smin", k->vi, &c[1], 1);
-    Val none = LLVMBuildICmp(k->b, LLVMIntEQ, best, kb_i32(k, INT32_MAX), "");
-    Val e = LLVMBuildSExt(k->b, LLVMBuildSelect(k->b, none, any, best, ""), k->i64, "");
-    Val at = kb_add(k, kb_mul(k, row, kb_i64(k, p->k)), j.i);
-    store_f32(k, load_f32(k, p->row, e), value, at);
+    kb_loop(k, &j, kb_i64(k, 0), kb_i64(k, t->k), 1, &nothing, 1);
+    t->chosen = kb_splat(k, LLVMBuildTrunc(k->b, j.carry[0], k->i32, ""));
+    Val best[2] = {kb_vf(k, -1e39), kb_vi(k, INT32_MAX)};
+    kb_cols(k, row, t->cols, best, 2, pass_best, t);
+    Val e = lowest_best(k, best), at = kb_add(k, kb_mul(k, row, kb_i64(k, t->k)), j.i);
+    store_f32(k, load_f32(k, t->row, e), value, at);
     store_i32(k, e, index, at);
-    store_i32(k, kb_i64(k, 0), p->alive, e);
+    j.next[0] = e;
     kb_loop_end(k, &j);
 }
 
+static void topk_vector(Kb *k, Pos pos, Val *carry, void *ctx) {
+    (void)carry;
+    kb_topk_vector(k, ctx, pos);
+}
+
+static void topk_row(Kb *k, Val row, void *ctx) {
+    TopK *t = ctx;
+    kb_cols(k, row, t->cols, NULL, 0, topk_vector, t);
+    kb_topk_row(k, t, row);
+}
+
 void cg_lower_topk(Kb *k, IrNode *n) {
-    const IrType *t = &n->in[0]->type;
-    Pick p = {n, ir_cols(t), ir_int(n, ATTR_topk_k), NULL, NULL};
-    p.row = kb_scratch(k, padded_bytes(k, p.cols));
-    p.alive = kb_scratch(k, padded_bytes(k, p.cols));
-    kb_rows(k, ir_rows(t), p.cols, topk_row, &p);
+    TopK t;
+    kb_topk_begin(k, &t, n);
+    kb_rows(k, ir_rows(&n->in[0]->type), t.cols, topk_row, &t);
+}
+
+/* ---- taking and placing by index ---- */
+
+/* A row operation on operand 0, kept in scratch. */
+typedef struct Pick {
+    IrNode *n;
+    int64_t cols, k; /* operand 0's and the index's last dimension */
+    Val row;
+} Pick;
+
+static void load_row(Kb *k, Pos pos, Val *carry, void *ctx) {
+    const Pick *p = ctx;
+    (void)carry;
+    kb_store(k, kb_eval(k, p->n->in[0], pos), kb_gep(k, k->f32, p->row, pos.col), NULL);
 }
 
 static void take_row(Kb *k, Val row, void *ctx) {
@@ -97,7 +126,7 @@ static void take_row(Kb *k, Val row, void *ctx) {
 
 void cg_lower_take_last(Kb *k, IrNode *n) {
     const IrType *t = &n->in[0]->type;
-    Pick p = {n, ir_cols(t), ir_cols(&n->in[1]->type), NULL, NULL};
+    Pick p = {n, ir_cols(t), ir_cols(&n->in[1]->type), NULL};
     p.row = kb_scratch(k, padded_bytes(k, p.cols));
     kb_rows(k, ir_rows(t), p.cols, take_row, &p);
 }
@@ -123,7 +152,7 @@ static void put_row(Kb *k, Val row, void *ctx) {
 
 void cg_lower_put_last(Kb *k, IrNode *n) {
     const IrType *t = &n->in[0]->type;
-    Pick p = {n, ir_cols(&n->out[0].type), ir_cols(t), NULL, NULL};
+    Pick p = {n, ir_cols(&n->out[0].type), ir_cols(t), NULL};
     p.row = kb_scratch(k, padded_bytes(k, p.k));
     kb_rows(k, ir_rows(t), p.cols, put_row, &p);
 }

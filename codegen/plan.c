@@ -156,7 +156,7 @@ static void collect_clusters(Plan *p) {
         if (n->cluster < 0) continue;
         PlanCluster *c = &p->cluster[n->cluster];
         c->node[c->nnode++] = n;
-        if (ir_ops[n->op].route == ROUTE_KERNEL) c->anchor = n;
+        if (ir_ops[n->op].route == ROUTE_KERNEL) *(c->anchor ? &c->tail : &c->anchor) = n;
     }
 }
 

@@ -27,6 +27,7 @@ struct PlanKept;
 
 typedef struct PlanCluster {
     IrNode *anchor; /* NULL: elementwise only, or a pack */
+    IrNode *tail;   /* a top-k behind a softmax; usually NULL */
     IrNode **node;  /* members in graph order */
     int nnode;
     const Pack *pack; /* not NULL: this task packs a matrix, and has no members */

@@ -1,7 +1,8 @@
 /* Kernels that work row by row: softmax, layer norm, cross-entropy, largest element, and their gradients.
  *
  * Operands are evaluated once per row (with whatever elementwise producers were fused) into this
- * thread's scratch; further passes read the scratch. Elementwise consumers run in the last pass. Sums have
+ * thread's scratch; further passes read the scratch. Elementwise consumers run in the last pass, and a top-k
+ * of the result (a gate's) takes the row from there. Sums have
  * one accumulator vector per row, folded by the fixed tree of kb_hsum. */
 #include "codegen/emit.h"
 
@@ -17,6 +18,7 @@ typedef struct Row {
     /* passes */
     ColsBody first; /* sees the operands' values through row_operand() */
     int ncarry;
+    TopK topk; /* n NULL: the cluster ends with this kernel's consumers */
     void (*emit_row)(Kb *k, struct Row *r, Val row);
 } Row;
 
@@ -45,11 +47,13 @@ static void finish(Kb *k, const Row *r, Val y, Pos pos) {
     kb_bind(k, v, y);
     kb_store_value(k, v, y, pos);
     kb_store_members(k, STORE_AFTER_ANCHOR, pos);
+    if (r->topk.n) kb_topk_vector(k, &r->topk, pos);
 }
 
 static void one_row(Kb *k, Val row, void *ctx) {
     Row *r = ctx;
     r->emit_row(k, r, row);
+    if (r->topk.n) kb_topk_row(k, &r->topk, row);
 }
 
 static void run_rows(Kb *k, Row *r) {
@@ -57,6 +61,7 @@ static void run_rows(Kb *k, Row *r) {
     r->rows = ir_rows(t);
     r->cols = ir_cols(t);
     for (int i = 0; i < r->nop; i++) r->scratch[i] = kb_scratch(k, padded(k, r->cols) * 4);
+    if (k->cl->tail) kb_topk_begin(k, &r->topk, k->cl->tail);
     kb_rows(k, r->rows, r->cols, one_row, r);
 }
 

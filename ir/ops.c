@@ -28,6 +28,8 @@ enum {
 #define EPI OPF_EPI
 #define PRO OPF_PRO
 #define COMMUTE OPF_COMMUTE
+#define LEAD OPF_LEAD
+#define TAIL OPF_TAIL
 
 const OpInfo ir_ops[OP_COUNT] = {
 #define OP(name_, lo, hi, nout_, stage_, route_, grad_, flags_, sig, doc_)                                   \

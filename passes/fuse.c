@@ -3,7 +3,7 @@
  * requires CORE ops; ensures: every ELTWISE and KERNEL node has a cluster number, counted in an order in
  * which the clusters can run; LEAF, VIEW and GATHER nodes, and the little elementwise work on gathered rows
  * that fuse_wants_inline names, have none (they are done in their consumers' loads); a cluster has at most
- * one KERNEL node, its anchor.
+ * one KERNEL node, its anchor, and behind a LEAD anchor one more, a TAIL: the top-k of a gate's softmax.
  *
  *   %2 = matmul %x, %w          @0
  *   %3 = add %2, %b             @0   epilogue of the matmul
@@ -12,6 +12,7 @@
  *
  * Every member of a cluster is computed at the positions (row, column) of one flattened space: the
  * operand space of the anchor (PRO), its result space (EPI), or, without an anchor, the members' own. A
+ * tail reads at these positions, too, but nothing reads its results there. A
  * member reads another member at the same position only; everything else it reads from memory. Two
  * clusters merge only if no path runs from one to the other through a third, so that the clusters form
  * a directed acyclic graph. */
@@ -24,7 +25,7 @@ typedef struct Space {
 } Space;
 
 typedef struct Group {
-    IrNode *anchor;
+    IrNode *anchor, *tail;
     Space in, out; /* operand positions, result positions; equal for groups without an anchor */
     IrNode **node;
     int nnode, cap; /* nnode 0: merged into another */
@@ -164,7 +165,9 @@ static bool reads_in_place(const Group *self, const Group *other, int other_id, 
                 continue;
             }
             if (root->cluster != other_id) continue;
-            if (n == self->anchor && !fuse_evaluates(n, k)) return false; /* the kernel reads memory */
+            bool kernel = n == self->anchor || n == self->tail;
+            if (kernel && !fuse_evaluates(n, k)) return false; /* the kernel reads memory */
+            if (root == other->tail) return false;
             IrValue *v = view_same_position(n->in[k]);
             if (v->node != root || v->index != 0) return false;
             if (root == other->anchor) *reads_anchor = true;
@@ -209,9 +212,15 @@ static bool joins_epilogue(const Group *a, const Group *b) {
     return space_equal(a->in, b->out) && !adds_to_anchor(a, b);
 }
 
+/* Is b a TAIL op alone, with room for it in a? */
+static bool tail_fits(const Group *a, const Group *b) {
+    bool lead = ir_ops[a->anchor->op].flags & OPF_LEAD, tail = ir_ops[b->anchor->op].flags & OPF_TAIL;
+    return lead && tail && !a->tail && b->nnode == 1 && space_equal(a->out, b->in);
+}
+
 /* May the later group b join a? The space rules of the file's head. */
 static bool spaces_fit(const Fuser *f, const Group *a, const Group *b, bool reads_anchor) {
-    if (a->anchor && b->anchor) return false;
+    if (a->anchor && b->anchor) return tail_fits(a, b);
     if (a->anchor) {
         if (space_equal(a->out, b->in)) return true;
         return space_equal(a->in, b->in) && !reads_anchor && !used_outside(f, b, a);
@@ -243,8 +252,11 @@ static bool try_merge(Fuser *f, int into, int self) {
     if (!mark_between(f, early, late)) return false;
     close_gap(f, early, late);
     if (late == into) swap_places(f, into, self);
-    if (b->anchor) {
+    if (a->anchor && b->anchor) {
+        a->tail = b->anchor;
+    } else if (b->anchor) {
         a->anchor = b->anchor;
+        a->tail = b->tail;
         a->in = b->in;
         a->out = b->out;
     }
