@@ -126,8 +126,27 @@ bool block_side_by_side(const PlanCluster *c) {
     return view_resolve(n->in[0], &a) && a.stride[a.type.rank - 1] == 1; /* packs have tile_choose's tile */
 }
 
+bool block_is_narrow(const CgTarget *t, const IrNode *n) {
+    View a, b;
+    if (n->op != OP_matmul || ir_rounds_operands(n) || ir_int(n, ATTR_matmul_tb)) return false;
+    if (t->vector_registers < 32 || 4 * ir_cols(&n->out[0].type) > 3 * t->vector_floats) return false;
+    bool ta = ir_int(n, ATTR_matmul_ta);
+    if (!view_resolve(n->in[0], &a) || !view_resolve(n->in[1], &b)) return false;
+    if (a.stride[a.type.rank - 1] != 1 || b.stride[b.type.rank - 1] != 1) return false;
+    return ta ? ir_cols(&a.type) % t->vector_floats == 0 : b.type.rank == 2;
+}
+
+/* Rows side by side: as many vectors of them as leave registers for the operands. */
+static Tile narrow_tile(const CgTarget *t, int cols, int64_t rows, bool side_by_side) {
+    int vl = t->vector_floats, vectors = side_by_side ? 4 : 1;
+    while (vectors > 1 && (vectors * cols > 24 || rows % (vectors * vl))) vectors--;
+    return (Tile){.rows = vectors * vl, .vectors = 1, .nr = vl, .narrow = cols};
+}
+
 Tile block_tile(const CgTarget *t, const PlanCluster *c) {
     CgProduct p;
+    if (block_is_narrow(t, c->anchor) && block_product(c, &p))
+        return narrow_tile(t, (int)p.n, p.m, ir_int(c->anchor, ATTR_matmul_ta));
     if (!block_side_by_side(c) || !block_product(c, &p))
         return tile_choose(t, ir_cols(&c->anchor->out[0].type));
     return tile_choose_side_by_side(t, p.m, p.n);

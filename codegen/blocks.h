@@ -32,9 +32,9 @@ bool block_product(const PlanCluster *c, CgProduct *out);
 int64_t block_typical_rows(const CgProduct *p);
 /* Rows of a lie one float apart, so that the tile is tile_choose_side_by_side's. */
 bool block_side_by_side(const PlanCluster *c);
-/* The tile of a product of weights (its packed copy's panels are as wide), and of any cluster that is a
- * product. */
-Tile block_weight_tile(const CgTarget *t, const IrNode *n);
+/* Does narrow.c multiply it? Then its weight is read as it stands. */
+bool block_is_narrow(const CgTarget *t, const IrNode *n);
+/* The register tile of a cluster that is a product. */
 Tile block_tile(const CgTarget *t, const PlanCluster *c);
 /* The blocks that a cluster which is a product is lowered with. */
 Blocks block_of(const CgTarget *t, const PlanCluster *c, const Tile *tile);

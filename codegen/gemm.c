@@ -98,6 +98,9 @@ static void micro_function(Kb *k, const void *ctx) {
 }
 
 static Val micro(Kb *k, const Micro *call) {
+    const Tile *t = &call->tile;
+    if (t->narrow)
+        return kb_narrow_function(k, micro_type(k), t->narrow, call->side_by_side ? t->rows / k->vl : 0);
     MicroSpec spec = {call->tile, call->side_by_side, call->bf16, call->init_rows != NULL,
                       call->ahead != NULL};
     const char *name =

@@ -89,9 +89,10 @@ void gemm_choose(Kb *k, Gemm *g) {
     g->kc = most;
     if (g->inner)
         g->kc = g->inner <= most + most / 2 ? g->inner : ceil_div(g->inner, ceil_div(g->inner, most));
+    if (g->tile.narrow) g->kc = g->inner; /* nothing is met again */
     g->result = &g->n->out[0];
-    take_start(k, g);
-    g->far = is_far(g);
+    if (!g->tile.narrow) take_start(k, g);
+    g->far = !g->tile.narrow && is_far(g);
     g->store = is_direct(k, g) ? GEMM_DIRECT : is_chunked(g) ? GEMM_BLOCK : GEMM_TILE;
 }
 

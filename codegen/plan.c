@@ -216,6 +216,7 @@ static bool wants_pack(const Plan *p, IrNode *n, Pack *out) {
     IrValue *b = n->in[1];
     bool t = n->op == OP_matmul ? ir_int(n, ATTR_matmul_tb) : ir_int(n, ATTR_expert_matmul_tb);
     View w;
+    if (block_is_narrow(p->target, n)) return false;
     if (n->op == OP_matmul && ir_rounds_operands(n) && ir_int(n, ATTR_matmul_ta)) return false;
     view_resolve(b, &w);
     int r = b->type.rank;

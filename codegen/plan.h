@@ -152,6 +152,7 @@ double plan_bytes(const Plan *p, const PlanCluster *c);
  * vector_floats). */
 typedef struct Tile {
     int rows, vectors, nr;
+    int narrow; /* above 0: only so many columns of one vector count (narrow.c) */
 } Tile;
 Tile tile_choose(const CgTarget *t, int64_t n);
 /* The same for a product of `rows` x n whose rows of a lie side by side, so that they need one address

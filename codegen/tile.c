@@ -26,7 +26,7 @@ Tile tile_choose(const CgTarget *t, int64_t n) {
             best = v;
         }
     }
-    return (Tile){rows_for(t, best), best, best * t->vector_floats};
+    return (Tile){rows_for(t, best), best, best * t->vector_floats, 0};
 }
 
 /* Rows are limited by the accumulators only. Two vectors wide, a panel of b is half as long as with four and
@@ -38,5 +38,5 @@ Tile tile_choose_side_by_side(const CgTarget *t, int64_t rows, int64_t n) {
     int most = (t->vector_registers - 1 - VECTORS) / VECTORS, best = most;
     for (int r = most; r >= most - 2 && r >= 6; r--)
         if ((rows + r - 1) / r * r < (rows + best - 1) / best * best) best = r;
-    return (Tile){best, VECTORS, VECTORS * t->vector_floats};
+    return (Tile){best, VECTORS, VECTORS * t->vector_floats, 0};
 }

@@ -447,17 +447,37 @@ Test(plan, training_the_sparse_model_copies_no_concat) {
 Test(plan, one_pack_serves_all_products_of_a_weight) {
     Arena *a = arena_create();
     World w = plan_text(a, "graph @t {\n"
-                           "  %0 = input {name = \"x\"} : f32[6,5]\n"
-                           "  %1 = input {name = \"y\"} : f32[3,5]\n"
-                           "  %2 = param {name = \"w\"} : f32[5,5]\n"
-                           "  %3 = matmul %0, %2 : f32[6,5]\n"
-                           "  %4 = matmul %1, %2 : f32[3,5]\n"
-                           "  %5 = matmul %4, %2 {tb = 1} : f32[3,5]\n"
+                           "  %0 = input {name = \"x\"} : f32[6,20]\n"
+                           "  %1 = input {name = \"y\"} : f32[3,20]\n"
+                           "  %2 = param {name = \"w\"} : f32[20,20]\n"
+                           "  %3 = matmul %0, %2 : f32[6,20]\n"
+                           "  %4 = matmul %1, %2 : f32[3,20]\n"
+                           "  %5 = matmul %4, %2 {tb = 1} : f32[3,20]\n"
                            "  output \"a\" %3\n"
                            "  output \"b\" %5\n"
                            "}\n");
     cr_assert_eq(count_packs(w.p), 0);
     cr_assert_eq(w.p->nkept, 2); /* as it is, and transposed */
+    arena_destroy(a);
+}
+
+/* A few columns are multiplied without one (narrow.c); their transposed product is like any other. */
+Test(plan, narrow_weights_are_not_packed) {
+    Arena *a = arena_create();
+    World w = plan_text(a, "graph @t {\n"
+                           "  %0 = input {name = \"x\"} : f32[6,20]\n"
+                           "  %1 = param {name = \"w\"} : f32[20,12]\n"
+                           "  %2 = matmul %0, %1 : f32[6,12]\n"
+                           "  output \"a\" %2\n"
+                           "}\n");
+    cr_assert(count_packs(w.p) == 0 && w.p->nkept == 0);
+    w = plan_text(a, "graph @t {\n"
+                     "  %0 = input {name = \"y\"} : f32[6,12]\n"
+                     "  %1 = param {name = \"w\"} : f32[20,12]\n"
+                     "  %2 = matmul %0, %1 {tb = 1} : f32[6,20]\n"
+                     "  output \"a\" %2\n"
+                     "}\n");
+    cr_assert_eq(w.p->nkept, 1);
     arena_destroy(a);
 }
 
