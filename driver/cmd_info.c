@@ -61,10 +61,14 @@ static void print_table(const Session *s, const Counts *c, const MemoryUse *m) {
     budget_print(stdout, s);
 }
 
-/* Products of a training step, or of an evaluation when there is no loss. */
+/* Products of a training step, or of an evaluation when there is no loss: as the model has them, before the
+ * passes that decide how to compute them (splitk cuts some, recompute repeats some). */
 static json_t *matmuls_json(Session *s, const IrGraph *model) {
+    static const PassId train[] = {PASS_expand, PASS_autodiff, PASS_simplify, PASS_cse};
+    static const PassId eval[] = {PASS_expand, PASS_simplify, PASS_cse};
     IrGraph *g = ir_graph_clone(s->arena, model);
-    session_lower(s, g, model_has_loss(g) ? KIND_TRAIN : KIND_EVAL);
+    bool loss = model_has_loss(g);
+    session_run_passes(s, g, loss ? train : eval, loss ? 4 : 3, loss);
     Matmul *list;
     int n = count_matmuls(s->arena, g, &list);
     json_t *out = json_array();

@@ -1,5 +1,5 @@
 /* Lists the matrix products of a model's step in the words of `bench --kernel`, so that what a model needs
- * can be timed one by one, here and in other libraries. Reads a lowered graph only. */
+ * can be timed one by one, here and in other libraries. Reads a graph of CORE ops only. */
 #include "driver/driver.h"
 
 #include <string.h>
@@ -52,7 +52,7 @@ static const char *expert_dw_text(Arena *a, const IrNode *n) {
     Text t = text_new(a);
     text_addf(&t, "expert_matmul_dw m=%lld n=%lld k=%lld", (long long)ir_cols(x), (long long)ir_cols(dy),
               (long long)ir_rows(x));
-    add_routing(&t, n->out[0].type.dim[0], gathered(n->in[0]));
+    add_routing(&t, n->in[2]->type.dim[0] - 1, gathered(n->in[0]));
     return t.data;
 }
 
