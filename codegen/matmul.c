@@ -3,6 +3,8 @@
 #include "codegen/blocks.h"
 #include "codegen/gemm.h"
 
+enum { FEW_ROWS = 512 }; /* with so few a weight comes from memory, and is not met often enough to hide it */
+
 static bool shared_b(const IrNode *n) {
     return n->in[1]->type.rank == 2;
 }
@@ -68,6 +70,7 @@ void cg_lower_matmul(Kb *k, IrNode *n) {
     g.b_step = g.b.stride[rb - 2];
     g.side_by_side = block_side_by_side(k->cl);
     if (ir_rounds_operands(n)) use_bf16(&g, ta);
+    g.streams_b = g.packed && g.rows <= FEW_ROWS;
     gemm_choose(k, &g);
     gemm_scratch(k, &g);
     if (g.pairs) gemm_pair_scratch(k, &g);
