@@ -16,14 +16,20 @@ typedef struct Attn {
     int64_t row;                     /* floats of a head's row in scratch: whole vectors */
     int64_t score_step;              /* floats of a key's scores in scratch */
     double scale, dropout;
+    /* Products of pairs of bf16 (bf16.c): a pair takes the place of a float in copies, packed panels and what
+     * is broadcast; scores and sums are f32. words: of a head's row of an operand, d or d/2. */
+    bool bf16;
+    int64_t words;
+    int64_t short_step;         /* pairs of a key's rounded probabilities in scratch, backward */
     Val spare;                  /* scratch: a row that takes what belongs to no query */
     Val b_index, h_index, item; /* this item */
 } Attn;
 
-/* Rows of `step` floats. */
+/* Rows of `step` floats or pairs, or of as many halves: bf16 in memory. */
 typedef struct Mat {
     Val ptr;
     int64_t step;
+    bool halves;
 } Mat;
 
 /* The queries that go through softmax together. */
@@ -38,8 +44,9 @@ typedef struct Panel {
 typedef Val (*TileFinish)(Kb *k, void *ctx, Val row0, int r, int v, Val sum, Val *carry);
 
 /* c[rows, vectors] (+)= A b: element (i, kk) of A at a + i*a_row + kk*a_step, row kk of b at b + kk*b_step,
- * row i of c at c + i*c_row. Strides count floats. */
+ * row i of c at c + i*c_row. Strides count floats. With bf16 the elements of a and b are pairs. */
 typedef struct Product {
+    bool bf16;
     int64_t rows;
     int vectors;
     Val a;
@@ -62,10 +69,14 @@ void attn_product(Kb *k, const Product *p, Val *carry);
 Mat attn_head(Kb *k, const Attn *a, IrValue *v);
 Mat attn_head_result(Kb *k, const Attn *a, int result);
 Val attn_row(Kb *k, Mat m, Val row);
-/* Copies `rows` rows of a head. */
+/* Copies `rows` rows of a head; halves become pairs of neighbours. */
 void attn_copy(Kb *k, const Attn *a, Mat from, Mat to, int64_t rows);
+/* Rows of bf16 (halves or pairs of neighbours), two at a time, to rows of pairs: column c of both in word c.
+ * Past an odd last row come zeros. */
+void attn_pair(Kb *k, const Attn *a, Mat from, Mat to, int64_t rows);
 void attn_clear(Kb *k, const Attn *a, Mat to, int64_t rows);
-/* The panel's rows of m times `scale`, transposed: [d][vectors]. Lanes past the last query repeat it. */
+/* The panel's rows of m times `scale` (f32 only), transposed: [words][vectors]. Lanes past the last query
+ * repeat it. */
 void attn_pack(Kb *k, const Attn *a, const Panel *p, Mat m, double scale, Val to);
 /* [d][vectors], transposed, to the panel's rows of m. Lanes past the last query are not stored. */
 void attn_unpack(Kb *k, const Attn *a, const Panel *p, Val from, Mat m);
@@ -75,14 +86,23 @@ void attn_prefetch(Kb *k, const Attn *a, IrValue *v, Val panel);
 
 /* ---- attention_softmax.c ------------------------------------------------------------------------------ */
 
-/* Scores of keys and the panel's queries, in units of log2: the products of the scaled queries `packed` and
- * the keys. most: every query's greatest. */
+/* Products of keys and the packed queries of a panel: scores in units of log2, since packing scales queries.
+ * With bf16 queries are not scaled, so that they round as they are; the scale is applied by who reads a
+ * score. most: every query's greatest, scaled. */
 void attn_scores(Kb *k, const Attn *a, const Panel *p, Mat key, Val packed, Val scores, Val *most);
-/* Scores -> exponentials, dropped where dropout says so; logsumexp to memory. inverse: one over the sums. */
+/* Scores -> exponentials, dropped where dropout says so; logsumexp to memory. inverse: one over the sums.
+ * With bf16 row j has the pairs of keys 2 j and 2 j + 1. */
 void attn_softmax(Kb *k, const Attn *a, const Panel *p, Val scores, const Val *most, Val *inverse);
+/* Where a panel's scores go. */
+typedef struct PanelScores {
+    Val probs, ds;             /* [keys][score_step] */
+    Val short_probs, short_ds; /* bf16: halves, rows of short_step pairs */
+} PanelScores;
 /* probs: dropped probabilities, from the logsumexp in memory; ds: do v^T -> probability (m dp - delta), where
- * m is the dropout factor and delta = sum_j p m dp, which equals <do, o>. */
+ * m is the dropout factor and delta = sum_j p m dp, which equals <do, o>. With bf16 both come out in the
+ * short form, the scale in ds, lanes past the last query 0; row j of s->ds has ds of keys 2 j and 2 j + 1 in
+ * pairs, and s->probs is left over. */
 void attn_score_grads(Kb *k, const Attn *a, const Panel *p, Mat key, Mat v, Val packed_q, Val packed_do,
-                      Val probs, Val ds);
+                      const PanelScores *s);
 
 #endif

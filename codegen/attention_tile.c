@@ -10,14 +10,14 @@ static void step(Kb *k, const Product *p, int rows, Val a, Val b, Val *sum) {
     Val bv[4];
     for (int v = 0; v < p->vectors; v++) {
         Val from = kb_gep(k, k->f32, b, kb_i64(k, (int64_t)v * k->vl));
-        bv[v] = kb_load(k, k->vf, from, NULL);
+        bv[v] = kb_load(k, p->bf16 ? k->vi : k->vf, from, NULL);
     }
     for (int r = 0; r < rows; r++) {
         Val from = kb_gep(k, k->f32, a, kb_i64(k, r * p->a_row));
-        Val x = kb_splat(k, LLVMBuildLoad2(k->b, k->f32, from, ""));
+        Val x = kb_splat(k, LLVMBuildLoad2(k->b, p->bf16 ? k->i32 : k->f32, from, ""));
         for (int v = 0; v < p->vectors; v++) {
             Val *s = &sum[r * p->vectors + v];
-            *s = kb_call(k, "llvm.fma", k->vf, (Val[]){x, bv[v], *s}, 3);
+            *s = p->bf16 ? kb_dot(k, *s, x, bv[v]) : kb_call(k, "llvm.fma", k->vf, (Val[]){x, bv[v], *s}, 3);
         }
     }
 }

@@ -19,11 +19,13 @@ static const RefFn ref_table[OP_COUNT] = {
 #include "ir/ops.def"
 };
 
+enum { MAX_ROUNDED = 6 }; /* operands of an op that rounds some */
+
 /* One node with its tensors. */
 typedef struct Step {
     const IrNode *node;
     const RefTensor **in;
-    const RefTensor *exact[2]; /* a product that rounds its operands: what in[0] and in[1] are rounded from */
+    const RefTensor *exact[MAX_ROUNDED]; /* what in[i] is rounded from, where the op rounds it */
     RefTensor *out;
 } Step;
 
@@ -92,7 +94,8 @@ static void add_step(Interp *it, Arena *a, const IrNode *n) {
         s->out[i].type = n->out[i].type;
         s->out[i].data = ARENA_ARRAY(a, double, ir_elems(&n->out[i].type));
     }
-    for (int i = 0; ir_rounds_operands(n) && i < 2; i++) {
+    for (int i = 0; i < n->nin && i < MAX_ROUNDED; i++) {
+        if (!ir_rounds_operand(n, i)) continue;
         s->exact[i] = s->in[i];
         s->in[i] = new_tensor(a, &s->in[i]->type);
     }
@@ -174,8 +177,8 @@ static void commit_effects(Interp *it) {
 }
 
 static void round_operands(const Step *s) {
-    for (int i = 0; i < 2 && s->exact[i]; i++)
-        for (int64_t j = 0, n = ir_elems(&s->exact[i]->type); j < n; j++)
+    for (int i = 0; i < MAX_ROUNDED; i++)
+        for (int64_t j = 0, n = s->exact[i] ? ir_elems(&s->exact[i]->type) : 0; j < n; j++)
             s->in[i]->data[j] = ref_bf16(s->exact[i]->data[j]);
 }
 

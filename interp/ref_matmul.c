@@ -91,6 +91,7 @@ typedef struct Head {
     int64_t N, M, D, d; /* queries, keys, width, width of a head */
     const double *q, *k, *v;
     double scale, drop;
+    bool bf16; /* what multiplies v, do, q and k is rounded */
     uint32_t key[2];
     int64_t element; /* random element of (i, j) = (0, 0) */
 } Head;
@@ -109,6 +110,10 @@ static double kept(const Head *h, int64_t i, int64_t j) {
     return ref_keep(h->key, h->element + i * h->M + j, h->drop);
 }
 
+static double factor(const Head *h, double x) {
+    return h->bf16 ? ref_bf16(x) : x;
+}
+
 static Head head_at(const RefCall *c, int64_t b, int64_t head, int64_t heads) {
     const IrType *tq = &c->in[0]->type, *tk = &c->in[1]->type;
     Head h = {.N = tq->dim[1], .M = tk->dim[1], .D = tq->dim[2], .d = tq->dim[2] / heads};
@@ -116,6 +121,7 @@ static Head head_at(const RefCall *c, int64_t b, int64_t head, int64_t heads) {
     h.k = c->in[1]->data + b * h.M * h.D + head * h.d;
     h.v = c->in[2]->data + b * h.M * h.D + head * h.d;
     h.element = (b * heads + head) * h.N * h.M;
+    h.bf16 = ir_rounds_operands(c->node);
     ref_key(c->in[3], h.key);
     return h;
 }
@@ -128,8 +134,8 @@ static void head_forward(const Head *h, double *o, double *lse) {
         lse[i] = top + log(sum);
         for (int64_t x = 0; x < h->d; x++) o[i * h->D + x] = 0;
         for (int64_t j = 0; j < h->M; j++) {
-            double p = exp(score(h, i, j) - top) / sum * kept(h, i, j);
-            for (int64_t x = 0; x < h->d; x++) o[i * h->D + x] += p * h->v[j * h->D + x];
+            double e = factor(h, exp(score(h, i, j) - top) * kept(h, i, j));
+            for (int64_t x = 0; x < h->d; x++) o[i * h->D + x] += e / sum * h->v[j * h->D + x];
         }
     }
 }
@@ -148,7 +154,7 @@ void ref_sdpa(const RefCall *c) {
 }
 
 /* With p the probabilities and m the dropout factors: dv_j = sum_i p m do_i, dp = m <do_i, v_j>,
- * ds = p (dp - sum_j p dp), dq_i = scale sum_j ds k_j, dk_j = scale sum_i ds q_i. */
+ * ds = scale p (dp - sum_j p dp), dq_i = sum_j ds k_j, dk_j = sum_i ds q_i. */
 static void head_backward(const Head *h, const double *go, const double *lse, double *dq, double *dk,
                           double *dv) {
     for (int64_t i = 0; i < h->N; i++) {
@@ -159,11 +165,12 @@ static void head_backward(const Head *h, const double *go, const double *lse, do
         }
         for (int64_t j = 0; j < h->M; j++) {
             double p = exp(score(h, i, j) - lse[i]), m = kept(h, i, j);
-            double ds = p * (m * dot(go + i * h->D, h->v + j * h->D, h->d) - mean);
+            double dp = dot(go + i * h->D, h->v + j * h->D, h->d);
+            double ds = factor(h, h->scale * p * (m * dp - mean)), dropped = factor(h, p * m);
             for (int64_t x = 0; x < h->d; x++) {
-                dq[i * h->D + x] += h->scale * ds * h->k[j * h->D + x];
-                dk[j * h->D + x] += h->scale * ds * h->q[i * h->D + x];
-                dv[j * h->D + x] += p * m * go[i * h->D + x];
+                dq[i * h->D + x] += ds * h->k[j * h->D + x];
+                dk[j * h->D + x] += ds * h->q[i * h->D + x];
+                dv[j * h->D + x] += dropped * go[i * h->D + x];
             }
         }
     }

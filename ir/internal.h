@@ -74,7 +74,7 @@ const char *ir_shape_fail(Arena *a, const IrNode *n, const char *fmt, ...)
 const char *ir_shape_in(Arena *a, const IrNode *n, int i);
 /* Checks return NULL when fine. */
 const char *ir_want_dtype(Arena *a, const IrNode *n, int i, DType d);
-/* Operand i of a product: f32, or bf16 too when the product rounds its operands. */
+/* Operand i of a product: f32, or bf16 too when the op rounds its operands. */
 const char *ir_want_factor(Arena *a, const IrNode *n, int i, bool bf16);
 const char *ir_want_f32(Arena *a, const IrNode *n); /* all operands */
 const char *ir_want_rank(Arena *a, const IrNode *n, int i, int lo, int hi);

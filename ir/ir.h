@@ -111,7 +111,7 @@ extern const OpInfo ir_ops[OP_COUNT];
 extern const AttrInfo ir_attrs[ATTR_COUNT];
 /* OP_COUNT when there is none of that name. */
 OpCode ir_op_by_name(const char *name);
-/* The attribute `bf16` of a matrix product; ATTR_COUNT: the op has none. */
+/* The attribute `bf16` of a matrix product or of attention; ATTR_COUNT: the op has none. */
 AttrId ir_bf16_attr(OpCode op);
 
 /* ---- graph (graph.c) ----------------------------------------------------------------------- */
@@ -153,8 +153,9 @@ struct IrNode {
     void *aux; /* scratch for passes */
 };
 
-/* Does this product round its operands to bf16? */
+/* Does this product or attention round its operands to bf16? Which of them: not keys, offsets, logsumexps. */
 bool ir_rounds_operands(const IrNode *n);
+bool ir_rounds_operand(const IrNode *n, int i);
 
 typedef enum IrOutKind { OUT_output, OUT_loss, OUT_aux, OUT_metric, OUT_grad, OUT_KIND_COUNT } IrOutKind;
 

@@ -77,3 +77,9 @@ bool ir_rounds_operands(const IrNode *n) {
     AttrId id = ir_bf16_attr(n->op);
     return id != ATTR_COUNT && ir_int(n, id) != 0;
 }
+
+bool ir_rounds_operand(const IrNode *n, int i) {
+    if (!ir_rounds_operands(n)) return false;
+    if (n->op == OP_sdpa || n->op == OP_sdpa_grad) return i < 3 || i == 5;
+    return i < 2;
+}

@@ -154,10 +154,25 @@ const char *shape_linear(Arena *a, IrNode *n) {
     return ir_set_result(a, n, 0, with_last(x, w->dim[1]));
 }
 
+static IrType in_f32(IrType t) {
+    t.dtype = DT_f32;
+    return t;
+}
+
+/* Operand i is like t, but that one of them may be bf16 where the op allows it. */
+static const char *want_size_of(Arena *a, const IrNode *n, int i, const IrType *t) {
+    IrType want = *t;
+    if (ir_rounds_operands(n)) {
+        TRY(ir_want_factor(a, n, i, true));
+        want.dtype = n->in[i]->type.dtype;
+    }
+    return ir_want_like(a, n, i, &want);
+}
+
 /* q [B,N,D], k and v [B,M,D]; heads divides D. */
 static const char *want_attention(Arena *a, const IrNode *n, AttrId heads_id, AttrId dropout_id) {
     for (int i = 0; i < 3; i++) {
-        TRY(ir_want_dtype(a, n, i, DT_f32));
+        TRY(ir_want_factor(a, n, i, ir_rounds_operands(n)));
         TRY(ir_want_rank(a, n, i, 3, 3));
     }
     const IrType *q = &n->in[0]->type, *k = &n->in[1]->type;
@@ -165,7 +180,7 @@ static const char *want_attention(Arena *a, const IrNode *n, AttrId heads_id, At
         return ir_shape_fail(a, n, "expected keys [%lld,..,%lld] for queries %s, found %s",
                              (long long)q->dim[0], (long long)q->dim[2], ir_shape_in(a, n, 0),
                              ir_shape_in(a, n, 1));
-    TRY(ir_want_like(a, n, 2, k));
+    TRY(want_size_of(a, n, 2, k));
     int64_t heads = ir_int(n, heads_id);
     if (heads < 1 || q->dim[2] % heads)
         return ir_shape_fail(a, n, "heads is %lld, expected a divisor of the width %lld of %s",
@@ -190,19 +205,21 @@ const char *shape_attention(Arena *a, IrNode *n) {
 const char *shape_sdpa(Arena *a, IrNode *n) {
     TRY(want_attention(a, n, ATTR_sdpa_heads, ATTR_sdpa_dropout));
     TRY(ir_want_finite(a, n, ATTR_sdpa_scale, -INFINITY));
+    TRY(ir_want_int(a, n, ATTR_sdpa_bf16, 0, 1));
     TRY(ir_want_key(a, n, 3));
-    TRY(ir_set_result(a, n, 0, n->in[0]->type));
+    TRY(ir_set_result(a, n, 0, in_f32(n->in[0]->type)));
     return ir_set_result(a, n, 1, score_rows(n, ATTR_sdpa_heads));
 }
 
 const char *shape_sdpa_grad(Arena *a, IrNode *n) {
     TRY(want_attention(a, n, ATTR_sdpa_grad_heads, ATTR_sdpa_grad_dropout));
     TRY(ir_want_finite(a, n, ATTR_sdpa_grad_scale, -INFINITY));
+    TRY(ir_want_int(a, n, ATTR_sdpa_grad_bf16, 0, 1));
     TRY(ir_want_key(a, n, 3));
     IrType lse = score_rows(n, ATTR_sdpa_grad_heads);
     TRY(ir_want_like(a, n, 4, &lse));
-    TRY(ir_want_like(a, n, 5, &n->in[0]->type));
-    for (int i = 0; i < 3; i++) TRY(ir_set_result(a, n, i, n->in[i]->type));
+    TRY(want_size_of(a, n, 5, &n->in[0]->type));
+    for (int i = 0; i < 3; i++) TRY(ir_set_result(a, n, i, in_f32(n->in[i]->type)));
     return NULL;
 }
 

@@ -263,6 +263,7 @@ void grad_sdpa(IrBuilder *b, const IrNode *n, IrValue *const *dy, IrValue **dx) 
     IrValue *dq = IR_OP(b, sdpa_grad, VALS(n->in[0], n->in[1], n->in[2], n->in[3], &n->out[1], dy[0]),
                         ATTRS(A_INT(sdpa_grad_heads, ir_int(n, ATTR_sdpa_heads)),
                               A_FLOAT(sdpa_grad_scale, ir_float(n, ATTR_sdpa_scale)),
-                              A_FLOAT(sdpa_grad_dropout, ir_float(n, ATTR_sdpa_dropout))));
+                              A_FLOAT(sdpa_grad_dropout, ir_float(n, ATTR_sdpa_dropout)),
+                              A_INT(sdpa_grad_bf16, ir_int(n, ATTR_sdpa_bf16))));
     for (int i = 0; i < 3; i++) dx[i] = &dq->node->out[i];
 }

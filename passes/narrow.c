@@ -1,10 +1,11 @@
-/* narrow: what marked products read of activations becomes bf16 in memory.
+/* narrow: what marked products and attention read of activations becomes bf16 in memory.
  *
- * requires  CORE ops; products marked by `precision` (and, through autodiff, their gradients)
+ * requires  CORE ops; products and attention marked by `precision` (and, through autodiff, their gradients)
  * ensures   operand 0 of every marked product, and operand 1 of every weight gradient, is a `narrow`, or rows
- *           a `dispatch` picks of one; a value is narrowed once for all its readers. Marks of products that
- *           the code generator has no bf16 code for are gone (none that autodiff makes). Weights stay as they
- *           are: products read packed copies of them, which are bf16. Dead nodes are removed.
+ *           a `dispatch` picks of one, or columns of one; so are q, k, v and do of marked attention. A value
+ *           is narrowed once for all its readers. Marks that the code generator has no bf16 code for are gone
+ *           (none that `precision` and autodiff make). Weights stay as they are: products read packed copies
+ *           of them, which are bf16. Dead nodes are removed.
  *
  * before  %3 = matmul %1, %2 {bf16 = 1} : f32[8,32]
  * after   %3 = narrow %1 : bf16[8,16]
@@ -37,6 +38,10 @@ static IrValue *narrowed(Narrower *N, IrValue *v) {
         IrValue *x = narrowed(N, n->in[0]);
         b.at = n->next;
         r = IR_OP(&b, dispatch, VALS(x, n->in[1]), ATTRS(A_INT(dispatch_k, ir_int(n, ATTR_dispatch_k))));
+    } else if (n->op == OP_slice && ir_int(n, ATTR_slice_axis) == v->type.rank - 1) { /* q of q, k and v */
+        IrValue *x = narrowed(N, n->in[0]);
+        b.at = n->next;
+        r = ir_slice(&b, x, v->type.rank - 1, ir_int(n, ATTR_slice_start), ir_cols(&v->type));
     } else {
         b.at = n->next;
         r = ir_unary(&b, OP_narrow, v);
@@ -45,12 +50,21 @@ static IrValue *narrowed(Narrower *N, IrValue *v) {
     return r;
 }
 
-/* Is b a weight that can be packed, or (weight gradients) are both operands rows of activations? */
-static bool has_code(const IrNode *n, bool *both) {
-    *both = n->op == OP_expert_matmul_dw || (n->op == OP_matmul && ir_int(n, ATTR_matmul_ta));
+static bool is_attention(const IrNode *n) {
+    return n->op == OP_sdpa || n->op == OP_sdpa_grad;
+}
+
+/* Is b a weight that can be packed, or are all operands that are rounded activations (*all)? */
+static bool has_code(const IrNode *n, bool *all) {
+    *all =
+        is_attention(n) || n->op == OP_expert_matmul_dw || (n->op == OP_matmul && ir_int(n, ATTR_matmul_ta));
     if (n->op == OP_expert_matmul_dw) return true;
+    if (is_attention(n)) {
+        int64_t heads = ir_int(n, n->op == OP_sdpa ? ATTR_sdpa_heads : ATTR_sdpa_grad_heads);
+        return ir_cols(&n->in[0]->type) / heads % 2 == 0;
+    }
     const IrType *b = &n->in[1]->type;
-    if (*both) return !ir_int(n, ATTR_matmul_tb);
+    if (*all) return !ir_int(n, ATTR_matmul_tb);
     if (n->op == OP_matmul && b->rank != 2) return false;
     return ir_cols(&n->in[0]->type) % 2 == 0 && view_root(n->in[1])->node->op == OP_param;
 }
@@ -60,14 +74,15 @@ bool pass_narrow(PassCtx *c, IrGraph *g) {
     bool changed = false;
     IR_FOR (n, g) n->aux = NULL;
     IR_FOR (n, g) {
-        bool both;
+        bool all;
         if (!ir_rounds_operands(n)) continue;
         changed = true;
-        if (!has_code(n, &both)) {
+        if (!has_code(n, &all)) {
             ir_set_int(n, ir_bf16_attr(n->op), 0);
             continue;
         }
-        for (int i = 0; i < 1 + both; i++) n->in[i] = narrowed(&N, n->in[i]);
+        for (int i = 0; i < n->nin; i++)
+            if (ir_rounds_operand(n, i) && (all || i == 0)) n->in[i] = narrowed(&N, n->in[i]);
     }
     if (changed) ir_dce(g, false);
     return changed;

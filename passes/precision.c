@@ -1,4 +1,4 @@
-/* precision: mark the matrix products that may round their operands to bf16.
+/* precision: mark the matrix products and the attention that may round their operands to bf16.
  *
  * requires  CORE ops, before autodiff: gradients are computed in the precision of their product
  * ensures   bf16 = 1 on every product of an activation and a weight, but for
@@ -6,7 +6,9 @@
  *             attention. Which experts a token meets, and with what weight, is decided in f32;
  *           - small ones: an odd number of inputs or outputs, or fewer than 16. Both are inner dimensions, of
  *             the product and of its gradient, and are read in pairs.
- * Losses, norms, softmax, attention and the optimizer stay as they are.
+ *           bf16 = 1 on attention whose heads have an even size of at least 16 (the size is an inner
+ *           dimension), but not where its result reaches a topk as the router's would.
+ * Losses, norms, softmax (attention's too) and the optimizer stay as they are.
  *
  * before  %2 = matmul %0, %1 : f32[8,32]
  * after   %2 = matmul %0, %1 {bf16 = 1} : f32[8,32] */
@@ -17,7 +19,7 @@ enum { SMALLEST = 16 };
 
 /* What stands between a router and the products before it. */
 static bool ends_search(const IrNode *n) {
-    return ir_bf16_attr(n->op) != ATTR_COUNT || n->op == OP_sdpa;
+    return ir_bf16_attr(n->op) != ATTR_COUNT;
 }
 
 /* mark = 1: the node's results reach a topk on a path that no product and no attention interrupts. */
@@ -34,6 +36,8 @@ static bool pairs(int64_t n) {
 }
 
 static bool qualifies(const IrNode *n) {
+    if (n->op == OP_sdpa) return !n->mark && pairs(ir_cols(&n->in[0]->type) / ir_int(n, ATTR_sdpa_heads));
+    if (n->op != OP_matmul && n->op != OP_expert_matmul) return false;
     const IrType *b = &n->in[1]->type;
     if (n->mark || view_root(n->in[1])->node->op != OP_param) return false;
     if (n->op == OP_matmul && (ir_int(n, ATTR_matmul_ta) || b->rank != 2)) return false;
@@ -45,7 +49,7 @@ bool pass_precision(PassCtx *c, IrGraph *g) {
     bool changed = false;
     find_routers(g);
     IR_FOR (n, g) {
-        if ((n->op != OP_matmul && n->op != OP_expert_matmul) || !qualifies(n)) continue;
+        if (!qualifies(n)) continue;
         changed |= !ir_rounds_operands(n);
         ir_set_int(n, ir_bf16_attr(n->op), 1);
     }
