@@ -213,24 +213,31 @@ static Val less_delta(Kb *k, const Subtract *x, Val j, int v, Val *prob) {
     return kb_fmul(k, e, fma3(k, d, scale, offset));
 }
 
-static Val short_at(Kb *k, const Attn *a, Val scores, Val j, int v) {
-    Val at = kb_add(k, kb_mul(k, j, kb_i64(k, 2 * a->short_step)), kb_i64(k, (int64_t)v * k->vl));
-    return kb_gep(k, kb_elem(k, DT_bf16), scores, at);
+/* A key's numbers x of every vector, rounded. Whole cache lines: a panel begins at one. */
+static void store_short(Kb *k, const Attn *a, Val scores, Val j, int vectors, const Val *x) {
+    Val row = kb_mul(k, j, kb_i64(k, 2 * a->short_step));
+    for (int v = 0; v < vectors; v += 2) {
+        Val to = kb_gep(k, kb_elem(k, DT_bf16), scores, kb_add(k, row, kb_i64(k, (int64_t)v * k->vl)));
+        if (v + 1 < vectors)
+            kb_store(k, kb_round_two(k, x[v], x[v + 1]), to, NULL);
+        else
+            kb_store_bf16(k, x[v], to, NULL);
+    }
 }
 
 static void subtract_pair(Kb *k, const void *ctx, Val j, bool odd, Val *sums) {
     const Subtract *x = ctx;
+    Val prob[2][4], ds[2][4];
+    int vectors = x->p->vectors;
     (void)sums;
-    for (int v = 0; v < x->p->vectors; v++) {
-        Val ds[] = {kb_vf(k, 0), kb_vf(k, 0)};
-        for (int i = 0; i < 1 + odd; i++) {
-            Val prob, key = kb_add(k, j, kb_i64(k, i));
-            ds[i] = less_delta(k, x, key, v, &prob);
-            kb_store_bf16(k, prob, short_at(k, x->a, x->s->short_probs, key, v), NULL);
-            kb_store_bf16(k, ds[i], short_at(k, x->a, x->s->short_ds, key, v), NULL);
-        }
-        store_pair(k, x->a, x->s->ds, j, v, ds);
+    for (int v = 0; v < vectors; v++) ds[1][v] = kb_vf(k, 0);
+    for (int i = 0; i < 1 + odd; i++) {
+        Val key = kb_add(k, j, kb_i64(k, i));
+        for (int v = 0; v < vectors; v++) ds[i][v] = less_delta(k, x, key, v, &prob[i][v]);
+        store_short(k, x->a, x->s->short_probs, key, vectors, prob[i]);
+        store_short(k, x->a, x->s->short_ds, key, vectors, ds[i]);
     }
+    for (int v = 0; v < vectors; v++) store_pair(k, x->a, x->s->ds, j, v, (Val[]){ds[0][v], ds[1][v]});
 }
 
 static void subtract_delta(Kb *k, const Attn *a, const Panel *p, const PanelScores *s, const Val *delta) {

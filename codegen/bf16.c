@@ -53,12 +53,15 @@ static Val interleave(Kb *k, Val both) {
     return LLVMBuildShuffleVector(k->b, both, LLVMGetPoison(LLVMTypeOf(both)), order, "");
 }
 
-Val kb_pair(Kb *k, Val even, Val odd) {
+Val kb_round_two(Kb *k, Val lo, Val hi) {
     check(k);
-    Val arg[] = {odd, even};
+    Val arg[] = {hi, lo};
     Val both = kb_call(k, "llvm.x86.avx512bf16.cvtne2ps2bf16.512", NULL, arg, 2);
-    both = LLVMBuildBitCast(k->b, both, halves(k, 2 * k->vl), "");
-    return LLVMBuildBitCast(k->b, interleave(k, both), k->vi, "");
+    return LLVMBuildBitCast(k->b, both, halves(k, 2 * k->vl), "");
+}
+
+Val kb_pair(Kb *k, Val even, Val odd) {
+    return LLVMBuildBitCast(k->b, interleave(k, kb_round_two(k, even, odd)), k->vi, "");
 }
 
 Val kb_round_row(Kb *k, Val x) {

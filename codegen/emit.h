@@ -171,6 +171,8 @@ Val kb_widen(Kb *k, Val half); /* <vl x i16> to f32 */
 Val kb_pair(Kb *k, Val even, Val odd);
 /* One f32 vector rounded: its vl/2 pairs of neighbours in the lower words, typed f32 for kb_transpose. */
 Val kb_round_row(Kb *k, Val x);
+/* Two f32 vectors rounded, one after the other: <2 vl x i16>. */
+Val kb_round_two(Kb *k, Val lo, Val hi);
 /* sum + dot products of pairs: a, b <vl x i32> */
 Val kb_dot(Kb *k, Val sum, Val a, Val b);
 /* Columns [col0, end) of two bf16 rows, side by side, to words at `to` (whole vectors are written). odd NULL:
