@@ -15,4 +15,8 @@ double compare_largest(const double *x, int64_t n);
  * floor; infinite when anything is not a number. */
 double compare_difference(const VmTensor *t, const void *have, const RefTensor *want, double floor);
 
+/* Root mean square of the differences, in units of the reference's or of the floor. For rounded operands: a
+ * number that falls on the other side of zero changes what relu makes of it altogether, but few do. */
+double compare_spread(const VmTensor *t, const void *have, const RefTensor *want, double floor);
+
 #endif
