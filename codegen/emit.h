@@ -241,8 +241,8 @@ typedef struct Micro {
 enum { MICRO_LINE = 16 /* floats of such a line */ };
 void kb_micro(Kb *k, const Micro *m);
 
-/* narrow.c: the function of a tile of `cols` columns. vectors: of rows side by side; 0: rows are apart. */
-Val kb_narrow_function(Kb *k, LLVMTypeRef type, int cols, int vectors);
+/* narrow.c: the body of one whose tile is narrow. */
+void kb_narrow_body(Kb *k, const Micro *m);
 
 /* ---- rules, one per row of ops.def ------------------------------------------------------------------ */
 

@@ -4,9 +4,9 @@
  *               ptr init_rows, i64 init_at, ptr ahead)
  *
  * One function per tile shape and kind; every product calls it with its own strides, so it costs its compile
- * time once. Rows of a and c, and what the sums start from, come through pointers: gathered rows
- * are read in place, and the last, partial tile of a block repeats its last row, which writes the same
- * numbers twice. Accumulation over the inner dimension is in order.
+ * time once. Rows of a and c, and what the sums start from, come through pointers: gathered rows are read in
+ * place, and the last, partial tile of a block repeats its last row, which writes the same numbers twice.
+ * Accumulation over the inner dimension is in order. Tiles of few columns have other bodies (narrow.c).
  *
  * Kinds are letters of the name: s for k takes one pointer to rows of a that lie side by side; b multiplies
  * pairs of bf16, a pair in the place of a float; z starts sums from zero and ignores init_rows and init_at; p
@@ -93,19 +93,20 @@ static void micro_function(Kb *k, const void *ctx) {
                .init_rows = spec->init ? p[7] : NULL,
                .init_at = p[8],
                .ahead = spec->ahead ? p[9] : NULL};
-    micro_body(k, &m);
+    if (spec->tile.narrow)
+        kb_narrow_body(k, &m);
+    else
+        micro_body(k, &m);
     LLVMBuildRetVoid(k->b);
 }
 
 static Val micro(Kb *k, const Micro *call) {
-    const Tile *t = &call->tile;
-    if (t->narrow)
-        return kb_narrow_function(k, micro_type(k), t->narrow, call->side_by_side ? t->rows / k->vl : 0);
     MicroSpec spec = {call->tile, call->side_by_side, call->bf16, call->init_rows != NULL,
                       call->ahead != NULL};
     const char *name =
         arena_printf(k->arena, "m%c%s%s%s_%dx%d", spec.side_by_side ? 's' : 'k', spec.bf16 ? "b" : "",
                      spec.init ? "" : "z", spec.ahead ? "p" : "", spec.tile.rows, spec.tile.vectors);
+    if (spec.tile.narrow) name = arena_printf(k->arena, "%s_%d", name, spec.tile.narrow);
     return kb_helper(k, name, micro_type(k), micro_function, &spec);
 }
 
