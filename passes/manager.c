@@ -19,18 +19,15 @@ static const PassRow rows[PASS_COUNT] = {
 #include "passes/passes.def"
 };
 
-static const PassId pipe_eval[] = {PASS_expand, PASS_simplify, PASS_splitk, PASS_cse, PASS_narrow, PASS_fuse};
-static const PassId pipe_grad[] = {PASS_expand, PASS_autodiff, PASS_simplify, PASS_splitk,
-                                   PASS_cse,    PASS_narrow,   PASS_fuse};
-static const PassId pipe_train[] = {PASS_expand, PASS_autodiff, PASS_optimizer, PASS_simplify, PASS_splitk,
-                                    PASS_cse,    PASS_narrow,   PASS_recompute, PASS_fuse};
+/* The pipelines; what comes after expand in bf16 only is their argument. */
+#define LOWER PASS_simplify, PASS_splitk, PASS_cse, PASS_narrow
+#define EVAL(...) {PASS_expand, __VA_ARGS__ LOWER, PASS_fuse}
+#define GRAD(...) {PASS_expand, __VA_ARGS__ PASS_autodiff, LOWER, PASS_fuse}
+#define TRAIN(...) {PASS_expand, __VA_ARGS__ PASS_autodiff, PASS_optimizer, LOWER, PASS_recompute, PASS_fuse}
 
-static const PassId bf16_eval[] = {PASS_expand, PASS_precision, PASS_simplify, PASS_splitk,
-                                   PASS_cse,    PASS_narrow,    PASS_fuse};
-static const PassId bf16_grad[] = {PASS_expand, PASS_precision, PASS_autodiff, PASS_simplify,
-                                   PASS_splitk, PASS_cse,       PASS_narrow,   PASS_fuse};
-static const PassId bf16_train[] = {PASS_expand, PASS_precision, PASS_autodiff, PASS_optimizer, PASS_simplify,
-                                    PASS_splitk, PASS_cse,       PASS_narrow,   PASS_recompute, PASS_fuse};
+static const PassId pipe_eval[] = EVAL(), pipe_grad[] = GRAD(), pipe_train[] = TRAIN();
+static const PassId bf16_eval[] = EVAL(PASS_precision, ), bf16_grad[] = GRAD(PASS_precision, ),
+                    bf16_train[] = TRAIN(PASS_precision, );
 
 #define COUNT(a) ((int)(sizeof(a) / sizeof((a)[0])))
 
