@@ -136,17 +136,10 @@ bool block_is_narrow(const CgTarget *t, const IrNode *n) {
     return ta ? ir_cols(&a.type) % t->vector_floats == 0 : b.type.rank == 2;
 }
 
-/* Rows side by side: as many vectors of them as leave registers for the operands. */
-static Tile narrow_tile(const CgTarget *t, int cols, int64_t rows, bool side_by_side) {
-    int vl = t->vector_floats, vectors = side_by_side ? 4 : 1;
-    while (vectors > 1 && (vectors * cols > 24 || rows % (vectors * vl))) vectors--;
-    return (Tile){.rows = vectors * vl, .vectors = 1, .nr = vl, .narrow = cols};
-}
-
 Tile block_tile(const CgTarget *t, const PlanCluster *c) {
     CgProduct p;
     if (block_is_narrow(t, c->anchor) && block_product(c, &p))
-        return narrow_tile(t, (int)p.n, p.m, ir_int(c->anchor, ATTR_matmul_ta));
+        return tile_choose_narrow(t, (int)p.n, p.m, ir_int(c->anchor, ATTR_matmul_ta));
     if (!block_side_by_side(c) || !block_product(c, &p))
         return tile_choose(t, ir_cols(&c->anchor->out[0].type));
     return tile_choose_side_by_side(t, p.m, p.n);

@@ -158,5 +158,7 @@ Tile tile_choose(const CgTarget *t, int64_t n);
 /* The same for a product of `rows` x n whose rows of a lie side by side, so that they need one address
  * register. */
 Tile tile_choose_side_by_side(const CgTarget *t, int64_t rows, int64_t n);
+/* The same for `cols` columns, at most three quarters of a vector (narrow.c). */
+Tile tile_choose_narrow(const CgTarget *t, int cols, int64_t rows, bool side_by_side);
 
 #endif

@@ -40,3 +40,11 @@ Tile tile_choose_side_by_side(const CgTarget *t, int64_t rows, int64_t n) {
         if ((rows + r - 1) / r * r < (rows + best - 1) / best * best) best = r;
     return (Tile){best, VECTORS, VECTORS * t->vector_floats, 0};
 }
+
+/* Few columns: a vector per column and as many rows as lanes. Rows side by side: as many such vectors of rows
+ * as leave registers for the operands and cut the rows without a rest. */
+Tile tile_choose_narrow(const CgTarget *t, int cols, int64_t rows, bool side_by_side) {
+    int vl = t->vector_floats, vectors = side_by_side ? 4 : 1, most_sums = t->vector_registers * 3 / 4;
+    while (vectors > 1 && (vectors * cols > most_sums || rows % (vectors * vl))) vectors--;
+    return (Tile){vectors * vl, 1, vl, cols};
+}

@@ -185,6 +185,21 @@ static int kernels_of(const char *second) {
     return n;
 }
 
+/* Tiles of few columns: all sums in registers, and no rows left over where rows are read by vectors. */
+Test(codegen_text, narrow_tiles_fit_the_registers) {
+    const CgTarget *t = &program_targets[0];
+    for (int cols = 1; cols <= t->vector_floats * 3 / 4; cols++)
+        for (int64_t rows = t->vector_floats; rows <= 640; rows += t->vector_floats) {
+            Tile side = tile_choose_narrow(t, cols, rows, true),
+                 apart = tile_choose_narrow(t, cols, rows, false);
+            int sums = side.rows / t->vector_floats * cols;
+            cr_assert(sums < t->vector_registers - 1, "%d columns: %d sums", cols, sums);
+            cr_assert_eq(rows % side.rows, 0);
+            cr_assert(side.narrow == cols && side.nr == t->vector_floats);
+            cr_assert_eq(apart.rows, t->vector_floats);
+        }
+}
+
 Test(codegen_text, only_equal_clusters_share_a_kernel) {
     cr_assert_eq(kernels_of("2,2,3"), 1);
     cr_assert_eq(kernels_of("3,2,2"), 2);
