@@ -22,6 +22,9 @@ typedef struct Blocks {
 Blocks block_choose(const BlockLimits *l, const Tile *tile, bool packed, int64_t matrices, int64_t rows,
                     int64_t panels);
 
+/* Blocks of whole rows, for a kernel behind the product that takes them as they come. */
+Blocks block_whole_rows(const BlockLimits *l, const Tile *tile, int64_t rows, int64_t panels);
+
 /* The same when somebody else decides: the whole tiles of a block of want_rows x want_cols, at least one of
  * each, and no more than `rows` and `panels` need. */
 Blocks block_fit(const Tile *tile, int64_t rows, int64_t panels, int64_t want_rows, int64_t want_cols);

@@ -157,6 +157,8 @@ Val kb_gather_row(Kb *k, const IrNode *gather, Val row);
  */
 typedef enum StoreSet { STORE_ALL, STORE_BEFORE_ANCHOR, STORE_AFTER_ANCHOR } StoreSet;
 void kb_store_members(Kb *k, StoreSet set, Pos pos);
+/* In a kernel that walks rows: stores what is there before it, a leading product's result included. */
+void kb_store_arrived(Kb *k, Pos pos);
 /* Stores val as element pos of v if v has a buffer. */
 void kb_store_value(Kb *k, const IrValue *v, Val val, Pos pos);
 
@@ -186,7 +188,8 @@ void kb_pair_rows(Kb *k, Val even, Val odd, Val col0, Val end, Val to);
 typedef void (*ColsBody)(Kb *k, Pos pos, Val *carry, void *ctx);
 void kb_cols(Kb *k, Val row, int64_t cols, Val *carry, int ncarry, ColsBody body, void *ctx);
 
-/* A run of items of some thousand elements each: body for every row of this call's items. */
+/* A run of items of some thousand elements each: body for every row of this call's items. Behind a product
+ * (matmul.c) an item is a block of its rows, which the product has just computed into scratch. */
 typedef void (*RowBody)(Kb *k, Val row, void *ctx);
 void kb_rows(Kb *k, int64_t rows, int64_t cols, RowBody body, void *ctx);
 
@@ -211,6 +214,9 @@ Val kb_sigmoid(Kb *k, Val x);
 Val kb_normal_cdf(Kb *k, Val x, Val *gauss); /* Phi(x), and exp(-x^2/2), which comes with it */
 Val kb_rsqrt(Kb *k, Val x);
 Val kb_uniform(Kb *k, Val key0, Val key1, Val element); /* <vl x i32> elements -> [0,1) */
+
+/* matmul.c: kb_rows behind the product that is the cluster's anchor. */
+void kb_rows_of_product(Kb *k, RowBody body, void *ctx);
 
 /* ---- moe.c: the top-k, alone or at the end of a row kernel ------------------------------------------- */
 

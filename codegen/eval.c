@@ -237,9 +237,9 @@ void kb_store_value(Kb *k, const IrValue *v, Val val, Pos pos) {
         kb_store(k, val, at, pos.mask);
 }
 
-/* Does the member need the anchor's result? */
+/* Does the member need the result of the kernel that walks the rows? */
 static bool after_anchor(const Kb *k, const IrNode *n) {
-    if (n == k->cl->anchor) return true;
+    if (n == plan_row_kernel(k->cl)) return true;
     if (plan_member(k->cl, n) < 0) return false;
     for (int i = 0; i < n->nin; i++)
         if (after_anchor(k, view_root(n->in[i])->node)) return true;
@@ -255,4 +255,11 @@ void kb_store_members(Kb *k, StoreSet set, Pos pos) {
         IrValue *v = k->cl->store[i];
         if (in_set(k, v->node, set)) kb_store_value(k, v, kb_eval(k, v, pos), pos);
     }
+}
+
+void kb_store_arrived(Kb *k, Pos pos) {
+    const PlanCluster *c = k->cl;
+    if (c->anchor != plan_row_kernel(c) && plan_is_stored(k->plan, &c->anchor->out[0]))
+        kb_store_value(k, &c->anchor->out[0], kb_eval(k, &c->anchor->out[0], pos), pos);
+    kb_store_members(k, STORE_BEFORE_ANCHOR, pos);
 }

@@ -10,7 +10,7 @@
 typedef enum GemmStore {
     GEMM_DIRECT, /* the micro-kernel writes the result itself: nothing is fused behind it */
     GEMM_TILE,   /* tile by tile: into scratch, through the fused consumers while it is hot, out */
-    GEMM_BLOCK   /* the whole block into scratch, because its inner dimension comes in chunks */
+    GEMM_BLOCK   /* the whole block into scratch: its inner dimension comes in chunks, or its rows go on */
 } GemmStore;
 
 typedef struct Gemm {
@@ -34,6 +34,8 @@ typedef struct Gemm {
     /* before a chunk: copies what cannot be read in place; NULL: nothing */
     void (*chunk)(Kb *k, const struct Gemm *g, Val k0, Val count);
     int64_t a_step, b_step; /* elements between inner positions */
+    RowBody behind;         /* takes whole rows of the result, instead of consumers and stores; or NULL */
+    void *behind_ctx;
     View a, b;
     Val offset_ptr;               /* grouped: i32 offsets */
     Val row_ptr, out_ptr, in_ptr; /* scratch: per row of the block, where a, the result and the start lie */

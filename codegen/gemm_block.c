@@ -93,7 +93,8 @@ void gemm_choose(Kb *k, Gemm *g) {
     g->result = &g->n->out[0];
     if (!g->tile.narrow) take_start(k, g);
     g->far = !g->tile.narrow && is_far(g);
-    g->store = is_direct(k, g) ? GEMM_DIRECT : is_chunked(g) ? GEMM_BLOCK : GEMM_TILE;
+    g->store = g->behind || is_chunked(g) ? GEMM_BLOCK : GEMM_TILE;
+    if (!g->behind && is_direct(k, g)) g->store = GEMM_DIRECT;
 }
 
 void gemm_scratch(Kb *k, Gemm *g) {
@@ -212,6 +213,17 @@ static void epilogue(Kb *k, const Gemm *g, Val from, Val out_row0, Val nrows, Va
         epilogue_vector(k, g, (Pos){row, kb_i64(k, whole_cols), mask});
         kb_if_end(k, &tail);
     }
+    kb_loop_end(k, &r);
+    kb_drop_sources(k);
+}
+
+/* The block's rows, whole ones, to the kernel behind. */
+static void rows_behind(Kb *k, const Gemm *g, Val out_row0, Val nrows) {
+    kb_source(k, (Source){g->result, g->acc, out_row0, kb_i64(k, 0), kb_i64(k, g->np * g->tile.nr)});
+    Loop r;
+    kb_loop(k, &r, kb_i64(k, 0), nrows, 1, NULL, 0);
+    kb_new_pos(k);
+    g->behind(k, kb_add(k, out_row0, r.i), g->behind_ctx);
     kb_loop_end(k, &r);
     kb_drop_sources(k);
 }
@@ -399,13 +411,17 @@ void gemm_block(Kb *k, const Gemm *g, Val matrix, Val row0, Val row_end, Val out
     result_rows(k, &x);
     if (!is_chunked(g)) {
         chunk(k, &x, kb_i64(k, 0), inner);
+    } else {
+        Loop l; /* at least one chunk, so that an empty sum gives zeros */
+        kb_loop(k, &l, kb_i64(k, 0), kb_max(k, inner, kb_i64(k, 1)), g->kc, NULL, 0);
+        chunk(k, &x, l.i, kb_min(k, kb_sub(k, inner, l.i), kb_i64(k, g->kc)));
+        kb_loop_end(k, &l);
+    }
+    if (g->store != GEMM_BLOCK) return;
+    if (g->behind) {
+        rows_behind(k, g, out_row, x.nrows);
         return;
     }
-    Loop l; /* at least one chunk, so that an empty sum gives zeros */
-    kb_loop(k, &l, kb_i64(k, 0), kb_max(k, inner, kb_i64(k, 1)), g->kc, NULL, 0);
-    chunk(k, &x, l.i, kb_min(k, kb_sub(k, inner, l.i), kb_i64(k, g->kc)));
-    kb_loop_end(k, &l);
-    if (g->store != GEMM_BLOCK) return;
     Val col0 = kb_mul(k, x.panel0, kb_i64(k, g->tile.nr));
     epilogue(k, g, g->acc, out_row, x.nrows, col0, g->np * g->tile.nr);
 }

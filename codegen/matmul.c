@@ -51,8 +51,10 @@ static void use_bf16(Gemm *g, bool ta) {
     if (ta) g->chunk = pair_chunk;
 }
 
-void cg_lower_matmul(Kb *k, IrNode *n) {
+static void lower_product(Kb *k, IrNode *n, RowBody behind, void *ctx) {
     Gemm g = {.n = n, .packed = k->cl->pack_buffer >= 0, .a_row = dense_a_row, .b_matrix = dense_b_matrix};
+    g.behind = behind;
+    g.behind_ctx = ctx;
     view_resolve(n->in[0], &g.a);
     view_resolve(n->in[1], &g.b);
     const IrType *t = &n->out[0].type;
@@ -90,4 +92,12 @@ void cg_lower_matmul(Kb *k, IrNode *n) {
     g.col0 = kb_mul(k, cb, kb_i64(k, g.np * g.tile.nr));
     gemm_block(k, &g, matrix, row0, row_end, out_row, cb, kb_i64(k, g.inner));
     kb_loop_end(k, &l);
+}
+
+void cg_lower_matmul(Kb *k, IrNode *n) {
+    lower_product(k, n, NULL, NULL);
+}
+
+void kb_rows_of_product(Kb *k, RowBody body, void *ctx) {
+    lower_product(k, k->cl->anchor, body, ctx);
 }

@@ -84,6 +84,7 @@ void kb_topk_row(Kb *k, TopK *t, Val row) {
 static void topk_vector(Kb *k, Pos pos, Val *carry, void *ctx) {
     (void)carry;
     kb_topk_vector(k, ctx, pos);
+    kb_store_arrived(k, pos);
 }
 
 static void topk_row(Kb *k, Val row, void *ctx) {

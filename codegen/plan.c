@@ -28,6 +28,14 @@ PlanPlace plan_place_of(const Plan *p, const IrValue *v) {
     return p->place[v->node->id][v->index];
 }
 
+IrNode *plan_row_kernel(const PlanCluster *c) {
+    return c->ntail && !(ir_ops[c->anchor->op].flags & OPF_PRO) ? c->tail[0] : c->anchor;
+}
+
+IrNode *plan_row_tail(const PlanCluster *c) {
+    return c->ntail && c->tail[c->ntail - 1] != plan_row_kernel(c) ? c->tail[c->ntail - 1] : NULL;
+}
+
 int plan_buffer(const Plan *p, const IrValue *v) {
     return plan_place_of(p, v).buffer;
 }
@@ -156,7 +164,7 @@ static void collect_clusters(Plan *p) {
         if (n->cluster < 0) continue;
         PlanCluster *c = &p->cluster[n->cluster];
         c->node[c->nnode++] = n;
-        if (ir_ops[n->op].route == ROUTE_KERNEL) *(c->anchor ? &c->tail : &c->anchor) = n;
+        if (ir_ops[n->op].route == ROUTE_KERNEL) *(c->anchor ? &c->tail[c->ntail++] : &c->anchor) = n;
     }
 }
 

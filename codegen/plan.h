@@ -4,6 +4,7 @@
 #define VMOEC_CODEGEN_PLAN_H
 
 #include "codegen/codegen.h"
+#include "passes/passes.h"
 #include "passes/view.h"
 
 /* A block of memory: a stored value, or the packed copy of a matrix. */
@@ -26,9 +27,10 @@ typedef struct Pack {
 struct PlanKept;
 
 typedef struct PlanCluster {
-    IrNode *anchor; /* NULL: elementwise only, or a pack */
-    IrNode *tail;   /* a top-k behind a softmax; usually NULL */
-    IrNode **node;  /* members in graph order */
+    IrNode *anchor;               /* NULL: elementwise only, or a pack */
+    IrNode *tail[FUSE_MAX_TAILS]; /* kernels that take its rows as they come: a gate's softmax and top-k */
+    int ntail;
+    IrNode **node; /* members in graph order */
     int nnode;
     const Pack *pack; /* not NULL: this task packs a matrix, and has no members */
     int pack_buffer;  /* packs: where the result goes; matmuls: where operand 1 was packed, or -1 */
@@ -119,6 +121,11 @@ void plan_barriers(Plan *p);
 
 /* footprint.c: the most bytes of VM_WORK that matter at one task, and which task that is. */
 void plan_live(const Plan *p, int64_t *most, int *when);
+
+/* The kernel that walks a cluster's rows: the anchor, or, behind a product, the first tail. And the one
+ * behind it, or NULL. */
+IrNode *plan_row_kernel(const PlanCluster *c);
+IrNode *plan_row_tail(const PlanCluster *c);
 
 /* args.c: n's index among the cluster's members; -1: it is none. */
 int plan_member(const PlanCluster *c, const IrNode *n);

@@ -33,7 +33,7 @@ static void load_operands(Kb *k, Pos pos, Val *carry, void *ctx) {
         Val v = kb_eval(k, r->n->in[r->operand[i]], pos);
         kb_store(k, v, kb_gep(k, k->f32, r->scratch[i], pos.col), NULL);
     }
-    kb_store_members(k, STORE_BEFORE_ANCHOR, pos);
+    kb_store_arrived(k, pos);
     if (r->first) r->first(k, pos, carry, r);
 }
 
@@ -61,7 +61,7 @@ static void run_rows(Kb *k, Row *r) {
     r->rows = ir_rows(t);
     r->cols = ir_cols(t);
     for (int i = 0; i < r->nop; i++) r->scratch[i] = kb_scratch(k, padded(k, r->cols) * 4);
-    if (k->cl->tail) kb_topk_begin(k, &r->topk, k->cl->tail);
+    if (plan_row_tail(k->cl)) kb_topk_begin(k, &r->topk, plan_row_tail(k->cl));
     kb_rows(k, r->rows, r->cols, one_row, r);
 }
 

@@ -130,7 +130,7 @@ static CgFacts lower(CgUnit *u, CgJob job, LLVMModuleRef mod, const char *name, 
     if (job.cluster->pack)
         cg_lower_pack(k);
     else if (job.cluster->anchor)
-        cg_lower_rule(job.cluster->anchor->op)(k, job.cluster->anchor);
+        cg_lower_rule(plan_row_kernel(job.cluster)->op)(k, plan_row_kernel(job.cluster));
     else
         cg_lower_map(k);
     kb_end(k);

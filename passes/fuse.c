@@ -3,7 +3,8 @@
  * requires CORE ops; ensures: every ELTWISE and KERNEL node has a cluster number, counted in an order in
  * which the clusters can run; LEAF, VIEW and GATHER nodes, and the little elementwise work on gathered rows
  * that fuse_wants_inline names, have none (they are done in their consumers' loads); a cluster has at most
- * one KERNEL node, its anchor, and behind a LEAD anchor one more, a TAIL: the top-k of a gate's softmax.
+ * one KERNEL node, its anchor, and behind a LEAD a TAIL that takes its rows as they come: a gate is one
+ * cluster, the product, its softmax and the top-k.
  *
  *   %2 = matmul %x, %w          @0
  *   %3 = add %2, %b             @0   epilogue of the matmul
@@ -11,11 +12,10 @@
  *   %5 = sum %4 {axes = [0]}    @1
  *
  * Every member of a cluster is computed at the positions (row, column) of one flattened space: the
- * operand space of the anchor (PRO), its result space (EPI), or, without an anchor, the members' own. A
- * tail reads at these positions, too, but nothing reads its results there. A
- * member reads another member at the same position only; everything else it reads from memory. Two
- * clusters merge only if no path runs from one to the other through a third, so that the clusters form
- * a directed acyclic graph. */
+ * operand space of the anchor (PRO), its result space (EPI), or, without an anchor, the members' own. Tails
+ * live there, too. A member reads another member at the same position only; everything else it reads from
+ * memory. Two clusters merge only if no path runs from one to the other through a third, so that the clusters
+ * form a directed acyclic graph. */
 #include "passes/fuse.h"
 #include "passes/view.h"
 
@@ -25,7 +25,8 @@ typedef struct Space {
 } Space;
 
 typedef struct Group {
-    IrNode *anchor, *tail;
+    IrNode *anchor, *tail[FUSE_MAX_TAILS];
+    int ntail;
     Space in, out; /* operand positions, result positions; equal for groups without an anchor */
     IrNode **node;
     int nnode, cap; /* nnode 0: merged into another */
@@ -45,7 +46,11 @@ typedef struct Fuser {
     IrNode **again; /* per node id: elementwise work that reads its first result again, through `kept` */
 } Fuser;
 
-enum { MAX_MEMBERS = 48 };
+enum {
+    MAX_MEMBERS = 48,
+    PANEL = 64,       /* a product has items enough when these columns are one block's, as they are anyway, */
+    MANY_ROWS = 1024, /* or when there are so many rows */
+};
 
 static Space space_of(const IrType *t) {
     return (Space){true, ir_rows(t), ir_cols(t)};
@@ -152,9 +157,13 @@ static void swap_places(Fuser *f, int a, int b) {
     f->order[f->position[b]] = b;
 }
 
+static bool is_kernel(const IrNode *n) {
+    return ir_ops[n->op].route == ROUTE_KERNEL;
+}
+
 /* A member of one group may read a member of another only at the same position once they are merged:
- * does every operand of `self` that comes from `other` come straight? Sets *reads_anchor if the anchor's
- * result is among them. */
+ * does every operand of `self` that comes from `other` come straight? Sets *reads_anchor if the result of a
+ * kernel is among them. */
 static bool reads_in_place(const Group *self, const Group *other, int other_id, bool *reads_anchor) {
     for (int i = 0; i < self->nnode; i++) {
         const IrNode *n = self->node[i];
@@ -165,12 +174,12 @@ static bool reads_in_place(const Group *self, const Group *other, int other_id, 
                 continue;
             }
             if (root->cluster != other_id) continue;
-            bool kernel = n == self->anchor || n == self->tail;
-            if (kernel && !fuse_evaluates(n, k)) return false; /* the kernel reads memory */
-            if (root == other->tail) return false;
+            if (is_kernel(n) && !fuse_evaluates(n, k)) return false; /* the kernel reads memory */
             IrValue *v = view_same_position(n->in[k]);
             if (v->node != root || v->index != 0) return false;
-            if (root == other->anchor) *reads_anchor = true;
+            if (!is_kernel(root)) continue;
+            if (root != other->anchor && !(ir_ops[root->op].flags & OPF_EPI)) return false;
+            *reads_anchor = true;
         }
     }
     return true;
@@ -212,10 +221,20 @@ static bool joins_epilogue(const Group *a, const Group *b) {
     return space_equal(a->in, b->out) && !adds_to_anchor(a, b);
 }
 
+/* Does a product keep all cores busy when a block has whole rows of its result? */
+static bool leads_rows(const IrNode *n) {
+    if (n->op != OP_matmul) return true;
+    Space s = space_of(&n->out[0].type);
+    return n->in[1]->type.rank == 2 && !ir_int(n, ATTR_matmul_ta) && (s.cols <= PANEL || s.rows >= MANY_ROWS);
+}
+
 /* Is b a TAIL op alone, with room for it in a? */
 static bool tail_fits(const Group *a, const Group *b) {
-    bool lead = ir_ops[a->anchor->op].flags & OPF_LEAD, tail = ir_ops[b->anchor->op].flags & OPF_TAIL;
-    return lead && tail && !a->tail && b->nnode == 1 && space_equal(a->out, b->in);
+    const IrNode *last = a->ntail ? a->tail[a->ntail - 1] : a->anchor;
+    unsigned lead = ir_ops[last->op].flags, tail = ir_ops[b->anchor->op].flags;
+    if (!(lead & OPF_LEAD) || !(tail & OPF_TAIL) || b->nnode != 1) return false;
+    if ((lead & OPF_PRO) && (tail & OPF_LEAD)) return false; /* one kernel at most walks rows in passes */
+    return space_equal(a->out, b->in) && leads_rows(last);
 }
 
 /* May the later group b join a? The space rules of the file's head. */
@@ -253,10 +272,11 @@ static bool try_merge(Fuser *f, int into, int self) {
     close_gap(f, early, late);
     if (late == into) swap_places(f, into, self);
     if (a->anchor && b->anchor) {
-        a->tail = b->anchor;
+        a->tail[a->ntail++] = b->anchor;
     } else if (b->anchor) {
         a->anchor = b->anchor;
-        a->tail = b->tail;
+        for (int i = 0; i < b->ntail; i++) a->tail[i] = b->tail[i];
+        a->ntail = b->ntail;
         a->in = b->in;
         a->out = b->out;
     }

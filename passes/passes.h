@@ -52,6 +52,7 @@ const char *pass_doc(PassId p);
 
 /* After fuse: is n elementwise work that its readers do in their loads (fuse.c)? */
 bool fuse_is_inline(const IrNode *n);
+enum { FUSE_MAX_TAILS = 2 }; /* kernels behind a cluster's anchor, at most */
 
 /* Pipelines as literal lists in manager.c. */
 typedef enum Pipeline {

@@ -30,25 +30,34 @@ static void check_membership(const IrGraph *g, const char *what) {
     }
 }
 
-/* Numbers without gaps, at most one kernel each and a tail behind it, effects alone. Returns how many
- * clusters there are. */
+/* May kernel b stand behind a in a cluster? */
+static bool may_follow(const IrNode *a, const IrNode *b) {
+    unsigned fa = ir_ops[a->op].flags, fb = ir_ops[b->op].flags;
+    return (fa & OPF_LEAD) && (fb & OPF_TAIL) && !((fa & OPF_PRO) && (fb & OPF_LEAD));
+}
+
+/* Numbers without gaps, one kernel at most and tails behind it, effects alone. Returns how many clusters
+ * there are. */
 static int check_numbers(const IrGraph *g, const char *what) {
-    int members[4096] = {0}, anchors[4096] = {0}, leads[4096] = {0}, tails[4096] = {0}, effects[4096] = {0},
-        count = 0;
+    int members[4096] = {0}, kernels[4096] = {0}, effects[4096] = {0}, count = 0;
+    const IrNode *last[4096] = {NULL};
     IR_FOR (n, g) {
         if (n->cluster < 0) continue;
         cr_assert_lt(n->cluster, 4096, "%s: too many clusters for this test", what);
         members[n->cluster]++;
-        anchors[n->cluster] += route_of(n) == ROUTE_KERNEL;
-        leads[n->cluster] += (ir_ops[n->op].flags & OPF_LEAD) != 0;
-        tails[n->cluster] += (ir_ops[n->op].flags & OPF_TAIL) != 0;
+        if (route_of(n) == ROUTE_KERNEL) {
+            const IrNode *before = last[n->cluster];
+            cr_assert(!before || may_follow(before, n), "%s: %%%d behind %%%d in cluster %d", what, n->id,
+                      before ? before->id : 0, n->cluster);
+            last[n->cluster] = n;
+            kernels[n->cluster]++;
+        }
         effects[n->cluster] += (ir_ops[n->op].flags & OPF_EFFECT) != 0;
         if (n->cluster >= count) count = n->cluster + 1;
     }
     for (int i = 0; i < count; i++) {
         cr_assert(members[i] > 0, "%s: no cluster %d of %d", what, i, count);
-        bool tail = leads[i] == 1 && tails[i] == 1 && anchors[i] == 2;
-        cr_assert(anchors[i] <= 1 || tail, "%s: cluster %d has %d kernels", what, i, anchors[i]);
+        cr_assert_leq(kernels[i], 1 + FUSE_MAX_TAILS, "%s: cluster %d has %d kernels", what, i, kernels[i]);
         cr_assert(!effects[i] || members[i] == 1, "%s: an update shares cluster %d", what, i);
     }
     return count;
@@ -81,7 +90,8 @@ static void check_in_place(const IrNode *n, int i, const char *what) {
         v = v->node->in[0];
     }
     cr_assert_eq(root->index, 0, "%s: %%%d reads a side result inside its cluster", what, n->id);
-    cr_assert(!(ir_ops[root->node->op].flags & OPF_TAIL), "%s: %%%d reads a tail inside its cluster", what,
+    unsigned flags = ir_ops[root->node->op].flags;
+    cr_assert(!(flags & OPF_TAIL) || (flags & OPF_EPI), "%s: %%%d reads a last tail inside its cluster", what,
               n->id);
     bool kernel = route_of(n) == ROUTE_KERNEL;
     cr_assert(!kernel || evaluates(n, i), "%s: %%%d (%s) reads operand %d from memory, where it is not", what,

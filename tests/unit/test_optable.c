@@ -25,7 +25,7 @@ Test(optable, known_rows) {
     cr_assert_eq(ir_ops[OP_topk].nattr, 1);
     cr_assert_eq(ir_ops[OP_matmul].nattr, 3);
     cr_assert_eq(ir_ops[OP_neg].nattr, 0);
-    cr_assert_eq(ir_ops[OP_softmax].flags, (unsigned)(OPF_PRO | OPF_EPI | OPF_LEAD));
+    cr_assert_eq(ir_ops[OP_softmax].flags, (unsigned)(OPF_PRO | OPF_EPI | OPF_LEAD | OPF_TAIL));
     cr_assert_str_eq(ir_attrs[ATTR_adamw_beta2].name, "beta2");
     cr_assert_str_eq(ir_attrs[ATTR_adamw_beta2].dflt, "0.999");
     cr_assert_not(ir_attrs[ATTR_adamw_beta2].required);
