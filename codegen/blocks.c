@@ -82,7 +82,7 @@ Blocks block_choose(const BlockLimits *l, const Tile *tile, bool packed, int64_t
 }
 
 Blocks block_whole_rows(const BlockLimits *l, const Tile *tile, int64_t rows, int64_t panels) {
-    int64_t most = bounded(rows / l->items, tile->rows, tile->rows, l->rows / tile->rows * tile->rows);
+    int64_t most = bounded(rows / (4 * l->items), tile->rows, tile->rows, l->rows / tile->rows * tile->rows);
     int64_t blocks = (rows + most - 1) / most;
     return (Blocks){ceil_to((rows + blocks - 1) / blocks, tile->rows), panels};
 }
@@ -155,9 +155,10 @@ Blocks block_of(const CgTarget *t, const PlanCluster *c, const Tile *tile) {
     CgProduct p;
     VM_CHECK(block_product(c, &p), "codegen: blocks of what is no product");
     int64_t panels = (p.n + tile->nr - 1) / tile->nr;
-    if (c->block_rows) return block_fit(tile, p.m, panels, c->block_rows, c->ntail ? p.n : c->block_cols);
+    bool whole = c->ntail || c->front;
+    if (c->block_rows) return block_fit(tile, p.m, panels, c->block_rows, whole ? p.n : c->block_cols);
     BlockLimits l = block_limits(t);
-    if (c->ntail) return block_whole_rows(&l, tile, block_typical_rows(&p), panels);
+    if (whole) return block_whole_rows(&l, tile, block_typical_rows(&p), panels);
     return block_choose(&l, tile, c->pack_buffer >= 0, p.count, block_typical_rows(&p), panels);
 }
 

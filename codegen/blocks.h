@@ -22,7 +22,8 @@ typedef struct Blocks {
 Blocks block_choose(const BlockLimits *l, const Tile *tile, bool packed, int64_t matrices, int64_t rows,
                     int64_t panels);
 
-/* Blocks of whole rows, for a kernel behind the product that takes them as they come. */
+/* Blocks of whole rows, for a kernel behind the product that takes them as they come, or one before it that
+ * makes the operand's. */
 Blocks block_whole_rows(const BlockLimits *l, const Tile *tile, int64_t rows, int64_t panels);
 
 /* The same when somebody else decides: the whole tiles of a block of want_rows x want_cols, at least one of

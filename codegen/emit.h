@@ -215,8 +215,11 @@ Val kb_normal_cdf(Kb *k, Val x, Val *gauss); /* Phi(x), and exp(-x^2/2), which c
 Val kb_rsqrt(Kb *k, Val x);
 Val kb_uniform(Kb *k, Val key0, Val key1, Val element); /* <vl x i32> elements -> [0,1) */
 
-/* matmul.c: kb_rows behind the product that is the cluster's anchor. */
+/* matmul.c: kb_rows behind the product that is the cluster's anchor. And the product of rows that the
+ * cluster's front makes: make writes row `row` of operand 0 to floats at `to`, whole vectors. */
 void kb_rows_of_product(Kb *k, RowBody body, void *ctx);
+typedef void (*RowMaker)(Kb *k, Val row, Val to, void *ctx);
+void kb_product_of_rows(Kb *k, RowMaker make, void *ctx);
 
 /* ---- moe.c: the top-k, alone or at the end of a row kernel ------------------------------------------- */
 

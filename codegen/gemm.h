@@ -34,8 +34,9 @@ typedef struct Gemm {
     /* before a chunk: copies what cannot be read in place; NULL: nothing */
     void (*chunk)(Kb *k, const struct Gemm *g, Val k0, Val count);
     int64_t a_step, b_step; /* elements between inner positions */
+    RowMaker front;         /* makes rows of a, into made_a; or NULL */
     RowBody behind;         /* takes whole rows of the result, instead of consumers and stores; or NULL */
-    void *behind_ctx;
+    void *ctx;              /* theirs */
     View a, b;
     Val offset_ptr;               /* grouped: i32 offsets */
     Val row_ptr, out_ptr, in_ptr; /* scratch: per row of the block, where a, the result and the start lie */

@@ -223,7 +223,7 @@ static void rows_behind(Kb *k, const Gemm *g, Val out_row0, Val nrows) {
     Loop r;
     kb_loop(k, &r, kb_i64(k, 0), nrows, 1, NULL, 0);
     kb_new_pos(k);
-    g->behind(k, kb_add(k, out_row0, r.i), g->behind_ctx);
+    g->behind(k, kb_add(k, out_row0, r.i), g->ctx);
     kb_loop_end(k, &r);
     kb_drop_sources(k);
 }
@@ -400,7 +400,11 @@ static void make_a_rows(Kb *k, const Gemm *g, Val row0, Val row_end) {
     Loop l;
     kb_loop(k, &l, row0, row_end, 1, NULL, 0);
     Val to = kb_mul(k, kb_sub(k, l.i, row0), kb_i64(k, gemm_padded_cols(k, a)));
-    gemm_make_row(k, a, l.i, kb_i64(k, 0), kb_i64(k, ir_cols(&a->type)), kb_gep(k, k->f32, g->made_a, to));
+    Val at = kb_gep(k, k->f32, g->made_a, to);
+    if (g->front)
+        g->front(k, l.i, at, g->ctx);
+    else
+        gemm_make_row(k, a, l.i, kb_i64(k, 0), kb_i64(k, ir_cols(&a->type)), at);
     kb_loop_end(k, &l);
 }
 

@@ -11,6 +11,10 @@ static bool shared_b(const IrNode *n) {
 
 static Val dense_a_row(Kb *k, const Gemm *g, Val matrix, Val row, Val local) {
     if (g->pairs) return kb_gep(k, k->f32, g->made_a, local);
+    if (g->front) {
+        int64_t ld = gemm_padded_cols(k, g->n->in[0]);
+        return kb_gep(k, k->f32, g->made_a, kb_mul(k, local, kb_i64(k, ld)));
+    }
     LLVMTypeRef elem = kb_elem(k, g->a.type.dtype);
     Val base = kb_view_ptr(k, &g->a);
     int r = g->a.type.rank;
@@ -51,10 +55,11 @@ static void use_bf16(Gemm *g, bool ta) {
     if (ta) g->chunk = pair_chunk;
 }
 
-static void lower_product(Kb *k, IrNode *n, RowBody behind, void *ctx) {
+static void lower_product(Kb *k, IrNode *n, RowMaker front, RowBody behind, void *ctx) {
     Gemm g = {.n = n, .packed = k->cl->pack_buffer >= 0, .a_row = dense_a_row, .b_matrix = dense_b_matrix};
+    g.front = front;
     g.behind = behind;
-    g.behind_ctx = ctx;
+    g.ctx = ctx;
     view_resolve(n->in[0], &g.a);
     view_resolve(n->in[1], &g.b);
     const IrType *t = &n->out[0].type;
@@ -76,6 +81,7 @@ static void lower_product(Kb *k, IrNode *n, RowBody behind, void *ctx) {
     gemm_choose(k, &g);
     gemm_scratch(k, &g);
     if (g.pairs) gemm_pair_scratch(k, &g);
+    if (front) g.made_a = kb_scratch(k, g.mb * gemm_padded_cols(k, n->in[0]) * 4);
     int64_t row_blocks = ceil_div(g.rows, g.mb), per_matrix = row_blocks * g.col_blocks;
     Val begin, end;
     kb_share(k, matrices * per_matrix, &begin, &end);
@@ -95,9 +101,13 @@ static void lower_product(Kb *k, IrNode *n, RowBody behind, void *ctx) {
 }
 
 void cg_lower_matmul(Kb *k, IrNode *n) {
-    lower_product(k, n, NULL, NULL);
+    lower_product(k, n, NULL, NULL, NULL);
 }
 
 void kb_rows_of_product(Kb *k, RowBody body, void *ctx) {
-    lower_product(k, k->cl->anchor, body, ctx);
+    lower_product(k, k->cl->anchor, NULL, body, ctx);
+}
+
+void kb_product_of_rows(Kb *k, RowMaker make, void *ctx) {
+    lower_product(k, k->cl->anchor, make, NULL, ctx);
 }

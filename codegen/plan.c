@@ -29,6 +29,7 @@ PlanPlace plan_place_of(const Plan *p, const IrValue *v) {
 }
 
 IrNode *plan_row_kernel(const PlanCluster *c) {
+    if (c->front) return c->front;
     return c->ntail && !(ir_ops[c->anchor->op].flags & OPF_PRO) ? c->tail[0] : c->anchor;
 }
 
@@ -144,6 +145,16 @@ static void value_buffers(Plan *p) {
     }
 }
 
+/* In graph order: front, anchor, tails. */
+static void add_kernel(PlanCluster *c, IrNode *n) {
+    if (c->anchor && !(ir_ops[n->op].flags & OPF_PRO)) {
+        c->front = c->anchor;
+        c->anchor = n;
+    } else {
+        *(c->anchor ? &c->tail[c->ntail++] : &c->anchor) = n;
+    }
+}
+
 static void collect_clusters(Plan *p) {
     int count = 0;
     IR_FOR (n, p->g) {
@@ -164,7 +175,7 @@ static void collect_clusters(Plan *p) {
         if (n->cluster < 0) continue;
         PlanCluster *c = &p->cluster[n->cluster];
         c->node[c->nnode++] = n;
-        if (ir_ops[n->op].route == ROUTE_KERNEL) *(c->anchor ? &c->tail[c->ntail++] : &c->anchor) = n;
+        if (ir_ops[n->op].route == ROUTE_KERNEL) add_kernel(c, n);
     }
 }
 

@@ -28,6 +28,7 @@ struct PlanKept;
 
 typedef struct PlanCluster {
     IrNode *anchor;               /* NULL: elementwise only, or a pack */
+    IrNode *front;                /* makes the rows of operand 0 of a product; usually NULL */
     IrNode *tail[FUSE_MAX_TAILS]; /* kernels that take its rows as they come: a gate's softmax and top-k */
     int ntail;
     IrNode **node; /* members in graph order */
@@ -122,8 +123,8 @@ void plan_barriers(Plan *p);
 /* footprint.c: the most bytes of VM_WORK that matter at one task, and which task that is. */
 void plan_live(const Plan *p, int64_t *most, int *when);
 
-/* The kernel that walks a cluster's rows: the anchor, or, behind a product, the first tail. And the one
- * behind it, or NULL. */
+/* The kernel that walks a cluster's rows: the anchor, or the front of a product, or its first tail. And the
+ * one behind it, or NULL. */
 IrNode *plan_row_kernel(const PlanCluster *c);
 IrNode *plan_row_tail(const PlanCluster *c);
 

@@ -19,6 +19,7 @@ typedef struct Row {
     ColsBody first; /* sees the operands' values through row_operand() */
     int ncarry;
     TopK topk; /* n NULL: the cluster ends with this kernel's consumers */
+    Val to;    /* where the row goes as a product's operand (kb_product_of_rows); NULL: it is stored */
     void (*emit_row)(Kb *k, struct Row *r, Val row);
 } Row;
 
@@ -45,6 +46,11 @@ static Val operand(Kb *k, const Row *r, int i, Pos pos) {
 static void finish(Kb *k, const Row *r, Val y, Pos pos) {
     const IrValue *v = &r->n->out[0];
     kb_bind(k, v, y);
+    if (r->to) {
+        Val made = kb_eval(k, k->cl->anchor->in[0], pos);
+        kb_store(k, made, kb_gep(k, k->f32, r->to, pos.col), NULL);
+        return;
+    }
     kb_store_value(k, v, y, pos);
     kb_store_members(k, STORE_AFTER_ANCHOR, pos);
     if (r->topk.n) kb_topk_vector(k, &r->topk, pos);
@@ -56,13 +62,22 @@ static void one_row(Kb *k, Val row, void *ctx) {
     if (r->topk.n) kb_topk_row(k, &r->topk, row);
 }
 
+static void make_row(Kb *k, Val row, Val to, void *ctx) {
+    Row *r = ctx;
+    r->to = to;
+    r->emit_row(k, r, row);
+}
+
 static void run_rows(Kb *k, Row *r) {
     const IrType *t = &r->n->in[0]->type;
     r->rows = ir_rows(t);
     r->cols = ir_cols(t);
     for (int i = 0; i < r->nop; i++) r->scratch[i] = kb_scratch(k, padded(k, r->cols) * 4);
     if (plan_row_tail(k->cl)) kb_topk_begin(k, &r->topk, plan_row_tail(k->cl));
-    kb_rows(k, r->rows, r->cols, one_row, r);
+    if (k->cl->front)
+        kb_product_of_rows(k, make_row, r);
+    else
+        kb_rows(k, r->rows, r->cols, one_row, r);
 }
 
 /* Largest of the row so far. NaN wins, so that it reaches the result. */
@@ -149,7 +164,7 @@ static void layer_norm_row(Kb *k, Row *r, Val row) {
     kb_cols(k, row, r->cols, &q, 1, pass_sum_squares, r);
     Val var = kb_fadd(k, kb_fmul(k, kb_hsum(k, q), n), kb_f32(k, ir_float(r->n, ATTR_layer_norm_eps)));
     r->scalar[1] = kb_fdiv(k, kb_f32(k, 1), kb_call(k, "llvm.sqrt", k->f32, &var, 1));
-    if (plan_is_stored(k->plan, &r->n->out[1]))
+    if (plan_is_stored(k->plan, &r->n->out[1]) && !r->to)
         LLVMBuildStore(k->b, r->scalar[1], kb_gep(k, k->f32, kb_ptr(k, &r->n->out[1]), row));
     kb_cols(k, row, r->cols, NULL, 0, pass_normalize, r);
 }

@@ -83,7 +83,15 @@ typedef enum OpRoute {
     ROUTE_EXPAND
 } OpRoute;
 typedef enum OpGrad { GRAD_YES, GRAD_STOP, GRAD_VIA, GRAD_END } OpGrad;
-enum { OPF_EFFECT = 1, OPF_EPI = 2, OPF_PRO = 4, OPF_COMMUTE = 8, OPF_LEAD = 16, OPF_TAIL = 32 };
+enum {
+    OPF_EFFECT = 1,
+    OPF_EPI = 2,
+    OPF_PRO = 4,
+    OPF_COMMUTE = 8,
+    OPF_LEAD = 16,
+    OPF_TAIL = 32,
+    OPF_FRONT = 64
+};
 typedef enum AttrKind { ATTR_KIND_INT, ATTR_KIND_FLOAT, ATTR_KIND_STR, ATTR_KIND_INTS } AttrKind;
 
 typedef struct AttrInfo {

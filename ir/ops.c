@@ -30,6 +30,7 @@ enum {
 #define COMMUTE OPF_COMMUTE
 #define LEAD OPF_LEAD
 #define TAIL OPF_TAIL
+#define FRONT OPF_FRONT
 
 const OpInfo ir_ops[OP_COUNT] = {
 #define OP(name_, lo, hi, nout_, stage_, route_, grad_, flags_, sig, doc_)                                   \

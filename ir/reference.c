@@ -43,7 +43,9 @@ static void print_op(FILE *f, const OpInfo *op) {
     if (op->flags & OPF_COMMUTE) fputs(" Operands may be swapped.", f);
     if (op->flags & OPF_PRO) fputs(" Elementwise producers of its operands may be fused.", f);
     if (op->flags & OPF_EPI) fputs(" Elementwise consumers of its first result may be fused.", f);
-    if (op->flags & OPF_LEAD) fputs(" A top-k of its result's rows may be fused.", f);
+    if (op->flags & OPF_LEAD) fputs(" A kernel that works on rows of its first result may be fused.", f);
+    if (op->flags & OPF_TAIL) fputs(" May be fused behind what makes its operand's rows.", f);
+    if (op->flags & OPF_FRONT) fputs(" May be fused before the product that reads its rows.", f);
     if (op->flags & OPF_EFFECT) fputs(" Writes its operands in place.", f);
     fputc('\n', f);
     print_attrs(f, op);

@@ -4,7 +4,8 @@
  * which the clusters can run; LEAF, VIEW and GATHER nodes, and the little elementwise work on gathered rows
  * that fuse_wants_inline names, have none (they are done in their consumers' loads); a cluster has at most
  * one KERNEL node, its anchor, and behind a LEAD a TAIL that takes its rows as they come: a gate is one
- * cluster, the product, its softmax and the top-k.
+ * cluster, the product, its softmax and the top-k. Before a product a FRONT may make its rows, which then
+ * exist in nobody's memory: a norm that no backward pass will ask for.
  *
  *   %2 = matmul %x, %w          @0
  *   %3 = add %2, %b             @0   epilogue of the matmul
@@ -25,7 +26,7 @@ typedef struct Space {
 } Space;
 
 typedef struct Group {
-    IrNode *anchor, *tail[FUSE_MAX_TAILS];
+    IrNode *front, *anchor, *tail[FUSE_MAX_TAILS];
     int ntail;
     Space in, out; /* operand positions, result positions; equal for groups without an anchor */
     IrNode **node;
@@ -157,6 +158,10 @@ static void swap_places(Fuser *f, int a, int b) {
     f->order[f->position[b]] = b;
 }
 
+static bool may_front(const Group *gr) {
+    return gr->anchor && (ir_ops[gr->anchor->op].flags & OPF_FRONT) && !gr->ntail;
+}
+
 static bool is_kernel(const IrNode *n) {
     return ir_ops[n->op].route == ROUTE_KERNEL;
 }
@@ -174,7 +179,8 @@ static bool reads_in_place(const Group *self, const Group *other, int other_id, 
                 continue;
             }
             if (root->cluster != other_id) continue;
-            if (is_kernel(n) && !fuse_evaluates(n, k)) return false; /* the kernel reads memory */
+            bool rows = n == self->anchor && k == 0 && may_front(other); /* what front_fits then looks at */
+            if (is_kernel(n) && !fuse_evaluates(n, k) && !rows) return false; /* the kernel reads memory */
             IrValue *v = view_same_position(n->in[k]);
             if (v->node != root || v->index != 0) return false;
             if (!is_kernel(root)) continue;
@@ -237,9 +243,17 @@ static bool tail_fits(const Group *a, const Group *b) {
     return space_equal(a->out, b->in) && leads_rows(last);
 }
 
+/* Is b a product alone whose rows only it reads, and many of them, so that each is made once? */
+static bool front_fits(const Fuser *f, const Group *a, const Group *b) {
+    const IrNode *n = b->anchor;
+    if (!may_front(a) || n->op != OP_matmul || b->nnode != 1 || used_outside(f, a, b)) return false;
+    bool plain = n->in[1]->type.rank == 2 && !ir_int(n, ATTR_matmul_ta) && !ir_rounds_operands(n);
+    return plain && ir_rows(&n->out[0].type) >= MANY_ROWS;
+}
+
 /* May the later group b join a? The space rules of the file's head. */
 static bool spaces_fit(const Fuser *f, const Group *a, const Group *b, bool reads_anchor) {
-    if (a->anchor && b->anchor) return tail_fits(a, b);
+    if (a->anchor && b->anchor) return tail_fits(a, b) || front_fits(f, a, b);
     if (a->anchor) {
         if (space_equal(a->out, b->in)) return true;
         return space_equal(a->in, b->in) && !reads_anchor && !used_outside(f, b, a);
@@ -271,7 +285,12 @@ static bool try_merge(Fuser *f, int into, int self) {
     if (!mark_between(f, early, late)) return false;
     close_gap(f, early, late);
     if (late == into) swap_places(f, into, self);
-    if (a->anchor && b->anchor) {
+    if (a->anchor && b->anchor && front_fits(f, a, b)) {
+        a->front = a->anchor;
+        a->anchor = b->anchor;
+        a->in = (Space){0};
+        a->out = b->out;
+    } else if (a->anchor && b->anchor) {
         a->tail[a->ntail++] = b->anchor;
     } else if (b->anchor) {
         a->anchor = b->anchor;

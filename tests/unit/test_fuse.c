@@ -33,6 +33,7 @@ static void check_membership(const IrGraph *g, const char *what) {
 /* May kernel b stand behind a in a cluster? */
 static bool may_follow(const IrNode *a, const IrNode *b) {
     unsigned fa = ir_ops[a->op].flags, fb = ir_ops[b->op].flags;
+    if (fa & OPF_FRONT) return b->op == OP_matmul;
     return (fa & OPF_LEAD) && (fb & OPF_TAIL) && !((fa & OPF_PRO) && (fb & OPF_LEAD));
 }
 
@@ -76,6 +77,7 @@ static void check_earlier(IrValue *v, int reader, const char *what) {
 
 /* Does kernel n evaluate operand i at its own positions? All other operands it addresses in memory. */
 static bool evaluates(const IrNode *n, int i) {
+    if (n->op == OP_matmul) return i == 0; /* from a front: check_numbers */
     if (!(ir_ops[n->op].flags & OPF_PRO)) return false;
     return i == 0 || (n->op == OP_softmax_grad && i == 1) || (n->op == OP_layer_norm_grad && i == 2);
 }
