@@ -134,6 +134,9 @@ Val kb_eval(Kb *k, IrValue *v, Pos pos);
 /* Vector access to raw float, i32 or i16 memory; masked when mask is not NULL (other lanes read 0). */
 Val kb_load(Kb *k, LLVMTypeRef vec, Val ptr, Val mask);
 void kb_store(Kb *k, Val v, Val ptr, Val mask);
+/* ptr[i] of i32 memory, as i64. */
+Val kb_load_i32(Kb *k, Val ptr, Val i);
+void kb_store_i32(Kb *k, Val v, Val ptr, Val i);
 /* Lane l reads ptr[index[l]]; index is <vl x i32>. */
 Val kb_load_indexed(Kb *k, LLVMTypeRef vec, LLVMTypeRef elem, Val ptr, Val index, Val mask);
 /* Lane l reads ptr[l * stride]. */

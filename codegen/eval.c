@@ -30,6 +30,15 @@ static unsigned alignment(LLVMTypeRef vec) {
     return half ? 2 : 4;
 }
 
+Val kb_load_i32(Kb *k, Val ptr, Val i) {
+    Val v = LLVMBuildLoad2(k->b, k->i32, kb_gep(k, k->i32, ptr, i), "");
+    return LLVMBuildSExt(k->b, v, k->i64, "");
+}
+
+void kb_store_i32(Kb *k, Val v, Val ptr, Val i) {
+    LLVMBuildStore(k->b, LLVMBuildTrunc(k->b, v, k->i32, ""), kb_gep(k, k->i32, ptr, i));
+}
+
 Val kb_load(Kb *k, LLVMTypeRef vec, Val ptr, Val mask) {
     if (!mask) {
         Val v = LLVMBuildLoad2(k->b, vec, ptr, "");

@@ -2,8 +2,7 @@
 #include "codegen/gemm.h"
 
 static Val load_offset(Kb *k, const Gemm *g, Val expert) {
-    Val v = LLVMBuildLoad2(k->b, k->i32, kb_gep(k, k->i32, g->offset_ptr, expert), "");
-    return LLVMBuildSExt(k->b, v, k->i64, "");
+    return kb_load_i32(k, g->offset_ptr, expert);
 }
 
 /* Address of routed row `row` (in units of the operand's rows) of a grouped operand, gathered when it is

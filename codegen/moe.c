@@ -1,16 +1,7 @@
-/* Routing kernels: top-k, taking and placing by index, counting, the sort by expert, and the combination of
- * expert rows. All orders are fixed: ties go to the lowest expert, pairs are sorted stably, contributions are
- * added in order of choice. */
+/* Kernels around experts: top-k, taking and placing by index, and the combination of expert rows. Orders are
+ * fixed: ties go to the lowest expert, contributions are added in order of choice. Counting and sorting by
+ * expert are route.c's. */
 #include "codegen/emit.h"
-
-static Val load_i32(Kb *k, Val ptr, Val i) {
-    Val v = LLVMBuildLoad2(k->b, k->i32, kb_gep(k, k->i32, ptr, i), "");
-    return LLVMBuildSExt(k->b, v, k->i64, "");
-}
-
-static void store_i32(Kb *k, Val v, Val ptr, Val i) {
-    LLVMBuildStore(k->b, LLVMBuildTrunc(k->b, v, k->i32, ""), kb_gep(k, k->i32, ptr, i));
-}
 
 static Val load_f32(Kb *k, Val ptr, Val i) {
     return LLVMBuildLoad2(k->b, k->f32, kb_gep(k, k->f32, ptr, i), "");
@@ -76,7 +67,7 @@ void kb_topk_row(Kb *k, TopK *t, Val row) {
     kb_cols(k, row, t->cols, best, 2, pass_best, t);
     Val e = lowest_best(k, best), at = kb_add(k, kb_mul(k, row, kb_i64(k, t->k)), j.i);
     store_f32(k, load_f32(k, t->row, e), value, at);
-    store_i32(k, e, index, at);
+    kb_store_i32(k, e, index, at);
     j.next[0] = e;
     kb_loop_end(k, &j);
 }
@@ -121,7 +112,7 @@ static void take_row(Kb *k, Val row, void *ctx) {
     Loop j;
     kb_loop(k, &j, kb_i64(k, 0), kb_i64(k, p->k), 1, NULL, 0);
     Val at = kb_add(k, kb_mul(k, row, kb_i64(k, p->k)), j.i);
-    store_f32(k, load_f32(k, p->row, load_i32(k, index, at)), out, at);
+    store_f32(k, load_f32(k, p->row, kb_load_i32(k, index, at)), out, at);
     kb_loop_end(k, &j);
 }
 
@@ -146,7 +137,7 @@ static void put_row(Kb *k, Val row, void *ctx) {
     Val index = kb_ptr(k, p->n->in[1]), out = kb_ptr(k, &p->n->out[0]);
     Loop j;
     kb_loop(k, &j, kb_i64(k, 0), kb_i64(k, p->k), 1, NULL, 0);
-    Val e = load_i32(k, index, kb_add(k, kb_mul(k, row, kb_i64(k, p->k)), j.i));
+    Val e = kb_load_i32(k, index, kb_add(k, kb_mul(k, row, kb_i64(k, p->k)), j.i));
     store_f32(k, load_f32(k, p->row, j.i), out, kb_add(k, kb_mul(k, row, kb_i64(k, experts)), e));
     kb_loop_end(k, &j);
 }
@@ -156,52 +147,6 @@ void cg_lower_put_last(Kb *k, IrNode *n) {
     Pick p = {n, ir_cols(&n->out[0].type), ir_cols(t), NULL};
     p.row = kb_scratch(k, padded_bytes(k, p.k));
     kb_rows(k, ir_rows(t), p.cols, put_row, &p);
-}
-
-void cg_lower_histogram(Kb *k, IrNode *n) {
-    Val out = kb_ptr(k, &n->out[0]), index = kb_ptr(k, n->in[0]), zero = kb_i64(k, 0);
-    If only;
-    Loop l;
-    kb_single(k, &only);
-    kb_loop(k, &l, zero, kb_i64(k, ir_elems(&n->out[0].type)), 1, NULL, 0);
-    store_f32(k, kb_f32(k, 0), out, l.i);
-    kb_loop_end(k, &l);
-    kb_loop(k, &l, zero, kb_i64(k, ir_elems(&n->in[0]->type)), 1, NULL, 0);
-    Val e = load_i32(k, index, l.i);
-    store_f32(k, LLVMBuildFAdd(k->b, load_f32(k, out, e), kb_f32(k, 1), ""), out, e);
-    kb_loop_end(k, &l);
-    kb_if_end(k, &only);
-}
-
-/* A counting sort on one thread: R is thousands, and two passes over it take microseconds. */
-void cg_lower_route(Kb *k, IrNode *n) {
-    int64_t experts = ir_int(n, ATTR_route_experts), pairs = ir_elems(&n->in[0]->type);
-    Val index = kb_ptr(k, n->in[0]), offset = kb_ptr(k, &n->out[0]), pair = kb_ptr(k, &n->out[1]);
-    Val row = kb_ptr(k, &n->out[2]), expert = kb_ptr(k, &n->out[3]);
-    Val cursor = kb_scratch(k, experts * 4), zero = kb_i64(k, 0), one = kb_i64(k, 1);
-    If only;
-    Loop l;
-    kb_single(k, &only);
-    kb_loop(k, &l, zero, kb_i64(k, experts + 1), 1, NULL, 0);
-    store_i32(k, zero, offset, l.i);
-    kb_loop_end(k, &l);
-    kb_loop(k, &l, zero, kb_i64(k, pairs), 1, NULL, 0);
-    Val after = kb_add(k, load_i32(k, index, l.i), one);
-    store_i32(k, kb_add(k, load_i32(k, offset, after), one), offset, after);
-    kb_loop_end(k, &l);
-    kb_loop(k, &l, zero, kb_i64(k, experts), 1, NULL, 0);
-    Val start = load_i32(k, offset, l.i), next = kb_add(k, l.i, one);
-    store_i32(k, start, cursor, l.i);
-    store_i32(k, kb_add(k, start, load_i32(k, offset, next)), offset, next);
-    kb_loop_end(k, &l);
-    kb_loop(k, &l, zero, kb_i64(k, pairs), 1, NULL, 0);
-    Val e = load_i32(k, index, l.i), r = load_i32(k, cursor, e);
-    store_i32(k, kb_add(k, r, one), cursor, e);
-    store_i32(k, l.i, pair, r);
-    store_i32(k, r, row, l.i);
-    store_i32(k, e, expert, r);
-    kb_loop_end(k, &l);
-    kb_if_end(k, &only);
 }
 
 /* y[t] = sum_j w[t,j] * rows[row[t,j]]; without weights when in[2] is absent. */
@@ -226,7 +171,7 @@ static void combine_vector(Kb *k, Pos pos, Val *carry, void *ctx) {
     Loop j;
     kb_loop(k, &j, kb_i64(k, 0), kb_i64(k, c->k), 1, &acc, 1);
     Val at = kb_add(k, kb_mul(k, token, kb_i64(k, c->k)), j.i);
-    Val r = kb_add(k, kb_mul(k, load_i32(k, slot, at), kb_i64(k, c->inner)), within);
+    Val r = kb_add(k, kb_mul(k, kb_load_i32(k, slot, at), kb_i64(k, c->inner)), within);
     Val x = kb_load(k, k->vf, kb_gep(k, k->f32, rows, kb_add(k, kb_mul(k, r, kb_i64(k, c->cols)), pos.col)),
                     pos.mask);
     if (c->weighted) {
@@ -298,7 +243,7 @@ static void combine_dw_row(Kb *k, Val token, void *ctx) {
     Loop j;
     kb_loop(k, &j, kb_i64(k, 0), kb_i64(k, kk), 1, NULL, 0);
     Val at = kb_add(k, kb_mul(k, token, kb_i64(k, kk)), j.i), acc = kb_vf(k, 0);
-    Val r = load_i32(k, kb_ptr(k, n->in[1]), at);
+    Val r = kb_load_i32(k, kb_ptr(k, n->in[1]), at);
     c.rows = kb_gep(k, k->f32, kb_ptr(k, n->in[0]), kb_mul(k, r, kb_i64(k, each)));
     kb_cols(k, token, each, &acc, 1, pass_dot, &c);
     store_f32(k, kb_hsum(k, acc), kb_ptr(k, &n->out[0]), at);

@@ -47,6 +47,16 @@ void ref_histogram(const RefCall *c) {
         c->out[0].data[ref_index(c->in[0], i, bins)] += 1;
 }
 
+void ref_route_counts(const RefCall *c) {
+    int64_t P = ir_elems(&c->in[0]->type), E = ir_int(c->node, ATTR_route_counts_experts);
+    int64_t S = ir_int(c->node, ATTR_route_counts_segments);
+    clear(&c->out[0]);
+    for (int64_t s = 0; s < S; s++)
+        for (int64_t i = s * P / S; i < (s + 1) * P / S; i++)
+            c->out[0].data[s * E + ref_index(c->in[0], i, E)] += 1;
+}
+
+/* Does not look at the counts: the sort is the same with and without. */
 void ref_route(const RefCall *c) {
     int64_t R = ir_elems(&c->in[0]->type), E = ir_int(c->node, ATTR_route_experts), row = 0;
     for (int64_t e = 0; e < E; e++) {

@@ -73,9 +73,29 @@ const char *shape_histogram(Arena *a, IrNode *n) {
     return ir_set_result(a, n, 0, IR_TYPE(DT_f32, ir_int(n, ATTR_histogram_bins)));
 }
 
+const char *shape_route_counts(Arena *a, IrNode *n) {
+    TRY(ir_want_dtype(a, n, 0, DT_i32));
+    TRY(want_row_count(a, n, ir_elems(&n->in[0]->type)));
+    TRY(ir_want_int(a, n, ATTR_route_counts_experts, 1, INT32_MAX - 1));
+    TRY(ir_want_int(a, n, ATTR_route_counts_segments, 1, INT32_MAX));
+    return ir_set_result(
+        a, n, 0,
+        IR_TYPE(DT_i32, ir_int(n, ATTR_route_counts_segments), ir_int(n, ATTR_route_counts_experts)));
+}
+
+/* Operand 1: i32[S,experts]. */
+static const char *want_counts(Arena *a, const IrNode *n, int64_t experts) {
+    TRY(ir_want_dtype(a, n, 1, DT_i32));
+    TRY(ir_want_rank(a, n, 1, 2, 2));
+    if (n->in[1]->type.dim[1] == experts) return NULL;
+    return ir_shape_fail(a, n, "expected counts of %lld experts, found %s", (long long)experts,
+                         ir_shape_in(a, n, 1));
+}
+
 const char *shape_route(Arena *a, IrNode *n) {
     TRY(want_choices(a, n, 0));
     TRY(ir_want_int(a, n, ATTR_route_experts, 1, INT32_MAX - 1));
+    if (n->nin > 1) TRY(want_counts(a, n, ir_int(n, ATTR_route_experts)));
     const IrType *idx = &n->in[0]->type;
     int64_t rows = ir_elems(idx);
     TRY(want_row_count(a, n, rows));

@@ -308,6 +308,8 @@ Test(ref, routing_by_hand) {
     IrValue *ex = IR_OP(&t.b, expert_expand, VALS(m1, &route->out[3]), NO_ATTRS);
     IrValue *es = IR_OP(&t.b, expert_sum, VALS(rows, &route->out[3]), ATTRS(A_INT(expert_sum_experts, 4)));
     IrValue *count = IR_OP(&t.b, histogram, VALS(idx), ATTRS(A_INT(histogram_bins, 4)));
+    IrValue *part = IR_OP(&t.b, route_counts, VALS(idx),
+                          ATTRS(A_INT(route_counts_experts, 4), A_INT(route_counts_segments, 4)));
     run(&t, false);
     SET(&t, "idx", 2, 0, 2, 3, 0, 2); /* expert 1 gets nothing */
     SET(&t, "x", 1, 2, 3);
@@ -327,6 +329,7 @@ Test(ref, routing_by_hand) {
     EXPECT(&t, ex, 0, 10, 10, 1000, 1000, 1000, 10000);
     EXPECT(&t, es, 0, 4, 0, 6, 2);
     EXPECT(&t, count, 0, 2, 0, 3, 1);
+    EXPECT(&t, part, 0, 0, 0, 1, 0, 1, 0, 1, 0, 0, 0, 0, 1, 1, 0, 1, 0); /* pairs 0, 1-2, 3, 4-5 */
     arena_destroy(t.arena);
 }
 

@@ -180,7 +180,7 @@ static IrAttr parse_attr(Arena *a, AttrKind kind, const char *text) {
     return v;
 }
 
-/* Attributes of `text` that op has (others are skipped: sdpa inside sdpa_grad). */
+/* Attributes of `text` that op has (others are skipped: sdpa inside sdpa_grad, segments in route). */
 static int parse_attrs(Arena *a, OpCode op, const char *text, AttrArg *out) {
     int n = 0;
     char *copy = arena_strdup(a, text), *save = NULL;
@@ -218,6 +218,12 @@ static IrValue *route_value(Maker *m, int result) {
     return &m->route->out[result];
 }
 
+static IrValue *counts_value(Maker *m) {
+    AttrArg attr[8];
+    int n = parse_attrs(m->arena, OP_route_counts, m->c->attrs, attr);
+    return ir_op(&m->b, OP_route_counts, VALS(choice_value(m)), attr, n);
+}
+
 /* The logsumexp of sdpa of the operands before. */
 static IrValue *lse_value(Maker *m, IrValue *const *in) {
     AttrArg attr[8];
@@ -243,6 +249,7 @@ static IrValue *operand(Maker *m, int index, char *tok, IrValue *const *before) 
     for (int i = 0; i < 4; i++)
         if (strcmp(tok, routes[i]) == 0) return route_value(m, i);
     if (strcmp(tok, "@choice") == 0) return choice_value(m);
+    if (strcmp(tok, "@counts") == 0) return counts_value(m);
     if (strcmp(tok, "@lse") == 0) return lse_value(m, before);
     if (strcmp(tok, "key") == 0) return ir_rng_key(&m->b, "case.noise");
     return leaf_value(m, index, tok);

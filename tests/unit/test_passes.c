@@ -119,16 +119,18 @@ Test(passes, wrong_lists_are_refused) {
 
 Test(passes, pipelines_end_in_fuse) {
     const PassId *list;
-    cr_assert_eq(pass_pipeline(PIPE_EVAL, &list), 6);
-    cr_assert_eq(list[5], PASS_fuse);
-    cr_assert_eq(pass_pipeline(PIPE_GRAD, &list), 7);
+    cr_assert_eq(pass_pipeline(PIPE_EVAL, &list), 7);
+    cr_assert_eq(list[6], PASS_fuse);
+    cr_assert_eq(pass_pipeline(PIPE_GRAD, &list), 8);
     cr_assert_eq(list[1], PASS_autodiff);
     cr_assert_eq(list[3], PASS_splitk); /* what is compared with others is what is trained with */
-    cr_assert_eq(pass_pipeline(PIPE_TRAIN, &list), 9);
+    cr_assert_eq(pass_pipeline(PIPE_TRAIN, &list), 10);
     cr_assert_eq(list[2], PASS_optimizer);
     cr_assert_eq(list[4], PASS_splitk);
-    cr_assert_eq(list[6], PASS_narrow); /* recompute sees what products really read */
-    cr_assert_eq(list[7], PASS_recompute);
+    cr_assert_eq(list[5], PASS_routing); /* before cse: a sort and a histogram share their counts */
+    cr_assert_eq(list[6], PASS_cse);
+    cr_assert_eq(list[7], PASS_narrow); /* recompute sees what products really read */
+    cr_assert_eq(list[8], PASS_recompute);
     for (int p = PIPE_EVAL; p <= PIPE_TRAIN; p++) {
         int n = pass_pipeline_bf16((Pipeline)p, &list);
         cr_assert_eq(list[1], PASS_precision); /* before autodiff */
