@@ -18,7 +18,7 @@
 #include "passes/passes.h"
 
 enum {
-    FEWEST_PAIRS = 4096,  /* below, the barrier in between takes what a second thread saves */
+    FEWEST_PAIRS = 8192,  /* below, the barrier in between takes what a second thread saves */
     SEGMENT_PAIRS = 1024, /* a microsecond's work */
     MOST_SEGMENTS = 16,
     COUNT_SHARE = 4
