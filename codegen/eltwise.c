@@ -178,6 +178,8 @@ Val cg_gather_row_dispatch(Kb *k, const IrNode *node, Val index) {
 }
 
 Val cg_gather_row_expert_expand(Kb *k, const IrNode *node, Val index) {
-    (void)k, (void)node;
-    return index;
+    int64_t last = node->in[0]->type.dim[0] - 1; /* rows that are nobody's have the number of experts */
+    bool vector = LLVMGetTypeKind(LLVMTypeOf(index)) == LLVMVectorTypeKind;
+    Val most = vector ? kb_vi(k, (int32_t)last) : kb_i64(k, last);
+    return LLVMBuildSelect(k->b, LLVMBuildICmp(k->b, LLVMIntSLT, index, most, ""), index, most, "");
 }

@@ -112,7 +112,9 @@ static void take_row(Kb *k, Val row, void *ctx) {
     Loop j;
     kb_loop(k, &j, kb_i64(k, 0), kb_i64(k, p->k), 1, NULL, 0);
     Val at = kb_add(k, kb_mul(k, row, kb_i64(k, p->k)), j.i);
-    store_f32(k, load_f32(k, p->row, kb_load_i32(k, index, at)), out, at);
+    Val e = kb_load_i32(k, index, at), none = LLVMBuildICmp(k->b, LLVMIntSLT, e, kb_i64(k, 0), "");
+    Val x = load_f32(k, p->row, kb_max(k, e, kb_i64(k, 0)));
+    store_f32(k, LLVMBuildSelect(k->b, none, kb_f32(k, 0), x, ""), out, at);
     kb_loop_end(k, &j);
 }
 
@@ -138,7 +140,10 @@ static void put_row(Kb *k, Val row, void *ctx) {
     Loop j;
     kb_loop(k, &j, kb_i64(k, 0), kb_i64(k, p->k), 1, NULL, 0);
     Val e = kb_load_i32(k, index, kb_add(k, kb_mul(k, row, kb_i64(k, p->k)), j.i));
+    If some;
+    kb_if(k, &some, LLVMBuildICmp(k->b, LLVMIntSGE, e, kb_i64(k, 0), ""));
     store_f32(k, load_f32(k, p->row, j.i), out, kb_add(k, kb_mul(k, row, kb_i64(k, experts)), e));
+    kb_if_end(k, &some);
     kb_loop_end(k, &j);
 }
 
@@ -147,6 +152,11 @@ void cg_lower_put_last(Kb *k, IrNode *n) {
     Pick p = {n, ir_cols(&n->out[0].type), ir_cols(t), NULL};
     p.row = kb_scratch(k, padded_bytes(k, p.k));
     kb_rows(k, ir_rows(t), p.cols, put_row, &p);
+}
+
+/* Is there a row, or is it -1? Scalars and vectors. */
+static Val has_row(Kb *k, Val row) {
+    return LLVMBuildICmp(k->b, LLVMIntSGE, row, LLVMConstNull(LLVMTypeOf(row)), "");
 }
 
 /* y[t] = sum_j w[t,j] * rows[row[t,j]]; without weights when in[2] is absent. */
@@ -171,9 +181,11 @@ static void combine_vector(Kb *k, Pos pos, Val *carry, void *ctx) {
     Loop j;
     kb_loop(k, &j, kb_i64(k, 0), kb_i64(k, c->k), 1, &acc, 1);
     Val at = kb_add(k, kb_mul(k, token, kb_i64(k, c->k)), j.i);
-    Val r = kb_add(k, kb_mul(k, kb_load_i32(k, slot, at), kb_i64(k, c->inner)), within);
+    Val routed = kb_load_i32(k, slot, at), some = has_row(k, routed);
+    Val r = kb_add(k, kb_mul(k, kb_max(k, routed, kb_i64(k, 0)), kb_i64(k, c->inner)), within);
     Val x = kb_load(k, k->vf, kb_gep(k, k->f32, rows, kb_add(k, kb_mul(k, r, kb_i64(k, c->cols)), pos.col)),
                     pos.mask);
+    x = LLVMBuildSelect(k->b, some, x, kb_vf(k, 0), "");
     if (c->weighted) {
         Val w = kb_splat(k, load_f32(k, kb_ptr(k, c->n->in[2]), at));
         j.next[0] = kb_call(k, "llvm.fma", k->vf, (Val[]){w, x, j.carry[0]}, 3);
@@ -193,7 +205,9 @@ static void combine_lanes(Kb *k, Pos pos, Val *carry, void *ctx) {
     kb_loop(k, &j, kb_i64(k, 0), kb_i64(k, c->k), 1, &acc, 1);
     Val first = kb_add(k, kb_mul(k, pos.col, kb_i64(k, c->k)), j.i);
     Val r = kb_load_strided(k, k->vi, k->i32, kb_gep(k, k->i32, slot, first), c->k, pos.mask);
-    Val x = kb_load_indexed(k, k->vf, k->f32, rows, r, pos.mask);
+    Val some = has_row(k, r);
+    if (pos.mask) some = LLVMBuildAnd(k->b, some, pos.mask, "");
+    Val x = kb_load_indexed(k, k->vf, k->f32, rows, r, some);
     if (c->weighted) {
         Val at = kb_gep(k, k->f32, kb_ptr(k, c->n->in[2]), first);
         Val w = kb_load_strided(k, k->vf, k->f32, at, c->k, pos.mask);
@@ -243,10 +257,12 @@ static void combine_dw_row(Kb *k, Val token, void *ctx) {
     Loop j;
     kb_loop(k, &j, kb_i64(k, 0), kb_i64(k, kk), 1, NULL, 0);
     Val at = kb_add(k, kb_mul(k, token, kb_i64(k, kk)), j.i), acc = kb_vf(k, 0);
-    Val r = kb_load_i32(k, kb_ptr(k, n->in[1]), at);
+    Val r = kb_load_i32(k, kb_ptr(k, n->in[1]), at), some = has_row(k, r);
+    r = kb_max(k, r, kb_i64(k, 0));
     c.rows = kb_gep(k, k->f32, kb_ptr(k, n->in[0]), kb_mul(k, r, kb_i64(k, each)));
     kb_cols(k, token, each, &acc, 1, pass_dot, &c);
-    store_f32(k, kb_hsum(k, acc), kb_ptr(k, &n->out[0]), at);
+    Val dot = LLVMBuildSelect(k->b, some, kb_hsum(k, acc), kb_f32(k, 0), "");
+    store_f32(k, dot, kb_ptr(k, &n->out[0]), at);
     kb_loop_end(k, &j);
 }
 

@@ -21,16 +21,16 @@ static const char *want_row_count(Arena *a, const IrNode *n, int64_t rows) {
     return ir_shape_fail(a, n, "expected fewer than 2^31 routed rows, found %lld", (long long)rows);
 }
 
-/* Operand i is f32[R,..] with R = T*K of the i32[T,K] operand j. */
+/* Operand i is f32[R,..] with R <= T*K of the i32[T,K] operand j. */
 static const char *want_rows_of(Arena *a, const IrNode *n, int i, int j) {
     TRY(ir_want_dtype(a, n, i, DT_f32));
     TRY(ir_want_rank(a, n, i, 1, IR_MAX_RANK));
     TRY(want_choices(a, n, j));
     int64_t rows = ir_elems(&n->in[j]->type);
     TRY(want_row_count(a, n, rows));
-    if (n->in[i]->type.dim[0] == rows) return NULL;
-    return ir_shape_fail(a, n, "expected %lld rows (tokens times choices of %s), found %s", (long long)rows,
-                         ir_shape_in(a, n, j), ir_shape_in(a, n, i));
+    if (n->in[i]->type.dim[0] <= rows) return NULL;
+    return ir_shape_fail(a, n, "expected at most %lld rows (tokens times choices of %s), found %s",
+                         (long long)rows, ir_shape_in(a, n, j), ir_shape_in(a, n, i));
 }
 
 const char *shape_topk(Arena *a, IrNode *n) {
@@ -97,12 +97,51 @@ const char *shape_route(Arena *a, IrNode *n) {
     TRY(ir_want_int(a, n, ATTR_route_experts, 1, INT32_MAX - 1));
     if (n->nin > 1) TRY(want_counts(a, n, ir_int(n, ATTR_route_experts)));
     const IrType *idx = &n->in[0]->type;
-    int64_t rows = ir_elems(idx);
-    TRY(want_row_count(a, n, rows));
+    int64_t rows = ir_int(n, ATTR_route_rows);
+    TRY(want_row_count(a, n, ir_elems(idx)));
+    TRY(ir_want_int(a, n, ATTR_route_rows, 0, ir_elems(idx)));
+    if (!rows) rows = ir_elems(idx);
     TRY(ir_set_result(a, n, 0, IR_TYPE(DT_i32, ir_int(n, ATTR_route_experts) + 1)));
     TRY(ir_set_result(a, n, 1, IR_TYPE(DT_i32, rows)));
     TRY(ir_set_result(a, n, 2, *idx));
     return ir_set_result(a, n, 3, IR_TYPE(DT_i32, rows));
+}
+
+const char *shape_rank(Arena *a, IrNode *n) {
+    TRY(ir_want_f32(a, n));
+    TRY(ir_want_rank(a, n, 0, 1, IR_MAX_RANK));
+    TRY(want_row_count(a, n, ir_cols(&n->in[0]->type)));
+    IrType t = n->in[0]->type;
+    t.dtype = DT_i32;
+    return ir_set_result(a, n, 0, t);
+}
+
+const char *shape_capacity(Arena *a, IrNode *n) {
+    TRY(want_choices(a, n, 0));
+    const IrType *idx = &n->in[0]->type;
+    TRY(want_row_count(a, n, ir_elems(idx)));
+    TRY(ir_want_int(a, n, ATTR_capacity_experts, 1, INT32_MAX - 1));
+    TRY(ir_want_int(a, n, ATTR_capacity_limit, 1, INT32_MAX));
+    TRY(ir_want_int(a, n, ATTR_capacity_groups, 1, idx->dim[0]));
+    if (idx->dim[0] % ir_int(n, ATTR_capacity_groups))
+        return ir_shape_fail(a, n, "expected groups that divide %lld tokens, found %lld",
+                             (long long)idx->dim[0], (long long)ir_int(n, ATTR_capacity_groups));
+    IrType order = IR_TYPE(DT_i32, idx->dim[0]);
+    if (n->nin > 1) TRY(ir_want_like(a, n, 1, &order));
+    return ir_set_result(a, n, 0, *idx);
+}
+
+const char *shape_fall_through(Arena *a, IrNode *n) {
+    TRY(want_choices(a, n, 0));
+    const IrType *place = &n->in[0]->type;
+    int64_t experts = ir_int(n, ATTR_fall_through_experts);
+    TRY(want_row_count(a, n, ir_elems(place)));
+    TRY(ir_want_int(a, n, ATTR_fall_through_experts, 1, INT32_MAX - 1));
+    TRY(ir_want_int(a, n, ATTR_fall_through_limit, 1, INT32_MAX));
+    if (place->dim[1] % experts)
+        return ir_shape_fail(a, n, "expected a multiple of %lld experts in %s", (long long)experts,
+                             ir_shape_in(a, n, 0));
+    return ir_set_result(a, n, 0, IR_TYPE(DT_i32, place->dim[0] * (place->dim[1] / experts), 1));
 }
 
 const char *shape_dispatch(Arena *a, IrNode *n) {
@@ -113,8 +152,8 @@ const char *shape_dispatch(Arena *a, IrNode *n) {
     int64_t tokens = n->in[0]->type.dim[0], rows = n->in[1]->type.dim[0], k = ir_int(n, ATTR_dispatch_k);
     TRY(ir_want_int(a, n, ATTR_dispatch_k, 1, INT64_MAX));
     TRY(want_row_count(a, n, rows));
-    if (rows % k || rows / k != tokens)
-        return ir_shape_fail(a, n, "expected %lld pairs for every row of %s, found %s", (long long)k,
+    if ((rows + k - 1) / k > tokens)
+        return ir_shape_fail(a, n, "expected at most %lld pairs for every row of %s, found %s", (long long)k,
                              ir_shape_in(a, n, 0), ir_shape_in(a, n, 1));
     return ir_set_result(a, n, 0, with_lead(&n->in[0]->type, rows));
 }

@@ -1,7 +1,9 @@
 /* Gradient rules of the mixture-of-experts ops; see grad.h for the contract. Routed rows are a
  * permutation of the pairs t*K+j, so gathers and weighted sums are each other's gradients and need
  * both directions of the permutation: `pair` (row -> pair) and `row` (pair -> row). A `route` node has
- * both; for a permutation of other origin the inverse is computed. */
+ * both; for a permutation of other origin the inverse is computed. Where a route drops pairs, rows that are
+ * nobody's have gradients that mean nothing, and nobody reads them: combine_rows asks for rows of pairs,
+ * expert_matmul_dw and expert_sum stop before them. */
 #include "passes/grad.h"
 
 /* perm: i32 with R elements, a permutation of 0..R-1 -> its inverse, i32[R]. Sorting the positions by
@@ -21,10 +23,10 @@ static IrValue *pair_of_row(IrBuilder *b, IrValue *row) {
     return inverse(b, row);
 }
 
-/* pair i32[R] -> row i32[R/k,k] */
-static IrValue *row_of_pair(IrBuilder *b, IrValue *pair, int64_t k) {
+/* pair i32[R] -> row i32[T,k] */
+static IrValue *row_of_pair(IrBuilder *b, IrValue *pair, int64_t tokens, int64_t k) {
     bool routed = pair->node->op == OP_route && pair->index == 1;
-    IrType table = IR_TYPE(DT_i32, ir_elems(&pair->type) / k, k);
+    IrType table = IR_TYPE(DT_i32, tokens, k);
     IrValue *row = routed ? &pair->node->out[2] : inverse(b, pair);
     return row ? ir_reshape(b, row, &table) : NULL;
 }
@@ -49,7 +51,7 @@ void grad_put_last(IrBuilder *b, const IrNode *n, IrValue *const *dy, IrValue **
 
 /* A token's gradient is the sum over the rows it was sent to. */
 void grad_dispatch(IrBuilder *b, const IrNode *n, IrValue *const *dy, IrValue **dx) {
-    IrValue *row = row_of_pair(b, n->in[1], ir_int(n, ATTR_dispatch_k));
+    IrValue *row = row_of_pair(b, n->in[1], n->in[0]->type.dim[0], ir_int(n, ATTR_dispatch_k));
     if (row) dx[0] = IR_OP(b, combine_rows, VALS(dy[0], row), NO_ATTRS);
 }
 

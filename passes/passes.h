@@ -57,7 +57,8 @@ enum { FUSE_MAX_TAILS = 2 }; /* kernels behind a cluster's anchor, at most */
 /* Pipelines as literal lists in manager.c. */
 typedef enum Pipeline {
     PIPE_EVAL, /* expand simplify splitk routing cse narrow fuse */
-    PIPE_GRAD, /* expand autodiff simplify splitk routing cse narrow fuse: gradients are outputs "grad.<param>" */
+    PIPE_GRAD, /* expand autodiff simplify splitk routing cse narrow fuse: gradients are outputs
+                  "grad.<param>" */
     PIPE_TRAIN /* expand autodiff optimizer simplify splitk routing cse narrow recompute fuse */
 } Pipeline;
 int pass_pipeline(Pipeline p, const PassId **list);

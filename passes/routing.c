@@ -18,7 +18,7 @@
 #include "passes/passes.h"
 
 enum {
-    FEWEST_PAIRS = 8192,  /* below, the barrier in between takes what a second thread saves */
+    FEWEST_PAIRS = 8192,  /* below, a microsecond or two is all there is to gain */
     SEGMENT_PAIRS = 1024, /* a microsecond's work */
     MOST_SEGMENTS = 16,
     COUNT_SHARE = 4
@@ -45,7 +45,9 @@ static bool split_route(IrGraph *g, IrBuilder *b, IrNode *n) {
     int64_t experts = ir_int(n, ATTR_route_experts);
     IrValue *counts = n->nin == 1 ? counts_of(b, n->in[0], experts) : NULL;
     if (!counts) return false;
-    IrNode *split = IR_OP(b, route, VALS(n->in[0], counts), ATTRS(A_INT(route_experts, experts)))->node;
+    IrNode *split = IR_OP(b, route, VALS(n->in[0], counts),
+                          ATTRS(A_INT(route_experts, experts), A_INT(route_rows, ir_int(n, ATTR_route_rows))))
+                        ->node;
     for (int i = 0; i < n->nout; i++) ir_replace_uses(g, &n->out[i], &split->out[i]);
     return true;
 }

@@ -15,7 +15,7 @@ const OpCase op_cases[] = {
 };
 const int op_ncases = (int)(sizeof op_cases / sizeof op_cases[0]);
 
-static const char *const fill_names[] = {"", "even", "one", "gap"};
+static const char *const fill_names[] = {"", "even", "one", "gap", "drop"};
 
 const char *case_text(Arena *a, const OpCase *c) {
     const char *name = ir_ops[c->op].name;
@@ -72,6 +72,7 @@ static void fill_choice(CaseRng *r, const IrType *t, const char *spec, double *d
     char *fill;
     int64_t E = strtoll(spec, &fill, 10), K = ir_cols(t);
     int64_t lowest = strcmp(fill, "gap") == 0;
+    bool drop = strcmp(fill, "drop") == 0;
     for (int64_t row = 0, rows = ir_rows(t); row < rows; row++) {
         double *x = data + row * K;
         for (int64_t j = 0; j < K; j++) {
@@ -83,6 +84,8 @@ static void fill_choice(CaseRng *r, const IrType *t, const char *spec, double *d
                 for (int64_t i = 0; i < j; i++) again |= x[i] == x[j];
             }
         }
+        for (int64_t j = 0; drop && j < K; j++)
+            if ((row + j) % 3 == 0) x[j] = -1;
     }
 }
 
@@ -213,8 +216,15 @@ static IrValue *choice_value(Maker *m) {
 }
 
 static IrValue *route_value(Maker *m, int result) {
+    AttrArg attr[8];
+    int n = parse_attrs(m->arena, OP_route, m->c->attrs, attr);
+    int64_t rows = 0;
+    for (int i = 0; i < n; i++)
+        if (attr[i].id == ATTR_route_rows) rows = attr[i].v.i;
     if (!m->route)
-        m->route = IR_OP(&m->b, route, VALS(choice_value(m)), ATTRS(A_INT(route_experts, m->c->E)))->node;
+        m->route = IR_OP(&m->b, route, VALS(choice_value(m)),
+                         ATTRS(A_INT(route_experts, m->c->E), A_INT(route_rows, rows)))
+                       ->node;
     return &m->route->out[result];
 }
 

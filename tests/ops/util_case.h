@@ -5,7 +5,7 @@
 
 #include "interp/interp.h"
 
-typedef enum CaseFill { FILL_none, FILL_even, FILL_one, FILL_gap } CaseFill;
+typedef enum CaseFill { FILL_none, FILL_even, FILL_one, FILL_gap, FILL_drop } CaseFill;
 
 typedef struct OpCase {
     OpCode op;
