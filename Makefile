@@ -26,7 +26,7 @@ LDFLAGS := $(if $(filter asan,$(MODE)),-fsanitize=address$(comma)undefined) -fop
 # Asked when used, so that `make setup` works before LLVM is there.
 LLVM_CFLAGS = -isystem $(shell $(LLVM_CONFIG) --includedir)
 LLVM_LIBS   = $(shell $(LLVM_CONFIG) --ldflags --libs)
-LIBS        = -ljansson -lz -lm
+LIBS        = -ljansson -larchive -lturbojpeg -lspng -lz -lm
 
 COMPILER_DIRS := ir frontend passes interp codegen
 SRC     := $(foreach d,$(COMPILER_DIRS) runtime driver,$(wildcard $(d)/*.c))

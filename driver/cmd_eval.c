@@ -39,7 +39,7 @@ VmStatus cmd_eval(const Args *a) {
     s.no_cache = args_flag(a, OPT_eval_no_cache);
     s.batch = args_int(a, OPT_eval_batch, s.batch);
     VmDataset *test = NULL;
-    st = session_data(&s, args_str(a, OPT_eval_data), VM_TEST, &test);
+    st = session_data(&s, args_str(a, OPT_eval_data), (int)args_int(a, OPT_eval_threads, 0), NULL, &test);
     if (!st) st = evaluate(&s, a, test);
     vm_dataset_close(test);
     session_close(&s);

@@ -20,6 +20,11 @@ static int64_t span_steps(FeSpan span, int64_t steps_per_epoch) {
     return llround(span.in_steps ? span.count : span.count * (double)steps_per_epoch);
 }
 
+static const char *per_channel(Arena *a, const FePerChannel *p) {
+    if (p->n == 1) return arena_printf(a, "%.17g", p->at[0]);
+    return arena_printf(a, "[%.17g, %.17g, %.17g]", p->at[0], p->at[1], p->at[2]);
+}
+
 /* What else decides the weights, beside the settings the runtime knows: recorded in the logs and compared
  * when a run is resumed. train.graph is a fingerprint of the model, so that an edited model does not go on
  * from the old one's checkpoint unnoticed. */
@@ -35,8 +40,8 @@ static void add_recipe(Session *s, IrGraph *g, VmTrainConfig *c) {
     } more[MORE] = {
         {"train.data", t->data.kind},
         {"train.resize", arena_printf(s->arena, "%lld", (long long)t->data.resize)},
-        {"train.mean", arena_printf(s->arena, "%.17g", t->data.mean)},
-        {"train.std", arena_printf(s->arena, "%.17g", t->data.std)},
+        {"train.mean", per_channel(s->arena, &t->data.mean)},
+        {"train.std", per_channel(s->arena, &t->data.std)},
         {"train.weight_decay", arena_printf(s->arena, "%.17g", t->optimizer.weight_decay)},
         {"train.eps", arena_printf(s->arena, "%.17g", t->optimizer.eps)},
         {"train.precision", s->bf16 ? "bf16" : "f32"},
@@ -139,8 +144,7 @@ VmStatus cmd_train(const Args *a) {
     s.started = a->started;
     s.batch = args_int(a, OPT_train_batch, s.batch);
     VmDataset *data = NULL, *test = NULL;
-    st = session_data(&s, args_str(a, OPT_train_data), VM_TRAIN, &data);
-    if (!st) st = session_data(&s, args_str(a, OPT_train_data), VM_TEST, &test);
+    st = session_data(&s, args_str(a, OPT_train_data), (int)args_int(a, OPT_train_threads, 0), &data, &test);
     if (!st) st = train(&s, a, data, test);
     vm_dataset_close(data);
     vm_dataset_close(test);

@@ -58,21 +58,22 @@ static VmStatus check_others(const Session *s, const IrGraph *g) {
 }
 
 static VmDataSpec spec_of(const FeTrain *t, const char *dir) {
-    return (VmDataSpec){.kind = t->data.kind,
-                        .dir = dir ? dir : t->data.dir,
-                        .resize = t->data.resize,
-                        .mean = t->data.mean,
-                        .std = t->data.std};
+    VmDataSpec spec = {.kind = t->data.kind,
+                       .dir = dir ? dir : t->data.dir,
+                       .channels = t->data.channels,
+                       .resize = t->data.resize};
+    memcpy(spec.mean, t->data.mean.at, sizeof spec.mean);
+    memcpy(spec.std, t->data.std.at, sizeof spec.std);
+    return spec;
 }
 
 VmStatus session_data_bytes(const Session *s, const char *dir, int64_t *bytes, VmError *err) {
     *bytes = 0;
     if (!s->train) return VM_OK;
     VmDataSpec spec = spec_of(s->train, dir);
-    int64_t train, test, images, ignored;
-    VmStatus st = vm_dataset_measure(&spec, VM_TRAIN, &train, &images, err);
-    if (!st) st = vm_dataset_measure(&spec, VM_TEST, &test, &ignored, err);
-    if (!st) *bytes = train + test + images * (int64_t)sizeof(int64_t);
+    int64_t split[VM_SPLITS], images[VM_SPLITS];
+    VmStatus st = vm_dataset_measure(&spec, split, images, err);
+    if (!st) *bytes = split[VM_TRAIN] + split[VM_TEST] + images[VM_TRAIN] * (int64_t)sizeof(int64_t);
     return st;
 }
 
@@ -82,21 +83,37 @@ int64_t data_bytes(const VmDataset *train, const VmDataset *test) {
     return bytes;
 }
 
-VmStatus session_data(Session *s, const char *dir, VmSplit split, VmDataset **out) {
+static VmStatus check_data(const Session *s, const IrGraph *g, const VmDataset *d) {
+    VmStatus st = check_image(s, g, d);
+    if (!st) st = check_label(s, g, d);
+    return st ? st : check_others(s, g);
+}
+
+VmStatus session_data(Session *s, const char *dir, int threads, VmDataset **train, VmDataset **test) {
+    VmDataset *d[VM_SPLITS] = {NULL, NULL};
+    if (train) *train = NULL;
+    *test = NULL;
     IrGraph *g = session_elaborate(s, s->batch);
     if (!g) return VM_INPUT;
     VmDataSpec spec = spec_of(s->train, dir);
+    spec.threads = threads;
     if (!strcmp(spec.kind, "idx")) spec.classes = count_classes(g, "label");
     VmError err = {{0}};
-    VmStatus st = vm_dataset_open(&spec, split, 0, out, &err);
+    VmStatus st =
+        train ? vm_dataset_open_all(&spec, d, &err) : vm_dataset_open(&spec, VM_TEST, 0, &d[VM_TEST], &err);
     if (st) return drv_fail(st, "%s", err.text);
-    st = check_image(s, g, *out);
-    if (!st) st = check_label(s, g, *out);
-    if (!st) st = check_others(s, g);
-    if (!st) return VM_OK;
-    vm_dataset_close(*out);
-    *out = NULL;
-    return st;
+    const char *warning = vm_dataset_warning(d[VM_TEST]);
+    if (warning) fprintf(stderr, "vmoec: warning: %s\n", warning);
+    if (train) st = check_data(s, g, d[VM_TRAIN]);
+    if (!st) st = check_data(s, g, d[VM_TEST]);
+    if (st) {
+        vm_dataset_close(d[VM_TRAIN]);
+        vm_dataset_close(d[VM_TEST]);
+        return st;
+    }
+    if (train) *train = d[VM_TRAIN];
+    *test = d[VM_TEST];
+    return VM_OK;
 }
 
 void fill_inputs(const IrGraph *model_graph, VmEngine *e, int program) {

@@ -332,8 +332,9 @@ VmStatus bench_overhead(Session *s, const IrGraph *g, const Program *p, int step
 
 /* ---- data (data.c) ----------------------------------------------------------------------------- */
 
-/* Opens a split of the train block's data and checks it against the model's image and label. */
-VmStatus session_data(Session *s, const char *dir, VmSplit split, VmDataset **out);
+/* Opens the train block's data with that many threads (0: all) and checks it against the model's image and
+ * label. train NULL: only the test set is wanted. Warnings go to stderr. */
+VmStatus session_data(Session *s, const char *dir, int threads, VmDataset **train, VmDataset **test);
 /* What both splits and the order of an epoch take in memory, from the files' headers; 0 without a train
  * block. A status and a message in err when they cannot be read. */
 VmStatus session_data_bytes(const Session *s, const char *dir, int64_t *bytes, VmError *err);

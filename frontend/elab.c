@@ -159,7 +159,26 @@ static void data_mismatch(Elab *E, const FeTrain *t, Span at, const char *text) 
     sema_note(E, dg, t->data.span, "the data is chosen here");
 }
 
-/* The trainer feeds `image` and `label`. The named data sets have known shapes. */
+/* The named data sets have known shapes; of image folders only what the train block says is known, of IDX
+ * files nothing. */
+static void check_data_shape(Elab *E, const FeTrain *t, const FeValue *image, const FeValue *label) {
+    const IrType *it = &image->v->type;
+    const char *kind = t->data.kind;
+    bool folder = !strcmp(kind, "image_folder"), cifar = !strcmp(kind, "cifar10");
+    if (!strcmp(kind, "idx")) return;
+    int64_t side = t->data.resize ? t->data.resize : folder ? 0 : cifar ? 32 : 28, c = t->data.channels;
+    if (it->dim[1] != c || (side && (it->dim[2] != side || it->dim[3] != side))) {
+        const char *sides = side ? arena_printf(E->a, "%" PRId64 ", %" PRId64, side, side) : "H, W";
+        data_mismatch(E, t, image->span,
+                      arena_printf(E->a, "%s gives images [B, %" PRId64 ", %s], the model takes %s", kind, c,
+                                   sides, fv_text(E->a, image)));
+    }
+    if (!folder && label->classes != 10)
+        data_mismatch(E, t, label->span,
+                      arena_printf(E->a, "%s has 10 classes, the label has %" PRId64, kind, label->classes));
+}
+
+/* The trainer feeds `image` and `label`. */
 static void check_training_inputs(Elab *E, const Ast *m, const FeTrain *t) {
     const FeValue *image = input_value(E, "image"), *label = input_value(E, "label");
     for (int i = 0; i < m->nparam; i++)
@@ -179,17 +198,7 @@ static void check_training_inputs(Elab *E, const Ast *m, const FeTrain *t) {
         data_mismatch(E, t, label->span, "the label of a model that is trained is class[B, C]");
     if (shaped && label->v->type.dim[0] != it->dim[0])
         data_mismatch(E, t, label->span, "image and label have different batch dimensions");
-    if (!shaped || !label->classes || !strcmp(t->data.kind, "idx")) return;
-    int64_t side = t->data.resize ? t->data.resize : 28;
-    if (it->dim[1] != 1 || it->dim[2] != side || it->dim[3] != side)
-        data_mismatch(E, t, image->span,
-                      arena_printf(E->a,
-                                   "%s gives images [B, 1, %" PRId64 ", %" PRId64 "], the model takes %s",
-                                   t->data.kind, side, side, fv_text(E->a, image)));
-    if (label->classes != 10)
-        data_mismatch(
-            E, t, label->span,
-            arena_printf(E->a, "%s has 10 classes, the label has %" PRId64, t->data.kind, label->classes));
+    if (shaped && label->classes) check_data_shape(E, t, image, label);
 }
 
 /* ---- results -------------------------------------------------------------------------------- */

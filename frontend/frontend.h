@@ -36,16 +36,23 @@ typedef struct FeSpan {
     bool in_steps;
 } FeSpan;
 
+/* A number, or one for each of the three channels. */
+typedef struct FePerChannel {
+    int n; /* 1 or 3: how many were given */
+    double at[3];
+} FePerChannel;
+
 /* One train block, checked; fields left out have the defaults of docs/language.md. */
 typedef struct FeTrain {
     const char *model; /* name of the model it trains */
     Span span;
     struct {
-        const char *kind; /* "fashion_mnist" | "mnist" | "idx" */
-        const char *dir;  /* NULL: --data, then VMOE_DATA, then the kind's usual place */
-        int64_t batch;    /* images per step */
-        int64_t resize;   /* 0: keep the size; else bilinear antialiased to resize x resize */
-        double mean, std; /* x = (pixel/255 - mean)/std */
+        const char *kind;       /* "fashion_mnist" | "mnist" | "idx" | "cifar10" | "image_folder" */
+        const char *dir;        /* NULL: --data, then VMOE_DATA, then the kind's usual place */
+        int64_t batch;          /* images per step */
+        int64_t channels;       /* 1 or 3 */
+        int64_t resize;         /* 0: keep the size; else bilinear antialiased to resize x resize */
+        FePerChannel mean, std; /* x = (pixel/255 - mean)/std */
         bool shuffle, drop_last;
         Span span;
     } data;

@@ -7,7 +7,7 @@
 #include <stddef.h>
 #include <string.h>
 
-typedef enum FieldKind { F_INT, F_FLOAT, F_BOOL, F_STR, F_TIME } FieldKind;
+typedef enum FieldKind { F_INT, F_FLOAT, F_BOOL, F_STR, F_TIME, F_CHANNELS } FieldKind;
 
 /* One option of a call such as adamw(...): where it goes and what it may be. */
 typedef struct Option {
@@ -27,11 +27,12 @@ typedef struct Choice {
 #define COUNT(a) ((int)(sizeof(a) / sizeof((a)[0])))
 #define TINY 1e-30 /* stands for "more than 0" */
 
+/* Files of one channel have no say in `channels`, the last. */
 static const Option data_options[] = {
     OPT("batch", F_INT, data.batch, 1, 1 << 20),    OPT("dir", F_STR, data.dir, 0, 0),
-    OPT("resize", F_INT, data.resize, 1, 4096),     OPT("mean", F_FLOAT, data.mean, -1e6, 1e6),
-    OPT("std", F_FLOAT, data.std, TINY, 1e6),       OPT("shuffle", F_BOOL, data.shuffle, 0, 0),
-    OPT("drop_last", F_BOOL, data.drop_last, 0, 0),
+    OPT("resize", F_INT, data.resize, 1, 4096),     OPT("mean", F_CHANNELS, data.mean, -1e6, 1e6),
+    OPT("std", F_CHANNELS, data.std, TINY, 1e6),    OPT("shuffle", F_BOOL, data.shuffle, 0, 0),
+    OPT("drop_last", F_BOOL, data.drop_last, 0, 0), OPT("channels", F_INT, data.channels, 1, 3),
 };
 static const Option adamw_options[] = {
     OPT("weight_decay", F_FLOAT, optimizer.weight_decay, 0, 1e3),
@@ -45,9 +46,11 @@ static const Option cosine_options[] = {
     OPT("minimum", F_FLOAT, schedule.minimum, 0, 1e6),
 };
 
-static const Choice datas[] = {{"fashion_mnist", data_options, COUNT(data_options)},
-                               {"mnist", data_options, COUNT(data_options)},
-                               {"idx", data_options, COUNT(data_options)}};
+static const Choice datas[] = {{"fashion_mnist", data_options, COUNT(data_options) - 1},
+                               {"mnist", data_options, COUNT(data_options) - 1},
+                               {"idx", data_options, COUNT(data_options) - 1},
+                               {"cifar10", data_options, COUNT(data_options)},
+                               {"image_folder", data_options, COUNT(data_options)}};
 /* adam has no weight decay: its options start after it. */
 static const Choice optimizers[] = {{"adamw", adamw_options, COUNT(adamw_options)},
                                     {"adam", adamw_options + 1, COUNT(adamw_options) - 1}};
@@ -60,8 +63,12 @@ static const char *const field_names[] = {"data", "optimizer", "schedule", "epoc
 /* ---- values --------------------------------------------------------------------------------- */
 
 static const char *expected_kind(FieldKind k) {
-    static const char *const text[] = {"an integer", "a number", "true or false", "a string",
-                                       "a duration such as `1 epoch` or `100 steps`"};
+    static const char *const text[] = {"an integer",
+                                       "a number",
+                                       "true or false",
+                                       "a string",
+                                       "a duration such as `1 epoch` or `100 steps`",
+                                       "a number or a list of three, one for each channel"};
     return text[k];
 }
 
@@ -76,6 +83,24 @@ static bool in_range(Elab *E, Span s, const char *what, double x, const Option *
     sema_error(E, s, D_value_range, "%s is %s and at most %s, this is %s", what, lo,
                fe_number_text(E->a, o->hi), fe_number_text(E->a, x));
     return false;
+}
+
+/* A number for all channels, or a list of three. */
+static void store_channels(Elab *E, FePerChannel *to, const Option *o, const char *what, const FeValue *v,
+                           Span s) {
+    bool list = v->kind == FV_LIST && v->n == 3;
+    FePerChannel p = {.n = list ? 3 : 1};
+    for (int c = 0; c < 3; c++) {
+        const FeValue *x = list ? v->item[c] : v;
+        if (x->kind == FV_BAD) return;
+        if (!fv_is_number(x)) {
+            wrong_kind(E, s, what, F_CHANNELS, v);
+            return;
+        }
+        if ((c == 0 || list) && !in_range(E, s, what, fv_number(x), o)) return;
+        p.at[c] = fv_number(x);
+    }
+    *to = p;
 }
 
 static void store(Elab *E, FeTrain *t, const Option *o, const char *what, const FeValue *v, Span s) {
@@ -101,6 +126,7 @@ static void store(Elab *E, FeTrain *t, const Option *o, const char *what, const 
         if (v->kind != FV_TIME) break;
         if (in_range(E, s, what, v->f, o)) *(FeSpan *)at = (FeSpan){v->f, v->in_steps};
         return;
+    case F_CHANNELS: store_channels(E, (FePerChannel *)at, o, what, v, s); return;
     }
     wrong_kind(E, s, what, o->kind, v);
 }
@@ -159,10 +185,19 @@ static void read_data(Elab *E, FeTrain *t, const Ast *f) {
     const Choice *c = choose(E, f, datas, COUNT(datas));
     t->data.span = f->span;
     if (!c) return;
+    bool any_place = !strcmp(c->name, "idx") || !strcmp(c->name, "image_folder");
     t->data.kind = c->name;
+    t->data.channels = c->noption == COUNT(data_options) ? 3 : 1;
     read_options(E, t, f, c);
-    if (!strcmp(c->name, "idx") && !t->data.dir && !E->failed)
-        sema_error(E, f->a->span, D_train_field, "`idx` needs the folder of its files: idx(dir = \"...\")");
+    if (E->failed) return;
+    if (any_place && !t->data.dir)
+        sema_error(E, f->a->span, D_train_field, "`%s` needs the folder of its files: %s(dir = \"...\")",
+                   c->name, c->name);
+    if (t->data.channels == 2)
+        sema_error(E, f->a->span, D_value_range, "`channels` of `%s` is 3 or 1, this is 2", c->name);
+    if (t->data.channels == 1 && (t->data.mean.n > 1 || t->data.std.n > 1))
+        sema_error(E, f->a->span, D_value_range,
+                   "`mean` and `std` are lists of three but the images of `%s` have 1 channel here", c->name);
 }
 
 static void read_optimizer(Elab *E, FeTrain *t, const Ast *f) {
@@ -276,7 +311,8 @@ static FeTrain defaults(const Ast *x) {
     FeTrain t = {.model = x->name, .span = x->span, .seed = 0, .log_every = 100, .epochs = {.count = 1}};
     t.data.kind = "fashion_mnist";
     t.data.batch = 128;
-    t.data.mean = t.data.std = 0.5;
+    t.data.channels = 1;
+    t.data.mean = t.data.std = (FePerChannel){1, {0.5, 0.5, 0.5}};
     t.data.shuffle = true;
     t.optimizer.kind = "adamw";
     t.optimizer.beta1 = 0.9;

@@ -1,22 +1,24 @@
 /* Finds, checks and serves data sets: one split in memory as bytes, batches normalised on the way out.
  *
- * Does not: augment; read anything but IDX files. */
-#include "runtime/internal.h"
+ * Does not: augment; know file formats (idx.c, image_*.c). */
+#include "runtime/image.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "runtime/rng.h"
 
-enum { PATH_CAP = 1024, MAX_PLACES = 4, MAX_RESIZE = 4096 };
+enum { PATH_CAP = 1024, MAX_PLACES = 4 };
 
 struct VmDataset {
     int64_t size, channels, height, width, classes;
-    uint8_t *image;   /* [size][channels][height][width] */
-    uint8_t *label;   /* [size] */
-    float value[256]; /* what each byte becomes */
+    uint8_t *image;      /* [size][channels][height][width] */
+    uint16_t *label;     /* [size] */
+    float value[3][256]; /* what each byte of a channel becomes */
+    char warning[1024];  /* empty: none */
 };
 
 typedef struct Kind {
@@ -24,17 +26,33 @@ typedef struct Kind {
     int64_t classes; /* 0: counted */
     const char *usual_place;
     const char *advice;
+    bool folder;         /* class folders of images, or a tar archive of them */
+    const char *archive; /* its usual name; NULL: there is none */
 } Kind;
 
 static const Kind kinds[] = {
-    {"fashion_mnist", 10, "/usr/share/datasets/fashion-mnist",
-     "on Debian: apt install dataset-fashion-mnist; or put its four IDX files in a folder and give it with "
-     "--data"},
-    {"mnist", 10, NULL,
-     "put the four IDX files of MNIST in a folder and give it with --data, or set VMOE_DATA"},
-    {"idx", 0, NULL,
-     "give the folder with train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-idx3-ubyte and "
-     "t10k-labels-idx1-ubyte (each may end in .gz) with --data"},
+    {.name = "fashion_mnist",
+     .classes = 10,
+     .usual_place = "/usr/share/datasets/fashion-mnist",
+     .advice = "on Debian: apt install dataset-fashion-mnist; or put its four IDX files in a folder and give "
+               "it with --data"},
+    {.name = "mnist",
+     .classes = 10,
+     .advice = "put the four IDX files of MNIST in a folder and give it with --data, or set VMOE_DATA"},
+    {.name = "idx",
+     .advice =
+         "give the folder with train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-idx3-ubyte "
+         "and t10k-labels-idx1-ubyte (each may end in .gz) with --data"},
+    {.name = "cifar10",
+     .classes = 10,
+     .folder = true,
+     .archive = "cifar10-jpeg.tar.xz",
+     .advice = "give a folder with train/CLASS/NAME.png and test/CLASS/NAME.png (or .jpg), or a tar archive "
+               "of one, with --data, or set VMOE_DATA"},
+    {.name = "image_folder",
+     .folder = true,
+     .advice = "give a folder with train/CLASS/NAME.jpg and test/CLASS/NAME.jpg (or .png), or a tar archive "
+               "of one, with --data"},
 };
 
 /* ---- finding files ---- */
@@ -56,7 +74,7 @@ static void list_places(const VmDataSpec *spec, const Kind *k, Places *p) {
         add_place(p, spec->dir, k->name);
         return;
     }
-    if (strcmp(k->name, "idx") == 0) return; /* could be anything: never guessed */
+    if (!k->classes) return; /* could be anything: never guessed */
     const char *root = getenv("VMOE_DATA");
     if (root && *root) {
         add_place(p, root, k->name);
@@ -72,11 +90,12 @@ static bool file_in(const char *dir, const char *name, char path[PATH_CAP]) {
     return vm_path_join(path, PATH_CAP, dir, packed) && access(path, F_OK) == 0;
 }
 
+/* name: what was looked for in each place. */
 static VmStatus not_found(const Kind *k, const Places *p, const char *name, VmError *err) {
     char tried[1400] = "";
     for (int i = 0; i < p->count; i++) {
         size_t at = strlen(tried);
-        snprintf(tried + at, sizeof tried - at, "\n  tried %s/%s[.gz]", p->path[i], name);
+        snprintf(tried + at, sizeof tried - at, "\n  tried %s/%s", p->path[i], name);
     }
     return vm_fail(err, VM_ENV, "data set '%s' not found%s\n  %s", k->name, tried, k->advice);
 }
@@ -92,14 +111,41 @@ static VmStatus find_files(const VmDataSpec *spec, const Kind *k, VmSplit split,
         if (file_in(p.path[i], label_name, labels)) return VM_OK;
         return vm_fail(err, VM_ENV, "%s is there but %s/%s[.gz] is not", images, p.path[i], label_name);
     }
-    return not_found(k, &p, image_name, err);
+    char looked_for[64];
+    snprintf(looked_for, sizeof looked_for, "%s[.gz]", image_name);
+    return not_found(k, &p, looked_for, err);
+}
+
+/* The folder that holds train/, or an archive. A place may be the archive itself. */
+static VmStatus find_folder(const VmDataSpec *spec, const Kind *k, char found[PATH_CAP], VmError *err) {
+    Places p;
+    list_places(spec, k, &p);
+    struct stat st;
+    for (int i = 0; i < p.count; i++) {
+        if (vm_path_join(found, PATH_CAP, p.path[i], "train") && stat(found, &st) == 0 &&
+            S_ISDIR(st.st_mode)) {
+            memcpy(found, p.path[i], PATH_CAP);
+            return VM_OK;
+        }
+        if (k->archive && vm_path_join(found, PATH_CAP, p.path[i], k->archive) && access(found, F_OK) == 0)
+            return VM_OK;
+        memcpy(found, p.path[i], PATH_CAP);
+        if (stat(found, &st) == 0 && !S_ISDIR(st.st_mode)) return VM_OK;
+    }
+    char looked_for[64];
+    snprintf(looked_for, sizeof looked_for, "train/%s%s", k->archive ? " and " : "",
+             k->archive ? k->archive : "");
+    return not_found(k, &p, looked_for, err);
 }
 
 /* ---- checking and loading ---- */
 
-static VmStatus check_labels(const VmIdx *label, const char *path, int64_t wanted, int64_t *classes,
-                             VmError *err) {
+/* Keeps the labels if they are below `wanted`; 0: any. */
+static VmStatus take_labels(VmDataset *d, const VmIdx *label, const char *path, int64_t wanted,
+                            VmError *err) {
     int64_t most = 0;
+    d->label = vm_calloc((size_t)label->dim[0], sizeof *d->label);
+    if (!d->label) return vm_fail(err, VM_ENV, "%s: out of memory", path);
     for (int64_t i = 0; i < label->dim[0]; i++) {
         if (wanted > 0 && label->data[i] >= wanted) {
             return vm_fail(err, VM_INPUT,
@@ -107,8 +153,9 @@ static VmStatus check_labels(const VmIdx *label, const char *path, int64_t wante
                            path, label->data[i], i, wanted);
         }
         if (label->data[i] > most) most = label->data[i];
+        d->label[i] = label->data[i];
     }
-    *classes = wanted > 0 ? wanted : most + 1;
+    d->classes = wanted > 0 ? wanted : most + 1;
     return VM_OK;
 }
 
@@ -140,8 +187,7 @@ static VmStatus resize_all(VmDataset *d, int64_t side, VmError *err) {
     return VM_OK;
 }
 
-static VmStatus load(VmDataset *d, const VmDataSpec *spec, const Kind *k, VmSplit split, int64_t limit,
-                     VmError *err) {
+static VmStatus load_idx(VmDataset *d, const VmDataSpec *spec, const Kind *k, VmSplit split, VmError *err) {
     char image_path[PATH_CAP], label_path[PATH_CAP];
     VmStatus s = find_files(spec, k, split, image_path, label_path, err);
     if (s) return s;
@@ -150,18 +196,53 @@ static VmStatus load(VmDataset *d, const VmDataSpec *spec, const Kind *k, VmSpli
     d->image = image.data;
     if (s) return s;
     s = vm_idx_read(label_path, 1, &label, err);
-    d->label = label.data;
+    if (!s && image.dim[0] != label.dim[0])
+        s = vm_fail(err, VM_INPUT, "%s has %" PRId64 " images but %s has %" PRId64 " labels", image_path,
+                    image.dim[0], label_path, label.dim[0]);
+    if (!s) s = take_labels(d, &label, label_path, spec->classes > 0 ? spec->classes : k->classes, err);
+    free(label.data);
     if (s) return s;
-    if (image.dim[0] != label.dim[0]) {
-        return vm_fail(err, VM_INPUT, "%s has %" PRId64 " images but %s has %" PRId64 " labels", image_path,
-                       image.dim[0], label_path, label.dim[0]);
-    }
-    d->size = limit > 0 && limit < image.dim[0] ? limit : image.dim[0];
+    d->size = image.dim[0];
     d->channels = 1;
     d->height = image.dim[1];
     d->width = image.dim[2];
-    s = check_labels(&label, label_path, spec->classes > 0 ? spec->classes : k->classes, &d->classes, err);
-    return s ? s : resize_all(d, spec->resize, err);
+    return resize_all(d, spec->resize, err);
+}
+
+static VmImageSource image_source(const VmDataSpec *spec, const char *path) {
+    return (VmImageSource){.path = path,
+                           .channels = spec->channels ? spec->channels : 3,
+                           .resize = spec->resize,
+                           .threads = vm_threads(spec->threads)};
+}
+
+/* Splits whose place in d is NULL are not wanted. */
+static VmStatus load_folder(VmDataset *d[VM_SPLITS], const VmDataSpec *spec, const Kind *k, VmError *err) {
+    char path[PATH_CAP];
+    VmStatus s = find_folder(spec, k, path, err);
+    if (s) return s;
+    VmImageSource src = image_source(spec, path);
+    VmImages split[VM_SPLITS];
+    VmImagesInfo info;
+    s = vm_images_read(&src, (VmImages *[VM_SPLITS]){d[0] ? &split[0] : NULL, d[1] ? &split[1] : NULL}, &info,
+                       err);
+    if (s) return s;
+    for (int i = 0; i < VM_SPLITS; i++) {
+        if (!d[i]) continue;
+        d[i]->image = split[i].image;
+        d[i]->label = split[i].label;
+        d[i]->size = split[i].size;
+        d[i]->channels = src.channels;
+        d[i]->height = split[i].height;
+        d[i]->width = split[i].width;
+        d[i]->classes = info.classes;
+        memcpy(d[i]->warning, info.note, sizeof info.note);
+    }
+    int64_t most = spec->classes > 0 ? spec->classes : k->classes;
+    if (most > 0 && (k->classes ? info.classes != most : info.classes > most))
+        return vm_fail(err, VM_INPUT, "%s: train/ has %" PRId64 " class folders; %s %" PRId64, path,
+                       info.classes, k->classes ? "expected are" : "at most expected are", most);
+    return VM_OK;
 }
 
 static const Kind *find_kind(const char *name) {
@@ -174,56 +255,116 @@ static const Kind *find_kind(const char *name) {
 static VmStatus check_spec(const VmDataSpec *spec, const Kind **kind, VmError *err) {
     const Kind *k = *kind = find_kind(spec->kind);
     if (!k) {
-        return vm_fail(err, VM_INPUT, "unknown data set '%s'; known are fashion_mnist, mnist and idx",
+        return vm_fail(err, VM_INPUT,
+                       "unknown data set '%s'; known are fashion_mnist, mnist, idx, cifar10 and "
+                       "image_folder",
                        spec->kind);
     }
-    if (spec->resize < 0 || spec->resize > MAX_RESIZE) {
+    if (spec->resize < 0 || spec->resize > VM_MAX_SIDE) {
         return vm_fail(err, VM_INPUT,
                        "cannot resize images to %" PRId64 "; expected 1..%d, or 0 to keep them", spec->resize,
-                       MAX_RESIZE);
+                       VM_MAX_SIDE);
     }
-    if (!(spec->std > 0))
-        return vm_fail(err, VM_INPUT, "data set '%s': std must be above 0, it is %g", k->name, spec->std);
+    int64_t channels = spec->channels;
+    if (channels != 0 && channels != 1 && !(channels == 3 && k->folder))
+        return vm_fail(err, VM_INPUT, "data set '%s': channels is %s, not %" PRId64, k->name,
+                       k->folder ? "3 or 1" : "1", channels);
+    for (int c = 0; c < (k->folder && channels != 1 ? 3 : 1); c++) {
+        if (!(spec->std[c] > 0))
+            return vm_fail(err, VM_INPUT, "data set '%s': std must be above 0, it is %g", k->name,
+                           spec->std[c]);
+    }
     return VM_OK;
 }
 
-VmStatus vm_dataset_measure(const VmDataSpec *spec, VmSplit split, int64_t *bytes, int64_t *images,
+static VmStatus measure_idx(const VmDataSpec *spec, const Kind *k, VmImages out[VM_SPLITS], VmError *err) {
+    VmStatus s = VM_OK;
+    for (int i = 0; i < VM_SPLITS && !s; i++) {
+        char image_path[PATH_CAP], label_path[PATH_CAP];
+        VmIdx image;
+        s = find_files(spec, k, (VmSplit)i, image_path, label_path, err);
+        if (!s) s = vm_idx_header(image_path, 3, &image, err);
+        if (s) return s;
+        out[i] = (VmImages){.size = image.dim[0], .height = image.dim[1], .width = image.dim[2]};
+        if (spec->resize) out[i].height = out[i].width = spec->resize;
+    }
+    return s;
+}
+
+/* Of images of these sides, with their labels. */
+static int64_t data_bytes(int64_t size, int64_t channels, int64_t height, int64_t width) {
+    return size * (channels * height * width + (int64_t)sizeof(uint16_t));
+}
+
+VmStatus vm_dataset_measure(const VmDataSpec *spec, int64_t bytes[VM_SPLITS], int64_t images[VM_SPLITS],
                             VmError *err) {
     const Kind *k;
-    char image_path[PATH_CAP], label_path[PATH_CAP];
-    VmIdx image;
+    char path[PATH_CAP];
+    VmImages split[VM_SPLITS];
     VmStatus s = check_spec(spec, &k, err);
-    if (!s) s = find_files(spec, k, split, image_path, label_path, err);
-    if (!s) s = vm_idx_header(image_path, 3, &image, err);
     if (s) return s;
-    int64_t pixels = spec->resize ? spec->resize * spec->resize : image.dim[1] * image.dim[2];
-    *images = image.dim[0];
-    *bytes = image.dim[0] * (pixels + 1);
-    return VM_OK;
+    VmImageSource src = image_source(spec, path);
+    if (!k->folder) {
+        s = measure_idx(spec, k, split, err);
+    } else {
+        s = find_folder(spec, k, path, err);
+        if (!s) s = vm_images_measure(&src, split, err);
+    }
+    for (int i = 0; i < VM_SPLITS && !s; i++) {
+        images[i] = split[i].size;
+        bytes[i] = data_bytes(split[i].size, k->folder ? src.channels : 1, split[i].height, split[i].width);
+    }
+    return s;
 }
 
 int64_t vm_dataset_bytes(const VmDataset *d) {
-    return d->size * (d->channels * d->height * d->width + 1);
+    return data_bytes(d->size, d->channels, d->height, d->width);
+}
+
+const char *vm_dataset_warning(const VmDataset *d) {
+    return d->warning[0] ? d->warning : NULL;
+}
+
+/* In f32, step by step, as the usual image transforms do it. */
+static void set_values(VmDataset *d, const VmDataSpec *spec) {
+    for (int64_t c = 0; c < d->channels; c++) {
+        float mean = (float)spec->mean[c], std = (float)spec->std[c];
+        for (int i = 0; i < 256; i++) d->value[c][i] = ((float)i / 255.0f - mean) / std;
+    }
+}
+
+static VmStatus open_splits(const VmDataSpec *spec, const bool want[VM_SPLITS], VmDataset *out[VM_SPLITS],
+                            VmError *err) {
+    out[VM_TRAIN] = out[VM_TEST] = NULL;
+    const Kind *k;
+    VmStatus s = check_spec(spec, &k, err);
+    for (int i = 0; i < VM_SPLITS && !s; i++) {
+        if (!want[i]) continue;
+        out[i] = vm_calloc(1, sizeof *out[i]);
+        if (!out[i]) s = vm_fail(err, VM_ENV, "out of memory");
+        if (!s && !k->folder) s = load_idx(out[i], spec, k, (VmSplit)i, err);
+    }
+    if (!s && k->folder) s = load_folder(out, spec, k, err);
+    for (int i = 0; i < VM_SPLITS; i++) {
+        if (out[i] && !s) set_values(out[i], spec);
+        if (!s) continue;
+        vm_dataset_close(out[i]);
+        out[i] = NULL;
+    }
+    return s;
 }
 
 VmStatus vm_dataset_open(const VmDataSpec *spec, VmSplit split, int64_t limit, VmDataset **out,
                          VmError *err) {
-    *out = NULL;
-    const Kind *k;
-    VmStatus s = check_spec(spec, &k, err);
-    if (s) return s;
-    VmDataset *d = vm_calloc(1, sizeof *d);
-    if (!d) return vm_fail(err, VM_ENV, "out of memory");
-    s = load(d, spec, k, split, limit, err);
-    if (s) {
-        vm_dataset_close(d);
-        return s;
-    }
-    /* In f32, step by step, as the usual image transforms do it. */
-    float mean = (float)spec->mean, std = (float)spec->std;
-    for (int i = 0; i < 256; i++) d->value[i] = ((float)i / 255.0f - mean) / std;
-    *out = d;
-    return VM_OK;
+    VmDataset *d[VM_SPLITS];
+    VmStatus s = open_splits(spec, (bool[VM_SPLITS]){split == VM_TRAIN, split == VM_TEST}, d, err);
+    *out = d[split];
+    if (!s && limit > 0 && limit < (*out)->size) (*out)->size = limit;
+    return s;
+}
+
+VmStatus vm_dataset_open_all(const VmDataSpec *spec, VmDataset *out[VM_SPLITS], VmError *err) {
+    return open_splits(spec, (bool[VM_SPLITS]){true, true}, out, err);
 }
 
 void vm_dataset_close(VmDataset *d) {
@@ -248,11 +389,13 @@ void vm_dataset_shape(const VmDataset *d, int64_t *channels, int64_t *height, in
 }
 
 void vm_dataset_batch(const VmDataset *d, const int64_t *index, int64_t n, float *image, int32_t *label) {
-    int64_t pixels = d->channels * d->height * d->width;
+    int64_t pixels = d->height * d->width;
     for (int64_t i = 0; i < n; i++) {
-        const uint8_t *from = d->image + index[i] * pixels;
-        float *to = image + i * pixels;
-        for (int64_t j = 0; j < pixels; j++) to[j] = d->value[from[j]];
+        for (int64_t c = 0; c < d->channels; c++) {
+            const uint8_t *from = d->image + (index[i] * d->channels + c) * pixels;
+            float *to = image + (i * d->channels + c) * pixels;
+            for (int64_t j = 0; j < pixels; j++) to[j] = d->value[c][from[j]];
+        }
         if (label) label[i] = d->label[index[i]];
     }
 }

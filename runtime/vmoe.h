@@ -98,31 +98,40 @@ VmStatus vm_tensors_write(const char *path, const VmTensorView *t, int n, const 
 VmStatus vm_weights_load(VmEngine *e, int program, const char *path, VmError *err);
 VmStatus vm_weights_save(VmEngine *e, int program, const char *path, VmError *err);
 
-/* ---- data (idx.c, resize.c, dataset.c) ---------------------------------------------------------- */
+/* ---- data (idx.c, image_*.c, resize.c, dataset.c) ------------------------------------------------- */
 
 typedef struct VmDataSpec {
-    const char *kind; /* "fashion_mnist" | "mnist" | "idx" */
-    const char *dir;  /* NULL: VMOE_DATA/<kind>, VMOE_DATA, then the kind's usual place */
-    int64_t resize;   /* 0: keep */
-    double mean, std;
-    int64_t classes; /* labels must be below it; 0: what the kind says (idx: the largest label + 1) */
+    const char *kind;       /* "fashion_mnist" | "mnist" | "idx" | "cifar10" | "image_folder" */
+    const char *dir;        /* NULL: VMOE_DATA/<kind>, VMOE_DATA, then the kind's usual place */
+    int64_t channels;       /* of image folders: 3 or 1 (grey); 0: 3. The others have 1 */
+    int64_t resize;         /* 0: keep */
+    double mean[3], std[3]; /* per channel */
+    int64_t classes;        /* labels must be below it; 0: what the kind or its folders say (idx: the largest
+                               label + 1) */
+    int threads;            /* that decode; 0: all CPUs */
 } VmDataSpec;
 
 /* One split in memory, as bytes. Resizing (to a square of side `resize`, bilinear with antialiasing) rounds
  * to bytes as image libraries do. An explicit `dir` is the only place looked at (and DIR/<kind>). Files that
  * are missing are VM_ENV, with every place tried and how to get the data; files with wrong contents are
- * VM_INPUT. */
+ * VM_INPUT.
+ *
+ * The order of images is that of an IDX file, or bytewise by class and file name. */
 typedef struct VmDataset VmDataset;
-typedef enum VmSplit { VM_TRAIN, VM_TEST } VmSplit;
+typedef enum VmSplit { VM_TRAIN, VM_TEST, VM_SPLITS } VmSplit;
 VmStatus vm_dataset_open(const VmDataSpec *spec, VmSplit split, int64_t limit /* 0: all */, VmDataset **out,
                          VmError *err);
+/* Both, at once: an archive is unpacked only once. */
+VmStatus vm_dataset_open_all(const VmDataSpec *spec, VmDataset *out[VM_SPLITS], VmError *err);
 void vm_dataset_close(VmDataset *d);
 /* Bytes of images and labels in memory. */
 int64_t vm_dataset_bytes(const VmDataset *d);
-/* The same and the number of images of a split that is not open, from its files' headers. Errors as
- * vm_dataset_open, without a look at the contents. */
-VmStatus vm_dataset_measure(const VmDataSpec *spec, VmSplit split, int64_t *bytes, int64_t *images,
+/* The same and the number of images of splits that are not open, from files' headers (an archive is read
+ * through, but nothing decoded). Errors as vm_dataset_open, without a look at the contents. */
+VmStatus vm_dataset_measure(const VmDataSpec *spec, int64_t bytes[VM_SPLITS], int64_t images[VM_SPLITS],
                             VmError *err);
+/* What a user should know of the data, a sentence; NULL: nothing. */
+const char *vm_dataset_warning(const VmDataset *d);
 int64_t vm_dataset_size(const VmDataset *d);
 void vm_dataset_shape(const VmDataset *d, int64_t *channels, int64_t *height, int64_t *width,
                       int64_t *classes);

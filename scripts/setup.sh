@@ -39,6 +39,9 @@ for what in "$@"; do
         need llvm-19-dev tool "${LLVM_CONFIG:-llvm-config-19}"
         need libjansson-dev header jansson.h
         need zlib1g-dev header zlib.h
+        need libarchive-dev header archive.h
+        need libturbojpeg0-dev header turbojpeg.h
+        need libspng-dev header spng.h
         need dataset-fashion-mnist fashion_mnist
         ;;
     test)

@@ -103,7 +103,8 @@ Test(language_doc, train_defaults) {
     const char *io = NULL;
     const FeTrain *t = fe_train(fe_load(a, path, &opt, diags_create(a), &io), 0);
     unlink(path);
-    cr_assert(t->data.batch == 128 && t->data.mean == 0.5 && t->data.std == 0.5 && t->data.resize == 0);
+    cr_assert(t->data.batch == 128 && t->data.mean.n == 1 && t->data.mean.at[0] == 0.5 &&
+              t->data.std.at[0] == 0.5 && t->data.resize == 0);
     cr_assert(t->data.shuffle && !t->data.drop_last && !t->data.dir);
     cr_assert_str_eq(t->optimizer.kind, "adamw");
     cr_assert(t->optimizer.weight_decay == 0.01 && t->optimizer.beta1 == 0.9 && t->optimizer.beta2 == 0.999);

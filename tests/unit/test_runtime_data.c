@@ -161,7 +161,7 @@ Test(runtime_resize, same_size_and_extremes_stay) {
 /* ---- data sets ---- */
 
 static VmStatus open_set(const char *kind, const char *dir, int64_t classes, VmDataset **d, VmError *err) {
-    VmDataSpec spec = {.kind = kind, .dir = dir, .mean = 0.5, .std = 0.5, .classes = classes};
+    VmDataSpec spec = {.kind = kind, .dir = dir, .mean = {0.5}, .std = {0.5}, .classes = classes};
     return vm_dataset_open(&spec, VM_TRAIN, 0, d, err);
 }
 
@@ -195,7 +195,7 @@ Test(runtime_dataset, serves_normalised_batches) {
     }
     cr_assert(image[4] == -1.0f && image[5] == 1.0f);
     vm_dataset_close(d);
-    VmDataSpec spec = {.kind = "idx", .dir = dir, .mean = 0, .std = 1, .resize = 3};
+    VmDataSpec spec = {.kind = "idx", .dir = dir, .std = {1}, .resize = 3};
     cr_assert(vm_dataset_open(&spec, VM_TRAIN, 2, &d, &err) == VM_OK, "%s", err.text);
     vm_dataset_shape(d, &c, &h, &w, &classes);
     cr_assert(vm_dataset_size(d) == 2 && h == 3 && w == 3);
@@ -239,12 +239,12 @@ Test(runtime_dataset, refuses_what_does_not_belong_together) {
     refuse_set("idx", dir, 0, VM_INPUT, "has 3 images but");
     rt_write_idx(labels, 1, (int[]){3}, body, 3);
     refuse_set("idx", dir, 5, VM_INPUT, "label 9 of image 1 is not below the number of classes, 5");
-    refuse_set("imagenet", dir, 0, VM_INPUT, "known are fashion_mnist, mnist and idx");
-    VmDataSpec spec = {.kind = "idx", .dir = dir, .std = 0};
+    refuse_set("imagenet", dir, 0, VM_INPUT, "known are fashion_mnist, mnist, idx, cifar10 and image_folder");
+    VmDataSpec spec = {.kind = "idx", .dir = dir, .std = {0}};
     VmDataset *d;
     VmError err;
     cr_assert_eq(vm_dataset_open(&spec, VM_TRAIN, 0, &d, &err), VM_INPUT);
-    spec.std = 1;
+    spec.std[0] = 1;
     spec.resize = -1;
     cr_assert_eq(vm_dataset_open(&spec, VM_TRAIN, 0, &d, &err), VM_INPUT);
     rt_remove(dir);

@@ -232,7 +232,7 @@ static VmTrainConfig toy_config(const char *out) {
 }
 
 static void open_toy(const char *dir, VmSplit split, VmDataset **d) {
-    VmDataSpec spec = {.kind = "idx", .dir = dir, .mean = 0.5, .std = 0.5};
+    VmDataSpec spec = {.kind = "idx", .dir = dir, .mean = {0.5}, .std = {0.5}};
     VmError err;
     cr_assert(vm_dataset_open(&spec, split, 0, d, &err) == VM_OK, "%s", err.text);
 }

@@ -252,7 +252,7 @@ Test(sema, train_block_of_mnist_moe) {
     const FeTrain *t = fe_train(w.e, 0);
     cr_assert_eq(t->data.batch, 64);
     cr_assert_eq(t->data.resize, 32);
-    cr_assert(t->data.mean == 0.5 && t->data.std == 0.5);
+    cr_assert(t->data.mean.n == 1 && t->data.mean.at[0] == 0.5 && t->data.std.at[0] == 0.5);
     cr_assert_str_eq(t->optimizer.kind, "adam");
     cr_assert(t->optimizer.weight_decay == 0 && t->optimizer.beta2 == 0.999 && t->optimizer.eps == 1e-8);
     cr_assert_eq(t->schedule.kind, SCHED_constant);
