@@ -375,10 +375,17 @@ ELEMENTWISE(mul)
 ELEMENTWISE(div)
 ELEMENTWISE(maximum)
 ELEMENTWISE(minimum)
-ELEMENTWISE(select)
 ELEMENTWISE(silu)
 ELEMENTWISE(softplus)
 ELEMENTWISE(square)
+
+const char *shape_select(Arena *a, IrNode *n) {
+    TRY(ir_want_dtype(a, n, 0, DT_f32));
+    if (n->in[1]->type.dtype != DT_i32) TRY(ir_want_dtype(a, n, 1, DT_f32));
+    TRY(ir_want_dtype(a, n, 2, n->in[1]->type.dtype));
+    TRY(same_shapes(a, n));
+    return ir_set_result(a, n, 0, n->in[1]->type);
+}
 
 const char *shape_less(Arena *a, IrNode *n) {
     return comparison(a, n);
