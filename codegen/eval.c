@@ -268,7 +268,7 @@ void kb_store_members(Kb *k, StoreSet set, Pos pos) {
 
 void kb_store_arrived(Kb *k, Pos pos) {
     const PlanCluster *c = k->cl;
-    if (c->anchor != plan_row_kernel(c) && plan_is_stored(k->plan, &c->anchor->out[0]))
+    if (c->ntail && c->anchor != plan_row_kernel(c) && plan_is_stored(k->plan, &c->anchor->out[0]))
         kb_store_value(k, &c->anchor->out[0], kb_eval(k, &c->anchor->out[0], pos), pos);
     kb_store_members(k, STORE_BEFORE_ANCHOR, pos);
 }

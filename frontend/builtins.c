@@ -80,7 +80,7 @@ bool arg_tensor(Elab *E, const FeCall *c, int i, const FeValue **out) {
 bool arg_route(Elab *E, const FeCall *c, int i, const FeValue **out) {
     *out = c->arg[i];
     if (c->arg[i]->kind == FV_ROUTE) return true;
-    arg_kind_error(E, c, i, "a route made by top_k");
+    arg_kind_error(E, c, i, "a route, such as top_k makes");
     return false;
 }
 
@@ -123,6 +123,21 @@ bool arg_bool(Elab *E, const FeCall *c, int i, bool *out) {
     }
     *out = c->arg[i]->i != 0;
     return true;
+}
+
+bool arg_word(Elab *E, const FeCall *c, int i, const char *const *word, int n, int *out) {
+    const FeValue *v = c->arg[i];
+    Text t = text_new(E->a);
+    if (!v) return true;
+    for (int w = 0; w < n; w++) {
+        if (v->kind == FV_STR && !strcmp(v->s, word[w])) {
+            *out = w;
+            return true;
+        }
+        text_addf(&t, "%s\"%s\"", w == 0 ? "one of " : w == n - 1 ? " and " : ", ", word[w]);
+    }
+    arg_kind_error(E, c, i, t.data);
+    return false;
 }
 
 bool arg_ints(Elab *E, const FeCall *c, int i, int64_t *out, int cap, int *n) {

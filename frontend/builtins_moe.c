@@ -7,7 +7,7 @@
 
 /* ---- routes --------------------------------------------------------------------------------- */
 
-static bool check_gate(Elab *E, const FeCall *c, const FeValue *gate) {
+bool check_gate(Elab *E, const FeCall *c, const FeValue *gate) {
     const IrType *t = &gate->v->type;
     if (gate->group) {
         Diag *dg = sema_error(E, c->span[0], D_nested_route, "a grouped tensor cannot be routed again");
@@ -22,7 +22,7 @@ static bool check_gate(Elab *E, const FeCall *c, const FeValue *gate) {
     return false;
 }
 
-static IrValue *flat_gate(Elab *E, const FeValue *gate, FeGroup *g) {
+IrValue *flat_gate(Elab *E, const FeValue *gate, FeGroup *g) {
     const IrType *t = &gate->v->type;
     g->lead_rank = t->rank - 1;
     g->tokens = ir_rows(t);
@@ -38,6 +38,22 @@ static void note_route(Elab *E, FeGroup *g) {
     *o = (FeOutName){.name = path_join(E->a, E->path->rel, "route"), .value = g->index, .span = g->span};
     *E->routes_tail = o;
     E->routes_tail = &o->next;
+}
+
+const FeValue *make_route(Elab *E, const FeCall *c, FeGroup *g, const FeValue *from, IrValue *w) {
+    IrValue *off = build(E, c->ast->span, arena_printf(E->a, "`%s`", c->b->name), OP_route, &from, 1,
+                         VALS(g->index), ATTRS(A_INT(route_experts, g->experts), A_INT(route_rows, g->rows)));
+    if (!off) return fv_bad();
+    g->offsets = off;
+    g->pair = off->node->out + 1;
+    g->row = off->node->out + 2;
+    g->expert = off->node->out + 3;
+    if (!count_named(E, c->ast->span)) return fv_bad();
+    note_route(E, g);
+    FeValue *r = fv_new(E->a, FV_ROUTE, c->ast->span);
+    r->group = g;
+    r->v = w;
+    return r;
 }
 
 const FeValue *builtin_top_k(Elab *E, const FeCall *c) {
@@ -60,20 +76,9 @@ const FeValue *builtin_top_k(Elab *E, const FeCall *c) {
     }
     IrValue *w = build(E, c->ast->span, "`top_k`", OP_topk, &gate, 1, VALS(flat), ATTRS(A_INT(topk_k, g->k)));
     if (!w) return fv_bad();
-    g->index = w->node->out + 1;
-    IrValue *off = build(E, c->ast->span, "`top_k`", OP_route, &gate, 1, VALS(g->index),
-                         ATTRS(A_INT(route_experts, g->experts)));
-    if (!off) return fv_bad();
-    g->offsets = off;
-    g->pair = off->node->out + 1;
-    g->row = off->node->out + 2;
-    g->expert = off->node->out + 3;
-    if (!count_named(E, c->ast->span)) return fv_bad();
-    note_route(E, g);
-    FeValue *r = fv_new(E->a, FV_ROUTE, c->ast->span);
-    r->group = g;
-    r->v = w;
-    return r;
+    g->chosen = g->index = w->node->out + 1;
+    g->value = w;
+    return make_route(E, c, g, gate, w);
 }
 
 const FeValue *builtin_weights(Elab *E, const FeCall *c) {
@@ -177,7 +182,7 @@ const FeValue *builtin_load_balance(Elab *E, const FeCall *c) {
         sema_note(E, dg, gate->span, "the gate is made here");
         return fv_bad();
     }
-    IrValue *v = build(E, c->ast->span, "`load_balance`", OP_load_balance, &gate, 1, VALS(gate->v, g->index),
+    IrValue *v = build(E, c->ast->span, "`load_balance`", OP_load_balance, &gate, 1, VALS(gate->v, g->chosen),
                        NO_ATTRS);
     return v ? fv_tensor(E->a, v, NULL, false, c->ast->span) : fv_bad();
 }

@@ -31,12 +31,15 @@ typedef struct FeGroup {
     int64_t tokens, k, experts; /* T, K, E */
     int lead_rank;              /* routed leading dimensions, product T */
     int64_t lead[IR_MAX_RANK];
-    IrValue *index;   /* i32[T,K] */
+    IrValue *chosen;  /* i32[T,K]: the router's choices */
+    IrValue *index;   /* i32[T,K]: those that are served, -1 for the others */
+    IrValue *value;   /* f32[T,K]: of the gate at the choices */
+    int64_t rows;     /* R: as many as are served, or more; 0: T*K */
     IrValue *offsets; /* i32[E+1] */
     IrValue *pair;    /* i32[R] */
     IrValue *row;     /* i32[T,K] */
     IrValue *expert;  /* i32[R] */
-    Span span;        /* the call of top_k */
+    Span span;        /* the call that made it */
 } FeGroup;
 
 typedef enum FeInitKind {
@@ -281,7 +284,7 @@ void fe_mark_weight_layers(FeExperiment *e);
 
 /* ---- builtins (builtins*.c) ----------------------------------------------------------------- */
 
-enum { FE_MAX_ARGS = 6 };
+enum { FE_MAX_ARGS = 8 };
 typedef struct FeCall {
     const Ast *ast;
     const struct FeBuiltin *b;
@@ -318,7 +321,17 @@ bool arg_axis(Elab *E, const FeCall *c, int i, const FeValue *x, int64_t *axis);
 /* One axis or a list of them, all when left out; ascending. */
 bool arg_axes(Elab *E, const FeCall *c, int i, const FeValue *x, int64_t *axes, int *n);
 bool arg_route(Elab *E, const FeCall *c, int i, const FeValue **out);
+/* One of n words; *out: which. */
+bool arg_word(Elab *E, const FeCall *c, int i, const char *const *word, int n, int *out);
 const FeValue *arg_kind_error(Elab *E, const FeCall *c, int i, const char *expected);
+
+/* builtins_moe.c: what every router begins and ends with. Checks that a gate is f32[.., E] and not grouped.
+ */
+bool check_gate(Elab *E, const FeCall *c, const FeValue *gate);
+/* The gate as f32[T,E]; sets lead dimensions, tokens and experts of g. */
+IrValue *flat_gate(Elab *E, const FeValue *gate, FeGroup *g);
+/* A route value of g, whose k, index, chosen, value and rows are set, with weights w: f32[T,K]. */
+const FeValue *make_route(Elab *E, const FeCall *c, FeGroup *g, const FeValue *from, IrValue *w);
 
 /* Builds a node at s; a refusal of the shape rule is reported at the call with notes at its operands. NULL
  * then. */

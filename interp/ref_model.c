@@ -3,6 +3,7 @@
 #include "interp/ref.h"
 
 #include <math.h>
+#include <string.h>
 
 static void map1(const RefCall *c, double (*f)(double)) {
     for (int64_t i = 0, n = ir_elems(&c->out[0].type); i < n; i++) c->out[0].data[i] = f(c->in[0]->data[i]);
@@ -48,7 +49,11 @@ void ref_expert_linear(const RefCall *c) {
     int64_t I = ir_cols(&c->in[0]->type), O = ir_cols(&c->out[0].type);
     int64_t per_row = O ? ref_row_elems(&c->out[0]) / O : 0;
     for (int64_t r = 0; r < R; r++) {
-        int64_t e = ref_index(c->in[3], r, E);
+        int64_t e = ref_index(c->in[3], r, E + 1);
+        if (e == E) { /* nobody's row */
+            memset(c->out[0].data + r * per_row * O, 0, (size_t)(per_row * O) * sizeof(double));
+            continue;
+        }
         VM_CHECK(ref_index(c->in[2], e, R + 1) <= r && r < ref_index(c->in[2], e + 1, R + 1),
                  "interpreter: row %lld is not among the rows of expert %lld", (long long)r, (long long)e);
         const double *w = c->in[1]->data + e * I * O;
@@ -171,7 +176,7 @@ void ref_load_balance(const RefCall *c) {
     for (int64_t e = 0; e < E; e++) {
         double first = 0, prob = 0;
         for (int64_t t = 0; t < T; t++) {
-            first += ref_index(c->in[1], t * K, E) == e;
+            first += c->in[1]->data[t * K] == (double)e;
             prob += c->in[0]->data[t * E + e];
         }
         sum += first / (double)T * (prob / (double)T);

@@ -107,10 +107,11 @@ void ref_rank(const RefCall *c) {
     }
 }
 
-void ref_capacity(const RefCall *c) {
-    int64_t T = c->in[0]->type.dim[0], K = c->in[0]->type.dim[1], E = ir_int(c->node, ATTR_capacity_experts);
-    int64_t groups = ir_int(c->node, ATTR_capacity_groups), n = T / groups;
-    double *kept = c->out[0].data, limit = (double)ir_int(c->node, ATTR_capacity_limit);
+/* place: of each token in its group. */
+static void keep_within(const RefCall *c, int64_t E, int64_t groups, double limit,
+                        int64_t (*place_of)(const RefCall *c, int64_t t, int64_t n)) {
+    int64_t T = c->in[0]->type.dim[0], K = c->in[0]->type.dim[1], n = T / groups;
+    double *kept = c->out[0].data;
     for (int64_t i = 0; i < T * K; i++) kept[i] = -1;
     for (int64_t g = 0; g < groups; g++)
         for (int64_t e = 0; e < E; e++) {
@@ -118,11 +119,35 @@ void ref_capacity(const RefCall *c) {
             for (int64_t j = 0; j < K; j++)
                 for (int64_t place = 0; place < n; place++)
                     for (int64_t t = g * n; t < (g + 1) * n; t++) {
-                        int64_t own = c->node->nin > 1 ? ref_index(c->in[1], t, n) : t - g * n;
-                        if (own != place || c->in[0]->data[t * K + j] != (double)e) continue;
+                        if (place_of(c, t, n) != place || c->in[0]->data[t * K + j] != (double)e) continue;
                         if (taken++ < limit) kept[t * K + j] = (double)e;
                     }
         }
+}
+
+static int64_t given_place(const RefCall *c, int64_t t, int64_t n) {
+    return c->node->nin > 1 ? ref_index(c->in[1], t, n) : t % n;
+}
+
+void ref_capacity(const RefCall *c) {
+    keep_within(c, ir_int(c->node, ATTR_capacity_experts), ir_int(c->node, ATTR_capacity_groups),
+                (double)ir_int(c->node, ATTR_capacity_limit), given_place);
+}
+
+/* How many tokens of the group have a higher priority, or the same and stand before. */
+static int64_t place_by_priority(const RefCall *c, int64_t t, int64_t n) {
+    if (c->node->nin < 2) return t % n;
+    const double *p = c->in[1]->data;
+    int64_t before = 0;
+    for (int64_t o = t / n * n; o < (t / n + 1) * n; o++) before += p[o] > p[t] || (p[o] == p[t] && o < t);
+    return before;
+}
+
+void ref_expert_capacity(const RefCall *c) {
+    AttrId limit = c->training ? ATTR_expert_capacity_train : ATTR_expert_capacity_eval;
+    keep_within(c, ir_int(c->node, ATTR_expert_capacity_experts),
+                ir_int(c->node, ATTR_expert_capacity_groups), (double)ir_int(c->node, limit),
+                place_by_priority);
 }
 
 void ref_fall_through(const RefCall *c) {

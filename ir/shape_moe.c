@@ -116,18 +116,36 @@ const char *shape_rank(Arena *a, IrNode *n) {
     return ir_set_result(a, n, 0, t);
 }
 
+/* Of the tokens of operand 0. */
+static const char *want_groups(Arena *a, const IrNode *n, int64_t groups) {
+    int64_t tokens = n->in[0]->type.dim[0];
+    if (groups >= 1 && tokens % groups == 0) return NULL;
+    return ir_shape_fail(a, n, "expected groups that divide %lld tokens, found %lld", (long long)tokens,
+                         (long long)groups);
+}
+
 const char *shape_capacity(Arena *a, IrNode *n) {
     TRY(want_choices(a, n, 0));
     const IrType *idx = &n->in[0]->type;
     TRY(want_row_count(a, n, ir_elems(idx)));
     TRY(ir_want_int(a, n, ATTR_capacity_experts, 1, INT32_MAX - 1));
     TRY(ir_want_int(a, n, ATTR_capacity_limit, 1, INT32_MAX));
-    TRY(ir_want_int(a, n, ATTR_capacity_groups, 1, idx->dim[0]));
-    if (idx->dim[0] % ir_int(n, ATTR_capacity_groups))
-        return ir_shape_fail(a, n, "expected groups that divide %lld tokens, found %lld",
-                             (long long)idx->dim[0], (long long)ir_int(n, ATTR_capacity_groups));
+    TRY(want_groups(a, n, ir_int(n, ATTR_capacity_groups)));
     IrType order = IR_TYPE(DT_i32, idx->dim[0]);
     if (n->nin > 1) TRY(ir_want_like(a, n, 1, &order));
+    return ir_set_result(a, n, 0, *idx);
+}
+
+const char *shape_expert_capacity(Arena *a, IrNode *n) {
+    TRY(want_choices(a, n, 0));
+    const IrType *idx = &n->in[0]->type;
+    TRY(want_row_count(a, n, ir_elems(idx)));
+    TRY(ir_want_int(a, n, ATTR_expert_capacity_experts, 1, INT32_MAX - 1));
+    TRY(ir_want_int(a, n, ATTR_expert_capacity_train, 1, INT32_MAX));
+    TRY(ir_want_int(a, n, ATTR_expert_capacity_eval, 1, INT32_MAX));
+    TRY(want_groups(a, n, ir_int(n, ATTR_expert_capacity_groups)));
+    IrType priority = IR_TYPE(DT_f32, idx->dim[0]);
+    if (n->nin > 1) TRY(ir_want_like(a, n, 1, &priority));
     return ir_set_result(a, n, 0, *idx);
 }
 

@@ -175,6 +175,19 @@ static IrValue *expand_accuracy(IrBuilder *b, const IrNode *n, bool training) {
     return mean_axes(b, ir_binary(b, OP_equal, best, n->in[1]), first_axis, 1);
 }
 
+/* Tokens in groups are ranked within them; a limit that no expert can reach is none. */
+static IrValue *expand_expert_capacity(IrBuilder *b, const IrNode *n, bool training) {
+    int64_t limit = ir_int(n, training ? ATTR_expert_capacity_train : ATTR_expert_capacity_eval);
+    int64_t groups = ir_int(n, ATTR_expert_capacity_groups), tokens = n->in[0]->type.dim[0];
+    if (limit >= tokens / groups) return n->in[0];
+    AttrArg attr[] = {A_INT(capacity_experts, ir_int(n, ATTR_expert_capacity_experts)),
+                      A_INT(capacity_limit, limit), A_INT(capacity_groups, groups)};
+    if (n->nin == 1) return ir_op(b, OP_capacity, n->in, 1, attr, 3);
+    IrType grouped = IR_TYPE(DT_f32, groups, tokens / groups), flat = IR_TYPE(DT_i32, tokens);
+    IrValue *place = IR_OP(b, rank, VALS(ir_reshape(b, n->in[1], &grouped)), NO_ATTRS);
+    return ir_op(b, OP_capacity, VALS(n->in[0], ir_reshape(b, place, &flat)), attr, 3);
+}
+
 /* E * sum_e (count_e / T) * (sum_t p_te / T), the two means taken out of the sum. Counts are constants:
  * the gradient flows through the probabilities only. */
 static IrValue *expand_load_balance(IrBuilder *b, const IrNode *n, bool training) {

@@ -360,6 +360,9 @@ want 0 '^step' 'inference of a model without a loss' "$VMOEC" bench --mode infer
 # ---- verify, bench -------------------------------------------------------------------------------
 
 want 0 'finite differences .* ok' 'verify' "$VMOEC" verify $F
+for r in top_k all_experts expert_choice image_expert_choice priority_choice capacity batch_priority renormalised; do
+    want 0 'finite differences .* ok' "verify the router $r" "$VMOEC" verify tests/routers/routers.vmoe --batch 3 --set router=$r --set factor=0.6
+done
 want 0 '"mfu":' 'bench' "$VMOEC" bench --json --steps 3 $F
 for key in step_ms latency_ms images_per_second flops peak_gflops mfu moe_overhead compile_ms peak_rss kernels roof; do
     if grep -q "\"$key\":" out; then ok "bench has $key"; else fail "bench has $key" 'no'; fi

@@ -1,0 +1,187 @@
+/* Routers other than top_k, and capacity. A router gives every pair (token, choice) an expert or none; what
+ * the weights are is the model's affair (`weights`, `with_weights`). */
+#include "frontend/sema.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <string.h>
+
+/* Argument i: how many groups of tokens are routed by themselves. They have to divide the tokens. */
+static bool arg_groups(Elab *E, const FeCall *c, int i, int64_t tokens, Span tokens_span, int64_t *out) {
+    *out = 1;
+    if (!arg_int(E, c, i, 1, INT32_MAX, out)) return false;
+    if (tokens % *out == 0) return true;
+    Diag *dg = sema_error(E, c->span[i], D_value_range,
+                          "`groups` of `%s` divides the number of tokens: %" PRId64 " groups of %" PRId64
+                          " tokens are not equally large",
+                          c->b->name, *out, tokens);
+    sema_note(E, dg, tokens_span, "the tokens are these");
+    return false;
+}
+
+static bool arg_factor(Elab *E, const FeCall *c, int i, double *out) {
+    enum { MOST = 1 << 20 };
+    return arg_float(E, c, i, 0, MOST, out);
+}
+
+/* A gate as f32[T,E] and the group it fills; NULL after reporting. */
+static IrValue *open_gate(Elab *E, const FeCall *c, const FeValue **gate, FeGroup **g) {
+    if (!arg_tensor(E, c, 0, gate) || !check_gate(E, c, *gate)) return NULL;
+    *g = ARENA_NEW(E->a, FeGroup);
+    (*g)->span = c->ast->span;
+    return flat_gate(E, *gate, *g);
+}
+
+static const FeValue *no_room(Elab *E, const FeCall *c, int factor, const FeGroup *g, int64_t tokens) {
+    Diag *dg = sema_error(E, c->span[factor], D_value_range,
+                          "the capacity of `%s` is 0: %" PRId64 " tokens, %" PRId64 " experts", c->b->name,
+                          tokens, g->experts);
+    sema_note(E, dg, g->span, "of this route");
+    return fv_bad();
+}
+
+/* i32[T,E]: the number of each column. */
+static IrValue *every_expert(IrBuilder *b, const FeGroup *g) {
+    int64_t shape[] = {g->tokens, g->experts};
+    return IR_OP(b, iota, NO_VALS, ATTRS(A_INTS(iota_shape, shape, 2)));
+}
+
+/* The dense mixture: every token to every expert, weighted by the gate. */
+const FeValue *builtin_all_experts(Elab *E, const FeCall *c) {
+    const FeValue *gate;
+    FeGroup *g;
+    IrValue *p = open_gate(E, c, &gate, &g);
+    if (!p) return fv_bad();
+    g->k = g->experts;
+    g->chosen = g->index = every_expert(&E->b, g);
+    g->value = p;
+    return make_route(E, c, g, gate, p);
+}
+
+/* [T,E] of groups -> every expert's tokens side by side, [G,E,N]; and back for i32. */
+static IrValue *by_expert(IrBuilder *b, IrValue *p, const FeGroup *g, int64_t groups) {
+    static const int64_t swap[] = {0, 2, 1};
+    IrType grouped = IR_TYPE(p->type.dtype, groups, g->tokens / groups, g->experts);
+    return IR_OP(b, transpose, VALS(ir_reshape(b, p, &grouped)), ATTRS(A_INTS(transpose_perm, swap, 3)));
+}
+
+static IrValue *by_token(IrBuilder *b, IrValue *place, const FeGroup *g) {
+    static const int64_t swap[] = {0, 2, 1};
+    IrType flat = IR_TYPE(place->type.dtype, g->tokens, g->experts);
+    IrValue *turned = IR_OP(b, transpose, VALS(place), ATTRS(A_INTS(transpose_perm, swap, 3)));
+    return ir_reshape(b, turned, &flat);
+}
+
+/* Every expert takes its C = ceil(factor N / E) tokens of largest gate in each group of N. */
+const FeValue *builtin_expert_choice(Elab *E, const FeCall *c) {
+    const FeValue *gate;
+    FeGroup *g;
+    double factor = 1;
+    int64_t groups;
+    IrValue *p = open_gate(E, c, &gate, &g);
+    if (!p || !arg_factor(E, c, 1, &factor) || !arg_groups(E, c, 2, g->tokens, gate->span, &groups))
+        return fv_bad();
+    int64_t n = g->tokens / groups, limit = (int64_t)ceil(factor * (double)n / (double)g->experts);
+    if (limit < 1) return no_room(E, c, 1, g, n);
+    if (limit > n) limit = n;
+    IrBuilder *b = &E->b;
+    IrValue *place = by_token(b, IR_OP(b, rank, VALS(by_expert(b, p, g, groups)), NO_ATTRS), g);
+    IrValue *taken = ir_binary(b, OP_less, place, ir_const(b, (double)limit, place->type));
+    g->k = g->experts;
+    g->rows = groups * g->experts * limit;
+    g->chosen = g->index =
+        IR_OP(b, select, VALS(taken, every_expert(b, g), ir_const(b, -1, place->type)), NO_ATTRS);
+    g->value = p;
+    return make_route(E, c, g, gate, p);
+}
+
+/* Priority routing: pairs in order of the gate; a token whose expert is full takes its next best one. */
+const FeValue *builtin_priority_choice(Elab *E, const FeCall *c) {
+    const FeValue *gate;
+    FeGroup *g;
+    double factor = 1;
+    int64_t groups;
+    IrValue *p = open_gate(E, c, &gate, &g);
+    if (!p || !arg_factor(E, c, 1, &factor) || !arg_groups(E, c, 2, g->tokens, gate->span, &groups))
+        return fv_bad();
+    int64_t n = g->tokens / groups, limit = (int64_t)ceil(factor * (double)n / (double)g->experts);
+    if (limit < 1) return no_room(E, c, 1, g, n);
+    IrBuilder *b = &E->b;
+    IrType pairs = IR_TYPE(DT_f32, groups, n * g->experts);
+    IrValue *place = IR_OP(b, rank, VALS(ir_reshape(b, p, &pairs)), NO_ATTRS);
+    g->k = 1;
+    g->rows = g->tokens;
+    g->chosen = g->index =
+        IR_OP(b, fall_through, VALS(place),
+              ATTRS(A_INT(fall_through_experts, g->experts), A_INT(fall_through_limit, limit)));
+    g->value = IR_OP(b, take_last, VALS(p, g->index), NO_ATTRS);
+    return make_route(E, c, g, gate, g->value);
+}
+
+/* ---- capacity ------------------------------------------------------------------------------- */
+
+/* The published formulas (names of the programs they come from), n tokens of a group. */
+static const char *const formulas[] = {"vmoe", "st_moe", "megablocks", "tutel", "switch"};
+enum { F_VMOE, F_ST_MOE, F_MEGABLOCKS, F_TUTEL, F_SWITCH, FORMULAS };
+
+/* 0: no room at all; INT64_MAX: no limit. */
+static int64_t capacity_of(int formula, double factor, const FeGroup *g, int64_t n, int64_t multiple) {
+    double e = (double)g->experts, k = (double)g->k, t = (double)n, c;
+    bool dropless = factor == 0 && (formula == F_MEGABLOCKS || formula == F_TUTEL);
+    if (dropless) return INT64_MAX;
+    switch (formula) {
+    case F_VMOE: c = ceil(k * t * factor / e); break;
+    case F_ST_MOE: c = fmax(4, fmin(t, floor(t * factor / e))); break;
+    case F_TUTEL: c = k * floor(factor * ceil(t / e)); break;
+    default: c = floor(factor * k * t / e); break; /* megablocks, switch */
+    }
+    int64_t rows = (int64_t)fmin(c, INT32_MAX / 2);
+    return (rows + multiple - 1) / multiple * multiple;
+}
+
+/* What decides who comes first: nothing, or a number for every token. */
+static IrValue *priority_of(Elab *E, const FeGroup *g, int which) {
+    IrType flat = IR_TYPE(DT_f32, g->tokens);
+    int64_t axis = 1;
+    if (which == 1) return ir_unary(&E->b, OP_max, g->value);
+    return which == 2 ? ir_reshape(&E->b, ir_sum_axes(&E->b, g->value, &axis, 1), &flat) : NULL;
+}
+
+/* capacity(route, factor, eval = factor, formula = "vmoe", priority = "none", groups = 1, multiple = 4 or 1)
+ */
+const FeValue *builtin_capacity(Elab *E, const FeCall *c) {
+    static const char *const priorities[] = {"none", "max", "sum"};
+    const FeValue *r;
+    int formula = F_VMOE, priority = 0;
+    double train = 1, eval;
+    int64_t groups, multiple;
+    if (!arg_route(E, c, 0, &r) || !arg_factor(E, c, 1, &train)) return fv_bad();
+    eval = train;
+    if (!arg_factor(E, c, 2, &eval) || !arg_word(E, c, 3, formulas, FORMULAS, &formula) ||
+        !arg_word(E, c, 4, priorities, 3, &priority) ||
+        !arg_groups(E, c, 5, r->group->tokens, r->group->span, &groups))
+        return fv_bad();
+    multiple = formula == F_VMOE ? 4 : 1;
+    if (!arg_int(E, c, 6, 1, INT32_MAX / 2, &multiple)) return fv_bad();
+    const FeGroup *from = r->group;
+    int64_t n = from->tokens / groups;
+    int64_t limit[2] = {capacity_of(formula, train, from, n, multiple),
+                        capacity_of(formula, eval, from, n, multiple)};
+    for (int i = 0; i < 2; i++) {
+        if (limit[i] < 1) return no_room(E, c, i == 0 || !c->arg[2] ? 1 : 2, from, n);
+        if (limit[i] > n) limit[i] = n; /* an expert has a token once */
+    }
+    FeGroup *g = ARENA_NEW(E->a, FeGroup);
+    *g = *from;
+    g->span = c->ast->span;
+    IrValue *key = priority_of(E, from, priority);
+    IrValue *in[2] = {from->index, key};
+    g->index = build(E, c->ast->span, "`capacity`", OP_expert_capacity, &r, 1, in, key ? 2 : 1,
+                     ATTRS(A_INT(expert_capacity_experts, g->experts), A_INT(expert_capacity_train, limit[0]),
+                           A_INT(expert_capacity_eval, limit[1]), A_INT(expert_capacity_groups, groups)));
+    if (!g->index) return fv_bad();
+    int64_t most = groups * g->experts * (limit[0] > limit[1] ? limit[0] : limit[1]);
+    int64_t now = from->rows ? from->rows : g->tokens * g->k;
+    g->rows = most < now ? most : now;
+    return make_route(E, c, g, r, r->v);
+}
