@@ -233,12 +233,14 @@ double plan_bytes(const Plan *p, const PlanCluster *c) {
     return bytes;
 }
 
-static void print_args(Text *t, const Plan *p, const PlanCluster *c) {
+/* task: the cluster's number; -1: it is not part of a step. */
+static void print_args(Text *t, const Plan *p, const PlanCluster *c, int task) {
     static const char *const space[VM_SPACE_COUNT] = {"weights", "state", "work", "packed"};
     for (int k = 0; k < c->narg; k++) {
         const PlanBuffer *b = &p->buffer[c->arg[k].buffer];
         text_addf(t, "%s%s%s+%" PRId64, k ? ", " : " (", c->arg[k].written ? "=" : "", space[b->space],
                   b->offset + c->arg[k].offset);
+        if (b->over >= 0 && b->first == task) text_add(t, " in place");
     }
     text_add(t, ")\n");
 }
@@ -255,12 +257,12 @@ void plan_print(Text *t, const Plan *p) {
     for (int i = 0; i < p->nkept; i++) {
         const PlanKept *k = &p->kept[i];
         text_addf(t, "  %s %s", k->updated ? "kept" : "ready", plan_kernel_name((Plan *)p, k->task));
-        print_args(t, p, k->task);
+        print_args(t, p, k->task, -1);
     }
     for (int i = 0; i < p->ncluster; i++) {
         const PlanCluster *c = &p->cluster[i];
         text_addf(t, "  task %d%s %s", i, c->barrier ? " barrier" : "", plan_kernel_name((Plan *)p, c));
-        print_args(t, p, c);
+        print_args(t, p, c, i);
     }
     text_add(t, "}\n");
 }

@@ -52,7 +52,7 @@ typedef struct Kb {
     struct {
         const IrValue *value;
         Val v;
-    } memo[128];
+    } memo[PLAN_KEPT_VALUES];
     int nmemo;
     Source source[MAX_SOURCES];
     int nsource;

@@ -9,7 +9,7 @@ void kb_new_pos(Kb *k) {
 }
 
 void kb_bind(Kb *k, const IrValue *v, Val val) {
-    if (k->nmemo == (int)(sizeof k->memo / sizeof k->memo[0])) return; /* only costs time */
+    if (k->nmemo == (int)(sizeof k->memo / sizeof k->memo[0])) return; /* too many: evaluated again */
     k->memo[k->nmemo].value = v;
     k->memo[k->nmemo++].v = val;
 }

@@ -1,7 +1,8 @@
 /* Where buffers live. Weights and state are laid out in the order of their leaves, so that every program
  * of a module agrees; packed weights have their places from the module's table (packs.c). Work buffers whose
  * lifetimes do not meet may share memory: largest first, each at the lowest offset that is free for its whole
- * lifetime. */
+ * lifetime. A result that is written over an operand (inplace.c) is one block with it, as long as that does
+ * not cost memory: a block that lives long has fewer places. */
 #include <limits.h>
 #include <stdlib.h>
 
@@ -20,12 +21,43 @@ static int by_size(const void *x, const void *y) {
     return a < b ? -1 : a > b; /* both point into one array: the older first */
 }
 
-static void place_work(Plan *p) {
-    PlanBuffer **order = ARENA_ARRAY(p->arena, PlanBuffer *, p->nbuffer);
-    PlanBuffer **placed = ARENA_ARRAY(p->arena, PlanBuffer *, p->nbuffer); /* in order of offset */
+/* The buffer that the memory was first taken for. */
+static int block_of_buffer(const Plan *p, int buffer) {
+    while (p->buffer[buffer].over >= 0) buffer = p->buffer[buffer].over;
+    return buffer;
+}
+
+/* A result that may be written over an operand. */
+typedef struct Pair {
+    int buffer, over;
+} Pair;
+
+/* Room for placing, which may be tried several times. */
+typedef struct Placer {
+    Plan *p;
+    PlanBuffer *block;   /* by buffer: as they are placed; those that others are written over live longer */
+    PlanBuffer **order;  /* blocks, the largest first */
+    PlanBuffer **placed; /* in order of offset */
+    Pair *pair;
+} Placer;
+
+static void copy_blocks(const Placer *x) {
+    const Plan *p = x->p;
+    for (int i = 0; i < p->nbuffer; i++) x->block[i] = p->buffer[i];
+    for (int i = 0; i < p->nbuffer; i++) {
+        PlanBuffer *b = &x->block[block_of_buffer(p, i)];
+        if (p->buffer[i].last > b->last) b->last = p->buffer[i].last;
+    }
+}
+
+static void place_work(const Placer *x) {
+    Plan *p = x->p;
+    PlanBuffer *block = x->block, **order = x->order, **placed = x->placed;
+    p->space_bytes[VM_WORK] = 0;
+    copy_blocks(x);
     int n = 0;
     for (int i = 0; i < p->nbuffer; i++)
-        if (p->buffer[i].space == VM_WORK) order[n++] = &p->buffer[i];
+        if (block[i].space == VM_WORK && block[i].over < 0) order[n++] = &block[i];
     qsort(order, (size_t)n, sizeof *order, by_size);
     for (int i = 0; i < n; i++) {
         PlanBuffer *b = order[i];
@@ -39,6 +71,56 @@ static void place_work(Plan *p) {
         for (; slot > 0 && placed[slot - 1]->offset > at; slot--) placed[slot] = placed[slot - 1];
         placed[slot] = b;
     }
+    for (int i = 0; i < p->nbuffer; i++)
+        if (p->buffer[i].space == VM_WORK) p->buffer[i].offset = block[block_of_buffer(p, i)].offset;
+}
+
+static void set_pairs(Plan *p, const Pair *pair, int n, bool in_place) {
+    for (int i = 0; i < n; i++) p->buffer[pair[i].buffer].over = in_place ? pair[i].over : -1;
+}
+
+/* Takes out and returns what the least amount of memory does not need: at its task there is room for both
+ * buffers. */
+static int spare_pairs(const Placer *x) {
+    Plan *p = x->p;
+    Pair *pair = x->pair;
+    int64_t *live = plan_live_at(p), most = 0;
+    int n = 0;
+    for (int i = 0; i < p->ncluster; i++)
+        if (live[i] > most) most = live[i];
+    for (int i = 0; i < p->nbuffer; i++)
+        if (p->buffer[i].over >= 0) live[p->buffer[i].first] += p->buffer[i].bytes;
+    for (int i = 0; i < p->nbuffer; i++)
+        if (p->buffer[i].over >= 0 && live[p->buffer[i].first] <= most)
+            pair[n++] = (Pair){i, p->buffer[i].over};
+    set_pairs(p, pair, n, false);
+    return n;
+}
+
+/* Puts back all pairs, or those that the given amount of memory allows. */
+static void put_back(const Placer *x, const Pair *pair, int n, int64_t bytes) {
+    set_pairs(x->p, pair, n, true);
+    place_work(x);
+    if (x->p->space_bytes[VM_WORK] <= bytes) return;
+    set_pairs(x->p, pair, n, false);
+    if (n == 1) return;
+    put_back(x, pair, n / 2, bytes);
+    put_back(x, pair + n / 2, n - n / 2, bytes);
+}
+
+/* Writing in place where nobody needs the room is worth having as well: it takes fewer cache lines, and fewer
+ * barriers, since less memory changes hands. */
+static void place_in_place(Plan *p) {
+    Placer x = {.p = p,
+                .block = ARENA_ARRAY(p->arena, PlanBuffer, p->nbuffer),
+                .order = ARENA_ARRAY(p->arena, PlanBuffer *, p->nbuffer),
+                .placed = ARENA_ARRAY(p->arena, PlanBuffer *, p->nbuffer),
+                .pair = ARENA_ARRAY(p->arena, Pair, p->nbuffer)};
+    int n = spare_pairs(&x);
+    place_work(&x);
+    if (!n) return;
+    put_back(&x, x.pair, n, p->space_bytes[VM_WORK]);
+    place_work(&x);
 }
 
 void plan_place(Plan *p) {
@@ -53,7 +135,7 @@ void plan_place(Plan *p) {
         b->offset = p->space_bytes[b->space];
         p->space_bytes[b->space] += b->bytes;
     }
-    place_work(p);
+    place_in_place(p);
     for (int s = 0; s < VM_SPACE_COUNT; s++)
         if (p->space_bytes[s]) p->space_bytes[s] += SPACE_SLACK;
 }

@@ -20,7 +20,7 @@ int plan_new_buffer(Plan *p, int space, int64_t bytes, const IrValue *v) {
         p->buffer = grown;
         p->cap_buffer = cap;
     }
-    p->buffer[p->nbuffer] = (PlanBuffer){space, 0, (bytes + 63) / 64 * 64, INT_MAX, -1, v};
+    p->buffer[p->nbuffer] = (PlanBuffer){space, 0, (bytes + 63) / 64 * 64, INT_MAX, -1, v, -1};
     return p->nbuffer++;
 }
 
@@ -328,6 +328,7 @@ Plan *plan_create_tuned(Arena *a, IrGraph *g, const CgTarget *t, PackTable *pack
     }
     for (int i = 0; i < p->nkept; i++) plan_signature(p, p->kept[i].task);
     persistent_outputs(p);
+    plan_in_place(p);
     plan_place(p);
     plan_barriers(p);
     return p;

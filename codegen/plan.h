@@ -13,7 +13,11 @@ typedef struct PlanBuffer {
     int64_t offset, bytes;
     int first, last; /* tasks between which the contents matter; last INT32_MAX: to the end */
     const IrValue *value;
+    int over; /* a buffer whose last reader writes this one, into the same memory; -1: none */
 } PlanBuffer;
+
+/* Values that kb_eval keeps at a position. */
+enum { PLAN_KEPT_VALUES = 128 };
 
 /* Panels of `nr` columns for the matmul micro-kernels: [matrices][ceil(N/nr)][K][nr], zero padded. */
 typedef struct Pack {
@@ -116,11 +120,15 @@ int plan_keep_pack(Plan *p, const Pack *want);
 /* Tells every adamw which copies it writes. */
 void plan_link_updates(Plan *p);
 
+/* inplace.c: which results are written over an operand (PlanBuffer.over). */
+void plan_in_place(Plan *p);
+
 /* memory.c: offsets of the VM_WORK buffers by lifetime, and where barriers must stand. */
 void plan_place(Plan *p);
 void plan_barriers(Plan *p);
 
-/* footprint.c: the most bytes of VM_WORK that matter at one task, and which task that is. */
+/* footprint.c: the bytes of VM_WORK that matter at each task; the most of them, and at which task. */
+int64_t *plan_live_at(const Plan *p);
 void plan_live(const Plan *p, int64_t *most, int *when);
 
 /* The kernel that walks a cluster's rows: the anchor, or the front of a product, or its first tail. And the
