@@ -30,9 +30,9 @@
  * - PRO and EPI (rows.c): the first pass over a row evaluates the anchor's operands into scratch and stores
  *   what does not need the anchor; the last one evaluates again, stores the anchor's result and then the
  *   rest. So what the last pass reads must not be written by the first.
- * Nothing else is proven, so nothing else is done: attention reads whole heads, the sums, moves and routing
- * kernels have results of another shape or at other positions, and adamw has its own way of writing in
- * place. */
+ * Nothing else is proven, so nothing else is done: where a product has a kernel before or behind it that
+ * walks rows, two loops read and write; attention reads whole heads, the sums, moves and routing kernels have
+ * results of another shape or at other positions, and adamw has its own way of writing in place. */
 #include "codegen/plan.h"
 #include "passes/fuse.h"
 
@@ -151,7 +151,7 @@ static void find_again(InPlace *x) {
     for (int i = 0; i < c->nnode; i++) x->again[i] = false;
     for (int i = 0; i < c->nstore; i++)
         if (is_after(x, c->store[i])) add_evaluated(x, x->again, c->store[i]);
-    if (c->tail) add_evaluated(x, x->again, c->tail->in[0]);
+    for (int i = 0; i < c->ntail; i++) add_evaluated(x, x->again, c->tail[i]->in[0]);
 }
 
 /* Is what members read of the operand read before r is stored, and not again afterwards? */
@@ -188,7 +188,7 @@ static bool all_kept(const PlanCluster *c) {
 /* ---- the choice ---------------------------------------------------------------------------------------- */
 
 static enum Kind kind_of(const PlanCluster *c) {
-    if (c->pack || c->elided || !all_kept(c)) return KIND_NONE;
+    if (c->pack || c->elided || plan_row_kernel(c) != c->anchor || !all_kept(c)) return KIND_NONE;
     if (!c->anchor) return KIND_MAP;
     int flags = ir_ops[c->anchor->op].flags;
     if (!(flags & OPF_EPI)) return KIND_NONE;
