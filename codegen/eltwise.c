@@ -67,6 +67,11 @@ EMIT(erf) {
     return kb_erf(k, in[0]);
 }
 
+EMIT(erfinv) {
+    UNUSED;
+    return kb_erfinv(k, in[0]);
+}
+
 EMIT(sigmoid) {
     UNUSED;
     return kb_sigmoid(k, in[0]);

@@ -213,6 +213,7 @@ Val kb_exp2(Kb *k, Val x); /* x <= 127 */
 Val kb_log(Kb *k, Val x);
 Val kb_tanh(Kb *k, Val x);
 Val kb_erf(Kb *k, Val x);
+Val kb_erfinv(Kb *k, Val x);
 Val kb_sigmoid(Kb *k, Val x);
 Val kb_normal_cdf(Kb *k, Val x, Val *gauss); /* Phi(x), and exp(-x^2/2), which comes with it */
 Val kb_rsqrt(Kb *k, Val x);

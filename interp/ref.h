@@ -44,6 +44,9 @@ void ref_stream_key(const RefCall *c, const char *stream, uint32_t key[2]);
 /* x as a bfloat16: the nearest, ties to even; what is below 2^-126 is 0. */
 double ref_bf16(double x);
 
+/* erf^-1 x: infinite at -1 and 1, NaN beyond. */
+double ref_inverse_erf(double x);
+
 /* Factor of one element under dropout: 0 or 1/(1-p). */
 double ref_keep(const uint32_t key[2], int64_t element, double p);
 

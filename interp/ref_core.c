@@ -84,6 +84,19 @@ static double f_neg(double x) {
 static double f_rsqrt(double x) {
     return 1 / sqrt(x);
 }
+/* Newton's method on erf, or on erfc where 1 - |x| has the digits. The first guess (Winitzki) is right to a
+ * few thousandths. */
+double ref_inverse_erf(double x) {
+    double a = fabs(x), rest = 1 - a;
+    if (!(a < 1)) return a == 1 ? copysign(INFINITY, x) : NAN;
+    double l = log1p(-a * a), h = 2 / (3.14159265358979323846 * 0.147) + l / 2;
+    double y = sqrt(sqrt(h * h - l / 0.147) - h);
+    for (int i = 0; i < 6; i++) {
+        double over = a < 0.5 ? erf(y) - a : rest - erfc(y);
+        y -= over * 0.88622692545275801365 * exp(y * y);
+    }
+    return copysign(y, x);
+}
 static double f_sigmoid(double x) {
     return 1 / (1 + exp(-x));
 }
@@ -157,6 +170,9 @@ void ref_tanh(const RefCall *c) {
 }
 void ref_erf(const RefCall *c) {
     map1(c, erf);
+}
+void ref_erfinv(const RefCall *c) {
+    map1(c, ref_inverse_erf);
 }
 void ref_sigmoid(const RefCall *c) {
     map1(c, f_sigmoid);

@@ -133,6 +133,12 @@ void grad_erf(IrBuilder *b, const IrNode *n, IrValue *const *dy, IrValue **dx) {
     dx[0] = mul(b, dy[0], ir_scale(b, bell, two_over_sqrt_pi));
 }
 
+/* dy sqrt(pi)/2 exp(y^2) */
+void grad_erfinv(IrBuilder *b, const IrNode *n, IrValue *const *dy, IrValue **dx) {
+    IrValue *y = &n->out[0];
+    dx[0] = mul(b, dy[0], ir_scale(b, ir_unary(b, OP_exp, mul(b, y, y)), 1.0 / two_over_sqrt_pi));
+}
+
 /* dy y (1 - y) */
 void grad_sigmoid(IrBuilder *b, const IrNode *n, IrValue *const *dy, IrValue **dx) {
     IrValue *y = &n->out[0];

@@ -5,6 +5,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "interp/ref.h"
 #include "runtime/vmoe.h"
 #include "tests/ops/util_jit.h"
 #include "tests/unit/util_program.h"
@@ -20,11 +21,13 @@ static const char *const text = "graph @t {\n"
                                 "  %5 = sigmoid %0 : f32[4194304]\n"
                                 "  %6 = rsqrt %0 : f32[4194304]\n"
                                 "  %7 = gelu %0 : f32[4194304]\n"
+                                "  %8 = erfinv %0 : f32[4194304]\n"
                                 "  output \"gelu\" %7\n"
                                 "  output \"exp\" %1\n"
                                 "  output \"log\" %2\n"
                                 "  output \"tanh\" %3\n"
                                 "  output \"erf\" %4\n"
+                                "  output \"erfinv\" %8\n"
                                 "  output \"sigmoid\" %5\n"
                                 "  output \"rsqrt\" %6\n"
                                 "}\n";
@@ -47,10 +50,14 @@ typedef struct Bound {
     double ulps, absolute, square;
 } Bound;
 
-static const Bound bounds[] = {
-    {"exp", exp, 2, 0, 0},        {"log", log, 2, 1e-7, 0},          {"tanh", tanh, 3, 0, 0},
-    {"erf", erf, 3, 0, 0},        {"sigmoid", sigmoid, 3, 3e-39, 0}, {"rsqrt", rsqrt, 2, 0, 0},
-    {"gelu", gelu, 7, 1e-36, 0.5}};
+static const Bound bounds[] = {{"exp", exp, 2, 0, 0},
+                               {"log", log, 2, 1e-7, 0},
+                               {"tanh", tanh, 3, 0, 0},
+                               {"erf", erf, 3, 0, 0},
+                               {"erfinv", ref_inverse_erf, 4, 0, 0},
+                               {"sigmoid", sigmoid, 3, 3e-39, 0},
+                               {"rsqrt", rsqrt, 2, 0, 0},
+                               {"gelu", gelu, 7, 1e-36, 0.5}};
 
 /* What one unit in the last place of x as an f32 is. */
 static double ulp(double x) {

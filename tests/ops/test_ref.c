@@ -4,6 +4,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "interp/ref.h"
 #include "passes/passes.h"
 #include "runtime/rng.h"
 #include "tests/ops/util_case.h"
@@ -47,6 +48,17 @@ static IrValue *input(Bench *t, const char *name, IrType type) {
 static IrValue *total(Bench *t, IrValue *x) {
     int64_t axes[IR_MAX_RANK] = {0, 1, 2, 3, 4, 5};
     return ir_sum_axes(&t->b, x, axes, x->type.rank);
+}
+
+Test(ref, the_inverse_error_function_inverts) {
+    for (double x = -0.999; x < 1; x += 0.0175)
+        cr_assert(fabs(erf(ref_inverse_erf(x)) - x) <= 4e-16, "erf(erfinv(%.17g)) is off", x);
+    for (double tail = 1e-3; tail > 1e-16; tail /= 2) {
+        double y = ref_inverse_erf(1 - tail), rest = 1 - (1 - tail);
+        cr_assert(fabs(erfc(y) - rest) <= 1e-13 * rest, "erfc(erfinv(1 - %.17g)) is off", tail);
+    }
+    cr_assert(ref_inverse_erf(1) == INFINITY && ref_inverse_erf(-1) == -INFINITY);
+    cr_assert(isnan(ref_inverse_erf(1.5)) && isnan(ref_inverse_erf(NAN)) && ref_inverse_erf(0) == 0);
 }
 
 /* ---- published gate numbers ---------------------------------------------------------------------- */

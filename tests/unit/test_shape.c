@@ -69,6 +69,7 @@ static const Case cases[] = {
     UNARY("rsqrt"),
     UNARY("tanh"),
     UNARY("erf"),
+    UNARY("erfinv"),
     UNARY("sigmoid"),
     UNARY("relu"),
     UNARY("gelu"),
