@@ -274,6 +274,17 @@ const FeValue *builtin_dropout(Elab *E, const FeCall *c) {
     return result(E, c, y, x);
 }
 
+/* normal_noise(x) and the others: the kind is in the name. A per-expert tensor has noise per expert. */
+const FeValue *builtin_noise(Elab *E, const FeCall *c) {
+    const FeValue *x;
+    if (!arg_tensor(E, c, 0, &x)) return fv_bad();
+    const char *kind = arena_strndup(E->a, c->b->name, strcspn(c->b->name, "_"));
+    const char *stream = unique_name(E, path_join(E->a, E->path->text, "noise"));
+    IrValue *y = build(E, c->ast->span, quoted(E, c), OP_noise, &x, 1, VALS(x->v),
+                       ATTRS(A_STR(noise_kind, kind), A_STR(noise_stream, stream)));
+    return result(E, c, y, x);
+}
+
 /* ---- tables --------------------------------------------------------------------------------- */
 
 const FeValue *builtin_sincos_2d(Elab *E, const FeCall *c) {

@@ -5,6 +5,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "runtime/rng.h"
+
 static void map1(const RefCall *c, double (*f)(double)) {
     for (int64_t i = 0, n = ir_elems(&c->out[0].type); i < n; i++) c->out[0].data[i] = f(c->in[0]->data[i]);
 }
@@ -92,6 +94,18 @@ void ref_dropout(const RefCall *c) {
     ref_stream_key(c, ir_str(c->node, ATTR_dropout_stream), key);
     for (int64_t i = 0, n = ir_elems(&c->out[0].type); i < n; i++)
         c->out[0].data[i] = c->in[0]->data[i] * ref_keep(key, i, p);
+}
+
+void ref_noise(const RefCall *c) {
+    const char *kind = ir_str(c->node, ATTR_noise_kind);
+    uint32_t key[2];
+    ref_stream_key(c, ir_str(c->node, ATTR_noise_stream), key);
+    for (int64_t i = 0, n = ir_elems(&c->out[0].type); i < n; i++) {
+        double u = (double)vm_rng_uniform(key, (uint32_t)i), y = 2 * u - 1;
+        if (!strcmp(kind, "normal")) y = sqrt(2) * ref_inverse_erf(y + 0x1p-24);
+        if (!strcmp(kind, "gumbel")) y = -log(-log(fmax(u, 0x1p-25)));
+        c->out[0].data[i] = c->training ? y : 0;
+    }
 }
 
 /* Probability numerator exp(q_i k_j / sqrt(d) - top) of head columns; q and k point at them. */

@@ -432,3 +432,12 @@ const char *shape_dropout(Arena *a, IrNode *n) {
     TRY(ir_want_random_count(a, n, ir_elems(&n->in[0]->type)));
     return ir_set_result(a, n, 0, n->in[0]->type);
 }
+
+const char *shape_noise(Arena *a, IrNode *n) {
+    TRY(ir_want_f32(a, n));
+    const char *kind = ir_str(n, ATTR_noise_kind);
+    if (strcmp(kind, "normal") != 0 && strcmp(kind, "uniform") != 0 && strcmp(kind, "gumbel") != 0)
+        return ir_shape_fail(a, n, "kind is \"%s\", expected normal, uniform or gumbel", kind);
+    TRY(ir_want_random_count(a, n, ir_elems(&n->in[0]->type)));
+    return ir_set_result(a, n, 0, n->in[0]->type);
+}

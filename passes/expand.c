@@ -3,7 +3,7 @@
  * requires  a graph that verifies; MODEL ops allowed
  * ensures   only CORE ops; outputs keep their names, types and order; dead nodes are gone
  * Randomness: an op with a stream reads the key `rng_key {stream}`. With c->training false, dropout is
- * the identity and no key decides anything.
+ * the identity, noise is 0, and no key decides anything.
  *
  * before  %3 = linear %0, %1, %2 : f32[8,4]
  * after   %3 = matmul %0, %1 : f32[8,4]
@@ -14,6 +14,7 @@
 #include "passes/passes.h"
 
 #include <math.h>
+#include <string.h>
 
 /* Builds the replacement of n (which has one result) and returns its value. A rule that cannot take a
  * legal node returns NULL and says why in b->error. */
@@ -122,21 +123,46 @@ static IrValue *random_key(IrBuilder *b, const IrNode *n, const char *stream) {
     return ir_rng_key(b, stream);
 }
 
+/* Random numbers in [0,1), multiples of 2^-24, of x's shape; NULL without the name of a stream. */
+static IrValue *uniform_like(IrBuilder *b, const IrNode *n, const char *stream, const IrValue *x) {
+    IrValue *key = random_key(b, n, stream);
+    if (!key) return NULL;
+    return IR_OP(b, uniform, VALS(key), ATTRS(A_INTS(uniform_shape, x->type.dim, x->type.rank)));
+}
+
 /* Dropped where u < p. Uniform numbers are multiples of 2^-24, so rounding p up to the next one decides
  * the same elements and makes the threshold exact in f32. */
 static IrValue *expand_dropout(IrBuilder *b, const IrNode *n, bool training) {
     double p = ir_float(n, ATTR_dropout_p);
     IrValue *x = n->in[0];
     if (!training || p == 0.0) return x;
-    IrValue *key = random_key(b, n, ir_str(n, ATTR_dropout_stream));
-    if (!key) return NULL;
-    IrValue *u = IR_OP(b, uniform, VALS(key), ATTRS(A_INTS(uniform_shape, x->type.dim, x->type.rank)));
+    IrValue *u = uniform_like(b, n, ir_str(n, ATTR_dropout_stream), x);
+    if (!u) return NULL;
     IrValue *threshold = ir_const(b, ceil(p * 0x1p24) * 0x1p-24, x->type);
     IrValue *factor = IR_OP(b, select,
                             VALS(ir_binary(b, OP_less, u, threshold), ir_const(b, 0.0, x->type),
                                  ir_const(b, 1.0 / (1.0 - p), x->type)),
                             NO_ATTRS);
     return ir_binary(b, OP_mul, x, factor);
+}
+
+/* 2u - 1 is exact in f32, and so is its sum with 2^-24: the normal numbers are symmetric and finite. */
+static IrValue *expand_noise(IrBuilder *b, const IrNode *n, bool training) {
+    const char *kind = ir_str(n, ATTR_noise_kind);
+    const IrType *t = &n->out[0].type;
+    if (!training) return ir_const(b, 0.0, *t);
+    IrValue *u = uniform_like(b, n, ir_str(n, ATTR_noise_stream), n->in[0]);
+    if (!u) return NULL;
+    if (!strcmp(kind, "gumbel")) {
+        IrValue *least = ir_const(b, 0x1p-25, *t), *inside = ir_binary(b, OP_maximum, u, least);
+        IrValue *exponential = ir_unary(b, OP_neg, ir_unary(b, OP_log, inside));
+        return ir_unary(b, OP_neg, ir_unary(b, OP_log, exponential));
+    }
+    IrValue *twice = ir_scale(b, u, 2.0), *one = ir_const(b, 1.0, *t);
+    IrValue *centred = ir_binary(b, OP_sub, twice, one);
+    if (!strcmp(kind, "uniform")) return centred;
+    IrValue *odd = ir_binary(b, OP_add, centred, ir_const(b, 0x1p-24, *t));
+    return ir_scale(b, ir_unary(b, OP_erfinv, odd), sqrt(2.0));
 }
 
 /* sdpa always has a key operand; without dropout it is the shared stream "unused", which is never read. */

@@ -253,6 +253,39 @@ Test(ref, patchify_order) {
 
 /* ---- attention --------------------------------------------------------------------------------------- */
 
+/* Of 2^18 numbers: mean and variance within five standard errors, fourth cumulants within reach; 0 in
+ * evaluation, and the operand does not matter. */
+static void check_noise(const char *kind, double mean, double variance) {
+    Bench t = bench();
+    IrValue *x = ir_const(&t.b, NAN, IR_TYPE(DT_f32, 1 << 18));
+    IrValue *y = IR_OP(&t.b, noise, VALS(x), ATTRS(A_STR(noise_kind, kind), A_STR(noise_stream, "n")));
+    run(&t, true);
+    interp_run(t.it);
+    const double *v = interp_value(t.it, y)->data;
+    double n = 1 << 18, sum = 0, squares = 0;
+    for (int i = 0; i < 1 << 18; i++) {
+        cr_assert(isfinite(v[i]), "%s: %g", kind, v[i]);
+        sum += v[i] - mean;
+        squares += (v[i] - mean) * (v[i] - mean);
+    }
+    double error = sqrt(variance / n);
+    cr_assert(fabs(sum / n) < 5 * error, "%s: the mean is off by %g, standard error %g", kind, sum / n,
+              error);
+    cr_assert(fabs(squares / n / variance - 1) < 0.02, "%s: variance %g, expected %g", kind, squares / n,
+              variance);
+    run(&t, false);
+    interp_run(t.it);
+    v = interp_value(t.it, y)->data;
+    for (int i = 0; i < 1 << 18; i++) cr_assert_eq(v[i], 0);
+    arena_destroy(t.arena);
+}
+
+Test(ref, noise_has_its_distribution) {
+    check_noise("normal", 0, 1);
+    check_noise("uniform", 0, 1.0 / 3);
+    check_noise("gumbel", 0.57721566490153286, 1.6449340668482264); /* Euler's constant, pi^2/6 */
+}
+
 Test(ref, sdpa_of_equal_and_of_chosen_keys) {
     Bench t = bench();
     IrValue *q = input(&t, "q", IR_TYPE(DT_f32, 1, 1, 2)), *k = input(&t, "k", IR_TYPE(DT_f32, 1, 2, 2));

@@ -77,6 +77,27 @@ static void check_type(World *w, const IrGraph *g, const char *name, const char 
     cr_assert_str_eq(ir_type_text(w->a, &param(g, name)->out[0].type), type, "%s", name);
 }
 
+/* ---- random streams --------------------------------------------------------------------------- */
+
+Test(sema, streams_of_noise_are_named_by_path) {
+    const char *text =
+        "layer jitter(x: [.., D]) -> [.., D] {\n  x * (1 + 0.01 * uniform_noise(x)) + normal_noise(x)\n}\n"
+        "model m(image: f32[B, 4]) {\n  x = image\n  for i in 0..2 {\n    x = jitter(linear(x, 4))\n  }\n"
+        "  x + gumbel_noise(x)\n}\n";
+    World w = load_text(text);
+    IrGraph *g = elaborate(&w, "m", 2);
+    static const char *const want[] = {"uniform m.0.noise", "normal m.0.noise_2", "uniform m.1.noise",
+                                       "normal m.1.noise_2", "gumbel m.noise"};
+    int n = 0;
+    IR_FOR (x, g)
+        if (x->op == OP_noise)
+            cr_assert_str_eq(
+                arena_printf(w.a, "%s %s", ir_str(x, ATTR_noise_kind), ir_str(x, ATTR_noise_stream)),
+                want[n++]);
+    cr_assert_eq(n, 5);
+    arena_destroy(w.a);
+}
+
 /* ---- published models ----------------------------------------------------------------------- */
 
 Test(sema, mnist_moe_has_the_published_size) {
