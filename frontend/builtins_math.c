@@ -173,14 +173,43 @@ const FeValue *builtin_layer_norm(Elab *E, const FeCall *c) {
     return y ? fv_tensor(E->a, y, x->group, x->per_expert, c->ast->span) : fv_bad();
 }
 
+/* With `keep`, y has dimensions of 1 where x's were reduced. */
+static const FeValue *reduced(Elab *E, const FeCall *c, const FeValue *x, IrValue *y, const int64_t *axes,
+                              int n, bool keep) {
+    if (!y) return fv_bad();
+    IrType t = x->v->type;
+    for (int i = 0; i < n; i++) t.dim[axes[i]] = 1;
+    elab_at(E, c->ast->span);
+    if (keep) y = ir_reshape(&E->b, y, &t);
+    return fv_tensor(E->a, y, x->group, x->per_expert, c->ast->span);
+}
+
 const FeValue *builtin_reduce(Elab *E, const FeCall *c) {
     const FeValue *x;
     int64_t axes[IR_MAX_RANK];
     int n;
-    if (!arg_tensor(E, c, 0, &x) || !arg_axes(E, c, 1, x, axes, &n)) return fv_bad();
+    bool keep = false;
+    if (!arg_tensor(E, c, 0, &x) || !arg_axes(E, c, 1, x, axes, &n) || !arg_bool(E, c, 2, &keep))
+        return fv_bad();
     if (n == 0) return x;
     AttrArg attr = c->b->op == OP_mean ? A_INTS(mean_axes, axes, n) : A_INTS(sum_axes, axes, n);
     IrValue *y =
         build(E, c->ast->span, arena_printf(E->a, "`%s`", c->b->name), c->b->op, &x, 1, VALS(x->v), &attr, 1);
-    return y ? fv_tensor(E->a, y, x->group, x->per_expert, c->ast->span) : fv_bad();
+    return reduced(E, c, x, y, axes, n, keep);
+}
+
+const FeValue *builtin_max(Elab *E, const FeCall *c) {
+    const FeValue *x;
+    bool keep = false;
+    if (!arg_tensor(E, c, 0, &x) || !has_last(E, c, x) || !arg_bool(E, c, 1, &keep)) return fv_bad();
+    int64_t last = x->v->type.rank - 1;
+    IrValue *y = build(E, c->ast->span, "`max`", OP_max, &x, 1, VALS(x->v), NO_ATTRS);
+    return reduced(E, c, x, y, &last, 1, keep);
+}
+
+/* Functions of any tensor that keep its shape. */
+const FeValue *builtin_unary(Elab *E, const FeCall *c) {
+    const FeValue *x;
+    if (!arg_tensor(E, c, 0, &x)) return fv_bad();
+    return tensor_unary(E, c->ast->span, arena_printf(E->a, "`%s`", c->b->name), c->b->op, x);
 }

@@ -141,6 +141,9 @@ static double f_equal(double a, double b) {
 void ref_copy(const RefCall *c) {
     map1(c, f_same);
 }
+void ref_stop_gradient(const RefCall *c) {
+    map1(c, f_same);
+}
 void ref_kept(const RefCall *c) {
     map1(c, f_same);
 }

@@ -349,6 +349,10 @@ const char *shape_copy(Arena *a, IrNode *n) {
     return ir_set_result(a, n, 0, n->in[0]->type);
 }
 
+const char *shape_stop_gradient(Arena *a, IrNode *n) {
+    return ir_set_result(a, n, 0, n->in[0]->type);
+}
+
 const char *shape_kept(Arena *a, IrNode *n) {
     return ir_set_result(a, n, 0, n->in[0]->type);
 }

@@ -5,6 +5,7 @@
  * ensures   with at least one loss or aux output: an output grad.<name> for every param, of its type, in
  *           the order of the params; nothing for a graph without. The objective is the sum of
  *           weight * value over loss and aux. Dead nodes are gone.
+ *           stop_gradient has done its work: its readers read its operand.
  * A weight that the objective does not depend on gets the constant 0. Contributions to one value are
  * added in the reverse order of its uses, so the result is the same in every run. Only values on a
  * differentiable path from a param to the objective get gradients; STOP ops end the path.
@@ -96,6 +97,16 @@ static void differentiate(Diff *d, const IrNode *n, IrValue **dx) {
     }
 }
 
+/* Values that were constants to the rules are ordinary ones from here on. */
+static void drop_stops(IrGraph *g) {
+    IR_FOR (n, g) {
+        for (int i = 0; i < n->nin; i++)
+            while (n->in[i]->node->op == OP_stop_gradient) n->in[i] = n->in[i]->node->in[0];
+    }
+    for (int i = 0; i < g->nout; i++)
+        while (g->out[i].value->node->op == OP_stop_gradient) g->out[i].value = g->out[i].value->node->in[0];
+}
+
 static bool has_objective(const IrGraph *g) {
     for (int i = 0; i < g->nout; i++) {
         if (g->out[i].kind == OUT_loss || g->out[i].kind == OUT_aux) return true;
@@ -130,6 +141,7 @@ bool pass_autodiff(PassCtx *c, IrGraph *g) {
         ir_add_out(g, OUT_grad, arena_printf(g->arena, "grad.%s", ir_str(n, ATTR_param_name)), grad, 1.0,
                    n->loc);
     }
+    drop_stops(g);
     ir_dce(g, false);
     return true;
 }

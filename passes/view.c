@@ -80,6 +80,7 @@ bool view_resolve(IrValue *v, View *out) {
         }
         return true;
     }
+    case OP_stop_gradient:
     case OP_kept: return true;
     case OP_reshape: return reshape_strides(&w, &v->type, out->stride);
     default: VM_BUG("view_resolve: %s is not a known view", ir_ops[n->op].name);
@@ -101,7 +102,8 @@ bool view_is_dense(const View *w) {
 }
 
 IrValue *view_same_position(IrValue *v) {
-    while (v->node->op == OP_reshape && ir_cols(&v->type) == ir_cols(&v->node->in[0]->type))
+    while (v->node->op == OP_stop_gradient ||
+           (v->node->op == OP_reshape && ir_cols(&v->type) == ir_cols(&v->node->in[0]->type)))
         v = v->node->in[0];
     return v;
 }

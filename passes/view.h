@@ -23,7 +23,7 @@ IrValue *view_root(IrValue *v);
 bool view_is_dense(const View *w);
 
 /* Position-preserving: flattened to [rows, cols], element (r, c) of v is element (r, c) of the result. Walks
- * back through reshapes that keep the last dimension; stops at anything else. */
+ * back through reshapes that keep the last dimension, and stop_gradient; stops at anything else. */
 IrValue *view_same_position(IrValue *v);
 
 #endif

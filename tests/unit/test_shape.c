@@ -55,6 +55,8 @@ static const Case cases[] = {
 
     /* elementwise */
     GOOD("kept", "f32[2,3]", "", "f32[2,3]"),
+    GOOD("stop_gradient", "f32[2,3]", "", "f32[2,3]"),
+    BAD("stop_gradient", "f32[3] f32[3]", "", "expected 1 operand, found 2"),
     BAD("kept", "f32[3] f32[3]", "", "expected 1 operand, found 2"),
     GOOD("copy", "i32[3]", "", "i32[3]"),
     BAD("copy", "f32[3] f32[3]", "", "expected 1 operand, found 2"),
