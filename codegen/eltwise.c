@@ -153,6 +153,22 @@ EMIT(cast) {
     return LLVMBuildSIToFP(k->b, in[0], k->vf, "");
 }
 
+/* A gather from the list, which lies among the kernel's constants. Indices outside read an end of it. */
+EMIT(lookup) {
+    UNUSED_POS;
+    const int64_t *value;
+    int count = ir_ints(n, ATTR_lookup_values, &value);
+    Val *entry = ARENA_ARRAY(k->arena, Val, count);
+    for (int i = 0; i < count; i++) entry[i] = kb_i32(k, (int32_t)value[i]);
+    Val list = LLVMAddGlobal(k->mod, LLVMArrayType2(k->i32, (uint64_t)count), "list");
+    LLVMSetInitializer(list, LLVMConstArray2(k->i32, entry, (uint64_t)count));
+    LLVMSetLinkage(list, LLVMPrivateLinkage);
+    LLVMSetGlobalConstant(list, true);
+    Val last = kb_vi(k, count - 1), beyond = LLVMBuildICmp(k->b, LLVMIntUGT, in[0], last, "");
+    Val index = LLVMBuildSelect(k->b, beyond, last, in[0], "");
+    return kb_load_indexed(k, k->vi, k->i32, list, index, NULL);
+}
+
 /* Lane numbers starting at i64 `from`. */
 static Val count_from(Kb *k, Val from) {
     return LLVMBuildAdd(k->b, kb_splat(k, LLVMBuildTrunc(k->b, from, k->i32, "")), kb_lanes(k), "");

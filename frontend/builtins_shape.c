@@ -285,6 +285,53 @@ const FeValue *builtin_noise(Elab *E, const FeCall *c) {
     return result(E, c, y, x);
 }
 
+/* ---- labels --------------------------------------------------------------------------------- */
+
+/* Entries are 0 .. classes-1; classes 0 becomes the largest plus one. False after reporting. */
+static bool list_of_classes(Elab *E, const FeCall *c, int64_t *value, int64_t *classes) {
+    const FeValue *list = c->arg[1];
+    int64_t given = *classes;
+    for (int i = 0; i < list->n; i++) {
+        const FeValue *v = list->item[i];
+        if (v->kind != FV_INT || v->i < 0 || v->i >= (given ? given : INT32_MAX)) {
+            const char *range = given ? arena_printf(E->a, "0 to %" PRId64, given - 1) : "0 and more";
+            Diag *dg = sema_error(E, c->span[1], D_value_range,
+                                  "the entries of `lookup` are integers, %s, entry %d is %s", range, i,
+                                  fv_text(E->a, v));
+            if (v->span.start != c->span[1].start) sema_note(E, dg, v->span, "it is made here");
+            return false;
+        }
+        value[i] = v->i;
+        if (!given && v->i >= *classes) *classes = v->i + 1;
+    }
+    return true;
+}
+
+const FeValue *builtin_lookup(Elab *E, const FeCall *c) {
+    const FeValue *label = c->arg[0], *list = c->arg[1];
+    int64_t classes = 0;
+    if (label->kind != FV_TENSOR || !label->classes)
+        return arg_kind_error(E, c, 0, "a label such as class[B, 10]");
+    if (list->kind != FV_LIST) return arg_kind_error(E, c, 1, "a list of integers");
+    if (list->n != label->classes) {
+        Diag *dg = sema_error(E, c->span[1], D_class_mismatch,
+                              "`lookup` needs one entry per class: the list has %d, the label has %" PRId64
+                              " classes",
+                              list->n, label->classes);
+        sema_note(E, dg, label->span, "the label is made here");
+        if (list->span.start != c->span[1].start) sema_note(E, dg, list->span, "the list is made here");
+        return fv_bad();
+    }
+    int64_t *value = ARENA_ARRAY(E->a, int64_t, list->n);
+    if (!arg_int(E, c, 2, 1, INT32_MAX, &classes) || !list_of_classes(E, c, value, &classes)) return fv_bad();
+    IrValue *y = build(E, c->ast->span, "`lookup`", OP_lookup, &label, 1, VALS(label->v),
+                       ATTRS(A_INTS(lookup_values, value, list->n)));
+    if (!y) return fv_bad();
+    FeValue *r = fv_tensor(E->a, y, NULL, false, c->ast->span);
+    r->classes = classes;
+    return r;
+}
+
 /* ---- tables --------------------------------------------------------------------------------- */
 
 const FeValue *builtin_sincos_2d(Elab *E, const FeCall *c) {

@@ -192,6 +192,12 @@ void ref_gelu_grad(const RefCall *c) {
 void ref_cast(const RefCall *c) {
     map1(c, f_same);
 }
+void ref_lookup(const RefCall *c) {
+    const int64_t *value;
+    int count = ir_ints(c->node, ATTR_lookup_values, &value);
+    for (int64_t i = 0, n = ir_elems(&c->out[0].type); i < n; i++)
+        c->out[0].data[i] = (double)value[ref_index(c->in[0], i, count)];
+}
 void ref_add(const RefCall *c) {
     map2(c, f_add);
 }

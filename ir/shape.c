@@ -407,6 +407,17 @@ const char *shape_cast(Arena *a, IrNode *n) {
     return ir_set_result(a, n, 0, t);
 }
 
+const char *shape_lookup(Arena *a, IrNode *n) {
+    const int64_t *value;
+    int count = ir_ints(n, ATTR_lookup_values, &value);
+    TRY(ir_want_dtype(a, n, 0, DT_i32));
+    if (count < 1) return ir_shape_fail(a, n, "expected at least one value, found none");
+    for (int i = 0; i < count; i++)
+        if (value[i] < INT32_MIN || value[i] > INT32_MAX)
+            return ir_shape_fail(a, n, "value %d is %lld, expected an i32 integer", i, (long long)value[i]);
+    return ir_set_result(a, n, 0, n->in[0]->type);
+}
+
 const char *shape_narrow(Arena *a, IrNode *n) {
     TRY(ir_want_f32(a, n));
     IrType t = n->in[0]->type;
