@@ -134,8 +134,7 @@ static void add_packs(CgModule *m, Plan *p, Program *out) {
     for (int i = 0; i < p->nkept; i++) {
         const PlanKept *k = &p->kept[i];
         out->pack_kernel[i] = kernel_set_add(&m->kernels, p, k->task);
-        out->pack[i] = (VmPack){
-            .task = task_of(m, p, k->task), .offset = p->buffer[k->buffer].offset, .kept = k->updated};
+        out->pack[i] = (VmPack){.task = task_of(m, p, k->task), .offset = p->buffer[k->buffer].offset};
     }
     out->vm.pack = out->pack;
     out->vm.npack = p->nkept;

@@ -211,7 +211,7 @@ static double slope_error(const Slope *s, double want, double scale) {
 static Row finite_differences(const Verify *v, const Interp *gradients, Interp *it, double floor) {
     Row r = {.what = "gradients: interpreter, finite differences"};
     IR_FOR (n, v->model) {
-        if (n->op != OP_param) continue;
+        if (n->op != OP_param || ir_int(n, ATTR_param_frozen)) continue;
         const char *name = ir_str(n, ATTR_param_name);
         const RefTensor *grad = interp_out(gradients, arena_printf(v->s->arena, "grad.%s", name));
         VM_CHECK(grad, "weight %s has no gradient", name);
@@ -233,7 +233,7 @@ static Row against_exact(const Verify *v, const Interp *gradients, double floor)
     Row r = {.what = "gradients: interpreter in bf16, interpreter"};
     const Interp *exact = interpret(v, v->exact, true);
     IR_FOR (n, v->model) {
-        if (n->op != OP_param) continue;
+        if (n->op != OP_param || ir_int(n, ATTR_param_frozen)) continue;
         const char *name = arena_printf(v->s->arena, "grad.%s", ir_str(n, ATTR_param_name));
         const RefTensor *x = interp_out(gradients, name), *y = interp_out(exact, name);
         int64_t elems = ir_elems(&y->type);

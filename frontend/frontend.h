@@ -42,6 +42,12 @@ typedef struct FePerChannel {
     double at[3];
 } FePerChannel;
 
+/* A pattern over weight names: `*` stands for any characters, `?` for one. */
+typedef struct FePattern {
+    const char *text;
+    Span span;
+} FePattern;
+
 /* One train block, checked; fields left out have the defaults of docs/language.md. */
 typedef struct FeTrain {
     const char *model; /* name of the model it trains */
@@ -67,8 +73,10 @@ typedef struct FeTrain {
     } schedule;
     FeSpan epochs;
     uint64_t seed;
-    int64_t log_every; /* steps between "step" lines in metrics.jsonl */
-    bool bf16;         /* precision = bf16: matrix products round their operands */
+    int64_t log_every;       /* steps between "step" lines in metrics.jsonl */
+    bool bf16;               /* precision = bf16: matrix products round their operands */
+    const FePattern *freeze; /* weights that training leaves alone */
+    int nfreeze;
 } FeTrain;
 
 int fe_ntrain(const FeExperiment *e);

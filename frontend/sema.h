@@ -347,6 +347,11 @@ const FeValue *tensor_binary(Elab *E, Span s, const char *what, OpCode op, const
                              const FeValue *b);
 const FeValue *tensor_unary(Elab *E, Span s, const char *what, OpCode op, const FeValue *a);
 
+/* ---- frozen weights (freeze.c) --------------------------------------------------------------- */
+
+/* Marks the weights of E->g that t's patterns match; reports patterns without a match. */
+void freeze_weights(Elab *E, const FeTrain *t);
+
 /* ---- config and train (config.c, train.c) --------------------------------------------------- */
 
 void fe_load_config(FeExperiment *e, Diags *d);

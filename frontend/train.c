@@ -57,8 +57,8 @@ static const Choice optimizers[] = {{"adamw", adamw_options, COUNT(adamw_options
 static const Choice schedules[] = {{"cosine", cosine_options, COUNT(cosine_options)},
                                    {"constant", cosine_options, COUNT(cosine_options) - 1}};
 
-static const char *const field_names[] = {"data", "optimizer", "schedule", "epochs",
-                                          "seed", "log_every", "precision"};
+static const char *const field_names[] = {"data", "optimizer", "schedule",  "epochs",
+                                          "seed", "log_every", "precision", "freeze"};
 
 /* ---- values --------------------------------------------------------------------------------- */
 
@@ -258,6 +258,25 @@ static void read_precision(Elab *E, FeTrain *t, const Ast *f) {
                    name ? x->name : "", name ? "`" : "");
 }
 
+/* A string or a list of them. What they match is known once the model is elaborated. */
+static void read_freeze(Elab *E, FeTrain *t, const Ast *f) {
+    const FeValue *v = eval_expr(E, f->a);
+    if (v->kind == FV_BAD) return;
+    int n = v->kind == FV_LIST ? v->n : 1;
+    FePattern *p = ARENA_ARRAY(E->a, FePattern, n + 1);
+    for (int i = 0; i < n; i++) {
+        const FeValue *x = v->kind == FV_LIST ? v->item[i] : v;
+        if (x->kind != FV_STR) {
+            sema_error(E, f->a->span, D_wrong_kind, "`freeze` is a string or a list of strings, this is %s",
+                       fv_describe(E->a, x));
+            return;
+        }
+        p[i] = (FePattern){x->s, x->span.src ? x->span : f->a->span};
+    }
+    t->freeze = p;
+    t->nfreeze = n;
+}
+
 static void read_field(Elab *E, FeTrain *t, const Ast *f) {
     int64_t seed = (int64_t)t->seed;
     if (!strcmp(f->name, "data")) {
@@ -275,11 +294,14 @@ static void read_field(Elab *E, FeTrain *t, const Ast *f) {
         read_number(E, f, 1, &t->log_every);
     } else if (!strcmp(f->name, "precision")) {
         read_precision(E, t, f);
+    } else if (!strcmp(f->name, "freeze")) {
+        read_freeze(E, t, f);
     } else {
         const char *near = spell_suggest(f->name, field_names, COUNT(field_names));
         sema_error(E, f->name_span, D_train_field, "a train block has no field `%s`%s", f->name,
-                   near ? arena_printf(E->a, ": did you mean `%s`?", near)
-                        : ": it has data, optimizer, schedule, epochs, seed, log_every and precision");
+                   near
+                       ? arena_printf(E->a, ": did you mean `%s`?", near)
+                       : ": it has data, optimizer, schedule, epochs, seed, log_every, precision and freeze");
     }
 }
 

@@ -153,6 +153,7 @@ static bool init_rule_ok(const char *s) {
 
 static const char *infer_param(Arena *a, IrNode *n) {
     TRY(ir_want_int(a, n, ATTR_param_decay, 0, 1));
+    TRY(ir_want_int(a, n, ATTR_param_frozen, 0, 1));
     const char *init = ir_str(n, ATTR_param_init);
     if (init_rule_ok(init)) return NULL;
     return ir_shape_fail(a, n,

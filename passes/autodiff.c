@@ -2,13 +2,12 @@
  * graph backwards, adds up what the rules of grad.h return, and decides what needs a gradient at all.
  *
  * requires  a graph that verifies, CORE ops only
- * ensures   with at least one loss or aux output: an output grad.<name> for every param, of its type, in
- *           the order of the params; nothing for a graph without. The objective is the sum of
- *           weight * value over loss and aux. Dead nodes are gone.
- *           stop_gradient has done its work: its readers read its operand.
- * A weight that the objective does not depend on gets the constant 0. Contributions to one value are
- * added in the reverse order of its uses, so the result is the same in every run. Only values on a
- * differentiable path from a param to the objective get gradients; STOP ops end the path.
+ * ensures   with at least one loss or aux output: an output grad.<name> for every param that is not
+ *           frozen, of its type, in the order of the params; nothing for a graph without. The objective is
+ * the sum of weight * value over loss and aux. Dead nodes are gone. stop_gradient has done its work: its
+ * readers read its operand. A weight that the objective does not depend on gets the constant 0. Contributions
+ * to one value are added in the reverse order of its uses, so the result is the same in every run. Only
+ * values on a differentiable path from a param to the objective get gradients; STOP ops end the path.
  *
  * before  %2 = mul %0, %1 : f32[4]                ; %1 a param
  *         %3 = sum %2 {axes = [0]} : f32[]
@@ -39,12 +38,17 @@ typedef struct Diff {
     int max_in;
 } Diff;
 
+/* A weight that training changes. */
+static bool learns(const IrNode *n) {
+    return n->op == OP_param && !ir_int(n, ATTR_param_frozen);
+}
+
 static void find_needs(Diff *d) {
     IR_FOR (n, d->g) {
         if (n->nin > d->max_in) d->max_in = n->nin;
         d->sums[n->id] = ARENA_ARRAY(d->scratch, IrValue *, n->nout);
         if (ir_ops[n->op].grad == GRAD_STOP) {
-            d->needs[n->id] = n->op == OP_param;
+            d->needs[n->id] = learns(n);
             continue;
         }
         for (int i = 0; i < n->nin; i++) {
@@ -134,7 +138,7 @@ bool pass_autodiff(PassCtx *c, IrGraph *g) {
         return true;
     }
     for (IrNode *n = g->first; n != last_forward->next; n = n->next) {
-        if (n->op != OP_param) continue;
+        if (!learns(n)) continue;
         IrValue *grad = d.sums[n->id][0];
         d.b.loc = n->loc;
         if (!grad) grad = ir_const(&d.b, 0.0, n->out[0].type);

@@ -158,6 +158,7 @@ static void split_weight(Dense *d, IrNode *n) {
         const char *name = arena_printf(d->c->scratch, "%s.%d", ir_str(n, ATTR_param_name), j);
         c->of[j][0] = ir_param(&d->b, name, t, ir_str(n, ATTR_param_init), *stream ? stream : NULL,
                                ir_int(n, ATTR_param_decay));
+        ir_set_int(c->of[j][0]->node, ATTR_param_frozen, ir_int(n, ATTR_param_frozen));
     }
 }
 

@@ -11,7 +11,7 @@
 #include <stdint.h>
 
 /* Counts changes of what is below. Kept objects do not depend on it: they go by the compiler's identity. */
-enum { VM_ABI_VERSION = 3, VM_MAX_RANK = 6 };
+enum { VM_ABI_VERSION = 4, VM_MAX_RANK = 6 };
 
 /* Memory spaces; every buffer is (space, byte offset). Buffers start at multiples of 64; an argument may
  * point into one, at any element. */
@@ -46,11 +46,11 @@ typedef struct VmTask {
 } VmTask;
 
 /* A copy of a weight, or of a part of one, in VM_PACKED. Programs of a module that have a copy at the same
- * offset mean the same copy. It must be right before a step of a program that lists it. */
+ * offset mean the same copy. It must be right before a step of a program that lists it, and is right
+ * after it: what updates the weight updates the copy. */
 typedef struct VmPack {
     VmTask task;    /* makes the copy from the weights; all of a program's may run at once */
     int64_t offset; /* where it begins in VM_PACKED */
-    int32_t kept;   /* 1: a step that changes the weight changes the copy with it */
 } VmPack;
 
 typedef enum VmRole {

@@ -2,7 +2,8 @@
  * the random keys of a step and runs the tasks with one OpenMP team.
  *
  * Packed copies of weights are made from the weights when they are stale: after somebody else wrote weights,
- * and after a step whose optimizer does not write that copy. Otherwise a step finds them right.
+ * another program's step among them. A step leaves the copies of its own program right, those of weights it
+ * does not change included.
  *
  * A step is one parallel region (step.c says what a thread does in it). Nothing is allocated in a step.
  *
@@ -418,7 +419,7 @@ static void run_step(VmEngine *e, const Loaded *l, uint64_t seed, uint64_t step,
     run_team(e, l->step, seconds);
     if (!p->updates) return;
     vm_engine_weights_changed(e);
-    for (int i = 0; i < p->npack; i++) e->packed[l->packed[i]].stale = !p->pack[i].kept;
+    for (int i = 0; i < p->npack; i++) e->packed[l->packed[i]].stale = false;
 }
 
 void vm_engine_run(VmEngine *e, int program, uint64_t seed, uint64_t step) {

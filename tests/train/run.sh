@@ -112,4 +112,14 @@ for file in models/mnist_moe.vmoe models/vmoe_fmnist.vmoe; do
     bits "$file" f32
     bits "$file" bf16 # where the CPU has no bf16, f32 once more
 done
+
+# Frozen weights: no optimizer state, and a run of two epochs is a run of one, resumed.
+set -- train tests/train/frozen.vmoe --data "$T/data" --quiet
+"$VMOEC" "$@" --epochs 2 --out "$T/a" > "$T/log" 2>&1
+"$VMOEC" "$@" --epochs 1 --out "$T/b" > "$T/log" 2>&1
+"$VMOEC" "$@" --epochs 2 --out "$T/b" --resume > "$T/log" 2>&1
+same "frozen weights: resumed gives the same weights" "$T/a/weights.safetensors" "$T/b/weights.safetensors"
+state=$(head -c 2000 "$T/a/checkpoint/state.safetensors" | tr ',' '\n' | grep -ao 'adam[.][^"]*' | tr '\n' ' ')
+if [ "$state" = "adam.m.m.g.weight adam.m.m.logits.bias adam.m.m.logits.weight adam.v.m.g.weight adam.v.m.logits.bias adam.v.m.logits.weight " ]
+then ok "frozen weights: have no optimizer state"; else fail "frozen weights: have no optimizer state" "$state"; fi
 exit $failed

@@ -98,6 +98,38 @@ Test(sema, streams_of_noise_are_named_by_path) {
     arena_destroy(w.a);
 }
 
+/* ---- frozen weights --------------------------------------------------------------------------- */
+
+static void check_frozen(const char *patterns, const char *want) {
+    Arena *a = arena_create();
+    const char *text = arena_printf(
+        a,
+        "model m(image: f32[B, 1, 28, 28], label: class[B, 10]) {\n"
+        "  x = reshape(image, [dim(image, 0), 784])\n  for i in 0..2 {\n    x = linear(x, 8)\n  }\n"
+        "  logits = linear(x, 10)\n  loss cross_entropy(logits, label)\n}\n"
+        "train m {\n  data = mnist()\n  freeze = %s\n}\n",
+        patterns);
+    World w = load_text(text);
+    IrGraph *g = elaborate(&w, "m", 2);
+    Text t = text_new(a);
+    IR_FOR (n, g)
+        if (n->op == OP_param && ir_int(n, ATTR_param_frozen))
+            text_addf(&t, " %s", ir_str(n, ATTR_param_name));
+    cr_assert_str_eq(t.data, want, "freeze = %s", patterns);
+    arena_destroy(w.a);
+    arena_destroy(a);
+}
+
+Test(sema, patterns_freeze_weights) {
+    check_frozen("\"m.0.*\"", " m.0.linear.weight m.0.linear.bias");
+    check_frozen("\"m.?.*.bias\"", " m.0.linear.bias m.1.linear.bias");
+    check_frozen("[\"*weight\", \"m.logits.bias\"]",
+                 " m.0.linear.weight m.1.linear.weight m.logits.weight m.logits.bias");
+    check_frozen("\"m.logits.weight\"", " m.logits.weight");
+    check_frozen("\"*.*i*r.b*s*\"", " m.0.linear.bias m.1.linear.bias");
+    check_frozen("[]", "");
+}
+
 /* ---- published models ----------------------------------------------------------------------- */
 
 Test(sema, mnist_moe_has_the_published_size) {
