@@ -43,8 +43,11 @@ static void print_table(const Session *s, const Counts *c, const MemoryUse *m) {
     for (int i = 0; i < c->nmodule; i++)
         printf("%-32s %14lld %14lld %16.0f\n", c->module[i].name, (long long)c->module[i].params,
                (long long)c->module[i].active, c->module[i].macs);
-    printf("%-32s %14lld %14lld %16.0f\n\n", "total", (long long)c->total.params, (long long)c->total.active,
+    printf("%-32s %14lld %14lld %16.0f\n", "total", (long long)c->total.params, (long long)c->total.active,
            c->total.macs);
+    if (c->total.attention > 0)
+        printf("%-62s %16.0f\n", "without attention's two products", c->total.macs - c->total.attention);
+    putchar('\n');
     const struct {
         const char *name;
         int64_t bytes;
@@ -97,9 +100,10 @@ static void print_json(const Session *s, const Counts *c, const MemoryUse *m, js
                                       (json_int_t)u->before, "extra_flops",
                                       drv_json_number(u->flops_after / u->flops_before - 1)));
     json_t *j =
-        json_pack("{s:o, s:s, s:I, s:I, s:I, s:I, s:o, s:o, s:o}", "file", drv_json_text(s->path), "model",
-                  s->model, "batch", (json_int_t)s->batch, "params", (json_int_t)c->total.params,
-                  "params_active", (json_int_t)c->total.active, "macs", (json_int_t)c->total.macs, "memory",
+        json_pack("{s:o, s:s, s:I, s:I, s:I, s:I, s:I, s:o, s:o, s:o}", "file", drv_json_text(s->path),
+                  "model", s->model, "batch", (json_int_t)s->batch, "params", (json_int_t)c->total.params,
+                  "params_active", (json_int_t)c->total.active, "macs", (json_int_t)c->total.macs,
+                  "macs_without_attention", (json_int_t)(c->total.macs - c->total.attention), "memory",
                   memory, "modules", modules, "matmuls", matmuls);
     drv_print_json(j);
 }

@@ -108,6 +108,10 @@ static void count_param(Counter *k, const IrNode *n) {
 
 /* ---- multiply-accumulates ------------------------------------------------------------------------ */
 
+static bool is_attention(const IrNode *n) {
+    return n->op == OP_attention || n->op == OP_sdpa;
+}
+
 /* Of the whole batch; 0 for ops that are not matrix products. */
 static double node_macs(const IrNode *n) {
     double out = n->nout ? (double)ir_elems(&n->out[0].type) : 0;
@@ -136,8 +140,12 @@ static void count_node(Counter *k, const IrNode *n) {
         if (!p) p = nearest_param(n->in[0]);
         if (p) where = module_of(k->arena, ir_str(p, ATTR_param_name));
     }
-    module(k, where)->macs += macs;
+    double attention = is_attention(n) ? macs : 0;
+    Count *m = module(k, where);
+    m->macs += macs;
+    m->attention += attention;
     k->c.total.macs += macs;
+    k->c.total.attention += attention;
 }
 
 Counts count_model(Arena *a, const IrGraph *g, int64_t batch) {

@@ -111,8 +111,9 @@ void drv_print_json(struct json_t *j);
 typedef struct Count {
     const char *name; /* path prefix */
     int64_t params;
-    int64_t active; /* parameters one token meets: k of E experts */
-    double macs;    /* forward, one image */
+    int64_t active;   /* parameters one token meets: k of E experts */
+    double macs;      /* forward, one image */
+    double attention; /* those of them that multiply queries with keys and probabilities with values */
 } Count;
 
 typedef struct Counts {

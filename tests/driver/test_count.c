@@ -73,6 +73,7 @@ Test(count, attention_counts_its_two_products) {
                      "  output \"y\" %6\n}\n",
                      2);
     cr_assert(eq(dbl, c.total.macs, 5 * 8 * 24 + 2 * 5 * 5 * 8));
+    cr_assert(eq(dbl, c.total.attention, 2 * 5 * 5 * 8));
     cr_assert(eq(int, c.nmodule, 1));
     cr_assert(eq(str, (char *)c.module[0].name, "m.attention"));
 }
