@@ -159,9 +159,10 @@ format: ## format every .c and .h
 	@scripts/lint.sh --list | xargs clang-format-19 -i
 
 .PHONY: docs
-docs: $(DOC_BIN) ## write docs/ops.md from ir/ops.def
+docs: $(DOC_BIN) build ## write docs/ops.md from ir/ops.def and the tables of docs/models.md
 	$(DOC_BIN) > docs/ops.md.new
 	@mv docs/ops.md.new docs/ops.md
+	scripts/models.py $(BUILD)/vmoec
 
 .PHONY: clean
 clean: ## remove what was built

@@ -1,0 +1,88 @@
+#!/usr/bin/env python3
+"""Writes the tables of docs/models.md: what every file of models/ shows and counts, and the published
+architectures of tests/driver/model_counts.txt. All counts are those of `vmoec info --json`; `make docs` runs this.
+
+    scripts/models.py [VMOEC]        VMOEC: the program, build/vmoec if not given
+"""
+
+import json
+import pathlib
+import re
+import subprocess
+import sys
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+PAGE = ROOT / "docs/models.md"
+ROWS = ROOT / "tests/driver/model_counts.txt"
+
+
+def info(vmoec, name, sets=()):
+    options = [word for s in sets for word in ("--set", s)]
+    command = [vmoec, "info", "--json", "--mode", "infer", f"models/{name}.vmoe", *options]
+    return json.loads(subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE).stdout)
+
+
+def counts(found):
+    grouped = [f"{found[key]:,}".replace(",", " ") for key in ("params", "params_active")]
+    return [*grouped, f"{found['macs'] / 1e9:#.4g}"]
+
+
+def shows(name):
+    """The first sentence of the comment a model begins with."""
+    lines = []
+    for line in (ROOT / f"models/{name}.vmoe").read_text().splitlines():
+        if not line.startswith("#"):
+            break
+        lines.append(line.lstrip("# "))
+    return re.match(r"(.*?)\.(?= [A-Z`]|$)", " ".join(lines))[1]
+
+
+def trains(name):
+    return re.search(r"^train ", (ROOT / f"models/{name}.vmoe").read_text(), re.M) is not None
+
+
+def table(head, rows):
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def files(vmoec):
+    rows = []
+    for path in sorted((ROOT / "models").glob("*.vmoe")):
+        name, command = path.stem, "train" if trains(path.stem) else "bench"
+        link = f"[{name}](../models/{name}.vmoe)"
+        rows.append([link, shows(name), f"`vmoec {command} models/{name}.vmoe`", *counts(info(vmoec, name))])
+    return table(["file", "shows", "command", "parameters", "activated", "GMAC"], rows)
+
+
+def published(vmoec):
+    rows = []
+    for line in ROWS.read_text().splitlines():
+        if not line or line.startswith("#"):
+            continue
+        title, words = line.split(" | ")[:2]
+        name, *sets = words.split()
+        found = info(vmoec, name, sets)
+        without = f"{found['macs_without_attention'] / 1e9:#.4g}"
+        rows.append([title, f"`{words}`", without, *counts(found)])
+    head = ["model", "file and settings", "GMAC without attention's products", "parameters", "activated", "GMAC"]
+    return table(head, rows)
+
+
+def write(part, text):
+    begin, end = f"<!-- begin models:{part} -->", f"<!-- end models:{part} -->"
+    pattern = f"{re.escape(begin)}.*?{re.escape(end)}"
+    page, found = re.subn(pattern, lambda _: f"{begin}\n{text}\n{end}", PAGE.read_text(), flags=re.S)
+    if found != 1:
+        sys.exit(f"{PAGE}: needs one place '{begin}'")
+    PAGE.write_text(page)
+
+
+def main():
+    vmoec = str(pathlib.Path(sys.argv[1] if len(sys.argv) > 1 else ROOT / "build/vmoec").resolve())
+    write("files", files(vmoec))
+    write("published", published(vmoec))
+
+
+if __name__ == "__main__":
+    main()
