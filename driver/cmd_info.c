@@ -45,6 +45,8 @@ static void print_table(const Session *s, const Counts *c, const MemoryUse *m) {
                (long long)c->module[i].active, c->module[i].macs);
     printf("%-32s %14lld %14lld %16.0f\n", "total", (long long)c->total.params, (long long)c->total.active,
            c->total.macs);
+    if (c->image != c->total.active)
+        printf("%-47s %14lld\n", "met by the tokens of an image, at most", (long long)c->image);
     if (c->total.attention > 0)
         printf("%-62s %16.0f\n", "without attention's two products", c->total.macs - c->total.attention);
     putchar('\n');
@@ -100,11 +102,11 @@ static void print_json(const Session *s, const Counts *c, const MemoryUse *m, js
                                       (json_int_t)u->before, "extra_flops",
                                       drv_json_number(u->flops_after / u->flops_before - 1)));
     json_t *j =
-        json_pack("{s:o, s:s, s:I, s:I, s:I, s:I, s:I, s:o, s:o, s:o}", "file", drv_json_text(s->path),
+        json_pack("{s:o, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o, s:o}", "file", drv_json_text(s->path),
                   "model", s->model, "batch", (json_int_t)s->batch, "params", (json_int_t)c->total.params,
                   "params_active", (json_int_t)c->total.active, "macs", (json_int_t)c->total.macs,
-                  "macs_without_attention", (json_int_t)(c->total.macs - c->total.attention), "memory",
-                  memory, "modules", modules, "matmuls", matmuls);
+                  "macs_without_attention", (json_int_t)(c->total.macs - c->total.attention), "params_image",
+                  (json_int_t)c->image, "memory", memory, "modules", modules, "matmuls", matmuls);
     drv_print_json(j);
 }
 

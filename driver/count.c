@@ -1,6 +1,6 @@
-/* Counts what a model costs: parameters, the share of them one token meets, and multiply-accumulates of one
- * forward image, in total and per module. Requires a MODEL-stage graph; reads it only. Elementwise work,
- * normalisation and softmax are not counted. */
+/* Counts what a model costs: parameters, the share of them one token or one image meets, and
+ * multiply-accumulates of one forward image, in total and per module. Requires a MODEL-stage graph; reads it
+ * only. Elementwise work, normalisation and softmax are not counted. */
 #include "driver/driver.h"
 
 #include <ctype.h>
@@ -70,35 +70,42 @@ static const IrNode *nearest_param(const IrValue *v) {
 
 /* ---- activated parameters ------------------------------------------------------------------------ */
 
-/* Notes on the weight behind v that a token meets k of its E experts. mark holds k, 0: every token meets all.
+/* Notes on the weight behind v how many of its E experts a token meets, or with images > 0 how many an image
+ * of so many may meet at most: all that its tokens have choices for. mark holds the number, 0: every expert.
  */
-static void mark_expert_weight(const IrValue *v, const IrNode *route) {
+static void mark_expert_weight(const IrValue *v, const IrNode *route, int64_t images) {
     if (!route || route->op != OP_route) return;
     int64_t experts = ir_int(route, ATTR_route_experts);
     IrNode *p = (IrNode *)param_behind(v);
     if (!p || p->out[0].type.rank < 1 || p->out[0].type.dim[0] != experts) return;
-    int k = (int)ir_cols(&route->in[0]->type);
-    if (k > p->mark) p->mark = k;
+    int64_t met = ir_cols(&route->in[0]->type);
+    if (images) met *= (route->in[0]->type.dim[0] + images - 1) / images;
+    if (met > experts) met = experts;
+    if (met > p->mark) p->mark = (int)met;
 }
 
-static void mark_expert_weights(const IrGraph *g) {
+static void mark_expert_weights(const IrGraph *g, int64_t images) {
     IR_FOR (n, g) n->mark = 0;
     IR_FOR (n, g) {
         if (n->op == OP_expert_linear) {
-            mark_expert_weight(n->in[1], n->in[2]->node);
-            if (n->nin > 4) mark_expert_weight(n->in[4], n->in[2]->node);
+            mark_expert_weight(n->in[1], n->in[2]->node, images);
+            if (n->nin > 4) mark_expert_weight(n->in[4], n->in[2]->node, images);
         } else if (n->op == OP_expert_matmul) {
-            mark_expert_weight(n->in[1], n->in[2]->node);
+            mark_expert_weight(n->in[1], n->in[2]->node, images);
         } else if (n->op == OP_expert_expand) {
-            mark_expert_weight(n->in[0], n->in[1]->node);
+            mark_expert_weight(n->in[0], n->in[1]->node, images);
         }
     }
 }
 
-static void count_param(Counter *k, const IrNode *n) {
+/* Of a weight, those that n->mark leaves. */
+static int64_t marked_elems(const IrNode *n) {
     const IrType *t = &n->out[0].type;
-    int64_t elems = ir_elems(t);
-    int64_t active = n->mark ? elems / t->dim[0] * n->mark : elems;
+    return n->mark ? ir_elems(t) / t->dim[0] * n->mark : ir_elems(t);
+}
+
+static void count_param(Counter *k, const IrNode *n) {
+    int64_t elems = ir_elems(&n->out[0].type), active = marked_elems(n);
     Count *m = module(k, module_of(k->arena, ir_str(n, ATTR_param_name)));
     m->params += elems;
     m->active += active;
@@ -150,13 +157,16 @@ static void count_node(Counter *k, const IrNode *n) {
 
 Counts count_model(Arena *a, const IrGraph *g, int64_t batch) {
     Counter k = {.arena = a, .c = {.batch = batch, .total = {.name = "total"}}};
-    mark_expert_weights(g);
+    mark_expert_weights(g, 0);
     IR_FOR (n, g) {
         if (n->op == OP_param)
             count_param(&k, n);
         else
             count_node(&k, n);
     }
+    mark_expert_weights(g, batch);
+    IR_FOR (n, g)
+        if (n->op == OP_param) k.c.image += marked_elems(n);
     return k.c;
 }
 

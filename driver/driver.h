@@ -118,6 +118,7 @@ typedef struct Count {
 
 typedef struct Counts {
     Count total;
+    int64_t image; /* parameters one image meets at most: all experts that its tokens may choose */
     Count *module; /* in order of first appearance */
     int nmodule;
     int64_t batch; /* the graph's */

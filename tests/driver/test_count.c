@@ -59,6 +59,7 @@ Test(count, a_token_meets_k_of_the_experts) {
     cr_assert(eq(long, (long)c.total.params, 32 + 96 + 12 + 12));
     cr_assert(eq(long, (long)c.total.active, 32 + (96 + 12 + 12) / 2));
     cr_assert(eq(dbl, c.total.macs, (6 * 32 + 12 * 24) / 2));
+    cr_assert(eq(long, (long)c.image, 32 + 96 + 12 + 12)); /* three tokens with two choices each */
 }
 
 Test(count, attention_counts_its_two_products) {

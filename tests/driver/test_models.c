@@ -92,6 +92,23 @@ Test(models, published_architectures_count_right) {
     cr_assert(ge(int, every_row(check_row, NULL), 30));
 }
 
+Test(models, an_image_meets_the_experts_its_tokens_choose) {
+    const struct {
+        const char *words;
+        int64_t image;
+    } row[] = {{"deit_ti_moe", 11046952},      /* 197 tokens: all ten experts */
+               {"mnist_moe patch=32", 662286}, /* one token: two of four */
+               {"mnist_moe", 695822},          /* four tokens: eight choices */
+               {"mnist_moe experts=16", 1488410 - 8 * (128 * 256 + 256 + 256 * 128 + 128)},
+               {"vit_s8 sparse=[]", 22050664}};
+    for (size_t i = 0; i < sizeof row / sizeof row[0]; i++) {
+        Session s;
+        Counts c = count_file(row[i].words, &s);
+        cr_expect(eq(long, (long)c.image, (long)row[i].image), "%s", row[i].words);
+        session_close(&s);
+    }
+}
+
 Test(models, numbers_of_the_table_are_compared_to_their_last_digit) {
     cr_assert(agrees("4.599 G", 4598882304));
     cr_assert(not(agrees("4.598 G", 4598882304)));
