@@ -96,9 +96,10 @@ Test(models, an_image_meets_the_experts_its_tokens_choose) {
     const struct {
         const char *words;
         int64_t image;
-    } row[] = {{"deit_ti_moe", 11046952},      /* 197 tokens: all ten experts */
-               {"mnist_moe patch=32", 662286}, /* one token: two of four */
-               {"mnist_moe", 695822},          /* four tokens: eight choices */
+    } row[] = {{"deit_ti_moe", 11046952},          /* 197 tokens: all ten experts */
+               {"deit_ti_image top_k=2", 6311464}, /* one choice for all of them: two experts */
+               {"mnist_moe patch=32", 662286},     /* one token: two of four */
+               {"mnist_moe", 695822},              /* four tokens: eight choices */
                {"mnist_moe experts=16", 1488410 - 8 * (128 * 256 + 256 + 256 * 128 + 128)},
                {"vit_s8 sparse=[]", 22050664}};
     for (size_t i = 0; i < sizeof row / sizeof row[0]; i++) {
