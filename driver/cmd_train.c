@@ -141,6 +141,7 @@ VmStatus cmd_train(const Args *a) {
     st = session_tuning(&s, args_str(a, OPT_train_tune));
     if (st) return st;
     s.no_cache = args_flag(a, OPT_train_no_cache);
+    s.telemetry = true;
     s.started = a->started;
     s.batch = args_int(a, OPT_train_batch, s.batch);
     VmDataset *data = NULL, *test = NULL;

@@ -227,6 +227,10 @@ static Program *plan(Session *s, ProgramKind kind, int64_t batch, bool routes, V
         return NULL;
     }
     if (routes) add_route_outputs(g);
+    if (s->telemetry && kind.pipe == PIPE_TRAIN) {
+        static const PassId telemetry[] = {PASS_telemetry};
+        session_run_passes(s, g, telemetry, 1, kind.training);
+    }
     if (kind.dense) {
         static const PassId dense[] = {PASS_dense};
         const char *refused = session_try_passes(s, g, dense, 1, kind.training);

@@ -211,6 +211,7 @@ typedef struct Session {
     const PassId *crash_list;
     int crash_n;
     bool no_cache;  /* --no-cache */
+    bool telemetry; /* training programs measure their routes */
     double started; /* drv_seconds() when the process began; 0: not known */
     double seconds_frontend, seconds_passes, seconds_codegen;
     double seconds_init, seconds_to_step; /* initial weights; from `started` to the first step; 0: not yet */

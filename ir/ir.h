@@ -165,7 +165,15 @@ struct IrNode {
 bool ir_rounds_operands(const IrNode *n);
 bool ir_rounds_operand(const IrNode *n, int i);
 
-typedef enum IrOutKind { OUT_output, OUT_loss, OUT_aux, OUT_metric, OUT_grad, OUT_KIND_COUNT } IrOutKind;
+typedef enum IrOutKind {
+    OUT_output,
+    OUT_loss,
+    OUT_aux,
+    OUT_metric,
+    OUT_grad,
+    OUT_router,
+    OUT_KIND_COUNT
+} IrOutKind;
 
 /* A named result of the graph. A training objective is the sum of weight * value over loss and aux. */
 typedef struct IrOut {

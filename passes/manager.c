@@ -67,7 +67,7 @@ int pass_pipeline_bf16(Pipeline p, const PassId **list) {
 
 /* dense and expand replace MODEL ops; simplify and cse do not look at what they mean. */
 static bool takes_model_ops(PassId p) {
-    return p == PASS_dense || p == PASS_expand || p == PASS_simplify || p == PASS_cse;
+    return p == PASS_dense || p == PASS_telemetry || p == PASS_expand || p == PASS_simplify || p == PASS_cse;
 }
 
 static const IrNode *first_model_op(const IrGraph *g) {

@@ -11,7 +11,7 @@
 #include <stdint.h>
 
 /* Counts changes of what is below. Kept objects do not depend on it: they go by the compiler's identity. */
-enum { VM_ABI_VERSION = 4, VM_MAX_RANK = 6 };
+enum { VM_ABI_VERSION = 5, VM_MAX_RANK = 6 };
 
 /* Memory spaces; every buffer is (space, byte offset). Buffers start at multiples of 64; an argument may
  * point into one, at any element. */
@@ -63,7 +63,8 @@ typedef enum VmRole {
     VM_ROLE_LOSS,
     VM_ROLE_AUX,
     VM_ROLE_METRIC,
-    VM_ROLE_GRAD
+    VM_ROLE_GRAD,
+    VM_ROLE_ROUTER /* a measure of a route, "<route>.<measure>": passes/telemetry.c */
 } VmRole;
 
 typedef struct VmTensor {

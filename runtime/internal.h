@@ -225,9 +225,11 @@ VmStatus vm_metrics_open(VmMetrics *m, const char *out_dir, const char *phase, i
                          VmError *err);
 VmStatus vm_metrics_start(VmMetrics *m, const VmTrainConfig *c, int threads, int64_t total,
                           int64_t train_images, int64_t test_images, int64_t resumed_step, VmError *err);
+struct VmRouting; /* routing.c; NULL: the model has no routes */
 VmStatus vm_metrics_step(VmMetrics *m, int64_t epoch, int64_t step, double lr, double images_per_second,
-                         const VmBinding *b, VmError *err);
-VmStatus vm_metrics_epoch(VmMetrics *m, const VmEpochRecord *r, VmError *err);
+                         const VmBinding *b, const struct VmRouting *routing, VmError *err);
+VmStatus vm_metrics_epoch(VmMetrics *m, const VmEpochRecord *r, const struct VmRouting *routing,
+                          VmError *err);
 VmStatus vm_metrics_close(VmMetrics *m, VmError *err);
 
 /* ---- progress.c -------------------------------------------------------------------------------- */
@@ -246,6 +248,36 @@ void vm_progress_step(VmProgress *p, int64_t epoch, int64_t step, double rate, d
 void vm_progress_epoch(VmProgress *p, const VmEpochRecord *r);
 void vm_progress_note(VmProgress *p, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void vm_progress_end(VmProgress *p);
+
+/* ---- routing.c --------------------------------------------------------------------------------- */
+
+enum { VM_MEASURES = 4 };
+
+typedef struct VmRoute {
+    const char *name; /* the program's; name_length characters of it */
+    size_t name_length;
+    int64_t experts;
+    const float *load;                 /* [experts] */
+    const float *measure[VM_MEASURES]; /* NULL: this route has none */
+    double *load_sum, sum[VM_MEASURES];
+    int64_t steps; /* in the sums */
+} VmRoute;
+
+typedef struct VmRouting { /* {0} at first */
+    VmRoute *route;
+    int n;
+} VmRouting;
+
+/* The routes of a program, valid as long as a binding of it. Programs for other batch sizes of the same model
+ * have the same routes, and what was added up stays. */
+VmStatus vm_routing_find(VmRouting *r, VmEngine *e, int program, VmError *err);
+void vm_routing_free(VmRouting *r);
+void vm_routing_begin_epoch(VmRouting *r);
+void vm_routing_step(VmRouting *r);
+/* {"<route>": {"load": [..], "dead": n, "entropy": .., ..}}: of the last step, or means over the epoch's. */
+struct json_t *vm_routing_json(const VmRouting *r, bool epoch);
+/* Where over the epoch experts had nothing to do, or few did most. */
+void vm_routing_warn(const VmRouting *r, VmProgress *p, int64_t epoch);
 
 /* ---- checkpoint.c ------------------------------------------------------------------------------ */
 

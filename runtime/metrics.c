@@ -143,7 +143,7 @@ static json_t *terms(const VmBinding *b, VmRole role) {
 }
 
 VmStatus vm_metrics_step(VmMetrics *m, int64_t epoch, int64_t step, double lr, double images_per_second,
-                         const VmBinding *b, VmError *err) {
+                         const VmBinding *b, const VmRouting *routing, VmError *err) {
     json_t *line = event(m, "step");
     json_object_set_new(line, "epoch", json_integer(epoch));
     json_object_set_new(line, "step", json_integer(step));
@@ -154,10 +154,11 @@ VmStatus vm_metrics_step(VmMetrics *m, int64_t epoch, int64_t step, double lr, d
     json_object_set_new(line, "losses", terms(b, VM_ROLE_LOSS));
     json_object_set_new(line, "aux", terms(b, VM_ROLE_AUX));
     json_object_set_new(line, "metrics", terms(b, VM_ROLE_METRIC));
+    if (routing && routing->n) json_object_set_new(line, "router", vm_routing_json(routing, false));
     return write_line(m, line, err);
 }
 
-VmStatus vm_metrics_epoch(VmMetrics *m, const VmEpochRecord *r, VmError *err) {
+VmStatus vm_metrics_epoch(VmMetrics *m, const VmEpochRecord *r, const VmRouting *routing, VmError *err) {
     json_t *line = event(m, "epoch");
     json_object_set_new(line, "epoch", json_integer(r->epoch));
     json_object_set_new(line, "step", json_integer(r->step));
@@ -169,5 +170,6 @@ VmStatus vm_metrics_epoch(VmMetrics *m, const VmEpochRecord *r, VmError *err) {
     put(line, "seconds", r->seconds);
     put(line, "images_per_second", r->images_per_second);
     put(line, "test_seconds", r->test_seconds);
+    if (routing && routing->n) json_object_set_new(line, "router", vm_routing_json(routing, true));
     return write_line(m, line, err);
 }

@@ -23,6 +23,7 @@ typedef struct Trainer {
     const VmDataset *train, *test;
     VmRunState run;
     VmBinding bind;
+    VmRouting routing;
     VmMetrics metrics;
     VmProgress progress;
     bool began;          /* a step was run */
@@ -101,13 +102,18 @@ static VmStatus log_step(Trainer *t, int64_t epoch, double lr, VmError *err) {
     double now = vm_now(), rate = (double)t->log_images / (now - t->log_time);
     t->log_time = now;
     t->log_images = 0;
-    return vm_metrics_step(&t->metrics, epoch + 1, t->run.step, lr, rate, &t->bind, err);
+    return vm_metrics_step(&t->metrics, epoch + 1, t->run.step, lr, rate, &t->bind, &t->routing, err);
+}
+
+static VmStatus bind_training(Trainer *t, int64_t batch, VmError *err) {
+    VmStatus s = vm_bind(&t->bind, t->e, t->source, t->user, true, batch, t->train, err);
+    return s ? s : vm_routing_find(&t->routing, t->e, t->bind.program, err);
 }
 
 /* Trains on images order[at..at+n). */
 static VmStatus train_step(Trainer *t, int64_t epoch, int64_t at, int64_t n, VmError *err) {
     if (t->bind.program < 0 || t->bind.batch != n) {
-        VmStatus s = vm_bind(&t->bind, t->e, t->source, t->user, true, n, t->train, err);
+        VmStatus s = bind_training(t, n, err);
         if (s) return s;
     }
     double lr = vm_learning_rate(t->cfg, t->run.step, t->run.total);
@@ -119,6 +125,7 @@ static VmStatus train_step(Trainer *t, int64_t epoch, int64_t at, int64_t n, VmE
     VmStatus s = check_finite(t, lr, err);
     if (s) return s;
     t->run.step++;
+    vm_routing_step(&t->routing);
     t->run.loss_sum += vm_binding_loss(&t->bind, false);
     t->run.objective_sum += vm_binding_loss(&t->bind, true);
     if (t->bind.accuracy) t->run.correct_sum += (double)*t->bind.accuracy * (double)n;
@@ -196,9 +203,11 @@ static VmStatus one_epoch(Trainer *t, VmEpochRecord *r, VmError *err) {
     int program = t->bind.program;
     s = test_epoch(t, r, err);
     vm_binding_free(&t->bind); /* evaluation may have added programs, which moves memory */
-    if (s == VM_OK) s = vm_metrics_epoch(&t->metrics, r, err);
+    if (s == VM_OK) s = vm_metrics_epoch(&t->metrics, r, &t->routing, err);
     if (s) return s;
     vm_progress_epoch(&t->progress, r);
+    vm_routing_warn(&t->routing, &t->progress, r->epoch);
+    vm_routing_begin_epoch(&t->routing);
     reset_epoch_sums(&t->run);
     return vm_checkpoint_save(t->e, program, t->cfg, &t->run, err);
 }
@@ -249,7 +258,7 @@ static VmStatus start_run(Trainer *t, VmError *err) {
     VmStatus s = check_out_dir(c, err);
     if (s) return s;
     int64_t size = vm_dataset_size(t->train), first = c->batch < size ? c->batch : size;
-    s = vm_bind(&t->bind, t->e, t->source, t->user, true, first, t->train, err);
+    s = bind_training(t, first, err);
     if (s == VM_OK) s = vm_checkpoint_prepare(c, err);
     bool found = false;
     if (s == VM_OK && c->resume) s = vm_checkpoint_load(t->e, t->bind.program, c, &t->run, &found, err);
@@ -315,6 +324,7 @@ VmStatus vm_train(VmEngine *e, VmProgramSource source, void *user, const VmTrain
     vm_progress_end(&t.progress);
     VmStatus closed = vm_metrics_close(&t.metrics, s ? NULL : err);
     vm_binding_free(&t.bind);
+    vm_routing_free(&t.routing);
     free(t.order);
     return s ? s : closed;
 }

@@ -321,6 +321,10 @@ for key in phase epoch train_loss test_loss test_accuracy seconds images_per_sec
         fail "epoch lines have $key" "$M"
     fi
 done
+routed='"router":{"moe":{"load":[[0-9.,]*],"dead":[0-9]*,"entropy":[0-9.]*,"largest":[-0-9.e]*,"variation":[0-9.e-]*}}'
+if [ "$(grep '"event":"epoch"' "$M" | grep -c "$routed")" = 2 ]; then ok 'epoch lines tell of routes'; else
+    fail 'epoch lines tell of routes' "$M"
+fi
 accuracy=$(sed -n 's/.*"test_accuracy":\([0-9.]*\).*/\1/p' "$M" | tail -n 1)
 want 0 "\"accuracy\":$accuracy[0-9]*}" 'eval finds the accuracy training ended with' "$VMOEC" eval $F --data data \
     --weights "$W" --json
@@ -361,7 +365,7 @@ want 0 '^step' 'inference of a model without a loss' "$VMOEC" bench --mode infer
 
 want 0 'finite differences .* ok' 'verify' "$VMOEC" verify $F
 for r in top_k all_experts expert_choice image_expert_choice priority_choice capacity batch_priority renormalised; do
-    want 0 'finite differences .* ok' "verify the router $r" "$VMOEC" verify tests/routers/routers.vmoe --batch 3 --set router=$r --set factor=0.6
+    want 0 'finite differences .* ok' "verify the router $r" "$VMOEC" verify "$ROOT/tests/routers/routers.vmoe" --batch 3 --set router=$r --set factor=0.6
 done
 want 0 '"mfu":' 'bench' "$VMOEC" bench --json --steps 3 $F
 for key in step_ms latency_ms images_per_second flops peak_gflops mfu moe_overhead compile_ms peak_rss kernels roof; do

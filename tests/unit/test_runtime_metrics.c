@@ -74,11 +74,11 @@ static void write_run(VmMetrics *m, int64_t from, int64_t to) {
     VmTerm term[] = {{&tensor[0], &cross}, {&tensor[1], &balance}, {&tensor[2], &accuracy}};
     VmBinding b = {.term = term, .nterm = 3};
     for (int64_t step = from; step <= to; step++) {
-        cr_assert(vm_metrics_step(m, 1, step, 1e-4, 1000, &b, &err) == VM_OK);
+        cr_assert(vm_metrics_step(m, 1, step, 1e-4, 1000, &b, NULL, &err) == VM_OK);
     }
     VmEpochRecord r = {
         .epoch = 1, .step = to, .train_loss = 0.25, .test_loss = NAN, .test_accuracy = 0.5, .seconds = 3};
-    cr_assert(vm_metrics_epoch(m, &r, &err) == VM_OK);
+    cr_assert(vm_metrics_epoch(m, &r, NULL, &err) == VM_OK);
 }
 
 Test(runtime_metrics, lines_have_their_keys) {
