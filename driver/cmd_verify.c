@@ -210,6 +210,7 @@ static double slope_error(const Slope *s, double want, double scale) {
 
 static Row finite_differences(const Verify *v, const Interp *gradients, Interp *it, double floor) {
     Row r = {.what = "gradients: interpreter, finite differences"};
+    interp_hold(it, true);
     IR_FOR (n, v->model) {
         if (n->op != OP_param || ir_int(n, ATTR_param_frozen)) continue;
         const char *name = ir_str(n, ATTR_param_name);
@@ -225,6 +226,7 @@ static Row finite_differences(const Verify *v, const Interp *gradients, Interp *
         }
         interp_set(it, name, s.w);
     }
+    interp_hold(it, false);
     return r;
 }
 

@@ -31,7 +31,7 @@ typedef struct Step {
 
 struct Interp {
     const IrGraph *graph;
-    bool training, seeded;
+    bool training, seeded, held;
     uint64_t seed, step;
     Step *steps;
     int nsteps;
@@ -182,12 +182,16 @@ static void round_operands(const Step *s) {
             s->in[i]->data[j] = ref_bf16(s->exact[i]->data[j]);
 }
 
+void interp_hold(Interp *it, bool hold) {
+    it->held = hold;
+}
+
 void interp_run(Interp *it) {
     for (int i = 0; i < it->nsteps; i++) {
         const Step *s = &it->steps[i];
         round_operands(s);
         RefFn fn = ref_table[s->node->op];
-        if (!fn) continue;
+        if (!fn || (it->held && s->node->op == OP_stop_gradient)) continue;
         RefCall c = {s->node, s->in, s->out, it->training, it->seeded, it->seed, it->step};
         fn(&c);
     }

@@ -31,6 +31,10 @@ void interp_set_rng(Interp *it, uint64_t seed, uint64_t step);
  * or label outside its range aborts: whoever sets leaves from a user's data checks them before. */
 void interp_run(Interp *it);
 
+/* While held, stop_gradient gives the values of the last run without: what differences must see to agree
+ * with gradients. */
+void interp_hold(Interp *it, bool hold);
+
 const RefTensor *interp_value(const Interp *it, const IrValue *v); /* valid until the next run */
 const RefTensor *interp_out(const Interp *it, const char *name);   /* by output name; NULL: none */
 
