@@ -2,8 +2,9 @@
  *
  * requires  CORE ops, before autodiff: gradients are computed in the precision of their product
  * ensures   bf16 = 1 on every product of an activation and a weight, but for
- *           - the router's: products whose result reaches a topk without passing another product or an
- *             attention. Which experts a token meets, and with what weight, is decided in f32;
+ *           - the router's: products whose result reaches a topk without passing an attention or
+ *             another product with a weight. Which experts a token meets, and with what weight, is decided in
+ * f32;
  *           - small ones: an odd number of inputs or outputs, or fewer than 16. Both are inner dimensions, of
  *             the product and of its gradient, and are read in pairs.
  *           bf16 = 1 on attention whose heads have an even size of at least 16 (the size is an inner
@@ -17,12 +18,14 @@
 
 enum { SMALLEST = 16 };
 
-/* What stands between a router and the products before it. */
+/* What stands between a router and the products before it: attention, and every product with a weight. The
+ * cosines of a gate are a product of two computed values, and what it makes them of is the gate's, too. */
 static bool ends_search(const IrNode *n) {
+    if (n->op == OP_matmul) return view_root(n->in[1])->node->op == OP_param;
     return ir_bf16_attr(n->op) != ATTR_COUNT;
 }
 
-/* mark = 1: the node's results reach a topk on a path that no product and no attention interrupts. */
+/* mark = 1: the node's results reach a topk on a path that nothing interrupts. */
 static void find_routers(IrGraph *g) {
     IR_FOR (n, g) n->mark = 0;
     for (IrNode *n = g->last; n; n = n->prev) {
