@@ -207,6 +207,29 @@ const FeValue *builtin_max(Elab *E, const FeCall *c) {
     return reduced(E, c, x, y, &last, 1, keep);
 }
 
+/* The k largest of the last dimension: top_k without a route. */
+const FeValue *builtin_top_values(Elab *E, const FeCall *c) {
+    const FeValue *x;
+    int64_t k = 0;
+    if (!arg_tensor(E, c, 0, &x) || !has_last(E, c, x)) return fv_bad();
+    if (!arg_int(E, c, 1, 1, ir_cols(&x->v->type), &k)) return fv_bad();
+    IrType t = x->v->type, flat = IR_TYPE(DT_f32, ir_rows(&t), ir_cols(&t));
+    IrValue *rows = ir_reshape(&E->b, x->v, &flat);
+    IrValue *y = build(E, c->ast->span, "`top_values`", OP_topk, &x, 1, VALS(rows), ATTRS(A_INT(topk_k, k)));
+    if (!y) return fv_bad();
+    t.dim[t.rank - 1] = k;
+    return fv_tensor(E->a, ir_reshape(&E->b, y, &t), x->group, x->per_expert, c->ast->span);
+}
+
+const FeValue *builtin_less(Elab *E, const FeCall *c) {
+    for (int i = 0; i < 2; i++)
+        if (c->arg[i]->kind != FV_TENSOR && !fv_is_number(c->arg[i]))
+            return arg_kind_error(E, c, i, "a tensor or a number");
+    if (c->arg[0]->kind != FV_TENSOR && c->arg[1]->kind != FV_TENSOR)
+        return arg_kind_error(E, c, 0, "a tensor when `b` is a number: `<` compares numbers");
+    return tensor_binary(E, c->ast->span, "`less`", OP_less, c->arg[0], c->arg[1]);
+}
+
 /* Functions of any tensor that keep its shape. */
 const FeValue *builtin_unary(Elab *E, const FeCall *c) {
     const FeValue *x;

@@ -1,0 +1,188 @@
+/* std/losses against published numbers, closed forms and differences. The gate: three tokens, four experts,
+ * two of them chosen; h and the unit draws n are given, the noisy values are h + n / 4. */
+#include <criterion/criterion.h>
+#include <math.h>
+
+#include "tests/std/util_std.h"
+
+enum { T = 3, E = 4, K = 2 };
+static const double h[T][E] = {{1, .5, -.5, 0}, {.2, .1, .9, -1}, {2, 1.5, 0, -.5}};
+static const double n[T][E] = {{.1, -.2, .3, 0}, {-.1, .4, 0, .2}, {0, .1, -.3, .2}};
+
+static const StdData data[] = {{"m.h", 12, {1, .5, -.5, 0, .2, .1, .9, -1, 2, 1.5, 0, -.5}},
+                               {"n", 12, {.1, -.2, .3, 0, -.1, .4, 0, .2, 0, .1, -.3, .2}},
+                               {0}};
+
+static IrGraph *model(Arena *a, const char *body) {
+    return std_model(a,
+                     arena_printf(a,
+                                  "use \"std/losses\"\n"
+                                  "model m(n: f32[B, 4]) {\n"
+                                  "  param h: [3, 4] = zeros()\n"
+                                  "  noisy = h + n / 4\n"
+                                  "  p = softmax(h)\n"
+                                  "  images = reshape(p, [3, 1, 4])\n"
+                                  "%s}\n",
+                                  body),
+                     3);
+}
+
+Test(losses, balance_has_the_published_numbers) {
+    Arena *a = arena_create();
+    IrGraph *g =
+        model(a, "  route = top_k(noisy, 2)\n"
+                 "  mass = sum(p, axis = 0)\n"
+                 "  chance = mean(normal_cdf((h - slice(top_values(noisy, 2), -1, 1, 1)) * 4), axis = 0)\n"
+                 "  metric mass_sample = cv_squared(mass, sample = true)\n"
+                 "  metric read = mean(chance)\n"
+                 "  loss importance(p)\n"
+                 "  aux load(h, noisy, 2, 1 / 4)\n"
+                 "  aux switch_balance(p, route)\n"
+                 "  aux gshard_balance(p, route)\n"
+                 "  metric noisy_balance = switch_balance(softmax(noisy), route)\n"
+                 "  aux megablocks_balance(p, 2)\n"
+                 "  aux z_loss(h)\n");
+    Interp *it = std_run(a, g, data, true);
+    STD_EXPECT(it, "mass", 1.240294, .822968, .652952, .283786);
+    STD_EXPECT(it, "chance", .819127, .461337, .332506, .011977);
+    STD_EXPECT(it, "importance", 0.209994);
+    STD_EXPECT(it, "mass_sample", 0.279992);
+    STD_EXPECT(it, "load", 0.506567);
+    STD_EXPECT(it, "switch_balance", 1.392684);
+    STD_EXPECT(it, "gshard_balance", 1.392684);
+    STD_EXPECT(it, "noisy_balance", 1.385011);
+    STD_EXPECT(it, "z_loss", 4.216233);
+    /* choices of p: experts 0 1, 2 0, 0 1 */
+    STD_EXPECT(it, "megablocks_balance", 4.0 / 6 * (3 * 1.240294 + 2 * .822968 + .652952) / 3);
+    std_check(a, g, data);
+    arena_destroy(a);
+}
+
+Test(losses, inverse_variation_has_the_published_numbers) {
+    Arena *a = arena_create();
+    IrGraph *g = model(a, "  for t in 0..3 {\n    metric token = sharpness(slice(p, 0, t, 1), 1e-6)\n  }\n"
+                          "  for e in 0..4 {\n"
+                          "    metric images = batch_variation(slice(images, 2, e, 1), 1e-6)\n"
+                          "    metric wise = batchwise_variation(slice(images, 2, e, 1))\n  }\n"
+                          "  metric sample = sharpness(p, 1e-6, sample = true)\n"
+                          "  loss sharpness(p)\n"
+                          "  aux batch_variation(images)\n"
+                          "  aux batchwise_variation(images)\n");
+    Interp *it = std_run(a, g, data, true);
+    static const double token[] = {13.968266, 11.768472, 5.927509};
+    static const double image[] = {24.295766, 117.867557, 6.436921, 34.180046};
+    static const double wise[] = {.041157, .008480, .155348, .029246};
+    for (int t = 0; t < T; t++) std_expect(it, arena_printf(a, "%d.token", t), &token[t], 1);
+    for (int e = 0; e < E; e++) {
+        std_expect(it, arena_printf(a, "%d.images", e), &image[e], 1);
+        double got = interp_out(it, arena_printf(a, "%d.wise", e))->data[0];
+        cr_assert(fabs(got - wise[e]) < 1e-6, "expert %d: %.9g, expected %.9g", e, got,
+                  wise[e]); /* as printed */
+    }
+    STD_EXPECT(it, "sample", 7.916154);
+    std_check(a, g, data);
+    arena_destroy(a);
+}
+
+/* Squared coefficient of variation, sample variance. */
+static double cv_sample(const double *x) {
+    double mean = 0, var = 0;
+    for (int e = 0; e < E; e++) mean += x[e] / E;
+    for (int e = 0; e < E; e++) var += (x[e] - mean) * (x[e] - mean) / (E - 1);
+    return var / (mean * mean + 1e-10);
+}
+
+/* The k-th largest of a row without entry `skip` (-1: none), k from 1. */
+static double kth(const double *row, int k, int skip) {
+    for (int e = 0; e < E; e++) {
+        int above = 0;
+        for (int o = 0; o < E; o++) above += o != skip && row[o] > row[e];
+        if (e != skip && above == k - 1) return row[e];
+    }
+    return NAN;
+}
+
+Test(losses, shazeers_losses_follow_their_definitions) {
+    Arena *a = arena_create();
+    IrGraph *g = model(a, "  loss shazeer_importance(noisy, 2)\n"
+                          "  sigma = softplus(h) + 0.01\n"
+                          "  aux shazeer_load(h, noisy, 2, sigma)\n"
+                          "  aux three = shazeer_load(h, noisy, 3, sigma)\n");
+    double importance[E] = {0}, load[2][E] = {{0}};
+    for (int t = 0; t < T; t++) {
+        double noisy[E], sum = 0;
+        for (int e = 0; e < E; e++) noisy[e] = h[t][e] + n[t][e] / 4;
+        for (int e = 0; e < E; e++) sum += noisy[e] >= kth(noisy, K, -1) ? exp(noisy[e]) : 0;
+        for (int e = 0; e < E; e++) {
+            importance[e] += noisy[e] >= kth(noisy, K, -1) ? exp(noisy[e]) / sum : 0;
+            double sigma = log(1 + exp(h[t][e])) + 0.01;
+            for (int k = 2; k <= 3; k++)
+                load[k - 2][e] += 0.5 * erfc((kth(noisy, k, e) - h[t][e]) / sigma / sqrt(2));
+        }
+    }
+    Interp *it = std_run(a, g, data, true);
+    STD_EXPECT(it, "shazeer_importance", cv_sample(importance));
+    STD_EXPECT(it, "shazeer_load", cv_sample(load[0]));
+    STD_EXPECT(it, "three", cv_sample(load[1]));
+    std_check(a, g, data);
+    arena_destroy(a);
+}
+
+Test(losses, distillation_and_super_classes) {
+    Arena *a = arena_create();
+    IrGraph *g = std_model(a,
+                           "use \"std/losses\"\n"
+                           "model m(n: f32[B, 4], label: class[B, 6]) {\n"
+                           "  param h: [3, 4] = zeros()\n"
+                           "  param teacher: [3, 4] = zeros()\n"
+                           "  loss kl_distillation(h, teacher)\n"
+                           "  aux mse_distillation(h, teacher)\n"
+                           "  aux super_class(h, label, [3, 0, 0, 1, 2, 1])\n"
+                           "  aux logs = mean(log_softmax(h + n))\n"
+                           "}\n",
+                           3);
+    const StdData d[] = {data[0],
+                         {"m.teacher", 12, {0, 1, 2, 3, 1, 1, 1, 1, -1, 2, .5, 0}},
+                         {"n", 12, {0}},
+                         {"label", 3, {3, 0, 5}},
+                         {0}};
+    static const int group[] = {1, 3, 1};
+    double kl = 0, mse = 0, super = 0, logs = 0;
+    for (int t = 0; t < T; t++) {
+        const double *teacher = &d[1].v[t * E];
+        double q = 0, p = 0;
+        for (int e = 0; e < E; e++) q += exp(h[t][e]), p += exp(teacher[e]);
+        for (int e = 0; e < E; e++) {
+            kl += exp(teacher[e]) / p * (teacher[e] - log(p) - h[t][e] + log(q)) / T;
+            mse += (h[t][e] - teacher[e]) * (h[t][e] - teacher[e]) / (T * E);
+            logs += (h[t][e] - log(q)) / (T * E);
+        }
+        super += (log(q) - h[t][group[t]]) / T;
+    }
+    Interp *it = std_run(a, g, d, true);
+    STD_EXPECT(it, "kl_distillation", kl);
+    STD_EXPECT(it, "mse_distillation", mse);
+    STD_EXPECT(it, "super_class", super);
+    STD_EXPECT(it, "logs", logs);
+    std_check(a, g, d);
+    arena_destroy(a);
+}
+
+/* logsumexp neither overflows nor vanishes. */
+Test(losses, logsumexp_of_large_numbers) {
+    Arena *a = arena_create();
+    IrGraph *g = std_model(a,
+                           "model m(x: f32[B, 2]) {\n"
+                           "  y = logsumexp(x)\n  v = variance(x, 1)\n  w = variance(x, [0, 1])\n"
+                           "  metric a = mean(y)\n  metric b = mean(v)\n  metric c = sum(w)\n}\n",
+                           3);
+    const StdData d[] = {{"x", 6, {5000, 5000, -5000, -5001, 0, 2}}, {0}};
+    Interp *it = std_run(a, g, d, false);
+    STD_EXPECT(it, "y", 5000 + log(2), -5000 + log(1 + exp(-1)), 2 + log(1 + exp(-2)));
+    STD_EXPECT(it, "v", 0, 0.25, 1);
+    double mean = (10000.0 - 10001 + 2) / 6;
+    double var = 0;
+    for (int i = 0; i < 6; i++) var += (d[0].v[i] - mean) * (d[0].v[i] - mean) / 6;
+    STD_EXPECT(it, "w", var);
+    arena_destroy(a);
+}
