@@ -161,6 +161,12 @@ static bool has_last(Elab *E, const FeCall *c, const FeValue *x) {
 const FeValue *builtin_softmax(Elab *E, const FeCall *c) {
     const FeValue *x;
     if (!arg_tensor(E, c, 0, &x) || !has_last(E, c, x)) return fv_bad();
+    if (x->v->node->op == OP_topk && ir_cols(&x->v->type) == 1) {
+        Diag *dg = sema_warning(E, c->ast->span, D_dead_gate,
+                                "the softmax of one chosen value is 1: this gate has no gradient and cannot "
+                                "learn; take the softmax before top_k");
+        sema_note(E, dg, x->span, "with k = 1, one value is chosen here");
+    }
     return tensor_unary(E, c->ast->span, "`softmax`", OP_softmax, x);
 }
 

@@ -13,21 +13,17 @@ static bool in_library(const Elab *E, const Source *src) {
     return false;
 }
 
-Diag *sema_error(Elab *E, Span s, DiagId id, const char *fmt, ...) {
-    va_list ap;
-    va_start(ap, fmt);
-    const char *text = arena_vprintf(E->a, fmt, ap);
-    va_end(ap);
-    E->failed = true;
+static Diag *report(Elab *E, DiagLevel level, Span s, DiagId id, const char *text) {
     const FeFrame *f = E->frame;
     Span at = s;
     while (in_library(E, at.src) && f && f->call.src) {
         at = f->call;
         f = f->up;
     }
-    int before = E->d->nerrors;
-    Diag *dg = diag_error(E->d, at, id, "%s", text);
-    if (E->d->nerrors == before) return NULL;
+    int before = E->d->nerrors + E->d->nwarnings;
+    Diag *dg =
+        level == DIAG_ERROR ? diag_error(E->d, at, id, "%s", text) : diag_warning(E->d, at, id, "%s", text);
+    if (E->d->nerrors + E->d->nwarnings == before) return NULL;
     if (at.src != s.src) diag_note(E->d, dg, s, "inside layer `%s`, here", E->frame->name);
     Span last = at;
     for (int i = 0; f && f->call.src && i < FE_MAX_NOTES; f = f->up) {
@@ -38,6 +34,23 @@ Diag *sema_error(Elab *E, Span s, DiagId id, const char *fmt, ...) {
         i++;
     }
     return dg;
+}
+
+Diag *sema_error(Elab *E, Span s, DiagId id, const char *fmt, ...) {
+    va_list ap;
+    va_start(ap, fmt);
+    const char *text = arena_vprintf(E->a, fmt, ap);
+    va_end(ap);
+    E->failed = true;
+    return report(E, DIAG_ERROR, s, id, text);
+}
+
+Diag *sema_warning(Elab *E, Span s, DiagId id, const char *fmt, ...) {
+    va_list ap;
+    va_start(ap, fmt);
+    const char *text = arena_vprintf(E->a, fmt, ap);
+    va_end(ap);
+    return report(E, DIAG_WARNING, s, id, text);
 }
 
 void sema_note(Elab *E, Diag *to, Span s, const char *fmt, ...) {

@@ -228,6 +228,7 @@ Elab elab_new(FeExperiment *e, Arena *a, Diags *d);
 /* Reports at s; inside a library layer at the user's call instead, with a note at s. Notes name the
  * calls that led here. NULL when the same mistake was reported before. */
 Diag *sema_error(Elab *E, Span s, DiagId id, const char *fmt, ...) __attribute__((format(printf, 4, 5)));
+Diag *sema_warning(Elab *E, Span s, DiagId id, const char *fmt, ...) __attribute__((format(printf, 4, 5)));
 /* Nothing for NULL and for spans without a source. */
 void sema_note(Elab *E, Diag *to, Span s, const char *fmt, ...) __attribute__((format(printf, 4, 5)));
 
