@@ -64,7 +64,7 @@ typedef enum VmRole {
     VM_ROLE_AUX,
     VM_ROLE_METRIC,
     VM_ROLE_GRAD,
-    VM_ROLE_ROUTER /* a measure of a route, "<route>.<measure>": passes/telemetry.c */
+    VM_ROLE_ROUTER /* of a route, "<route>.offsets" and so on: passes/telemetry.c */
 } VmRole;
 
 typedef struct VmTensor {

@@ -256,24 +256,29 @@ enum { VM_MEASURES = 4 };
 typedef struct VmRoute {
     const char *name; /* the program's; name_length characters of it */
     size_t name_length;
-    int64_t experts;
-    const float *load;                 /* [experts] */
-    const float *measure[VM_MEASURES]; /* NULL: this route has none */
-    double *load_sum, sum[VM_MEASURES];
-    int64_t steps; /* in the sums */
+    int64_t experts, tokens, k;
+    const int32_t *offsets; /* [experts + 1] */
+    const int32_t *choices; /* [tokens, k], -1 none; NULL: every token is served */
+    const float *logits;    /* [tokens, experts]; NULL: there is no gate */
+    double *load_sum, *by_image;
+    double now[VM_MEASURES], sum[VM_MEASURES]; /* as measured last, and added up */
+    int64_t steps, measured;                   /* in the sums of loads and of measures */
 } VmRoute;
 
 typedef struct VmRouting { /* {0} at first */
     VmRoute *route;
     int n;
+    int64_t images; /* of a step */
 } VmRouting;
 
 /* The routes of a program, valid as long as a binding of it. Programs for other batch sizes of the same model
  * have the same routes, and what was added up stays. */
-VmStatus vm_routing_find(VmRouting *r, VmEngine *e, int program, VmError *err);
+VmStatus vm_routing_find(VmRouting *r, VmEngine *e, int program, int64_t images, VmError *err);
 void vm_routing_free(VmRouting *r);
 void vm_routing_begin_epoch(VmRouting *r);
+/* After every step; after steps that are logged, and the last of an epoch. */
 void vm_routing_step(VmRouting *r);
+void vm_routing_measure(VmRouting *r);
 /* {"<route>": {"load": [..], "dead": n, "entropy": .., ..}}: of the last step, or means over the epoch's. */
 struct json_t *vm_routing_json(const VmRouting *r, bool epoch);
 /* Where over the epoch experts had nothing to do, or few did most. */

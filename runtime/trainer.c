@@ -98,7 +98,10 @@ static void set_step_scalars(const Trainer *t, double lr) {
 
 static VmStatus log_step(Trainer *t, int64_t epoch, double lr, VmError *err) {
     int64_t every = t->cfg->log_every;
-    if (every <= 0 || t->run.step % every != 0) return VM_OK;
+    bool logged = every > 0 && t->run.step % every == 0;
+    if (logged || t->run.step % t->run.steps_per_epoch == 0 || t->run.step == t->run.total)
+        vm_routing_measure(&t->routing);
+    if (!logged) return VM_OK;
     double now = vm_now(), rate = (double)t->log_images / (now - t->log_time);
     t->log_time = now;
     t->log_images = 0;
@@ -107,7 +110,7 @@ static VmStatus log_step(Trainer *t, int64_t epoch, double lr, VmError *err) {
 
 static VmStatus bind_training(Trainer *t, int64_t batch, VmError *err) {
     VmStatus s = vm_bind(&t->bind, t->e, t->source, t->user, true, batch, t->train, err);
-    return s ? s : vm_routing_find(&t->routing, t->e, t->bind.program, err);
+    return s ? s : vm_routing_find(&t->routing, t->e, t->bind.program, batch, err);
 }
 
 /* Trains on images order[at..at+n). */
