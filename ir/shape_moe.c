@@ -170,7 +170,7 @@ const char *shape_dispatch(Arena *a, IrNode *n) {
     int64_t tokens = n->in[0]->type.dim[0], rows = n->in[1]->type.dim[0], k = ir_int(n, ATTR_dispatch_k);
     TRY(ir_want_int(a, n, ATTR_dispatch_k, 1, INT64_MAX));
     TRY(want_row_count(a, n, rows));
-    if ((rows + k - 1) / k > tokens)
+    if (rows / k + (rows % k != 0) > tokens)
         return ir_shape_fail(a, n, "expected at most %lld pairs for every row of %s, found %s", (long long)k,
                              ir_shape_in(a, n, 0), ir_shape_in(a, n, 1));
     return ir_set_result(a, n, 0, with_lead(&n->in[0]->type, rows));
