@@ -72,18 +72,29 @@ static IrValue *by_token(IrBuilder *b, IrValue *place, const FeGroup *g) {
     return ir_reshape(b, turned, &flat);
 }
 
+/* What routers with room for C = ceil(factor N / E) tokens of each expert and group of N begin with:
+ * arguments gate, factor, groups. The gate; NULL after reporting. */
+static IrValue *open_limited(Elab *E, const FeCall *c, const FeValue **gate, FeGroup **g, int64_t *groups,
+                             int64_t *limit) {
+    double factor = 1;
+    IrValue *p = open_gate(E, c, gate, g);
+    if (!p || !arg_factor(E, c, 1, &factor) || !arg_groups(E, c, 2, (*g)->tokens, (*gate)->span, groups))
+        return NULL;
+    int64_t n = (*g)->tokens / *groups;
+    *limit = (int64_t)ceil(factor * (double)n / (double)(*g)->experts);
+    if (*limit > n) *limit = n;
+    if (*limit >= 1) return p;
+    no_room(E, c, 1, *g, n);
+    return NULL;
+}
+
 /* Every expert takes its C = ceil(factor N / E) tokens of largest gate in each group of N. */
 const FeValue *builtin_expert_choice(Elab *E, const FeCall *c) {
     const FeValue *gate;
     FeGroup *g;
-    double factor = 1;
-    int64_t groups;
-    IrValue *p = open_gate(E, c, &gate, &g);
-    if (!p || !arg_factor(E, c, 1, &factor) || !arg_groups(E, c, 2, g->tokens, gate->span, &groups))
-        return fv_bad();
-    int64_t n = g->tokens / groups, limit = (int64_t)ceil(factor * (double)n / (double)g->experts);
-    if (limit < 1) return no_room(E, c, 1, g, n);
-    if (limit > n) limit = n;
+    int64_t groups, limit;
+    IrValue *p = open_limited(E, c, &gate, &g, &groups, &limit);
+    if (!p) return fv_bad();
     IrBuilder *b = &E->b;
     IrValue *place = by_token(b, IR_OP(b, rank, VALS(by_expert(b, p, g, groups)), NO_ATTRS), g);
     IrValue *taken = ir_binary(b, OP_less, place, ir_const(b, (double)limit, place->type));
@@ -99,15 +110,11 @@ const FeValue *builtin_expert_choice(Elab *E, const FeCall *c) {
 const FeValue *builtin_priority_choice(Elab *E, const FeCall *c) {
     const FeValue *gate;
     FeGroup *g;
-    double factor = 1;
-    int64_t groups;
-    IrValue *p = open_gate(E, c, &gate, &g);
-    if (!p || !arg_factor(E, c, 1, &factor) || !arg_groups(E, c, 2, g->tokens, gate->span, &groups))
-        return fv_bad();
-    int64_t n = g->tokens / groups, limit = (int64_t)ceil(factor * (double)n / (double)g->experts);
-    if (limit < 1) return no_room(E, c, 1, g, n);
+    int64_t groups, limit;
+    IrValue *p = open_limited(E, c, &gate, &g, &groups, &limit);
+    if (!p) return fv_bad();
     IrBuilder *b = &E->b;
-    IrType pairs = IR_TYPE(DT_f32, groups, n * g->experts);
+    IrType pairs = IR_TYPE(DT_f32, groups, g->tokens / groups * g->experts);
     IrValue *place = IR_OP(b, rank, VALS(ir_reshape(b, p, &pairs)), NO_ATTRS);
     g->k = 1;
     g->rows = g->tokens;

@@ -1,19 +1,17 @@
 /* telemetry: what the runtime measures routes by, as outputs of kind `router`.
  *
  * requires  a graph of one batch of images; MODEL ops allowed
- * ensures   every route whose choices are the output "P.route" has outputs that live to the end of the step:
- *             P.offsets  i32[E+1]  where each expert's rows begin
- *             P.choices  i32[T,K]  the choices that are served; only where a route may drop pairs
- *             P.logits   f32[T,E]  what the gate that decided is the softmax of, or values whose softmax is
- * meant; only where there is a gate Nothing is computed for them: runtime/routing.c looks at them when a step
- * is logged. Weights get the same bits with and without.
+ * ensures   every route whose choices are an output R has outputs that live to the end of the step:
+ *             R.offsets  i32[E+1]  where each expert's rows begin
+ *             R.choices  i32[T,K]  the choices that are served; only where a route may drop pairs
+ *             R.logits   f32[T,E]  what the gate that decided is the softmax of, or values whose softmax is
+ * meant; only where there is a gate Nothing is computed for them: runtime/telemetry.c looks at them when a
+ * step is logged. Weights get the same bits with and without.
  *
  * before  %3, %4, %5, %6 = route %2 {experts = 4} : ..        (%2 of topk %1, %1 = softmax %0)
  *         output "1.moe.route" %2
- * after   .. and  router "1.moe.offsets" %3, router "1.moe.logits" %0 */
+ * after   .. and  router "1.moe.route.offsets" %3, router "1.moe.route.logits" %0 */
 #include "passes/passes.h"
-
-#include <string.h>
 
 /* What v looks at, through views. */
 static IrValue *behind_views(IrValue *v) {
@@ -40,19 +38,10 @@ static IrValue *logits_of(const IrNode *route) {
     return p->node->op == OP_softmax ? p->node->in[0] : p;
 }
 
-/* "1.moe" where the choices of the route are an output "1.moe.route" or "1.moe.route_2"; NULL: they are none.
- * Of several routes with the same choices the last one counts, as its capacity holds. */
-static const char *path_of(const IrGraph *g, const IrNode *route) {
-    static const char tail[] = ".route";
-    for (int i = 0; i < g->nout; i++) {
-        const IrOut *o = &g->out[i];
-        const char *end = strstr(o->name, tail);
-        if (o->kind != OUT_output || o->value != route->in[0]) continue;
-        if (!end) return strncmp(o->name, "route", 5) ? NULL : arena_strdup(g->arena, "model");
-        for (const char *next; (next = strstr(end + 1, tail)); end = next) {
-        }
-        return arena_printf(g->arena, "%.*s%s", (int)(end - o->name), o->name, end + strlen(tail));
-    }
+/* The output that the choices of the route are, whose name is the route's; NULL: they are none. */
+static const char *name_of(const IrGraph *g, const IrNode *route) {
+    for (int i = 0; i < g->nout; i++)
+        if (g->out[i].kind == OUT_output && g->out[i].value == route->in[0]) return g->out[i].name;
     return NULL;
 }
 
@@ -64,20 +53,20 @@ static bool is_used(const IrGraph *g, const IrNode *route) {
     return false;
 }
 
-static void add(IrGraph *g, const IrNode *route, const char *path, const char *what, IrValue *v) {
-    ir_add_out(g, OUT_router, arena_printf(g->arena, "%s.%s", path, what), v, 1, route->loc);
+static void add(IrGraph *g, const IrNode *route, const char *name, const char *what, IrValue *v) {
+    ir_add_out(g, OUT_router, arena_printf(g->arena, "%s.%s", name, what), v, 1, route->loc);
 }
 
 bool pass_telemetry(PassCtx *c, IrGraph *g) {
     (void)c;
     int before = g->nout;
     IR_FOR (n, g) {
-        const char *path = n->op == OP_route ? path_of(g, n) : NULL;
-        if (!path || !is_used(g, n)) continue;
-        add(g, n, path, "offsets", &n->out[0]);
-        if (ir_int(n, ATTR_route_rows)) add(g, n, path, "choices", n->in[0]);
+        const char *name = n->op == OP_route ? name_of(g, n) : NULL;
+        if (!name || !is_used(g, n)) continue;
+        add(g, n, name, "offsets", &n->out[0]);
+        if (ir_int(n, ATTR_route_rows)) add(g, n, name, "choices", n->in[0]);
         IrValue *logits = logits_of(n);
-        if (logits) add(g, n, path, "logits", logits);
+        if (logits) add(g, n, name, "logits", logits);
     }
     return g->nout != before;
 }

@@ -225,7 +225,7 @@ VmStatus vm_metrics_open(VmMetrics *m, const char *out_dir, const char *phase, i
                          VmError *err);
 VmStatus vm_metrics_start(VmMetrics *m, const VmTrainConfig *c, int threads, int64_t total,
                           int64_t train_images, int64_t test_images, int64_t resumed_step, VmError *err);
-struct VmRouting; /* routing.c; NULL: the model has no routes */
+struct VmRouting; /* telemetry.c; NULL: the model has no routes */
 VmStatus vm_metrics_step(VmMetrics *m, int64_t epoch, int64_t step, double lr, double images_per_second,
                          const VmBinding *b, const struct VmRouting *routing, VmError *err);
 VmStatus vm_metrics_epoch(VmMetrics *m, const VmEpochRecord *r, const struct VmRouting *routing,
@@ -249,7 +249,7 @@ void vm_progress_epoch(VmProgress *p, const VmEpochRecord *r);
 void vm_progress_note(VmProgress *p, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void vm_progress_end(VmProgress *p);
 
-/* ---- routing.c --------------------------------------------------------------------------------- */
+/* ---- telemetry.c ------------------------------------------------------------------------------ */
 
 enum { VM_MEASURES = 4 };
 

@@ -321,7 +321,7 @@ for key in phase epoch train_loss test_loss test_accuracy seconds images_per_sec
         fail "epoch lines have $key" "$M"
     fi
 done
-routed='"router":{"moe":{"load":[[0-9.,]*],"dead":[0-9]*,"entropy":[0-9.]*,"largest":[-0-9.e]*,"variation":[0-9.e-]*}}'
+routed='"router":{"moe.route":{"load":[[0-9.,]*],"dead":[0-9]*,"entropy":[0-9.]*,"largest":[-0-9.e]*,"variation":[0-9.e-]*}}'
 if [ "$(grep '"event":"epoch"' "$M" | grep -c "$routed")" = 2 ]; then ok 'epoch lines tell of routes'; else
     fail 'epoch lines tell of routes' "$M"
 fi

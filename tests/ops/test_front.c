@@ -38,12 +38,6 @@ static IrGraph *normed_product(Arena *a, Shape s, bool stored) {
     return g;
 }
 
-static int kernels_of(const Jit *j) {
-    int kernels = 0;
-    for (int t = 0; t < j->program->ntask; t++) kernels += j->program->task[t].items > 0;
-    return kernels;
-}
-
 static void check(Shape s, int kernels) {
     Arena *a = arena_create();
     const char *isa;
@@ -51,8 +45,8 @@ static void check(Shape s, int kernels) {
         const char *what = arena_printf(a, "%s [%d,%d] to %d", isa, s.rows, s.width, s.cols);
         Jit fused = jit_compile(a, normed_product(a, s, false), PIPE_EVAL, isa, what);
         Jit apart = jit_compile(a, normed_product(a, s, true), PIPE_EVAL, isa, what);
-        cr_assert_eq(kernels_of(&fused), kernels, "%s: %d kernels", what, kernels_of(&fused));
-        cr_assert_eq(kernels_of(&apart), 2, "%s: %d kernels with a stored norm", what, kernels_of(&apart));
+        cr_assert_eq(jit_kernels(&fused), kernels, "%s: %d kernels", what, jit_kernels(&fused));
+        cr_assert_eq(jit_kernels(&apart), 2, "%s: %d kernels with a stored norm", what, jit_kernels(&apart));
         JitRun one = jit_run(a, &fused, 7, 1, what), two = jit_run(a, &apart, 7, 1, what);
         const JitResult *y = jit_find(&one, "y"), *want = jit_find(&two, "y");
         for (int64_t e = 0; e < ir_elems(&y->type); e++)

@@ -47,19 +47,13 @@ static void check_row(const double *p, const double *value, const double *index,
     }
 }
 
-static int kernels_of(const Jit *j) {
-    int kernels = 0;
-    for (int t = 0; t < j->program->ntask; t++) kernels += j->program->task[t].items > 0;
-    return kernels;
-}
-
 static void check(Shape s, const char *of) {
     Arena *a = arena_create();
     const char *isa;
     for (int i = 0; (isa = jit_isa(a, i)); i++) {
         const char *what = arena_printf(a, "%s top %d of %s [%d,%d]", isa, s.k, of, s.tokens, s.experts);
         Jit j = jit_compile(a, gate(a, s, of), PIPE_EVAL, isa, what);
-        cr_assert_eq(kernels_of(&j), 1, "%s: %d kernels", what, kernels_of(&j));
+        cr_assert_eq(jit_kernels(&j), 1, "%s: %d kernels", what, jit_kernels(&j));
         JitRun one = jit_run(a, &j, 7, 1, what);
         const double *p = jit_find(&one, "p")->data, *value = jit_find(&one, "value")->data;
         const double *index = jit_find(&one, "index")->data;
@@ -151,7 +145,7 @@ static void check_routed(Shape s, bool bias, bool renormalised) {
             arena_printf(a, "%s top %d of %s, [%d,%d], %s", isa, s.k, renormalised ? "logits" : "softmax",
                          s.tokens, s.experts, bias ? "with bias" : "no bias");
         Jit j = jit_compile(a, routed(a, s, bias, renormalised), PIPE_EVAL, isa, what);
-        cr_assert_eq(kernels_of(&j), 1, "%s: %d kernels", what, kernels_of(&j));
+        cr_assert_eq(jit_kernels(&j), 1, "%s: %d kernels", what, jit_kernels(&j));
         JitRun one = jit_run(a, &j, 7, 1, what);
         check_logits(&one, s, bias, what);
         if (!renormalised) check_softmax(&one, s, what);

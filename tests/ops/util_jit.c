@@ -62,6 +62,12 @@ void jit_free(Jit *j) {
     cg_module_destroy(j->module);
 }
 
+int jit_kernels(const Jit *j) {
+    int kernels = 0;
+    for (int t = 0; t < j->program->ntask; t++) kernels += j->program->task[t].items > 0;
+    return kernels;
+}
+
 static const char *leaf_name(const IrNode *n) {
     if (n->op == OP_input) return ir_str(n, ATTR_input_name);
     if (n->op == OP_param) return ir_str(n, ATTR_param_name);

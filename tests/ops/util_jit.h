@@ -31,6 +31,8 @@ Jit jit_compile_recomputing(Arena *a, const IrGraph *g, Pipeline pipe, const cha
 Jit jit_compile_saving(Arena *a, const IrGraph *g, Pipeline pipe, const char *isa, int steps,
                        bool pack_in_step, const char *what);
 void jit_free(Jit *j);
+/* Tasks that have something to do. */
+int jit_kernels(const Jit *j);
 
 /* Everything a run leaves behind, in the order of the graph's outputs followed by its params and states. */
 typedef struct JitResult {

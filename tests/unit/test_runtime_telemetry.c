@@ -46,7 +46,7 @@ static double at(const json_t *o, const char *key, int i) {
     return json_number_value(json_is_array(v) ? json_array_get(v, (size_t)i) : v);
 }
 
-Test(routing, steps_are_told_as_they_are_and_epochs_as_means) {
+Test(telemetry, steps_are_told_as_they_are_and_epochs_as_means) {
     Made m;
     make(&m);
     step(&m, 5, 5, 0, 0);
@@ -67,7 +67,7 @@ Test(routing, steps_are_told_as_they_are_and_epochs_as_means) {
 }
 
 /* The numbers of a gate: p of tokens 0 and 2 is uniform, of 1 (.1, .2, .3, .4), of 3 one expert. */
-Test(routing, measures_the_gate) {
+Test(telemetry, measures_the_gate) {
     Made m;
     make(&m);
     for (int e = 0; e < EXPERTS; e++) {
@@ -89,7 +89,7 @@ Test(routing, measures_the_gate) {
     json_decref(now);
 }
 
-Test(routing, what_a_route_has_not_is_not_told) {
+Test(telemetry, what_a_route_has_not_is_not_told) {
     Made m;
     make(&m);
     m.route.choices = NULL;
@@ -113,7 +113,7 @@ static char *warning(const Made *m) {
     return text;
 }
 
-Test(routing, warns_of_experts_without_work_and_of_few_with_most) {
+Test(telemetry, warns_of_experts_without_work_and_of_few_with_most) {
     Made m;
     make(&m);
     step(&m, 4, 3, 2, 1);
