@@ -236,6 +236,16 @@ const FeValue *builtin_less(Elab *E, const FeCall *c) {
     return tensor_binary(E, c->ast->span, "`less`", OP_less, c->arg[0], c->arg[1]);
 }
 
+/* x in training, `otherwise` in evaluation. */
+const FeValue *builtin_in_training(Elab *E, const FeCall *c) {
+    for (int i = 0; i < 2; i++)
+        if (c->arg[i]->kind != FV_TENSOR && !fv_is_number(c->arg[i]))
+            return arg_kind_error(E, c, i, "a tensor or a number");
+    if (c->arg[0]->kind != FV_TENSOR && c->arg[1]->kind != FV_TENSOR)
+        return arg_kind_error(E, c, 0, "a tensor when `otherwise` is a number");
+    return tensor_binary(E, c->ast->span, "`in_training`", OP_by_mode, c->arg[0], c->arg[1]);
+}
+
 /* Functions of any tensor that keep its shape. */
 const FeValue *builtin_unary(Elab *E, const FeCall *c) {
     const FeValue *x;

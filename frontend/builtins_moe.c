@@ -7,27 +7,31 @@
 
 /* ---- routes --------------------------------------------------------------------------------- */
 
-bool check_gate(Elab *E, const FeCall *c, const FeValue *gate) {
-    const IrType *t = &gate->v->type;
-    if (gate->group) {
+bool check_routable(Elab *E, const FeCall *c, const FeValue *x, const char *form) {
+    if (x->group) {
         Diag *dg = sema_error(E, c->span[0], D_nested_route, "a grouped tensor cannot be routed again");
-        sema_note(E, dg, gate->group->span, "it was routed here");
+        sema_note(E, dg, x->group->span, "it was routed here");
         return false;
     }
-    if (t->rank >= 2) return true;
-    Diag *dg =
-        sema_error(E, c->span[0], D_shape_mismatch,
-                   "a gate is [.., E], one value per token and expert, this is %s", fv_text(E->a, gate));
-    sema_note(E, dg, gate->span, "the gate is made here");
+    if (x->v->type.rank >= 2) return true;
+    Diag *dg = sema_error(E, c->span[0], D_shape_mismatch, "%s, this is %s", form, fv_text(E->a, x));
+    sema_note(E, dg, x->span, "it is made here");
     return false;
 }
 
-IrValue *flat_gate(Elab *E, const FeValue *gate, FeGroup *g) {
-    const IrType *t = &gate->v->type;
+bool check_gate(Elab *E, const FeCall *c, const FeValue *gate) {
+    return check_routable(E, c, gate, "a gate is [.., E], one value per token and expert");
+}
+
+void set_routed(FeGroup *g, const IrType *t) {
     g->lead_rank = t->rank - 1;
     g->tokens = ir_rows(t);
-    g->experts = ir_cols(t);
     memcpy(g->lead, t->dim, sizeof(int64_t) * (size_t)g->lead_rank);
+}
+
+IrValue *flat_gate(Elab *E, const FeValue *gate, FeGroup *g) {
+    set_routed(g, &gate->v->type);
+    g->experts = ir_cols(&gate->v->type);
     IrType flat = IR_TYPE(DT_f32, g->tokens, g->experts);
     return ir_reshape(&E->b, gate->v, &flat);
 }

@@ -192,3 +192,107 @@ const FeValue *builtin_capacity(Elab *E, const FeCall *c) {
     g->rows = most < now ? most : now;
     return make_route(E, c, g, r, r->v);
 }
+
+/* ---- choices that no gate makes ------------------------------------------------------------- */
+
+/* Experts by place: row r of the n along the last routed dimension, choice j. In turns: (r + j) mod E; in
+ * blocks of equal size, one after the other: floor(r E / n). */
+static int64_t place_expert(int64_t r, int64_t j, int64_t n, int64_t experts, bool blocks) {
+    return blocks ? r * experts / n : (r + j) % experts;
+}
+
+/* uniform_route(x, experts, k = 1, order = "turns") */
+const FeValue *builtin_uniform_route(Elab *E, const FeCall *c) {
+    static const char *const orders[] = {"turns", "blocks"};
+    enum { MOST = 1 << 20 };
+    const FeValue *x;
+    int order = 0;
+    FeGroup *g = ARENA_NEW(E->a, FeGroup);
+    g->span = c->ast->span;
+    g->k = 1;
+    if (!arg_tensor(E, c, 0, &x) || !check_routable(E, c, x, "rows to route are [.., D]")) return fv_bad();
+    set_routed(g, &x->v->type);
+    if (!arg_int(E, c, 1, 1, MOST, &g->experts) || !arg_word(E, c, 3, orders, 2, &order)) return fv_bad();
+    if (!arg_int(E, c, 2, 1, order ? 1 : g->experts, &g->k)) return fv_bad();
+    int64_t n = g->lead[g->lead_rank - 1];
+    if (n * g->k > MOST) {
+        sema_error(E, c->span[0], D_limit, "`uniform_route` takes at most %d rows and choices, not %" PRId64,
+                   MOST, n * g->k);
+        return fv_bad();
+    }
+    int64_t *expert = ARENA_ARRAY(E->a, int64_t, n * g->k), shape[] = {g->tokens / n, n * g->k};
+    for (int64_t i = 0; i < n * g->k; i++)
+        expert[i] = place_expert(i / g->k, i % g->k, n, g->experts, order == 1);
+    IrBuilder *b = &E->b;
+    IrType pairs = IR_TYPE(DT_i32, g->tokens, g->k), weights = IR_TYPE(DT_f32, g->tokens, g->k);
+    IrValue *place = IR_OP(b, iota, NO_VALS, ATTRS(A_INTS(iota_shape, shape, 2)));
+    IrValue *index = IR_OP(b, lookup, VALS(place), ATTRS(A_INTS(lookup_values, expert, (int)(n * g->k))));
+    g->chosen = g->index = ir_reshape(b, index, &pairs);
+    g->value = ir_const(b, 1.0 / (double)g->k, weights);
+    return make_route(E, c, g, x, g->value);
+}
+
+/* A label's classes are the experts: in training they are the only choice, with weight 1. */
+const FeValue *builtin_follow_label(Elab *E, const FeCall *c) {
+    const FeValue *r, *label = c->arg[1];
+    if (!arg_route(E, c, 0, &r)) return fv_bad();
+    if (label->kind != FV_TENSOR || !label->classes)
+        return arg_kind_error(E, c, 1, "a label such as lookup makes");
+    const FeGroup *from = r->group;
+    int64_t images = label->v->type.dim[0], k = from->k;
+    if (label->classes > from->experts || images != from->lead[0]) {
+        Diag *dg = label->classes > from->experts
+                       ? sema_error(E, c->span[1], D_class_mismatch,
+                                    "the label has %" PRId64 " classes and the route %" PRId64 " experts",
+                                    label->classes, from->experts)
+                       : sema_error(E, c->span[1], D_route_mismatch,
+                                    "there are %" PRId64 " labels, and %" PRId64 " images are routed", images,
+                                    from->lead[0]);
+        sema_note(E, dg, from->span, "the route is made here");
+        sema_note(E, dg, label->span, "the label is made here");
+        return fv_bad();
+    }
+    IrBuilder *b = &E->b;
+    FeGroup *g = ARENA_NEW(E->a, FeGroup);
+    *g = *from;
+    g->span = c->ast->span;
+    IrType column = IR_TYPE(DT_i32, images, 1), each = IR_TYPE(DT_i32, images, g->tokens / images),
+           first = IR_TYPE(DT_i32, g->tokens, 1), pairs = IR_TYPE(DT_i32, g->tokens, k),
+           weights = IR_TYPE(DT_f32, g->tokens, k);
+    IrValue *told = ir_reshape(b, ir_broadcast(b, ir_reshape(b, label->v, &column), &each), &first);
+    if (k > 1) {
+        IrValue *choice = IR_OP(b, iota, NO_VALS, ATTRS(A_INTS(iota_shape, pairs.dim, 2)));
+        IrValue *is_first = ir_binary(b, OP_less, choice, ir_const(b, 1, pairs));
+        told =
+            IR_OP(b, select, VALS(is_first, ir_broadcast(b, told, &pairs), ir_const(b, -1, pairs)), NO_ATTRS);
+        if (!g->rows) g->rows = g->tokens * k;
+    }
+    if (g->rows && g->rows < g->tokens) g->rows = g->tokens;
+    IrValue *one = ir_const(b, 1, weights);
+    g->chosen = IR_OP(b, by_mode, VALS(told, from->chosen), NO_ATTRS);
+    g->index = IR_OP(b, by_mode, VALS(told, from->index), NO_ATTRS);
+    g->value = IR_OP(b, by_mode, VALS(one, from->value), NO_ATTRS);
+    return make_route(E, c, g, r, IR_OP(b, by_mode, VALS(one, r->v), NO_ATTRS));
+}
+
+/* The pairs whose mask is not 0. */
+const FeValue *builtin_keep_pairs(Elab *E, const FeCall *c) {
+    const FeValue *r, *mask;
+    if (!arg_route(E, c, 0, &r) || !arg_tensor(E, c, 1, &mask)) return fv_bad();
+    const FeGroup *from = r->group;
+    IrType pairs = IR_TYPE(DT_f32, from->tokens, from->k);
+    if (mask->group || !ir_type_equal(&mask->v->type, &pairs)) {
+        Diag *dg = sema_error(E, c->span[1], D_route_mismatch, "the pairs of this route are %s, not %s",
+                              ir_type_text(E->a, &pairs), fv_text(E->a, mask));
+        sema_note(E, dg, from->span, "the route is made here");
+        sema_note(E, dg, mask->span, "the mask is made here");
+        return fv_bad();
+    }
+    IrBuilder *b = &E->b;
+    FeGroup *g = ARENA_NEW(E->a, FeGroup);
+    *g = *from;
+    g->span = c->ast->span;
+    if (!g->rows) g->rows = g->tokens * g->k;
+    g->index = IR_OP(b, select, VALS(mask->v, from->index, ir_const(b, -1, from->index->type)), NO_ATTRS);
+    return make_route(E, c, g, r, r->v);
+}

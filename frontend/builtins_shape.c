@@ -65,7 +65,14 @@ const FeValue *builtin_broadcast(Elab *E, const FeCall *c) {
     const FeValue *x;
     int64_t dim[IR_MAX_RANK];
     int n;
-    if (!arg_tensor(E, c, 0, &x) || !arg_ints(E, c, 1, dim, IR_MAX_RANK, &n)) return fv_bad();
+    double number = 0;
+    if (fv_is_number(c->arg[0]) && E->g) {
+        if (!arg_float(E, c, 0, -FLT_MAX, FLT_MAX, &number)) return fv_bad();
+        x = fv_tensor(E->a, ir_const(&E->b, number, ir_scalar(DT_f32)), NULL, false, c->span[0]);
+    } else if (!arg_tensor(E, c, 0, &x)) {
+        return fv_bad();
+    }
+    if (!arg_ints(E, c, 1, dim, IR_MAX_RANK, &n)) return fv_bad();
     if (!keeps_rows(E, c, x, !x->per_expert && n == x->v->type.rank && dim[0] == x->v->type.dim[0]))
         return fv_bad();
     IrValue *y = build(E, c->ast->span, "`broadcast`", OP_broadcast, &x, 1, VALS(x->v),
@@ -374,6 +381,18 @@ const FeValue *builtin_dim(Elab *E, const FeCall *c) {
                           fv_text(E->a, x));
     sema_note(E, dg, x->span, "the tensor is made here");
     return fv_bad();
+}
+
+/* All sizes, as a list. */
+const FeValue *builtin_shape(Elab *E, const FeCall *c) {
+    const FeValue *x = c->arg[0];
+    if (x->kind != FV_TENSOR) return arg_kind_error(E, c, 0, "a tensor");
+    FeValue *list = fv_new(E->a, FV_LIST, c->ast->span);
+    const FeValue **item = ARENA_ARRAY(E->a, const FeValue *, x->v->type.rank + 1);
+    for (int i = 0; i < x->v->type.rank; i++) item[i] = fv_int(E->a, x->v->type.dim[i], c->ast->span);
+    list->item = item;
+    list->n = x->v->type.rank;
+    return list;
 }
 
 const FeValue *builtin_len(Elab *E, const FeCall *c) {

@@ -326,8 +326,12 @@ bool arg_route(Elab *E, const FeCall *c, int i, const FeValue **out);
 bool arg_word(Elab *E, const FeCall *c, int i, const char *const *word, int n, int *out);
 const FeValue *arg_kind_error(Elab *E, const FeCall *c, int i, const char *expected);
 
-/* builtins_moe.c: what every router begins and ends with. Checks that a gate is f32[.., E] and not grouped.
- */
+/* builtins_moe.c: what every router begins and ends with. Checks that x has rows and is not grouped; `form`
+ * says what it should be. */
+bool check_routable(Elab *E, const FeCall *c, const FeValue *x, const char *form);
+/* The leading dimensions of a tensor are what g routes. */
+void set_routed(FeGroup *g, const IrType *t);
+/* Checks that a gate is f32[.., E] and not grouped. */
 bool check_gate(Elab *E, const FeCall *c, const FeValue *gate);
 /* The gate as f32[T,E]; sets lead dimensions, tokens and experts of g. */
 IrValue *flat_gate(Elab *E, const FeValue *gate, FeGroup *g);

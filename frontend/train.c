@@ -139,11 +139,24 @@ static const char *choice_list(Arena *a, const Choice *c, int n) {
     return t.data;
 }
 
+/* What is written, behind parentheses and in the chosen branch of conditionals; NULL after reporting. */
+static const Ast *chosen(Elab *E, const Ast *x) {
+    bool condition;
+    while (x->kind == AST_PAREN || x->kind == AST_COND) {
+        if (x->kind == AST_PAREN) {
+            x = x->a;
+            continue;
+        }
+        if (!eval_condition(E, x->a, &condition)) return NULL;
+        x = condition ? x->b : x->other;
+    }
+    return x->kind == AST_BAD ? NULL : x;
+}
+
 static const Choice *choose(Elab *E, const Ast *field, const Choice *c, int n) {
-    const Ast *x = field->a;
-    while (x->kind == AST_PAREN) x = x->a;
+    const Ast *x = chosen(E, field->a);
+    if (!x) return NULL;
     bool call = x->kind == AST_CALL;
-    if (x->kind == AST_BAD) return NULL;
     if (!call && x->kind != AST_NAME) {
         sema_error(E, x->span, D_train_field, "`%s` is %s with options in ( )", field->name,
                    choice_list(E->a, c, n));
@@ -164,9 +177,8 @@ static const Choice *choose(Elab *E, const Ast *field, const Choice *c, int n) {
 }
 
 static void read_options(Elab *E, FeTrain *t, const Ast *field, const Choice *c) {
-    const Ast *x = field->a;
-    while (x->kind == AST_PAREN) x = x->a;
-    if (x->kind != AST_CALL) return; /* the bare name: defaults */
+    const Ast *x = chosen(E, field->a);
+    if (!x || x->kind != AST_CALL) return; /* the bare name: defaults */
     const char *name[8];
     const FeActual *slot[8] = {0};
     for (int i = 0; i < c->noption; i++) name[i] = c->option[i].name;
@@ -247,9 +259,8 @@ static void read_number(Elab *E, const Ast *f, int64_t lo, int64_t *out) {
 
 /* The name of a number format, not a value. */
 static void read_precision(Elab *E, FeTrain *t, const Ast *f) {
-    const Ast *x = f->a;
-    while (x->kind == AST_PAREN) x = x->a;
-    if (x->kind == AST_BAD) return;
+    const Ast *x = chosen(E, f->a);
+    if (!x) return;
     bool name = x->kind == AST_NAME;
     if (name && !strcmp(x->name, "bf16"))
         t->bf16 = true;

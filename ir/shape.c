@@ -393,6 +393,12 @@ const char *shape_select(Arena *a, IrNode *n) {
     return ir_set_result(a, n, 0, n->in[1]->type);
 }
 
+const char *shape_by_mode(Arena *a, IrNode *n) {
+    if (n->in[0]->type.dtype != DT_i32) TRY(ir_want_dtype(a, n, 0, DT_f32));
+    TRY(ir_want_like(a, n, 1, &n->in[0]->type));
+    return ir_set_result(a, n, 0, n->in[0]->type);
+}
+
 const char *shape_less(Arena *a, IrNode *n) {
     return comparison(a, n);
 }

@@ -201,6 +201,11 @@ static IrValue *expand_accuracy(IrBuilder *b, const IrNode *n, bool training) {
     return mean_axes(b, ir_binary(b, OP_equal, best, n->in[1]), first_axis, 1);
 }
 
+static IrValue *expand_by_mode(IrBuilder *b, const IrNode *n, bool training) {
+    (void)b;
+    return n->in[training ? 0 : 1];
+}
+
 /* Tokens in groups are ranked within them; a limit that no expert can reach is none. */
 static IrValue *expand_expert_capacity(IrBuilder *b, const IrNode *n, bool training) {
     int64_t limit = ir_int(n, training ? ATTR_expert_capacity_train : ATTR_expert_capacity_eval);

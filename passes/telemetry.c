@@ -22,8 +22,12 @@ static IrValue *behind_views(IrValue *v) {
 /* The values that choices were made by; NULL: there are none. */
 static IrValue *chosen_by(IrValue *index) {
     IrNode *n = behind_views(index)->node;
-    while (n->op == OP_expert_capacity || n->op == OP_capacity) n = behind_views(n->in[0])->node;
-    if (n->op == OP_select && n->in[0]->node->op == OP_less) n = behind_views(n->in[0]->node->in[0])->node;
+    while (n->op == OP_expert_capacity || n->op == OP_by_mode || n->op == OP_select) {
+        bool by_rank = n->op == OP_select && n->in[0]->node->op == OP_less &&
+                       behind_views(n->in[0]->node->in[0])->node->op == OP_rank;
+        if (by_rank) return behind_views(behind_views(n->in[0]->node->in[0])->node->in[0]);
+        n = behind_views(n->in[n->op == OP_select ? 1 : 0])->node; /* training, and what keep_pairs keeps */
+    }
     if (n->op == OP_fall_through) n = behind_views(n->in[0])->node;
     return n->op == OP_topk || n->op == OP_rank ? behind_views(n->in[0]) : NULL;
 }

@@ -125,6 +125,80 @@ Test(router, all_choices_are_the_dense_mixture) {
          "every expert takes all of each image");
 }
 
+Test(router, softmax_before_or_after_choosing) {
+    same(SET("router=topk_softmax"), SET("router=softmax_topk_renorm"), true, "k = 2");
+    same(SET("router=topk_softmax", "k=3"), SET("router=softmax_topk_renorm", "k=3"), false, "k = 3");
+    same(SET("router=topk_softmax"), SET("router=renormalised"), false, "softmax of the logarithms");
+}
+
+Test(router, pairs_that_are_kept) {
+    same(SET("router=keep_all"), SET("router=top_k"), true, "all");
+    same(SET("router=keep_first"), SET("router=top_k", "k=1"), true, "first choices");
+}
+
+Test(router, groups_of_experts) {
+    same(SET("router=one_group"), SET("router=top_k"), true, "one group");
+    same(SET("router=two_groups"), SET("router=shares"), true, "all of two groups");
+}
+
+Test(router, evaluation_does_not_follow_labels) {
+    same(SET("router=follow_label", "k=1"), SET("router=top_k", "k=1"), false, "k = 1");
+    same(SET("router=follow_label"), SET("router=top_k"), false, "k = 2");
+    same(SET("router=expert_dropout"), SET("router=all_experts"), false, "experts are not dropped either");
+}
+
+/* Labels 3, 1 and 4 belong to experts 0, 2 and 0; the weight is 1 for the whole image. */
+Test(router, training_follows_labels) {
+    const char *const *settings[] = {SET("router=follow_label", "k=1"), SET("router=follow_label", "k=3")};
+    for (int s = 0; s < 2; s++) {
+        Run r = start(settings[s], true);
+        interp_run(r.it);
+        int met = 0;
+        IR_FOR (n, r.g) {
+            if (n->op == OP_combine) {
+                const RefTensor *w = interp_value(r.it, n->in[2]);
+                for (int64_t i = 0; i < ir_rows(&w->type); i++)
+                    cr_assert_eq(w->data[i * ir_cols(&w->type)], 1);
+            }
+            if (n->op != OP_route) continue;
+            const RefTensor *index = interp_value(r.it, n->in[0]);
+            int64_t k = ir_cols(&index->type), tokens = ir_rows(&index->type) / IMAGES;
+            for (int64_t i = 0; i < ir_elems(&index->type); i++) {
+                static const double owner[IMAGES] = {0, 2, 0};
+                cr_assert_eq(index->data[i], i % k ? -1 : owner[i / (k * tokens)]);
+            }
+            met++;
+        }
+        cr_assert_geq(met, 1);
+        finish(&r);
+    }
+}
+
+/* Shares of the experts that stay add up to 1, and the same experts stay for all tokens. */
+Test(router, dropped_experts) {
+    Run r = start(SET("router=expert_dropout"), true);
+    int dropped = 0;
+    for (uint64_t step = 0; step < 8; step++) {
+        interp_set_rng(r.it, 3, step);
+        interp_run(r.it);
+        IR_FOR (n, r.g) {
+            if (n->op != OP_combine) continue;
+            const RefTensor *w = interp_value(r.it, n->in[2]);
+            for (int64_t t = 0; t < ir_rows(&w->type); t++) {
+                double sum = 0;
+                for (int e = 0; e < EXPERTS; e++) {
+                    sum += w->data[t * EXPERTS + e];
+                    cr_assert_eq(w->data[t * EXPERTS + e] == 0, w->data[e] == 0);
+                    dropped += t == 0 && w->data[e] == 0;
+                }
+                cr_assert(sum == 0 || fabs(sum - 1) < 1e-9, "shares add up to %g", sum);
+            }
+        }
+    }
+    cr_assert(dropped > 4 && dropped < 8 * EXPERTS - 4, "%d of %d dropped", dropped, 8 * EXPERTS);
+    finish(&r);
+}
+
 Test(router, one_expert_has_weight_one) {
     same(SET("router=top_k", "k=1", "experts=1"), SET("router=all_experts", "experts=1"), false, "top_k");
     same(SET("router=priority_choice", "experts=1"), SET("router=all_experts", "experts=1"), false,
@@ -208,6 +282,10 @@ Test(router, equal_loads_are_equal) {
     for (int e = 0; e < EXPERTS; e++) cr_assert_eq(load[e], IMAGES * 16 / EXPERTS);
     loads(SET("router=expert_choice", "factor=2.0"), load);
     for (int e = 0; e < EXPERTS; e++) cr_assert_eq(load[e], 2 * IMAGES * 16 / EXPERTS);
+    loads(SET("router=uniform"), load);
+    for (int e = 0; e < EXPERTS; e++) cr_assert_eq(load[e], 2 * IMAGES * 16 / EXPERTS);
+    loads(SET("router=blocks"), load);
+    for (int e = 0; e < EXPERTS; e++) cr_assert_eq(load[e], IMAGES * 16 / EXPERTS);
     loads(SET("router=capacity", "factor=0.5"), load);
     for (int e = 0; e < EXPERTS; e++) cr_assert_leq(load[e], IMAGES * 16 / EXPERTS);
 }

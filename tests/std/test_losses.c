@@ -186,3 +186,36 @@ Test(losses, logsumexp_of_large_numbers) {
     STD_EXPECT(it, "w", var);
     arena_destroy(a);
 }
+
+Test(losses, similarity_of_experts_has_the_published_numbers) {
+    Arena *a = arena_create();
+    IrGraph *g = std_model(a,
+                           "use \"std/losses\"\n"
+                           "model m(c: f32[B, 3]) {\n"
+                           "  s = expert_similarity(c)\n  j = weighted_jaccard(c)\n"
+                           "  metric all_s = sum(s)\n  metric all_j = sum(j)\n}\n",
+                           4);
+    const StdData counts[] = {{"c", 12, {5, 3, 0, 2, 3, 4, 0, 0, 6, 7, 1, 1}}, {0}};
+    Interp *it = std_run(a, g, counts, false);
+    STD_EXPECT(it, "s", 1, .571429, .24, .571429, 1, .444444, .24, .444444, 1);
+    STD_EXPECT(it, "j", 1, .4, .136364, .4, 1, .285714, .136364, .285714, 1);
+    arena_destroy(a);
+}
+
+Test(losses, a_yes_or_no_for_every_class) {
+    Arena *a = arena_create();
+    IrGraph *g = std_model(a,
+                           "use \"std/losses\"\n"
+                           "model m(label: class[B, 3]) {\n"
+                           "  param z: [2, 3] = zeros()\n"
+                           "  loss sigmoid_cross_entropy(z, label)\n}\n",
+                           2);
+    const StdData data2[] = {{"m.z", 6, {1, -2, .5, 0, 3, -1}}, {"label", 2, {2, 0}}, {0}};
+    Interp *it = std_run(a, g, data2, true);
+    const double z[6] = {1, -2, .5, 0, 3, -1};
+    double want = -(0.5 + 0) / 2;
+    for (int i = 0; i < 6; i++) want += log1p(exp(z[i])) / 2;
+    STD_EXPECT(it, "sigmoid_cross_entropy", want);
+    std_check(a, g, data2);
+    arena_destroy(a);
+}
