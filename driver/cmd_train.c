@@ -105,6 +105,33 @@ static VmStatus fit(Session *s, const Args *a, int64_t data) {
     return st;
 }
 
+/* One line about what --weights gave. */
+static void print_found(Arena *a, const char *path, const VmWeightsFound *f) {
+    const char *text = arena_printf(a, "%d of %d weights from %s", f->taken, f->total, path);
+    int other = f->total - f->taken;
+    for (int i = 0; i < 3 && f->other[i]; i++)
+        text = arena_printf(a, "%s%s%s", text, i ? ", " : "; fresh initial values for ", f->other[i]);
+    if (other > 3) text = arena_printf(a, "%s and %d more", text, other - 3);
+    if (f->unknown) text = arena_printf(a, "%s; %d in the file are not in the model", text, f->unknown);
+    fprintf(stderr, "%s\n", text);
+}
+
+/* Values that the weights start with. A weight that --weights has none for starts as in a run without it, so
+ * the weights `vmoec init` wrote and the seed alone give the same run. */
+static VmStatus start_weights(Session *s, const Args *a, int program, VmTrainConfig *cfg,
+                              VmWeightsFound *found, VmError *err) {
+    double t0 = drv_seconds();
+    VmStatus st = vm_engine_init(s->engine, cfg->seed, err);
+    const char *path = args_str(a, OPT_train_weights);
+    if (!st && path) {
+        st = vm_weights_load_some(s->engine, program, path, found, err);
+        cfg->weights = found->fingerprint;
+    }
+    s->seconds_init = drv_seconds() - t0;
+    if (!st && path && cfg->progress) print_found(s->arena, path, found);
+    return st;
+}
+
 static VmStatus train(Session *s, const Args *a, const VmDataset *data, const VmDataset *test) {
     VmStatus st = session_engine(s, vm_threads((int)args_int(a, OPT_train_threads, 0)));
     if (!st) st = fit(s, a, data_bytes(data, test));
@@ -115,12 +142,11 @@ static VmStatus train(Session *s, const Args *a, const VmDataset *data, const Vm
     if (!g) return VM_INPUT;
     add_recipe(s, g, &cfg);
     VmError err = {{0}};
-    if (session_source(s, true, s->batch < images ? s->batch : images, &err) < 0)
-        return drv_fail(VM_ENV, "%s", err.text);
+    int program = session_source(s, true, s->batch < images ? s->batch : images, &err);
+    if (program < 0) return drv_fail(VM_ENV, "%s", err.text);
     VmTrainResult r = {0};
-    double t0 = drv_seconds();
-    st = vm_engine_init(s->engine, cfg.seed, &err);
-    s->seconds_init = drv_seconds() - t0;
+    VmWeightsFound found;
+    st = start_weights(s, a, program, &cfg, &found, &err);
     if (args_flag(a, OPT_train_time)) cfg.before_step = print_times;
     if (!st) st = vm_train(s->engine, session_source, s, &cfg, data, test, &r, &err);
     if (st) return drv_fail(st, "%s", err.text);
@@ -134,6 +160,9 @@ static VmStatus train(Session *s, const Args *a, const VmDataset *data, const Vm
 }
 
 VmStatus cmd_train(const Args *a) {
+    if (args_str(a, OPT_train_weights) && args_flag(a, OPT_train_resume))
+        return drv_fail(VM_USAGE, "--weights and --resume exclude each other: a run that is resumed has its "
+                                  "weights in its checkpoint, also one that was started with --weights");
     Session s;
     VmStatus st = session_open(&s, a->operand[0], &a->value[OPT_train_set], args_str(a, OPT_train_model),
                                args_str(a, OPT_train_precision), true);

@@ -77,13 +77,13 @@ static VmStatus write_position(VmEngine *e, int program, const VmTrainConfig *c,
     json_t *id = identity(c, s);
     if (!id) return vm_fail(err, VM_ENV, "out of memory, or a setting of the run is not a finite number");
     json_t *o =
-        json_pack("{s:i, s:I, s:I, s:I, s:o, s:I, s:I, s:{s:f, s:f, s:f, s:I, s:I}}", "format", FORMAT,
+        json_pack("{s:i, s:I, s:I, s:I, s:o, s:s, s:I, s:I, s:{s:f, s:f, s:f, s:I, s:I}}", "format", FORMAT,
                   "step", (json_int_t)s->step, "epoch", (json_int_t)(s->step / s->steps_per_epoch),
-                  "steps_per_epoch", (json_int_t)s->steps_per_epoch, "run", id, "weights_crc32",
-                  (json_int_t)vm_tensors_checksum(e, program, VM_ROLE_PARAM, NULL), "state_crc32",
-                  (json_int_t)vm_tensors_checksum(e, program, VM_ROLE_STATE, NULL), "unfinished_epoch",
-                  "loss", s->loss_sum, "objective", s->objective_sum, "correct", s->correct_sum, "batches",
-                  (json_int_t)s->batches, "images", (json_int_t)s->images);
+                  "steps_per_epoch", (json_int_t)s->steps_per_epoch, "run", id, "weights_from", s->weights,
+                  "weights_crc32", (json_int_t)vm_tensors_checksum(e, program, VM_ROLE_PARAM, NULL),
+                  "state_crc32", (json_int_t)vm_tensors_checksum(e, program, VM_ROLE_STATE, NULL),
+                  "unfinished_epoch", "loss", s->loss_sum, "objective", s->objective_sum, "correct",
+                  s->correct_sum, "batches", (json_int_t)s->batches, "images", (json_int_t)s->images);
     if (!o) return vm_fail(err, VM_ENV, "out of memory, or a sum of losses is not a finite number");
     VmStatus status = write_json(dir, o, err);
     json_decref(o);
@@ -200,6 +200,9 @@ static VmStatus parse_position(const json_t *o, const VmTrainConfig *c, VmRunSta
         !get_int(sums, "batches", &s->batches) || !get_int(sums, "images", &s->images)) {
         return vm_fail(err, VM_INPUT, "%s: entries are missing or not whole numbers", path);
     }
+    /* Beside "run" because it is not compared: whoever resumes has these weights, and says of no others. */
+    const char *from = json_string_value(json_object_get(o, "weights_from"));
+    if (from && strlen(from) < sizeof s->weights) snprintf(s->weights, sizeof s->weights, "%s", from);
     s->loss_sum = json_number_value(json_object_get(sums, "loss"));
     s->objective_sum = json_number_value(json_object_get(sums, "objective"));
     s->correct_sum = json_number_value(json_object_get(sums, "correct"));

@@ -125,9 +125,11 @@ VmStatus vm_fill_table(const VmTensor *t, float *dst, VmError *err);
 /* VM_OK when every tensor of `role` in the program is in f with its shape and type, and nothing else is. */
 VmStatus vm_tensors_check(VmEngine *e, int program, VmRole role, const VmTensorFile *f, const char *path,
                           VmError *err);
-/* Copies them; vm_tensors_check must have passed. */
+/* Copies those that are in f; their shapes and types must have been compared. */
 void vm_tensors_apply(VmEngine *e, int program, VmRole role, const VmTensorFile *f);
 VmStatus vm_tensors_save_role(VmEngine *e, int program, VmRole role, const char *path, VmError *err);
+/* CRC-32 of the whole file. */
+uint32_t vm_tensors_file_checksum(const VmTensorFile *f);
 /* A checksum of the values of all tensors of the role, in the program's order: as they are in the engine (f
  * NULL) or in a file that passed vm_tensors_check. */
 uint32_t vm_tensors_checksum(VmEngine *e, int program, VmRole role, const VmTensorFile *f);
@@ -207,6 +209,15 @@ double vm_binding_loss(const VmBinding *b, bool aux);
 
 /* ---- metrics.c --------------------------------------------------------------------------------- */
 
+/* Where a run stands. The sums are those of the unfinished epoch, zero at an epoch's end. */
+typedef struct VmRunState {
+    int64_t step; /* steps done */
+    int64_t steps_per_epoch, total, train_images;
+    double loss_sum, objective_sum, correct_sum;
+    int64_t batches, images;
+    char weights[16]; /* fingerprint of the file that the weights started from; "none" */
+} VmRunState;
+
 typedef struct VmMetrics {
     FILE *f;
     char path[1024];
@@ -223,8 +234,8 @@ typedef struct VmEpochRecord {
 /* Opens OUT/metrics.jsonl: empty, or (keep_step >= 0) with the lines up to that step kept. */
 VmStatus vm_metrics_open(VmMetrics *m, const char *out_dir, const char *phase, int64_t keep_step,
                          VmError *err);
-VmStatus vm_metrics_start(VmMetrics *m, const VmTrainConfig *c, int threads, int64_t total,
-                          int64_t train_images, int64_t test_images, int64_t resumed_step, VmError *err);
+VmStatus vm_metrics_start(VmMetrics *m, const VmTrainConfig *c, const VmRunState *run, int threads,
+                          int64_t test_images, VmError *err);
 struct VmRouting; /* telemetry.c; NULL: the model has no routes */
 VmStatus vm_metrics_step(VmMetrics *m, int64_t epoch, int64_t step, double lr, double images_per_second,
                          const VmBinding *b, const struct VmRouting *routing, VmError *err);
@@ -285,14 +296,6 @@ struct json_t *vm_routing_json(const VmRouting *r, bool epoch);
 void vm_routing_warn(const VmRouting *r, VmProgress *p, int64_t epoch);
 
 /* ---- checkpoint.c ------------------------------------------------------------------------------ */
-
-/* Where a run stands. The sums are those of the unfinished epoch, zero at an epoch's end. */
-typedef struct VmRunState {
-    int64_t step; /* steps done */
-    int64_t steps_per_epoch, total, train_images;
-    double loss_sum, objective_sum, correct_sum;
-    int64_t batches, images;
-} VmRunState;
 
 /* Replaces OUT/checkpoint by the present weights, state and position. */
 VmStatus vm_checkpoint_save(VmEngine *e, int program, const VmTrainConfig *c, const VmRunState *s,

@@ -116,19 +116,20 @@ static json_t *options(const VmTrainConfig *c, int64_t total) {
     return o;
 }
 
-VmStatus vm_metrics_start(VmMetrics *m, const VmTrainConfig *c, int threads, int64_t total,
-                          int64_t train_images, int64_t test_images, int64_t resumed_step, VmError *err) {
+VmStatus vm_metrics_start(VmMetrics *m, const VmTrainConfig *c, const VmRunState *run, int threads,
+                          int64_t test_images, VmError *err) {
     json_t *line = event(m, "start"), *config = json_object();
-    json_object_set_new(line, "step", json_integer(resumed_step));
-    json_object_set_new(line, "resumed", json_boolean(resumed_step > 0));
+    json_object_set_new(line, "step", json_integer(run->step));
+    json_object_set_new(line, "resumed", json_boolean(run->step > 0));
     json_object_set_new(line, "threads", json_integer(threads));
-    json_object_set_new(line, "train_images", json_integer(train_images));
+    json_object_set_new(line, "train_images", json_integer(run->train_images));
     json_object_set_new(line, "test_images", json_integer(test_images));
     if (c->tuning) json_object_set_new(line, "tuning", json_string(c->tuning));
-    json_object_set_new(line, "options", options(c, total));
+    json_object_set_new(line, "options", options(c, run->total));
     for (int i = 0; i < c->nconfig; i++) {
         json_object_set_new(config, c->config_name[i], config_value(c->config_value[i]));
     }
+    json_object_set_new(config, "train.weights", json_string(run->weights));
     json_object_set_new(line, "config", config);
     return write_line(m, line, err);
 }

@@ -12,6 +12,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <zlib.h>
 
 enum { MAX_HEADER = 100 << 20 };
 
@@ -30,6 +31,7 @@ typedef struct Entry {
 
 struct VmTensorFile {
     char *bytes;
+    size_t size;
     json_t *header; /* owns the names */
     Entry *entry;
     int count;
@@ -57,6 +59,10 @@ const VmTensorView *vm_tensors_find(const VmTensorFile *f, const char *name) {
         if (strcmp(f->entry[i].view.name, name) == 0) return &f->entry[i].view;
     }
     return NULL;
+}
+
+uint32_t vm_tensors_file_checksum(const VmTensorFile *f) {
+    return (uint32_t)crc32_z(crc32(0, NULL, 0), (const unsigned char *)f->bytes, f->size);
 }
 
 /* ---- reading ---- */
@@ -225,7 +231,8 @@ static VmStatus parse_header(VmTensorFile *f, const char *data, int64_t data_byt
     return s;
 }
 
-static VmStatus parse_file(VmTensorFile *f, size_t size, const char *path, VmError *err) {
+static VmStatus parse_file(VmTensorFile *f, const char *path, VmError *err) {
+    size_t size = f->size;
     if (size < 8)
         return vm_fail(err, VM_INPUT, "%s: not a safetensors file: only %zu bytes long", path, size);
     uint64_t header = 0;
@@ -248,9 +255,8 @@ VmStatus vm_tensors_open(const char *path, VmTensorFile **out, VmError *err) {
     *out = NULL;
     VmTensorFile *f = vm_calloc(1, sizeof *f);
     if (!f) return vm_fail(err, VM_ENV, "out of memory");
-    size_t size;
-    VmStatus s = vm_read_file(path, &f->bytes, &size, err);
-    if (s == VM_OK) s = parse_file(f, size, path, err);
+    VmStatus s = vm_read_file(path, &f->bytes, &f->size, err);
+    if (s == VM_OK) s = parse_file(f, path, err);
     if (s) {
         vm_tensors_close(f);
         return s;

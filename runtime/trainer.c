@@ -240,6 +240,7 @@ static void plan_run(Trainer *t) {
     run->train_images = size;
     run->steps_per_epoch = c->drop_last ? size / c->batch : (size + c->batch - 1) / c->batch;
     run->total = c->steps > 0 ? c->steps : (int64_t)(c->epochs * (double)run->steps_per_epoch + 0.5);
+    snprintf(run->weights, sizeof run->weights, "%s", c->weights ? c->weights : "none");
 }
 
 /* Fails when nothing can be written, before hours of training do. */
@@ -260,11 +261,12 @@ static VmStatus start_run(Trainer *t, VmError *err) {
     const VmTrainConfig *c = t->cfg;
     VmStatus s = check_out_dir(c, err);
     if (s) return s;
-    int64_t size = vm_dataset_size(t->train), first = c->batch < size ? c->batch : size;
+    int64_t size = t->run.train_images, first = c->batch < size ? c->batch : size;
     s = bind_training(t, first, err);
     if (s == VM_OK) s = vm_checkpoint_prepare(c, err);
     bool found = false;
     if (s == VM_OK && c->resume) s = vm_checkpoint_load(t->e, t->bind.program, c, &t->run, &found, err);
+    if (s == VM_OK && c->weights) s = vm_checkpoint_save(t->e, t->bind.program, c, &t->run, err);
     if (s == VM_OK) s = vm_metrics_open(&t->metrics, c->out_dir, c->phase, found ? t->run.step : -1, err);
     if (s) return s;
     vm_progress_begin(&t->progress, c->progress, t->run.step, t->run.total);
@@ -274,8 +276,8 @@ static VmStatus start_run(Trainer *t, VmError *err) {
     } else if (c->resume) {
         vm_progress_note(&t->progress, "no checkpoint in %s: starting from the beginning", c->out_dir);
     }
-    return vm_metrics_start(&t->metrics, c, vm_engine_threads(t->e), t->run.total, size,
-                            t->test ? vm_dataset_size(t->test) : 0, t->run.step, err);
+    return vm_metrics_start(&t->metrics, c, &t->run, vm_engine_threads(t->e),
+                            t->test ? vm_dataset_size(t->test) : 0, err);
 }
 
 static VmStatus finish_run(Trainer *t, VmTrainResult *result, VmError *err) {

@@ -98,6 +98,19 @@ VmStatus vm_tensors_write(const char *path, const VmTensorView *t, int n, const 
 VmStatus vm_weights_load(VmEngine *e, int program, const char *path, VmError *err);
 VmStatus vm_weights_save(VmEngine *e, int program, const char *path, VmError *err);
 
+/* What vm_weights_load_some found. */
+typedef struct VmWeightsFound {
+    int total, taken;     /* weights of the program; those of them that are in the file */
+    int unknown;          /* tensors of the file that are no weights of the program */
+    const char *other[3]; /* the first weights that are not in the file; strings of the program */
+    char fingerprint[9];  /* CRC-32 of the file, in hexadecimal */
+} VmWeightsFound;
+
+/* Loads the weights that the file has, by name, and leaves the others as they are. VM_INPUT, and nothing
+ * changes, when one has another shape or type (as in vm_weights_load), or when the file has none at all. */
+VmStatus vm_weights_load_some(VmEngine *e, int program, const char *path, VmWeightsFound *found,
+                              VmError *err);
+
 /* ---- data (idx.c, image_*.c, resize.c, dataset.c) ------------------------------------------------- */
 
 typedef struct VmDataSpec {
@@ -155,8 +168,9 @@ typedef struct VmTrainConfig {
     int64_t log_every;
     const char *out_dir; /* metrics.jsonl, checkpoint/ */
     bool resume;
-    const char *tuning; /* file of tuned kernels in use, for the "start" line; NULL: none */
-    const char *phase;  /* model's name; required */
+    const char *weights; /* fingerprint of the file the weights start from; NULL: initial values */
+    const char *tuning;  /* file of tuned kernels in use, for the "start" line; NULL: none */
+    const char *phase;   /* model's name; required */
     const char *const *config_name, *const *config_value; /* for the "start" line; compared on resume */
     int nconfig;
     FILE *progress;                  /* NULL: silent; a terminal gets one line rewritten, else plain lines */
@@ -178,12 +192,16 @@ typedef struct VmTrainResult {
 
 /* Trains and evaluates on `test` after every epoch. A loss that is not finite stops the run: VM_INPUT, with
  * the step, the loss's name and the learning rate; the last complete checkpoint stays. `test` may be NULL.
- * Weights are the caller's to initialise (vm_engine_init, vm_weights_load) before. out_dir is made and tried
- * before training (VM_ENV).
+ * Weights are the caller's to initialise (vm_engine_init, vm_weights_load_some) before. out_dir is made and
+ * tried before training (VM_ENV).
  *
  * Not resuming, a checkpoint found in out_dir is moved to out_dir/checkpoint.previous. Resuming, weights,
  * state and position come from it; settings that differ from its run's are VM_USAGE (a run of constant
- * rate may be made longer), a damaged one is VM_INPUT, and without one training starts from the beginning. */
+ * rate may be made longer), a damaged one is VM_INPUT, and without one training starts from the beginning.
+ *
+ * A run that starts from a file (cfg->weights) has a checkpoint from step 0 on, so that it can always be
+ * resumed without that file. The fingerprint is recorded there and in the "start" line. It is not compared: a
+ * resumed run has the checkpoint's weights, whatever they once came from, and takes over its record. */
 VmStatus vm_train(VmEngine *e, VmProgramSource source, void *user, const VmTrainConfig *cfg,
                   const VmDataset *train, const VmDataset *test, VmTrainResult *result, VmError *err);
 

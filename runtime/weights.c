@@ -1,5 +1,6 @@
 /* A program's tensors of one role (weights, optimizer state) to and from tensor files. Loading is all or
- * nothing: first everything is compared, then everything is copied.
+ * nothing: first everything is compared, then everything is copied. vm_weights_load_some alone takes a file
+ * that lacks tensors, or has others.
  *
  * Does not: rename, reshape or convert. */
 #include "runtime/internal.h"
@@ -43,6 +44,19 @@ static bool program_has(const VmProgram *p, VmRole role, const char *name) {
     return false;
 }
 
+static void compare(const VmTensor *t, const VmTensorView *v, Trouble *shape) {
+    char want[160], got[160], both[352];
+    if (same_shape(t, v)) return;
+    vm_shape_text(t->dtype, t->rank, t->dim, want, sizeof want);
+    vm_shape_text(v->dtype, v->rank, v->dim, got, sizeof got);
+    snprintf(both, sizeof both, "model %s, file %s", want, got);
+    trouble_add(shape, t->name, both);
+}
+
+static VmStatus does_not_fit(const char *path, const char *list, VmError *err) {
+    return vm_fail(err, VM_INPUT, "%s does not fit this model:%s", path, list);
+}
+
 VmStatus vm_tensors_check(VmEngine *e, int program, VmRole role, const VmTensorFile *f, const char *path,
                           VmError *err) {
     const VmProgram *p = vm_engine_program(e, program);
@@ -52,14 +66,10 @@ VmStatus vm_tensors_check(VmEngine *e, int program, VmRole role, const VmTensorF
         const VmTensor *t = &p->tensor[i];
         if (t->role != (int32_t)role) continue;
         const VmTensorView *v = vm_tensors_find(f, t->name);
-        if (!v) {
+        if (v) {
+            compare(t, v, &shape);
+        } else {
             trouble_add(&missing, t->name, "");
-        } else if (!same_shape(t, v)) {
-            char want[160], got[160], both[352];
-            vm_shape_text(t->dtype, t->rank, t->dim, want, sizeof want);
-            vm_shape_text(v->dtype, v->rank, v->dim, got, sizeof got);
-            snprintf(both, sizeof both, "model %s, file %s", want, got);
-            trouble_add(&shape, t->name, both);
         }
     }
     for (int i = 0; i < vm_tensors_count(f); i++) {
@@ -71,7 +81,7 @@ VmStatus vm_tensors_check(VmEngine *e, int program, VmRole role, const VmTensorF
     trouble_print(&missing, list, sizeof list);
     trouble_print(&extra, list, sizeof list);
     trouble_print(&shape, list, sizeof list);
-    return vm_fail(err, VM_INPUT, "%s does not fit this model:%s", path, list);
+    return does_not_fit(path, list, err);
 }
 
 void vm_tensors_apply(VmEngine *e, int program, VmRole role, const VmTensorFile *f) {
@@ -79,9 +89,8 @@ void vm_tensors_apply(VmEngine *e, int program, VmRole role, const VmTensorFile 
     if (role == VM_ROLE_PARAM) vm_engine_weights_changed(e);
     for (int i = 0; i < p->ntensor; i++) {
         const VmTensor *t = &p->tensor[i];
-        if (t->role != (int32_t)role) continue;
-        memcpy(vm_engine_address(e, program, t), vm_tensors_find(f, t->name)->data,
-               (size_t)vm_tensor_elems(t) * 4);
+        const VmTensorView *v = t->role == (int32_t)role ? vm_tensors_find(f, t->name) : NULL;
+        if (v) memcpy(vm_engine_address(e, program, t), v->data, (size_t)vm_tensor_elems(t) * 4);
     }
 }
 
@@ -121,6 +130,44 @@ VmStatus vm_weights_load(VmEngine *e, int program, const char *path, VmError *er
     VmStatus s = vm_tensors_open(path, &f, err);
     if (s) return s;
     s = vm_tensors_check(e, program, VM_ROLE_PARAM, f, path, err);
+    if (s == VM_OK) vm_tensors_apply(e, program, VM_ROLE_PARAM, f);
+    vm_tensors_close(f);
+    return s;
+}
+
+/* Compares what both have and counts the rest. */
+static VmStatus find_some(const VmProgram *p, const VmTensorFile *f, const char *path, VmWeightsFound *found,
+                          VmError *err) {
+    enum { OTHERS = sizeof found->other / sizeof found->other[0] };
+    Trouble shape = {.title = "of another shape"};
+    *found = (VmWeightsFound){0};
+    int others = 0;
+    for (int i = 0; i < p->ntensor; i++) {
+        const VmTensor *t = &p->tensor[i];
+        if (t->role != VM_ROLE_PARAM) continue;
+        const VmTensorView *v = vm_tensors_find(f, t->name);
+        if (v) compare(t, v, &shape);
+        if (!v && others < OTHERS) found->other[others++] = t->name;
+        found->total++;
+        found->taken += v != NULL;
+    }
+    found->unknown = vm_tensors_count(f) - found->taken;
+    snprintf(found->fingerprint, sizeof found->fingerprint, "%08x", (unsigned)vm_tensors_file_checksum(f));
+    char list[1900] = "";
+    trouble_print(&shape, list, sizeof list);
+    if (shape.count) return does_not_fit(path, list, err);
+    if (found->taken) return VM_OK;
+    if (found->unknown == 0) return vm_fail(err, VM_INPUT, "%s has no tensors", path);
+    return vm_fail(err, VM_INPUT, "%s has no weight of this model: it has '%s', the model has '%s'", path,
+                   vm_tensors_at(f, 0)->name, others ? found->other[0] : "no weights");
+}
+
+VmStatus vm_weights_load_some(VmEngine *e, int program, const char *path, VmWeightsFound *found,
+                              VmError *err) {
+    VmTensorFile *f;
+    VmStatus s = vm_tensors_open(path, &f, err);
+    if (s) return s;
+    s = find_some(vm_engine_program(e, program), f, path, found, err);
     if (s == VM_OK) vm_tensors_apply(e, program, VM_ROLE_PARAM, f);
     vm_tensors_close(f);
     return s;

@@ -344,6 +344,30 @@ cp position.json runs/t/checkpoint/trainer.json
 want 1 'at step 11 of a run of 10' 'a checkpoint beyond the end' "$VMOEC" train $F --data data --out runs/t --seed 5 --resume
 rm runs/t/checkpoint/trainer.json
 want 3 'trainer.json' 'a checkpoint without its position' "$VMOEC" train $F --data data --out runs/t --seed 5 --resume
+
+# Starting from a file.
+"$VMOEC" init $F --seed 5 -o start.safetensors
+want 0 '^20 of 20 weights from start.safetensors$' 'train from initial weights' "$VMOEC" train $F --data data \
+    --out runs/w --seed 5 --threads 2 --weights start.safetensors
+same 'which is what the seed gives' "$W" "$(sed -n 's/^weights //p' out)"
+fingerprint=$(sed -n 's/.*"event":"start".*"train.weights":"\([0-9a-f]\{8\}\)".*/\1/p' runs/w/metrics.jsonl)
+if [ -n "$fingerprint" ]; then ok 'the log knows the file'; else fail 'the log knows the file' "$(head -n 1 runs/w/metrics.jsonl)"; fi
+if head -n 1 "$M" | grep -q '"train.weights":"none"'; then ok 'or that there was none'; else fail 'or that there was none' "$(head -n 1 "$M")"; fi
+want 0 '^20 of 20' 'train on from trained weights' "$VMOEC" train $F --data data --out runs/on --seed 5 --weights "$W"
+if cmp -s "$W" runs/on/weights.safetensors; then fail 'trained weights go on' 'nothing changed'; else ok 'trained weights go on'; fi
+sed 's/logits = linear/head = linear/; s/(logits/(head/; s/^  logits$/  head/' $F > head.vmoe
+want 0 '^16 of 20 weights from start.safetensors; fresh initial values for tiny.head.norm.weight, tiny.head.norm.bias, tiny.head.weight and 1 more; 4 in the file are not in the model$' \
+    'a new head on trained layers' "$VMOEC" train head.vmoe --data data --out runs/head --steps 2 --weights start.safetensors
+want 0 '' 'quietly' "$VMOEC" train head.vmoe --data data --out runs/head --steps 2 --weights start.safetensors --quiet
+if [ -s log ]; then fail 'and --quiet says nothing of it' "$(head -c 300 log)"; else ok 'and --quiet says nothing of it'; fi
+want 2 'exclude each other' 'weights for a run that is resumed' "$VMOEC" train $F --data data --out runs/w --resume --weights w.safetensors
+want 1 'tiny.moe.mlp.up.weight. (model f32\[4,16,24\], file f32\[4,16,16\])' 'starting from weights of another shape' \
+    "$VMOEC" train $F --data data --out runs/bad --weights narrow.safetensors
+want 1 'stray.safetensors has no weight of this model' 'starting from weights of another model' \
+    "$VMOEC" train $F --data data --out runs/bad --weights stray.safetensors
+want 1 'short.safetensors' 'starting from truncated weights' "$VMOEC" train $F --data data --out runs/bad --weights short.safetensors
+want 3 'nowhere' 'starting from weights that are not there' "$VMOEC" train $F --data data --out runs/bad --weights nowhere.safetensors
+absent 'nothing is written without weights' runs/bad
 mkdir -p runs/taken/weights.safetensors
 want 3 'weights.safetensors.*Is a directory' 'a folder where the weights go' "$VMOEC" train $F --data data --out runs/taken
 absent 'which is found before training' runs/taken/metrics.jsonl

@@ -61,7 +61,7 @@ Test(options, refuses, .init = cr_redirect_stderr) {
     cr_assert(eq(int, PARSE(train, &a, "f", "--epochs", "1", "--epochs", "1"), VM_USAGE));
     cr_assert(eq(int, PARSE(train, &a, "f", "--data="), VM_USAGE));
     cr_assert(eq(int, PARSE(train, &a, "f", "--resume=1"), VM_USAGE));
-    cr_assert(eq(int, PARSE(train, &a, "f", "--weights", "w"), VM_USAGE)); /* another command's */
+    cr_assert(eq(int, PARSE(train, &a, "f", "--inputs", "w"), VM_USAGE)); /* another command's */
     cr_assert(eq(int, PARSE(train, &a, "f", "g"), VM_USAGE));
     cr_assert(eq(int, PARSE(train, &a, "--resume"), VM_USAGE));
 }

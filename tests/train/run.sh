@@ -113,6 +113,30 @@ for file in models/mnist_moe.vmoe models/vmoe_fmnist.vmoe; do
     bits "$file" bf16 # where the CPU has no bf16, f32 once more
 done
 
+# Weights from a file: the initial ones give the run that the seed gives; a run that began with others is killed
+# before its first epoch ends, and resumed without the file.
+set -- train models/mnist_moe.vmoe --data "$T/data" --batch 48 --quiet --epochs 4
+"$VMOEC" init models/mnist_moe.vmoe --seed 3 -o "$T/start.safetensors"
+"$VMOEC" "$@" --seed 3 --out "$T/a" > "$T/log" 2>&1
+"$VMOEC" "$@" --seed 3 --weights "$T/start.safetensors" --out "$T/b" > "$T/log" 2>&1
+same "initial weights from a file give the same weights" "$T/a/weights.safetensors" "$T/b/weights.safetensors"
+"$VMOEC" "$@" --seed 4 --weights "$T/start.safetensors" --out "$T/a" > "$T/log" 2>&1
+"$VMOEC" "$@" --seed 4 --weights "$T/start.safetensors" --out "$T/c" > "$T/log" 2>&1 &
+pid=$!
+tries=0
+while ! [ -e "$T/c/checkpoint" ] && [ $tries -lt 1200 ] && kill -0 $pid 2> /dev/null; do
+    sleep 0.01
+    tries=$((tries + 1))
+done
+kill -9 $pid 2> /dev/null || fail "weights from a file: killed" "it had ended: $(head -c 200 "$T/log")"
+wait $pid 2> /dev/null
+if grep -q '"step": *0,' "$T/c/checkpoint/trainer.json"; then ok "weights from a file: a checkpoint before the first step"; else
+    fail "weights from a file: a checkpoint before the first step" "$(grep '"step"' "$T/c/checkpoint/trainer.json")"
+fi
+"$VMOEC" "$@" --seed 4 --out "$T/c" --resume > "$T/log" 2>&1
+same "weights from a file: killed and resumed gives the same weights" "$T/a/weights.safetensors" "$T/c/weights.safetensors"
+rm -rf "$T/a" "$T/b" "$T/c"
+
 # Frozen weights: no optimizer state, and a run of two epochs is a run of one, resumed.
 set -- train tests/train/frozen.vmoe --data "$T/data" --quiet
 "$VMOEC" "$@" --epochs 2 --out "$T/a" > "$T/log" 2>&1

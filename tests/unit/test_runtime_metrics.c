@@ -65,6 +65,8 @@ static const VmTrainConfig config = {.batch = 32,
                                      .config_value = values,
                                      .nconfig = 3};
 
+static const VmRunState run = {.total = 100, .train_images = 60000, .weights = "12345678"};
+
 static void write_run(VmMetrics *m, int64_t from, int64_t to) {
     VmError err;
     static const float cross = 0.5f, balance = 2, accuracy = 0.75f;
@@ -86,7 +88,7 @@ Test(runtime_metrics, lines_have_their_keys) {
     VmMetrics m;
     VmError err;
     cr_assert(vm_metrics_open(&m, dir, "model", -1, &err) == VM_OK, "%s", err.text);
-    cr_assert(vm_metrics_start(&m, &config, 3, 100, 60000, 10000, 0, &err) == VM_OK);
+    cr_assert(vm_metrics_start(&m, &config, &run, 3, 10000, &err) == VM_OK);
     write_run(&m, 1, 1);
     size_t n;
     char *text = rt_read(rt_path(dir, "metrics.jsonl"), &n); /* before closing: lines are flushed */
@@ -99,6 +101,10 @@ Test(runtime_metrics, lines_have_their_keys) {
     cr_assert_eq(number(json_object_get(start, "options"), "seed"), 7.0);
     cr_assert_eq(number(json_object_get(start, "config"), "experts"), 8.0, "numbers are numbers");
     cr_assert_str_eq(json_string_value(json_object_get(json_object_get(start, "config"), "kind")), "sparse");
+    cr_assert_str_eq(json_string_value(json_object_get(json_object_get(start, "config"), "train.weights")),
+                     "12345678", "digits of a fingerprint are no number");
+    cr_assert_eq(number(start, "train_images"), 60000.0);
+    cr_assert_eq(number(json_object_get(start, "options"), "steps"), 100.0);
     cr_assert_eq(number(step, "step"), 1.0);
     cr_assert_eq(number(step, "lr"), 1e-4);
     cr_assert_eq(number(step, "loss"), 0.5);
@@ -126,7 +132,7 @@ Test(runtime_metrics, resuming_drops_what_comes_again) {
     VmMetrics m;
     VmError err;
     cr_assert(vm_metrics_open(&m, dir, "model", -1, &err) == VM_OK);
-    cr_assert(vm_metrics_start(&m, &config, 3, 100, 60000, 10000, 0, &err) == VM_OK);
+    cr_assert(vm_metrics_start(&m, &config, &run, 3, 10000, &err) == VM_OK);
     write_run(&m, 1, 4);
     write_run(&m, 5, 8);
     fputs("{\"event\":\"step\",\"phase\":\"mo", m.f); /* killed while writing */

@@ -234,6 +234,63 @@ Test(runtime_safetensors, weights_load_all_or_nothing) {
     rt_remove(dir);
 }
 
+/* Loads q into an engine whose weights are all 5; the message must have the words. */
+static void refuse_some(VmEngine *e, const char *q, const char *words) {
+    float *a = vm_engine_data(e, 0, "a"), *b = vm_engine_data(e, 0, "b");
+    VmWeightsFound found;
+    VmError err;
+    for (int i = 0; i < 4; i++) a[i] = b[i] = 5;
+    cr_assert_eq(vm_weights_load_some(e, 0, q, &found, &err), VM_INPUT);
+    cr_assert(strstr(err.text, words) != NULL && strstr(err.text, q) != NULL, "%s", err.text);
+    for (int i = 0; i < 4; i++) cr_assert(a[i] == 5 && b[i] == 5, "nothing changes");
+}
+
+Test(runtime_safetensors, some_weights_load_by_name) {
+    char *dir = rt_folder();
+    const char *q = rt_path(dir, "w");
+    VmEngine *e;
+    VmError err;
+    VmWeightsFound found;
+    cr_assert(vm_engine_create(1, &e, &err) == VM_OK);
+    cr_assert_eq(vm_engine_add(e, &program, &err), 0, "%s", err.text);
+    float *a = vm_engine_data(e, 0, "a"), *b = vm_engine_data(e, 0, "b");
+    for (int i = 0; i < 4; i++) a[i] = b[i] = 5;
+    const float x[6] = {1, 2, 3, 4, 5, 6};
+    const int32_t whole[4] = {1, 2, 3, 4};
+    const VmTensorView t[] = {{.name = "b", .rank = 1, .dim = {4}, .data = x},
+                              {.name = "c", .rank = 1, .dim = {2}, .data = x},
+                              {.name = "s", .rank = 1, .dim = {4}, .data = x},
+                              {.name = "a", .rank = 2, .dim = {2, 3}, .data = x},
+                              {.name = "a", .rank = 2, .dim = {3, 2}, .data = x},
+                              {.name = "b", .dtype = 1, .rank = 1, .dim = {4}, .data = whole}};
+    cr_assert(vm_tensors_write(q, t, 3, NULL, 0, &err) == VM_OK);
+    cr_assert(vm_weights_load_some(e, 0, q, &found, &err) == VM_OK, "%s", err.text);
+    cr_assert(b[0] == 1 && b[3] == 4 && a[0] == 5, "the file has b only");
+    cr_assert(found.total == 2 && found.taken == 1 && found.unknown == 2, "state is no weight");
+    cr_assert_str_eq(found.other[0], "a");
+    cr_assert(found.other[1] == NULL);
+    size_t n;
+    char *bytes = rt_read(q, &n), crc[16];
+    snprintf(crc, sizeof crc, "%08lx", crc32(0, (const unsigned char *)bytes, (unsigned)n));
+    free(bytes);
+    cr_assert_str_eq(found.fingerprint, crc);
+    cr_assert(vm_tensors_write(q, (VmTensorView[]){t[0], t[3]}, 2, NULL, 0, &err) == VM_OK);
+    cr_assert(vm_weights_load_some(e, 0, q, &found, &err) == VM_OK, "%s", err.text);
+    cr_assert(found.taken == 2 && found.unknown == 0 && !found.other[0] && a[5] == 6);
+    cr_assert(strcmp(found.fingerprint, crc) != 0, "another file");
+    cr_assert(vm_tensors_write(q, (VmTensorView[]){t[0], t[4]}, 2, NULL, 0, &err) == VM_OK);
+    refuse_some(e, q, "1 of another shape: 'a' (model f32[2,3], file f32[3,2])");
+    cr_assert(vm_tensors_write(q, t + 5, 1, NULL, 0, &err) == VM_OK);
+    refuse_some(e, q, "'b' (model f32[4], file i32[4])");
+    cr_assert(vm_tensors_write(q, t + 1, 2, NULL, 0, &err) == VM_OK);
+    refuse_some(e, q, "has no weight of this model: it has 'c', the model has 'a'");
+    cr_assert(vm_tensors_write(q, NULL, 0, NULL, 0, &err) == VM_OK);
+    refuse_some(e, q, "has no tensors");
+    cr_assert_eq(vm_weights_load_some(e, 0, rt_path(dir, "nowhere"), &found, &err), VM_ENV);
+    vm_engine_destroy(e);
+    rt_remove(dir);
+}
+
 Test(runtime_safetensors, long_lists_of_trouble_are_cut) {
     char *dir = rt_folder();
     const char *p = rt_path(dir, "w");

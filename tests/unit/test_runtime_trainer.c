@@ -249,6 +249,8 @@ static Run train_on(const char *dir, const VmTrainConfig *c, int threads, int64_
     cr_assert(toy_source(&toy, true, 8, &r.err) == 0, "%s", r.err.text);
     for (int k = 0; k < 6 && early; k++) cr_assert(toy_source(&toy, k / 3, sizes[k % 3], &r.err) >= 0);
     cr_assert(vm_engine_init(toy.e, c->seed, &r.err) == VM_OK);
+    float *w = vm_engine_data(toy.e, 0, "w");
+    for (int i = 0; i < WEIGHTS && c->weights; i++) w[i] = 0.01f * (float)(i % 7); /* as if from a file */
     r.status = vm_train(toy.e, toy_source, &toy, c, train, test, &r.result, &r.err);
     memcpy(r.w, vm_engine_data(toy.e, 0, "w"), sizeof r.w);
     vm_engine_destroy(toy.e);
@@ -428,6 +430,48 @@ Test(runtime_trainer, killed_run_resumes_to_the_same_bits, .timeout = 60) {
     Run again = train(dir, &c, 2);
     same_weights(&a, &again, "resumed after the end");
     cr_assert(again.result.test_loss == a.result.test_loss);
+    rt_remove(dir);
+}
+
+/* The first object in the file. */
+static json_t *read_json(const char *path) {
+    size_t n;
+    char *text = rt_read(path, &n);
+    json_t *o = json_loads(text, JSON_DISABLE_EOF_CHECK, NULL);
+    free(text);
+    cr_assert(o != NULL, "%s", path);
+    return o;
+}
+
+/* Dies in the first epoch; the next process has other weights at hand and must not use them. */
+Test(runtime_trainer, a_run_from_given_weights_resumes_without_them, .timeout = 60) {
+    char *dir = toy_data();
+    VmTrainConfig c = toy_config(rt_path(dir, "out")), whole = toy_config(rt_path(dir, "whole"));
+    VmTrainConfig fresh = toy_config(rt_path(dir, "fresh"));
+    c.weights = whole.weights = "00c0ffee";
+    pid_t child = fork(); /* before OpenMP has threads in this process */
+    if (child == 0) {
+        kill_at_run = 2;
+        train(dir, &c, 1);
+        _exit(0);
+    }
+    int status;
+    cr_assert(waitpid(child, &status, 0) == child && WIFEXITED(status) && WEXITSTATUS(status) == 9);
+    c.resume = true;
+    c.weights = NULL;
+    Run b = train(dir, &c, 2), a = train(dir, &whole, 2), other = train(dir, &fresh, 2);
+    same_weights(&a, &b, "resumed from step 0");
+    cr_assert(memcmp(a.w, other.w, sizeof a.w) != 0, "given weights make no difference");
+    json_t *start = read_json(rt_path(dir, "out/metrics.jsonl"));
+    json_t *config = json_object_get(start, "config");
+    cr_assert_str_eq(json_string_value(json_object_get(config, "train.weights")), "00c0ffee");
+    json_t *end = read_json(rt_path(dir, "out/checkpoint/trainer.json"));
+    cr_assert_str_eq(json_string_value(json_object_get(end, "weights_from")), "00c0ffee", "taken over");
+    json_decref(start);
+    json_decref(end);
+    end = read_json(rt_path(dir, "fresh/checkpoint/trainer.json"));
+    cr_assert_str_eq(json_string_value(json_object_get(end, "weights_from")), "none");
+    json_decref(end);
     rt_remove(dir);
 }
 
