@@ -425,12 +425,13 @@ const FeValue *builtin_error(Elab *E, const FeCall *c) {
 
 /* ---- initialisers --------------------------------------------------------------------------- */
 
-static const FeValue *make_init(Elab *E, const FeCall *c, double number, int decay_arg) {
+/* The options decay and same are the arguments from `option` on. */
+static const FeValue *make_init(Elab *E, const FeCall *c, double number, int option) {
     static const char *const names[] = {"zeros",        "ones",    "constant", "normal",
                                         "trunc_normal", "uniform", "xavier"};
     FeValue *v = fv_new(E->a, FV_INIT, c->ast->span);
     v->decay = true;
-    if (!arg_bool(E, c, decay_arg, &v->decay)) return fv_bad();
+    if (!arg_bool(E, c, option, &v->decay) || !arg_bool(E, c, option + 1, &v->same)) return fv_bad();
     for (int i = 0; i < (int)(sizeof names / sizeof names[0]); i++)
         if (!strcmp(names[i], c->b->name)) v->init = (FeInitKind)i;
     v->f = number;

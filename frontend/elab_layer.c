@@ -283,6 +283,8 @@ static const FeValue *make_weight(Elab *E, const Ast *stmt) {
     }
     const char *rule = init_text(E, stmt, init, rank - lead, dim + lead);
     if (!rule) return fv_bad();
+    bool random = init->init != INIT_zeros && init->init != INIT_ones && init->init != INIT_constant;
+    if (init->same && random && lead) rule = arena_printf(E->a, "same(%s)", rule);
     if (!count_named(E, stmt->span)) return fv_bad();
     const char *name = path_join(E->a, E->path->text, stmt->name);
     if (!take_name(E, name)) {

@@ -62,7 +62,7 @@ struct FeValue {
     int n;         /* FV_LIST */
     const FeValue *const *item;
     FeInitKind init; /* FV_INIT */
-    bool decay;
+    bool decay, same;
     IrValue *v;      /* FV_TENSOR; FV_ROUTE: combine weights [T,K] */
     FeGroup *group;  /* FV_TENSOR: not NULL for grouped rows and per-expert weights; FV_ROUTE */
     bool per_expert; /* FV_TENSOR with group: [E,..] instead of [R,..] */

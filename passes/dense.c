@@ -148,10 +148,12 @@ static void rebuild(Dense *d, IrNode *n, int k, int64_t from, int64_t to) {
     }
 }
 
-/* Every expert's weights [E,..] become those of K layers [1,..]. */
+/* Every expert's weights [E,..] become those of K layers [1,..], which start equal if the experts do. */
 static void split_weight(Dense *d, IrNode *n) {
     IrType t = n->out[0].type;
     const char *stream = ir_str(n, ATTR_param_stream);
+    bool same = strncmp(ir_str(n, ATTR_param_init), "same(", 5) == 0;
+    if (!*stream && same) stream = ir_str(n, ATTR_param_name);
     t.dim[0] = 1;
     Copies *c = new_copies(d, n, n->mark);
     for (int j = 0; j < n->mark; j++) {

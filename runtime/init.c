@@ -1,6 +1,7 @@
 /* Initial weights: every value is a pure function of (seed, the weight's stream, element number), computed
  * in double and rounded once. The stream is `init_stream`, or the weight's name: weights that share a
- * stream start equal. The leading expert dimension of a per-expert weight just continues the numbering.
+ * stream start equal. The leading expert dimension of a per-expert weight just continues the numbering, or,
+ * with "same(rule)", every expert has the numbers of the first.
  *
  * Does not: know layers; fan-in and fan-out are written in the rule. */
 #include "runtime/internal.h"
@@ -16,44 +17,45 @@ typedef enum Rule { RULE_CONST, RULE_NORMAL, RULE_TRUNC_NORMAL, RULE_UNIFORM } R
 typedef struct Init {
     Rule rule;
     double scale; /* the constant, the standard deviation, half the width */
+    bool same;    /* the parts along dimension 0 are equal */
 } Init;
 
-/* "(a)" or "(a,b)" with exactly n finite numbers and nothing after it. */
-static bool parse_numbers(const char *s, int n, double *v) {
-    if (*s++ != '(') return false;
+/* "(a)" or "(a,b)" with exactly n finite numbers (n = 0: nothing), and then the tail. */
+static bool parse_numbers(const char *s, int n, double *v, const char *tail) {
+    if (n > 0 && *s++ != '(') return false;
     for (int i = 0; i < n; i++) {
         char *end;
         v[i] = strtod(s, &end);
         if (end == s || !isfinite(v[i]) || *end != (i + 1 < n ? ',' : ')')) return false;
         s = end + 1;
     }
-    return *s == '\0';
+    return strcmp(s, tail) == 0;
 }
 
 static bool parse_init(const char *text, Init *out) {
     static const struct {
         const char *name;
         Rule rule;
-    } rules[] = {{"const", RULE_CONST},
-                 {"normal", RULE_NORMAL},
-                 {"trunc_normal", RULE_TRUNC_NORMAL},
-                 {"uniform", RULE_UNIFORM}};
-    double v[2];
-    *out = (Init){.rule = RULE_CONST};
-    if (strcmp(text, "zeros") == 0) return true;
-    out->scale = 1;
-    if (strcmp(text, "ones") == 0) return true;
-    size_t n = strcspn(text, "(");
-    if (n == 6 && memcmp(text, "xavier", 6) == 0) {
-        if (!parse_numbers(text + n, 2, v) || v[0] < 0 || v[1] < 0 || !(v[0] + v[1] > 0)) return false;
-        *out = (Init){.rule = RULE_UNIFORM, .scale = sqrt(6 / (v[0] + v[1]))};
-        return true;
-    }
+        int numbers;
+    } rules[] = {{"zeros", RULE_CONST, 0},
+                 {"ones", RULE_CONST, 0},
+                 {"const", RULE_CONST, 1},
+                 {"normal", RULE_NORMAL, 1},
+                 {"uniform", RULE_UNIFORM, 1},
+                 {"xavier", RULE_UNIFORM, 2},
+                 {"trunc_normal", RULE_TRUNC_NORMAL, 1}};
+    bool same = strncmp(text, "same(", 5) == 0;
+    if (same) text += 5;
+    size_t n = strcspn(text, "()");
     for (size_t i = 0; i < sizeof rules / sizeof rules[0]; i++) {
+        double v[2] = {strcmp(rules[i].name, "ones") == 0, 0};
         if (strlen(rules[i].name) != n || memcmp(text, rules[i].name, n) != 0) continue;
-        *out = (Init){.rule = rules[i].rule};
-        if (!parse_numbers(text + n, 1, &out->scale)) return false;
-        return out->rule == RULE_CONST || out->scale >= 0;
+        if (!parse_numbers(text + n, rules[i].numbers, v, same ? ")" : "")) return false;
+        *out = (Init){.rule = rules[i].rule, .scale = v[0], .same = same};
+        if (rules[i].numbers < 2) return out->rule == RULE_CONST || out->scale >= 0;
+        if (v[0] < 0 || v[1] < 0 || !(v[0] + v[1] > 0)) return false;
+        out->scale = sqrt(6 / (v[0] + v[1]));
+        return true;
     }
     return false;
 }
@@ -108,12 +110,13 @@ VmStatus vm_init_tensor(const VmTensor *t, uint64_t seed, int threads, float *ds
     if (!parse_init(rule, &in)) {
         return vm_fail(err, VM_INPUT,
                        "weight '%s': unknown initialiser '%s'; expected zeros, ones, const(c), normal(std), "
-                       "trunc_normal(std), uniform(a) or xavier(fan_in,fan_out)",
+                       "trunc_normal(std), uniform(a) or xavier(fan_in,fan_out), or same(one of these)",
                        t->name, rule);
     }
     const char *stream = t->init_stream && *t->init_stream ? t->init_stream : t->name;
     uint64_t hash = vm_hash_name(stream);
-    int64_t n = vm_tensor_elems(t);
+    int64_t all = vm_tensor_elems(t), parts = in.same && t->rank > 0 && t->dim[0] > 0 ? t->dim[0] : 1;
+    int64_t n = all / parts;
     const int64_t block = INT64_C(1) << 32; /* a key numbers 2^32 elements */
     for (int64_t base = 0; base < n; base += block) {
         uint32_t key[2];
@@ -124,5 +127,7 @@ VmStatus vm_init_tensor(const VmTensor *t, uint64_t seed, int threads, float *ds
         for (int64_t i = 0; i < end; i += piece)
             fill(&in, key, i, i + piece < end ? i + piece : end, dst + base);
     }
+#pragma omp parallel for num_threads(threads) schedule(static) if (all > 1 << 14)
+    for (int64_t i = 1; i < parts; i++) memcpy(dst + i * n, dst, (size_t)n * sizeof *dst);
     return VM_OK;
 }

@@ -220,6 +220,17 @@ if cmp -s w.safetensors w2.safetensors; then
 else
     ok 'another seed'
 fi
+sed 's/mlp(hidden)/mlp(hidden, init = xavier(same = true))/' $F > alike.vmoe
+want 0 'tiny.moe.mlp.up.weight", init = "same(xavier(16,24))"' 'experts that start alike' "$VMOEC" emit --stage expand alike.vmoe
+sed 's/  ; .*//' out > plain.txt
+"$VMOEC" opt out > read.txt 2> log
+same 'and their IR reads back' plain.txt read.txt
+want 0 '' 'their initial values' "$VMOEC" init alike.vmoe --seed 3 -o alike.safetensors
+if [ "$(gzip -c alike.safetensors | wc -c)" -lt $(($(gzip -c w.safetensors | wc -c) * 3 / 4)) ]; then # 3 of 4 experts are copies
+    ok 'are repeated'
+else
+    fail 'are repeated' 'the files pack to about the same size'
+fi
 want 3 'nowhere' 'init into a missing folder' "$VMOEC" init $F -o nowhere/w.safetensors
 mkdir locked
 want 3 'locked' 'init onto a folder' "$VMOEC" init $F -o locked

@@ -140,6 +140,35 @@ Test(runtime_init, values_depend_on_seed_and_stream_only) {
     free(threads);
 }
 
+/* Every part along the first dimension has the values the first part has anyway, for any team and size. */
+Test(runtime_init, equal_parts) {
+    static const char *const rule[][2] = {{"normal(1)", "same(normal(1))"},
+                                          {"trunc_normal(0.02)", "same(trunc_normal(0.02))"},
+                                          {"xavier(20,30)", "same(xavier(20,30))"},
+                                          {"const(2)", "same(const(2))"},
+                                          {"ones", "same(ones)"}};
+    enum { PARTS = 3, PART = 11003, ALL = PARTS * PART };
+    static float plain[ALL], same[ALL], again[ALL];
+    for (size_t i = 0; i < sizeof rule / sizeof rule[0]; i++) {
+        VmError err = {""};
+        VmTensor t = {.name = "w", .rank = 2, .dim = {PARTS, PART}, .init = rule[i][0]};
+        cr_assert(vm_init_tensor(&t, 1, 1, plain, &err) == VM_OK, "%s", err.text);
+        t.init = rule[i][1];
+        cr_assert(vm_init_tensor(&t, 1, 1, same, &err) == VM_OK, "%s", err.text);
+        cr_assert(vm_init_tensor(&t, 1, 5, again, &err) == VM_OK, "%s", err.text);
+        cr_assert(memcmp(same, again, sizeof same) == 0, "%s: independent of the team", t.init);
+        for (int j = 0; j < PARTS; j++)
+            cr_assert(memcmp(same + j * PART, plain, PART * sizeof *same) == 0, "%s, part %d", t.init, j);
+        cr_assert((memcmp(same, plain, sizeof same) == 0) == (i >= 3), "%s", t.init);
+    }
+    VmError err = {""};
+    VmTensor one = {.name = "w", .rank = 2, .dim = {1, PART}, .init = "same(normal(1))"};
+    cr_assert(vm_init_tensor(&one, 1, 1, same, &err) == VM_OK);
+    one.init = "normal(1)";
+    cr_assert(vm_init_tensor(&one, 1, 1, plain, &err) == VM_OK);
+    cr_assert(memcmp(same, plain, PART * sizeof *same) == 0, "one part is all of it");
+}
+
 /* Pinned, so that a change of the generator or the arithmetic does not go unnoticed. */
 Test(runtime_init, values_are_pinned) {
     float *n = values("normal(1)", "w", "", 0, 1), *t = values("trunc_normal(1)", "w", "", 0, 1);
@@ -157,10 +186,34 @@ Test(runtime_init, values_are_pinned) {
 }
 
 Test(runtime_init, wrong_rules_are_refused) {
-    static const char *const wrong[] = {
-        "",           "zero",        "normal",       "normal()",  "normal(1",           "normal(1)x",
-        "normal(-1)", "normal(nan)", "uniform(1,2)", "xavier(3)", "xavier(0,0)",        "xavier(-1,5)",
-        "const(inf)", "kaiming(3)",  "ones(1)",      "const(a)",  "trunc_normal(1e999)"};
+    static const char *const wrong[] = {"",
+                                        "zero",
+                                        "normal",
+                                        "normal()",
+                                        "normal(1",
+                                        "normal(1)x",
+                                        "normal(-1)",
+                                        "normal(nan)",
+                                        "uniform(1,2)",
+                                        "xavier(3)",
+                                        "xavier(0,0)",
+                                        "xavier(-1,5)",
+                                        "const(inf)",
+                                        "kaiming(3)",
+                                        "ones(1)",
+                                        "const(a)",
+                                        "trunc_normal(1e999)",
+                                        "same",
+                                        "same()",
+                                        "same(normal(1)",
+                                        "same(ones))",
+                                        "same(same(ones))",
+                                        "zeros)",
+                                        "same(ones",
+                                        "same(kaiming(3))",
+                                        "normal(1))",
+                                        "same(normal)",
+                                        "same(xavier(0,0))"};
     float v[4];
     for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
         VmTensor t = {.name = "layer.weight", .rank = 1, .dim = {4}, .init = wrong[i]};

@@ -382,6 +382,29 @@ Test(sema, the_library_is_deaf_to_config_names) {
 
 /* ---- grouped tensors ------------------------------------------------------------------------ */
 
+Test(sema, experts_may_start_alike) {
+    World w =
+        load_text("use \"std/vit\"\n"
+                  "layer two(x: [.., D], init) { param w: [D] = init\n param c: [D] = ones(same = true)\n"
+                  "  x * w + c }\n"
+                  "model m(image: f32[B, 4, 6]) {\n"
+                  "  alike = normal(0.5, false, same = true)\n"
+                  "  route = top_k(softmax(linear(image, 3, init = xavier(same = true))), 2)\n"
+                  "  x = dispatch(image, route) |> mlp(5, init = xavier(same = true))\n"
+                  "  two(x, alike) |> mlp(7) |> two(trunc_normal(1, same = false)) |> combine(route)\n}\n");
+    IrGraph *g = elaborate(&w, "m", 2);
+    static const char *const want[][2] = {
+        {"m.route.weight", "xavier(6,3)"},  {"m.x.up.weight", "same(xavier(6,5))"},
+        {"m.x.up.bias", "zeros"},           {"m.x.down.weight", "same(xavier(5,6))"},
+        {"m.two.w", "same(normal(0.5))"},   {"m.two.c", "ones"},
+        {"m.mlp.up.weight", "xavier(6,7)"}, {"m.two_2.w", "trunc_normal(1)"}};
+    for (size_t i = 0; i < sizeof want / sizeof want[0]; i++)
+        cr_assert_str_eq(ir_str(param(g, want[i][0]), ATTR_param_init), want[i][1], "%s: %s", want[i][0],
+                         ir_str(param(g, want[i][0]), ATTR_param_init));
+    cr_assert_eq(ir_int(param(g, "m.two.w"), ATTR_param_decay), 0);
+    arena_destroy(w.a);
+}
+
 Test(sema, any_layer_can_be_an_expert) {
     World w = load_text(
         "layer scale(x: [.., D]) { param s: [D] = ones()\n x * s }\n"

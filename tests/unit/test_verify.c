@@ -155,20 +155,52 @@ Test(verify, leaves_have_names_of_their_own) {
 Test(verify, initialisers) {
     Fixture f = good_graph();
     IrValue *w = ir_param(&f.b, "w", IR_TYPE(DT_f32, 2), "xavier(128,256)", NULL, true);
-    const char *good[] = {"zeros", "ones", "const(-0.5)", "normal(0.02)", "trunc_normal(1e-2)", "uniform(0)"};
+    const char *good[] = {"zeros",
+                          "ones",
+                          "const(-0.5)",
+                          "normal(0.02)",
+                          "trunc_normal(1e-2)",
+                          "uniform(0)",
+                          "same(xavier(128,256))",
+                          "same(zeros)"};
     for (size_t i = 0; i < sizeof good / sizeof good[0]; i++) {
         ir_set_str(f.g, w->node, ATTR_param_init, good[i]);
         cr_assert_null(ir_verify(f.a, f.g, false), "%s", good[i]);
     }
-    const char *bad[] = {"",           "zero",          "zeros()",      "ones(1)",    "normal",
-                         "normal()",   "normal(x)",     "normal(nan)",  "normal(-1)", "normal(1,2)",
-                         "xavier(1)",  "xavier(0,1)",   "const(1) ",    "const( 1)",  "const(inf)",
-                         "xavier(1,2", "xavier(1,2,3)", "normal(1e999)"};
+    const char *bad[] = {"",
+                         "zero",
+                         "zeros()",
+                         "ones(1)",
+                         "normal",
+                         "normal()",
+                         "normal(x)",
+                         "normal(nan)",
+                         "normal(-1)",
+                         "normal(1,2)",
+                         "xavier(1)",
+                         "xavier(0,1)",
+                         "const(1) ",
+                         "const( 1)",
+                         "const(inf)",
+                         "xavier(1,2",
+                         "xavier(1,2,3)",
+                         "normal(1e999)",
+                         "same",
+                         "same()",
+                         "same(normal(1)",
+                         "same(same(ones))",
+                         "same(ones))",
+                         "zeros)",
+                         "same(normal)"};
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         ir_set_str(f.g, w->node, ATTR_param_init, bad[i]);
         const char *got = ir_verify(f.a, f.g, false);
         cr_assert(got && strstr(got, "expected zeros, ones, const(c)"), "%s: %s", bad[i], got);
     }
+    Fixture scalar = good_graph();
+    IrValue *s = ir_param(&scalar.b, "s", ir_type(DT_f32, 0, NULL), "ones", NULL, true);
+    ir_set_str(scalar.g, s->node, ATTR_param_init, "same(ones)");
+    expect_error(&scalar, false, "%4 = param: param: init is \"same(ones)\", but there is no dimension 0");
 }
 
 Test(verify, what_is_written_in_place_must_be_a_buffer_of_its_own) {
