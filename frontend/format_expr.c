@@ -195,6 +195,35 @@ static void broken_list(Formatter *f, Ast **items, int n, const char *open, cons
     fmt_add(f, close);
 }
 
+static bool all_numbers(Ast **items, int n) {
+    for (int i = 0; i < n; i++)
+        if (items[i]->kind != AST_NUMBER || items[i]->ncomment || items[i]->trailing) return false;
+    return n > 0;
+}
+
+/* Numbers, as many to a line as fit: tables would be long columns otherwise. */
+static void filled_list(Formatter *f, const Ast *list) {
+    int outer = f->indent;
+    fmt_add(f, "[");
+    f->indent = outer + FMT_INDENT;
+    for (int i = 0; i < list->nkid; i++) {
+        Text item = text_new(f->text->arena);
+        Formatter s = {.text = &item, .column = f->indent, .limit = FMT_COLUMNS, .flat = true};
+        flat(&s, list->kid[i]);
+        bool fits = i > 0 && f->column + 1 + (int)strlen(item.data) + 1 <= FMT_COLUMNS;
+        if (fits)
+            fmt_add(f, " ");
+        else
+            new_line(f, f->indent);
+        fmt_add(f, item.data);
+        fmt_add(f, ",");
+    }
+    comment_lines(f, list->comment_end, list->ncomment_end, f->indent);
+    f->indent = outer;
+    new_line(f, outer);
+    fmt_add(f, "]");
+}
+
 static void broken_args(Formatter *f, const Ast *call, int first) {
     fmt_add(f, call->name);
     broken_list(f, call->kid + first, call->nkid - first, "(", ")", call);
@@ -285,7 +314,12 @@ static void broken(Formatter *f, const Ast *n) {
         else
             broken_args(f, n, 0);
         break;
-    case AST_LIST: broken_list(f, n->kid, n->nkid, "[", "]", n); break;
+    case AST_LIST:
+        if (all_numbers(n->kid, n->nkid))
+            filled_list(f, n);
+        else
+            broken_list(f, n->kid, n->nkid, "[", "]", n);
+        break;
     case AST_TYPE:
         if (n->name) fmt_add(f, n->name);
         broken_list(f, n->kid, n->nkid, "[", "]", NULL);

@@ -112,6 +112,21 @@ Test(format, long_lines_are_broken) {
                   "    second_value_with_a_long_name\n  }\n}\n");
 }
 
+Test(format, long_tables_of_numbers_are_filled) {
+    Text from = text_new(arena_create()), to = text_new(from.arena);
+    text_add(&from, "config {\n  table = [");
+    text_add(&to, "config {\n  table = [");
+    for (int i = 0; i < 60; i++) {
+        text_addf(&from, "%s%d", i ? "," : "", 10 + i);
+        text_addf(&to, "%s%d,", i % 24 ? " " : "\n    ", 10 + i); /* 24 times 4 columns fill the 100 */
+    }
+    text_add(&from, "]\n}\n");
+    text_add(&to, "\n  ]\n}\n");
+    expect_format(from.data, to.data);
+    expect_kept(to.data);
+    arena_destroy(from.arena);
+}
+
 static int longest_line(const char *text) {
     int longest = 0;
     for (const char *s = text; *s;) {
