@@ -62,24 +62,24 @@ class Bench:
         spec = ZOO[name]
         if not (ROOT / spec.file).exists():
             raise Missing(f"{spec.file} is not there")
-        return self.run("info", "--json", spec.file, "--batch", str(spec.batch), *more)
+        return self.run("info", "--json", *spec.words, "--batch", str(spec.batch), *more)
 
-    def step(self, file, batch, seconds, *more, threads=THREADS, guess=None):
+    def step(self, spec, batch, seconds, *more, threads=THREADS, guess=None):
         """Median milliseconds and everything else of a run of about `seconds`; guess: milliseconds of a step."""
         steps = 3 if guess is None else int(min(max(1e3 * seconds / guess, 3), 500))
         words = ["--json", "--step-only", "--batch", str(batch), "--threads", str(threads), "--steps", str(steps)]
-        return self.run("bench", file, *words, *more)
+        return self.run("bench", *spec.words, *words, *more)
 
     # ---- training steps --------------------------------------------------------------------------
 
     def model_steps(self, name):
         spec, info = ZOO[name], self.info(name)
         result = {"batch": spec.batch, "params": info["params"], "macs": info["macs"], "predicted": info["memory"]["peak"]}
-        first = self.step(spec.file, spec.batch, self.seconds)
+        first = self.step(spec, spec.batch, self.seconds)
         peers = self.start_peers(name, info["params"], result)
         rounds = []
         for _ in range(self.rounds):
-            rounds.append(self.step(spec.file, spec.batch, self.seconds, guess=first["step_ms"]))
+            rounds.append(self.step(spec, spec.batch, self.seconds, guess=first["step_ms"]))
             for peer in peers.values():
                 peer.round(self.seconds)
         for peer_name, peer in peers.items():
@@ -113,7 +113,7 @@ class Bench:
 
     def bf16(self, spec, guess):
         try:
-            run = self.step(spec.file, spec.batch, self.seconds, "--precision", "bf16", guess=guess)
+            run = self.step(spec, spec.batch, self.seconds, "--precision", "bf16", guess=guess)
             return run["step_ms"]
         except Missing:
             return None
@@ -151,7 +151,7 @@ class Bench:
         dense = ["--set", "sparse=[]"]
         params = self.info(TWINS[name], *dense)["params"]
         for batch in (1, 8):
-            first = self.step(spec.file, batch, self.seconds, "--mode", "infer", *dense)
+            first = self.step(spec, batch, self.seconds, "--mode", "infer", *dense)
             one = result[str(batch)] = {}
             peer = None
             try:
@@ -163,7 +163,7 @@ class Bench:
                 one["missing"] = str(missing)
             rounds = []
             for _ in range(self.rounds):
-                run = self.step(spec.file, batch, self.seconds, "--mode", "infer", *dense, guess=first["step_ms"])
+                run = self.step(spec, batch, self.seconds, "--mode", "infer", *dense, guess=first["step_ms"])
                 rounds.append(run["step_ms"])
                 if peer:
                     peer.round(self.seconds)
@@ -181,11 +181,11 @@ class Bench:
     def model_threads(self, name):
         spec, counts = ZOO[name], (1, 2, 8)
         self.info(name)
-        guess = self.step(spec.file, spec.batch, self.seconds)["step_ms"]
+        guess = self.step(spec, spec.batch, self.seconds)["step_ms"]
         ms = {n: [] for n in counts}
         for _ in range(min(self.rounds, 2)):
             for n in counts:
-                run = self.step(spec.file, spec.batch, self.seconds / 2, threads=n, guess=guess)
+                run = self.step(spec, spec.batch, self.seconds / 2, threads=n, guess=guess)
                 ms[n].append(run["step_ms"])
         return {str(n): statistics.median(ms[n]) for n in counts}
 

@@ -306,6 +306,8 @@ static bool list_of_classes(Elab *E, const FeCall *c, int64_t *value, int64_t *c
                                   "the entries of `lookup` are integers, %s, entry %d is %s", range, i,
                                   fv_text(E->a, v));
             if (v->span.start != c->span[1].start) sema_note(E, dg, v->span, "it is made here");
+            if (given)
+                sema_note(E, dg, c->arg[2]->span, "there are %" PRId64 " classes because of this", given);
             return false;
         }
         value[i] = v->i;

@@ -28,6 +28,12 @@ class Spec:
     post_norm: bool = False  # system G1: post-norm with dropout, a mixture appended to blocks of `sparse`
     dropout: float = 0.0
     decay: float = 0.05
+    settings: tuple = ()  # of the file, where its defaults are not what the others do
+
+    @property
+    def words(self):
+        """The file and its settings, as vmoec takes them."""
+        return [self.file, *(word for setting in self.settings for word in ("--set", setting))]
 
     @property
     def tokens(self):
@@ -60,6 +66,7 @@ ZOO = {
     "vit_s8": Spec(
         file="models/vit_s8.vmoe", batch=16, size=224, channels=3, patch=16, dim=384, depth=12, heads=6,
         hidden=1536, classes=1000, experts=8, top_k=2, sparse=(1, 3, 5, 7, 9, 11), class_token=True,
+        settings=("priority=false",),
     ),
 }
 

@@ -113,6 +113,8 @@ static const Case cases[] = {
     BAD("uniform", "i32[3]", "shape = [8]", "expected i32[2] as operand 1, found i32[3]"),
     BAD("uniform", "i32[2]", "shape = [4294967297]",
         "expected at most 2^32 random numbers in one tensor, found 4294967297"),
+    GOOD("by_mode", "i32[8,3] i32[8,3]", "", "i32[8,3]"),
+    BAD("by_mode", "f32[8,3] i32[8,3]", "", "expected f32[8,3] as operand 2, found i32[8,3]"),
     GOOD("noise", "f32[8,3]", "kind = \"gumbel\", stream = \"s\"", "f32[8,3]"),
     BAD("noise", "f32[8]", "kind = \"poisson\", stream = \"s\"",
         "kind is \"poisson\", expected normal, uniform or gumbel"),
