@@ -31,7 +31,7 @@ ROUTERS = {
     "the same by priority, noise": ["router=vmoe_priority", "capacity=1.05"],
     "priority with fall-through": ["router=priority"],
     "expert choice, batch": ["router=expert_choice"],
-    "expert choice, image": ["router=image_expert_choice"],
+    "expert choice, image": ["router=expert_choice", "each_image=true"],
     "dense mixture": ["router=dense"],
     "soft mixture": ["router=soft"],
     "uniform (no router)": ["router=uniform"],
@@ -55,14 +55,18 @@ def train(vmoec, data, router, seed, epochs):
         subprocess.run(command, check=True, capture_output=True, text=True)
         lines = [json.loads(line) for line in open(pathlib.Path(out) / "metrics.jsonl")]
     last = [line for line in lines if line["event"] == "epoch"][-1]
+    step = [line for line in lines if line["event"] == "step"][-1]
     routes = list(last.get("router", {}).values())
+    variation = [r["variation"] for r in routes if "variation" in r]
+    if not variation:  # a route that no gate decides: the metric of the last logged step
+        variation = [v for name, v in step["metrics"].items() if name.endswith("batchwise_variation")]
     return {
         "accuracy": last["test_accuracy"],
         "loss": last["train_loss"],
         "most": max((max(r["load"]) * len(r["load"]) for r in routes), default=None),
         "least": min((min(r["load"]) * len(r["load"]) for r in routes), default=None),
         "unserved": statistics.mean([r["unserved"] for r in routes]) if routes and "unserved" in routes[0] else 0.0,
-        "variation": statistics.mean([r["variation"] for r in routes]) if routes and "variation" in routes[0] else None,
+        "variation": statistics.mean(variation) if variation else None,
     }
 
 

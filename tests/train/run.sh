@@ -137,6 +137,43 @@ fi
 same "weights from a file: killed and resumed gives the same weights" "$T/a/weights.safetensors" "$T/c/weights.safetensors"
 rm -rf "$T/a" "$T/b" "$T/c"
 
+# Routing by hand, then a router for experts that rest: what rests stays as it was.
+values() { # FILE NAME: the bytes of a tensor
+    n=$(od -An -tu8 -N8 "$1" | tr -d ' ')
+    at=$(tail -c +9 "$1" | head -c "$n" | tr '}' '\n' | grep -a "\"$2\"" | sed 's/.*"data_offsets": *\[\([0-9]*\), *\([0-9]*\)\].*/\1 \2/')
+    tail -c +$((n + 9 + ${at% *})) "$1" | head -c $((${at#* } - ${at% *}))
+}
+set -- train models/mnist_manual.vmoe --data "$T/data" --batch 32 --steps 20 --quiet
+"$VMOEC" "$@" --out "$T/a" > "$T/log" 2>&1
+"$VMOEC" "$@" --weights "$T/a/weights.safetensors" --set 'phase="router"' --out "$T/b" > "$T/log" 2>&1
+for run in a b; do
+    for weight in mixture.mlp.up.weight mixture.gate.weight; do
+        values "$T/$run/weights.safetensors" classifier.$weight > "$T/$run.$weight"
+    done
+done
+[ -s "$T/a.mixture.mlp.up.weight" ] && same "experts rest while the router learns" "$T/a.mixture.mlp.up.weight" "$T/b.mixture.mlp.up.weight"
+if [ -s "$T/a.mixture.gate.weight" ] && ! cmp -s "$T/a.mixture.gate.weight" "$T/b.mixture.gate.weight"
+then ok "the router learns while experts rest"; else fail "the router learns while experts rest" "$(head -c 200 "$T/log")"; fi
+rm -rf "$T/a" "$T/b"
+
+# Every router of mixtures.vmoe trains, and gives the same bits with 1 and 3 threads. Without experts the same
+# weights are worth something else.
+for router in none dense expert_choice capacity priority soft cosine l2 jitter gumbel vmoe_noise vmoe_priority \
+    topk_softmax softmax_topk softmax_topk_renorm sigmoid_topk_renorm uniform; do
+    set -- train models/mnist_routers.vmoe --data "$T/data" --batch 32 --steps 10 --quiet --set router=$router --set top_k=2 --set expert_drop=0.3
+    "$VMOEC" "$@" --threads 1 --out "$T/a" > "$T/log" 2>&1
+    "$VMOEC" "$@" --threads 3 --out "$T/b" > "$T/log" 2>&1
+    same "router $router: 1 and 3 threads give the same weights" "$T/a/weights.safetensors" "$T/b/weights.safetensors"
+done
+for off in false true; do
+    "$VMOEC" eval models/mnist_routers.vmoe --data "$T/data" --weights "$T/a/weights.safetensors" --set router=uniform \
+        --set experts_off=$off --json > "$T/eval.$off" 2> "$T/log"
+done
+if grep -q '"loss"' "$T/eval.true" && ! cmp -s "$T/eval.true" "$T/eval.false"; then ok "evaluation without experts"; else
+    fail "evaluation without experts" "$(head -c 200 "$T/log")"
+fi
+rm -rf "$T/a" "$T/b"
+
 # Frozen weights: no optimizer state, and a run of two epochs is a run of one, resumed.
 set -- train tests/train/frozen.vmoe --data "$T/data" --quiet
 "$VMOEC" "$@" --epochs 2 --out "$T/a" > "$T/log" 2>&1
