@@ -16,9 +16,16 @@ BASE = {1: "softmax_topk, k = 1", 2: "softmax_topk, k = 2"}
 MORE = {
     "capacity 1.05, each image": ["router=capacity", "capacity=1.05", "each_image=true"],
     "by priority, each image": ["router=vmoe_priority", "capacity=1.05", "each_image=true"],
+    "cosine gate, 64 wide": ["router=cosine", "gate_width=64"],
+    "L2 gate, 64 wide": ["router=l2", "gate_width=64"],
     "jittered gate": ["router=jitter"],
     "Gumbel noise": ["router=gumbel"],
 }
+
+
+def work(args, router):
+    command = [args.vmoec, "info", MODEL, "--batch", str(args.batch), "--json"]
+    return json.loads(subprocess.run(command + settings(router), capture_output=True, text=True, check=True).stdout)["macs"]
 
 
 def main():
@@ -37,11 +44,12 @@ def main():
             command = [args.vmoec, "bench", MODEL, "--batch", str(args.batch), "--json", "--step-only", "--steps", "7"]
             out = subprocess.run(command + settings(routers[name]), capture_output=True, text=True, check=True).stdout
             times[name].append(json.loads(out)["step_ms"])
-    print("| router | ms | of top-k's |\n| --- | --- | --- |")
+    macs = {name: work(args, routers[name]) for name in names}
+    print("| router | ms | of top-k's | multiply-accumulates, of top-k's |\n| --- | --- | --- | --- |")
     for name in names:
         k = 2 if "top_k=2" in routers[name] else 1
         step = statistics.median(times[name])
-        print(f"| {name} | {step:.0f} | {step / statistics.median(times[BASE[k]]):.2f}x |")
+        print(f"| {name} | {step:.0f} | {step / statistics.median(times[BASE[k]]):.2f}x | {macs[name] / macs[BASE[k]]:.2f}x |")
 
 
 if __name__ == "__main__":

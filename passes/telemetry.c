@@ -4,9 +4,11 @@
  * ensures   every route whose choices are an output R has outputs that live to the end of the step:
  *             R.offsets  i32[E+1]  where each expert's rows begin
  *             R.choices  i32[T,K]  the choices that are served; only where a route may drop pairs
- *             R.logits   f32[T,E]  what the gate that decided is the softmax of, or values whose softmax is
- * meant; only where there is a gate Nothing is computed for them: runtime/telemetry.c looks at them when a
- * step is logged. Weights get the same bits with and without.
+ *             R.logits   f32[T,E]  what the gate is the softmax of, or values whose softmax is meant; only
+ *                                  where there is a gate
+ *
+ * Nothing is computed for them: runtime/telemetry.c looks at them when a step is logged. Weights get the same
+ * bits with and without.
  *
  * before  %3, %4, %5, %6 = route %2 {experts = 4} : ..        (%2 of topk %1, %1 = softmax %0)
  *         output "1.moe.route" %2
@@ -32,10 +34,19 @@ static IrValue *chosen_by(IrValue *index) {
     return n->op == OP_topk || n->op == OP_rank ? behind_views(n->in[0]) : NULL;
 }
 
+/* The weights that rows come back with when every expert has them all; NULL: nothing of the kind. */
+static IrValue *weighed_by(const IrGraph *g, const IrNode *route) {
+    if (ir_cols(&route->in[0]->type) != ir_int(route, ATTR_route_experts)) return NULL;
+    IR_FOR (n, g)
+        if (n->op == OP_combine && n->in[1] == &route->out[2]) return behind_views(n->in[2]);
+    return NULL;
+}
+
 /* The gate's logits as values of T rows and E columns; NULL: there is no gate, or it has another form. */
-static IrValue *logits_of(const IrNode *route) {
+static IrValue *logits_of(const IrGraph *g, const IrNode *route) {
     IrValue *p = chosen_by(route->in[0]);
-    if (!p || p->type.dtype != DT_f32 || p->type.rank < 2) return NULL;
+    if (!p && behind_views(route->in[0])->node->op == OP_iota) p = weighed_by(g, route);
+    if (!p || p->node->op == OP_const || p->type.dtype != DT_f32 || p->type.rank < 2) return NULL;
     if (ir_cols(&p->type) != ir_int(route, ATTR_route_experts) ||
         ir_rows(&p->type) != route->in[0]->type.dim[0])
         return NULL;
@@ -69,7 +80,7 @@ bool pass_telemetry(PassCtx *c, IrGraph *g) {
         if (!name || !is_used(g, n)) continue;
         add(g, n, name, "offsets", &n->out[0]);
         if (ir_int(n, ATTR_route_rows)) add(g, n, name, "choices", n->in[0]);
-        IrValue *logits = logits_of(n);
+        IrValue *logits = logits_of(g, n);
         if (logits) add(g, n, name, "logits", logits);
     }
     return g->nout != before;

@@ -313,6 +313,18 @@ Test(sema, train_block_of_mnist_moe) {
     arena_destroy(w.a);
 }
 
+Test(sema, train_fields_may_be_conditional) {
+    World w = load("models/cifar_routers.vmoe", NULL, 0);
+    cr_assert_str_eq(fe_train(w.e, 0)->data.kind, "cifar10");
+    cr_assert_eq(fe_train(w.e, 0)->data.mean.n, 3);
+    arena_destroy(w.a);
+    static const char *const set[] = {"folder=\"photos\""};
+    w = load("models/cifar_routers.vmoe", set, 1);
+    cr_assert_str_eq(fe_train(w.e, 0)->data.kind, "image_folder");
+    cr_assert_str_eq(fe_train(w.e, 0)->data.dir, "photos");
+    arena_destroy(w.a);
+}
+
 /* ---- names ---------------------------------------------------------------------------------- */
 
 static const char *names_of(World *w, const char *text) {
