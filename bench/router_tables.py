@@ -30,6 +30,7 @@ ROUTERS = {
     "capacity 1.05, k = 1": ["router=capacity", "capacity=1.05"],
     "the same by priority, noise": ["router=vmoe_priority", "capacity=1.05"],
     "priority with fall-through": ["router=priority"],
+    "dynamic, 0.4 of the gate": ["router=dynamic"],
     "expert choice, batch": ["router=expert_choice"],
     "expert choice, image": ["router=expert_choice", "each_image=true"],
     "dense mixture": ["router=dense"],

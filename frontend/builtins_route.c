@@ -296,3 +296,12 @@ const FeValue *builtin_keep_pairs(Elab *E, const FeCall *c) {
     g->index = IR_OP(b, select, VALS(mask->v, from->index, ir_const(b, -1, from->index->type)), NO_ATTRS);
     return make_route(E, c, g, r, r->v);
 }
+
+/* [E]: how often each expert was chosen, capacity aside. */
+const FeValue *builtin_choice_counts(Elab *E, const FeCall *c) {
+    const FeValue *r;
+    if (!arg_route(E, c, 0, &r)) return fv_bad();
+    IrValue *y = build(E, c->ast->span, "`choice_counts`", OP_histogram, &r, 1, VALS(r->group->chosen),
+                       ATTRS(A_INT(histogram_bins, r->group->experts)));
+    return y ? fv_tensor(E->a, y, NULL, false, c->ast->span) : fv_bad();
+}

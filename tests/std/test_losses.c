@@ -40,7 +40,7 @@ Test(losses, balance_has_the_published_numbers) {
                  "  aux switch_balance(p, route)\n"
                  "  aux gshard_balance(p, route)\n"
                  "  metric noisy_balance = switch_balance(softmax(noisy), route)\n"
-                 "  aux megablocks_balance(p, 2)\n"
+                 "  aux megablocks_balance(p, top_k(p, 2))\n"
                  "  aux z_loss(h)\n");
     Interp *it = std_run(a, g, data, true);
     STD_EXPECT(it, "mass", 1.240294, .822968, .652952, .283786);

@@ -159,7 +159,7 @@ rm -rf "$T/a" "$T/b"
 # Every router of mixtures.vmoe trains, and gives the same bits with 1 and 3 threads. Without experts the same
 # weights are worth something else.
 for router in none dense expert_choice capacity priority soft cosine l2 jitter gumbel vmoe_noise vmoe_priority \
-    topk_softmax softmax_topk softmax_topk_renorm sigmoid_topk_renorm uniform; do
+    topk_softmax softmax_topk softmax_topk_renorm sigmoid_topk_renorm dynamic uniform; do
     set -- train models/mnist_routers.vmoe --data "$T/data" --batch 32 --steps 10 --quiet --set router=$router --set top_k=2 --set expert_drop=0.3
     "$VMOEC" "$@" --threads 1 --out "$T/a" > "$T/log" 2>&1
     "$VMOEC" "$@" --threads 3 --out "$T/b" > "$T/log" 2>&1
