@@ -232,6 +232,14 @@ const FeValue *builtin_uniform_route(Elab *E, const FeCall *c) {
     return make_route(E, c, g, x, g->value);
 }
 
+/* Both places of a disagreement. */
+static const FeValue *with_route_notes(Elab *E, Diag *dg, const FeGroup *route, const FeValue *v,
+                                       const char *what) {
+    sema_note(E, dg, route->span, "the route is made here");
+    sema_note(E, dg, v->span, "the %s is made here", what);
+    return fv_bad();
+}
+
 /* A label's classes are the experts: in training they are the only choice, with weight 1. */
 const FeValue *builtin_follow_label(Elab *E, const FeCall *c) {
     const FeValue *r, *label = c->arg[1];
@@ -248,9 +256,7 @@ const FeValue *builtin_follow_label(Elab *E, const FeCall *c) {
                        : sema_error(E, c->span[1], D_route_mismatch,
                                     "there are %" PRId64 " labels, and %" PRId64 " images are routed", images,
                                     from->lead[0]);
-        sema_note(E, dg, from->span, "the route is made here");
-        sema_note(E, dg, label->span, "the label is made here");
-        return fv_bad();
+        return with_route_notes(E, dg, from, label, "label");
     }
     IrBuilder *b = &E->b;
     FeGroup *g = ARENA_NEW(E->a, FeGroup);
@@ -284,9 +290,7 @@ const FeValue *builtin_keep_pairs(Elab *E, const FeCall *c) {
     if (mask->group || !ir_type_equal(&mask->v->type, &pairs)) {
         Diag *dg = sema_error(E, c->span[1], D_route_mismatch, "the pairs of this route are %s, not %s",
                               ir_type_text(E->a, &pairs), fv_text(E->a, mask));
-        sema_note(E, dg, from->span, "the route is made here");
-        sema_note(E, dg, mask->span, "the mask is made here");
-        return fv_bad();
+        return with_route_notes(E, dg, from, mask, "mask");
     }
     IrBuilder *b = &E->b;
     FeGroup *g = ARENA_NEW(E->a, FeGroup);

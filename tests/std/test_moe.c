@@ -128,42 +128,26 @@ Test(moe, switch_head_with_one_expert_is_gated_attention) {
     arena_destroy(a);
 }
 
-Test(moe, switch_head_learns) {
-    Arena *a = arena_create();
-    IrGraph *g = std_model(a,
-                           "use \"std/moe\"\n"
-                           "model m(x: f32[B, 5, 6]) {\n"
-                           "  y = switch_head(x, heads = 2, experts = 4, k = 2, width = 4)\n"
-                           "  loss mean(square(y) * x)\n}\n",
-                           3);
-    std_check(a, g, NULL);
-    arena_destroy(a);
-}
+/* ---- gradients ------------------------------------------------------------------------------ */
 
-/* ---- experts -------------------------------------------------------------------------------- */
-
-Test(moe, gated_experts_and_a_shared_one_learn) {
-    Arena *a = arena_create();
-    IrGraph *g = std_model(a,
-                           "use \"std/moe\"\n"
-                           "model m(x: f32[B, 6, 4]) {\n"
-                           "  h = linear_gate(x, 4)\n"
-                           "  route = sigmoid_topk_renorm(h, 2)\n"
-                           "  y = glu(x, 4) + (dispatch(x, route) |> glu(4) |> combine(route))\n"
-                           "  loss mean(square(y) * x)\n}\n",
-                           3);
-    std_check(a, g, NULL);
-    arena_destroy(a);
-}
-
-Test(moe, vmoe_layer_learns) {
-    Arena *a = arena_create();
-    IrGraph *g = std_model(a,
-                           "use \"std/moe\"\n"
-                           "model m(x: f32[B, 8, 4]) {\n"
-                           "  y = vmoe_mlp(x, 4, 2, 6, capacity = 0.5, priority = \"max\")\n"
-                           "  loss mean(square(y) * x)\n}\n",
-                           4);
-    std_check(a, g, NULL);
-    arena_destroy(a);
+Test(moe, layers_learn) {
+    static const char *const layers[] = {
+        "switch_head(x, heads = 2, experts = 4, k = 2, width = 4)",
+        "soft_moe(x, experts = 3, slots = 2, hidden = 4)",
+        "vmoe_mlp(x, 4, 2, 6, capacity = 0.5, priority = \"max\")",
+        "moe_mlp_renormalised(x, 4, 2, 6)",
+        "shared(x, sigmoid_topk_renorm(linear_gate(x, 4), 2))",
+    };
+    for (size_t i = 0; i < sizeof layers / sizeof layers[0]; i++) {
+        Arena *a = arena_create();
+        const char *text =
+            arena_printf(a,
+                         "use \"std/moe\"\n"
+                         "layer shared(x: [.., D], route) -> [.., D] {\n"
+                         "  glu(x, 4) + (dispatch(x, route) |> glu(4) |> combine(route))\n}\n"
+                         "model m(x: f32[B, 5, 6]) {\n  y = %s\n  loss mean(square(y) * x)\n}\n",
+                         layers[i]);
+        std_check(a, std_model(a, text, 3), NULL);
+        arena_destroy(a);
+    }
 }
