@@ -70,16 +70,20 @@ static const IrNode *nearest_param(const IrValue *v) {
 
 /* ---- activated parameters ------------------------------------------------------------------------ */
 
-/* Notes on the weight behind v how many of its E experts a token meets, or with images > 0 how many an image
- * of so many may meet at most: all that its tokens have choices for. mark holds the number, 0: every expert.
- */
+/* Notes on the weight behind v how many of its E experts a token meets (on average, rounded, where experts
+ * have limited room), or with images > 0 how many an image of so many may meet at most: all that its tokens
+ * have choices for. mark holds the number, 0: every expert. */
 static void mark_expert_weight(const IrValue *v, const IrNode *route, int64_t images) {
     if (!route || route->op != OP_route) return;
     int64_t experts = ir_int(route, ATTR_route_experts);
     IrNode *p = (IrNode *)param_behind(v);
     if (!p || p->out[0].type.rank < 1 || p->out[0].type.dim[0] != experts) return;
-    int64_t met = ir_cols(&route->in[0]->type);
-    if (images) met *= (route->in[0]->type.dim[0] + images - 1) / images;
+    int64_t met = ir_cols(&route->in[0]->type), tokens = route->in[0]->type.dim[0];
+    int64_t rows = ir_int(route, ATTR_route_rows), each = (rows + tokens / 2) / tokens;
+    if (images)
+        met *= (tokens + images - 1) / images;
+    else if (rows && each < met)
+        met = each > 1 ? each : 1;
     if (met > experts) met = experts;
     if (met > p->mark) p->mark = (int)met;
 }
