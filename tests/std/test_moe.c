@@ -151,3 +151,38 @@ Test(moe, layers_learn) {
         arena_destroy(a);
     }
 }
+
+/* ---- masks ---------------------------------------------------------------------------------- */
+
+/* Random masking of tokens is a choice by one expert: it takes the tokens of each image with the largest of
+ * random numbers, and combine brings them back to their places. Taking all of them changes nothing. */
+Test(moe, tokens_taken_at_random_come_back_to_their_places) {
+    Arena *a = arena_create();
+    IrGraph *g = std_model(a,
+                           "layer kept(x: [B, N, D], share) -> [B, N, D] {\n"
+                           "  u = uniform_noise(slice(x, -1, 0, 1))\n"
+                           "  choice = expert_choice(u, share, groups = B)\n"
+                           "  route = with_weights(choice, broadcast(1, [B * N, 1]))\n"
+                           "  dispatch(x, route) |> combine(route)\n}\n"
+                           "model m(x: f32[B, 8, 3]) {\n"
+                           "  all = kept(x, 1)\n  some = kept(x, 0.25)\n"
+                           "  metric a = sum(all)\n  metric b = sum(some)\n}\n",
+                           5);
+    Interp *it = std_run(a, g, NULL, true);
+    const double *x = value(it, g, OP_input, "x"), *some = interp_out(it, "some")->data;
+    std_expect(it, "all", x, 5 * 8 * 3);
+    int elsewhere = 0;
+    for (int b = 0; b < 5; b++) {
+        int stay = 0;
+        for (int t = 0; t < 8; t++) {
+            const double *from = x + (b * 8 + t) * 3, *to = some + (b * 8 + t) * 3;
+            bool here = to[0] != 0;
+            for (int d = 0; d < 3; d++) cr_assert_eq(to[d], here ? from[d] : 0);
+            stay += here;
+            elsewhere += here && t > 1;
+        }
+        cr_assert_eq(stay, 2);
+    }
+    cr_assert_gt(elsewhere, 3, "the same tokens stay in all images");
+    arena_destroy(a);
+}
