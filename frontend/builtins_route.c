@@ -309,3 +309,16 @@ const FeValue *builtin_choice_counts(Elab *E, const FeCall *c) {
                        ATTRS(A_INT(histogram_bins, r->group->experts)));
     return y ? fv_tensor(E->a, y, NULL, false, c->ast->span) : fv_bad();
 }
+
+/* [.., E]: the weights of a route where they belong, 0 elsewhere. */
+const FeValue *builtin_sparse_gate(Elab *E, const FeCall *c) {
+    const FeValue *r;
+    if (!arg_route(E, c, 0, &r)) return fv_bad();
+    const FeGroup *g = r->group;
+    IrType t = {.dtype = DT_f32, .rank = g->lead_rank + 1};
+    memcpy(t.dim, g->lead, sizeof(int64_t) * (size_t)g->lead_rank);
+    t.dim[g->lead_rank] = g->experts;
+    IrValue *y = build(E, c->ast->span, "`sparse_gate`", OP_put_last, &r, 1, VALS(r->v, g->index),
+                       ATTRS(A_INT(put_last_experts, g->experts)));
+    return y ? fv_tensor(E->a, ir_reshape(&E->b, y, &t), NULL, false, c->ast->span) : fv_bad();
+}

@@ -400,7 +400,7 @@ want 0 '^step' 'inference of a model without a loss' "$VMOEC" bench --mode infer
 
 want 0 'finite differences .* ok' 'verify' "$VMOEC" verify $F
 for r in top_k all_experts expert_choice image_expert_choice priority_choice capacity batch_priority renormalised \
-    follow_label keep_first uniform blocks topk_softmax softmax_topk_renorm sigmoid_topk two_groups expert_dropout; do
+    follow_label keep_first sparse_capacity uniform blocks topk_softmax softmax_topk_renorm sigmoid_topk two_groups expert_dropout; do
     want 0 'finite differences .* ok' "verify the router $r" "$VMOEC" verify "$ROOT/tests/routers/routers.vmoe" --batch 3 --set router=$r --set factor=0.6
 done
 want 0 '"mfu":' 'bench' "$VMOEC" bench --json --steps 3 $F

@@ -136,6 +136,11 @@ Test(router, pairs_that_are_kept) {
     same(SET("router=keep_first"), SET("router=top_k", "k=1"), true, "first choices");
 }
 
+Test(router, a_sparse_gate_of_all_experts) {
+    same(SET("router=sparse"), SET("router=top_k"), true, "top_k");
+    same(SET("router=sparse_capacity", "factor=0.5"), SET("router=capacity", "factor=0.5"), true, "capacity");
+}
+
 Test(router, groups_of_experts) {
     same(SET("router=one_group"), SET("router=top_k"), true, "one group");
     same(SET("router=two_groups"), SET("router=shares"), true, "all of two groups");

@@ -104,7 +104,8 @@ static double kth(const double *row, int k, int skip) {
 
 Test(losses, shazeers_losses_follow_their_definitions) {
     Arena *a = arena_create();
-    IrGraph *g = model(a, "  loss shazeer_importance(noisy, 2)\n"
+    IrGraph *g = model(a, "  chosen = top_k(noisy, 2)\n"
+                          "  loss shazeer_importance(with_weights(chosen, softmax(weights(chosen))))\n"
                           "  sigma = softplus(h) + 0.01\n"
                           "  aux shazeer_load(h, noisy, 2, sigma)\n"
                           "  aux three = shazeer_load(h, noisy, 3, sigma)\n");
