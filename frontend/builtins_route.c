@@ -281,7 +281,7 @@ const FeValue *builtin_follow_label(Elab *E, const FeCall *c) {
     return make_route(E, c, g, r, IR_OP(b, by_mode, VALS(one, r->v), NO_ATTRS));
 }
 
-/* The pairs whose mask is not 0. */
+/* The pairs whose mask is not 0; the others count as not chosen. */
 const FeValue *builtin_keep_pairs(Elab *E, const FeCall *c) {
     const FeValue *r, *mask;
     if (!arg_route(E, c, 0, &r) || !arg_tensor(E, c, 1, &mask)) return fv_bad();
@@ -297,7 +297,10 @@ const FeValue *builtin_keep_pairs(Elab *E, const FeCall *c) {
     *g = *from;
     g->span = c->ast->span;
     if (!g->rows) g->rows = g->tokens * g->k;
-    g->index = IR_OP(b, select, VALS(mask->v, from->index, ir_const(b, -1, from->index->type)), NO_ATTRS);
+    IrValue *none = ir_const(b, -1, from->index->type);
+    g->chosen = IR_OP(b, select, VALS(mask->v, from->chosen, none), NO_ATTRS);
+    g->index = from->index == from->chosen ? g->chosen
+                                           : IR_OP(b, select, VALS(mask->v, from->index, none), NO_ATTRS);
     return make_route(E, c, g, r, r->v);
 }
 

@@ -40,7 +40,11 @@ Test(losses, balance_has_the_published_numbers) {
                  "  aux switch_balance(p, route)\n"
                  "  aux gshard_balance(p, route)\n"
                  "  metric noisy_balance = switch_balance(softmax(noisy), route)\n"
-                 "  aux megablocks_balance(p, top_k(p, 2))\n"
+                 "  chosen = top_k(p, 2)\n"
+                 "  aux megablocks_balance(p, chosen)\n"
+                 "  counts = choice_counts(capacity(chosen, 0.1, multiple = 1))\n"
+                 "  few = choice_counts(keep_pairs(chosen, less(0.3, weights(chosen))))\n"
+                 "  metric all_counts = sum(counts)\n  metric all_few = sum(few)\n"
                  "  aux z_loss(h)\n");
     Interp *it = std_run(a, g, data, true);
     STD_EXPECT(it, "mass", 1.240294, .822968, .652952, .283786);
@@ -53,6 +57,8 @@ Test(losses, balance_has_the_published_numbers) {
     STD_EXPECT(it, "noisy_balance", 1.385011);
     STD_EXPECT(it, "z_loss", 4.216233);
     /* choices of p: experts 0 1, 2 0, 0 1 */
+    STD_EXPECT(it, "counts", 3, 2, 1, 0);
+    STD_EXPECT(it, "few", 2, 1, 1, 0); /* p of the choices: .455 .276, .477 .237, .548 .333 */
     STD_EXPECT(it, "megablocks_balance", 4.0 / 6 * (3 * 1.240294 + 2 * .822968 + .652952) / 3);
     std_check(a, g, data);
     arena_destroy(a);
