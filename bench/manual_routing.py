@@ -106,16 +106,17 @@ def main():
             learnt = train(args.vmoec, folder / "l", "learnt", seed, 2 * args.epochs)
             rows.append((learnt, manual, alone, untaught))
             if seed == 0:
-                for kind, phase in (("r", "router"), ("l", "learnt")):
+                for kind, phase in (("r", "router"), ("a", "router"), ("l", "learnt")):
                     weights = folder / kind / "weights.safetensors"
-                    tables[phase] = digits_by_expert(args.vmoec, weights, phase, inputs, labels, folder)
+                    tables[kind] = digits_by_expert(args.vmoec, weights, phase, inputs, labels, folder)
     print("| seed | learnt together | by hand, then experts rest | by hand, then only the router learns | by hand, untaught router |")
     print("| --- | --- | --- | --- | --- |")
     for seed, row in enumerate(rows):
         print(f"| {seed} | " + " | ".join(f"{100 * accuracy:.2f}" for accuracy in row) + " |")
     print("| mean | " + " | ".join(f"{100 * statistics.mean(column):.2f}" for column in zip(*rows)) + " |")
-    print_table("By hand, seed 0: images of a digit by the expert that most of their tokens go to", tables["router"])
-    print_table("Learnt, seed 0", tables["learnt"])
+    print_table("Images of a digit by the expert that most of their tokens go to, seed 0. Learnt together:", tables["l"])
+    print_table("By hand, then experts rest:", tables["r"])
+    print_table("By hand, then only the router learns:", tables["a"])
 
 
 if __name__ == "__main__":

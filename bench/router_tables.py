@@ -2,10 +2,10 @@
 """Trains models/mnist_routers.vmoe or models/cifar_routers.vmoe with one router after the other, one recipe and seed
 for all, and prints a table: accuracy on the test set, how the load was spread, how many tokens no expert served.
 
-usage: bench/router_tables.py mnist|cifar10 [--epochs N] [--seeds N] [--only NAME,..] [--vmoec PROGRAM] [--json FILE]
+usage: bench/router_tables.py mnist|cifar10 [--epochs N] [--seeds N] [--only NAME;..] [--vmoec PROGRAM] [--json FILE]
 
-The data sets are found through VMOE_DATA. Results do not depend on threads or load; times per step are measured by
-bench/routers.py. With --json, finished runs are kept in FILE and not repeated.
+The data sets are found through VMOE_DATA. Results do not depend on threads or load; times per step do, and are the
+medians of three rounds taken in turn after all training. With --json, finished runs are kept in FILE and not repeated.
 """
 import argparse
 import json
@@ -71,14 +71,26 @@ def train(vmoec, data, router, seed, epochs):
     }
 
 
-def row(name, runs):
+def step_times(vmoec, data, names, rounds=3):
+    """Median milliseconds of a training step of every router."""
+    times = {name: [] for name in names}
+    for _ in range(rounds):
+        for name in names:
+            command = [vmoec, "bench", str(ROOT / "models" / f"{MODEL[data]}.vmoe"), "--json", "--step-only", "--steps", "31"]
+            command += settings(SIZE[data] + ROUTERS[name])
+            out = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+            times[name].append(json.loads(out)["step_ms"])
+    return {name: statistics.median(found) for name, found in times.items()}
+
+
+def row(name, runs, step):
     mean = {key: statistics.mean([r[key] for r in runs]) for key in ("accuracy", "loss", "unserved")}
     accuracy = f"{100 * mean['accuracy']:.2f}"
     if len(runs) > 1:
         accuracy += f" ± {100 * statistics.stdev([r['accuracy'] for r in runs]):.2f}"
     load = "-" if runs[0]["most"] is None else f"{min(r['least'] for r in runs):.2f} to {max(r['most'] for r in runs):.2f}"
     variation = "-" if runs[0]["variation"] is None else f"{statistics.mean([r['variation'] for r in runs]):.2f}"
-    return f"| {name} | {accuracy} | {mean['loss']:.3f} | {load} | {100 * mean['unserved']:.1f} % | {variation} |"
+    return f"| {name} | {accuracy} | {mean['loss']:.3f} | {load} | {100 * mean['unserved']:.1f} % | {variation} | {step:.3g} ms |"
 
 
 def main():
@@ -92,10 +104,10 @@ def main():
     args = parser.parse_args()
     kept = pathlib.Path(args.json) if args.json else None
     done = json.loads(kept.read_text()) if kept and kept.exists() else {}
-    print("| router | test accuracy | training loss | load of the experts, 1 is equal | tokens not served | variation |")
-    print("| --- | --- | --- | --- | --- | --- |")
-    for name in args.only.split(";") if args.only else ROUTERS:
-        runs = []
+    names = args.only.split(";") if args.only else list(ROUTERS)
+    table = {}
+    for name in names:
+        runs = table[name] = []
         for seed in range(args.seeds):
             key = f"{args.data} {name} {seed} {args.epochs}"
             if key not in done:
@@ -103,7 +115,11 @@ def main():
                 if kept:
                     kept.write_text(json.dumps(done, indent=1))
             runs.append(done[key])
-        print(row(name, runs), flush=True)
+    step = step_times(args.vmoec, args.data, names)
+    print("| router | test accuracy | training loss | load of the experts, 1 is equal | tokens not served | variation | step |")
+    print("| --- | --- | --- | --- | --- | --- | --- |")
+    for name in names:
+        print(row(name, table[name], step[name]))
 
 
 if __name__ == "__main__":
