@@ -1,6 +1,6 @@
-/* Orders of choices: rank (a radix sort of every row), capacity and fall_through (choices that find room, in
- * such an order). Each item is a row or a group of tokens, done by one thread in a fixed order; results are
- * integers and exact. */
+/* Orders of choices: rank (short rows by counting what comes before each element, long ones by a radix sort),
+ * capacity and fall_through (choices that find room, in such an order). Each item is a row or a group of
+ * tokens, done by one thread in a fixed order; results are integers and exact. */
 #include "codegen/emit.h"
 
 /* ---- rank ---- */
@@ -21,12 +21,15 @@ static void store32(Kb *k, Val v, Val base, Val i) {
     LLVMBuildStore(k->b, v, kb_gep(k, k->i32, base, i));
 }
 
-/* Bits whose unsigned order is the descending order of x: -0 is 0, and every NaN comes first. */
+/* Bits whose unsigned order is the descending order of x, a number or a vector: -0 is 0, and every NaN comes
+ * first. */
 static Val descending_bits(Kb *k, Val x) {
-    Val zero = kb_i32(k, 0);
-    Val bits = LLVMBuildBitCast(k->b, kb_fadd(k, x, kb_f32(k, 0)), k->i32, "");
+    bool vector = LLVMTypeOf(x) == k->vf;
+    Val zero = vector ? kb_vi(k, 0) : kb_i32(k, 0), plus = vector ? kb_vf(k, 0) : kb_f32(k, 0);
+    Val bits = LLVMBuildBitCast(k->b, kb_fadd(k, x, plus), vector ? k->vi : k->i32, "");
     Val negative = LLVMBuildICmp(k->b, LLVMIntSLT, bits, zero, "");
-    Val down = LLVMBuildXor(k->b, bits, kb_i32(k, 0x7fffffff), ""); /* of what is not negative */
+    Val ones = vector ? kb_vi(k, 0x7fffffff) : kb_i32(k, 0x7fffffff);
+    Val down = LLVMBuildXor(k->b, bits, ones, ""); /* of what is not negative */
     Val key = LLVMBuildSelect(k->b, negative, bits, down, "");
     return LLVMBuildSelect(k->b, LLVMBuildFCmp(k->b, LLVMRealUNO, x, x, ""), zero, key, "");
 }
@@ -87,9 +90,48 @@ static void sort_pass(Kb *k, const Radix *r, int p, Val out) {
     kb_loop_end(k, &l);
 }
 
+/* Places of a short row: for every element, how many come before it. Sorting has a fixed price of thousands
+ * of counters. */
+static void count_before(Kb *k, Val from, int64_t n, Val keys, Val out) {
+    Val zero = kb_i64(k, 0), cols = kb_i64(k, n), none = kb_vi(k, 0);
+    Loop i, j;
+    kb_loop(k, &i, zero, cols, k->vl, NULL, 0);
+    Val x = kb_load(k, k->vf, kb_gep(k, k->f32, from, i.i), kb_mask_below(k, kb_sub(k, cols, i.i)));
+    kb_store(k, descending_bits(k, x), kb_gep(k, k->i32, keys, i.i), NULL);
+    kb_loop_end(k, &i);
+    kb_loop(k, &i, zero, cols, k->vl, NULL, 0);
+    Val own = kb_load(k, k->vi, kb_gep(k, k->i32, keys, i.i), NULL);
+    Val index = LLVMBuildAdd(k->b, kb_splat(k, LLVMBuildTrunc(k->b, i.i, k->i32, "")), kb_lanes(k), "");
+    kb_loop(k, &j, zero, cols, 1, &none, 1);
+    Val other = kb_splat(k, load32(k, keys, j.i));
+    Val earlier =
+        LLVMBuildICmp(k->b, LLVMIntSLT, kb_splat(k, LLVMBuildTrunc(k->b, j.i, k->i32, "")), index, "");
+    Val tie = LLVMBuildAnd(k->b, LLVMBuildICmp(k->b, LLVMIntEQ, other, own, ""), earlier, "");
+    Val before = LLVMBuildOr(k->b, LLVMBuildICmp(k->b, LLVMIntULT, other, own, ""), tie, "");
+    j.next[0] = LLVMBuildSub(k->b, j.carry[0], LLVMBuildSExt(k->b, before, k->vi, ""), "");
+    kb_loop_end(k, &j);
+    kb_store(k, j.carry[0], kb_gep(k, k->i32, out, i.i), kb_mask_below(k, kb_sub(k, cols, i.i)));
+    kb_loop_end(k, &i);
+}
+
+static void rank_short_rows(Kb *k, IrNode *n, int64_t rows, int64_t cols) {
+    Val keys = kb_scratch(k, (cols + k->vl) * 4), begin, end;
+    Loop l;
+    kb_share(k, rows, &begin, &end);
+    kb_loop(k, &l, begin, end, 1, NULL, 0);
+    Val first = kb_mul(k, l.i, kb_i64(k, cols));
+    count_before(k, kb_gep(k, k->f32, kb_ptr(k, n->in[0]), first), cols, keys,
+                 kb_gep(k, k->i32, kb_ptr(k, &n->out[0]), first));
+    kb_loop_end(k, &l);
+}
+
 /* Items: the rows. */
 void cg_lower_rank(Kb *k, IrNode *n) {
     const IrType *t = &n->in[0]->type;
+    if (ir_cols(t) <= 12 * k->vl) { /* so many comparisons take as long as sorting */
+        rank_short_rows(k, n, ir_rows(t), ir_cols(t));
+        return;
+    }
     Radix r = {.n = ir_cols(t), .count = kb_scratch(k, PASSES * DIGITS * 4)};
     for (int i = 0; i < 2; i++) {
         r.key[i] = kb_scratch(k, r.n * 4);
