@@ -2,9 +2,8 @@
  *
  * requires  CORE ops, before autodiff: gradients are computed in the precision of their product
  * ensures   bf16 = 1 on every product of an activation and a weight, but for
- *           - the router's: products whose result reaches a topk without passing an attention or
- *             another product with a weight. Which experts a token meets, and with what weight, is decided in
- * f32;
+ *           - the router's: products whose result reaches a topk without passing an attention or another
+ *             product with a weight. Which experts a token meets, and with what weight, is decided in f32;
  *           - small ones: an odd number of inputs or outputs, or fewer than 16. Both are inner dimensions, of
  *             the product and of its gradient, and are read in pairs.
  *           bf16 = 1 on attention whose heads have an even size of at least 16 (the size is an inner

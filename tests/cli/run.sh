@@ -133,6 +133,8 @@ want 3 'cannot open nowhere.vmoe' 'missing file' "$VMOEC" check nowhere.vmoe
 want 3 '' 'a folder for a file' "$VMOEC" check .
 : > empty.vmoe
 want 0 '' 'an empty file checks' "$VMOEC" check empty.vmoe
+want 1 'there is no such router' 'a router that is not there' "$VMOEC" check "$ROOT/models/mnist_routers.vmoe" --set router=topk
+want 1 'phase is experts, router or learnt' 'a phase that is not there' "$VMOEC" check "$ROOT/models/mnist_manual.vmoe" --set phase=end
 want 1 'has no model' 'an empty file has no model' "$VMOEC" info empty.vmoe
 printf 'model a\0b' > nul.vmoe
 want 1 'nul.vmoe' 'a NUL byte' "$VMOEC" check nul.vmoe
