@@ -151,7 +151,11 @@ for run in a b; do
         values "$T/$run/weights.safetensors" classifier.$weight > "$T/$run.$weight"
     done
 done
-[ -s "$T/a.mixture.mlp.up.weight" ] && same "experts rest while the router learns" "$T/a.mixture.mlp.up.weight" "$T/b.mixture.mlp.up.weight"
+if [ -s "$T/a.mixture.mlp.up.weight" ]; then
+    same "experts rest while the router learns" "$T/a.mixture.mlp.up.weight" "$T/b.mixture.mlp.up.weight"
+else
+    fail "experts rest while the router learns" "no weights: $(head -c 200 "$T/log")"
+fi
 if [ -s "$T/a.mixture.gate.weight" ] && ! cmp -s "$T/a.mixture.gate.weight" "$T/b.mixture.gate.weight"
 then ok "the router learns while experts rest"; else fail "the router learns while experts rest" "$(head -c 200 "$T/log")"; fi
 rm -rf "$T/a" "$T/b"
