@@ -26,9 +26,9 @@ LDFLAGS := $(if $(filter asan,$(MODE)),-fsanitize=address$(comma)undefined) -fop
 # Asked when used, so that `make setup` works before LLVM is there.
 LLVM_CFLAGS = -isystem $(shell $(LLVM_CONFIG) --includedir)
 LLVM_LIBS   = $(shell $(LLVM_CONFIG) --ldflags --libs)
-LIBS        = -ljansson -larchive -lturbojpeg -lspng -lz -lm
+LIBS        = -ljansson -larchive -lturbojpeg -lspng -lz -lxxhash -lm
 
-COMPILER_DIRS := ir frontend passes interp codegen
+COMPILER_DIRS := base ir frontend passes interp codegen
 SRC     := $(foreach d,$(COMPILER_DIRS) runtime driver,$(wildcard $(d)/*.c))
 OBJ     := $(SRC:%.c=$(BUILD)/obj/%.o)
 LIB_OBJ := $(filter-out $(BUILD)/obj/driver/main.o,$(OBJ)) $(BUILD)/obj/compiler_id.o
@@ -83,7 +83,7 @@ $(TEST_BIN): $(LIB_OBJ) $(TEST_OBJ)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(LDFLAGS) $^ -o $@ -lcriterion $(LLVM_LIBS) $(LIBS)
 
-$(DOC_BIN): $(filter $(BUILD)/obj/ir/%,$(OBJ)) $(BUILD)/obj/docs/ops_reference.o
+$(DOC_BIN): $(filter $(BUILD)/obj/base/% $(BUILD)/obj/ir/%,$(OBJ)) $(BUILD)/obj/docs/ops_reference.o
 	@mkdir -p $(dir $@)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(LDFLAGS) $^ -o $@

@@ -2,13 +2,14 @@
 #include "driver/driver.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
+
+#include "base/file.h"
 
 VmStatus drv_fail(VmStatus s, const char *fmt, ...) {
     Arena *a = arena_create();
@@ -24,60 +25,14 @@ VmStatus drv_fail(VmStatus s, const char *fmt, ...) {
     return s;
 }
 
-static bool write_all(int fd, const char *data, size_t len) {
-    while (len) {
-        ssize_t n = write(fd, data, len);
-        if (n < 0 && errno == EINTR) continue;
-        if (n <= 0) return false;
-        data += n;
-        len -= (size_t)n;
-    }
-    return true;
-}
-
-/* Syncing is refused by some things that are not disks; that is no failure. */
-static bool sync_fd(int fd) {
-    return fsync(fd) == 0 || errno == EINVAL || errno == EROFS;
-}
-
-/* The temporary file gets the permissions of the file it replaces, or the usual ones. */
-static void copy_mode(int fd, const char *path) {
-    struct stat st;
-    mode_t mask = umask(0);
-    umask(mask);
-    mode_t mode = stat(path, &st) == 0 ? st.st_mode & 07777 : 0666 & ~mask;
-    (void)!fchmod(fd, mode);
-}
-
 VmStatus drv_write_file(const char *path, const char *data, size_t len) {
-    struct stat st;
-    if (stat(path, &st) == 0 && !S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode)) {
-        int fd = open(path, O_WRONLY | O_CLOEXEC); /* a pipe or /dev/null cannot be replaced */
-        bool ok = fd >= 0 && write_all(fd, data, len);
-        int e = errno;
-        if (fd >= 0) close(fd);
-        return ok ? VM_OK : drv_fail(VM_ENV, "cannot write %s: %s", path, strerror(e));
-    }
-    Arena *a = arena_create();
-    char *tmp = arena_printf(a, "%s.tmp-XXXXXX", path);
-    int fd = mkostemp(tmp, O_CLOEXEC);
-    bool ok = fd >= 0;
-    if (ok) {
-        copy_mode(fd, path);
-        ok = write_all(fd, data, len) && sync_fd(fd);
-        int e = errno;
-        if (close(fd) != 0 && ok)
-            ok = false;
-        else
-            errno = e;
-        if (ok) ok = rename(tmp, path) == 0;
-        e = errno;
-        if (!ok) unlink(tmp);
-        errno = e;
-    }
-    VmStatus s = ok ? VM_OK : drv_fail(VM_ENV, "cannot write %s: %s", path, strerror(errno));
-    arena_destroy(a);
-    return s;
+    VmFile w;
+    VmError err = {{0}};
+    VmStatus s = vm_file_begin(&w, path, &err);
+    if (s) return drv_fail(s, "%s", err.text);
+    fwrite(data, 1, len, w.f);
+    s = vm_file_commit(&w, &err);
+    return s ? drv_fail(s, "%s", err.text) : VM_OK;
 }
 
 VmStatus drv_write_output(const char *path, const char *data, size_t len) {

@@ -4,12 +4,10 @@
 
 #include <stdatomic.h>
 
+#include "base/file.h"
 #include "runtime/vmoe.h"
 
 /* ---- memory.c ---------------------------------------------------------------------------------- */
-
-/* Writes the message (cut if too long) and returns s. err may be NULL. */
-VmStatus vm_fail(VmError *err, VmStatus s, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 
 /* Zeroed array; NULL when out of memory or when n * size overflows. n = 0 gives a valid pointer. Freed
  * with free(). The runtime allocates here and in vm_block_alloc only. */
@@ -144,20 +142,6 @@ VmStatus vm_make_dirs(const char *path, VmError *err);
 VmStatus vm_sync_dir(const char *path, VmError *err);
 /* Removes a folder and the files in it (one level). Missing is fine. */
 void vm_remove_dir(const char *path);
-/* Whole file into fresh memory (free it), with a final zero byte that is not counted. */
-VmStatus vm_read_file(const char *path, char **data, size_t *size, VmError *err);
-
-/* A file that is complete or absent: written beside its target, synced and renamed by vm_file_commit,
- * removed by vm_file_abandon. A target that is there and is no regular file (a pipe, a device) cannot be
- * replaced and is written to as it is. */
-typedef struct VmFile {
-    FILE *f;
-    char path[1024], temp[1100]; /* temp empty: written in place */
-} VmFile;
-VmStatus vm_file_begin(VmFile *w, const char *path, VmError *err);
-VmStatus vm_file_commit(VmFile *w, VmError *err);
-void vm_file_abandon(VmFile *w);
-
 /* ---- idx.c ------------------------------------------------------------------------------------- */
 
 /* One IDX file of unsigned bytes, plain or gzip. */

@@ -1,27 +1,14 @@
-/* Memory and messages of the runtime. Tensor blocks are zeroed, aligned and, when large, laid on huge
+/* Memory of the runtime. Tensor blocks are zeroed, aligned and, when large, laid on huge
  * pages, because a step walks through all of them and TLB misses would show.
  *
  * Does not: grow or move anything; the engine decides when a block is replaced. */
 #include "runtime/internal.h"
 
-#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 
 enum { BLOCK_ALIGN = 64, HUGE_PAGE = 2 << 20 };
-
-VmStatus vm_fail(VmError *err, VmStatus s, const char *fmt, ...) {
-    if (!err) return s;
-    va_list ap;
-    va_start(ap, fmt);
-    vsnprintf(err->text, sizeof err->text, fmt, ap);
-    va_end(ap);
-    /* Names come from files and may hold anything; a terminal must not obey them. */
-    for (char *p = err->text; *p; p++)
-        if (((unsigned char)*p < ' ' && *p != '\n') || *p == 0x7f) *p = '?';
-    return s;
-}
 
 void *vm_calloc(size_t n, size_t size) {
     return calloc(n ? n : 1, size ? size : 1);

@@ -1,10 +1,8 @@
 /* The vmoec runtime: executes programs (abi.h), reads data, trains, and keeps weights, metrics and
  * checkpoints. Plain C and OpenMP; knows nothing of the compiler.
  *
- * Errors: functions that can fail return a VmStatus. VM_OK is 0; VM_INPUT means the input (a file's
- * contents) is wrong (exit code 1), VM_USAGE the command line (2), VM_ENV the environment (3: file, memory,
- * disk). The message is in the VmError the caller passes; it names the file, what was expected and what was
- * found. Nothing exits, nothing prints, except where said.
+ * Errors: functions that can fail return a VmStatus (base/status.h). Nothing exits, nothing prints, except
+ * where said.
  *
  * Ownership: a VmX made by vm_x_create is destroyed by vm_x_destroy (NULL is fine). Strings and arrays
  * passed in are copied unless stated. */
@@ -16,13 +14,8 @@
 #include <stdint.h>
 #include <stdio.h>
 
+#include "base/status.h"
 #include "runtime/abi.h"
-
-typedef enum VmStatus { VM_OK = 0, VM_INPUT = 1, VM_USAGE = 2, VM_ENV = 3 } VmStatus;
-
-typedef struct VmError {
-    char text[2048]; /* room for lists of tensors with their shapes; a longer message is cut */
-} VmError;
 
 /* ---- threads (team.c) ----------------------------------------------------------------------- */
 

@@ -7,7 +7,7 @@
 set -u
 cd "$(dirname "$0")/.." || exit 3
 
-FOLDERS=$(find ir frontend passes interp codegen runtime driver tests bench docs -maxdepth 0 2> /dev/null | tr '\n' ' ')
+FOLDERS=$(find base ir frontend passes interp codegen runtime driver tests bench docs -maxdepth 0 2> /dev/null | tr '\n' ' ')
 MAX_LINES=800
 
 files() { # the files of our folders whose names match any of the patterns
@@ -33,14 +33,15 @@ findings() { # one per line of standard input, with a title
 # Which folders a folder may include, besides itself; runtime/abi.h and runtime/rng.h are for everybody.
 may_include() {
     case $1 in
-    ir) echo "" ;;
-    frontend) echo "ir" ;;
-    passes) echo "ir" ;;
-    interp) echo "ir" ;;
-    codegen) echo "ir passes" ;;
-    runtime) echo "" ;;
-    driver) echo "ir frontend passes interp codegen runtime" ;;
-    *) echo "ir frontend passes interp codegen runtime driver tests" ;;
+    base) echo "" ;;
+    ir) echo "base" ;;
+    frontend) echo "base ir" ;;
+    passes) echo "base ir" ;;
+    interp) echo "base ir" ;;
+    codegen) echo "base ir passes" ;;
+    runtime) echo "base" ;;
+    driver) echo "base ir frontend passes interp codegen runtime" ;;
+    *) echo "base ir frontend passes interp codegen runtime driver tests" ;;
     esac
 }
 

@@ -42,6 +42,7 @@ for what in "$@"; do
         need libarchive-dev header archive.h
         need libturbojpeg0-dev header turbojpeg.h
         need libspng-dev header spng.h
+        need libxxhash-dev header xxhash.h
         need dataset-fashion-mnist fashion_mnist
         ;;
     test)

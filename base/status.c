@@ -1,0 +1,15 @@
+#include "base/status.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+
+VmStatus vm_fail(VmError *err, VmStatus s, const char *fmt, ...) {
+    if (!err) return s;
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(err->text, sizeof err->text, fmt, ap);
+    va_end(ap);
+    for (char *p = err->text; *p; p++)
+        if (((unsigned char)*p < ' ' && *p != '\n') || *p == 0x7f) *p = '?';
+    return s;
+}
