@@ -88,15 +88,19 @@ static char *shown_path(const VmDir *d, const char *name) {
     return asprintf(&path, "%s%s%s", d->path, slash, name) < 0 ? NULL : path;
 }
 
-VmStatus vm_read_in(const VmDir *d, const char *name, char **data, size_t *size, VmError *err) {
-    *data = NULL;
-    *size = 0;
+int vm_open_read_in(const VmDir *d, const char *name, VmError *err) {
     char *shown = shown_path(d, name);
-    if (!shown) return vm_fail(err, VM_ENV, "out of memory");
+    if (!shown) {
+        vm_fail(err, VM_ENV, "out of memory");
+        return -1;
+    }
     int fd = open_regular(d->fd, name, O_NOFOLLOW, shown, err);
-    VmStatus s = read_and_close(fd, shown, data, size, err);
     free(shown);
-    return s;
+    return fd;
+}
+
+VmStatus vm_read_in(const VmDir *d, const char *name, char **data, size_t *size, VmError *err) {
+    return read_and_close(vm_open_read_in(d, name, err), name, data, size, err);
 }
 
 /* ---- writing ---- */

@@ -74,6 +74,7 @@ VmStatus vm_read_file(const char *path, char **data, size_t *size, VmError *err)
 VmStatus vm_read_in(const VmDir *d, const char *name, char **data, size_t *size, VmError *err);
 /* A descriptor for reading a regular file; -1 with err filled in (VM_ENV). The caller closes it. */
 int vm_open_read(const char *path, VmError *err);
+int vm_open_read_in(const VmDir *d, const char *name, VmError *err);
 /* Relative to an open folder, following links: data folders are often made of them. */
 int vm_open_read_at(int dir, const char *path, const char *shown, VmError *err);
 VmStatus vm_read_descriptor(int fd, const char *shown, char **data, size_t *size, VmError *err);

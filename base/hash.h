@@ -13,6 +13,12 @@ typedef struct VmHash {
 /* Of n bytes, going on from `seed` ({0}: from nothing); the order of parts counts. */
 VmHash vm_hash(VmHash seed, const void *data, size_t n);
 
+/* The same of bytes that come in pieces; how they are cut does not count. */
+typedef struct VmHasher VmHasher;
+VmHasher *vm_hasher_create(void); /* NULL: out of memory */
+void vm_hasher_add(VmHasher *h, const void *data, size_t n);
+VmHash vm_hasher_end(VmHasher *h); /* and frees it; NULL gives zeros */
+
 /* 32 hexadecimal digits. */
 typedef struct VmHashText {
     char text[33];

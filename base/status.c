@@ -5,6 +5,7 @@
 
 VmStatus vm_fail(VmError *err, VmStatus s, const char *fmt, ...) {
     if (!err) return s;
+    err->status = s;
     va_list ap;
     va_start(ap, fmt);
     vsnprintf(err->text, sizeof err->text, fmt, ap);

@@ -9,6 +9,7 @@ typedef enum VmStatus { VM_OK = 0, VM_INPUT = 1, VM_USAGE = 2, VM_ENV = 3 } VmSt
 
 typedef struct VmError {
     char text[2048]; /* room for lists of tensors with their shapes; a longer message is cut */
+    VmStatus status; /* that was returned with it */
 } VmError;
 
 /* Writes the message (cut if too long) and returns s. err may be NULL. Control characters become '?', because

@@ -50,6 +50,10 @@ void cg_module_options(CgModule *m, const CgOptions *o) {
 
 /* ---- programs ---- */
 
+static const char *place_text(Arena *a, IrLoc at) {
+    return at.file ? arena_printf(a, "%s:%d:%d", at.file, at.line, at.col) : NULL;
+}
+
 static VmTensor tensor_of(CgModule *m, const Plan *p, const IrValue *v, const char *name, VmRole role) {
     const PlanBuffer *b = &p->buffer[plan_buffer(p, v)];
     VmTensor t = {.name = arena_strdup(m->arena, name),
@@ -60,7 +64,8 @@ static VmTensor tensor_of(CgModule *m, const Plan *p, const IrValue *v, const ch
                   .offset = b->offset,
                   .weight = 1,
                   .init = "",
-                  .init_stream = ""};
+                  .init_stream = "",
+                  .place = place_text(m->arena, v->node->loc)};
     for (int d = 0; d < v->type.rank; d++) t.dim[d] = v->type.dim[d];
     return t;
 }
@@ -91,6 +96,7 @@ static void add_tensors(CgModule *m, const Plan *p, Program *out) {
     for (int i = 0; i < p->g->nout; i++) {
         const IrOut *o = &p->g->out[i];
         list[n] = tensor_of(m, p, o->value, o->name, role[o->kind]);
+        if (o->loc.file) list[n].place = place_text(m->arena, o->loc);
         list[n++].weight = o->weight;
     }
     out->vm.tensor = list;

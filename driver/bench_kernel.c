@@ -40,7 +40,7 @@ static VmStatus compile(KernelBench *k, int threads) {
     const char *error = cg_module_compile(s->module);
     s->seconds_codegen += drv_seconds() - t0;
     if (error) return drv_fail(VM_ENV, "%s", error);
-    VmError err = {{0}};
+    VmError err = {.text = ""};
     k->b.code = code;
     k->b.index = vm_engine_add(s->engine, code, &err);
     if (k->b.index < 0) return drv_fail(VM_ENV, "%s", err.text);
@@ -137,7 +137,7 @@ static int repeat(KernelBench *k) {
     *q = *p;
     q->task = task;
     q->ntask = times * n;
-    VmError err = {{0}};
+    VmError err = {.text = ""};
     int index = times > 1 ? vm_engine_add(k->b.s->engine, q, &err) : -1;
     if (index < 0) return 1;
     k->b.index = index;

@@ -34,9 +34,9 @@ static VmStatus bench_model(Bench *b, const Args *a) {
     VmStatus st = session_engine(s, b->threads);
     if (!st) st = fit(b, a);
     if (st) return st;
-    VmError err = {{0}};
+    VmError err = {.text = ""};
     const Program *p = session_program(s, b->training ? KIND_TRAIN : KIND_EVAL, s->batch, false, &err);
-    if (!p) return drv_fail(VM_ENV, "%s", err.text);
+    if (!p) return drv_fail(err.status, "%s", err.text);
     b->code = p->code;
     b->index = p->index;
     int64_t now;

@@ -99,10 +99,10 @@ static void emit_dot(Text *t, IrGraph *g) {
 /* ---- stages --------------------------------------------------------------------------------------- */
 
 static VmStatus emit_code(Session *s, Stage stage, ProgramKind kind, Text *t) {
-    VmError err = {{0}};
+    VmError err = {.text = ""};
     VmStatus st = session_module(s);
     if (st) return st;
-    if (!session_plan(s, kind, s->batch, false, &err)) return drv_fail(VM_ENV, "%s", err.text);
+    if (!session_plan(s, kind, s->batch, false, &err)) return drv_fail(err.status, "%s", err.text);
     if (stage == ST_plan) cg_print_plan(t, s->module);
     const char *error = NULL;
     if (stage == ST_llvm) error = cg_print_llvm(t, s->module);

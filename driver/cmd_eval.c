@@ -7,12 +7,13 @@
 static VmStatus evaluate(Session *s, const Args *a, const VmDataset *test) {
     VmStatus st = session_engine(s, vm_threads((int)args_int(a, OPT_eval_threads, 0)));
     if (st) return st;
-    VmError err = {{0}};
+    VmError err = {.text = ""};
     int64_t batch = s->batch < vm_dataset_size(test) ? s->batch : vm_dataset_size(test);
     const Program *p = session_program(s, KIND_EVAL, batch, false, &err);
-    if (!p) return drv_fail(VM_ENV, "%s", err.text);
+    if (!p) return drv_fail(err.status, "%s", err.text);
     VmEvalResult r;
     st = vm_weights_load(s->engine, p->index, args_str(a, OPT_eval_weights), &err);
+    if (!st) st = vm_weights_finite(s->engine, p->index, args_str(a, OPT_eval_weights), &err);
     if (!st) st = vm_evaluate(s->engine, session_source, s, test, batch, &r, &err);
     if (st) return drv_fail(st, "%s", err.text);
     if (args_flag(a, OPT_eval_json))

@@ -10,9 +10,9 @@ static VmStatus measure_process(Session *s, bool training, int threads, MemoryUs
     int64_t scratch = 0, peak;
     m->other = 0;
     for (int i = 0; i < (training ? 2 : 1); i++) {
-        VmError err = {{0}};
+        VmError err = {.text = ""};
         const Program *p = session_compile(s, kinds[i], s->batch, false, &err);
-        if (!p) return drv_fail(VM_ENV, "%s", err.text);
+        if (!p) return drv_fail(err.status, "%s", err.text);
         if (p->code->scratch_bytes > scratch) scratch = p->code->scratch_bytes;
         if (p->code->space_bytes[VM_PACKED] > m->other) m->other = p->code->space_bytes[VM_PACKED];
     }
@@ -24,7 +24,7 @@ static VmStatus measure_process(Session *s, bool training, int threads, MemoryUs
 
 static VmStatus plan_memory(Session *s, const Args *a, bool training, MemoryUse *m) {
     const char *budget = args_str(a, OPT_info_mem_budget);
-    VmError err = {{0}};
+    VmError err = {.text = ""};
     int threads = vm_threads((int)args_int(a, OPT_info_threads, 0));
     *m = (MemoryUse){.scratch = memory_scratch_ahead(threads), .process = memory_process_ahead(0)};
     VmStatus st = budget ? drv_parse_size(budget, "mem-budget", &s->budget.limit) : VM_OK;

@@ -4,9 +4,9 @@
 static VmStatus write_initial(Session *s, uint64_t seed, const char *path) {
     VmStatus st = session_engine(s, 1);
     if (st) return st;
-    VmError err = {{0}};
+    VmError err = {.text = ""};
     const Program *p = session_program(s, KIND_EVAL, s->batch, false, &err);
-    if (!p) return drv_fail(VM_ENV, "%s", err.text);
+    if (!p) return drv_fail(err.status, "%s", err.text);
     st = vm_engine_init(s->engine, seed, &err);
     if (!st) st = vm_weights_save(s->engine, p->index, path, &err);
     return st ? drv_fail(st, "%s", err.text) : VM_OK;

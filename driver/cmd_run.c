@@ -106,14 +106,14 @@ static VmStatus write_outputs(Run *r, const Program *p, const char *path) {
         v->data = vm_engine_data(r->s.engine, p->index, t->name);
         VM_CHECK(v->data, "output %s has no memory", t->name);
     }
-    VmError err = {{0}};
+    VmError err = {.text = ""};
     VmStatus st = vm_tensors_write(path, out, n, NULL, 0, &err);
     return st ? drv_fail(st, "%s", err.text) : VM_OK;
 }
 
 static VmStatus run(Run *r, const Args *a) {
     const char *path = args_str(a, OPT_run_inputs);
-    VmError err = {{0}};
+    VmError err = {.text = ""};
     VmStatus st = vm_tensors_open(path, &r->inputs, &err);
     if (st) return drv_fail(st, "%s", err.text);
     st = find_batch(r, path);
@@ -127,7 +127,7 @@ static VmStatus run(Run *r, const Args *a) {
     st = session_engine(&r->s, vm_threads((int)args_int(a, OPT_run_threads, 0)));
     if (st) return st;
     const Program *p = session_program(&r->s, r->kind, r->batch, args_flag(a, OPT_run_routes), &err);
-    if (!p) return drv_fail(VM_ENV, "%s", err.text);
+    if (!p) return drv_fail(err.status, "%s", err.text);
     st = vm_weights_load(r->s.engine, p->index, args_str(a, OPT_run_weights), &err);
     if (st) return drv_fail(st, "%s", err.text);
     copy_inputs(r, p->index);

@@ -7,13 +7,46 @@
 
 #include "runtime/rng.h"
 
-/* runs/<file without folder and ending> */
+/* runs/<file without folder and ending>; what is left of a name must be one ("...vmoe" leaves dots). */
 static const char *default_out(Arena *a, const char *path) {
     const char *slash = strrchr(path, '/');
     const char *base = slash ? slash + 1 : path;
     const char *dot = strrchr(base, '.');
     size_t n = dot && dot > base ? (size_t)(dot - base) : strlen(base);
+    if (strspn(base, ".") >= n) n = strlen(base);
     return arena_printf(a, "runs/%.*s", (int)n, base);
+}
+
+/* --resume[=previous,anyway] */
+static VmStatus resume_of(const Args *a, VmResume *out) {
+    const char *text = args_str(a, OPT_train_resume);
+    for (const char *p = text; p && *p;) {
+        size_t n = strcspn(p, ",");
+        if (n == strlen("previous") && !strncmp(p, "previous", n))
+            out->previous = true;
+        else if (n == strlen("anyway") && !strncmp(p, "anyway", n))
+            out->anyway = true;
+        else
+            return drv_fail(VM_USAGE,
+                            "--resume takes previous, anyway or both with a comma between, not '%s'", text);
+        p += n + (p[n] == ',');
+    }
+    return VM_OK;
+}
+
+/* Where the run goes, and whether it can go there: before anything long is done. */
+static VmStatus place_of(Arena *arena, const Args *a, VmRunPlace *out) {
+    const char *dir = args_str(a, OPT_train_out);
+    *out = (VmRunPlace){.out = dir ? dir : default_out(arena, a->operand[0]),
+                        .numbered = !dir,
+                        .resume = args_flag(a, OPT_train_resume),
+                        .overwrite = args_flag(a, OPT_train_overwrite)};
+    if (out->resume && out->overwrite)
+        return drv_fail(VM_USAGE, "--resume and --overwrite exclude each other");
+    if (out->overwrite) out->numbered = false;
+    VmError err = {.text = ""};
+    VmStatus st = vm_run_check(out, &err);
+    return st ? drv_fail(st, "%s", err.text) : VM_OK;
 }
 
 static int64_t span_steps(FeSpan span, int64_t steps_per_epoch) {
@@ -54,8 +87,14 @@ static void add_recipe(Session *s, IrGraph *g, VmTrainConfig *c) {
     c->nconfig = n;
 }
 
+/* What the command line says of the run's folder. */
+typedef struct Start {
+    VmRunPlace place;
+    VmResume resume;
+} Start;
+
 /* The train block, with what the command line overrides. */
-static VmTrainConfig config_of(const Session *s, const Args *a, int64_t images) {
+static VmTrainConfig config_of(const Session *s, const Args *a, const Start *start, int64_t images) {
     const FeTrain *t = s->train;
     int64_t per_epoch = t->data.drop_last ? images / s->batch : (images + s->batch - 1) / s->batch;
     VmTrainConfig c = {.batch = s->batch,
@@ -69,10 +108,13 @@ static VmTrainConfig config_of(const Session *s, const Args *a, int64_t images) 
                        .beta1 = t->optimizer.beta1,
                        .beta2 = t->optimizer.beta2,
                        .log_every = args_int(a, OPT_train_log_every, t->log_every),
-                       .resume = args_flag(a, OPT_train_resume),
+                       .place = start->place,
+                       .resume = start->resume,
                        .phase = s->model,
+                       .instructions = s->target->isa,
                        .tuning = s->tuning_path,
-                       .progress = args_flag(a, OPT_train_quiet) ? NULL : stderr};
+                       .progress = args_flag(a, OPT_train_quiet) ? NULL : stderr,
+                       .warnings = stderr};
     c.epochs = t->epochs.in_steps ? 0 : t->epochs.count;
     c.steps = t->epochs.in_steps ? (int64_t)t->epochs.count : 0;
     if (a->value[OPT_train_epochs].n) {
@@ -80,8 +122,6 @@ static VmTrainConfig config_of(const Session *s, const Args *a, int64_t images) 
         c.steps = 0;
     }
     if (a->value[OPT_train_steps].n) c.steps = args_int(a, OPT_train_steps, 0);
-    const char *out = args_str(a, OPT_train_out);
-    c.out_dir = out ? out : default_out(s->arena, s->path);
     c.nconfig = fe_config(s->exp, &c.config_name, &c.config_value);
     return c;
 }
@@ -132,18 +172,19 @@ static VmStatus start_weights(Session *s, const Args *a, int program, VmTrainCon
     return st;
 }
 
-static VmStatus train(Session *s, const Args *a, const VmDataset *data, const VmDataset *test) {
+static VmStatus train(Session *s, const Args *a, const Start *start, const VmDataset *data,
+                      const VmDataset *test) {
     VmStatus st = session_engine(s, vm_threads((int)args_int(a, OPT_train_threads, 0)));
     if (!st) st = fit(s, a, data_bytes(data, test));
     if (st) return st;
     int64_t images = vm_dataset_size(data);
-    VmTrainConfig cfg = config_of(s, a, images);
+    VmTrainConfig cfg = config_of(s, a, start, images);
     IrGraph *g = session_elaborate(s, s->batch);
     if (!g) return VM_INPUT;
     add_recipe(s, g, &cfg);
-    VmError err = {{0}};
+    VmError err = {.text = ""};
     int program = session_source(s, true, s->batch < images ? s->batch : images, &err);
-    if (program < 0) return drv_fail(VM_ENV, "%s", err.text);
+    if (program < 0) return drv_fail(err.status, "%s", err.text);
     VmTrainResult r = {0};
     VmWeightsFound found;
     st = start_weights(s, a, program, &cfg, &found, &err);
@@ -164,8 +205,12 @@ VmStatus cmd_train(const Args *a) {
         return drv_fail(VM_USAGE, "--weights and --resume exclude each other: a run that is resumed has its "
                                   "weights in its checkpoint, also one that was started with --weights");
     Session s;
-    VmStatus st = session_open(&s, a->operand[0], &a->value[OPT_train_set], args_str(a, OPT_train_model),
-                               args_str(a, OPT_train_precision), true);
+    Start start = {0};
+    VmStatus st = resume_of(a, &start.resume);
+    if (!st) st = place_of(a->arena, a, &start.place);
+    if (st) return st;
+    st = session_open(&s, a->operand[0], &a->value[OPT_train_set], args_str(a, OPT_train_model),
+                      args_str(a, OPT_train_precision), true);
     if (st) return st;
     st = session_tuning(&s, args_str(a, OPT_train_tune));
     if (st) return st;
@@ -175,7 +220,7 @@ VmStatus cmd_train(const Args *a) {
     s.batch = args_int(a, OPT_train_batch, s.batch);
     VmDataset *data = NULL, *test = NULL;
     st = session_data(&s, args_str(a, OPT_train_data), (int)args_int(a, OPT_train_threads, 0), &data, &test);
-    if (!st) st = train(&s, a, data, test);
+    if (!st) st = train(&s, a, &start, data, test);
     vm_dataset_close(data);
     vm_dataset_close(test);
     session_close(&s);

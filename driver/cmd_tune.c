@@ -58,7 +58,7 @@ static double left(const Tune *t) {
 /* The program with other blocks; NULL after a message. */
 static const Program *add(Tune *t, const CgTuning *tuning) {
     Session *s = t->s;
-    VmError err = {{0}};
+    VmError err = {.text = ""};
     s->tuning = tuning;
     s->variant++;
     int before = s->module ? cg_module_stats(s->module)->compiled : 0;
@@ -352,7 +352,7 @@ static VmStatus tune(Tune *t, const Args *a) {
     if (!model_has_loss(t->g)) return drv_fail(VM_INPUT, "%s has no loss to train on", s->model);
     VmStatus st = session_engine(s, vm_threads((int)args_int(a, OPT_tune_threads, 0)));
     if (st) return st;
-    VmError err = {{0}};
+    VmError err = {.text = ""};
     t->untuned = add(t, NULL);
     if (!t->untuned) return VM_ENV;
     st = vm_engine_init(s->engine, s->train ? s->train->seed : 0, &err);

@@ -65,7 +65,7 @@ static void worse(Row *r, double error, const char *where) {
 
 /* Initial weights, each moved by up to 0.05. */
 static VmStatus set_weights(Verify *v, VmEngine *e) {
-    VmError err = {{0}};
+    VmError err = {.text = ""};
     VmStatus st = vm_engine_init(e, v->seed, &err);
     if (st) return drv_fail(st, "%s", err.text);
     IR_FOR (n, v->model) {
@@ -299,7 +299,7 @@ static void compare_threads(Verify *v) {
 /* ---- the command --------------------------------------------------------------------------------------- */
 
 static VmStatus make_engine(Verify *v, int threads, VmEngine **out) {
-    VmError err = {{0}};
+    VmError err = {.text = ""};
     VmStatus st = vm_engine_create(threads, out, &err);
     const Program *program[] = {v->eval, v->jit_grad, v->train};
     for (int i = 0; i < 3 && !st; i++)
@@ -332,12 +332,12 @@ static VmStatus compile_all(Verify *v) {
     Session *s = v->s;
     VmStatus st = session_module(s);
     if (st) return st;
-    VmError err = {{0}};
+    VmError err = {.text = ""};
     bool loss = model_has_loss(v->model);
     v->eval = session_compile(s, KIND_EVAL, v->batch, false, &err);
     if (v->eval && loss) v->jit_grad = session_compile(s, KIND_GRAD, v->batch, false, &err);
     if (v->jit_grad) v->train = session_compile(s, KIND_TRAIN, v->batch, false, &err);
-    if (!v->eval || (loss && !v->train)) return drv_fail(VM_ENV, "%s", err.text);
+    if (!v->eval || (loss && !v->train)) return drv_fail(err.status, "%s", err.text);
     reference_graphs(v, loss);
     st = make_engine(v, 1, &v->one);
     return st ? st : make_engine(v, v->threads, &v->many);

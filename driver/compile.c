@@ -197,7 +197,7 @@ VmStatus session_module(Session *s) {
 VmStatus session_engine(Session *s, int threads) {
     VmStatus st = session_module(s);
     if (st || s->engine) return st;
-    VmError err = {{0}};
+    VmError err = {.text = ""};
     st = vm_engine_create(threads, &s->engine, &err);
     return st ? drv_fail(st, "%s", err.text) : VM_OK;
 }
@@ -222,8 +222,7 @@ static Program *plan(Session *s, ProgramKind kind, int64_t batch, bool routes, V
     VM_CHECK(s->nprogram < SESSION_MAX_PROGRAMS, "more than %d programs in one run", SESSION_MAX_PROGRAMS);
     IrGraph *g = session_elaborate(s, batch);
     if (!g) {
-        snprintf(err->text, sizeof err->text, "%s cannot be built for %lld images", s->model,
-                 (long long)batch);
+        vm_fail(err, VM_INPUT, "%s cannot be built for %lld images", s->model, (long long)batch);
         return NULL;
     }
     if (routes) add_route_outputs(g);
@@ -235,7 +234,7 @@ static Program *plan(Session *s, ProgramKind kind, int64_t batch, bool routes, V
         static const PassId dense[] = {PASS_dense};
         const char *refused = session_try_passes(s, g, dense, 1, kind.training);
         if (refused) {
-            snprintf(err->text, sizeof err->text, "%s", refused);
+            vm_fail(err, VM_INPUT, "%s", refused);
             return NULL;
         }
     }
@@ -261,7 +260,7 @@ static Program *plan(Session *s, ProgramKind kind, int64_t batch, bool routes, V
 const Program *session_plan(Session *s, ProgramKind kind, int64_t batch, bool routes, VmError *err) {
     Program *p = plan(s, kind, batch, routes, err);
     const char *error = p ? cg_module_facts(s->module) : NULL;
-    if (error) snprintf(err->text, sizeof err->text, "%s", error);
+    if (error) vm_fail(err, VM_ENV, "%s", error);
     return error ? NULL : p;
 }
 
@@ -272,7 +271,7 @@ static Program *compile(Session *s, ProgramKind kind, int64_t batch, bool routes
     const char *error = cg_module_compile(s->module); /* everything planned so far */
     s->seconds_codegen += drv_seconds() - t0;
     if (error) {
-        snprintf(err->text, sizeof err->text, "%s", error);
+        vm_fail(err, VM_ENV, "%s", error);
         return NULL;
     }
     for (int i = 0; i < s->nprogram; i++) s->program[i].compiled = true;

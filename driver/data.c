@@ -98,7 +98,7 @@ VmStatus session_data(Session *s, const char *dir, int threads, VmDataset **trai
     VmDataSpec spec = spec_of(s->train, dir);
     spec.threads = threads;
     if (!strcmp(spec.kind, "idx")) spec.classes = count_classes(g, "label");
-    VmError err = {{0}};
+    VmError err = {.text = ""};
     VmStatus st =
         train ? vm_dataset_open_all(&spec, d, &err) : vm_dataset_open(&spec, VM_TEST, 0, &d[VM_TEST], &err);
     if (st) return drv_fail(st, "%s", err.text);

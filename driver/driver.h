@@ -25,7 +25,7 @@ typedef enum OptId {
 } OptId;
 
 typedef struct OptValue {
-    const char *s; /* STR */
+    const char *s; /* STR; MAYBE: what stands behind =, or NULL */
     int64_t i;     /* INT */
     const char **list;
     int n; /* how often it was given; 0: not given */

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-typedef enum OptKind { OPTION_FLAG, OPTION_STR, OPTION_INT, OPTION_LIST } OptKind;
+typedef enum OptKind { OPTION_FLAG, OPTION_MAYBE, OPTION_STR, OPTION_INT, OPTION_LIST } OptKind;
 
 typedef struct OptRow {
     CmdId cmd;
@@ -137,6 +137,13 @@ static VmStatus take_opt(Args *a, int argc, char **argv, int *i) {
         a->value[id].n = 1;
         return VM_OK;
     }
+    if (opt_rows[id].kind == OPTION_MAYBE && !eq) {
+        if (a->value[id].n)
+            return usage_error(a,
+                               arena_printf(a->arena, "%s is given twice", typed_name(&opt_rows[id], buf)));
+        a->value[id].n = 1;
+        return VM_OK;
+    }
     if (eq) return take_value(a, id, eq + 1);
     if (*i + 1 >= argc)
         return usage_error(a, arena_printf(a->arena, "%s needs a value: %s", typed_name(&opt_rows[id], buf),
@@ -177,11 +184,13 @@ static const OptValue *checked(const Args *a, OptId id, OptKind kind) {
 }
 
 bool args_flag(const Args *a, OptId id) {
-    return checked(a, id, OPTION_FLAG)->n > 0;
+    OptKind kind = opt_rows[id].kind == OPTION_MAYBE ? OPTION_MAYBE : OPTION_FLAG;
+    return checked(a, id, kind)->n > 0;
 }
 
 const char *args_str(const Args *a, OptId id) {
-    return checked(a, id, OPTION_STR)->s;
+    OptKind kind = opt_rows[id].kind == OPTION_MAYBE ? OPTION_MAYBE : OPTION_STR;
+    return checked(a, id, kind)->s;
 }
 
 int64_t args_int(const Args *a, OptId id, int64_t dflt) {
@@ -222,7 +231,8 @@ void cmd_help(FILE *f, CmdId cmd) {
     for (int i = 0; i < OPT_COUNT; i++) {
         const OptRow *r = &opt_rows[i];
         if (r->cmd != cmd) continue;
-        int n = fprintf(f, "  %s %s", typed_name(r, buf), r->operand);
+        const char *gap = r->kind == OPTION_MAYBE ? "" : " ";
+        int n = fprintf(f, "  %s%s%s", typed_name(r, buf), gap, r->operand);
         fprintf(f, "%*s%s\n", n < 24 ? 25 - n : 1, "", r->doc);
     }
 }

@@ -159,7 +159,7 @@ VmStatus bench_overhead(Session *s, const IrGraph *g, const Program *p, int step
     bool routed = false;
     IR_FOR (n, g) routed |= n->op == OP_route;
     if (!routed) return VM_OK;
-    VmError err = {{0}};
+    VmError err = {.text = ""};
     ProgramKind kind = p->kind;
     kind.dense = true;
     const Program *twin = session_compile(s, kind, p->batch, false, &err);

@@ -27,7 +27,7 @@ VmStatus drv_fail(VmStatus s, const char *fmt, ...) {
 
 VmStatus drv_write_file(const char *path, const char *data, size_t len) {
     VmFile w;
-    VmError err = {{0}};
+    VmError err = {.text = ""};
     VmStatus s = vm_file_begin(&w, path, &err);
     if (s) return drv_fail(s, "%s", err.text);
     fwrite(data, 1, len, w.f);

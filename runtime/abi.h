@@ -11,7 +11,7 @@
 #include <stdint.h>
 
 /* Counts changes of what is below. Kept objects do not depend on it: they go by the compiler's identity. */
-enum { VM_ABI_VERSION = 5, VM_MAX_RANK = 6 };
+enum { VM_ABI_VERSION = 6, VM_MAX_RANK = 6 };
 
 /* Memory spaces; every buffer is (space, byte offset). Buffers start at multiples of 64; an argument may
  * point into one, at any element. */
@@ -78,6 +78,7 @@ typedef struct VmTensor {
     double weight;           /* loss, aux: weight in the objective */
     const char *init;        /* param: initialiser, see docs/language.md */
     const char *init_stream; /* param: name that seeds the initial values; "": the tensor's own name */
+    const char *place;       /* "model.vmoe:7:12", where the model's text makes it; NULL: not known */
 } VmTensor;
 
 typedef struct VmProgram {

@@ -80,17 +80,24 @@ static VmStatus bind_tensors(VmBinding *b, VmEngine *e, const VmDataset *data, V
 VmStatus vm_bind(VmBinding *b, VmEngine *e, VmProgramSource source, void *user, bool training, int64_t batch,
                  const VmDataset *data, VmError *err) {
     vm_binding_free(b);
-    if (err) err->text[0] = '\0';
-    int program = source(user, training, batch, err);
+    VmError why = {.text = ""};
+    int program = source(user, training, batch, &why);
     if (program < 0 || !vm_engine_program(e, program)) {
-        if (err && !err->text[0]) vm_fail(err, VM_ENV, "no program for %" PRId64 " images", batch);
-        return VM_ENV;
+        if (!why.text[0]) vm_fail(&why, VM_ENV, "no program for %" PRId64 " images", batch);
+        if (err) *err = why;
+        return why.status ? why.status : VM_ENV;
     }
     b->program = program;
     b->batch = batch;
     VmStatus s = bind_tensors(b, e, data, err);
     if (s) vm_binding_free(b);
     return s;
+}
+
+bool vm_binding_has_loss(const VmBinding *b) {
+    for (int i = 0; i < b->nterm; i++)
+        if (b->term[i].tensor->role == VM_ROLE_LOSS) return true;
+    return false;
 }
 
 double vm_binding_loss(const VmBinding *b, bool aux) {

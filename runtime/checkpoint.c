@@ -1,32 +1,39 @@
 /* Checkpoints: OUT/checkpoint/ with weights.safetensors, state.safetensors (if the optimizer has state) and
- * trainer.json. The folder is complete or absent: it is written beside its place, synced, and exchanged with
- * the old one by a single rename. Checksums in trainer.json tell a damaged file from a good one.
+ * the record trainer.json, and OUT/checkpoint.previous/, the one before it.
  *
- * Where the file system cannot exchange two folders, the old one is OUT/checkpoint.old for a moment; a run
- * that finds only that one takes it.
+ * A checkpoint is complete or absent: it is written beside its place, synced, read back, and put there by
+ * exchanging names. At every moment one of the two folders is complete; the older one is removed only when a
+ * newer one has been read back. Nothing is saved that has a value which is no finite number.
  *
- * Does not: decide when to save. */
-#include "runtime/internal.h"
-
-#include <dirent.h>
+ * Does not: decide when to save; read or write the record (record.c). */
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <jansson.h>
-#include <signal.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
-enum { PATH_CAP = 1024, FORMAT = 1 };
+#include "runtime/record.h"
 
-static VmStatus too_long(const char *dir, VmError *err) {
-    return vm_fail(err, VM_ENV, "folder name '%s' is too long", dir);
+struct VmCheckpoints {
+    VmRunFolder *folder;
+    VmRecordRun run;
+    bool drop_newest; /* the run goes on from the one before it */
+};
+
+VmStatus vm_checkpoints_open(VmCheckpoints **out, VmRunFolder *folder, const VmTrainConfig *c, int64_t total,
+                             const VmDataset *train, VmError *err) {
+    *out = vm_calloc(1, sizeof **out);
+    if (!*out) return vm_fail(err, VM_ENV, "out of memory");
+    (*out)->folder = folder;
+    return vm_record_identity(c, total, train, &(*out)->run, err);
 }
 
-static bool exists(const char *path) {
-    return access(path, F_OK) == 0;
+void vm_checkpoints_close(VmCheckpoints *k) {
+    if (!k) return;
+    vm_record_free(&k->run);
+    free(k);
 }
 
 static bool has_role(VmEngine *e, int program, VmRole role) {
@@ -37,279 +44,285 @@ static bool has_role(VmEngine *e, int program, VmRole role) {
     return false;
 }
 
-/* ---- trainer.json ---- */
+/* ---- reading back ---- */
 
-/* What must be equal for a resumed run to be the same run. Caller releases. */
-static json_t *identity(const VmTrainConfig *c, const VmRunState *s) {
-    json_t *o = json_pack("{s:s, s:I, s:I, s:b, s:b, s:i, s:f, s:f, s:I, s:f, s:f, s:I}", "phase", c->phase,
-                          "batch", (json_int_t)c->batch, "seed", (json_int_t)c->seed, "shuffle", c->shuffle,
-                          "drop_last", c->drop_last, "schedule", c->schedule, "lr_peak", c->lr_peak, "lr_min",
-                          c->lr_min, "warmup_steps", (json_int_t)c->warmup_steps, "beta1", c->beta1, "beta2",
-                          c->beta2, "train_images", (json_int_t)s->train_images);
-    /* A constant rate does not depend on the run's length, so such a run may be continued for longer. */
-    if (o && c->schedule != 0) json_object_set_new(o, "steps", json_integer(s->total));
-    json_t *config = json_object();
-    for (int i = 0; i < c->nconfig; i++)
-        json_object_set_new(config, c->config_name[i], json_string(c->config_value[i]));
-    if (o) {
-        json_object_set_new(o, "config", config);
-    } else {
-        json_decref(config);
+/* Whether the file is what the sum says, read from the disk where the system can forget what it has. */
+static VmStatus check_file(const VmDir *d, const char *name, const VmFileSum *want, VmError *err) {
+    enum { CHUNK = 1 << 20 };
+    char shown[600];
+    snprintf(shown, sizeof shown, "%s/%s", d->path, name);
+    int fd = vm_open_read_in(d, name, err);
+    if (fd < 0) return VM_ENV;
+    (void)posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
+    VmHasher *sum = vm_hasher_create();
+    char *chunk = malloc(CHUNK);
+    int64_t bytes = 0;
+    ssize_t n = 1;
+    while (sum && chunk && (n = read(fd, chunk, CHUNK)) != 0) {
+        if (n < 0 && errno == EINTR) continue;
+        if (n < 0) break;
+        vm_hasher_add(sum, chunk, (size_t)n);
+        bytes += n;
     }
-    return o;
+    int why = errno;
+    bool memory = sum && chunk;
+    VmHash hash = vm_hasher_end(sum);
+    free(chunk);
+    close(fd);
+    if (!memory) return vm_fail(err, VM_ENV, "out of memory");
+    if (n < 0) return vm_fail(err, VM_ENV, "cannot read '%s': %s", shown, strerror(why));
+    if (bytes == want->bytes && hash.lo == want->hash.lo && hash.hi == want->hash.hi) return VM_OK;
+    return vm_fail(err, VM_INPUT, "%s: damaged: its contents are not what %s says of it", shown,
+                   VM_RECORD_FILE);
 }
 
-static VmStatus write_json(const char *dir, json_t *o, VmError *err) {
-    char path[PATH_CAP];
-    VmFile w;
-    if (!vm_path_join(path, sizeof path, dir, "trainer.json")) return too_long(dir, err);
-    VmStatus s = vm_file_begin(&w, path, err);
-    if (s) return s;
-    if (json_dumpf(o, w.f, JSON_INDENT(2) | JSON_REAL_PRECISION(17)) != 0 || fputc('\n', w.f) == EOF) {
-        vm_file_abandon(&w);
-        return vm_fail(err, VM_ENV, "cannot write '%s'", path);
-    }
-    return vm_file_commit(&w, err);
+static VmStatus check_folder(const VmDir *d, VmRecord *r, VmError *err) {
+    VmRecordRun run;
+    VmStatus s = vm_record_read(d, r, &run, err);
+    if (s == VM_OK) s = check_file(d, VM_WEIGHTS_FILE, &r->weights, err);
+    if (s == VM_OK && r->has_state) s = check_file(d, VM_STATE_FILE, &r->state, err);
+    vm_record_free(&run);
+    return s;
 }
 
-static VmStatus write_position(VmEngine *e, int program, const VmTrainConfig *c, const VmRunState *s,
-                               const char *dir, VmError *err) {
-    json_t *id = identity(c, s);
-    if (!id) return vm_fail(err, VM_ENV, "out of memory, or a setting of the run is not a finite number");
-    json_t *o =
-        json_pack("{s:i, s:I, s:I, s:I, s:o, s:s, s:I, s:I, s:{s:f, s:f, s:f, s:I, s:I}}", "format", FORMAT,
-                  "step", (json_int_t)s->step, "epoch", (json_int_t)(s->step / s->steps_per_epoch),
-                  "steps_per_epoch", (json_int_t)s->steps_per_epoch, "run", id, "weights_from", s->weights,
-                  "weights_crc32", (json_int_t)vm_tensors_checksum(e, program, VM_ROLE_PARAM, NULL),
-                  "state_crc32", (json_int_t)vm_tensors_checksum(e, program, VM_ROLE_STATE, NULL),
-                  "unfinished_epoch", "loss", s->loss_sum, "objective", s->objective_sum, "correct",
-                  s->correct_sum, "batches", (json_int_t)s->batches, "images", (json_int_t)s->images);
-    if (!o) return vm_fail(err, VM_ENV, "out of memory, or a sum of losses is not a finite number");
-    VmStatus status = write_json(dir, o, err);
-    json_decref(o);
-    return status;
+/* Is the checkpoint of this name complete and undamaged? */
+static bool is_good(const VmCheckpoints *k, const char *name, VmRecord *r) {
+    VmDir d;
+    if (vm_dir_in(&d, &k->folder->dir, name, false, NULL) != VM_OK) return false;
+    bool good = check_folder(&d, r, NULL) == VM_OK;
+    vm_dir_close(&d);
+    return good;
 }
 
 /* ---- saving ---- */
 
-static VmStatus write_files(VmEngine *e, int program, const VmTrainConfig *c, const VmRunState *s,
-                            const char *dir, VmError *err) {
-    char path[PATH_CAP];
-    if (!vm_path_join(path, sizeof path, dir, "weights.safetensors")) return too_long(dir, err);
-    VmStatus status = vm_tensors_save_role(e, program, VM_ROLE_PARAM, path, err);
+static VmStatus write_files(VmCheckpoints *k, VmEngine *e, int program, const VmRunState *s, const VmDir *d,
+                            VmError *err) {
+    VmRecord r = {.at = *s, .has_state = has_role(e, program, VM_ROLE_STATE)}, back;
+    VmStatus status = vm_tensors_save_in(e, program, VM_ROLE_PARAM, d, VM_WEIGHTS_FILE, &r.weights, err);
+    if (status == VM_OK && r.has_state)
+        status = vm_tensors_save_in(e, program, VM_ROLE_STATE, d, VM_STATE_FILE, &r.state, err);
+    if (status == VM_OK) status = vm_record_write(d, &k->run, &r, err);
+    if (status == VM_OK) status = vm_dir_sync(d, err);
     if (status) return status;
-    if (has_role(e, program, VM_ROLE_STATE)) {
-        if (!vm_path_join(path, sizeof path, dir, "state.safetensors")) return too_long(dir, err);
-        status = vm_tensors_save_role(e, program, VM_ROLE_STATE, path, err);
-        if (status) return status;
-    }
-    status = write_position(e, program, c, s, dir, err);
-    return status ? status : vm_sync_dir(dir, err);
+    status = check_folder(d, &back, err);
+    return status == VM_INPUT ? VM_ENV : status; /* what was just written has no other author than the disk */
 }
 
-/* Puts the finished folder `fresh` at `place`; what stood there is removed. */
-static VmStatus put_in_place(const char *out_dir, const char *fresh, const char *place, VmError *err) {
-    char old[PATH_CAP];
-    if (!vm_path_join(old, sizeof old, out_dir, "checkpoint.old")) return too_long(out_dir, err);
-    const char *leftover = fresh;
-    bool ok;
-    if (!exists(place)) {
-        ok = rename(fresh, place) == 0;
-        leftover = old;
-    } else {
-        ok = renameat2(AT_FDCWD, fresh, AT_FDCWD, place, RENAME_EXCHANGE) == 0;
-        if (!ok && (errno == EINVAL || errno == ENOSYS)) {
-            vm_remove_dir(old);
-            ok = rename(place, old) == 0 && rename(fresh, place) == 0;
-            leftover = old;
-        }
+/* A folder that is no longer needed goes; one that somebody put things into stays, under a name that shows.
+ */
+static void dispose(const VmDir *d, const char *name) {
+    if (vm_remove_folder(d, name, vm_checkpoint_files, VM_CHECKPOINT_FILES)) return;
+    char kept[64];
+    for (int i = 1; i < 1000; i++) {
+        snprintf(kept, sizeof kept, "checkpoint.kept-%d", i);
+        if (vm_rename_in(d, name, kept) || errno != EEXIST) return;
     }
-    if (!ok) return vm_fail(err, VM_ENV, "cannot replace '%s': %s", place, strerror(errno));
-    VmStatus s = vm_sync_dir(out_dir, err);
-    vm_remove_dir(leftover);
+}
+
+/* Where the file system cannot exchange two names: there is no OUT/checkpoint for a moment, but the one
+ * before it is, and is found. */
+static bool shift(const VmDir *d, const char *fresh, char spare[32]) {
+    if (!vm_temp_name(spare)) return false;
+    if (vm_there(d, VM_CHECKPOINT_PREVIOUS) != VM_NOTHING && !vm_rename_in(d, VM_CHECKPOINT_PREVIOUS, spare))
+        return false;
+    return vm_rename_in(d, VM_CHECKPOINT, VM_CHECKPOINT_PREVIOUS) && vm_rename_in(d, fresh, VM_CHECKPOINT);
+}
+
+/* Puts the finished folder `fresh` at OUT/checkpoint and what stood there at OUT/checkpoint.previous. */
+static VmStatus put_in_place(VmCheckpoints *k, const char *fresh, VmError *err) {
+    const VmDir *d = &k->folder->dir;
+    char spare[32] = "";
+    bool ok;
+    if (vm_there(d, VM_CHECKPOINT) == VM_NOTHING) {
+        ok = vm_rename_in(d, fresh, VM_CHECKPOINT);
+    } else if ((ok = vm_exchange_in(d, fresh, VM_CHECKPOINT))) {
+        snprintf(spare, sizeof spare, "%s", fresh);
+        if (!k->drop_newest) {
+            bool first = vm_there(d, VM_CHECKPOINT_PREVIOUS) == VM_NOTHING;
+            ok = first ? vm_rename_in(d, fresh, VM_CHECKPOINT_PREVIOUS)
+                       : vm_exchange_in(d, fresh, VM_CHECKPOINT_PREVIOUS);
+            if (first) spare[0] = '\0';
+        }
+    } else if (errno == EINVAL || errno == ENOSYS) {
+        ok = shift(d, fresh, spare);
+    }
+    if (!ok)
+        return vm_fail(err, VM_ENV, "cannot replace '%s/%s': %s", d->path, VM_CHECKPOINT, strerror(errno));
+    k->drop_newest = false;
+    VmStatus s = vm_dir_sync(d, err);
+    if (spare[0]) dispose(d, spare);
     return s;
 }
 
-VmStatus vm_checkpoint_save(VmEngine *e, int program, const VmTrainConfig *c, const VmRunState *s,
-                            VmError *err) {
-    char fresh[PATH_CAP], place[PATH_CAP], name[64];
-    snprintf(name, sizeof name, "checkpoint.tmp-%ld", (long)getpid());
-    if (!vm_path_join(fresh, sizeof fresh, c->out_dir, name) ||
-        !vm_path_join(place, sizeof place, c->out_dir, "checkpoint")) {
-        return too_long(c->out_dir, err);
-    }
-    vm_remove_dir(fresh);
-    if (mkdir(fresh, 0777) != 0) {
-        return vm_fail(err, VM_ENV, "cannot create folder '%s': %s", fresh, strerror(errno));
-    }
-    VmStatus status = write_files(e, program, c, s, fresh, err);
-    if (status == VM_OK) status = put_in_place(c->out_dir, fresh, place, err);
-    if (status) vm_remove_dir(fresh);
+static VmStatus save_once(VmCheckpoints *k, VmEngine *e, int program, const VmRunState *s, VmError *err) {
+    VmDir fresh;
+    char name[32];
+    VmStatus status = vm_dir_temp(&fresh, &k->folder->dir, name, err);
+    if (status) return status;
+    status = write_files(k, e, program, s, &fresh, err);
+    vm_dir_close(&fresh);
+    if (status == VM_OK) status = put_in_place(k, name, err);
+    if (status) (void)vm_remove_folder(&k->folder->dir, name, vm_checkpoint_files, VM_CHECKPOINT_FILES);
     return status;
+}
+
+VmStatus vm_checkpoint_values(VmEngine *e, int program, const VmRunState *s, VmError *err) {
+    char what[160];
+    snprintf(what, sizeof what, "the run diverged by step %" PRId64 " (its last checkpoint is kept)",
+             s->step);
+    VmStatus status = vm_tensors_finite(e, program, VM_ROLE_PARAM, what, err);
+    if (status == VM_OK) status = vm_tensors_finite(e, program, VM_ROLE_STATE, what, err);
+    if (status) return status;
+    if (isfinite(s->loss_sum) && isfinite(s->objective_sum) && isfinite(s->correct_sum)) return VM_OK;
+    return vm_fail(err, VM_INPUT, "%s: the sum of losses or of right answers is not finite", what);
+}
+
+VmStatus vm_checkpoint_save(VmCheckpoints *k, VmEngine *e, int program, const VmRunState *s, VmError *err) {
+    VmStatus status = vm_checkpoint_values(e, program, s, err);
+    if (status) return status;
+    VmError first = {0};
+    status = save_once(k, e, program, s, &first);
+    VmRecord r;
+    /* A disk with room for two: the older one makes place when the newer one is known to be good. */
+    if (status == VM_ENV && vm_free_bytes(&k->folder->dir) < vm_checkpoint_bytes(e, program) &&
+        vm_there(&k->folder->dir, VM_CHECKPOINT_PREVIOUS) == VM_FOLDER && is_good(k, VM_CHECKPOINT, &r)) {
+        dispose(&k->folder->dir, VM_CHECKPOINT_PREVIOUS);
+        status = save_once(k, e, program, s, &first);
+    }
+    if (status && err) *err = first;
+    return status;
+}
+
+/* ---- room ---- */
+
+int64_t vm_checkpoint_bytes(VmEngine *e, int program) {
+    enum { RECORD_AND_BLOCKS = 32 << 10 };
+    return vm_tensors_bytes(e, program, VM_ROLE_PARAM) + vm_tensors_bytes(e, program, VM_ROLE_STATE) +
+           RECORD_AND_BLOCKS;
+}
+
+static int64_t bytes_there(const VmDir *d, const char *name) {
+    VmDir sub;
+    int64_t bytes = 0;
+    if (vm_dir_in(&sub, d, name, false, NULL) != VM_OK) return 0;
+    for (int i = 0; i < VM_CHECKPOINT_FILES; i++) bytes += vm_size_in(&sub, vm_checkpoint_files[i]);
+    vm_dir_close(&sub);
+    return bytes;
+}
+
+VmStatus vm_checkpoint_room(VmCheckpoints *k, VmEngine *e, int program, VmError *err) {
+    const VmDir *d = &k->folder->dir;
+    int64_t one = vm_checkpoint_bytes(e, program), weights = vm_tensors_bytes(e, program, VM_ROLE_PARAM);
+    int64_t there = bytes_there(d, VM_CHECKPOINT) + bytes_there(d, VM_CHECKPOINT_PREVIOUS) +
+                    vm_size_in(d, VM_WEIGHTS_FILE);
+    int64_t need = 2 * one + weights - there, left = vm_free_bytes(d);
+    if (need <= left) return VM_OK;
+    return vm_fail(err, VM_ENV,
+                   "'%s' has no room for this run: two checkpoints of %.1f MiB and the weights need %.1f MiB "
+                   "more, %.1f MiB are free",
+                   d->path, (double)one / 0x1p20, (double)need / 0x1p20, (double)left / 0x1p20);
 }
 
 /* ---- loading ---- */
 
-static VmStatus run_differs(const char *path, const char *key, const json_t *before, const json_t *now,
-                            VmError *err) {
-    char *a = before ? json_dumps(before, JSON_ENCODE_ANY | JSON_REAL_PRECISION(9)) : NULL;
-    char *b = now ? json_dumps(now, JSON_ENCODE_ANY | JSON_REAL_PRECISION(9)) : NULL;
-    VmStatus s = vm_fail(err, VM_USAGE, "cannot resume: %s was made with %s = %s, this run has %s", path, key,
-                         a ? a : "nothing", b ? b : "nothing");
-    free(a);
-    free(b);
-    return s;
-}
-
-/* Both ways, so that an entry only one of them has is found too. */
-static VmStatus compare_objects(json_t *was, json_t *is, const char *path, VmError *err) {
-    const char *key;
-    json_t *value;
-    json_object_foreach(is, key, value) {
-        json_t *before = json_object_get(was, key);
-        if (json_is_object(before) && json_is_object(value)) continue;
-        if (!json_equal(before, value)) return run_differs(path, key, before, value, err);
-    }
-    json_object_foreach(was, key, value) {
-        if (!json_object_get(is, key)) return run_differs(path, key, value, NULL, err);
-    }
-    return VM_OK;
-}
-
-static VmStatus compare_run(json_t *was, json_t *is, const char *path, VmError *err) {
-    VmStatus s = compare_objects(was, is, path, err);
-    return s ? s : compare_objects(json_object_get(was, "config"), json_object_get(is, "config"), path, err);
-}
-
-static bool get_int(const json_t *o, const char *key, int64_t *out) {
-    const json_t *v = json_object_get(o, key);
-    *out = json_integer_value(v);
-    return json_is_integer(v) && *out >= 0;
-}
-
-static VmStatus parse_position(const json_t *o, const VmTrainConfig *c, VmRunState *s, int64_t crc[2],
-                               const char *path, VmError *err) {
-    int64_t format, per_epoch;
-    const json_t *sums = json_object_get(o, "unfinished_epoch");
-    if (!get_int(o, "format", &format) || format != FORMAT) {
-        return vm_fail(err, VM_INPUT, "%s: not a checkpoint of a version this program knows (%d)", path,
-                       FORMAT);
-    }
-    if (!get_int(o, "step", &s->step) || !get_int(o, "steps_per_epoch", &per_epoch) ||
-        !get_int(o, "weights_crc32", &crc[0]) || !get_int(o, "state_crc32", &crc[1]) ||
-        !get_int(sums, "batches", &s->batches) || !get_int(sums, "images", &s->images)) {
-        return vm_fail(err, VM_INPUT, "%s: entries are missing or not whole numbers", path);
-    }
-    /* Beside "run" because it is not compared: whoever resumes has these weights, and says of no others. */
-    const char *from = json_string_value(json_object_get(o, "weights_from"));
-    if (from && strlen(from) < sizeof s->weights) snprintf(s->weights, sizeof s->weights, "%s", from);
-    s->loss_sum = json_number_value(json_object_get(sums, "loss"));
-    s->objective_sum = json_number_value(json_object_get(sums, "objective"));
-    s->correct_sum = json_number_value(json_object_get(sums, "correct"));
-    json_t *id = identity(c, s);
-    if (!id) return vm_fail(err, VM_ENV, "out of memory, or a setting of the run is not a finite number");
-    VmStatus status = compare_run(json_object_get(o, "run"), id, path, err);
-    json_decref(id);
-    if (status) return status;
-    if (per_epoch != s->steps_per_epoch)
-        return vm_fail(err, VM_INPUT, "%s: inconsistent steps per epoch", path);
-    /* A constant rate may have been trained for longer than it now is asked to. */
-    if (c->schedule != 0 && s->step > s->total)
-        return vm_fail(err, VM_INPUT, "%s: at step %" PRId64 " of a run of %" PRId64 " steps", path, s->step,
-                       s->total);
-    return VM_OK;
-}
-
-static VmStatus read_position(const char *dir, const VmTrainConfig *c, VmRunState *s, int64_t crc[2],
-                              VmError *err) {
-    char path[PATH_CAP], *text;
-    size_t size;
-    if (!vm_path_join(path, sizeof path, dir, "trainer.json")) return too_long(dir, err);
-    VmStatus status = vm_read_file(path, &text, &size, err);
-    if (status) return status;
-    json_error_t why;
-    json_t *o = json_loadb(text, size, JSON_REJECT_DUPLICATES, &why);
-    free(text);
-    if (!o) return vm_fail(err, VM_INPUT, "%s: not valid JSON: %s", path, why.text);
-    status = parse_position(o, c, s, crc, path, err);
-    json_decref(o);
-    return status;
-}
-
 /* Opens one of the two tensor files and checks that it fits and is undamaged. */
-static VmStatus open_checked(VmEngine *e, int program, VmRole role, const char *dir, const char *name,
-                             int64_t crc, VmTensorFile **f, VmError *err) {
-    char path[PATH_CAP];
-    *f = NULL;
-    if (!has_role(e, program, role)) return VM_OK;
-    if (!vm_path_join(path, sizeof path, dir, name)) return too_long(dir, err);
-    VmStatus s = vm_tensors_open(path, f, err);
+static VmStatus open_checked(VmEngine *e, int program, VmRole role, const VmDir *d, const char *name,
+                             const VmFileSum *want, VmTensorFile **f, VmError *err) {
+    char path[600];
+    snprintf(path, sizeof path, "%s/%s", d->path, name);
+    VmStatus s =
+        check_file(d, name, want, err); /* what is damaged is said to be, not what it then looks like */
+    if (s == VM_OK) s = vm_tensors_open_in(d, name, path, f, err);
     if (s) return s;
-    s = vm_tensors_check(e, program, role, *f, path, err);
-    if (s) return s;
-    if (vm_tensors_checksum(e, program, role, *f) == (uint64_t)crc) return VM_OK;
-    return vm_fail(err, VM_INPUT, "%s: damaged: its contents do not match the checksum in trainer.json",
-                   path);
+    return vm_tensors_check(e, program, role, *f, path, err);
 }
 
-VmStatus vm_checkpoint_load(VmEngine *e, int program, const VmTrainConfig *c, VmRunState *s, bool *found,
-                            VmError *err) {
-    char dir[PATH_CAP];
-    *found = false;
-    if (!vm_path_join(dir, sizeof dir, c->out_dir, "checkpoint")) return too_long(c->out_dir, err);
-    if (!exists(dir)) return VM_OK;
-    VmRunState read = *s;
-    int64_t crc[2] = {0, 0};
-    VmStatus status = read_position(dir, c, &read, crc, err);
-    if (status) return status;
+/* Of the first n files: one that is gone is damage; one that cannot be read is the environment's. */
+static VmStatus check_there(const VmDir *d, int n, VmError *err) {
+    static const char *const names[] = {VM_RECORD_FILE, VM_WEIGHTS_FILE, VM_STATE_FILE};
+    for (int i = 0; i < n; i++)
+        if (vm_there(d, names[i]) == VM_NOTHING)
+            return vm_fail(err, VM_INPUT, "%s: damaged: %s is missing", d->path, names[i]);
+    return VM_OK;
+}
+
+static VmStatus take_tensors(VmEngine *e, int program, const VmDir *d, const VmRecord *r, VmError *err) {
     VmTensorFile *weights = NULL, *state = NULL;
-    status = open_checked(e, program, VM_ROLE_PARAM, dir, "weights.safetensors", crc[0], &weights, err);
-    if (status == VM_OK) {
-        status = open_checked(e, program, VM_ROLE_STATE, dir, "state.safetensors", crc[1], &state, err);
-    }
-    if (status == VM_OK) {
-        if (weights) vm_tensors_apply(e, program, VM_ROLE_PARAM, weights);
+    VmStatus s = open_checked(e, program, VM_ROLE_PARAM, d, VM_WEIGHTS_FILE, &r->weights, &weights, err);
+    if (s == VM_OK && r->has_state != has_role(e, program, VM_ROLE_STATE))
+        s = vm_fail(err, VM_INPUT, "%s: its optimizer has %sstate, that of the recipe has %s", d->path,
+                    r->has_state ? "" : "no ", r->has_state ? "none" : "some");
+    if (s == VM_OK && r->has_state)
+        s = open_checked(e, program, VM_ROLE_STATE, d, VM_STATE_FILE, &r->state, &state, err);
+    if (s == VM_OK) {
+        vm_tensors_apply(e, program, VM_ROLE_PARAM, weights);
         if (state) vm_tensors_apply(e, program, VM_ROLE_STATE, state);
-        *s = read;
-        *found = true;
     }
     vm_tensors_close(weights);
     vm_tensors_close(state);
+    return s;
+}
+
+/* What differs from this run; an error unless the user resumes anyway. */
+static VmStatus compare(const VmCheckpoints *k, const VmDir *d, const VmRecordRun *was, bool anyway,
+                        VmError *differences, VmError *err) {
+    differences->text[0] = '\0';
+    if (vm_record_differences(was, &k->run, differences->text, sizeof differences->text) == 0) return VM_OK;
+    if (anyway) return VM_OK;
+    return vm_fail(err, VM_USAGE,
+                   "cannot resume: %s belongs to another run:%.1500s\n  --resume=anyway goes on all the same",
+                   d->path, differences->text);
+}
+
+/* The position in a run whose epochs have another length now: the unfinished epoch's sums mean nothing. */
+static void take_position(const VmRecord *r, VmRunState *s) {
+    VmRunState now = *s;
+    *s = r->at;
+    s->total = now.total;
+    s->train_images = now.train_images;
+    s->steps_per_epoch = now.steps_per_epoch;
+    if (r->at.steps_per_epoch == now.steps_per_epoch) return;
+    s->loss_sum = s->objective_sum = s->correct_sum = 0;
+    s->batches = s->images = 0;
+}
+
+static VmStatus load_from(VmCheckpoints *k, VmEngine *e, int program, const char *name, bool anyway,
+                          VmRunState *s, VmError *differences, VmError *err) {
+    VmDir d;
+    VmRecord r;
+    VmRecordRun was = {0};
+    VmStatus status = vm_dir_in(&d, &k->folder->dir, name, false, err);
+    if (status) return status;
+    status = check_there(&d, 1, err);
+    if (status == VM_OK) status = vm_record_read(&d, &r, &was, err);
+    if (status == VM_OK) status = check_there(&d, 2 + r.has_state, err);
+    if (status == VM_OK) status = compare(k, &d, &was, anyway, differences, err);
+    if (status == VM_OK) status = take_tensors(e, program, &d, &r, err);
+    if (status == VM_OK) take_position(&r, s);
+    vm_record_free(&was);
+    vm_dir_close(&d);
     return status;
 }
 
-/* ---- before a run ---- */
-
-/* Half-written folders of processes that no longer run. */
-static void remove_leftovers(const char *out_dir) {
-    const char prefix[] = "checkpoint.tmp-";
-    DIR *d = opendir(out_dir);
-    if (!d) return;
-    for (struct dirent *entry; (entry = readdir(d));) {
-        if (strncmp(entry->d_name, prefix, sizeof prefix - 1) != 0) continue;
-        long pid = strtol(entry->d_name + sizeof prefix - 1, NULL, 10);
-        char path[PATH_CAP];
-        bool dead = pid > 0 && (pid == (long)getpid() || (kill((pid_t)pid, 0) != 0 && errno == ESRCH));
-        if (dead && vm_path_join(path, sizeof path, out_dir, entry->d_name)) vm_remove_dir(path);
-    }
-    closedir(d);
+/* Names the checkpoint before a damaged one, if it is good. */
+static void offer_previous(const VmCheckpoints *k, VmError *err) {
+    VmRecord r;
+    if (!err || !is_good(k, VM_CHECKPOINT_PREVIOUS, &r)) return;
+    size_t at = strlen(err->text);
+    snprintf(err->text + at, sizeof err->text - at,
+             "\n  the checkpoint before it, of step %" PRId64
+             ", is undamaged: --resume=previous goes on from it",
+             r.at.step);
 }
 
-VmStatus vm_checkpoint_prepare(const VmTrainConfig *c, VmError *err) {
-    char place[PATH_CAP], old[PATH_CAP], previous[PATH_CAP];
-    if (!vm_path_join(place, sizeof place, c->out_dir, "checkpoint") ||
-        !vm_path_join(old, sizeof old, c->out_dir, "checkpoint.old") ||
-        !vm_path_join(previous, sizeof previous, c->out_dir, "checkpoint.previous")) {
-        return too_long(c->out_dir, err);
-    }
-    remove_leftovers(c->out_dir);
-    if (exists(place)) {
-        vm_remove_dir(old);
-    } else if (exists(old) && rename(old, place) != 0) {
-        return vm_fail(err, VM_ENV, "cannot rename '%s' to '%s': %s", old, place, strerror(errno));
-    }
-    if (c->resume || !exists(place)) return VM_OK;
-    vm_remove_dir(previous);
-    if (rename(place, previous) == 0) return VM_OK;
-    return vm_fail(err, VM_ENV, "cannot rename '%s' to '%s': %s", place, previous, strerror(errno));
+VmStatus vm_checkpoint_load(VmCheckpoints *k, VmEngine *e, int program, const VmResume *how, VmRunState *s,
+                            VmError *differences, VmError *err) {
+    bool newest = vm_there(&k->folder->dir, VM_CHECKPOINT) != VM_NOTHING;
+    bool previous = how->previous || !newest; /* the newest is missing after a crash in mid-exchange */
+    const char *name = previous ? VM_CHECKPOINT_PREVIOUS : VM_CHECKPOINT;
+    VmStatus status = load_from(k, e, program, name, how->anyway, s, differences, err);
+    if (status == VM_INPUT && !previous) offer_previous(k, err);
+    if (status == VM_OK) k->drop_newest = how->previous && newest;
+    return status;
 }

@@ -16,8 +16,8 @@ double vm_now(void) {
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-void vm_progress_begin(VmProgress *p, FILE *f, int64_t first_step, int64_t total) {
-    *p = (VmProgress){.f = f, .first_step = first_step, .total = total};
+void vm_progress_begin(VmProgress *p, FILE *f, FILE *warn, int64_t first_step, int64_t total) {
+    *p = (VmProgress){.f = f, .warn = warn, .first_step = first_step, .total = total};
     if (!f) return;
     p->terminal = isatty(fileno(f));
     p->start = p->last = vm_now();
@@ -77,6 +77,18 @@ void vm_progress_note(VmProgress *p, const char *fmt, ...) {
     va_end(ap);
     fputc('\n', p->f);
     fflush(p->f);
+}
+
+void vm_progress_warn(VmProgress *p, const char *fmt, ...) {
+    if (!p->warn) return;
+    if (p->f) settle(p);
+    fputs("vmoec: warning: ", p->warn);
+    va_list ap;
+    va_start(ap, fmt);
+    vfprintf(p->warn, fmt, ap);
+    va_end(ap);
+    fputc('\n', p->warn);
+    fflush(p->warn);
 }
 
 void vm_progress_end(VmProgress *p) {

@@ -12,7 +12,6 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <zlib.h>
 
 enum { MAX_HEADER = 100 << 20 };
 
@@ -61,8 +60,8 @@ const VmTensorView *vm_tensors_find(const VmTensorFile *f, const char *name) {
     return NULL;
 }
 
-uint32_t vm_tensors_file_checksum(const VmTensorFile *f) {
-    return (uint32_t)crc32_z(crc32(0, NULL, 0), (const unsigned char *)f->bytes, f->size);
+VmFileSum vm_tensors_sum(const VmTensorFile *f) {
+    return (VmFileSum){(int64_t)f->size, vm_hash((VmHash){0, 0}, f->bytes, f->size)};
 }
 
 /* ---- reading ---- */
@@ -243,19 +242,17 @@ static VmStatus parse_file(VmTensorFile *f, const char *path, VmError *err) {
                        " bytes in a file of %zu",
                        path, header, size);
     }
-    json_error_t why;
-    f->header = json_loadb(f->bytes + 8, (size_t)header, JSON_REJECT_DUPLICATES, &why);
-    if (!f->header) return vm_fail(err, VM_INPUT, "%s: the header is not valid JSON: %s", path, why.text);
+    char shown[600];
+    snprintf(shown, sizeof shown, "%s: the header", path);
+    VmStatus s = vm_json_read(f->bytes + 8, (size_t)header, shown, &f->header, err);
+    if (s) return s;
     if (!json_is_object(f->header))
         return vm_fail(err, VM_INPUT, "%s: the header is not a JSON object", path);
     return parse_header(f, f->bytes + 8 + header, (int64_t)(size - 8 - header), path, err);
 }
 
-VmStatus vm_tensors_open(const char *path, VmTensorFile **out, VmError *err) {
-    *out = NULL;
-    VmTensorFile *f = vm_calloc(1, sizeof *f);
-    if (!f) return vm_fail(err, VM_ENV, "out of memory");
-    VmStatus s = vm_read_file(path, &f->bytes, &f->size, err);
+/* Takes what vm_read_file or vm_read_in gave. */
+static VmStatus open_bytes(VmTensorFile *f, VmStatus s, const char *path, VmTensorFile **out, VmError *err) {
     if (s == VM_OK) s = parse_file(f, path, err);
     if (s) {
         vm_tensors_close(f);
@@ -263,6 +260,21 @@ VmStatus vm_tensors_open(const char *path, VmTensorFile **out, VmError *err) {
     }
     *out = f;
     return VM_OK;
+}
+
+VmStatus vm_tensors_open(const char *path, VmTensorFile **out, VmError *err) {
+    *out = NULL;
+    VmTensorFile *f = vm_calloc(1, sizeof *f);
+    if (!f) return vm_fail(err, VM_ENV, "out of memory");
+    return open_bytes(f, vm_read_file(path, &f->bytes, &f->size, err), path, out, err);
+}
+
+VmStatus vm_tensors_open_in(const VmDir *d, const char *name, const char *shown, VmTensorFile **out,
+                            VmError *err) {
+    *out = NULL;
+    VmTensorFile *f = vm_calloc(1, sizeof *f);
+    if (!f) return vm_fail(err, VM_ENV, "out of memory");
+    return open_bytes(f, vm_read_in(d, name, &f->bytes, &f->size, err), shown, out, err);
 }
 
 /* ---- writing ---- */
@@ -278,30 +290,32 @@ static int by_name(const void *a, const void *b) {
     return strcmp((*x)->name, (*y)->name);
 }
 
-static json_t *describe(const VmTensorView *t, size_t begin) {
-    json_t *shape = json_array();
-    for (int i = 0; i < t->rank; i++) json_array_append_new(shape, json_integer(t->dim[i]));
-    return json_pack("{s:s, s:o, s:[I,I]}", "dtype", t->dtype == 0 ? "F32" : "I32", "shape", shape,
-                     "data_offsets", (json_int_t)begin, (json_int_t)(begin + view_bytes(t)));
+static VmJson describe(const VmTensorView *t, size_t begin) {
+    VmJson o = vm_json_object(), shape = vm_json_list(), range = vm_json_list();
+    for (int i = 0; i < t->rank; i++) vm_json_int(&shape, NULL, t->dim[i]);
+    vm_json_int(&range, NULL, (int64_t)begin);
+    vm_json_int(&range, NULL, (int64_t)(begin + view_bytes(t)));
+    vm_json_string(&o, "dtype", t->dtype == 0 ? "F32" : "I32");
+    vm_json_put(&o, "shape", shape);
+    vm_json_put(&o, "data_offsets", range);
+    return o;
 }
 
-/* The header's text, padded with spaces so that the data starts at a multiple of 8; NULL: out of memory or
- * a name that is not UTF-8. */
+/* The header's text, padded with spaces so that the data starts at a multiple of 8; NULL: out of memory. */
 static char *header_text(const VmTensorView *const *t, int n, const char *const *meta, int npairs,
                          size_t *len) {
-    json_t *header = json_object(), *info = json_object();
-    bool ok = header && info;
-    for (int i = 0; i < npairs && ok; i++)
-        ok = json_object_set_new(info, meta[2 * i], json_string(meta[2 * i + 1])) == 0;
-    if (ok && npairs > 0) ok = json_object_set(header, "__metadata__", info) == 0;
+    VmJson header = vm_json_object(), info = vm_json_object();
+    for (int i = 0; i < npairs; i++) vm_json_string(&info, meta[2 * i], meta[2 * i + 1]);
+    if (npairs > 0)
+        vm_json_put(&header, "__metadata__", info);
+    else
+        vm_json_free(&info);
     size_t at = 0;
-    for (int i = 0; i < n && ok; i++) {
-        ok = json_object_set_new(header, t[i]->name, describe(t[i], at)) == 0;
+    for (int i = 0; i < n; i++) {
+        vm_json_put(&header, t[i]->name, describe(t[i], at));
         at += view_bytes(t[i]);
     }
-    char *text = ok ? json_dumps(header, JSON_COMPACT) : NULL;
-    json_decref(header);
-    json_decref(info);
+    char *text = vm_json_text(&header, JSON_COMPACT);
     if (!text) return NULL;
     size_t used = strlen(text);
     *len = (used + 7) & ~(size_t)7;
@@ -314,37 +328,65 @@ static char *header_text(const VmTensorView *const *t, int n, const char *const 
     return padded;
 }
 
-static VmStatus write_sorted(const char *path, const VmTensorView *const *t, int n, const char *const *meta,
-                             int npairs, VmError *err) {
+/* Writes and adds to the sum, if there is one. */
+static void put(VmFile *w, VmHasher *sum, const void *data, size_t n) {
+    fwrite(data, 1, n, w->f); /* vm_file_commit sees a failure */
+    if (sum) vm_hasher_add(sum, data, n);
+}
+
+static void write_all(VmFile *w, VmHasher *sum, const char *header, size_t len, const VmTensorView *const *t,
+                      int n) {
+    unsigned char size[8];
+    for (int i = 0; i < 8; i++) size[i] = (unsigned char)((uint64_t)len >> (8 * i));
+    put(w, sum, size, 8);
+    put(w, sum, header, len);
+    for (int i = 0; i < n; i++) put(w, sum, t[i]->data, view_bytes(t[i]));
+}
+
+/* dir NULL: `path` is the user's. sum may be NULL. */
+static VmStatus write_sorted(const VmDir *dir, const char *path, const VmTensorView *const *t, int n,
+                             const char *const *meta, int npairs, VmFileSum *sum, VmError *err) {
     for (int i = 1; i < n; i++) {
         if (strcmp(t[i - 1]->name, t[i]->name) != 0) continue;
         return vm_fail(err, VM_INPUT, "%s: two tensors are named '%s'", path, t[i]->name);
     }
-    size_t len;
+    size_t len = 0;
     char *header = header_text(t, n, meta, npairs, &len);
-    if (!header) return vm_fail(err, VM_ENV, "%s: out of memory", path);
-    VmFile w;
-    VmStatus s = vm_file_begin(&w, path, err);
-    if (s) {
-        free(header);
-        return s;
+    VmHasher *hasher = sum ? vm_hasher_create() : NULL;
+    VmFile w = {.dir = -1};
+    VmStatus s = VM_OK;
+    if (!header || (sum && !hasher))
+        s = vm_fail(err, VM_ENV, "%s: out of memory", path);
+    else
+        s = dir ? vm_file_begin_in(&w, dir, path, err) : vm_file_begin(&w, path, err);
+    if (s == VM_OK) {
+        write_all(&w, hasher, header, len, t, n);
+        if (sum) *sum = (VmFileSum){.bytes = ftello(w.f)};
+        s = vm_file_commit(&w, err);
     }
-    unsigned char size[8];
-    for (int i = 0; i < 8; i++) size[i] = (unsigned char)((uint64_t)len >> (8 * i));
-    fwrite(size, 1, 8, w.f);
-    fwrite(header, 1, len, w.f);
     free(header);
-    for (int i = 0; i < n; i++) fwrite(t[i]->data, 1, view_bytes(t[i]), w.f);
-    return vm_file_commit(&w, err); /* sees every failed write */
+    VmHash hash = vm_hasher_end(hasher);
+    if (sum) sum->hash = hash;
+    return s;
 }
 
-VmStatus vm_tensors_write(const char *path, const VmTensorView *t, int n, const char *const *meta,
-                          int nmeta_pairs, VmError *err) {
+static VmStatus write_tensors(const VmDir *dir, const char *path, const VmTensorView *t, int n,
+                              const char *const *meta, int npairs, VmFileSum *sum, VmError *err) {
     const VmTensorView **sorted = vm_calloc((size_t)n, sizeof *sorted);
     if (!sorted) return vm_fail(err, VM_ENV, "%s: out of memory", path);
     for (int i = 0; i < n; i++) sorted[i] = &t[i];
     qsort(sorted, (size_t)n, sizeof *sorted, by_name);
-    VmStatus s = write_sorted(path, sorted, n, meta, nmeta_pairs, err);
+    VmStatus s = write_sorted(dir, path, sorted, n, meta, npairs, sum, err);
     free(sorted);
     return s;
+}
+
+VmStatus vm_tensors_write(const char *path, const VmTensorView *t, int n, const char *const *meta,
+                          int nmeta_pairs, VmError *err) {
+    return write_tensors(NULL, path, t, n, meta, nmeta_pairs, NULL, err);
+}
+
+VmStatus vm_tensors_write_in(const VmDir *d, const char *name, const VmTensorView *t, int n,
+                             const char *const *meta, int nmeta_pairs, VmFileSum *sum, VmError *err) {
+    return write_tensors(d, name, t, n, meta, nmeta_pairs, sum, err);
 }

@@ -163,33 +163,30 @@ void vm_routing_measure(VmRouting *r) {
 
 /* ---- telling ---- */
 
-static json_t *number(double v) {
-    return isfinite(v) ? json_real(v) : json_null();
-}
-
-static json_t *describe(const VmRoute *r, bool epoch) {
-    json_t *o = json_object(), *load = json_array();
+static VmJson describe(const VmRoute *r, bool epoch) {
+    VmJson o = vm_json_object(), load = vm_json_list();
     int64_t dead = 0;
     for (int64_t e = 0; e < r->experts; e++) {
         double share = epoch ? r->load_sum[e] / (double)r->steps : load_of(r, e);
-        json_array_append_new(load, number(share));
+        vm_json_number(&load, NULL, share);
         dead += share == 0;
     }
-    json_object_set_new(o, "load", load);
-    json_object_set_new(o, "dead", json_integer(dead));
+    vm_json_put(&o, "load", load);
+    vm_json_int(&o, "dead", dead);
     for (int m = 0; m < VM_MEASURES; m++)
         if (has_measure(r, m))
-            json_object_set_new(o, measure_name[m],
-                                number(epoch ? r->sum[m] / (double)r->measured : r->now[m]));
+            vm_json_number(&o, measure_name[m], epoch ? r->sum[m] / (double)r->measured : r->now[m]);
     return o;
 }
 
-json_t *vm_routing_json(const VmRouting *r, bool epoch) {
-    json_t *o = json_object();
+VmJson vm_routing_json(const VmRouting *r, bool epoch) {
+    VmJson o = vm_json_object();
     for (int i = 0; i < r->n; i++) {
         const VmRoute *route = &r->route[i];
         if (epoch && !route->steps) continue;
-        json_object_setn_new(o, route->name, route->name_length, describe(route, epoch));
+        char name[256];
+        snprintf(name, sizeof name, "%.*s", (int)route->name_length, route->name);
+        vm_json_put(&o, name, describe(route, epoch));
     }
     return o;
 }
@@ -215,8 +212,8 @@ void vm_routing_warn(const VmRouting *r, VmProgress *p, int64_t epoch) {
             largest = fmax(largest, route->load_sum[e] / (double)route->steps);
         }
         if (!dead && effective >= 0.5 * (double)route->experts) continue;
-        vm_progress_note(p,
-                         "warning: routing of %.*s collapses: in epoch %lld its %lld experts did the work of "
+        vm_progress_warn(p,
+                         "routing of %.*s collapses: in epoch %lld its %lld experts did the work of "
                          "%.1f, %lld of them none, the busiest has %.0f %% of the rows; a balance loss with "
                          "more weight, noise or a capacity may help",
                          (int)route->name_length, route->name, (long long)epoch, (long long)route->experts,

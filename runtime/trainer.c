@@ -21,6 +21,8 @@ typedef struct Trainer {
     void *user;
     const VmTrainConfig *cfg;
     const VmDataset *train, *test;
+    VmRunFolder folder;
+    VmCheckpoints *checkpoints;
     VmRunState run;
     VmBinding bind;
     VmRouting routing;
@@ -56,7 +58,13 @@ static VmStatus evaluate_all(VmBinding *b, VmEngine *e, VmProgramSource source, 
     }
     *result = (VmEvalResult){
         .images = size, .loss = loss / (double)size, .accuracy = accuracy ? correct / (double)size : NAN};
-    return VM_OK;
+    bool good = isfinite(loss) || !vm_binding_has_loss(b);
+    if (good && (!accuracy || isfinite(correct))) return VM_OK;
+    return vm_fail(err, VM_INPUT,
+                   "the %s on these %" PRId64
+                   " images is no finite number: weights or what they are given are "
+                   "too large, or not numbers",
+                   good ? "accuracy" : "loss", size);
 }
 
 VmStatus vm_evaluate(VmEngine *e, VmProgramSource source, void *user, const VmDataset *data, int64_t batch,
@@ -79,11 +87,15 @@ static VmStatus check_finite(const Trainer *t, double lr, VmError *err) {
     for (int i = 0; i < t->bind.nterm; i++) {
         const VmTerm *term = &t->bind.term[i];
         if (term->tensor->role == VM_ROLE_METRIC || isfinite(*term->value)) continue;
+        const char *place = term->tensor->place;
+        VmError first = {.text = ""}; /* the step has updated weights with what it found */
+        bool weights = vm_tensors_finite(t->e, t->bind.program, VM_ROLE_PARAM, "after it", &first) != VM_OK;
         return vm_fail(err, VM_INPUT,
-                       "training diverged: loss '%s' is %s at step %" PRId64
-                       " with learning rate %g; a smaller rate or a longer warmup may help",
-                       term->tensor->name, isnan(*term->value) ? "not a number" : "infinite", t->run.step + 1,
-                       lr);
+                       "%s%straining diverged: loss '%s' is %s at step %" PRId64
+                       " with learning rate %g; a smaller rate or a longer warmup may help%s%.900s",
+                       place ? place : "", place ? ": " : "", term->tensor->name,
+                       isnan(*term->value) ? "not a number" : "infinite", t->run.step + 1, lr,
+                       weights ? "\n  " : "", first.text);
     }
     return VM_OK;
 }
@@ -186,7 +198,10 @@ static VmStatus test_epoch(Trainer *t, VmEpochRecord *r, VmError *err) {
     if (!t->test) return VM_OK;
     VmEvalResult result;
     double start = vm_now();
+    int program = t->bind.program;
     VmStatus s = vm_evaluate(t->e, t->source, t->user, t->test, t->cfg->batch, &result, err);
+    if (s == VM_INPUT && program >= 0) /* weights that are no numbers explain it better */
+        (void)vm_checkpoint_values(t->e, program, &t->run, err);
     if (s) return s;
     r->test_loss = result.loss;
     r->test_accuracy = result.accuracy;
@@ -212,7 +227,8 @@ static VmStatus one_epoch(Trainer *t, VmEpochRecord *r, VmError *err) {
     vm_routing_warn(&t->routing, &t->progress, r->epoch);
     vm_routing_begin_epoch(&t->routing);
     reset_epoch_sums(&t->run);
-    return vm_checkpoint_save(t->e, program, t->cfg, &t->run, err);
+    s = vm_metrics_sync(&t->metrics, err);
+    return s ? s : vm_checkpoint_save(t->checkpoints, t->e, program, &t->run, err);
 }
 
 /* ---- the run ---- */
@@ -243,50 +259,98 @@ static void plan_run(Trainer *t) {
     snprintf(run->weights, sizeof run->weights, "%s", c->weights ? c->weights : "none");
 }
 
-/* Fails when nothing can be written, before hours of training do. */
-static VmStatus check_out_dir(const VmTrainConfig *c, VmError *err) {
-    VmStatus s = vm_make_dirs(c->out_dir, err);
-    if (s) return s;
-    char path[1024];
-    VmFile probe;
-    if (!vm_path_join(path, sizeof path, c->out_dir, "weights.safetensors")) {
-        return vm_fail(err, VM_ENV, "folder name '%s' is too long", c->out_dir);
-    }
-    s = vm_file_begin(&probe, path, err);
-    vm_file_abandon(&probe);
+/* ---- every batch size before the first step ---- */
+
+/* n: images of a batch; of: of how many; 0: whole batches. */
+static VmStatus build(const Trainer *t, bool training, int64_t n, int64_t of, VmError *err) {
+    VmError why = {.text = ""};
+    int program = t->source(t->user, training, n, &why);
+    if (program >= 0) return VM_OK;
+    VmStatus s = why.status ? why.status : VM_ENV;
+    if (!of) return vm_fail(err, s, "%.1900s", why.text);
+    return vm_fail(err, s,
+                   "%.1500s\n  the last batch of the %" PRId64 " %s images has %" PRId64
+                   "; another batch%s avoids it",
+                   why.text, of, training ? "training" : "test", n, training ? ", or drop_last = true," : "");
+}
+
+static VmStatus build_all(const Trainer *t, VmError *err) {
+    int64_t batch = t->cfg->batch, size = t->run.train_images, rest = size % batch;
+    VmStatus s = build(t, true, batch < size ? batch : size, 0, err);
+    if (!s && !t->cfg->drop_last && rest && size > batch && t->run.total >= t->run.steps_per_epoch)
+        s = build(t, true, rest, size, err);
+    if (s || !t->test) return s;
+    size = vm_dataset_size(t->test);
+    rest = size % batch;
+    s = build(t, false, batch < size ? batch : size, 0, err);
+    return !s && rest && size > batch ? build(t, false, rest, size, err) : s;
+}
+
+/* ---- beginning and end ---- */
+
+static VmStatus resume(Trainer *t, VmError *err) {
+    const VmTrainConfig *c = t->cfg;
+    VmError differences = {.text = ""};
+    VmStatus s =
+        vm_checkpoint_load(t->checkpoints, t->e, t->bind.program, &c->resume, &t->run, &differences, err);
+    if (s == VM_OK && differences.text[0])
+        vm_progress_warn(&t->progress, "the checkpoint in %s belongs to another run:%.1500s",
+                         t->folder.dir.path, differences.text);
     return s;
+}
+
+static void say_where(Trainer *t) {
+    const VmTrainConfig *c = t->cfg;
+    if (t->folder.passed_over[0])
+        vm_progress_warn(&t->progress, "%s: this run goes to '%s'", t->folder.passed_over,
+                         t->folder.dir.path);
+    if (t->folder.aside[0])
+        vm_progress_note(&t->progress, "the run that was there is now in %s", t->folder.aside);
+    if (t->folder.lock.fd < 0)
+        vm_progress_warn(&t->progress,
+                         "the file system of '%s' has no locks: another process could write to it",
+                         t->folder.dir.path);
+    if (c->schedule != 0 && c->warmup_steps >= t->run.total)
+        vm_progress_warn(&t->progress,
+                         "the warm-up of %" PRId64 " steps is not shorter than the run of %" PRId64
+                         ": the learning rate does not reach its peak",
+                         c->warmup_steps, t->run.total);
 }
 
 static VmStatus start_run(Trainer *t, VmError *err) {
     const VmTrainConfig *c = t->cfg;
-    VmStatus s = check_out_dir(c, err);
-    if (s) return s;
     int64_t size = t->run.train_images, first = c->batch < size ? c->batch : size;
-    s = bind_training(t, first, err);
-    if (s == VM_OK) s = vm_checkpoint_prepare(c, err);
-    bool found = false;
-    if (s == VM_OK && c->resume) s = vm_checkpoint_load(t->e, t->bind.program, c, &t->run, &found, err);
-    if (s == VM_OK && c->weights) s = vm_checkpoint_save(t->e, t->bind.program, c, &t->run, err);
-    if (s == VM_OK) s = vm_metrics_open(&t->metrics, c->out_dir, c->phase, found ? t->run.step : -1, err);
+    VmStatus s = build_all(t, err);
+    if (s == VM_OK) s = bind_training(t, first, err);
+    if (s == VM_OK && !vm_binding_has_loss(&t->bind))
+        s = vm_fail(err, VM_INPUT, "the model '%s' has no loss to train on", c->phase);
+    if (s == VM_OK && !c->place.resume)
+        s = vm_tensors_finite(t->e, t->bind.program, VM_ROLE_PARAM, "cannot start", err);
+    if (s == VM_OK) s = vm_run_open(&t->folder, &c->place, err);
     if (s) return s;
-    vm_progress_begin(&t->progress, c->progress, t->run.step, t->run.total);
-    if (found) {
-        vm_progress_note(&t->progress, "resuming after step %" PRId64 " of %" PRId64, t->run.step,
-                         t->run.total);
-    } else if (c->resume) {
-        vm_progress_note(&t->progress, "no checkpoint in %s: starting from the beginning", c->out_dir);
-    }
+    vm_progress_begin(&t->progress, c->progress, c->warnings, t->run.step, t->run.total);
+    say_where(t);
+    s = vm_checkpoints_open(&t->checkpoints, &t->folder, c, t->run.total, t->train, err);
+    if (s == VM_OK && c->place.resume) s = resume(t, err);
+    if (s == VM_OK) s = vm_checkpoint_room(t->checkpoints, t->e, t->bind.program, err);
+    if (s == VM_OK && c->weights) s = vm_checkpoint_save(t->checkpoints, t->e, t->bind.program, &t->run, err);
+    if (s == VM_OK)
+        s = vm_metrics_open(&t->metrics, &t->folder.dir, c->phase, c->place.resume ? t->run.step : -1, err);
+    if (s) return s;
+    vm_progress_begin(&t->progress, c->progress, c->warnings, t->run.step, t->run.total);
+    if (c->place.resume)
+        vm_progress_note(&t->progress, "%s: resuming after step %" PRId64 " of %" PRId64, t->folder.dir.path,
+                         t->run.step, t->run.total);
     return vm_metrics_start(&t->metrics, c, &t->run, vm_engine_threads(t->e),
                             t->test ? vm_dataset_size(t->test) : 0, err);
 }
 
 static VmStatus finish_run(Trainer *t, VmTrainResult *result, VmError *err) {
-    if (!vm_path_join(result->weights, sizeof result->weights, t->cfg->out_dir, "weights.safetensors")) {
-        return vm_fail(err, VM_ENV, "folder name '%s' is too long", t->cfg->out_dir);
-    }
-    snprintf(result->metrics, sizeof result->metrics, "%s", t->metrics.path);
+    const VmDir *d = &t->folder.dir;
+    snprintf(result->weights, sizeof result->weights, "%s/%s", d->path, VM_WEIGHTS_FILE);
+    snprintf(result->metrics, sizeof result->metrics, "%s/%s", d->path, VM_METRICS_FILE);
     result->steps = t->run.step;
-    return vm_weights_save(t->e, 0, result->weights, err);
+    return vm_tensors_save_in(t->e, 0, VM_ROLE_PARAM, d, VM_WEIGHTS_FILE, NULL, err);
 }
 
 static VmStatus run_all(Trainer *t, VmTrainResult *result, VmError *err) {
@@ -320,9 +384,13 @@ VmStatus vm_train(VmEngine *e, VmProgramSource source, void *user, const VmTrain
                  .test = test,
                  .bind = {.program = -1},
                  .order_epoch = -1};
+    t.folder = (VmRunFolder){.dir = VM_DIR_CLOSED, .lock = VM_UNLOCKED};
     VmStatus s = check_config(cfg, train, err);
     if (s) return s;
     plan_run(&t);
+    if (t.run.total < 1)
+        return vm_fail(err, VM_INPUT, "epochs = %g of %" PRId64 " steps each is no step at all", cfg->epochs,
+                       t.run.steps_per_epoch);
     t.order = vm_calloc((size_t)vm_dataset_size(train), sizeof *t.order);
     if (!t.order) return vm_fail(err, VM_ENV, "out of memory");
     s = run_all(&t, result, err);
@@ -330,6 +398,8 @@ VmStatus vm_train(VmEngine *e, VmProgramSource source, void *user, const VmTrain
     VmStatus closed = vm_metrics_close(&t.metrics, s ? NULL : err);
     vm_binding_free(&t.bind);
     vm_routing_free(&t.routing);
+    vm_checkpoints_close(t.checkpoints);
+    vm_run_close(&t.folder);
     free(t.order);
     return s ? s : closed;
 }

@@ -14,6 +14,7 @@
 #include <stdint.h>
 #include <stdio.h>
 
+#include "base/hash.h"
 #include "base/status.h"
 #include "runtime/abi.h"
 
@@ -91,12 +92,16 @@ VmStatus vm_tensors_write(const char *path, const VmTensorView *t, int n, const 
 VmStatus vm_weights_load(VmEngine *e, int program, const char *path, VmError *err);
 VmStatus vm_weights_save(VmEngine *e, int program, const char *path, VmError *err);
 
+/* VM_INPUT, naming the first weight that has a value which is no finite number, and `path`, where weights
+ * came from. */
+VmStatus vm_weights_finite(VmEngine *e, int program, const char *path, VmError *err);
+
 /* What vm_weights_load_some found. */
 typedef struct VmWeightsFound {
     int total, taken;     /* weights of the program; those of them that are in the file */
     int unknown;          /* tensors of the file that are no weights of the program */
     const char *other[3]; /* the first weights that are not in the file; strings of the program */
-    char fingerprint[9];  /* CRC-32 of the file, in hexadecimal */
+    char fingerprint[17]; /* of the file, in hexadecimal */
 } VmWeightsFound;
 
 /* Loads the weights that the file has, by name, and leaves the others as they are. VM_INPUT, and nothing
@@ -136,6 +141,10 @@ int64_t vm_dataset_bytes(const VmDataset *d);
  * through, but nothing decoded). Errors as vm_dataset_open, without a look at the contents. */
 VmStatus vm_dataset_measure(const VmDataSpec *spec, int64_t bytes[VM_SPLITS], int64_t images[VM_SPLITS],
                             VmError *err);
+/* Of images, labels, sides and class names: another one means other data. */
+VmHash vm_dataset_fingerprint(const VmDataset *d);
+/* Name of class i; NULL: the data has no names. */
+const char *vm_dataset_class(const VmDataset *d, int64_t i);
 /* What a user should know of the data, a sentence; NULL: nothing. */
 const char *vm_dataset_warning(const VmDataset *d);
 int64_t vm_dataset_size(const VmDataset *d);
@@ -148,6 +157,23 @@ void vm_dataset_shuffle(int64_t size, uint64_t seed, uint64_t epoch, int64_t *in
 
 /* ---- training (trainer.c, metrics.c, progress.c, checkpoint.c) ------------------------------------ */
 
+/* Where a run lives. */
+typedef struct VmRunPlace {
+    const char *out; /* folder: metrics.jsonl, checkpoint/, checkpoint.previous/, weights.safetensors */
+    bool numbered;   /* nobody chose it: OUT-2, OUT-3, .. where it is taken */
+    bool resume;     /* goes on with the run in it */
+    bool overwrite;  /* a run that is in it is moved to OUT.old, OUT.old-2, .. */
+} VmRunPlace;
+
+/* Which checkpoint a run resumes from, and whether it may be another run's. */
+typedef struct VmResume {
+    bool previous, anyway;
+} VmResume;
+
+/* What vm_train would refuse about the folder, without touching it: a run that is in it (VM_USAGE), none to
+ * resume from (VM_USAGE), another process (VM_ENV, naming it). */
+VmStatus vm_run_check(const VmRunPlace *p, VmError *err);
+
 typedef struct VmTrainConfig {
     int64_t batch;
     double epochs; /* ignored when steps > 0 */
@@ -159,20 +185,21 @@ typedef struct VmTrainConfig {
     int64_t warmup_steps;
     double beta1, beta2;
     int64_t log_every;
-    const char *out_dir; /* metrics.jsonl, checkpoint/ */
-    bool resume;
-    const char *weights; /* fingerprint of the file the weights start from; NULL: initial values */
-    const char *tuning;  /* file of tuned kernels in use, for the "start" line; NULL: none */
-    const char *phase;   /* model's name; required */
+    VmRunPlace place;
+    VmResume resume;          /* with place.resume */
+    const char *instructions; /* set that kernels are made of ("avx512"), which decides bits; NULL: any */
+    const char *weights;      /* fingerprint of the file the weights start from; NULL: initial values */
+    const char *tuning;       /* file of tuned kernels in use, for the "start" line; NULL: none */
+    const char *phase;        /* model's name; required */
     const char *const *config_name, *const *config_value; /* for the "start" line; compared on resume */
     int nconfig;
     FILE *progress;                  /* NULL: silent; a terminal gets one line rewritten, else plain lines */
+    FILE *warnings;                  /* NULL: nobody to warn */
     void (*before_step)(void *user); /* called when the first step is about to run; NULL: not */
 } VmTrainConfig;
 
-/* Programs by batch size are asked for when they are first needed (the last partial batch's are compiled
- * late): the callback returns an engine program index, or -1 with err filled in. user goes to before_step
- * too. */
+/* Programs by batch size: the callback returns an engine program index, or -1 with err filled in. A run asks
+ * for all it will need before its first step. user goes to before_step too. */
 typedef int (*VmProgramSource)(void *user, bool training, int64_t batch, VmError *err);
 
 typedef struct VmTrainResult {
@@ -180,17 +207,23 @@ typedef struct VmTrainResult {
     double train_loss, test_loss, train_accuracy, test_accuracy;
     double seconds; /* the whole training */
     int64_t steps;
-    char weights[1024], metrics[1024]; /* paths */
+    char weights[4200], metrics[4200]; /* paths */
 } VmTrainResult;
 
-/* Trains and evaluates on `test` after every epoch. A loss that is not finite stops the run: VM_INPUT, with
- * the step, the loss's name and the learning rate; the last complete checkpoint stays. `test` may be NULL.
- * Weights are the caller's to initialise (vm_engine_init, vm_weights_load_some) before. out_dir is made and
- * tried before training (VM_ENV).
+/* Trains and evaluates on `test` after every epoch. `test` may be NULL. Weights are the caller's to
+ * initialise (vm_engine_init, vm_weights_load_some) before.
  *
- * Not resuming, a checkpoint found in out_dir is moved to out_dir/checkpoint.previous. Resuming, weights,
- * state and position come from it; settings that differ from its run's are VM_USAGE (a run of constant
- * rate may be made longer), a damaged one is VM_INPUT, and without one training starts from the beginning.
+ * Before the first step: programs of every batch size that the run will need are built, the folder is made
+ * and locked (VM_ENV when another process has it), and room for two checkpoints is checked (VM_ENV). A folder
+ * that holds a run is VM_USAGE unless it is to be resumed or moved aside; resuming without a checkpoint is
+ * VM_USAGE.
+ *
+ * A checkpoint is saved after every epoch, and the one before it kept. A loss, weight or state that is no
+ * finite number stops the run: VM_INPUT, with the step and the first tensor; the last checkpoint stays.
+ *
+ * Resuming, weights, state and position come from the checkpoint; data, instructions and settings that differ
+ * from its run's are VM_USAGE with all of them named (a run of constant rate may be made longer); a damaged
+ * one is VM_INPUT.
  *
  * A run that starts from a file (cfg->weights) has a checkpoint from step 0 on, so that it can always be
  * resumed without that file. The fingerprint is recorded there and in the "start" line. It is not compared: a

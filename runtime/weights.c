@@ -5,9 +5,10 @@
  * Does not: rename, reshape or convert. */
 #include "runtime/internal.h"
 
+#include <inttypes.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <zlib.h>
 
 enum { NAMES_SHOWN = 5 };
 
@@ -94,36 +95,88 @@ void vm_tensors_apply(VmEngine *e, int program, VmRole role, const VmTensorFile 
     }
 }
 
-VmStatus vm_tensors_save_role(VmEngine *e, int program, VmRole role, const char *path, VmError *err) {
+/* How each tensor of the role is written; NULL: out of memory. Freed by the caller. */
+static VmTensorView *role_views(VmEngine *e, int program, VmRole role, int *n) {
     const VmProgram *p = vm_engine_program(e, program);
     VmTensorView *view = vm_calloc((size_t)p->ntensor, sizeof *view);
-    if (!view) return vm_fail(err, VM_ENV, "out of memory");
-    int n = 0;
-    for (int i = 0; i < p->ntensor; i++) {
+    *n = 0;
+    for (int i = 0; i < p->ntensor && view; i++) {
         const VmTensor *t = &p->tensor[i];
         if (t->role != (int32_t)role) continue;
-        VmTensorView *v = &view[n++];
+        VmTensorView *v = &view[(*n)++];
         *v = (VmTensorView){
             .name = t->name, .dtype = t->dtype, .rank = t->rank, .data = vm_engine_address(e, program, t)};
         memcpy(v->dim, t->dim, sizeof v->dim);
     }
-    const char *const meta[] = {"format", "vmoec"};
-    VmStatus s = vm_tensors_write(path, view, n, meta, 1, err);
+    return view;
+}
+
+static const char *const meta[] = {"format", "vmoec"};
+
+VmStatus vm_tensors_save_in(VmEngine *e, int program, VmRole role, const VmDir *d, const char *name,
+                            VmFileSum *sum, VmError *err) {
+    int n;
+    VmTensorView *view = role_views(e, program, role, &n);
+    if (!view) return vm_fail(err, VM_ENV, "out of memory");
+    VmStatus s = vm_tensors_write_in(d, name, view, n, meta, 1, sum, err);
     free(view);
     return s;
 }
 
-uint32_t vm_tensors_checksum(VmEngine *e, int program, VmRole role, const VmTensorFile *f) {
+int64_t vm_tensors_bytes(VmEngine *e, int program, VmRole role) {
     const VmProgram *p = vm_engine_program(e, program);
-    uLong crc = crc32(0, NULL, 0);
+    int64_t bytes = 0;
     for (int i = 0; i < p->ntensor; i++) {
         const VmTensor *t = &p->tensor[i];
-        if (t->role != (int32_t)role) continue;
-        const void *data = f ? vm_tensors_find(f, t->name)->data : vm_engine_address(e, program, t);
-        crc = crc32_z(crc, data, (size_t)vm_tensor_elems(t) * 4);
+        /* the header takes the name and about 70 bytes more */
+        if (t->role == (int32_t)role) bytes += vm_tensor_elems(t) * 4 + (int64_t)strlen(t->name) + 100;
     }
-    return (uint32_t)crc;
+    return bytes;
 }
+
+/* ---- values that are no numbers ---- */
+
+/* The first element of x[n] that is infinite or not a number; -1: all are finite. Looks at blocks of bits, so
+ * that a good tensor is read at the speed of memory. */
+static int64_t first_bad(const float *x, int64_t n) {
+    enum { BLOCK = 4096 };
+    for (int64_t at = 0; at < n; at += BLOCK) {
+        int64_t count = n - at < BLOCK ? n - at : BLOCK;
+        const float *block = x + at;
+        uint32_t bad = 0;
+#pragma omp simd reduction(| : bad)
+        for (int64_t i = 0; i < count; i++) {
+            uint32_t bits;
+            memcpy(&bits, &block[i], 4);
+            bad |= (uint32_t)((bits & 0x7f800000u) == 0x7f800000u);
+        }
+        for (int64_t i = 0; i < count && bad; i++)
+            if (!isfinite(block[i])) return at + i;
+    }
+    return -1;
+}
+
+static const char *const role_text[] = {[VM_ROLE_PARAM] = "weight", [VM_ROLE_STATE] = "optimizer state"};
+
+VmStatus vm_tensors_finite(VmEngine *e, int program, VmRole role, const char *what, VmError *err) {
+    const VmProgram *p = vm_engine_program(e, program);
+    for (int i = 0; i < p->ntensor; i++) {
+        const VmTensor *t = &p->tensor[i];
+        if (t->role != (int32_t)role || t->dtype != 0) continue;
+        const float *x = vm_engine_address(e, program, t);
+        int64_t n = vm_tensor_elems(t), at = first_bad(x, n), bad = 0;
+        if (at < 0) continue;
+        for (int64_t k = at; k < n; k++) bad += !isfinite(x[k]);
+        bool place = t->place && t->place[0];
+        return vm_fail(err, VM_INPUT,
+                       "%s%s%s: %s '%s' is not finite: %" PRId64 " of %" PRId64 " values, the first is %s",
+                       place ? t->place : "", place ? ": " : "", what, role_text[role], t->name, bad, n,
+                       isnan(x[at]) ? "not a number" : "infinite");
+    }
+    return VM_OK;
+}
+
+/* ---- weights of the user's ---- */
 
 VmStatus vm_weights_load(VmEngine *e, int program, const char *path, VmError *err) {
     VmTensorFile *f;
@@ -152,7 +205,8 @@ static VmStatus find_some(const VmProgram *p, const VmTensorFile *f, const char 
         found->taken += v != NULL;
     }
     found->unknown = vm_tensors_count(f) - found->taken;
-    snprintf(found->fingerprint, sizeof found->fingerprint, "%08x", (unsigned)vm_tensors_file_checksum(f));
+    snprintf(found->fingerprint, sizeof found->fingerprint, "%.16s",
+             vm_hash_text(vm_tensors_sum(f).hash).text);
     char list[1900] = "";
     trouble_print(&shape, list, sizeof list);
     if (shape.count) return does_not_fit(path, list, err);
@@ -174,5 +228,14 @@ VmStatus vm_weights_load_some(VmEngine *e, int program, const char *path, VmWeig
 }
 
 VmStatus vm_weights_save(VmEngine *e, int program, const char *path, VmError *err) {
-    return vm_tensors_save_role(e, program, VM_ROLE_PARAM, path, err);
+    int n;
+    VmTensorView *view = role_views(e, program, VM_ROLE_PARAM, &n);
+    if (!view) return vm_fail(err, VM_ENV, "out of memory");
+    VmStatus s = vm_tensors_write(path, view, n, meta, 1, err);
+    free(view);
+    return s;
+}
+
+VmStatus vm_weights_finite(VmEngine *e, int program, const char *path, VmError *err) {
+    return vm_tensors_finite(e, program, VM_ROLE_PARAM, path, err);
 }

@@ -298,34 +298,34 @@ want 3 'nowhere' 'run into a missing folder' "$VMOEC" run $F --weights w.safeten
 
 # ---- data ----------------------------------------------------------------------------------------
 
-want 3 'not found' 'data that is not there' "$VMOEC" train $F --data nowhere --out runs/a
+want 3 'not found' 'data that is not there' "$VMOEC" train $F --data nowhere --out runs/a --overwrite
 dataset bad && head -c 1000 data/train-images-idx3-ubyte > bad/train-images-idx3-ubyte
-want 1 'promises 4480 bytes of images, the file has 984' 'truncated images' "$VMOEC" train $F --data bad --out runs/a
+want 1 'promises 4480 bytes of images, the file has 984' 'truncated images' "$VMOEC" train $F --data bad --out runs/a --overwrite
 dataset bad && pixels 9 >> bad/train-images-idx3-ubyte
-want 1 'train-images' 'images with something after them' "$VMOEC" train $F --data bad --out runs/a
+want 1 'train-images' 'images with something after them' "$VMOEC" train $F --data bad --out runs/a --overwrite
 dataset bad && pixels 900 > bad/train-images-idx3-ubyte
-want 1 'train-images' 'images that are none' "$VMOEC" train $F --data bad --out runs/a
+want 1 'train-images' 'images that are none' "$VMOEC" train $F --data bad --out runs/a --overwrite
 dataset bad && { printf '\0\0\10\3'; be32 2147483647; be32 65535; be32 65535; } > bad/train-images-idx3-ubyte
-want 1 'train-images' 'images that claim to be huge' "$VMOEC" train $F --data bad --out runs/a
+want 1 'train-images' 'images that claim to be huge' "$VMOEC" train $F --data bad --out runs/a --overwrite
 dataset bad && fours 69 > bad/train-labels-idx1-ubyte
-want 1 '69' 'a label short' "$VMOEC" train $F --data bad --out runs/a
+want 1 '69' 'a label short' "$VMOEC" train $F --data bad --out runs/a --overwrite
 dataset bad && labels 70 7 > bad/train-labels-idx1-ubyte
-want 1 'label' 'labels that are no classes' "$VMOEC" train $F --data bad --out runs/a
+want 1 'label' 'labels that are no classes' "$VMOEC" train $F --data bad --out runs/a --overwrite
 dataset bad && rm bad/t10k-labels-idx1-ubyte
-want 3 't10k-labels' 'no test labels' "$VMOEC" train $F --data bad --out runs/a
+want 3 't10k-labels' 'no test labels' "$VMOEC" train $F --data bad --out runs/a --overwrite
 dataset bad && gzip -f bad/t10k-images-idx3-ubyte && head -c 40 bad/t10k-images-idx3-ubyte.gz > cut &&
     mv cut bad/t10k-images-idx3-ubyte.gz
-want 1 't10k-images.*cut off: the compressed data' 'half a gzip file' "$VMOEC" train $F --data bad --out runs/a
+want 1 't10k-images.*cut off: the compressed data' 'half a gzip file' "$VMOEC" train $F --data bad --out runs/a --overwrite
 rm bad/t10k-images-idx3-ubyte.gz
 dataset bad && gzip -f bad/t10k-images-idx3-ubyte && printf '\1\2\3' |
     dd of=bad/t10k-images-idx3-ubyte.gz bs=1 seek=80 conv=notrunc 2> dd.log
-want 1 'gz: damaged: [^/]*$' 'a damaged gzip file' "$VMOEC" train $F --data bad --out runs/a
-want 1 'tiny.vmoe:3[0-9]:.*8x8' 'images of another size' "$VMOEC" train $F --set size=12 --data data --out runs/a
+want 1 'gz: damaged: [^/]*$' 'a damaged gzip file' "$VMOEC" train $F --data bad --out runs/a --overwrite
+want 1 'tiny.vmoe:3[0-9]:.*8x8' 'images of another size' "$VMOEC" train $F --set size=12 --data data --out runs/a --overwrite
 absent 'nothing is written before the data is good' runs/a
 
 # ---- training ------------------------------------------------------------------------------------
 
-want 0 '^test accuracy' 'train' "$VMOEC" train $F --data data --out runs/t --seed 5 --threads 2
+want 0 '^test accuracy' 'train' "$VMOEC" train $F --data data --out runs/t --overwrite --seed 5 --threads 2
 W=$(sed -n 's/^weights //p' out)
 M=$(sed -n 's/^metrics //p' out)
 if [ "$(grep -c '"event": *"epoch"' "$M")" = 2 ]; then ok 'two epochs in the metrics'; else fail 'two epochs in the metrics' "$M"; fi
@@ -343,53 +343,75 @@ want 0 "\"accuracy\":$accuracy[0-9]*}" 'eval finds the accuracy training ended w
     --weights "$W" --json
 want 0 'on 21 test images' 'eval counts every image' "$VMOEC" eval $F --data data --weights "$W" --batch 8
 want 0 '"images":21' 'eval as JSON' "$VMOEC" eval $F --data data --weights "$W" --json
-"$VMOEC" train $F --data data --out runs/t1 --seed 5 --threads 1 > out1 2> log
+"$VMOEC" train $F --data data --out runs/t1 --overwrite --seed 5 --threads 1 > out1 2> log
 same 'one thread trains to the same bits' "$W" "$(sed -n 's/^weights //p' out1)"
-want 0 '^test accuracy' 'train three steps' "$VMOEC" train $F --data data --out runs/s --steps 3
-want 1 "loss 'cross_entropy' is \(not a number\|infinite\) at step 1" 'a loss that is not finite' "$VMOEC" train $F --data data --out runs/nan \
+want 0 '^test accuracy' 'train three steps' "$VMOEC" train $F --data data --out runs/s --overwrite --steps 3
+want 1 "loss 'cross_entropy' is \(not a number\|infinite\) at step 1" 'a loss that is not finite' "$VMOEC" train $F --data data --out runs/nan --overwrite \
     --set blow=3e38 --steps 5
 absent 'no weights of a broken run' runs/nan/checkpoint/weights.safetensors
-want 2 'made with seed = 5, this run has 6' 'resuming another run' "$VMOEC" train $F --data data --out runs/t --seed 6 --resume
+want 2 'seed: 5 there, 6 here' 'resuming another run' "$VMOEC" train $F --data data --out runs/t --seed 6 --resume
 sed 's/weight = 0.01$/weight = 0.02/' $F > edited.vmoe
 want 2 'train.graph' 'resuming another model' "$VMOEC" train edited.vmoe --data data --out runs/t --seed 5 --resume
-sed 's/"step": 10,/"step": 11,/' runs/t/checkpoint/trainer.json > position.json
-cp position.json runs/t/checkpoint/trainer.json
-want 1 'at step 11 of a run of 10' 'a checkpoint beyond the end' "$VMOEC" train $F --data data --out runs/t --seed 5 --resume
+cp -r runs/t runs/other
+dataset other && printf x | dd of=other/train-images-idx3-ubyte bs=1 seek=20 conv=notrunc 2> dd.log
+want 2 'train_data: .*there.*here' 'resuming on other data' "$VMOEC" train $F --data other --out runs/other --seed 5 --resume
+want 0 'warning: the checkpoint in runs/other belongs to another run' 'which those may who mean it' \
+    "$VMOEC" train $F --data other --out runs/other --seed 5 --resume=anyway --quiet
+want 2 "takes previous, anyway or both" 'a word that --resume does not know' "$VMOEC" train $F --data data --out runs/t --resume=last
+want 2 'holds a run already' 'a run where another is' "$VMOEC" train $F --data data --out runs/t --seed 6
+want 2 'no checkpoint in .runs/mistyped' 'resuming nothing' "$VMOEC" train $F --data data --out runs/mistyped --resume --quiet
+absent 'and nothing is made there' runs/mistyped
+cp runs/t/checkpoint/trainer.json position.json
+sed 's/"step": 10,/"step": 11,/' position.json > runs/t/checkpoint/trainer.json
+want 1 'trainer.json: damaged: its checksum' 'a record that was edited' "$VMOEC" train $F --data data --out runs/t --seed 5 --resume
+want 1 'of step [0-9]*, is undamaged: --resume=previous' 'and the one before is offered' "$VMOEC" train $F --data data --out runs/t --seed 5 --resume
 rm runs/t/checkpoint/trainer.json
-want 3 'trainer.json' 'a checkpoint without its position' "$VMOEC" train $F --data data --out runs/t --seed 5 --resume
+want 1 'trainer.json is missing' 'a checkpoint without its record' "$VMOEC" train $F --data data --out runs/t --seed 5 --resume
+want 0 '^test accuracy' 'going on from the one before it' "$VMOEC" train $F --data data --out runs/t --seed 5 --resume=previous
+same 'to the same weights' "$W" runs/t1/weights.safetensors
+
+# Where runs go when nobody says.
+cp $F ...vmoe
+want 0 '^weights runs/...vmoe/weights' 'a file with a name of dots' "$VMOEC" train ...vmoe --data data --steps 1
+want 0 '^weights runs/...vmoe-2/weights' 'a second run goes beside the first' "$VMOEC" train ...vmoe --data data --steps 1
+want 0 'now in runs/...vmoe.old$' 'or moves it aside' "$VMOEC" train ...vmoe --data data --steps 1 --overwrite
+want 0 '^weights runs/...vmoe-2/weights' 'the last one goes on' "$VMOEC" train ...vmoe --data data --steps 1 --resume
+sed 's/epochs = 2/epochs = 0.05/' $F > none.vmoe
+want 1 'epochs = 0.05 of 5 steps each is no step at all' 'a run of no step' "$VMOEC" train none.vmoe --data data --out runs/none
+absent 'which makes no folder' runs/none
 
 # Starting from a file.
 "$VMOEC" init $F --seed 5 -o start.safetensors
 want 0 '^20 of 20 weights from start.safetensors$' 'train from initial weights' "$VMOEC" train $F --data data \
-    --out runs/w --seed 5 --threads 2 --weights start.safetensors
+    --out runs/w --overwrite --seed 5 --threads 2 --weights start.safetensors
 same 'which is what the seed gives' "$W" "$(sed -n 's/^weights //p' out)"
-fingerprint=$(sed -n 's/.*"event":"start".*"train.weights":"\([0-9a-f]\{8\}\)".*/\1/p' runs/w/metrics.jsonl)
+fingerprint=$(sed -n 's/.*"event":"start".*"train.weights":"\([0-9a-f]\{16\}\)".*/\1/p' runs/w/metrics.jsonl)
 if [ -n "$fingerprint" ]; then ok 'the log knows the file'; else fail 'the log knows the file' "$(head -n 1 runs/w/metrics.jsonl)"; fi
 if head -n 1 "$M" | grep -q '"train.weights":"none"'; then ok 'or that there was none'; else fail 'or that there was none' "$(head -n 1 "$M")"; fi
-want 0 '^20 of 20' 'train on from trained weights' "$VMOEC" train $F --data data --out runs/on --seed 5 --weights "$W"
+want 0 '^20 of 20' 'train on from trained weights' "$VMOEC" train $F --data data --out runs/on --overwrite --seed 5 --weights "$W"
 if cmp -s "$W" runs/on/weights.safetensors; then fail 'trained weights go on' 'nothing changed'; else ok 'trained weights go on'; fi
 sed 's/logits = linear/head = linear/; s/(logits/(head/; s/^  logits$/  head/' $F > head.vmoe
 want 0 '^16 of 20 weights from start.safetensors; fresh initial values for tiny.head.norm.weight, tiny.head.norm.bias, tiny.head.weight and 1 more; 4 in the file are not in the model$' \
-    'a new head on trained layers' "$VMOEC" train head.vmoe --data data --out runs/head --steps 2 --weights start.safetensors
-want 0 '' 'quietly' "$VMOEC" train head.vmoe --data data --out runs/head --steps 2 --weights start.safetensors --quiet
+    'a new head on trained layers' "$VMOEC" train head.vmoe --data data --out runs/head --overwrite --steps 2 --weights start.safetensors
+want 0 '' 'quietly' "$VMOEC" train head.vmoe --data data --out runs/head --overwrite --steps 3 --weights start.safetensors --quiet
 if [ -s log ]; then fail 'and --quiet says nothing of it' "$(head -c 300 log)"; else ok 'and --quiet says nothing of it'; fi
 want 2 'exclude each other' 'weights for a run that is resumed' "$VMOEC" train $F --data data --out runs/w --resume --weights w.safetensors
 want 1 'tiny.moe.mlp.up.weight. (model f32\[4,16,24\], file f32\[4,16,16\])' 'starting from weights of another shape' \
-    "$VMOEC" train $F --data data --out runs/bad --weights narrow.safetensors
+    "$VMOEC" train $F --data data --out runs/bad --overwrite --weights narrow.safetensors
 want 1 'stray.safetensors has no weight of this model' 'starting from weights of another model' \
-    "$VMOEC" train $F --data data --out runs/bad --weights stray.safetensors
-want 1 'short.safetensors' 'starting from truncated weights' "$VMOEC" train $F --data data --out runs/bad --weights short.safetensors
-want 3 'nowhere' 'starting from weights that are not there' "$VMOEC" train $F --data data --out runs/bad --weights nowhere.safetensors
+    "$VMOEC" train $F --data data --out runs/bad --overwrite --weights stray.safetensors
+want 1 'short.safetensors' 'starting from truncated weights' "$VMOEC" train $F --data data --out runs/bad --overwrite --weights short.safetensors
+want 3 'nowhere' 'starting from weights that are not there' "$VMOEC" train $F --data data --out runs/bad --overwrite --weights nowhere.safetensors
 absent 'nothing is written without weights' runs/bad
 mkdir -p runs/taken/weights.safetensors
-want 3 'weights.safetensors.*Is a directory' 'a folder where the weights go' "$VMOEC" train $F --data data --out runs/taken
+want 3 'weights.safetensors. is a folder; expected a file' 'a folder where the weights go' "$VMOEC" train $F --data data --out runs/taken
 absent 'which is found before training' runs/taken/metrics.jsonl
 : > plain
-want 3 'plain' 'an output folder that is a file' "$VMOEC" train $F --data data --out plain --steps 1
-want 3 'plain' 'an output folder below a file' "$VMOEC" train $F --data data --out plain/x --steps 1
+want 3 'plain' 'an output folder that is a file' "$VMOEC" train $F --data data --out plain --overwrite --steps 1
+want 3 'plain' 'an output folder below a file' "$VMOEC" train $F --data data --out plain/x --overwrite --steps 1
 if [ "$(id -u)" -ne 0 ]; then
     chmod a-w locked
-    want 3 'locked' 'an output folder that cannot be written' "$VMOEC" train $F --data data --out locked/x --steps 1
+    want 3 'locked' 'an output folder that cannot be written' "$VMOEC" train $F --data data --out locked/x --overwrite --steps 1
 fi
 sed '/^train/,$d' $F > notrain.vmoe
 want 1 'no train block' 'a file without a train block' "$VMOEC" train notrain.vmoe --data data
@@ -543,14 +565,14 @@ want 3 'cannot open' 'a tuning file that is not there' "$VMOEC" bench tiny.vmoe 
 printf 'cpu Some Other\nmatmul m=4 n=16 k=16 -> rows=7 cols=64\n' > tiny.tune
 want 0 'warning: tiny.tune is ignored: it is for Some Other' 'a file for another CPU' \
     "$VMOEC" bench tiny.vmoe --steps 3
-want 0 '' 'training without tuned blocks' "$VMOEC" train tiny.vmoe --data data --out runs/plain --tune /dev/null
+want 0 '' 'training without tuned blocks' "$VMOEC" train tiny.vmoe --data data --out runs/plain --overwrite --tune /dev/null
 {
     echo 'matmul m=64 n=16 k=16 -> rows=24 cols=16'
     echo 'matmul m=64 n=48 k=16 -> rows=40 cols=16'
     echo 'expert_matmul_dw count=4 m=24 n=16 k=128 -> rows=16 cols=16'
     echo 'expert_matmul count=4 m=128 n=24 k=16 -> rows=24 cols=32'
 } > tiny.tune
-want 0 '' 'training with tuned blocks' "$VMOEC" train tiny.vmoe --data data --out runs/tuned
+want 0 '' 'training with tuned blocks' "$VMOEC" train tiny.vmoe --data data --out runs/tuned --overwrite
 if grep -q '"event":"start".*"tuning":"tiny.tune"' runs/tuned/metrics.jsonl; then
     ok 'the log names the tuning file'
 else
@@ -564,27 +586,27 @@ rm tiny.tune
 pictures pictures
 tar cf pictures.tar pictures/train pictures/test --transform 's,^pictures/,,'
 sed 's/B, 1, size/B, 3, size/; s/idx(dir = "data"/image_folder(dir = "pictures"/' $F > pictures.vmoe
-want 0 'test accuracy' 'train on a folder of images' "$VMOEC" train pictures.vmoe --epochs 3 --quiet --out folder
-want 0 'test accuracy' 'train on an archive of images' "$VMOEC" train pictures.vmoe --epochs 3 --quiet --out archive --data pictures.tar
+want 0 'test accuracy' 'train on a folder of images' "$VMOEC" train pictures.vmoe --epochs 3 --quiet --out folder --overwrite
+want 0 'test accuracy' 'train on an archive of images' "$VMOEC" train pictures.vmoe --epochs 3 --quiet --out archive --overwrite --data pictures.tar
 same 'folder and archive give the same weights' folder/weights.safetensors archive/weights.safetensors
 want 0 'on 4 test images' 'evaluate on a folder of images' "$VMOEC" eval pictures.vmoe --weights folder/weights.safetensors
 want 0 'data set *5.5 KiB' 'the memory of images' "$VMOEC" info pictures.vmoe
 echo hello > pictures/train/red/notes.txt
-want 0 'warning: skipped 1 file.*train/red/notes.txt' 'a file that is no image' "$VMOEC" train pictures.vmoe --steps 1 --quiet --out folder
+want 0 'warning: skipped 1 file.*train/red/notes.txt' 'a file that is no image' "$VMOEC" train pictures.vmoe --steps 1 --quiet --out folder --overwrite
 mkdir pictures/test/black
 picture red > pictures/test/black/0.png
 want 1 "class 'black' of test/ is not one of the 4" 'an unknown class' "$VMOEC" eval pictures.vmoe --weights folder/weights.safetensors
 rm -r pictures/test/black
 picture red | head -c 60 > pictures/train/red/3.png
-want 1 'pictures/train/red/3.png: damaged PNG' 'half an image' "$VMOEC" train pictures.vmoe --steps 1 --quiet --out folder
+want 1 'pictures/train/red/3.png: damaged PNG' 'half an image' "$VMOEC" train pictures.vmoe --steps 1 --quiet --out folder --overwrite
 mkdir pictures/train/black
 picture red | tee pictures/train/black/0.png > pictures/train/red/3.png
-want 1 'the data has 5 classes but the logits of tiny have 4' 'more classes than logits' "$VMOEC" train pictures.vmoe --steps 1 --quiet --out folder
+want 1 'the data has 5 classes but the logits of tiny have 4' 'more classes than logits' "$VMOEC" train pictures.vmoe --steps 1 --quiet --out folder --overwrite
 want 3 'tried nowhere/train/' 'a folder of images that is not there' "$VMOEC" train pictures.vmoe --data nowhere
 sed 's/B, 3, size/B, 1, size/' pictures.vmoe > grey.vmoe
 want 1 'grey.vmoe:.*data-shape' 'colours for a grey model' "$VMOEC" check grey.vmoe
 sed 's/dir = "pictures"/dir = "pictures", channels = 1, mean = 0.4/; s/class\[B, 4\]/class[B, 5]/; s/axis = 1), 4/axis = 1), 5/' grey.vmoe > grey1.vmoe
-want 0 'test accuracy' 'grey images for a grey model' "$VMOEC" train grey1.vmoe --steps 2 --quiet --out grey
+want 0 'test accuracy' 'grey images for a grey model' "$VMOEC" train grey1.vmoe --steps 2 --quiet --out grey --overwrite
 
 # ---- the models that come with vmoec -------------------------------------------------------------
 

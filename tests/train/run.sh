@@ -50,7 +50,7 @@ train() {
     settings=
     for s in $(field set "$json"); do settings="$settings --set $s"; done
     # shellcheck disable=SC2086
-    "$VMOEC" train "$(field model "$json")" --data "$T/data" --out "$out" --batch "$(field batch "$json")" \
+    "$VMOEC" train "$(field model "$json")" --data "$T/data" --out "$out" --overwrite --batch "$(field batch "$json")" \
         --seed "$(field seed "$json")" --log-every 1 --quiet $settings "$@" > "$T/log" 2>&1
 }
 
@@ -75,7 +75,7 @@ epochs() { grep -c '"event": *"epoch"' "$1" 2> /dev/null; }
 steps_bits() {
     name=$(basename "$1" .vmoe)
     for n in 1 2 7; do
-        "$VMOEC" train "$1" --data "$T/data" --batch 32 --seed 9 --steps 50 --quiet --threads $n --out "$T/n$n" > "$T/log" 2>&1
+        "$VMOEC" train "$1" --data "$T/data" --batch 32 --seed 9 --steps 50 --quiet --threads $n --out "$T/n$n" --overwrite > "$T/log" 2>&1
     done
     for n in 2 7; do
         same "$name: 1 and $n threads give the same weights after 50 steps" "$T/n1/weights.safetensors" \
@@ -88,10 +88,10 @@ steps_bits() {
 bits() {
     name="$(basename "$1" .vmoe) in $2"
     set -- train "$1" --precision "$2" --data "$T/data" --batch 48 --seed 3 --quiet --epochs 12
-    "$VMOEC" "$@" --threads 1 --out "$T/a" > "$T/log" 2>&1
-    "$VMOEC" "$@" --threads 3 --out "$T/b" > "$T/log" 2>&1
+    "$VMOEC" "$@" --threads 1 --out "$T/a" --overwrite > "$T/log" 2>&1
+    "$VMOEC" "$@" --threads 3 --out "$T/b" --overwrite > "$T/log" 2>&1
     same "$name: 1 and 3 threads give the same weights" "$T/a/weights.safetensors" "$T/b/weights.safetensors"
-    "$VMOEC" "$@" --threads 2 --out "$T/c" > "$T/log" 2>&1 &
+    "$VMOEC" "$@" --threads 2 --out "$T/c" --overwrite > "$T/log" 2>&1 &
     pid=$!
     tries=0
     while ! grep -q '"event": *"epoch"' "$T/c/metrics.jsonl" 2> /dev/null && [ $tries -lt 600 ] && kill -0 $pid 2> /dev/null; do
@@ -117,11 +117,11 @@ done
 # before its first epoch ends, and resumed without the file.
 set -- train models/mnist_moe.vmoe --data "$T/data" --batch 48 --quiet --epochs 4
 "$VMOEC" init models/mnist_moe.vmoe --seed 3 -o "$T/start.safetensors"
-"$VMOEC" "$@" --seed 3 --out "$T/a" > "$T/log" 2>&1
-"$VMOEC" "$@" --seed 3 --weights "$T/start.safetensors" --out "$T/b" > "$T/log" 2>&1
+"$VMOEC" "$@" --seed 3 --out "$T/a" --overwrite > "$T/log" 2>&1
+"$VMOEC" "$@" --seed 3 --weights "$T/start.safetensors" --out "$T/b" --overwrite > "$T/log" 2>&1
 same "initial weights from a file give the same weights" "$T/a/weights.safetensors" "$T/b/weights.safetensors"
-"$VMOEC" "$@" --seed 4 --weights "$T/start.safetensors" --out "$T/a" > "$T/log" 2>&1
-"$VMOEC" "$@" --seed 4 --weights "$T/start.safetensors" --out "$T/c" > "$T/log" 2>&1 &
+"$VMOEC" "$@" --seed 4 --weights "$T/start.safetensors" --out "$T/a" --overwrite > "$T/log" 2>&1
+"$VMOEC" "$@" --seed 4 --weights "$T/start.safetensors" --out "$T/c" --overwrite > "$T/log" 2>&1 &
 pid=$!
 tries=0
 while ! [ -e "$T/c/checkpoint" ] && [ $tries -lt 1200 ] && kill -0 $pid 2> /dev/null; do
@@ -144,8 +144,8 @@ values() { # FILE NAME: the bytes of a tensor
     tail -c +$((n + 9 + ${at% *})) "$1" | head -c $((${at#* } - ${at% *}))
 }
 set -- train models/mnist_manual.vmoe --data "$T/data" --batch 32 --steps 20 --quiet
-"$VMOEC" "$@" --out "$T/a" > "$T/log" 2>&1
-"$VMOEC" "$@" --weights "$T/a/weights.safetensors" --set 'phase="router"' --out "$T/b" > "$T/log" 2>&1
+"$VMOEC" "$@" --out "$T/a" --overwrite > "$T/log" 2>&1
+"$VMOEC" "$@" --weights "$T/a/weights.safetensors" --set 'phase="router"' --out "$T/b" --overwrite > "$T/log" 2>&1
 for run in a b; do
     for weight in mixture.mlp.up.weight mixture.gate.weight; do
         values "$T/$run/weights.safetensors" classifier.$weight > "$T/$run.$weight"
@@ -165,8 +165,8 @@ rm -rf "$T/a" "$T/b"
 for router in none dense expert_choice capacity priority soft cosine l2 jitter gumbel vmoe_noise vmoe_priority \
     topk_softmax softmax_topk softmax_topk_renorm sigmoid_topk_renorm dynamic uniform; do
     set -- train models/mnist_routers.vmoe --data "$T/data" --batch 32 --steps 10 --quiet --set router=$router --set top_k=2 --set expert_drop=0.3
-    "$VMOEC" "$@" --threads 1 --out "$T/a" > "$T/log" 2>&1
-    "$VMOEC" "$@" --threads 3 --out "$T/b" > "$T/log" 2>&1
+    "$VMOEC" "$@" --threads 1 --out "$T/a" --overwrite > "$T/log" 2>&1
+    "$VMOEC" "$@" --threads 3 --out "$T/b" --overwrite > "$T/log" 2>&1
     same "router $router: 1 and 3 threads give the same weights" "$T/a/weights.safetensors" "$T/b/weights.safetensors"
 done
 for off in false true; do
@@ -180,8 +180,8 @@ rm -rf "$T/a" "$T/b"
 
 # Frozen weights: no optimizer state, and a run of two epochs is a run of one, resumed.
 set -- train tests/train/frozen.vmoe --data "$T/data" --quiet
-"$VMOEC" "$@" --epochs 2 --out "$T/a" > "$T/log" 2>&1
-"$VMOEC" "$@" --epochs 1 --out "$T/b" > "$T/log" 2>&1
+"$VMOEC" "$@" --epochs 2 --out "$T/a" --overwrite > "$T/log" 2>&1
+"$VMOEC" "$@" --epochs 1 --out "$T/b" --overwrite > "$T/log" 2>&1
 "$VMOEC" "$@" --epochs 2 --out "$T/b" --resume > "$T/log" 2>&1
 same "frozen weights: resumed gives the same weights" "$T/a/weights.safetensors" "$T/b/weights.safetensors"
 state=$(head -c 2000 "$T/a/checkpoint/state.safetensors" | tr ',' '\n' | grep -ao 'adam[.][^"]*' | tr '\n' ' ')

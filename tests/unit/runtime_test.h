@@ -9,6 +9,7 @@
 #include <unistd.h>
 #include <zlib.h>
 
+#include "base/file.h"
 #include "runtime/vmoe.h"
 
 /* A fresh folder; removed by rt_remove. */
@@ -32,6 +33,14 @@ static inline const char *rt_path(const char *dir, const char *name) {
     char path[512];
     snprintf(path, sizeof path, "%s/%s", dir, name);
     return memcpy(buffer[next++ % 8], path, sizeof path);
+}
+
+/* The folder and its parents. */
+static inline bool rt_make_dirs(const char *path) {
+    VmDir d;
+    bool made = vm_dir_open(&d, path, true, NULL) == VM_OK;
+    vm_dir_close(&d);
+    return made;
 }
 
 static inline void rt_write(const char *path, const void *data, size_t n) {

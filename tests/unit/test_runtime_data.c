@@ -168,7 +168,7 @@ static VmStatus open_set(const char *kind, const char *dir, int64_t classes, VmD
 static void refuse_set(const char *kind, const char *dir, int64_t classes, VmStatus status,
                        const char *words) {
     VmDataset *d;
-    VmError err = {""};
+    VmError err = {.text = ""};
     cr_assert_eq(open_set(kind, dir, classes, &d, &err), status, "%s", err.text);
     cr_assert_null(d);
     cr_assert(strstr(err.text, words) != NULL, "'%s' lacks '%s'", err.text, words);
@@ -217,7 +217,7 @@ Test(runtime_dataset, search_order) {
     cr_assert(open_set("mnist", NULL, 0, &d, &err) == VM_OK, "%s", err.text);
     cr_assert_eq(vm_dataset_size(d), 5);
     vm_dataset_close(d);
-    cr_assert(vm_make_dirs(rt_path(dir, "mnist"), &err) == VM_OK);
+    cr_assert(rt_make_dirs(rt_path(dir, "mnist")));
     rt_write_split(rt_path(dir, "mnist"), "train", 6);
     cr_assert(open_set("mnist", NULL, 0, &d, &err) == VM_OK, "%s", err.text);
     cr_assert_eq(vm_dataset_size(d), 6, "the kind's own folder comes first");

@@ -215,7 +215,7 @@ Test(runtime_engine, profile_adds_times_of_every_task) {
 }
 
 static void refuse(const VmProgram *p, const char *word) {
-    VmError err = {""};
+    VmError err = {.text = ""};
     VmProgram good = program();
     VmEngine *e = engine(1);
     cr_assert_eq(vm_engine_add(e, &good, &err), 0);

@@ -72,7 +72,7 @@ enum { COUNT = 40000 };
 static float *values(const char *rule, const char *name, const char *stream, uint64_t seed, int threads) {
     VmTensor t = {.name = name, .rank = 2, .dim = {COUNT / 100, 100}, .init = rule, .init_stream = stream};
     float *v = calloc(COUNT, sizeof *v);
-    VmError err = {""};
+    VmError err = {.text = ""};
     cr_assert(vm_init_tensor(&t, seed, threads, v, &err) == VM_OK, "%s", err.text);
     return v;
 }
@@ -150,7 +150,7 @@ Test(runtime_init, equal_parts) {
     enum { PARTS = 3, PART = 11003, ALL = PARTS * PART };
     static float plain[ALL], same[ALL], again[ALL];
     for (size_t i = 0; i < sizeof rule / sizeof rule[0]; i++) {
-        VmError err = {""};
+        VmError err = {.text = ""};
         VmTensor t = {.name = "w", .rank = 2, .dim = {PARTS, PART}, .init = rule[i][0]};
         cr_assert(vm_init_tensor(&t, 1, 1, plain, &err) == VM_OK, "%s", err.text);
         t.init = rule[i][1];
@@ -161,7 +161,7 @@ Test(runtime_init, equal_parts) {
             cr_assert(memcmp(same + j * PART, plain, PART * sizeof *same) == 0, "%s, part %d", t.init, j);
         cr_assert((memcmp(same, plain, sizeof same) == 0) == (i >= 3), "%s", t.init);
     }
-    VmError err = {""};
+    VmError err = {.text = ""};
     VmTensor one = {.name = "w", .rank = 2, .dim = {1, PART}, .init = "same(normal(1))"};
     cr_assert(vm_init_tensor(&one, 1, 1, same, &err) == VM_OK);
     one.init = "normal(1)";
@@ -217,7 +217,7 @@ Test(runtime_init, wrong_rules_are_refused) {
     float v[4];
     for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
         VmTensor t = {.name = "layer.weight", .rank = 1, .dim = {4}, .init = wrong[i]};
-        VmError err = {""};
+        VmError err = {.text = ""};
         cr_assert(vm_init_tensor(&t, 0, 1, v, &err) == VM_INPUT, "'%s' was taken", wrong[i]);
         cr_assert(strstr(err.text, "layer.weight") != NULL);
     }

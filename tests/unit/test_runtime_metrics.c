@@ -85,9 +85,11 @@ static void write_run(VmMetrics *m, int64_t from, int64_t to) {
 
 Test(runtime_metrics, lines_have_their_keys) {
     char *dir = rt_folder();
+    VmDir folder;
     VmMetrics m;
     VmError err;
-    cr_assert(vm_metrics_open(&m, dir, "model", -1, &err) == VM_OK, "%s", err.text);
+    cr_assert(vm_dir_open(&folder, dir, false, &err) == VM_OK);
+    cr_assert(vm_metrics_open(&m, &folder, "model", -1, &err) == VM_OK, "%s", err.text);
     cr_assert(vm_metrics_start(&m, &config, &run, 3, 10000, &err) == VM_OK);
     write_run(&m, 1, 1);
     size_t n;
@@ -123,21 +125,24 @@ Test(runtime_metrics, lines_have_their_keys) {
     json_decref(epoch);
     free(text);
     cr_assert(vm_metrics_close(&m, &err) == VM_OK);
+    vm_dir_close(&folder);
     rt_remove(dir);
 }
 
 Test(runtime_metrics, resuming_drops_what_comes_again) {
     char *dir = rt_folder();
+    VmDir folder;
     const char *path = rt_path(dir, "metrics.jsonl");
     VmMetrics m;
     VmError err;
-    cr_assert(vm_metrics_open(&m, dir, "model", -1, &err) == VM_OK);
+    cr_assert(vm_dir_open(&folder, dir, false, &err) == VM_OK);
+    cr_assert(vm_metrics_open(&m, &folder, "model", -1, &err) == VM_OK);
     cr_assert(vm_metrics_start(&m, &config, &run, 3, 10000, &err) == VM_OK);
     write_run(&m, 1, 4);
     write_run(&m, 5, 8);
     fputs("{\"event\":\"step\",\"phase\":\"mo", m.f); /* killed while writing */
     cr_assert(vm_metrics_close(&m, &err) == VM_OK);
-    cr_assert(vm_metrics_open(&m, dir, "model", 4, &err) == VM_OK, "%s", err.text);
+    cr_assert(vm_metrics_open(&m, &folder, "model", 4, &err) == VM_OK, "%s", err.text);
     write_run(&m, 5, 5);
     cr_assert(vm_metrics_close(&m, &err) == VM_OK);
     size_t n;
@@ -147,7 +152,7 @@ Test(runtime_metrics, resuming_drops_what_comes_again) {
     cr_assert_str_eq(json_string_value(json_object_get(last, "event")), "epoch");
     json_decref(last);
     free(text);
-    cr_assert(vm_metrics_open(&m, dir, "model", -1, &err) == VM_OK);
+    cr_assert(vm_metrics_open(&m, &folder, "model", -1, &err) == VM_OK);
     cr_assert(vm_metrics_close(&m, &err) == VM_OK);
     text = rt_read(path, &n);
     cr_assert_eq(n, 0u, "a new run starts a new file");
@@ -161,7 +166,7 @@ Test(runtime_progress, plain_lines_where_there_is_no_terminal) {
     char *dir = rt_folder();
     FILE *f = fopen(rt_path(dir, "log"), "w+");
     VmProgress p;
-    vm_progress_begin(&p, f, 0, 100);
+    vm_progress_begin(&p, f, NULL, 0, 100);
     for (int i = 1; i <= 100; i++) vm_progress_step(&p, 1, i, 500, 0.5, 0.9); /* too soon to say anything */
     p.last -= 11;
     vm_progress_step(&p, 1, 50, 500, 0.5, 0.9);
@@ -192,7 +197,7 @@ Test(runtime_progress, one_rewritten_line_on_a_terminal) {
     char *dir = rt_folder();
     FILE *f = fopen(rt_path(dir, "log"), "w+");
     VmProgress p;
-    vm_progress_begin(&p, f, 0, 10000);
+    vm_progress_begin(&p, f, NULL, 0, 10000);
     p.terminal = true;
     for (int i = 1; i <= 3; i++) {
         p.last -= 1;
@@ -209,7 +214,7 @@ Test(runtime_progress, one_rewritten_line_on_a_terminal) {
     cr_assert(strstr(text, "accuracy") == NULL);
     free(text);
     rt_remove(dir);
-    vm_progress_begin(&p, NULL, 0, 1); /* silent */
+    vm_progress_begin(&p, NULL, NULL, 0, 1); /* silent */
     vm_progress_step(&p, 1, 1, 1, 1, 1);
     vm_progress_end(&p);
 }

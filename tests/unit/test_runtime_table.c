@@ -27,7 +27,7 @@ static VmTensor table(const char *name, int64_t lines, int64_t dim) {
 Test(runtime_table, sincos_2d) {
     enum { ROWS = 3, COLS = 5, DIM = 12 };
     float got[ROWS * COLS * DIM];
-    VmError err = {{0}};
+    VmError err = {.text = ""};
     VmTensor t = table("sincos_2d(3,5,12)", ROWS * COLS, DIM);
     cr_assert_eq(vm_fill_table(&t, got, &err), VM_OK, "%s", err.text);
     for (int r = 0; r < ROWS; r++)
@@ -47,7 +47,7 @@ Test(runtime_table, unknown_tables_are_refused) {
                                       "cosines(2,2,8)", "sincos_2d(2,3,8)", "sincos_2d(0,2,8)"};
     float got[64];
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
-        VmError err = {{0}};
+        VmError err = {.text = ""};
         VmTensor t = table(bad[i], 4, 8);
         cr_assert_eq(vm_fill_table(&t, got, &err), VM_ENV, "%s", bad[i]);
         cr_assert(strstr(err.text, bad[i]) != NULL, "%s", err.text);

@@ -11,7 +11,7 @@ static void put(const char *root, const char *file, const char *text) {
     snprintf(path, sizeof path, "%s/%s", root, file);
     snprintf(dir, sizeof dir, "%s", path);
     *strrchr(dir, '/') = '\0';
-    cr_assert(vm_make_dirs(dir, NULL) == VM_OK);
+    cr_assert(rt_make_dirs(dir));
     rt_write(path, text, strlen(text));
 }
 

@@ -54,7 +54,7 @@ Test(telemetry, steps_are_told_as_they_are_and_epochs_as_means) {
     step(&m, 1, 2, 1, 0);
     m.choices[0] = m.choices[2] = -1;
     vm_routing_measure(&m.routing);
-    json_t *now = vm_routing_json(&m.routing, false), *mean = vm_routing_json(&m.routing, true);
+    json_t *now = vm_routing_json(&m.routing, false).value, *mean = vm_routing_json(&m.routing, true).value;
     cr_assert_eq(at(now, "load", 0), 0.25);
     cr_assert_eq(at(now, "dead", 0), 1);
     cr_assert_eq(at(now, "unserved", 0), 0.5);
@@ -82,7 +82,7 @@ Test(telemetry, measures_the_gate) {
         double first = 0.25 + 0.1 * (e + 1), second = 0.25 + (e == 2), mean = (first + second) / 2;
         spread += (first - mean) * (first - mean) / (mean + 1e-6);
     }
-    json_t *now = vm_routing_json(&m.routing, false);
+    json_t *now = vm_routing_json(&m.routing, false).value;
     cr_assert(fabs(at(now, "entropy", 0) - entropy / TOKENS) < 1e-6);
     cr_assert(fabs(at(now, "variation", 0) - spread / EXPERTS) < 1e-6);
     cr_assert_eq(at(now, "largest", 0), 200);
@@ -96,7 +96,7 @@ Test(telemetry, what_a_route_has_not_is_not_told) {
     m.route.logits = NULL;
     step(&m, 0, 0, 0, 0);
     vm_routing_measure(&m.routing);
-    json_t *now = vm_routing_json(&m.routing, false), *route = json_object_get(now, "1.moe");
+    json_t *now = vm_routing_json(&m.routing, false).value, *route = json_object_get(now, "1.moe");
     cr_assert_eq(json_object_size(route), 2);
     cr_assert_eq(at(now, "dead", 0), EXPERTS);
     cr_assert_eq(at(now, "load", 3), 0);
@@ -107,7 +107,7 @@ static char *warning(const Made *m) {
     char *text = NULL;
     size_t n = 0;
     FILE *f = open_memstream(&text, &n);
-    VmProgress p = {.f = f};
+    VmProgress p = {.warn = f};
     vm_routing_warn(&m->routing, &p, 3);
     fclose(f);
     return text;

@@ -81,7 +81,7 @@ void ti_write_files(const char *dir, const TiFile *f, int n) {
         snprintf(path, sizeof path, "%s/%s", dir, f[i].path);
         snprintf(folder, sizeof folder, "%s", path);
         *strrchr(folder, '/') = '\0';
-        cr_assert(vm_make_dirs(folder, &err) == VM_OK, "%s", err.text);
+        cr_assert(rt_make_dirs(folder), "%s", err.text);
         if (f[i].bytes.at) rt_write(path, f[i].bytes.at, f[i].bytes.n);
     }
 }
@@ -139,7 +139,7 @@ VmDataSpec ti_spec(const char *path) {
 
 void ti_refuse(const VmDataSpec *spec, VmStatus status, const char *words) {
     VmDataset *d[VM_SPLITS];
-    VmError err = {""};
+    VmError err = {.text = ""};
     cr_assert_eq(vm_dataset_open_all(spec, d, &err), status, "%s", err.text);
     cr_assert(!d[0] && !d[1]);
     cr_assert(strstr(err.text, words) != NULL, "'%s' lacks '%s'", err.text, words);

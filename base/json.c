@@ -1,0 +1,81 @@
+#include "base/json.h"
+
+#include <jansson.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* The library says "invalid" also when memory was short in the middle of a word: what is really invalid is so
+ * again. */
+VmStatus vm_json_read(const char *text, size_t n, const char *shown, json_t **out, VmError *err) {
+    json_error_t first, again;
+    *out = json_loadb(text, n, JSON_REJECT_DUPLICATES, &first);
+    if (!*out) *out = json_loadb(text, n, JSON_REJECT_DUPLICATES, &again);
+    if (*out) return VM_OK;
+    if (!again.text[0] || json_error_code(&again) == json_error_out_of_memory)
+        return vm_fail(err, VM_ENV, "%s: out of memory", shown);
+    return vm_fail(err, VM_INPUT, "%s: not valid JSON: %s", shown, again.text);
+}
+
+VmJson vm_json_object(void) {
+    json_t *o = json_object();
+    return (VmJson){o, o == NULL};
+}
+
+VmJson vm_json_list(void) {
+    json_t *o = json_array();
+    return (VmJson){o, o == NULL};
+}
+
+void vm_json_put_value(VmJson *o, const char *key, json_t *v) {
+    if (!v || !o->value) {
+        json_decref(v);
+        o->failed = true;
+        return;
+    }
+    int bad = key ? json_object_set_new(o->value, key, v) : json_array_append_new(o->value, v);
+    if (bad) o->failed = true;
+}
+
+void vm_json_put(VmJson *o, const char *key, VmJson part) {
+    o->failed |= part.failed;
+    vm_json_put_value(o, key, part.value);
+}
+
+void vm_json_int(VmJson *o, const char *key, int64_t v) {
+    vm_json_put_value(o, key, json_integer(v));
+}
+
+void vm_json_number(VmJson *o, const char *key, double v) {
+    vm_json_put_value(o, key, isfinite(v) ? json_real(v) : json_null());
+}
+
+void vm_json_bool(VmJson *o, const char *key, bool v) {
+    vm_json_put_value(o, key, json_boolean(v));
+}
+
+void vm_json_string_n(VmJson *o, const char *key, const char *s, size_t n) {
+    json_t *v = json_stringn(s, n);
+    if (!v) {
+        char *copy = malloc(n + 1);
+        for (size_t i = 0; copy && i < n; i++) copy[i] = (unsigned char)s[i] < 0x80 ? s[i] : '?';
+        v = copy ? json_stringn(copy, n) : NULL;
+        free(copy);
+    }
+    vm_json_put_value(o, key, v);
+}
+
+void vm_json_string(VmJson *o, const char *key, const char *s) {
+    vm_json_string_n(o, key, s, strlen(s));
+}
+
+void vm_json_free(VmJson *o) {
+    json_decref(o->value);
+    *o = (VmJson){0};
+}
+
+char *vm_json_text(VmJson *o, size_t flags) {
+    char *text = o->failed ? NULL : json_dumps(o->value, flags);
+    vm_json_free(o);
+    return text;
+}

@@ -1,0 +1,225 @@
+/* The folder of a run: finding a free one, the lock that makes it this process's own, moving an old run
+ * aside. Everything in it is reached from the open folder.
+ *
+ * Does not: know what checkpoints and logs look like, only what they are called. */
+#include "runtime/internal.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <time.h>
+#include <unistd.h>
+
+#define LOCK_FILE ".lock"
+
+const char *const vm_checkpoint_files[VM_CHECKPOINT_FILES] = {"weights.safetensors", "state.safetensors",
+                                                              "trainer.json"};
+
+static bool has_checkpoint(const VmDir *d) {
+    return vm_there(d, VM_CHECKPOINT) != VM_NOTHING || vm_there(d, VM_CHECKPOINT_PREVIOUS) != VM_NOTHING;
+}
+
+static bool holds_run(const VmDir *d) {
+    return has_checkpoint(d) || vm_there(d, VM_WEIGHTS_FILE) == VM_REGULAR ||
+           vm_size_in(d, VM_METRICS_FILE) > 0;
+}
+
+/* "runs/a" or "runs/a-2", without slashes at the end; NULL: out of memory. Freed by the caller. */
+static char *numbered_path(const char *out, int i) {
+    size_t n = strlen(out);
+    while (n > 1 && out[n - 1] == '/') n--;
+    char *path = NULL;
+    int len = i < 2 ? asprintf(&path, "%.*s", (int)n, out) : asprintf(&path, "%.*s-%d", (int)n, out, i);
+    return len < 0 ? NULL : path;
+}
+
+static bool is_there(const char *path) {
+    return access(path, F_OK) == 0 || errno != ENOENT;
+}
+
+static VmStatus no_memory(VmError *err) {
+    return vm_fail(err, VM_ENV, "out of memory");
+}
+
+static VmStatus already_there(const char *path, VmError *err) {
+    return vm_fail(
+        err, VM_USAGE,
+        "'%s' holds a run already: --resume goes on with it, --overwrite moves it aside, --out DIR "
+        "names another folder",
+        path);
+}
+
+static VmStatus nothing_there(const char *path, VmError *err) {
+    return vm_fail(err, VM_USAGE, "there is no checkpoint in '%s' to resume from", path);
+}
+
+/* The last of OUT, OUT-2, .. that is there and has a checkpoint; 1: none has. */
+static VmStatus last_number(const char *out, int *last, VmError *err) {
+    *last = 1;
+    for (int i = 1;; i++) {
+        char *path = numbered_path(out, i);
+        if (!path) return no_memory(err);
+        VmDir d;
+        bool there = is_there(path), open = there && vm_dir_open(&d, path, false, NULL) == VM_OK;
+        if (open && has_checkpoint(&d)) *last = i;
+        if (open) vm_dir_close(&d);
+        free(path);
+        if (!there) return VM_OK;
+    }
+}
+
+/* ---- before anything is loaded ---- */
+
+/* Whether a process has the lock, and what it says of itself. */
+static bool in_use(const VmDir *d, char holder[256]) {
+    char *text;
+    size_t size;
+    int fd = openat(d->fd, LOCK_FILE, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+    if (fd < 0) return false;
+    bool held = flock(fd, LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK;
+    close(fd);
+    if (!held || vm_read_in(d, LOCK_FILE, &text, &size, NULL) != VM_OK) return false;
+    snprintf(holder, 256, "%.*s", (int)strcspn(text, "\n"), text);
+    free(text);
+    return true;
+}
+
+static VmStatus check_one(const VmRunPlace *p, const char *path, VmError *err) {
+    VmDir d;
+    char holder[256];
+    if (!is_there(path)) return p->resume ? nothing_there(path, err) : VM_OK;
+    VmStatus s = vm_dir_open(&d, path, false, err);
+    if (s) return s;
+    bool run = holds_run(&d);
+    if (run && in_use(&d, holder))
+        s = vm_fail(err, VM_ENV, "'%s' is in use by %s", path, holder);
+    else if (p->resume)
+        s = has_checkpoint(&d) ? VM_OK : nothing_there(path, err);
+    else if (run && !p->overwrite)
+        s = already_there(path, err);
+    vm_dir_close(&d);
+    return s;
+}
+
+VmStatus vm_run_check(const VmRunPlace *p, VmError *err) {
+    int last = 1;
+    if (p->numbered && !p->resume) return VM_OK; /* a free one is found when it is needed */
+    VmStatus s = p->numbered ? last_number(p->out, &last, err) : VM_OK;
+    if (s) return s;
+    char *path = numbered_path(p->out, last);
+    if (!path) return no_memory(err);
+    s = check_one(p, path, err);
+    free(path);
+    return s;
+}
+
+/* ---- opening ---- */
+
+static void say_who(char about[256]) {
+    char host[100] = "?", when[40] = "?";
+    time_t now = time(NULL);
+    struct tm t;
+    (void)gethostname(host, sizeof host - 1);
+    if (gmtime_r(&now, &t)) strftime(when, sizeof when, "%Y-%m-%d %H:%M:%S UTC", &t);
+    snprintf(about, 256, "process %ld on %s since %s\n", (long)getpid(), host, when);
+}
+
+static VmStatus take(VmRunFolder *r, const char *path, bool make, bool *held, VmError *err) {
+    char about[256], holder[256];
+    say_who(about);
+    *held = false;
+    VmStatus s = vm_dir_open(&r->dir, path, make, err);
+    if (s) return s;
+    s = vm_lock(&r->lock, &r->dir, LOCK_FILE, about, held, holder, err);
+    if (s) vm_run_close(r);
+    return s;
+}
+
+/* Moves the run, which is this process's, to OUT.old, OUT.old-2, .. and starts with an empty folder. */
+static VmStatus move_aside(VmRunFolder *r, const char *path, VmError *err) {
+    for (int i = 1;; i++) {
+        char *aside = NULL;
+        int len = i == 1 ? asprintf(&aside, "%s.old", path) : asprintf(&aside, "%s.old-%d", path, i);
+        if (len < 0) return no_memory(err);
+        bool moved = renameat2(AT_FDCWD, path, AT_FDCWD, aside, RENAME_NOREPLACE) == 0;
+        if (!moved && (errno == EINVAL || errno == ENOSYS) && !is_there(aside))
+            moved = rename(path, aside) == 0;
+        int why = errno;
+        if (moved) snprintf(r->aside, sizeof r->aside, "%s", aside);
+        free(aside);
+        if (moved) break;
+        if (why == EEXIST || why == ENOTEMPTY) continue;
+        return vm_fail(err, VM_ENV, "cannot move '%s' aside: %s; name another folder with --out", path,
+                       strerror(why));
+    }
+    VmRunFolder fresh = {.dir = VM_DIR_CLOSED, .lock = VM_UNLOCKED};
+    bool held;
+    VmStatus s = take(&fresh, path, true, &held, err);
+    vm_unlock(&r->lock);
+    vm_dir_close(&r->dir);
+    r->dir = fresh.dir;
+    r->lock = fresh.lock;
+    return s;
+}
+
+/* What the run will write to or read is a file or a folder, or nothing: seen now and not after hours. */
+static VmStatus check_names(const VmDir *d, VmError *err) {
+    static const struct {
+        const char *name;
+        VmThere kind;
+    } want[] = {{VM_CHECKPOINT, VM_FOLDER},
+                {VM_CHECKPOINT_PREVIOUS, VM_FOLDER},
+                {VM_WEIGHTS_FILE, VM_REGULAR},
+                {VM_METRICS_FILE, VM_REGULAR}};
+    for (size_t i = 0; i < sizeof want / sizeof want[0]; i++) {
+        VmThere there = vm_there(d, want[i].name);
+        if (there == VM_NOTHING || there == want[i].kind) continue;
+        return vm_fail(err, VM_ENV, "'%s/%s' is %s; expected %s", d->path, want[i].name, vm_there_text(there),
+                       vm_there_text(want[i].kind));
+    }
+    return VM_OK;
+}
+
+/* *next: try the following number. */
+static VmStatus open_one(VmRunFolder *r, const VmRunPlace *p, const char *path, bool *next, VmError *err) {
+    bool held, free_choice = p->numbered && !p->resume;
+    *next = false;
+    if (p->resume && !is_there(path)) return nothing_there(path, err);
+    VmStatus s = take(r, path, !p->resume, &held, err);
+    if (s) {
+        *next = held && free_choice;
+        if (*next && err) snprintf(r->passed_over, sizeof r->passed_over, "%.*s", 900, err->text);
+        return s;
+    }
+    if (p->resume) {
+        s = has_checkpoint(&r->dir) ? VM_OK : nothing_there(path, err);
+    } else if (holds_run(&r->dir)) {
+        *next = free_choice && !p->overwrite;
+        s = p->overwrite ? move_aside(r, path, err) : already_there(path, err);
+    }
+    if (s == VM_OK) s = check_names(&r->dir, err);
+    if (s) vm_run_close(r);
+    return s;
+}
+
+VmStatus vm_run_open(VmRunFolder *r, const VmRunPlace *p, VmError *err) {
+    *r = (VmRunFolder){.dir = VM_DIR_CLOSED, .lock = VM_UNLOCKED};
+    int i = 1;
+    VmStatus s = p->numbered && p->resume ? last_number(p->out, &i, err) : VM_OK;
+    for (bool next = s == VM_OK; next; i++) {
+        char *path = numbered_path(p->out, i);
+        if (!path) return no_memory(err);
+        s = open_one(r, p, path, &next, err);
+        free(path);
+    }
+    if (s == VM_OK) vm_remove_leftovers(&r->dir, vm_checkpoint_files, VM_CHECKPOINT_FILES);
+    return s;
+}
+
+void vm_run_close(VmRunFolder *r) {
+    vm_unlock(&r->lock);
+    vm_dir_close(&r->dir);
+}
