@@ -1,14 +1,41 @@
 /* vmoec init: the weights a training run would start from, in a file. */
 #include "driver/driver.h"
 
-static VmStatus write_initial(Session *s, uint64_t seed, const char *path) {
-    VmStatus st = session_engine(s, 1);
-    if (st) return st;
+#include <string.h>
+
+/* A program with the weights of a graph and nothing to run: what a batch would need in activations does not
+ * matter here, and neither does code. */
+static VmProgram *weights_program(Arena *a, const IrGraph *g) {
+    enum { ALIGN = 64 };
+    VmTensor *list = ARENA_ARRAY(a, VmTensor, g->nnodes);
+    VmProgram *p = ARENA_NEW(a, VmProgram);
+    *p = (VmProgram){.abi = VM_ABI_VERSION, .name = g->name, .tensor = list};
+    int64_t at = 0;
+    IR_FOR (n, g) {
+        if (n->op != OP_param) continue;
+        const IrType *t = &n->out[0].type;
+        VmTensor *x = &list[p->ntensor++];
+        *x = (VmTensor){.name = ir_str(n, ATTR_param_name),
+                        .role = VM_ROLE_PARAM,
+                        .rank = t->rank,
+                        .space = VM_WEIGHTS,
+                        .offset = at,
+                        .init = ir_str(n, ATTR_param_init),
+                        .init_stream = ir_str(n, ATTR_param_stream)};
+        memcpy(x->dim, t->dim, (size_t)t->rank * sizeof t->dim[0]);
+        at += (ir_elems(t) * 4 + ALIGN - 1) / ALIGN * ALIGN;
+    }
+    p->space_bytes[VM_WEIGHTS] = at;
+    return p;
+}
+
+static VmStatus write_initial(Session *s, const IrGraph *g, uint64_t seed, const char *path) {
     VmError err = {.text = ""};
-    const Program *p = session_program(s, KIND_EVAL, s->batch, false, &err);
-    if (!p) return drv_fail(err.status, "%s", err.text);
+    VmStatus st = vm_engine_create(1, &s->engine, &err);
+    int program = st ? -1 : vm_engine_add(s->engine, weights_program(s->arena, g), &err);
+    if (program < 0) return drv_fail(VM_ENV, "%s", err.text);
     st = vm_engine_init(s->engine, seed, &err);
-    if (!st) st = vm_weights_save(s->engine, p->index, path, &err);
+    if (!st) st = vm_weights_save(s->engine, program, path, &err);
     return st ? drv_fail(st, "%s", err.text) : VM_OK;
 }
 
@@ -19,9 +46,9 @@ VmStatus cmd_init(const Args *a) {
         st = session_open(&s, a->operand[0], &a->value[OPT_init_set], args_str(a, OPT_init_model), "f32",
                           false);
     if (st) return st;
-    s.batch = 1; /* weights do not depend on it, memory does */
     uint64_t seed = (uint64_t)args_int(a, OPT_init_seed, s.train ? (int64_t)s.train->seed : 0);
-    st = session_elaborate(&s, s.batch) ? write_initial(&s, seed, args_str(a, OPT_init_o)) : VM_INPUT;
+    IrGraph *g = session_elaborate(&s, s.batch);
+    st = g ? write_initial(&s, g, seed, args_str(a, OPT_init_o)) : VM_INPUT;
     session_close(&s);
     return st;
 }

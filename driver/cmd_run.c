@@ -21,20 +21,22 @@ static void problem(Run *r, const char *text) {
     if (r->nproblems++ < 5) text_addf(&r->problems, "\n       %s", text);
 }
 
-/* The leading dimension of the file's tensor for the model's first input. */
+/* "which m takes as f32[B,8]", for a message; "" when the model cannot be built for its usual batch. */
+static const char *wanted(Run *r, const char *name) {
+    IrGraph *g = session_elaborate(&r->s, r->s.batch);
+    const IrNode *n = g ? ir_find_leaf(g, OP_input, name) : NULL;
+    if (!n) return "";
+    return arena_printf(r->s.arena, ", which %s takes as %s", r->s.model,
+                        ir_type_text(r->s.arena, &n->out[0].type));
+}
+
+/* The leading dimension of the file's tensor for the model's first input: known before the model is built,
+ * which may be possible for some batches only. */
 static VmStatus find_batch(Run *r, const char *path) {
-    IrGraph *g = session_elaborate(&r->s, 0);
-    if (!g) return VM_INPUT;
-    const IrNode *first = NULL;
-    IR_FOR (n, g) {
-        if (n->op == OP_input && !first) first = n;
-    }
-    if (!first) return drv_fail(VM_INPUT, "%s has no inputs", r->s.model);
-    const char *name = ir_str(first, ATTR_input_name);
+    const char *name = fe_model_input(r->s.exp, r->s.model, 0);
+    if (!name) return drv_fail(VM_INPUT, "%s has no inputs", r->s.model);
     const VmTensorView *v = vm_tensors_find(r->inputs, name);
-    const char *want = ir_type_text(r->s.arena, &first->out[0].type);
-    if (!v)
-        return drv_fail(VM_INPUT, "%s has no tensor %s, which %s takes as %s", path, name, r->s.model, want);
+    if (!v) return drv_fail(VM_INPUT, "%s has no tensor %s%s", path, name, wanted(r, name));
     if (v->rank < 1 || v->dim[0] < 1 || v->dim[0] > 65536)
         return drv_fail(VM_INPUT, "%s: %s must have 1 to 65536 images as its leading dimension", path, name);
     r->batch = v->dim[0];

@@ -84,6 +84,8 @@ const FeTrain *fe_train(const FeExperiment *e, int i);
 
 int fe_nmodel(const FeExperiment *e);
 const char *fe_model_name(const FeExperiment *e, int i);
+/* Name of a model's i-th input; NULL when it has fewer, or there is no such model. */
+const char *fe_model_input(const FeExperiment *e, const char *model, int i);
 
 /* ---- elaboration ---------------------------------------------------------------------------- */
 

@@ -251,3 +251,8 @@ int fe_nmodel(const FeExperiment *e) {
 const char *fe_model_name(const FeExperiment *e, int i) {
     return e->model.at[i]->name;
 }
+
+const char *fe_model_input(const FeExperiment *e, const char *model, int i) {
+    const Ast *m = fe_find_model(e, model);
+    return m && i < m->nparam ? m->param[i]->name : NULL;
+}

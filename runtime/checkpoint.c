@@ -169,8 +169,7 @@ static VmStatus save_once(VmCheckpoints *k, VmEngine *e, int program, const VmRu
 
 VmStatus vm_checkpoint_values(VmEngine *e, int program, const VmRunState *s, VmError *err) {
     char what[160];
-    snprintf(what, sizeof what, "the run diverged by step %" PRId64 " (its last checkpoint is kept)",
-             s->step);
+    snprintf(what, sizeof what, "the run diverged by step %" PRId64 " (no checkpoint was replaced)", s->step);
     VmStatus status = vm_tensors_finite(e, program, VM_ROLE_PARAM, what, err);
     if (status == VM_OK) status = vm_tensors_finite(e, program, VM_ROLE_STATE, what, err);
     if (status) return status;

@@ -94,7 +94,7 @@ bits() {
     "$VMOEC" "$@" --threads 2 --out "$T/c" --overwrite > "$T/log" 2>&1 &
     pid=$!
     tries=0
-    while ! grep -q '"event": *"epoch"' "$T/c/metrics.jsonl" 2> /dev/null && [ $tries -lt 600 ] && kill -0 $pid 2> /dev/null; do
+    while ! [ -e "$T/c/checkpoint" ] && [ $tries -lt 600 ] && kill -0 $pid 2> /dev/null; do
         sleep 0.05
         tries=$((tries + 1))
     done
