@@ -128,7 +128,8 @@ static VmStatus refuse(Fit *f, const MemoryUse *use, const Way *w) {
     plan_evaluation(f, w->pack_in_step);
     (void)try_steps(f, w->steps);
     Text t = text_new(a);
-    text_addf(&t, "--mem-budget %s is not enough: the least is %s, with %d of %d recomputations%s",
+    text_addf(&t, "%s %s is not enough: the least is %s, with %d of %d recomputations%s",
+              f->s->budget.of_group ? "the cgroup's memory limit of" : "--mem-budget",
               drv_bytes_text(a, f->s->budget.limit),
               drv_bytes_text(a, use->total - use->work - use->other + w->work + w->packed), w->at, w->all,
               w->pack_in_step ? " and weights packed in every step" : "");

@@ -131,16 +131,29 @@ static void print_times(void *session) {
     session_print_times(session);
 }
 
-/* Refuses what will not fit, before anything is compiled. */
-static VmStatus fit(Session *s, const Args *a, int64_t data) {
+/* The smaller of --mem-budget and what the cgroup allows. */
+static VmStatus find_limit(Session *s, const Args *a) {
     const char *budget = args_str(a, OPT_train_mem_budget);
-    if (!budget) return VM_OK;
-    VmStatus st = drv_parse_size(budget, "mem-budget", &s->budget.limit);
-    if (st) return st;
-    MemoryUse use = {.scratch = memory_scratch_ahead(vm_engine_threads(s->engine)),
-                     .data = data,
-                     .process = memory_process_ahead(data)};
-    st = session_fit(s, true, &use);
+    VmStatus st = budget ? drv_parse_size(budget, "mem-budget", &s->budget.limit) : VM_OK;
+    int64_t group = vm_memory_limit();
+    if (!st && group && (!s->budget.limit || group < s->budget.limit)) {
+        s->budget.limit = group;
+        s->budget.of_group = true;
+    }
+    return st;
+}
+
+/* Refuses what will not fit, before data is loaded and anything is compiled. Data that cannot be measured is
+ * left to be refused by whoever loads it. */
+static VmStatus fit(Session *s, const Args *a) {
+    VmStatus st = find_limit(s, a);
+    if (st || !s->budget.limit) return st;
+    VmError err = {.text = ""};
+    MemoryUse use = {.scratch = memory_scratch_ahead(vm_threads((int)args_int(a, OPT_train_threads, 0))),
+                     .process = memory_process_ahead(0)};
+    if (session_data_bytes(s, args_str(a, OPT_train_data), &use.data, &err)) return VM_OK;
+    st = session_module(s);
+    if (!st) st = session_fit(s, true, &use);
     if (!st && !args_flag(a, OPT_train_quiet)) budget_print(stderr, s);
     return st;
 }
@@ -175,7 +188,6 @@ static VmStatus start_weights(Session *s, const Args *a, int program, VmTrainCon
 static VmStatus train(Session *s, const Args *a, const Start *start, const VmDataset *data,
                       const VmDataset *test) {
     VmStatus st = session_engine(s, vm_threads((int)args_int(a, OPT_train_threads, 0)));
-    if (!st) st = fit(s, a, data_bytes(data, test));
     if (st) return st;
     int64_t images = vm_dataset_size(data);
     VmTrainConfig cfg = config_of(s, a, start, images);
@@ -219,7 +231,10 @@ VmStatus cmd_train(const Args *a) {
     s.started = a->started;
     s.batch = args_int(a, OPT_train_batch, s.batch);
     VmDataset *data = NULL, *test = NULL;
-    st = session_data(&s, args_str(a, OPT_train_data), (int)args_int(a, OPT_train_threads, 0), &data, &test);
+    st = fit(&s, a);
+    if (!st)
+        st = session_data(&s, args_str(a, OPT_train_data), (int)args_int(a, OPT_train_threads, 0), &data,
+                          &test);
     if (!st) st = train(&s, a, &start, data, test);
     vm_dataset_close(data);
     vm_dataset_close(test);

@@ -77,12 +77,6 @@ VmStatus session_data_bytes(const Session *s, const char *dir, int64_t *bytes, V
     return st;
 }
 
-int64_t data_bytes(const VmDataset *train, const VmDataset *test) {
-    int64_t bytes = test ? vm_dataset_bytes(test) : 0;
-    if (train) bytes += vm_dataset_bytes(train) + vm_dataset_size(train) * (int64_t)sizeof(int64_t);
-    return bytes;
-}
-
 static VmStatus check_data(const Session *s, const IrGraph *g, const VmDataset *d) {
     VmStatus st = check_image(s, g, d);
     if (!st) st = check_label(s, g, d);

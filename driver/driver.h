@@ -178,7 +178,8 @@ typedef struct Routing {
 
 /* --mem-budget and what it led to (budget.c). */
 typedef struct Budget {
-    int64_t limit;                    /* 0: none was given */
+    int64_t limit;                    /* 0: there is none */
+    bool of_group;                    /* it is the cgroup's, not the option's */
     int steps, all;                   /* of the pass recompute: made, and how many there are */
     double flops_before, flops_after; /* of products and attention in one step of training */
     int64_t before, after;            /* predicted peaks */
@@ -341,8 +342,6 @@ VmStatus session_data(Session *s, const char *dir, int threads, VmDataset **trai
 /* What both splits and the order of an epoch take in memory, from the files' headers; 0 without a train
  * block. A status and a message in err when they cannot be read. */
 VmStatus session_data_bytes(const Session *s, const char *dir, int64_t *bytes, VmError *err);
-/* The same of splits that are open; NULL: none. */
-int64_t data_bytes(const VmDataset *train, const VmDataset *test);
 
 /* Fills inputs with random numbers as training would see them: images about normal, labels in range. */
 void fill_input(const IrGraph *model_graph, const IrNode *input, uint64_t seed, void *data);

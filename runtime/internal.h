@@ -26,11 +26,15 @@ typedef struct VmBlock {
 bool vm_block_alloc(VmBlock *b, size_t bytes);
 void vm_block_free(VmBlock *b); /* zeroes *b; an empty block is fine */
 
-/* ---- team.c ------------------------------------------------------------------------------------ */
+/* ---- cgroup.c ----------------------------------------------------------------------------------- */
 
 /* CPUs allowed by the cgroup quota as seen under the file system root `root` ("" for the real one):
  * the smallest of this process's group and its parents, rounded up; 0: no limit. */
 int vm_quota_cpus(const char *root);
+/* Bytes of memory that the cgroups allow, in the same way; 0: no limit. */
+int64_t vm_quota_memory(const char *root);
+
+/* ---- team.c ------------------------------------------------------------------------------------ */
 
 /* A barrier for one team. Generations count up, so a fast thread can enter the next barrier while a
  * slow one is still leaving this one. */

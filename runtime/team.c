@@ -15,7 +15,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-enum { MAX_THREADS = 256, PATH_CAP = 1024 };
+enum { MAX_THREADS = 256 };
 
 /* ---- CPUs ---- */
 
@@ -29,118 +29,6 @@ static int affinity_cpus(void) {
         if (count > 0) return count;
     }
     return 1;
-}
-
-static bool first_line(const char *path, char *line, int cap) {
-    FILE *f = fopen(path, "r");
-    if (!f) return false;
-    bool ok = fgets(line, cap, f) != NULL;
-    fclose(f);
-    return ok;
-}
-
-static int quota_to_cpus(double quota, double period) {
-    if (!(quota > 0) || !(period > 0)) return 0;
-    double cpus = quota / period;
-    if (cpus >= MAX_THREADS) return 0;
-    int whole = (int)cpus;
-    return whole < cpus ? whole + 1 : (whole ? whole : 1);
-}
-
-/* Limit written in one group's folder; 0: none. */
-static int group_cpus(const char *dir, bool v2) {
-    char path[3 * PATH_CAP + 32], line[64], period[64];
-    if (v2) {
-        snprintf(path, sizeof path, "%s/cpu.max", dir);
-        double q, p;
-        if (!first_line(path, line, sizeof line)) return 0;
-        return sscanf(line, "%lf %lf", &q, &p) == 2 ? quota_to_cpus(q, p) : 0; /* "max ..." does not scan */
-    }
-    snprintf(path, sizeof path, "%s/cpu.cfs_quota_us", dir);
-    if (!first_line(path, line, sizeof line)) return 0;
-    snprintf(path, sizeof path, "%s/cpu.cfs_period_us", dir);
-    if (!first_line(path, period, sizeof period)) return 0;
-    return quota_to_cpus(strtod(line, NULL), strtod(period, NULL));
-}
-
-/* A hierarchy that may hold a CPU quota: where it is mounted and which of its groups is shown there. */
-typedef struct Mount {
-    char at[PATH_CAP], shown[PATH_CAP];
-} Mount;
-
-/* True when the comma-separated list has the word. */
-static bool list_has(const char *list, const char *word) {
-    size_t n = strlen(word);
-    for (const char *p = list; p; p = strchr(p, ',')) {
-        if (*p == ',') p++;
-        if (strncmp(p, word, n) == 0 && (p[n] == ',' || p[n] == '\0' || p[n] == '\n')) return true;
-    }
-    return false;
-}
-
-static bool find_mount(const char *root, bool v2, Mount *m) {
-    char path[PATH_CAP], line[4096];
-    snprintf(path, sizeof path, "%s/proc/self/mountinfo", root);
-    FILE *f = fopen(path, "r");
-    if (!f) return false;
-    bool found = false;
-    while (!found && fgets(line, sizeof line, f)) {
-        char type[32], options[512];
-        const char *tail = strstr(line, " - ");
-        if (!tail || sscanf(line, "%*s %*s %*s %1023s %1023s", m->shown, m->at) != 2) continue;
-        if (sscanf(tail, " - %31s %*s %511s", type, options) != 2) continue;
-        found = v2 ? strcmp(type, "cgroup2") == 0 : strcmp(type, "cgroup") == 0 && list_has(options, "cpu");
-    }
-    fclose(f);
-    return found;
-}
-
-/* This process's group in the hierarchy, from lines "id:controllers:path". */
-static bool find_group(const char *root, bool v2, char *group, size_t cap) {
-    char path[PATH_CAP], line[4096];
-    snprintf(path, sizeof path, "%s/proc/self/cgroup", root);
-    FILE *f = fopen(path, "r");
-    if (!f) return false;
-    bool found = false;
-    while (!found && fgets(line, sizeof line, f)) {
-        char *controllers = strchr(line, ':');
-        char *where = controllers ? strchr(controllers + 1, ':') : NULL;
-        if (!where) continue;
-        *where++ = '\0';
-        controllers++;
-        found = v2 ? *controllers == '\0' : list_has(controllers, "cpu");
-        if (found) snprintf(group, cap, "%.*s", (int)strcspn(where, "\n"), where);
-    }
-    fclose(f);
-    return found;
-}
-
-static int hierarchy_cpus(const char *root, bool v2) {
-    Mount m;
-    char group[PATH_CAP], dir[3 * PATH_CAP];
-    if (!find_mount(root, v2, &m) || !find_group(root, v2, group, sizeof group)) return 0;
-    /* In a container the mount shows a group of the host as its root: only what is below it has a path. */
-    size_t n = strcmp(m.shown, "/") == 0 ? 0 : strlen(m.shown);
-    bool inside = strncmp(group, m.shown, n) == 0 && (group[n] == '/' || group[n] == '\0');
-    const char *below = inside ? group + n : "";
-    int base = snprintf(dir, sizeof dir, "%s%s", root, m.at);
-    if (base < 0 || base >= (int)sizeof dir) return 0;
-    snprintf(dir + base, sizeof dir - (size_t)base, "%s", below);
-    if (strlen(dir) >= PATH_CAP) return 0;
-    int least = 0;
-    for (;;) {
-        int cpus = group_cpus(dir, v2);
-        if (cpus > 0 && (least == 0 || cpus < least)) least = cpus;
-        char *slash = strrchr(dir + base, '/');
-        if (!slash) return least;
-        *slash = '\0';
-    }
-}
-
-int vm_quota_cpus(const char *root) {
-    int v1 = hierarchy_cpus(root, false), v2 = hierarchy_cpus(root, true);
-    if (v1 == 0 || v2 == 0) return v1 + v2;
-    return v1 < v2 ? v1 : v2;
 }
 
 int vm_cpus(void) {

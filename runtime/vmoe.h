@@ -22,6 +22,8 @@
 
 /* CPUs this process may really use: affinity mask and cgroup quota (v1 and v2), at least 1. */
 int vm_cpus(void);
+/* Bytes of memory that the cgroups of this process allow it; 0: no limit. */
+int64_t vm_memory_limit(void);
 /* requested > 0: that many (capped at 256); 0: vm_cpus(). */
 int vm_threads(int requested);
 

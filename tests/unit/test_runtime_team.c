@@ -64,6 +64,23 @@ Test(runtime_team, quota_v1) {
     rt_remove(root);
 }
 
+Test(runtime_team, memory_limit_is_the_smallest_of_all_parents) {
+    char *root = rt_folder();
+    put(root, "proc/self/mountinfo", v2_mounts);
+    put(root, "proc/self/cgroup", "0::/user/job\n");
+    put(root, "sys/fs/cgroup/user/job/memory.max", "max\n");
+    cr_assert_eq(vm_quota_memory(root), 0);
+    put(root, "sys/fs/cgroup/user/memory.max", "67108864\n");
+    cr_assert_eq(vm_quota_memory(root), 67108864);
+    put(root, "proc/self/mountinfo", "31 25 0:28 / /cg/memory rw - cgroup cgroup rw,memory\n");
+    put(root, "proc/self/cgroup", "5:memory:/a/b\n0::/\n");
+    put(root, "cg/memory/a/b/memory.limit_in_bytes", "9223372036854771712\n");
+    cr_assert_eq(vm_quota_memory(root), 0, "what version 1 says where there is none");
+    put(root, "cg/memory/a/memory.limit_in_bytes", "268435456\n");
+    cr_assert_eq(vm_quota_memory(root), 268435456);
+    rt_remove(root);
+}
+
 Test(runtime_team, no_cgroup_files_means_no_limit) {
     char *root = rt_folder();
     cr_assert_eq(vm_quota_cpus(root), 0);
