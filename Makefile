@@ -98,7 +98,7 @@ setup: ## install what is missing to build, run and test (Debian packages)
 run: ## set up, build, and train the example model on Fashion-MNIST
 	@scripts/setup.sh run
 	@$(SUBMAKE) build
-	$(BUILD)/vmoec train models/vmoe_fmnist.vmoe --out runs/vmoe_fmnist
+	$(BUILD)/vmoec train models/vmoe_fmnist.vmoe
 
 .PHONY: tests
 tests: $(TEST_BIN) ## build the unit tests

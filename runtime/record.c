@@ -249,36 +249,37 @@ typedef struct List {
     int n;
 } List;
 
-static void add(List *l, const char *key, const json_t *was, const json_t *is) {
+static void add(List *l, const char *group, const char *key, const json_t *was, const json_t *is) {
     char *a = was ? json_dumps(was, JSON_ENCODE_ANY | JSON_COMPACT | JSON_REAL_PRECISION(9)) : NULL;
     char *b = is ? json_dumps(is, JSON_ENCODE_ANY | JSON_COMPACT | JSON_REAL_PRECISION(9)) : NULL;
     size_t at = strlen(l->text);
     if (l->n++ < 20)
-        snprintf(l->text + at, l->cap - at, "\n  %s: %.200s there, %.200s here", key, a ? a : "nothing",
+        snprintf(l->text + at, l->cap - at, "\n  %s%s: %.200s there, %.200s here", group, key, a ? a : "nothing",
                  b ? b : "nothing");
     free(a);
     free(b);
 }
 
-/* Both ways, so that an entry only one of them has is found too. */
-static void compare(List *l, json_t *was, json_t *is) {
+/* Both ways, so that an entry only one of them has is found too. A setting of the file may have the name of one
+ * of the recipe's. */
+static void compare(List *l, const char *group, json_t *was, json_t *is) {
     const char *key;
     json_t *value;
     json_object_foreach(is, key, value) {
         json_t *before = json_object_get(was, key);
         if (strcmp(key, "config") == 0 && json_is_object(before))
-            compare(l, before, value);
+            compare(l, "config ", before, value);
         else if (!json_equal(before, value))
-            add(l, key, before, value);
+            add(l, group, key, before, value);
     }
     json_object_foreach(was, key, value) {
-        if (!json_object_get(is, key)) add(l, key, value, NULL);
+        if (!json_object_get(is, key)) add(l, group, key, value, NULL);
     }
 }
 
 int vm_record_differences(const VmRecordRun *was, const VmRecordRun *is, char *text, size_t cap) {
     List l = {text, cap, 0};
     text[0] = '\0';
-    compare(&l, was->run, is->run);
+    compare(&l, "", was->run, is->run);
     return l.n;
 }
