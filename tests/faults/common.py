@@ -36,7 +36,8 @@ Result = collections.namedtuple("Result", "status out err")  # status: -N for si
 
 
 class Suite:
-    def __init__(self, name, doc):
+    def __init__(self, name, doc, kinds):
+        """kinds: how many calls of cases() share the time of a sample, about."""
         p = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
         p.add_argument("--seed", type=int, default=1)
         p.add_argument("--seconds", type=float)
@@ -47,6 +48,7 @@ class Suite:
         self.long = os.environ.get("FAULTS") == "long"
         seconds = self.options.seconds or (0 if self.long or self.options.case else 9)
         self.until = time.monotonic() + seconds if seconds else None
+        self.kinds = kinds
         build = os.environ.get("BUILD", "build")
         self.vmoec = os.path.abspath(os.environ.get("VMOEC", os.path.join(ROOT, build, "vmoec")))
         self.keep = os.path.abspath(os.environ.get("FAULTS_KEEP", os.path.join(ROOT, build, "faults")))
@@ -125,7 +127,10 @@ class Suite:
                 return
         elif not self.long:
             cases = self.rng("sample", kind).sample(cases, min(sample, total))
-        late = lambda: self.until is not None and time.monotonic() > self.until
+        now = time.monotonic()
+        until = now + max(0.5, (self.until - now) / max(1, self.kinds)) if self.until is not None else None
+        self.kinds -= 1
+        late = lambda: until is not None and time.monotonic() > until
         tried, bad = 0, []
         with concurrent.futures.ThreadPoolExecutor(self.options.jobs) as pool:
             def one(case):
@@ -146,7 +151,7 @@ class Suite:
             self.failed = True
             print("FAIL %s %d of %d tried are bad; --seed %d --case '%s: %s': %s" %
                   (kind, len(bad), tried, self.options.seed, kind, bad[0][0], bad[0][1]), flush=True)
-            for name, why in bad[1:] if self.long or self.options.case else bad[1:4]:
+            for name, why in bad[1:40] if self.long or self.options.case else bad[1:4]:
                 print("     %s: %s" % (name, why), flush=True)
 
     def skip(self, kind, why):

@@ -55,7 +55,7 @@ def strace(call, error, at):
 
 
 def main():
-    s = Suite("syscalls", __doc__)
+    s = Suite("syscalls", __doc__, 6)
     if not shutil.which("strace") or s.run(["--version"], s.top, ["strace", "-o", "/dev/null"]).status != 0:
         s.skip("failing system calls", "strace cannot trace here")
         s.finish()
