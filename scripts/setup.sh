@@ -55,7 +55,6 @@ for what in "$@"; do
         need strace tool strace
         need libxml2-utils tool xmllint
         need zstd tool zstd
-        need util-linux tool prlimit
         ;;
     *)
         echo "setup.sh: expected run, test or --check, found $what" >&2

@@ -27,7 +27,7 @@ python3 tests/faults/data.py "$T" || { echo "FAIL setup cannot make data"; exit 
 cd "$T" || exit 3
 mkdir small
 
-failed=0 tried=0 bad=0 kind= first=
+failed=0 tried=0 bad=0 first=
 ok() { echo "ok $1"; tried=$((tried + 1)); }
 fail() {
     echo "FAIL $1: $2" | tr '\n' ' '
@@ -40,7 +40,7 @@ row() {
     tried=0 bad=0
 }
 log() { tail -c 300 log; }
-run() { timeout 60 "$VMOEC" train linear.vmoe --quiet --threads 1 "$@" > out.txt 2> log < /dev/null; }
+run() { timeout 20 "$VMOEC" train linear.vmoe --quiet --threads 1 "$@" > out.txt 2> log < /dev/null; }
 await() { # until FILE is there
     n=0
     while ! [ -e "$1" ] && [ $n -lt 400 ]; do sleep 0.05; n=$((n + 1)); done
@@ -100,7 +100,7 @@ if unshare --pid --fork --kill-child true 2> /dev/null; then
     timeout 60 unshare --pid --fork --kill-child "$VMOEC" train linear.vmoe --quiet --threads 1 --epochs 2 --out spaces \
         > out.txt 2> log
     refused "$name" $?
-    kill "$running"
+    kill "$running" 2> /dev/null
     stop "$running"
 else
     echo "skip $name: unshare may not make namespaces here"
