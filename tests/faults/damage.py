@@ -154,7 +154,7 @@ def main():
 
     names = ("checkpoint",)
     for name in ("weights.safetensors", "state.safetensors", "trainer.json"):
-        attack(Target("checkpoint's " + name, base, os.path.join(checkpoint, name), resume, clean.weights[3],
+        attack(Target("checkpoint, " + name, base, os.path.join(checkpoint, name), resume, clean.weights[3],
                       names=names, other=read(os.path.join(first, checkpoint, name)), also=offers_previous,
                       every=name == "trainer.json"))
 

@@ -112,9 +112,10 @@ def main():
             model, want = r.choice((("linear", clean), ("moe", moe)))
             must = False
             for attempt in range(r.choice((1, 1, 2, 4))):
-                started = os.path.isdir(os.path.join(work, "out", "checkpoint"))
-                must = must or started
-                args = ["--resume"] if started else s.overwrite if os.path.isdir(os.path.join(work, "out")) else []
+                newest, before = (os.path.isdir(os.path.join(work, "out", d)) for d in ("checkpoint", "checkpoint.previous"))
+                must = must or newest or before
+                args = ["--resume"] if newest else ["--resume=previous"] if before else \
+                    s.overwrite if os.path.isdir(os.path.join(work, "out")) else []
                 killer = ["timeout", "-s", r.choice(("KILL", "KILL", "KILL", "TERM", "INT")),
                           "%.4f" % r.uniform(0.005, 0.15)]
                 result = s.train(work, "out", EPOCHS, args, model, before=killer)
