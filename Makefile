@@ -119,6 +119,13 @@ test-asan: ## run the unit tests under AddressSanitizer and UBSan (build-asan/)
 	@$(SUBMAKE) BUILD=build-asan MODE=asan build tests
 	@BUILD=build-asan tests/run_all.sh --unit
 
+# FAULTS_PARTS: some of syscalls kills damage random_set twice alloc; FAULTS_SEED, FAULTS_RUNS, FAULTS_FLIPS.
+.PHONY: test-faults
+test-faults: ## the long form of tests/faults: kills, damaged files, failing calls; prints a table (FAULTS_PARTS=..)
+	@scripts/setup.sh run test
+	@$(SUBMAKE) build
+	@FAULTS=long BUILD=$(BUILD) tests/faults/run.sh $(FAULTS_PARTS)
+
 # Other libraries' products, one program each, for those that are installed.
 GEMMS            := openblas blis onednn xsmm
 GEMM_LIBS_openblas := -lopenblas

@@ -51,6 +51,10 @@ for what in "$@"; do
         need clang-19 tool clang-19
         need clang-format-19 tool clang-format-19
         need libclang-rt-19-dev clang_runtime
+        need python3 tool python3
+        need strace tool strace
+        need libxml2-utils tool xmllint
+        need zstd tool zstd
         ;;
     *)
         echo "setup.sh: expected run, test or --check, found $what" >&2

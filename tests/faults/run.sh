@@ -1,0 +1,47 @@
+#!/bin/sh
+# Faults from outside: system calls that fail, kills, damaged files, random settings, two runs in one folder,
+# little room, allocations that fail. By default a sample of about a minute; FAULTS=long (make test-faults)
+# tries everything and ends with a table of figures.
+#
+#   VMOEC=build/vmoec tests/faults/run.sh [PART...]       PART: syscalls kills damage random_set twice alloc
+#
+# Each driver runs alone too, and replays a case by the options in its line; common.py lists them.
+# FAULTS_SEED: another sample. FAULTS_RUNS, FAULTS_FLIPS: sizes of the random parts.
+set -u
+cd "$(dirname "$0")/../.." || exit 3
+BUILD=${BUILD:-build}
+VMOEC=${VMOEC:-$PWD/$BUILD/vmoec}
+case $VMOEC in /*) ;; *) VMOEC=$PWD/$VMOEC ;; esac
+export BUILD VMOEC
+[ -x "$VMOEC" ] || { echo "FAIL setup cannot run $VMOEC"; exit 3; }
+if ! python3 -c '' 2> /dev/null; then
+    echo "skip faults there is no python3"
+    exit 0
+fi
+[ $# -gt 0 ] || set -- syscalls kills damage random_set twice alloc
+T=$(mktemp -d) || exit 3
+trap 'rm -rf "$T"' EXIT
+trap 'exit 3' INT TERM
+FAULTS_TABLE=$T/table
+export FAULTS_TABLE
+: > "$FAULTS_TABLE"
+failed=0
+for part in "$@"; do
+    case $part in
+    syscalls | kills | damage | random_set) python3 "tests/faults/$part.py" --seed "${FAULTS_SEED:-1}" ;;
+    twice) tests/faults/twice.sh ;;
+    alloc) # a suite of its own kind, where it is there
+        [ -x tests/faults/alloc.sh ] || continue
+        tests/faults/alloc.sh
+        ;;
+    *) echo "FAIL $part is no part of this suite" && false ;;
+    esac || failed=1
+done
+if [ "${FAULTS:-}" = long ]; then
+    echo
+    awk -F '\t' 'BEGIN { print "| kind | tried | bad |"; print "|---|---:|---:|" }
+        { if (!($1 in tried)) order[++n] = $1; tried[$1] += $2; bad[$1] += $3; all += $2; wrong += $3 }
+        END { for (i = 1; i <= n; i++) printf "| %s | %d | %d |\n", order[i], tried[order[i]], bad[order[i]]
+              printf "| **all** | **%d** | **%d** |\n", all, wrong }' "$FAULTS_TABLE"
+fi
+exit $failed
