@@ -30,6 +30,10 @@ void vm_block_free(VmBlock *b); /* zeroes *b; an empty block is fine */
  * the smallest of this process's group and its parents, rounded up; 0: no limit. */
 int vm_quota_cpus(const char *root);
 
+/* VM_OK when a team of this many can be made; OpenMP would end the process when it cannot. To be asked before
+ * the first parallel region of that size. */
+VmStatus vm_team_ready(int threads, VmError *err);
+
 /* A barrier for one team. Generations count up, so a fast thread can enter the next barrier while a
  * slow one is still leaving this one. */
 typedef struct VmBarrier {
