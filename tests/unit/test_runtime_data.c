@@ -88,7 +88,8 @@ Test(runtime_idx, refuses_damaged_gzip) {
     rt_remove(dir);
 }
 
-/* A flipped bit leads to an error or, where it is in what gzip's header says of the file, to the same bytes. */
+/* A flipped bit leads to an error or, where it is in what gzip's header says of the file, to the same bytes.
+ */
 Test(runtime_idx, flips_in_gzip_never_change_bytes, .timeout = 60) {
     char *dir = rt_folder();
     unsigned char body[1500];
