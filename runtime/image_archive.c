@@ -39,6 +39,7 @@ typedef struct Batch {
 typedef struct Unpacker {
     VmImageLoader *l;
     struct archive *a;
+    struct archive_entry *entry; /* libarchive's own is not looked at when there was no memory for it */
     VmStream *stream;
     uint8_t *block;
     int64_t fed, data_end; /* bytes given to libarchive; the end of the last one that is not zero */
@@ -122,10 +123,9 @@ static la_ssize_t feed(struct archive *a, void *user, const void **block) {
 static VmStatus archive_failed(const Unpacker *u, VmError *err) {
     if (u->broken) return vm_fail(err, u->broken, "%s", u->why.text);
     const char *why = archive_error_string(u->a), *path = u->l->src->path;
-    if (archive_errno(u->a) == ENOMEM) return vm_fail(err, VM_ENV, "%s: out of memory", path);
+    if (archive_errno(u->a) == ENOMEM || !why) return vm_fail(err, VM_ENV, "%s: out of memory", path);
     return vm_fail(err, VM_INPUT, "%s: no tar archive, or damaged%s%s: %s", path,
-                   u->last[0] ? " at or behind the entry " : " at its beginning", u->last,
-                   why ? why : "no reason given");
+                   u->last[0] ? " at or behind the entry " : " at its beginning", u->last, why);
 }
 
 /* libarchive takes any end for the end. `mark`: where the end mark should be, behind the last entry. Packed
@@ -239,14 +239,13 @@ static VmStatus unpack_all(Unpacker *u, VmError *err) {
     VmStatus s = VM_OK;
     int64_t mark = 0;
     while (!s && !l->stop) {
-        struct archive_entry *e;
-        int r = archive_read_next_header(u->a, &e);
+        int r = archive_read_next_header2(u->a, u->entry);
         if (r == ARCHIVE_EOF) {
             s = check_end(u, mark, err);
             break;
         }
         bool read = r == ARCHIVE_OK || r == ARCHIVE_WARN; /* ARCHIVE_RETRY is a damaged header here */
-        s = read ? take_entry(u, e, err) : archive_failed(u, err);
+        s = read ? take_entry(u, u->entry, err) : archive_failed(u, err);
         if (!s && archive_read_data_skip(u->a) < ARCHIVE_WARN) s = archive_failed(u, err);
         mark = archive_filter_bytes(u->a, 0);
     }
@@ -262,14 +261,15 @@ static VmStatus open_archive(Unpacker *u, VmError *err) {
     u->l->unchecked = vm_stream_unchecked(u->stream);
     struct archive *a = u->a = archive_read_new();
     u->block = malloc(BLOCK);
-    if (!a || !u->block) return vm_fail(err, VM_ENV, "%s: out of memory", u->l->src->path);
-    archive_read_support_format_tar(a);
-    archive_read_set_options(a, "hdrcharset=BINARY"); /* names are bytes here, whatever the locale */
+    u->entry = archive_entry_new();
+    bool ok = a && u->block && u->entry && archive_read_support_format_tar(a) >= ARCHIVE_WARN;
+    if (!ok) return vm_fail(err, VM_ENV, "%s: out of memory", u->l->src->path);
     return archive_read_open(a, u, NULL, feed, NULL) < ARCHIVE_WARN ? archive_failed(u, err) : VM_OK;
 }
 
 static void close_archive(Unpacker *u) {
     if (u->a) archive_read_free(u->a);
+    archive_entry_free(u->entry);
     vm_stream_close(u->stream);
     free(u->block);
 }

@@ -29,6 +29,27 @@ struct VmImageDecoder {
     size_t room;
 };
 
+/* libspng tells of some failed allocations as of damage, and gives its allocator nothing to know the image
+ * by. */
+static _Thread_local bool png_starved;
+
+static void *noted(void *p) {
+    png_starved |= !p;
+    return p;
+}
+
+static void *png_malloc(size_t n) {
+    return noted(malloc(n ? n : 1));
+}
+
+static void *png_realloc(void *p, size_t n) {
+    return noted(realloc(p, n ? n : 1));
+}
+
+static void *png_calloc(size_t n, size_t size) {
+    return noted(vm_calloc(n, size));
+}
+
 static void close_png(VmImageDecoder *d) {
     spng_ctx_free(d->png);
     d->png = NULL;
@@ -63,7 +84,7 @@ static VmStatus jpeg_failed(const VmImageDecoder *d, VmError *err) {
 }
 
 static VmStatus png_failed(const VmImageDecoder *d, int bad, VmError *err) {
-    if (bad == SPNG_EMEM) return no_memory(d, err);
+    if (bad == SPNG_EMEM || png_starved) return no_memory(d, err);
     return vm_fail(err, VM_INPUT, "%s: damaged PNG: %s", d->name, spng_strerror(bad));
 }
 
@@ -84,7 +105,9 @@ static VmStatus open_jpeg(VmImageDecoder *d, VmError *err) {
 }
 
 static VmStatus open_png(VmImageDecoder *d, VmError *err) {
-    d->png = spng_ctx_new(0);
+    struct spng_alloc alloc = {png_malloc, png_realloc, png_calloc, free};
+    png_starved = false;
+    d->png = spng_ctx_new2(&alloc, 0);
     if (!d->png) return no_memory(d, err);
     struct spng_ihdr header;
     int bad = spng_set_chunk_limits(d->png, MAX_CHUNK, MAX_CHUNK);

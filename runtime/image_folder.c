@@ -122,7 +122,7 @@ static VmStatus load_part(VmImageLoader *l, int part, bool measure, VmError *err
         s = load_file(l, part, i, true, err);
         if (s == VM_INPUT && measure) vm_image_failed(l, part, i, s, err);
     }
-    if (s == VM_ENV || measure) return s;
+    if (s == VM_ENV || measure) return s == VM_ENV ? s : VM_OK; /* the verdict speaks of bad ones */
     if (!s) s = vm_image_room(l, part, n, n, err);
     if (s == VM_ENV) return s;
 #pragma omp parallel for schedule(dynamic, 16) num_threads(l->src->threads)

@@ -33,6 +33,7 @@ struct VmStream {
     uint8_t *block;
     /* bzip2, xz, zstd */
     struct archive *a;
+    struct archive_entry *entry; /* libarchive's own is not looked at when there was no memory for it */
 };
 
 static VmStatus no_memory(const VmStream *s, VmError *err) {
@@ -114,22 +115,25 @@ static VmStatus read_gzip(VmStream *s, uint8_t *to, size_t n, size_t *got, VmErr
 static VmStatus unpacking_failed(VmStream *s, VmError *err) {
     int code = archive_errno(s->a);
     const char *why = archive_error_string(s->a);
-    if (code == ENOMEM) return no_memory(s, err);
+    if (code == ENOMEM || !why || strstr(why, "not enough memory")) return no_memory(s, err);
     bool outside = code == EIO || code == EACCES || code == EISDIR;
     return vm_fail(err, outside ? VM_ENV : VM_INPUT, "%s: %s: %s", s->path,
-                   outside ? "cannot read" : "damaged or cut off", why ? why : "no reason given");
+                   outside ? "cannot read" : "damaged or cut off", why);
+}
+
+static int support(struct archive *a, Packing p) {
+    return p == BZIP2 ? archive_read_support_filter_bzip2(a)
+           : p == XZ  ? archive_read_support_filter_xz(a)
+                      : archive_read_support_filter_zstd(a);
 }
 
 static VmStatus open_filter(VmStream *s, VmError *err) {
     struct archive *a = s->a = archive_read_new();
-    struct archive_entry *e;
-    if (!a) return no_memory(s, err);
-    if (s->packing == BZIP2) archive_read_support_filter_bzip2(a);
-    if (s->packing == XZ) archive_read_support_filter_xz(a);
-    if (s->packing == ZSTD) archive_read_support_filter_zstd(a);
-    archive_read_support_format_raw(a);
-    bool ok = archive_read_open_fd(a, s->fd, BLOCK) == ARCHIVE_OK;
-    int r = ok ? archive_read_next_header(a, &e) : ARCHIVE_FATAL;
+    s->entry = archive_entry_new();
+    bool ok = a && s->entry && support(a, s->packing) >= ARCHIVE_WARN;
+    if (!ok || archive_read_support_format_raw(a) < ARCHIVE_WARN) return no_memory(s, err);
+    ok = archive_read_open_fd(a, s->fd, BLOCK) == ARCHIVE_OK;
+    int r = ok ? archive_read_next_header2(a, s->entry) : ARCHIVE_FATAL;
     if (r == ARCHIVE_EOF) return vm_fail(err, VM_INPUT, "%s: damaged: nothing is packed in it", s->path);
     return r == ARCHIVE_OK ? VM_OK : unpacking_failed(s, err);
 }
@@ -215,6 +219,7 @@ bool vm_stream_unchecked(const VmStream *s) {
 void vm_stream_close(VmStream *s) {
     if (!s) return;
     if (s->a) archive_read_free(s->a);
+    archive_entry_free(s->entry);
     if (s->block) inflateEnd(&s->z);
     free(s->block);
     free(s->path);

@@ -281,6 +281,26 @@ Test(runtime_images, skips_what_is_no_image) {
     rt_remove(dir);
 }
 
+Test(runtime_images, says_once_that_16_bits_are_cut) {
+    char *dir = rt_folder();
+    unsigned short deep[12] = {0};
+    TiFile f[] = {{"train/c/0.png", ti_png(2, 2, 0)},
+                  {"train/c/1.png", ti_png_of(deep, 2, 2, SPNG_COLOR_TYPE_TRUECOLOR, 16)},
+                  {"test/c/0.png", ti_png_of(deep, 2, 2, SPNG_COLOR_TYPE_TRUECOLOR, 16)}};
+    ti_write_files(dir, f, 3);
+    VmDataSpec spec = ti_spec(dir);
+    VmDataset *d[VM_SPLITS];
+    VmError err;
+    cr_assert(vm_dataset_open_all(&spec, d, &err) == VM_OK, "%s", err.text);
+    const char *warning = vm_dataset_warning(d[VM_TEST]);
+    cr_assert(warning && !strncmp(warning, "2 PNG images of ", 16) && strstr(warning, "have 16 bits"), "%s",
+              warning);
+    vm_dataset_close(d[0]);
+    vm_dataset_close(d[1]);
+    ti_free_files(f, 3);
+    rt_remove(dir);
+}
+
 Test(runtime_images, val_serves_where_there_is_no_test) {
     char *dir = rt_folder();
     TiFile f[] = {{"./val/c/0.png", ti_png(2, 2, 0)},
