@@ -15,7 +15,9 @@ static const char *data_place(const Session *s) {
     return arena_printf(s->arena, "%s:%d:%d: ", at.src->path, line, col);
 }
 
-static VmStatus check_image(const Session *s, const IrGraph *g, const VmDataset *d) {
+static const char *const split_names[VM_SPLITS] = {[VM_TRAIN] = "training set", [VM_TEST] = "test set"};
+
+static VmStatus check_image(const Session *s, const IrGraph *g, const VmDataset *d, VmSplit split) {
     const IrNode *image = ir_find_leaf(g, OP_input, "image");
     if (!image)
         return drv_fail(VM_INPUT, "%s%s has no parameter named image to train on", data_place(s), s->model);
@@ -24,8 +26,29 @@ static VmStatus check_image(const Session *s, const IrGraph *g, const VmDataset 
     const IrType *t = &image->out[0].type;
     if (t->dtype == DT_f32 && t->rank == 4 && t->dim[1] == c && t->dim[2] == h && t->dim[3] == w)
         return VM_OK;
-    return drv_fail(VM_INPUT, "%sthe data has images of %lldx%lldx%lld but %s takes %s", data_place(s),
-                    (long long)c, (long long)h, (long long)w, s->model, ir_type_text(s->arena, t));
+    return drv_fail(VM_INPUT, "%sthe %s of the data has images of %lldx%lldx%lld but %s takes %s",
+                    data_place(s), split_names[split], (long long)c, (long long)h, (long long)w, s->model,
+                    ir_type_text(s->arena, t));
+}
+
+/* " (cat, dog, ..)"; empty: the classes have no names. */
+static const char *class_list(const Session *s, const VmDataset *d, int64_t classes) {
+    enum { MANY = 10 };
+    const char *text = "";
+    for (int64_t i = 0; i < classes && i < MANY && vm_dataset_class(d, i); i++)
+        text = arena_printf(s->arena, "%s%s%s", text, i ? ", " : " (", vm_dataset_class(d, i));
+    return *text ? arena_printf(s->arena, "%s%s)", text, classes > MANY ? ", .." : "") : "";
+}
+
+/* Logits that no image asks for are allowed: weights of a larger task may be trained on. They are never meant
+ * by somebody whose folder of a class is missing, so they are said, also with --quiet. */
+static void warn_few_classes(const Session *s, const IrGraph *g, const VmDataset *train) {
+    int64_t classes, known = count_classes(g, "label");
+    vm_dataset_shape(train, NULL, NULL, NULL, &classes);
+    if (classes < known)
+        fprintf(stderr, "vmoec: warning: %sthe data has %lld class%s%s but the logits of %s have %lld\n",
+                data_place(s), (long long)classes, classes == 1 ? "" : "es", class_list(s, train, classes),
+                s->model, (long long)known);
 }
 
 static VmStatus check_label(const Session *s, const IrGraph *g, const VmDataset *d) {
@@ -40,8 +63,9 @@ static VmStatus check_label(const Session *s, const IrGraph *g, const VmDataset 
     vm_dataset_shape(d, &c, &h, &w, &classes);
     int64_t known = count_classes(g, "label");
     if (known && classes > known)
-        return drv_fail(VM_INPUT, "%sthe data has %lld classes but the logits of %s have %lld", data_place(s),
-                        (long long)classes, s->model, (long long)known);
+        return drv_fail(VM_INPUT, "%sthe data has %lld classes%s but the logits of %s have %lld",
+                        data_place(s), (long long)classes, class_list(s, d, classes), s->model,
+                        (long long)known);
     return VM_OK;
 }
 
@@ -77,8 +101,8 @@ VmStatus session_data_bytes(const Session *s, const char *dir, int64_t *bytes, V
     return st;
 }
 
-static VmStatus check_data(const Session *s, const IrGraph *g, const VmDataset *d) {
-    VmStatus st = check_image(s, g, d);
+static VmStatus check_data(const Session *s, const IrGraph *g, const VmDataset *d, VmSplit split) {
+    VmStatus st = check_image(s, g, d, split);
     if (!st) st = check_label(s, g, d);
     return st ? st : check_others(s, g);
 }
@@ -98,8 +122,9 @@ VmStatus session_data(Session *s, const char *dir, int threads, VmDataset **trai
     if (st) return drv_fail(st, "%s", err.text);
     const char *warning = vm_dataset_warning(d[VM_TEST]);
     if (warning) fprintf(stderr, "vmoec: warning: %s\n", warning);
-    if (train) st = check_data(s, g, d[VM_TRAIN]);
-    if (!st) st = check_data(s, g, d[VM_TEST]);
+    if (train) st = check_data(s, g, d[VM_TRAIN], VM_TRAIN);
+    if (!st) st = check_data(s, g, d[VM_TEST], VM_TEST);
+    if (!st && train) warn_few_classes(s, g, d[VM_TRAIN]);
     if (st) {
         vm_dataset_close(d[VM_TRAIN]);
         vm_dataset_close(d[VM_TEST]);

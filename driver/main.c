@@ -2,7 +2,9 @@
 #include "driver/driver.h"
 
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define VMOEC_VERSION "0.1.0"
 
@@ -40,7 +42,19 @@ static bool asks_for_help(int argc, char **argv) {
     return false;
 }
 
-int main(int argc, char **argv) {
+static bool finished; /* main has returned */
+
+/* Libraries may end the process on their own, as OpenMP's does with exit(1) when it gets no memory or no
+ * thread. That is the environment's failure and must not look like a wrong input. We say 3 ourselves when
+ * memory is out, with a message of our own. */
+static void at_exit(int status, void *main_process) {
+    if (finished || status == VM_ENV || getpid() != *(pid_t *)main_process) return;
+    fflush(stdout);
+    fputs("vmoec: error: a library ended the process: out of memory or threads?\n", stderr);
+    _exit(VM_ENV);
+}
+
+static VmStatus run(int argc, char **argv) {
     double started = drv_process_start();
     signal(SIGXFSZ, SIG_IGN); /* a file over the size limit is a failed write, reported like a full disk */
     if (argc < 2) {
@@ -67,4 +81,13 @@ int main(int argc, char **argv) {
     if (!st) st = commands[cmd](&args);
     arena_destroy(arena);
     return drv_flush(st);
+}
+
+int main(int argc, char **argv) {
+    static pid_t self;
+    self = getpid();
+    if (on_exit(at_exit, &self) != 0) return drv_fail(VM_ENV, "out of memory");
+    VmStatus st = run(argc, argv);
+    finished = true;
+    return st;
 }

@@ -1,17 +1,14 @@
-/* Finds, checks and serves data sets: one split in memory as bytes, batches normalised on the way out.
+/* Loads, checks and serves data sets: one split in memory as bytes, batches normalised on the way out.
  *
- * Does not: augment; know file formats (idx.c, image_*.c). */
+ * Does not: augment; know where files are (kinds.c) or their formats (idx.c, image_*.c). */
 #include "runtime/image.h"
+#include "runtime/kinds.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "runtime/rng.h"
-
-enum { PATH_CAP = 1024, MAX_PLACES = 4 };
 
 struct VmDataset {
     int64_t size, channels, height, width, classes;
@@ -19,124 +16,10 @@ struct VmDataset {
     uint16_t *label;     /* [size] */
     float value[3][256]; /* what each byte of a channel becomes */
     char warning[1024];  /* empty: none */
+    char *names;         /* of classes by label, one after the other; NULL: they have none */
+    size_t names_bytes;
+    const char **class; /* [classes], in names */
 };
-
-typedef struct Kind {
-    const char *name;
-    int64_t classes; /* 0: counted */
-    const char *usual_place;
-    const char *advice;
-    bool folder;         /* class folders of images, or a tar archive of them */
-    const char *archive; /* its usual name; NULL: there is none */
-} Kind;
-
-static const Kind kinds[] = {
-    {.name = "fashion_mnist",
-     .classes = 10,
-     .usual_place = "/usr/share/datasets/fashion-mnist",
-     .advice = "on Debian: apt install dataset-fashion-mnist; or put its four IDX files in a folder and give "
-               "it with --data"},
-    {.name = "mnist",
-     .classes = 10,
-     .advice = "put the four IDX files of MNIST in a folder and give it with --data, or set VMOE_DATA"},
-    {.name = "idx",
-     .advice =
-         "give the folder with train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-idx3-ubyte "
-         "and t10k-labels-idx1-ubyte (each may end in .gz) with --data"},
-    {.name = "cifar10",
-     .classes = 10,
-     .folder = true,
-     .archive = "cifar10-jpeg.tar.xz",
-     .advice = "give a folder with train/CLASS/NAME.png and test/CLASS/NAME.png (or .jpg), or a tar archive "
-               "of one, with --data, or set VMOE_DATA"},
-    {.name = "image_folder",
-     .folder = true,
-     .advice = "give a folder with train/CLASS/NAME.jpg and test/CLASS/NAME.jpg (or .png), or a tar archive "
-               "of one, with --data"},
-};
-
-/* ---- finding files ---- */
-
-typedef struct Places {
-    char path[MAX_PLACES][PATH_CAP];
-    int count;
-} Places;
-
-static void add_place(Places *p, const char *dir, const char *sub) {
-    char *to = p->path[p->count];
-    if (sub ? vm_path_join(to, PATH_CAP, dir, sub) : snprintf(to, PATH_CAP, "%s", dir) < PATH_CAP) p->count++;
-}
-
-static void list_places(const VmDataSpec *spec, const Kind *k, Places *p) {
-    p->count = 0;
-    if (spec->dir) {
-        add_place(p, spec->dir, NULL);
-        add_place(p, spec->dir, k->name);
-        return;
-    }
-    if (!k->classes) return; /* could be anything: never guessed */
-    const char *root = getenv("VMOE_DATA");
-    if (root && *root) {
-        add_place(p, root, k->name);
-        add_place(p, root, NULL);
-    }
-    if (k->usual_place) add_place(p, k->usual_place, NULL);
-}
-
-static bool file_in(const char *dir, const char *name, char path[PATH_CAP]) {
-    char packed[64];
-    snprintf(packed, sizeof packed, "%s.gz", name);
-    if (vm_path_join(path, PATH_CAP, dir, name) && access(path, F_OK) == 0) return true;
-    return vm_path_join(path, PATH_CAP, dir, packed) && access(path, F_OK) == 0;
-}
-
-/* name: what was looked for in each place. */
-static VmStatus not_found(const Kind *k, const Places *p, const char *name, VmError *err) {
-    char tried[1400] = "";
-    for (int i = 0; i < p->count; i++) {
-        size_t at = strlen(tried);
-        snprintf(tried + at, sizeof tried - at, "\n  tried %s/%s", p->path[i], name);
-    }
-    return vm_fail(err, VM_ENV, "data set '%s' not found%s\n  %s", k->name, tried, k->advice);
-}
-
-static VmStatus find_files(const VmDataSpec *spec, const Kind *k, VmSplit split, char images[PATH_CAP],
-                           char labels[PATH_CAP], VmError *err) {
-    const char *image_name = split == VM_TRAIN ? "train-images-idx3-ubyte" : "t10k-images-idx3-ubyte";
-    const char *label_name = split == VM_TRAIN ? "train-labels-idx1-ubyte" : "t10k-labels-idx1-ubyte";
-    Places p;
-    list_places(spec, k, &p);
-    for (int i = 0; i < p.count; i++) {
-        if (!file_in(p.path[i], image_name, images)) continue;
-        if (file_in(p.path[i], label_name, labels)) return VM_OK;
-        return vm_fail(err, VM_ENV, "%s is there but %s/%s[.gz] is not", images, p.path[i], label_name);
-    }
-    char looked_for[64];
-    snprintf(looked_for, sizeof looked_for, "%s[.gz]", image_name);
-    return not_found(k, &p, looked_for, err);
-}
-
-/* The folder that holds train/, or an archive. A place may be the archive itself. */
-static VmStatus find_folder(const VmDataSpec *spec, const Kind *k, char found[PATH_CAP], VmError *err) {
-    Places p;
-    list_places(spec, k, &p);
-    struct stat st;
-    for (int i = 0; i < p.count; i++) {
-        if (vm_path_join(found, PATH_CAP, p.path[i], "train") && stat(found, &st) == 0 &&
-            S_ISDIR(st.st_mode)) {
-            memcpy(found, p.path[i], PATH_CAP);
-            return VM_OK;
-        }
-        if (k->archive && vm_path_join(found, PATH_CAP, p.path[i], k->archive) && access(found, F_OK) == 0)
-            return VM_OK;
-        memcpy(found, p.path[i], PATH_CAP);
-        if (stat(found, &st) == 0 && !S_ISDIR(st.st_mode)) return VM_OK;
-    }
-    char looked_for[64];
-    snprintf(looked_for, sizeof looked_for, "train/%s%s", k->archive ? " and " : "",
-             k->archive ? k->archive : "");
-    return not_found(k, &p, looked_for, err);
-}
 
 /* ---- checking and loading ---- */
 
@@ -155,7 +38,7 @@ static VmStatus take_labels(VmDataset *d, const VmIdx *label, const char *path, 
         if (label->data[i] > most) most = label->data[i];
         d->label[i] = label->data[i];
     }
-    d->classes = wanted > 0 ? wanted : most + 1;
+    d->classes = most + 1;
     return VM_OK;
 }
 
@@ -187,20 +70,22 @@ static VmStatus resize_all(VmDataset *d, int64_t side, VmError *err) {
     return VM_OK;
 }
 
-static VmStatus load_idx(VmDataset *d, const VmDataSpec *spec, const Kind *k, VmSplit split, VmError *err) {
-    char image_path[PATH_CAP], label_path[PATH_CAP];
-    VmStatus s = find_files(spec, k, split, image_path, label_path, err);
-    if (s) return s;
-    VmIdx image, label;
-    s = vm_idx_read(image_path, 3, &image, err);
+static VmStatus load_idx(VmDataset *d, const VmDataSpec *spec, const VmDataKind *k, VmSplit split,
+                         VmError *err) {
+    char *image_path, *label_path;
+    VmIdx image = {0}, label = {0};
+    VmStatus s = vm_find_idx(spec, k, split, &image_path, &label_path, err);
+    if (!s) s = vm_idx_read(image_path, 3, &image, err);
     d->image = image.data;
-    if (s) return s;
-    s = vm_idx_read(label_path, 1, &label, err);
+    if (!s) s = vm_idx_read(label_path, 1, &label, err);
     if (!s && image.dim[0] != label.dim[0])
         s = vm_fail(err, VM_INPUT, "%s has %" PRId64 " images but %s has %" PRId64 " labels", image_path,
                     image.dim[0], label_path, label.dim[0]);
     if (!s) s = take_labels(d, &label, label_path, spec->classes > 0 ? spec->classes : k->classes, err);
+    if (!s && k->classes) d->classes = k->classes;
     free(label.data);
+    free(image_path);
+    free(label_path);
     if (s) return s;
     d->size = image.dim[0];
     d->channels = 1;
@@ -216,18 +101,39 @@ static VmImageSource image_source(const VmDataSpec *spec, const char *path) {
                            .threads = vm_threads(spec->threads)};
 }
 
+/* names: as in VmImagesInfo. */
+static VmStatus take_classes(VmDataset *d, const VmImagesInfo *info, VmError *err) {
+    d->names = malloc(info->names_bytes + 1);
+    d->class = vm_calloc((size_t)info->classes, sizeof *d->class);
+    if (!d->names || !d->class) return vm_fail(err, VM_ENV, "out of memory for the names of classes");
+    memcpy(d->names, info->names, info->names_bytes);
+    d->names_bytes = info->names_bytes;
+    d->classes = info->classes;
+    const char *at = d->names;
+    for (int64_t i = 0; i < d->classes; i++, at += strlen(at) + 1) d->class[i] = at;
+    return VM_OK;
+}
+
+static VmStatus check_folders(const VmDataSpec *spec, const VmDataKind *k, const char *path, int64_t classes,
+                              VmError *err) {
+    int64_t most = spec->classes > 0 ? spec->classes : k->classes;
+    if (most == 0 || (k->classes ? classes == most : classes <= most)) return VM_OK;
+    return vm_fail(err, VM_INPUT, "%s: train/ has %" PRId64 " class folders; %s %" PRId64, path, classes,
+                   k->classes ? "expected are" : "at most expected are", most);
+}
+
 /* Splits whose place in d is NULL are not wanted. */
-static VmStatus load_folder(VmDataset *d[VM_SPLITS], const VmDataSpec *spec, const Kind *k, VmError *err) {
-    char path[PATH_CAP];
-    VmStatus s = find_folder(spec, k, path, err);
-    if (s) return s;
+static VmStatus load_folder(VmDataset *d[VM_SPLITS], const VmDataSpec *spec, const VmDataKind *k,
+                            VmError *err) {
+    char *path;
+    VmStatus s = vm_find_images(spec, k, &path, err);
     VmImageSource src = image_source(spec, path);
     VmImages split[VM_SPLITS];
-    VmImagesInfo info;
-    s = vm_images_read(&src, (VmImages *[VM_SPLITS]){d[0] ? &split[0] : NULL, d[1] ? &split[1] : NULL}, &info,
-                       err);
-    if (s) return s;
-    for (int i = 0; i < VM_SPLITS; i++) {
+    VmImagesInfo info = {0};
+    VmImages *wanted[VM_SPLITS] = {d[0] ? &split[0] : NULL, d[1] ? &split[1] : NULL};
+    if (!s) s = vm_images_read(&src, wanted, &info, err);
+    bool read = s == VM_OK;
+    for (int i = 0; i < VM_SPLITS && read; i++) {
         if (!d[i]) continue;
         d[i]->image = split[i].image;
         d[i]->label = split[i].label;
@@ -235,25 +141,17 @@ static VmStatus load_folder(VmDataset *d[VM_SPLITS], const VmDataSpec *spec, con
         d[i]->channels = src.channels;
         d[i]->height = split[i].height;
         d[i]->width = split[i].width;
-        d[i]->classes = info.classes;
         memcpy(d[i]->warning, info.note, sizeof info.note);
+        if (!s) s = take_classes(d[i], &info, err);
     }
-    int64_t most = spec->classes > 0 ? spec->classes : k->classes;
-    if (most > 0 && (k->classes ? info.classes != most : info.classes > most))
-        return vm_fail(err, VM_INPUT, "%s: train/ has %" PRId64 " class folders; %s %" PRId64, path,
-                       info.classes, k->classes ? "expected are" : "at most expected are", most);
-    return VM_OK;
+    if (!s) s = check_folders(spec, k, path, info.classes, err);
+    free(info.names);
+    free(path);
+    return s;
 }
 
-static const Kind *find_kind(const char *name) {
-    for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
-        if (strcmp(kinds[i].name, name) == 0) return &kinds[i];
-    }
-    return NULL;
-}
-
-static VmStatus check_spec(const VmDataSpec *spec, const Kind **kind, VmError *err) {
-    const Kind *k = *kind = find_kind(spec->kind);
+static VmStatus check_spec(const VmDataSpec *spec, const VmDataKind **kind, VmError *err) {
+    const VmDataKind *k = *kind = vm_data_kind(spec->kind);
     if (!k) {
         return vm_fail(err, VM_INPUT,
                        "unknown data set '%s'; known are fashion_mnist, mnist, idx, cifar10 and "
@@ -277,13 +175,16 @@ static VmStatus check_spec(const VmDataSpec *spec, const Kind **kind, VmError *e
     return VM_OK;
 }
 
-static VmStatus measure_idx(const VmDataSpec *spec, const Kind *k, VmImages out[VM_SPLITS], VmError *err) {
+static VmStatus measure_idx(const VmDataSpec *spec, const VmDataKind *k, VmImages out[VM_SPLITS],
+                            VmError *err) {
     VmStatus s = VM_OK;
     for (int i = 0; i < VM_SPLITS && !s; i++) {
-        char image_path[PATH_CAP], label_path[PATH_CAP];
+        char *image_path, *label_path;
         VmIdx image;
-        s = find_files(spec, k, (VmSplit)i, image_path, label_path, err);
+        s = vm_find_idx(spec, k, (VmSplit)i, &image_path, &label_path, err);
         if (!s) s = vm_idx_header(image_path, 3, &image, err);
+        free(image_path);
+        free(label_path);
         if (s) return s;
         out[i] = (VmImages){.size = image.dim[0], .height = image.dim[1], .width = image.dim[2]};
         if (spec->resize) out[i].height = out[i].width = spec->resize;
@@ -298,18 +199,15 @@ static int64_t data_bytes(int64_t size, int64_t channels, int64_t height, int64_
 
 VmStatus vm_dataset_measure(const VmDataSpec *spec, int64_t bytes[VM_SPLITS], int64_t images[VM_SPLITS],
                             VmError *err) {
-    const Kind *k;
-    char path[PATH_CAP];
+    const VmDataKind *k;
+    char *path = NULL;
     VmImages split[VM_SPLITS];
     VmStatus s = check_spec(spec, &k, err);
     if (s) return s;
+    if (k->folder) s = vm_find_images(spec, k, &path, err);
     VmImageSource src = image_source(spec, path);
-    if (!k->folder) {
-        s = measure_idx(spec, k, split, err);
-    } else {
-        s = find_folder(spec, k, path, err);
-        if (!s) s = vm_images_measure(&src, split, err);
-    }
+    if (!s) s = k->folder ? vm_images_measure(&src, split, err) : measure_idx(spec, k, split, err);
+    free(path);
     for (int i = 0; i < VM_SPLITS && !s; i++) {
         images[i] = split[i].size;
         bytes[i] = data_bytes(split[i].size, k->folder ? src.channels : 1, split[i].height, split[i].width);
@@ -336,7 +234,7 @@ static void set_values(VmDataset *d, const VmDataSpec *spec) {
 static VmStatus open_splits(const VmDataSpec *spec, const bool want[VM_SPLITS], VmDataset *out[VM_SPLITS],
                             VmError *err) {
     out[VM_TRAIN] = out[VM_TEST] = NULL;
-    const Kind *k;
+    const VmDataKind *k;
     VmStatus s = check_spec(spec, &k, err);
     for (int i = 0; i < VM_SPLITS && !s; i++) {
         if (!want[i]) continue;
@@ -371,10 +269,25 @@ void vm_dataset_close(VmDataset *d) {
     if (!d) return;
     free(d->image);
     free(d->label);
+    free(d->names);
+    free(d->class);
     free(d);
 }
 
 /* ---- serving ---- */
+
+const char *vm_dataset_class(const VmDataset *d, int64_t i) {
+    return d->class && i >= 0 && i < d->classes ? d->class[i] : NULL;
+}
+
+VmHash vm_dataset_fingerprint(const VmDataset *d) {
+    const int64_t sides[4] = {d->size, d->channels, d->height, d->width};
+    size_t n = (size_t)d->size;
+    VmHash h = vm_hash((VmHash){0}, sides, sizeof sides);
+    h = vm_hash(h, d->image, n * (size_t)(d->channels * d->height * d->width));
+    h = vm_hash(h, d->label, n * sizeof *d->label);
+    return vm_hash(h, d->names ? d->names : "", d->names_bytes);
+}
 
 int64_t vm_dataset_size(const VmDataset *d) {
     return d->size;
@@ -412,12 +325,4 @@ void vm_dataset_shuffle(int64_t size, uint64_t seed, uint64_t epoch, int64_t *in
         index[i] = index[j];
         index[j] = t;
     }
-}
-VmHash vm_dataset_fingerprint(const VmDataset *d) {
-    VmHash h = vm_hash((VmHash){0, 0}, d->label, (size_t)d->size * sizeof *d->label);
-    return vm_hash(h, d->image, (size_t)(d->size * d->channels * d->height * d->width));
-}
-const char *vm_dataset_class(const VmDataset *d, int64_t i) {
-    (void)d, (void)i;
-    return NULL;
 }

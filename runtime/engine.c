@@ -55,6 +55,8 @@ static const char *const space_names[VM_SPACE_COUNT] = {"weights", "optimizer st
 
 VmStatus vm_engine_create(int threads, VmEngine **out, VmError *err) {
     *out = NULL;
+    VmStatus s = vm_team_ready(vm_threads(threads), err);
+    if (s) return s;
     VmEngine *e = vm_calloc(1, sizeof *e);
     if (!e) return vm_fail(err, VM_ENV, "out of memory");
     e->threads = vm_threads(threads);

@@ -5,55 +5,36 @@
  *
  * Does not: know splits or labels (dataset.c). */
 #include "runtime/internal.h"
+#include "runtime/stream.h"
 
-#include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <zlib.h>
 
-enum { MAX_SIDE = 4096, READ_CHUNK = 1 << 24 };
+enum { MAX_SIDE = 4096 };
 
 /* zlib cannot expand a byte to more than this; a header that claims more is cut off or lying. */
 enum { MAX_EXPANSION = 1032 };
 
 typedef struct Reader {
-    gzFile gz;
+    VmStream *stream;
     const char *path;
     VmError *err;
-    int64_t header; /* bytes before those that are counted in messages */
 } Reader;
 
-static VmStatus stream_error(const Reader *r, const char *expected) {
-    int code;
-    const char *why = gzerror(r->gz, &code);
-    if (code == Z_ERRNO) return vm_fail(r->err, VM_ENV, "%s: cannot read: %s", r->path, strerror(errno));
-    if (code == Z_BUF_ERROR)
-        return vm_fail(r->err, VM_INPUT, "%s: cut off: the compressed data is incomplete", r->path);
-    if (code == Z_OK)
-        return vm_fail(r->err, VM_INPUT, "%s: cut off: %s, the file has %" PRId64, r->path, expected,
-                       (int64_t)gztell(r->gz) - r->header);
-    size_t n = strlen(r->path); /* zlib puts the path first, as we do */
-    if (strncmp(why, r->path, n) == 0 && strncmp(why + n, ": ", 2) == 0) why += n + 2;
-    return vm_fail(r->err, VM_INPUT, "%s: damaged: %s", r->path, why);
-}
-
-static VmStatus read_bytes(const Reader *r, uint8_t *to, int64_t n, const char *expected) {
-    while (n > 0) {
-        int got = gzread(r->gz, to, (unsigned)(n < READ_CHUNK ? n : READ_CHUNK));
-        if (got <= 0) return stream_error(r, expected);
-        to += got;
-        n -= got;
-    }
-    return VM_OK;
+/* promised: what says that the n bytes are there. */
+static VmStatus read_bytes(const Reader *r, uint8_t *to, size_t n, size_t before, const char *promised) {
+    size_t got;
+    VmStatus s = vm_stream_read(r->stream, to, n, &got, r->err);
+    if (s || got == n) return s;
+    return vm_fail(r->err, VM_INPUT, "%s: cut off: %s, the file has %zu", r->path, promised, before + got);
 }
 
 static VmStatus read_header(const Reader *r, int rank, VmIdx *out, int64_t *total) {
     uint8_t h[16];
     char expected[64];
     snprintf(expected, sizeof expected, "the header takes %d bytes", 4 + 4 * rank);
-    VmStatus s = read_bytes(r, h, 4, expected);
+    VmStatus s = read_bytes(r, h, 4, 0, expected);
     if (s) return s;
     if (h[0] != 0 || h[1] != 0 || h[2] != 8 || h[3] != rank) {
         return vm_fail(
@@ -61,7 +42,7 @@ static VmStatus read_header(const Reader *r, int rank, VmIdx *out, int64_t *tota
             "%s: not an IDX file of %s: it starts with %02x %02x %02x %02x, expected 00 00 08 %02x", r->path,
             rank == 1 ? "labels" : "images", h[0], h[1], h[2], h[3], rank);
     }
-    s = read_bytes(r, h + 4, 4 * rank, expected);
+    s = read_bytes(r, h + 4, 4 * (size_t)rank, 4, expected);
     if (s) return s;
     *total = 1;
     out->rank = rank;
@@ -84,40 +65,32 @@ static VmStatus read_body(const Reader *r, VmIdx *out, int64_t total) {
     char expected[128];
     snprintf(expected, sizeof expected, "the header promises %" PRId64 " bytes of %s", total,
              out->rank == 1 ? "labels" : "images");
-    struct stat st;
-    if (stat(r->path, &st) != 0) return vm_fail(r->err, VM_ENV, "%s: %s", r->path, strerror(errno));
-    if (total / MAX_EXPANSION > st.st_size) {
-        return vm_fail(r->err, VM_INPUT, "%s: cut off: %s, the file has %" PRId64, r->path, expected,
-                       (int64_t)st.st_size);
-    }
+    int64_t bytes = vm_stream_file_bytes(r->stream);
+    if (total / MAX_EXPANSION > bytes)
+        return vm_fail(r->err, VM_INPUT, "%s: cut off: %s, the file has %" PRId64, r->path, expected, bytes);
     out->data = malloc((size_t)total);
     if (!out->data) return vm_fail(r->err, VM_ENV, "%s: out of memory for %" PRId64 " bytes", r->path, total);
-    VmStatus s = read_bytes(r, out->data, total, expected);
+    VmStatus s = read_bytes(r, out->data, (size_t)total, 0, expected);
     if (s) return s;
     uint8_t more;
-    int got = gzread(r->gz, &more, 1);
-    if (got > 0) return vm_fail(r->err, VM_INPUT, "%s: too long: %s and more follow", r->path, expected);
-    return got < 0 ? stream_error(r, "the compressed data is incomplete") : VM_OK;
+    size_t got; /* checksums stand at the end, so it has to be seen */
+    s = vm_stream_read(r->stream, &more, 1, &got, r->err);
+    if (s || got == 0) return s;
+    return vm_fail(r->err, VM_INPUT, "%s: too long: %s and more follow", r->path, expected);
 }
 
 static VmStatus idx_open(Reader *r, const char *path, int rank, VmIdx *out, int64_t *total, VmError *err) {
     *out = (VmIdx){0};
-    struct stat st;
-    if (stat(path, &st) == 0 && !S_ISREG(st.st_mode)) return vm_fail(err, VM_ENV, "%s: not a file", path);
-    *r = (Reader){.gz = gzopen(path, "rbe"), .path = path, .err = err};
-    if (!r->gz) return vm_fail(err, VM_ENV, "cannot open '%s': %s", path, strerror(errno));
-    gzbuffer(r->gz, 1 << 17);
-    VmStatus s = read_header(r, rank, out, total);
-    r->header = 4 + 4 * rank;
-    if (s) (void)gzclose(r->gz);
-    return s;
+    *r = (Reader){.path = path, .err = err};
+    VmStatus s = vm_stream_open(&r->stream, path, false, err);
+    return s ? s : read_header(r, rank, out, total);
 }
 
 VmStatus vm_idx_header(const char *path, int rank, VmIdx *out, VmError *err) {
     Reader r;
     int64_t total;
     VmStatus s = idx_open(&r, path, rank, out, &total, err);
-    if (s == VM_OK) (void)gzclose(r.gz); /* the rest is not looked at */
+    vm_stream_close(r.stream); /* the rest is not looked at */
     return s;
 }
 
@@ -125,11 +98,8 @@ VmStatus vm_idx_read(const char *path, int rank, VmIdx *out, VmError *err) {
     Reader r;
     int64_t total = 0;
     VmStatus s = idx_open(&r, path, rank, out, &total, err);
-    if (s) return s;
-    s = read_body(&r, out, total);
-    int closed = gzclose(r.gz);
-    if (s == VM_OK && closed != Z_OK)
-        s = vm_fail(err, VM_INPUT, "%s: cut off: the compressed data is incomplete", path);
+    if (!s) s = read_body(&r, out, total);
+    vm_stream_close(r.stream);
     if (s) {
         free(out->data);
         out->data = NULL;

@@ -7,7 +7,10 @@
 
 #include "runtime/internal.h"
 
-enum { VM_MAX_SIDE = 4096, VM_MAX_CLASSES = 1 << 16, VM_MAX_IMAGE_FILE = 1 << 26, VM_IMAGE_PATH = 2048 };
+enum { VM_MAX_SIDE = 4096, VM_MAX_CLASSES = 1 << 16, VM_MAX_IMAGE_FILE = 1 << 26 };
+
+/* The name of a file as messages show it; long ones lose their middle. */
+enum { VM_SHOWN_NAME = 256 };
 
 /* ---- image_decode.c ---------------------------------------------------------------------------- */
 
@@ -19,6 +22,8 @@ void vm_image_decoder_destroy(VmImageDecoder *d);
  * are borrowed until the next vm_image_open. VM_INPUT for files that are no images or damaged. */
 VmStatus vm_image_open(VmImageDecoder *d, const char *name, const uint8_t *bytes, size_t n, int64_t *height,
                        int64_t *width, VmError *err);
+/* PNG images of 16 bits per channel that were cut to 8. */
+int64_t vm_image_decoder_cut(const VmImageDecoder *d);
 /* Pixels of the open image into plane[channels][height][width]; channels 3 (red, green, blue) or 1 (grey).
  * Once per vm_image_open. */
 VmStatus vm_image_planes(VmImageDecoder *d, int64_t channels, uint8_t *plane, VmError *err);
@@ -71,10 +76,9 @@ int64_t vm_names_classes(const VmImageNames *n);
 /* The part that is the test set: test/, or val/ without one. */
 int vm_names_test(const VmImageNames *n);
 void vm_names_free(VmImageNames *n);
-/* "ROOT/train/cat/1.jpg", or in an archive "ROOT: train/cat/1.jpg"; cut if too long. */
-void vm_names_show(const char *root, bool archive, const char *path, char *to, size_t cap);
-/* The path of a kept name, relative to the data set; false: too long. */
-bool vm_names_path(const VmImageNames *n, int part, const VmImageName *name, char *to, size_t cap);
+void vm_names_show(const char *path, char to[VM_SHOWN_NAME]);
+/* The path of a kept name, relative to the data set (free it); NULL: out of memory. */
+char *vm_names_path(const VmImageNames *n, int part, const VmImageName *name);
 extern const char *const vm_part_names[VM_PARTS];
 
 /* ---- image_set.c ---------------------------------------------------------------------------------- */
@@ -95,7 +99,9 @@ typedef struct VmImageSource {
 
 typedef struct VmImagesInfo {
     int64_t classes;
-    char note[1024]; /* what was skipped, as a sentence; empty: nothing */
+    char *names;        /* of classes by label, one after the other, each with its zero byte; the caller's */
+    size_t names_bytes; /* with all zero bytes */
+    char note[1024];    /* what a user should know, as a sentence; empty: nothing */
 } VmImagesInfo;
 
 /* Reads a split or both (out[s] NULL: not wanted), decoding on all threads. On errors nothing is kept. */
@@ -107,27 +113,48 @@ typedef struct VmImageStore {
     int64_t height, width; /* of the images in memory; 0: no image met yet */
     int64_t room;          /* images */
     uint8_t *image;
-    char first[VM_IMAGE_PATH]; /* the image that set the size */
+    char first[VM_SHOWN_NAME]; /* the image that set the size */
 } VmImageStore;
+
+/* ---- image_bad.c: images that cannot be used --------------------------------------------------------- */
+
+enum { VM_BAD_SHOWN = 10 };
+
+/* Of one part: how many there are, and the first by number. */
+typedef struct VmBadImages {
+    int64_t count;
+    int64_t number[VM_BAD_SHOWN]; /* ascending; as many as count, at most VM_BAD_SHOWN */
+    VmError why[VM_BAD_SHOWN];    /* begins with the file's name */
+} VmBadImages;
+
+void vm_bad_add(VmBadImages *b, int64_t number, const VmError *why);
 
 typedef struct VmImageLoader {
     const VmImageSource *src;
     bool archive;
+    int root; /* descriptor of a folder; -1 */
     VmImageNames names;
     VmImageStore store[VM_PARTS];
     VmImageDecoder **decoder; /* [threads] */
     uint8_t **plane;          /* [threads]: of images before resizing */
     size_t *plane_room;
+    bool unchecked; /* an archive whose packing has no checksum */
     _Atomic int64_t pending;
-    _Atomic int64_t fail_at; /* least number of an image that failed; INT64_MAX: none */
-    VmStatus status;         /* of that image */
+    VmBadImages bad[VM_PARTS];
+    _Atomic bool stop; /* the system failed */
+    VmStatus status;   /* VM_ENV then */
     VmError failure;
 } VmImageLoader;
 
-/* Images are numbered in the order they are met. Keeps the failure of the least number; images with a larger
- * one than fail_at need not be looked at. */
-void vm_image_failed(VmImageLoader *l, int64_t number, VmStatus s, const VmError *err);
-/* The first image of a part says how large all are. `name` is the file as messages show it. */
+/* By any thread: an image, known by its number in its part, is bad (VM_INPUT), or the system failed. Bad
+ * images do not end the reading, so that all are known in the end, whoever met them first. */
+void vm_image_failed(VmImageLoader *l, int part, int64_t number, VmStatus s, const VmError *err);
+/* After the last image: the failure of the system, or the bad images of all kept parts, the first of them by
+ * name; VM_OK if there are none. */
+VmStatus vm_images_verdict(const VmImageLoader *l, VmError *err);
+
+/* The first image of a part that can be opened says how large all are. `name` is the file as messages show
+ * it. */
 VmStatus vm_image_first(VmImageLoader *l, int part, const char *name, const uint8_t *bytes, size_t n,
                         VmError *err);
 int64_t vm_image_bytes(const VmImageLoader *l, int part);

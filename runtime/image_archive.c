@@ -1,8 +1,10 @@
 /* Reads image data sets from a tar archive, plain or packed with gzip, bzip2, xz or zstd: one thread unpacks,
- * once for all splits, while the others decode.
+ * once for all splits, while the others decode. The archive must be whole: with its end mark, and nothing
+ * behind it.
  *
- * Does not: write anything to disk; follow links. */
+ * Does not: write anything to disk; follow links; know packings (stream.c). */
 #include "runtime/image.h"
+#include "runtime/stream.h"
 
 #include <archive.h>
 #include <archive_entry.h>
@@ -16,13 +18,15 @@ enum {
     BATCH_BYTES = 1 << 18,   /* of files, unless one is larger */
     PENDING_BYTES = 1 << 24, /* unpacked and not yet decoded; beyond, the unpacking thread decodes too */
     FIRST_ROOM = 1 << 25,    /* bytes of decoded images */
+    BLOCK = 1 << 17,         /* of the unpacked archive */
+    END_MARK = 1024,         /* bytes of zeros that end a tar archive */
 };
 
 typedef struct BatchFile {
     char *path;
     size_t at, n; /* in the batch's bytes */
     int part;
-    int64_t slot, number;
+    int64_t slot;
 } BatchFile;
 
 typedef struct Batch {
@@ -35,8 +39,14 @@ typedef struct Batch {
 typedef struct Unpacker {
     VmImageLoader *l;
     struct archive *a;
-    Batch *batch; /* being filled; NULL: none */
-    int64_t number;
+    struct archive_entry *entry; /* libarchive's own is not looked at when there was no memory for it */
+    VmStream *stream;
+    uint8_t *block;
+    int64_t fed, data_end; /* bytes given to libarchive; the end of the last one that is not zero */
+    VmStatus broken;       /* of the stream */
+    VmError why;
+    Batch *batch;             /* being filled; NULL: none */
+    char last[VM_SHOWN_NAME]; /* the entry before; empty: none */
     bool measure;
 } Unpacker;
 
@@ -62,12 +72,12 @@ static Batch *batch_create(size_t bytes) {
 static void decode_batch(VmImageLoader *l, Batch *b) {
     for (int i = 0; i < b->n; i++) {
         const BatchFile *f = &b->file[i];
-        char name[VM_IMAGE_PATH];
+        char name[VM_SHOWN_NAME];
         VmError why;
-        if (f->number > l->fail_at) break;
-        vm_names_show(l->src->path, true, f->path, name, sizeof name);
+        if (l->stop) break;
+        vm_names_show(f->path, name);
         VmStatus s = vm_image_load(l, f->part, f->slot, name, b->bytes + f->at, f->n, &why);
-        if (s) vm_image_failed(l, f->number, s, &why);
+        if (s) vm_image_failed(l, f->part, f->slot, s, &why);
     }
     l->pending -= (int64_t)b->used;
     batch_free(b);
@@ -84,27 +94,69 @@ static void submit(Unpacker *u) {
     decode_batch(l, b);
 }
 
-static VmStatus archive_failed(const Unpacker *u, VmError *err) {
-    int code = archive_errno(u->a);
-    const char *why = archive_error_string(u->a);
-    bool outside = code == EIO || code == ENOMEM || code == EACCES || code == ENOENT || code == EISDIR;
-    return vm_fail(err, outside ? VM_ENV : VM_INPUT, "%s: %s: %s", u->l->src->path,
-                   outside ? "cannot read" : "no tar archive, or damaged", why ? why : "no reason given");
+/* ---- the archive's bytes ---- */
+
+static size_t without_zeros(const uint8_t *p, size_t n) {
+    while (n > 0 && p[n - 1] == 0) n--;
+    return n;
 }
 
+static VmStatus next_block(Unpacker *u, size_t *n) {
+    *n = 0;
+    if (!u->broken) u->broken = vm_stream_read(u->stream, u->block, BLOCK, n, &u->why);
+    if (u->broken) return u->broken;
+    size_t end = without_zeros(u->block, *n);
+    if (end) u->data_end = u->fed + (int64_t)end;
+    u->fed += (int64_t)*n;
+    return VM_OK;
+}
+
+static la_ssize_t feed(struct archive *a, void *user, const void **block) {
+    Unpacker *u = user;
+    size_t n;
+    *block = u->block;
+    if (next_block(u, &n) == VM_OK) return (la_ssize_t)n;
+    archive_set_error(a, EIO, "%s", u->why.text);
+    return -1;
+}
+
+static VmStatus archive_failed(const Unpacker *u, VmError *err) {
+    if (u->broken) return vm_fail(err, u->broken, "%s", u->why.text);
+    const char *why = archive_error_string(u->a), *path = u->l->src->path;
+    if (archive_errno(u->a) == ENOMEM || !why) return vm_fail(err, VM_ENV, "%s: out of memory", path);
+    return vm_fail(err, VM_INPUT, "%s: no tar archive, or damaged%s%s: %s", path,
+                   u->last[0] ? " at or behind the entry " : " at its beginning", u->last, why);
+}
+
+/* libarchive takes any end for the end. `mark`: where the end mark should be, behind the last entry. Packed
+ * or not, the rest is read: checksums stand at its end. */
+static VmStatus check_end(Unpacker *u, int64_t mark, VmError *err) {
+    const char *path = u->l->src->path;
+    for (size_t n = 1; n > 0;) {
+        if (next_block(u, &n)) return archive_failed(u, err);
+    }
+    if (u->data_end > mark)
+        return vm_fail(
+            err, VM_INPUT,
+            "%s: something follows the end of the archive; of two archives joined to one file only the "
+            "first would be read: pack their files as one",
+            path);
+    if (u->fed - mark >= END_MARK) return VM_OK;
+    return vm_fail(err, VM_INPUT, "%s: cut off: the archive's end mark is missing%s%s", path,
+                   u->last[0] ? " behind the entry " : "", u->last);
+}
+
+/* ---- entries ---- */
+
 /* Contents of the entry into the batch, which gets room for them. */
-static VmStatus unpack(Unpacker *u, struct archive_entry *e, const char *path, VmError *err) {
-    int64_t size = archive_entry_size(e);
-    if (size < 0 || size > VM_MAX_IMAGE_FILE)
-        return vm_fail(err, VM_INPUT, "%s: %s: %" PRId64 " bytes are too many for an image; at most %d",
-                       u->l->src->path, path, size, VM_MAX_IMAGE_FILE);
-    if (u->batch && (u->batch->n == BATCH_FILES || u->batch->room - u->batch->used < (size_t)size)) submit(u);
-    if (!u->batch) u->batch = batch_create((size_t)size);
+static VmStatus unpack(Unpacker *u, const char *path, size_t size, VmError *err) {
+    if (u->batch && (u->batch->n == BATCH_FILES || u->batch->room - u->batch->used < size)) submit(u);
+    if (!u->batch) u->batch = batch_create(size);
     char *copy = u->batch ? strdup(path) : NULL;
     if (!copy) return vm_fail(err, VM_ENV, "%s: out of memory", u->l->src->path);
     Batch *b = u->batch;
     BatchFile *f = &b->file[b->n];
-    *f = (BatchFile){.path = copy, .at = b->used, .n = (size_t)size};
+    *f = (BatchFile){.path = copy, .at = b->used, .n = size};
     VmStatus s = VM_OK;
     for (size_t got = 0; got < f->n && !s;) {
         la_ssize_t k = archive_read_data(u->a, b->bytes + f->at + got, f->n - got);
@@ -118,16 +170,15 @@ static VmStatus unpack(Unpacker *u, struct archive_entry *e, const char *path, V
     return s;
 }
 
-/* A place in the store for the image just unpacked. */
+/* A place in the store for the image just unpacked. VM_INPUT: it is bad, and none came before that is not. */
 static VmStatus place(Unpacker *u, BatchFile *f, int part, VmError *err) {
     VmImageLoader *l = u->l;
     VmImageStore *t = &l->store[part];
     f->part = part;
     f->slot = l->names.part[part].n - 1;
-    f->number = u->number++;
     if (t->height == 0) {
-        char name[VM_IMAGE_PATH];
-        vm_names_show(l->src->path, true, f->path, name, sizeof name);
+        char name[VM_SHOWN_NAME];
+        vm_names_show(f->path, name);
         VmStatus s = vm_image_first(l, part, name, u->batch->bytes + f->at, f->n, err);
         if (s) return s;
     }
@@ -152,34 +203,51 @@ static VmStatus take_entry(Unpacker *u, struct archive_entry *e, VmError *err) {
     VmImageLoader *l = u->l;
     const char *path = archive_entry_pathname(e);
     if (!path) return vm_fail(err, VM_INPUT, "%s: an entry has a name that cannot be read", l->src->path);
+    vm_names_show(path, u->last);
     int part;
     VmStatus s = vm_names_add(&l->names, path, entry_kind(e), &part, err);
     if (s || part < 0 || !l->names.part[part].keep) return s;
     if (part == VM_PART_VAL && l->names.part[VM_PART_TEST].seen) return VM_OK; /* test/ goes first */
     if (u->measure && l->store[part].height > 0) return VM_OK;
-    s = unpack(u, e, path, err);
+    int64_t size = archive_entry_size(e), number = l->names.part[part].n - 1;
+    VmError why;
+    if (size < 0 || size > VM_MAX_IMAGE_FILE) {
+        vm_fail(&why, VM_INPUT, "%s: %" PRId64 " bytes are too many for an image; at most %d", u->last, size,
+                VM_MAX_IMAGE_FILE);
+        vm_image_failed(l, part, number, VM_INPUT, &why);
+        return VM_OK;
+    }
+    s = unpack(u, path, (size_t)size, err);
     if (s) return s;
     Batch *b = u->batch;
     BatchFile *f = &b->file[b->n];
-    s = place(u, f, part, err);
+    s = place(u, f, part, &why);
     if (s) {
         free(f->path);
-        return s;
+        vm_image_failed(l, part, number, s, &why);
+        return VM_OK;
     }
     b->used += f->n;
     b->n++;
     return VM_OK;
 }
 
-/* What was met before the failure of an entry is decoded: should it fail too, it is the first. */
+/* To the archive's end, also past bad images: all are to be known, and whether the archive itself is damaged.
+ */
 static VmStatus unpack_all(Unpacker *u, VmError *err) {
     VmImageLoader *l = u->l;
     VmStatus s = VM_OK;
-    while (!s && l->fail_at == INT64_MAX) {
-        struct archive_entry *e;
-        int r = archive_read_next_header(u->a, &e);
-        if (r == ARCHIVE_EOF) break;
-        s = r < ARCHIVE_WARN ? archive_failed(u, err) : take_entry(u, e, err);
+    int64_t mark = 0;
+    while (!s && !l->stop) {
+        int r = archive_read_next_header2(u->a, u->entry);
+        if (r == ARCHIVE_EOF) {
+            s = check_end(u, mark, err);
+            break;
+        }
+        bool read = r == ARCHIVE_OK || r == ARCHIVE_WARN; /* ARCHIVE_RETRY is a damaged header here */
+        s = read ? take_entry(u, u->entry, err) : archive_failed(u, err);
+        if (!s && archive_read_data_skip(u->a) < ARCHIVE_WARN) s = archive_failed(u, err);
+        mark = archive_filter_bytes(u->a, 0);
     }
     if (!u->measure) submit(u);
     batch_free(u->batch);
@@ -188,16 +256,22 @@ static VmStatus unpack_all(Unpacker *u, VmError *err) {
 }
 
 static VmStatus open_archive(Unpacker *u, VmError *err) {
+    VmStatus s = vm_stream_open(&u->stream, u->l->src->path, true, err);
+    if (s) return s;
+    u->l->unchecked = vm_stream_unchecked(u->stream);
     struct archive *a = u->a = archive_read_new();
-    if (!a) return vm_fail(err, VM_ENV, "%s: out of memory", u->l->src->path);
-    archive_read_support_format_tar(a);
-    archive_read_support_filter_gzip(a);
-    archive_read_support_filter_bzip2(a);
-    archive_read_support_filter_xz(a);
-    archive_read_support_filter_zstd(a);
-    archive_read_set_options(a, "hdrcharset=BINARY"); /* names are bytes here, whatever the locale */
-    return archive_read_open_filename(a, u->l->src->path, 1 << 17) < ARCHIVE_WARN ? archive_failed(u, err)
-                                                                                  : VM_OK;
+    u->block = malloc(BLOCK);
+    u->entry = archive_entry_new();
+    bool ok = a && u->block && u->entry && archive_read_support_format_tar(a) >= ARCHIVE_WARN;
+    if (!ok) return vm_fail(err, VM_ENV, "%s: out of memory", u->l->src->path);
+    return archive_read_open(a, u, NULL, feed, NULL) < ARCHIVE_WARN ? archive_failed(u, err) : VM_OK;
+}
+
+static void close_archive(Unpacker *u) {
+    if (u->a) archive_read_free(u->a);
+    archive_entry_free(u->entry);
+    vm_stream_close(u->stream);
+    free(u->block);
 }
 
 /* Moves images from the order they came in to that of their names, in place. */
@@ -230,12 +304,10 @@ VmStatus vm_images_unpack(VmImageLoader *l, bool measure, VmError *err) {
 #pragma omp single
         s = unpack_all(&u, err);
     }
-    if (u.a) archive_read_free(u.a);
-    if (l->status) { /* met before what stopped the unpacking */
-        if (err) *err = l->failure;
-        return l->status;
-    }
+    close_archive(&u);
+    if (l->status && s != VM_ENV) return vm_images_verdict(l, err);
     if (!s) s = vm_names_finish(&l->names, err);
+    if (!s) s = vm_images_verdict(l, err);
     int test = vm_names_test(&l->names);
     if (!s && !measure && l->names.part[VM_PART_TRAIN].keep) s = sort_images(l, VM_PART_TRAIN, err);
     if (!s && !measure && l->names.part[test].keep) s = sort_images(l, test, err);

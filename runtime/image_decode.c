@@ -23,9 +23,32 @@ struct VmImageDecoder {
     const uint8_t *bytes;
     size_t n;
     int64_t height, width;
+    bool deep; /* 16 bits per channel */
+    int64_t cut;
     uint8_t *rgb; /* [height][width][3] */
     size_t room;
 };
+
+/* libspng tells of some failed allocations as of damage, and gives its allocator nothing to know the image
+ * by. */
+static _Thread_local bool png_starved;
+
+static void *noted(void *p) {
+    png_starved |= !p;
+    return p;
+}
+
+static void *png_malloc(size_t n) {
+    return noted(malloc(n ? n : 1));
+}
+
+static void *png_realloc(void *p, size_t n) {
+    return noted(realloc(p, n ? n : 1));
+}
+
+static void *png_calloc(size_t n, size_t size) {
+    return noted(vm_calloc(n, size));
+}
 
 static void close_png(VmImageDecoder *d) {
     spng_ctx_free(d->png);
@@ -44,16 +67,36 @@ void vm_image_decoder_destroy(VmImageDecoder *d) {
     free(d);
 }
 
-static VmStatus jpeg_damaged(const VmImageDecoder *d, VmError *err) {
-    return vm_fail(err, VM_INPUT, "%s: damaged JPEG: %s", d->name, tjGetErrorStr2(d->jpeg));
+int64_t vm_image_decoder_cut(const VmImageDecoder *d) {
+    return d->cut;
+}
+
+static VmStatus no_memory(const VmImageDecoder *d, VmError *err) {
+    return vm_fail(err, VM_ENV, "%s: out of memory", d->name);
+}
+
+/* The library has no codes for its errors, only the words of libjpeg's table and its own. */
+static VmStatus jpeg_failed(const VmImageDecoder *d, VmError *err) {
+    const char *why = tjGetErrorStr2(d->jpeg);
+    if (strstr(why, "Insufficient memory") || strstr(why, "Memory allocation failure"))
+        return no_memory(d, err);
+    return vm_fail(err, VM_INPUT, "%s: damaged JPEG: %s", d->name, why);
+}
+
+static VmStatus png_failed(const VmImageDecoder *d, int bad, VmError *err) {
+    if (bad == SPNG_EMEM || png_starved) return no_memory(d, err);
+    return vm_fail(err, VM_INPUT, "%s: damaged PNG: %s", d->name, spng_strerror(bad));
 }
 
 static VmStatus open_jpeg(VmImageDecoder *d, VmError *err) {
     if (!d->jpeg) d->jpeg = tjInitDecompress();
-    if (!d->jpeg) return vm_fail(err, VM_ENV, "out of memory");
-    int w, h, sampling, colours;
+    if (!d->jpeg) return no_memory(d, err);
+    /* A file that ends before the image's header, or has none, is a success that sets nothing. */
+    int w = 0, h = 0, sampling = -1, colours = -1;
     if (tjDecompressHeader3(d->jpeg, d->bytes, (unsigned long)d->n, &w, &h, &sampling, &colours) != 0)
-        return jpeg_damaged(d, err);
+        return jpeg_failed(d, err);
+    if (w == 0 || h == 0)
+        return vm_fail(err, VM_INPUT, "%s: damaged JPEG: it ends before the image's header", d->name);
     if (colours == TJCS_CMYK || colours == TJCS_YCCK)
         return vm_fail(err, VM_INPUT, "%s: a JPEG in CMYK; expected RGB or grey", d->name);
     d->height = h;
@@ -62,13 +105,16 @@ static VmStatus open_jpeg(VmImageDecoder *d, VmError *err) {
 }
 
 static VmStatus open_png(VmImageDecoder *d, VmError *err) {
-    d->png = spng_ctx_new(0);
-    if (!d->png) return vm_fail(err, VM_ENV, "out of memory");
+    struct spng_alloc alloc = {png_malloc, png_realloc, png_calloc, free};
+    png_starved = false;
+    d->png = spng_ctx_new2(&alloc, 0);
+    if (!d->png) return no_memory(d, err);
     struct spng_ihdr header;
     int bad = spng_set_chunk_limits(d->png, MAX_CHUNK, MAX_CHUNK);
     if (!bad) bad = spng_set_png_buffer(d->png, d->bytes, d->n);
     if (!bad) bad = spng_get_ihdr(d->png, &header);
-    if (bad) return vm_fail(err, VM_INPUT, "%s: damaged PNG: %s", d->name, spng_strerror(bad));
+    if (bad) return png_failed(d, bad, err);
+    d->deep = header.bit_depth == 16;
     d->height = header.height;
     d->width = header.width;
     return VM_OK;
@@ -107,14 +153,13 @@ static VmStatus decode_rgb(VmImageDecoder *d, size_t need, VmError *err) {
         if (!bad) bad = spng_decode_image(d->png, d->rgb, need, SPNG_FMT_RGB8, 0);
         if (!bad) bad = spng_decode_chunks(d->png); /* to the end: what is cut off there shows */
         close_png(d);
-        if (!bad) return VM_OK;
-        return vm_fail(err, bad == SPNG_EMEM ? VM_ENV : VM_INPUT, "%s: damaged PNG: %s", d->name,
-                       spng_strerror(bad));
+        if (!bad) d->cut += d->deep;
+        return bad ? png_failed(d, bad, err) : VM_OK;
     }
     int flags = TJFLAG_ACCURATEDCT | TJFLAG_STOPONWARNING | TJFLAG_LIMITSCANS;
     if (tjDecompress2(d->jpeg, d->bytes, (unsigned long)d->n, d->rgb, (int)d->width, 0, (int)d->height,
                       TJPF_RGB, flags) != 0)
-        return jpeg_damaged(d, err);
+        return jpeg_failed(d, err);
     return VM_OK;
 }
 

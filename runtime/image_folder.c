@@ -1,4 +1,5 @@
-/* Reads image data sets from a folder: names first, then all threads read and decode files.
+/* Reads image data sets from a folder: names first, then all threads read and decode files. Everything is
+ * reached from the open folder, so paths may be as long as the system allows below it.
  *
  * Does not: decode (image_set.c); look deeper than train/CLASS/NAME. */
 #include "runtime/image.h"
@@ -9,111 +10,137 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
-static VmStatus list_folder(const VmImageLoader *l, const char *path, struct dirent ***list, int *n,
-                            VmError *err) {
-    char full[VM_IMAGE_PATH];
-    *n = 0;
-    if (!vm_path_join(full, sizeof full, l->src->path, path))
-        return vm_fail(err, VM_ENV, "%s/%s: the path is too long", l->src->path, path);
-    *n = scandir(full, list, NULL, alphasort); /* any order; the same each time, for messages */
-    if (*n >= 0) return VM_OK;
-    *n = 0;
-    return vm_fail(err, VM_ENV, "cannot open folder '%s': %s", full, strerror(errno));
+static VmStatus no_memory(const VmImageLoader *l, VmError *err) {
+    return vm_fail(err, VM_ENV, "%s: out of memory for the names of images", l->src->path);
 }
 
-static VmEntryKind kind_of(const VmImageLoader *l, const struct dirent *e, const char *path) {
-    if (e->d_type == DT_DIR) return VM_ENTRY_FOLDER;
-    if (e->d_type == DT_REG) return VM_ENTRY_FILE;
-    char full[VM_IMAGE_PATH];
+static VmStatus cannot_open(const VmImageLoader *l, const char *path, VmError *err) {
+    return vm_fail(err, VM_ENV, "cannot open '%s/%s': %s", l->src->path, path, strerror(errno));
+}
+
+/* What a link leads to is what counts. */
+static VmStatus kind_of(const VmImageLoader *l, const struct dirent *e, const char *path, VmEntryKind *kind,
+                        VmError *err) {
     struct stat st;
-    if (!vm_path_join(full, sizeof full, l->src->path, path) || stat(full, &st) != 0) return VM_ENTRY_OTHER;
-    return S_ISDIR(st.st_mode) ? VM_ENTRY_FOLDER : S_ISREG(st.st_mode) ? VM_ENTRY_FILE : VM_ENTRY_OTHER;
+    *kind = e->d_type == DT_DIR ? VM_ENTRY_FOLDER : e->d_type == DT_REG ? VM_ENTRY_FILE : VM_ENTRY_OTHER;
+    if (e->d_type != DT_LNK && e->d_type != DT_UNKNOWN) return VM_OK;
+    if (fstatat(l->root, path, &st, 0) != 0) return errno == ENOENT ? VM_OK : cannot_open(l, path, err);
+    *kind = S_ISDIR(st.st_mode) ? VM_ENTRY_FOLDER : S_ISREG(st.st_mode) ? VM_ENTRY_FILE : VM_ENTRY_OTHER;
+    return VM_OK;
+}
+
+static VmStatus walk(VmImageLoader *l, const char *path, bool files, int depth, VmError *err);
+
+static VmStatus take(VmImageLoader *l, const struct dirent *e, const char *folder, bool files, int depth,
+                     VmError *err) {
+    if (e->d_name[0] == '.') return VM_OK;
+    char *path;
+    VmEntryKind kind;
+    int part;
+    if (asprintf(&path, "%s/%s", folder, e->d_name) < 0) return no_memory(l, err);
+    VmStatus s = kind_of(l, e, path, &kind, err);
+    if (!s) s = vm_names_add(&l->names, path, kind, &part, err);
+    if (!s && kind == VM_ENTRY_FOLDER && depth == 0 && files) s = walk(l, path, true, 1, err);
+    free(path);
+    return s;
 }
 
 /* Adds what is in a folder, and in its class folders if `files` (one level more). */
 static VmStatus walk(VmImageLoader *l, const char *path, bool files, int depth, VmError *err) {
     struct dirent **list = NULL;
-    int n;
-    VmStatus s = list_folder(l, path, &list, &n, err);
+    int n =
+        scandirat(l->root, path, &list, NULL, alphasort); /* any order; the same each time, for messages */
+    VmStatus s = n < 0 ? cannot_open(l, path, err) : VM_OK;
     for (int i = 0; i < n; i++) {
-        char sub[VM_IMAGE_PATH];
-        int part;
-        bool fits = vm_path_join(sub, sizeof sub, path, list[i]->d_name);
-        if (!s && !fits) s = vm_fail(err, VM_ENV, "%s/%s: the path is too long", l->src->path, path);
-        if (!s && list[i]->d_name[0] != '.') {
-            VmEntryKind kind = kind_of(l, list[i], sub);
-            s = vm_names_add(&l->names, sub, kind, &part, err);
-            if (!s && kind == VM_ENTRY_FOLDER && depth == 0 && files) s = walk(l, sub, true, 1, err);
-        }
+        if (!s) s = take(l, list[i], path, files, depth, err);
         free(list[i]);
     }
     free(list);
     return s;
 }
 
-static bool folder_there(const VmImageLoader *l, const char *name) {
-    char full[VM_IMAGE_PATH];
+static VmStatus folder_there(const VmImageLoader *l, int part, bool *there, VmError *err) {
     struct stat st;
-    return vm_path_join(full, sizeof full, l->src->path, name) && stat(full, &st) == 0 && S_ISDIR(st.st_mode);
+    *there = fstatat(l->root, vm_part_names[part], &st, 0) == 0;
+    if (!*there) return errno == ENOENT ? VM_OK : cannot_open(l, vm_part_names[part], err);
+    *there = S_ISDIR(st.st_mode);
+    return VM_OK;
 }
 
 /* Of train/, names of classes are needed always, those of images only if they are wanted. */
 static VmStatus list_images(VmImageLoader *l, bool train, bool test, VmError *err) {
+    bool has_test, has_val;
     VmStatus s = walk(l, vm_part_names[VM_PART_TRAIN], train, 0, err);
-    int part = folder_there(l, vm_part_names[VM_PART_TEST]) ? VM_PART_TEST : VM_PART_VAL;
-    if (!s && test && part == VM_PART_VAL && !folder_there(l, vm_part_names[part]))
-        s = vm_fail(err, VM_ENV, "%s: neither test/ nor val/ is there", l->src->path);
-    if (!s && test) s = walk(l, vm_part_names[part], true, 0, err);
-    return s;
+    if (s || !test) return s;
+    s = folder_there(l, VM_PART_TEST, &has_test, err);
+    if (!s) s = folder_there(l, VM_PART_VAL, &has_val, err);
+    if (s) return s;
+    if (!has_test && !has_val)
+        return vm_fail(err, VM_ENV, "%s: neither test/ nor val/ is there", l->src->path);
+    return walk(l, vm_part_names[has_test ? VM_PART_TEST : VM_PART_VAL], true, 0, err);
 }
 
-static VmStatus read_image(const char *path, char **bytes, size_t *n, VmError *err) {
-    struct stat st;
+static VmStatus read_image(const VmImageLoader *l, const char *path, const char *shown, char **bytes,
+                           size_t *n, VmError *err) {
     *bytes = NULL;
-    if (stat(path, &st) == 0 && st.st_size > VM_MAX_IMAGE_FILE)
-        return vm_fail(err, VM_INPUT, "%s: %" PRId64 " bytes are too many for an image; at most %d", path,
-                       (int64_t)st.st_size, VM_MAX_IMAGE_FILE);
-    return vm_read_file(path, bytes, n, err);
-}
-
-/* Image i of a part, in its final place; measure: its size only. */
-static VmStatus load_file(VmImageLoader *l, int part, int64_t i, bool first, VmError *err) {
-    char path[VM_IMAGE_PATH], full[VM_IMAGE_PATH];
-    if (!vm_names_path(&l->names, part, &l->names.part[part].at[i], path, sizeof path) ||
-        !vm_path_join(full, sizeof full, l->src->path, path))
-        return vm_fail(err, VM_ENV, "%s: the path of an image is too long", l->src->path);
-    char *bytes;
-    size_t n;
-    VmStatus s = read_image(full, &bytes, &n, err);
-    if (!s && first) s = vm_image_first(l, part, full, (const uint8_t *)bytes, n, err);
-    if (!s && !first) s = vm_image_load(l, part, i, full, (const uint8_t *)bytes, n, err);
-    free(bytes);
+    char *full;
+    if (asprintf(&full, "%s/%s", l->src->path, path) < 0) return no_memory(l, err);
+    int fd = vm_open_read_at(l->root, path, full, err);
+    struct stat st;
+    VmStatus s = fd < 0 ? VM_ENV : VM_OK;
+    if (!s && fstat(fd, &st) == 0 && st.st_size > VM_MAX_IMAGE_FILE)
+        s = vm_fail(err, VM_INPUT, "%s: %" PRId64 " bytes are too many for an image; at most %d", shown,
+                    (int64_t)st.st_size, VM_MAX_IMAGE_FILE);
+    if (!s) s = vm_read_descriptor(fd, full, bytes, n, err);
+    if (fd >= 0) close(fd);
+    free(full);
     return s;
 }
 
+/* Image i of a part, in its final place; first: its size only. */
+static VmStatus load_file(VmImageLoader *l, int part, int64_t i, bool first, VmError *err) {
+    char *path = vm_names_path(&l->names, part, &l->names.part[part].at[i]), shown[VM_SHOWN_NAME], *bytes;
+    size_t n;
+    if (!path) return no_memory(l, err);
+    vm_names_show(path, shown);
+    VmStatus s = read_image(l, path, shown, &bytes, &n, err);
+    if (!s && first) s = vm_image_first(l, part, shown, (const uint8_t *)bytes, n, err);
+    if (!s && !first) s = vm_image_load(l, part, i, shown, (const uint8_t *)bytes, n, err);
+    free(bytes);
+    free(path);
+    return s;
+}
+
+/* Images that are bad are seen twice if they come before the first that is not; only then they are counted.
+ */
 static VmStatus load_part(VmImageLoader *l, int part, bool measure, VmError *err) {
     int64_t n = l->names.part[part].n;
-    VmStatus s = load_file(l, part, 0, true, err);
-    if (s || measure) return s;
-    s = vm_image_room(l, part, n, n, err);
-    if (s) return s;
+    VmStatus s = VM_INPUT;
+    for (int64_t i = 0; i < n && s == VM_INPUT; i++) {
+        s = load_file(l, part, i, true, err);
+        if (s == VM_INPUT && measure) vm_image_failed(l, part, i, s, err);
+    }
+    if (s == VM_ENV || measure) return s == VM_ENV ? s : VM_OK; /* the verdict speaks of bad ones */
+    if (!s) s = vm_image_room(l, part, n, n, err);
+    if (s == VM_ENV) return s;
 #pragma omp parallel for schedule(dynamic, 16) num_threads(l->src->threads)
     for (int64_t i = 0; i < n; i++) {
         VmError why;
-        if (i > l->fail_at) continue;
+        if (l->stop) continue;
         VmStatus bad = load_file(l, part, i, false, &why);
-        if (bad) vm_image_failed(l, i, bad, &why);
+        if (bad) vm_image_failed(l, part, i, bad, &why);
     }
-    if (l->status && err) *err = l->failure;
-    return l->status;
+    return VM_OK;
 }
 
 VmStatus vm_images_walk(VmImageLoader *l, bool measure, VmError *err) {
     VmStatus s = list_images(l, l->names.part[VM_PART_TRAIN].keep, l->names.part[VM_PART_TEST].keep, err);
     if (!s) s = vm_names_finish(&l->names, err);
-    int test = vm_names_test(&l->names);
-    if (!s && l->names.part[VM_PART_TRAIN].keep) s = load_part(l, VM_PART_TRAIN, measure, err);
-    if (!s && l->names.part[test].keep) s = load_part(l, test, measure, err);
-    return s;
+    int part[2] = {VM_PART_TRAIN, vm_names_test(&l->names)};
+    for (int i = 0; i < 2 && !s; i++) {
+        if (l->names.part[part[i]].keep && !l->stop) s = load_part(l, part[i], measure, err);
+    }
+    return s ? s : vm_images_verdict(l, err);
 }

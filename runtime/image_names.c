@@ -43,13 +43,19 @@ static VmStatus no_memory(const VmImageNames *n, VmError *err) {
 
 /* ---- paths ---- */
 
-void vm_names_show(const char *root, bool archive, const char *path, char *to, size_t cap) {
-    snprintf(to, cap, "%s%s%s", root, archive ? ": " : "/", path);
+void vm_names_show(const char *path, char to[VM_SHOWN_NAME]) {
+    int half = (VM_SHOWN_NAME - 4) / 2;
+    size_t n = strlen(path);
+    if (n < VM_SHOWN_NAME)
+        memcpy(to, path, n + 1);
+    else
+        snprintf(to, VM_SHOWN_NAME, "%.*s...%s", half, path, path + n - (size_t)half);
 }
 
-bool vm_names_path(const VmImageNames *n, int part, const VmImageName *name, char *to, size_t cap) {
-    int len = snprintf(to, cap, "%s/%s/%s", vm_part_names[part], name->class->name, n->text + name->text);
-    return len >= 0 && (size_t)len < cap;
+char *vm_names_path(const VmImageNames *n, int part, const VmImageName *name) {
+    char *path;
+    int len = asprintf(&path, "%s/%s/%s", vm_part_names[part], name->class->name, n->text + name->text);
+    return len < 0 ? NULL : path;
 }
 
 static bool is_image_name(const char *name) {
@@ -193,12 +199,16 @@ VmStatus vm_names_add(VmImageNames *n, const char *path, VmEntryKind kind, int *
     if (s) return s;
     c->folder[in] = true;
     if (folder || !file[1]) return VM_OK;
-    if (strchr(file + 1, '/') || !is_image_name(file) || kind == VM_ENTRY_OTHER) {
+    if (strchr(file + 1, '/') || !is_image_name(file)) {
         skip(n, path);
         return VM_OK;
     }
-    if (kind == VM_ENTRY_LINK)
-        return vm_fail(err, VM_INPUT, "%s: %s is a link; expected the image itself", n->root, path);
+    if (kind == VM_ENTRY_LINK || kind == VM_ENTRY_OTHER) {
+        char shown[VM_SHOWN_NAME];
+        vm_names_show(path, shown);
+        return vm_fail(err, VM_INPUT, "%s: %s is %s; expected the image itself", n->root, shown,
+                       kind == VM_ENTRY_LINK ? "a link" : "a pipe, a device or a link to nothing");
+    }
     s = add_image(n, in, c, file + 1, err);
     if (s == VM_OK) *part = in;
     return s;
@@ -219,9 +229,11 @@ static VmStatus order_part(VmImageNames *n, int part, VmError *err) {
     qsort_r(p->at, (size_t)p->n, sizeof *p->at, in_order, n);
     for (int64_t i = 1; i < p->n; i++) {
         if (in_order(&p->at[i - 1], &p->at[i], n) != 0) continue;
-        char path[1024];
-        if (!vm_names_path(n, part, &p->at[i], path, sizeof path)) path[sizeof path - 1] = '\0';
-        return vm_fail(err, VM_INPUT, "%s: %s is there twice", n->root, path);
+        char *path = vm_names_path(n, part, &p->at[i]), shown[VM_SHOWN_NAME];
+        if (!path) return no_memory(n, err);
+        vm_names_show(path, shown);
+        free(path);
+        return vm_fail(err, VM_INPUT, "%s: %s is there twice", n->root, shown);
     }
     return VM_OK;
 }

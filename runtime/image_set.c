@@ -7,24 +7,15 @@
 #include "runtime/image.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
+#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 /* ---- one image ---- */
-
-/* Images are numbered in the order they are met. What comes before a failed one is still decoded, so that
- * the failure reported is always the first. */
-void vm_image_failed(VmImageLoader *l, int64_t number, VmStatus s, const VmError *err) {
-#pragma omp critical(vm_image_failed)
-    if (number < l->fail_at) {
-        l->fail_at = number;
-        l->status = s;
-        l->failure = *err;
-    }
-}
 
 static VmStatus thread_decoder(VmImageLoader *l, VmImageDecoder **out, VmError *err) {
     VmImageDecoder **d = &l->decoder[omp_get_thread_num()];
@@ -72,7 +63,6 @@ VmStatus vm_image_load(VmImageLoader *l, int part, int64_t slot, const char *nam
                    name, h, w, t->first, t->height, t->width);
 }
 
-/* The first image of a part says how large all are. */
 VmStatus vm_image_first(VmImageLoader *l, int part, const char *name, const uint8_t *bytes, size_t n,
                         VmError *err) {
     VmImageStore *t = &l->store[part];
@@ -81,7 +71,7 @@ VmStatus vm_image_first(VmImageLoader *l, int part, const char *name, const uint
     if (!s) s = vm_image_open(d, name, bytes, n, &t->height, &t->width, err);
     if (s) return s;
     if (l->src->resize) t->height = t->width = l->src->resize;
-    snprintf(t->first, sizeof t->first, "%s", name);
+    memcpy(t->first, name, strlen(name) + 1); /* at most VM_SHOWN_NAME, as `name` is */
     return VM_OK;
 }
 
@@ -110,12 +100,13 @@ VmStatus vm_image_room(VmImageLoader *l, int part, int64_t need, int64_t wish, V
 
 static VmStatus loader_open(VmImageLoader *l, const VmImageSource *src, bool train, bool test, VmError *err) {
     struct stat st;
-    *l = (VmImageLoader){.src = src, .names.root = src->path, .fail_at = INT64_MAX};
+    *l = (VmImageLoader){.src = src, .names.root = src->path, .root = -1};
     if (stat(src->path, &st) != 0)
         return vm_fail(err, VM_ENV, "cannot open '%s': %s", src->path, strerror(errno));
-    if (!S_ISDIR(st.st_mode) && !S_ISREG(st.st_mode))
-        return vm_fail(err, VM_ENV, "'%s' is neither a folder nor a file", src->path);
-    l->archive = !S_ISDIR(st.st_mode);
+    l->archive = !S_ISDIR(st.st_mode); /* what it is instead is found out when it is opened */
+    if (!l->archive) l->root = open(src->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (!l->archive && l->root < 0)
+        return vm_fail(err, VM_ENV, "cannot open folder '%s': %s", src->path, strerror(errno));
     l->names.part[VM_PART_TRAIN].keep = train;
     l->names.part[VM_PART_TEST].keep = l->names.part[VM_PART_VAL].keep = test;
     size_t n = (size_t)src->threads;
@@ -123,7 +114,8 @@ static VmStatus loader_open(VmImageLoader *l, const VmImageSource *src, bool tra
     l->plane = vm_calloc(n, sizeof(uint8_t *));
     l->plane_room = vm_calloc(n, sizeof(size_t));
     bool ok = l->decoder && l->plane && l->plane_room;
-    return ok ? VM_OK : vm_fail(err, VM_ENV, "%s: out of memory", src->path);
+    if (!ok) return vm_fail(err, VM_ENV, "%s: out of memory", src->path);
+    return vm_team_ready(src->threads, err);
 }
 
 static void loader_close(VmImageLoader *l) {
@@ -136,6 +128,7 @@ static void loader_close(VmImageLoader *l) {
     free(l->plane_room);
     for (int i = 0; i < VM_PARTS; i++) free(l->store[i].image);
     vm_names_free(&l->names);
+    if (l->root >= 0) close(l->root);
 }
 
 /* The part's images and labels go to the caller. */
@@ -152,20 +145,57 @@ static VmStatus hand_over(VmImageLoader *l, int part, VmImages *out, VmError *er
     return VM_OK;
 }
 
+static void add_note(VmImagesInfo *info, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+static void add_note(VmImagesInfo *info, const char *fmt, ...) {
+    size_t at = strlen(info->note), room = sizeof info->note - at;
+    if (at) at += (size_t)snprintf(info->note + at, room, "; ");
+    if (at >= sizeof info->note) return;
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(info->note + at, sizeof info->note - at, fmt, ap);
+    va_end(ap);
+}
+
 static void describe(const VmImageLoader *l, VmImagesInfo *info) {
-    info->classes = vm_names_classes(&l->names);
+    const VmImageNames *n = &l->names;
+    bool one = n->skipped == 1;
+    int64_t cut = 0;
+    for (int i = 0; i < l->src->threads; i++) cut += l->decoder[i] ? vm_image_decoder_cut(l->decoder[i]) : 0;
     info->note[0] = '\0';
-    if (l->names.skipped == 0) return;
-    snprintf(info->note, sizeof info->note,
-             "skipped %" PRId64
-             " file%s of %.200s that %s no image train/CLASS/NAME.jpg, .jpeg or .png: %s%s",
-             l->names.skipped, l->names.skipped == 1 ? "" : "s", l->src->path,
-             l->names.skipped == 1 ? "is" : "are", l->names.first_skipped,
-             l->names.skipped == 1 ? "" : " and others");
+    if (n->skipped)
+        add_note(info,
+                 "skipped %" PRId64
+                 " file%s of %.200s that %s no image train/CLASS/NAME.jpg, .jpeg or .png: %s%s",
+                 n->skipped, one ? "" : "s", l->src->path, one ? "is" : "are", n->first_skipped,
+                 one ? "" : " and others");
+    if (cut)
+        add_note(info, "%" PRId64 " PNG image%s of %.200s %s 16 bits per channel, of which 8 are used", cut,
+                 cut == 1 ? "" : "s", l->src->path, cut == 1 ? "has" : "have");
+    if (l->unchecked)
+        add_note(info, "%.200s is packed without a checksum, so that damage may not show", l->src->path);
+}
+
+/* The classes' names by label, one after the other, each with its zero byte. */
+static VmStatus class_names(const VmImageLoader *l, VmImagesInfo *info, VmError *err) {
+    size_t room = 1;
+    const VmImageNames *n = &l->names;
+    for (int64_t i = 0; i < n->nclass; i++) room += strlen(n->class[i]->name) + 1;
+    info->classes = 0;
+    info->names = malloc(room);
+    if (!info->names) return vm_fail(err, VM_ENV, "%s: out of memory", l->src->path);
+    char *to = info->names;
+    for (int64_t i = 0; i < n->nclass; i++) { /* bytewise by name, as labels are */
+        if (n->class[i]->label < 0) continue;
+        to = stpcpy(to, n->class[i]->name) + 1;
+        info->classes++;
+    }
+    info->names_bytes = (size_t)(to - info->names);
+    return VM_OK;
 }
 
 VmStatus vm_images_read(const VmImageSource *src, VmImages *const out[2], VmImagesInfo *info, VmError *err) {
     VmImageLoader l;
+    *info = (VmImagesInfo){0};
     for (int i = 0; i < 2; i++) {
         if (out[i]) *out[i] = (VmImages){0};
     }
@@ -173,6 +203,7 @@ VmStatus vm_images_read(const VmImageSource *src, VmImages *const out[2], VmImag
     if (!s) s = l.archive ? vm_images_unpack(&l, false, err) : vm_images_walk(&l, false, err);
     if (!s && out[0]) s = hand_over(&l, VM_PART_TRAIN, out[0], err);
     if (!s && out[1]) s = hand_over(&l, vm_names_test(&l.names), out[1], err);
+    if (!s) s = class_names(&l, info, err);
     if (!s) describe(&l, info);
     loader_close(&l);
     for (int i = 0; i < 2 && s; i++) {

@@ -36,6 +36,10 @@ int64_t vm_quota_memory(const char *root);
 
 /* ---- team.c ------------------------------------------------------------------------------------ */
 
+/* VM_OK when a team of this many can be made; OpenMP would end the process when it cannot. To be asked before
+ * the first parallel region of that size. */
+VmStatus vm_team_ready(int threads, VmError *err);
+
 /* A barrier for one team. Generations count up, so a fast thread can enter the next barrier while a
  * slow one is still leaving this one. */
 typedef struct VmBarrier {

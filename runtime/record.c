@@ -254,14 +254,14 @@ static void add(List *l, const char *group, const char *key, const json_t *was, 
     char *b = is ? json_dumps(is, JSON_ENCODE_ANY | JSON_COMPACT | JSON_REAL_PRECISION(9)) : NULL;
     size_t at = strlen(l->text);
     if (l->n++ < 20)
-        snprintf(l->text + at, l->cap - at, "\n  %s%s: %.200s there, %.200s here", group, key, a ? a : "nothing",
-                 b ? b : "nothing");
+        snprintf(l->text + at, l->cap - at, "\n  %s%s: %.200s there, %.200s here", group, key,
+                 a ? a : "nothing", b ? b : "nothing");
     free(a);
     free(b);
 }
 
-/* Both ways, so that an entry only one of them has is found too. A setting of the file may have the name of one
- * of the recipe's. */
+/* Both ways, so that an entry only one of them has is found too. A setting of the file may have the name of
+ * one of the recipe's. */
 static void compare(List *l, const char *group, json_t *was, json_t *is) {
     const char *key;
     json_t *value;

@@ -4,11 +4,14 @@
  * of its own: with more threads than CPUs a spinning thread keeps the one it waits for from running, so
  * then it sleeps almost at once.
  *
- * Requires Linux (futex, /proc, cgroup files). Does not create threads: OpenMP does, in engine.c. */
+ * Requires Linux (futex, /proc, cgroup files). Does not create the threads that work: OpenMP does, in
+ * engine.c. */
 #include "runtime/internal.h"
 
 #include <linux/futex.h>
+#include <errno.h>
 #include <limits.h>
+#include <pthread.h>
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
@@ -36,9 +39,53 @@ int vm_cpus(void) {
     return quota > 0 && quota < cpus ? quota : cpus;
 }
 
+/* The first number of OMP_NUM_THREADS, which lists one for each level of nesting; 0: not set, or no such
+ * list. */
+static int wanted_threads(void) {
+    const char *text = getenv("OMP_NUM_THREADS");
+    if (!text) return 0;
+    char *end;
+    errno = 0;
+    long n = strtol(text, &end, 10);
+    bool number = end != text && (*end == '\0' || *end == ',') && errno == 0 && n > 0;
+    return !number ? 0 : n < MAX_THREADS ? (int)n : MAX_THREADS;
+}
+
 int vm_threads(int requested) {
-    int n = requested > 0 ? requested : vm_cpus();
+    int n = requested > 0 ? requested : wanted_threads();
+    if (n == 0) n = vm_cpus();
     return n < MAX_THREADS ? n : MAX_THREADS;
+}
+
+/* ---- can they be made? ---- */
+
+static void *wait_for_release(void *released) {
+    vm_word_wait(released, (_Atomic uint32_t *)released + 1, 0, 0);
+    return NULL;
+}
+
+VmStatus vm_team_ready(int threads, VmError *err) {
+    /* OpenMP keeps its threads: once they could be made, asking again would count them twice. */
+    static _Atomic int ready = 1;
+    _Atomic uint32_t word[2] = {0, 0}; /* released, sleepers */
+    if (threads <= atomic_load(&ready)) return VM_OK;
+    pthread_t *thread = vm_calloc((size_t)threads, sizeof *thread);
+    int n = 1, why = thread ? 0 : ENOMEM; /* this thread is one of the team */
+    while (n < threads && !why) {
+        why = pthread_create(&thread[n], NULL, wait_for_release, word);
+        n += !why;
+    }
+    atomic_store(&word[0], 1);
+    vm_word_wake(&word[0], &word[1]);
+    for (int i = 1; i < n; i++) pthread_join(thread[i], NULL);
+    free(thread);
+    if (why)
+        return vm_fail(err, VM_ENV,
+                       "cannot make %d threads, only %d: %s (limits are those of ulimit -u and -v and of the "
+                       "cgroup; --threads asks for fewer)",
+                       threads, n, strerror(why));
+    atomic_store(&ready, threads);
+    return VM_OK;
 }
 
 /* ---- barrier ---- */

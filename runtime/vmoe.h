@@ -24,7 +24,7 @@
 int vm_cpus(void);
 /* Bytes of memory that the cgroups of this process allow it; 0: no limit. */
 int64_t vm_memory_limit(void);
-/* requested > 0: that many (capped at 256); 0: vm_cpus(). */
+/* requested > 0: that many (capped at 256); 0: OMP_NUM_THREADS where it is a number, else vm_cpus(). */
 int vm_threads(int requested);
 
 /* ---- engine: memory and step execution (engine.c, memory.c) ----------------------------------- */
@@ -111,7 +111,7 @@ typedef struct VmWeightsFound {
 VmStatus vm_weights_load_some(VmEngine *e, int program, const char *path, VmWeightsFound *found,
                               VmError *err);
 
-/* ---- data (idx.c, image_*.c, resize.c, dataset.c) ------------------------------------------------- */
+/* ---- data (kinds.c, stream.c, idx.c, image_*.c, resize.c, dataset.c) -------------------------  */
 
 typedef struct VmDataSpec {
     const char *kind;       /* "fashion_mnist" | "mnist" | "idx" | "cifar10" | "image_folder" */
@@ -119,15 +119,14 @@ typedef struct VmDataSpec {
     int64_t channels;       /* of image folders: 3 or 1 (grey); 0: 3. The others have 1 */
     int64_t resize;         /* 0: keep */
     double mean[3], std[3]; /* per channel */
-    int64_t classes;        /* labels must be below it; 0: what the kind or its folders say (idx: the largest
-                               label + 1) */
-    int threads;            /* that decode; 0: all CPUs */
+    int64_t classes;        /* labels must be below it; 0: any */
+    int threads;            /* that decode; 0: vm_threads(0) */
 } VmDataSpec;
 
 /* One split in memory, as bytes. Resizing (to a square of side `resize`, bilinear with antialiasing) rounds
  * to bytes as image libraries do. An explicit `dir` is the only place looked at (and DIR/<kind>). Files that
- * are missing are VM_ENV, with every place tried and how to get the data; files with wrong contents are
- * VM_INPUT.
+ * are missing are VM_ENV, with every place tried and how to get the data; so are files that cannot be opened
+ * or read. Files with wrong contents are VM_INPUT; of images, the first ten by name and how many there are.
  *
  * The order of images is that of an IDX file, or bytewise by class and file name. */
 typedef struct VmDataset VmDataset;
@@ -143,13 +142,16 @@ int64_t vm_dataset_bytes(const VmDataset *d);
  * through, but nothing decoded). Errors as vm_dataset_open, without a look at the contents. */
 VmStatus vm_dataset_measure(const VmDataSpec *spec, int64_t bytes[VM_SPLITS], int64_t images[VM_SPLITS],
                             VmError *err);
-/* Of images, labels, sides and class names: another one means other data. */
-VmHash vm_dataset_fingerprint(const VmDataset *d);
-/* Name of class i; NULL: the data has no names. */
-const char *vm_dataset_class(const VmDataset *d, int64_t i);
 /* What a user should know of the data, a sentence; NULL: nothing. */
 const char *vm_dataset_warning(const VmDataset *d);
+/* Of everything that training sees of a split: images as bytes (after resizing), labels, sides, channels and
+ * the names of class folders. Equal data gives equal fingerprints, from a folder or an archive. All bytes are
+ * read, about 10 GB/s. */
+VmHash vm_dataset_fingerprint(const VmDataset *d);
+/* The name of class i of a data set with class folders; NULL: it has no names, or no such class. */
+const char *vm_dataset_class(const VmDataset *d, int64_t i);
 int64_t vm_dataset_size(const VmDataset *d);
+/* classes: what the kind or its class folders say; of other data the largest label + 1. */
 void vm_dataset_shape(const VmDataset *d, int64_t *channels, int64_t *height, int64_t *width,
                       int64_t *classes);
 /* Normalised images and labels of the given indices, densely into image[n][C][H][W] and label[n]. */

@@ -88,6 +88,78 @@ Test(runtime_idx, refuses_damaged_gzip) {
     rt_remove(dir);
 }
 
+/* A flipped bit leads to an error or, where it is in what gzip's header says of the file, to the same bytes.
+ */
+Test(runtime_idx, flips_in_gzip_never_change_bytes, .timeout = 60) {
+    char *dir = rt_folder();
+    unsigned char body[1500];
+    for (size_t i = 0; i < sizeof body; i++) body[i] = (unsigned char)(i * i >> 3);
+    const char *p = rt_path(dir, "x.gz");
+    rt_write_idx(p, 3, (int[]){3, 20, 25}, body, sizeof body);
+    size_t n;
+    char *bytes = rt_read(p, &n);
+    int same = 0;
+    for (size_t bit = 0; bit < 8 * n; bit += bit < 256 || bit > 8 * n - 256 ? 1 : 7) {
+        VmIdx x;
+        VmError err;
+        bytes[bit / 8] ^= (char)(1 << bit % 8);
+        rt_write(p, bytes, n);
+        bytes[bit / 8] ^= (char)(1 << bit % 8);
+        VmStatus s = vm_idx_read(p, 3, &x, &err);
+        cr_assert(s == VM_INPUT || s == VM_OK, "bit %zu: %s", bit, err.text);
+        if (s) continue;
+        cr_assert(memcmp(x.data, body, sizeof body) == 0, "bit %zu changes what is read", bit);
+        free(x.data);
+        same++;
+    }
+    cr_assert(same > 0 && same <= 80, "%d", same);
+    free(bytes);
+    rt_remove(dir);
+}
+
+static void append(const char *to, const char *from, size_t more, const char *junk) {
+    size_t n, m = 0;
+    char *a = rt_read(to, &n), *b = from ? rt_read(from, &m) : NULL;
+    a = realloc(a, n + m + more);
+    if (m) memcpy(a + n, b, m);
+    if (more) memcpy(a + n + m, junk, more);
+    rt_write(to, a, n + m + more);
+    free(a);
+    free(b);
+}
+
+Test(runtime_idx, gzip_members_are_all_read_and_nothing_else) {
+    char *dir = rt_folder();
+    const unsigned char body[8] = {1, 2, 3, 4, 5, 6, 7, 8};
+    const char *p = rt_path(dir, "x.gz"), *rest = rt_path(dir, "rest.gz");
+    for (size_t junk = 0; junk < 3; junk++) {
+        rt_write_idx(p, 3, (int[]){2, 2, 2}, body, 5);
+        gzFile f = gzopen(rest, "wb");
+        cr_assert(gzwrite(f, body + 5, 3) == 3 && gzclose(f) == Z_OK);
+        append(p, rest, junk, "\0\0");
+        if (junk) {
+            refuse_idx(p, 3, VM_INPUT, "something follows the compressed data");
+            continue;
+        }
+        VmIdx x;
+        VmError err;
+        cr_assert(vm_idx_read(p, 3, &x, &err) == VM_OK, "%s", err.text);
+        cr_assert(memcmp(x.data, body, 8) == 0);
+        free(x.data);
+    }
+    rt_remove(dir);
+}
+
+Test(runtime_idx, pipes_and_links_to_nothing_do_not_block, .timeout = 10) {
+    char *dir = rt_folder();
+    const char *p = rt_path(dir, "pipe"), *l = rt_path(dir, "link");
+    cr_assert(mkfifo(p, 0600) == 0 && symlink("nowhere", l) == 0);
+    refuse_idx(p, 3, VM_ENV, "a pipe, device or socket");
+    refuse_idx(l, 3, VM_ENV, "cannot open");
+    refuse_idx("/dev/zero", 3, VM_ENV, "a pipe, device or socket");
+    rt_remove(dir);
+}
+
 /* ---- resizing: expected bytes from Pillow 10.4, Image.resize(..., BILINEAR) ---- */
 
 static unsigned char *noise(int h, int w, unsigned seed) {

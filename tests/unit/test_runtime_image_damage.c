@@ -1,5 +1,6 @@
 /* Damaged images and archives are refused or, where the damage does not show, read; nothing else. */
 #include <archive.h>
+#include <sys/resource.h>
 
 #include "runtime/image.h"
 #include "tests/unit/runtime_test.h"
@@ -38,6 +39,58 @@ Test(runtime_image_damage, cut_images_are_refused) {
                          kinds[k].n);
         free(kinds[k].at);
     }
+}
+
+/* A JPEG without an image, or one that ends before its header, sets no sides in the decoder of the library.
+ */
+Test(runtime_image_damage, a_jpeg_that_ends_before_its_header_is_damaged) {
+    unsigned char b[3000] = {0xff, 0xd8, 0xff, 0xe1, 0xff, 0x00, 'E', 'x', 'i', 'f'};
+    static const unsigned char none[4] = {0xff, 0xd8, 0xff, 0xd9};
+    const struct {
+        const unsigned char *at;
+        size_t n;
+    } cases[] = {{none, 4}, {b, 3000}, {b, 12}, {b, 4}};
+    for (size_t i = 0; i < 4; i++) {
+        VmImageDecoder *d = vm_image_decoder_create();
+        VmError err;
+        int64_t h, w;
+        cr_assert_eq(vm_image_open(d, "x.jpg", cases[i].at, cases[i].n, &h, &w, &err), VM_INPUT);
+        cr_assert(strncmp(err.text, "x.jpg: damaged JPEG: ", 21) == 0, "%s", err.text);
+        vm_image_decoder_destroy(d);
+    }
+}
+
+/* What the library of JPEG needs for a progressive image does not fit: that is not the image's fault. */
+Test(runtime_image_damage, out_of_memory_is_no_damage) {
+#ifdef __SANITIZE_ADDRESS__
+    cr_skip("the address sanitizer needs all of the address space");
+#endif
+    enum { SIDE = 2400 };
+    unsigned char *p = calloc(SIDE * SIDE, 3), *out = NULL;
+    unsigned long n = 0;
+    tjhandle t = tjInitCompress();
+    cr_assert(tjCompress2(t, p, SIDE, 0, SIDE, TJPF_RGB, &out, &n, TJSAMP_444, 50, TJFLAG_PROGRESSIVE) == 0);
+    tjDestroy(t);
+    for (int small = 0; small < 2; small++) {
+        VmImageDecoder *d = vm_image_decoder_create();
+        VmError err = {.text = ""};
+        int64_t h, w;
+        cr_assert(vm_image_open(d, "x.jpg", out, n, &h, &w, &err) == VM_OK, "%s", err.text);
+        if (small) { /* room for the result, which we allocate, and half of what the library does */
+            long pages = 0;
+            FILE *f = fopen("/proc/self/statm", "r");
+            cr_assert(f && fscanf(f, "%ld", &pages) == 1);
+            fclose(f);
+            rlim_t room = (rlim_t)pages * (rlim_t)sysconf(_SC_PAGESIZE) + (rlim_t)SIDE * SIDE * 6;
+            cr_assert(setrlimit(RLIMIT_AS, &(struct rlimit){room, room}) == 0);
+        }
+        VmStatus s = vm_image_planes(d, 3, p, &err);
+        cr_assert_eq(s, small ? VM_ENV : VM_OK, "%s", err.text);
+        cr_assert(!small || !strcmp(err.text, "x.jpg: out of memory"), "%s", err.text);
+        vm_image_decoder_destroy(d);
+    }
+    tjFree(out);
+    free(p);
 }
 
 Test(runtime_image_damage, damaged_images_do_no_harm) {

@@ -4,6 +4,7 @@
 #include "tests/unit/runtime_test.h"
 
 #include <pthread.h>
+#include <sys/resource.h>
 
 /* Writes root/file with text, making its folders. */
 static void put(const char *root, const char *file, const char *text) {
@@ -95,7 +96,50 @@ Test(runtime_team, thread_counts) {
     cr_assert(vm_cpus() >= 1);
     cr_assert_eq(vm_threads(5), 5);
     cr_assert_eq(vm_threads(100000), 256);
+    unsetenv("OMP_NUM_THREADS");
     cr_assert_eq(vm_threads(0), vm_cpus() < 256 ? vm_cpus() : 256);
+}
+
+Test(runtime_team, omp_num_threads_counts_where_nobody_asks) {
+    int usual = vm_cpus() < 256 ? vm_cpus() : 256;
+    const struct {
+        const char *text;
+        int threads; /* 0: as if it were not set */
+    } cases[] = {{"1", 1}, {"7", 7},  {"3,2", 3}, {"1000000", 256}, {"", 0},
+                 {"0", 0}, {"-2", 0}, {"4x", 0},  {"many", 0},      {"99999999999999999999", 0}};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        setenv("OMP_NUM_THREADS", cases[i].text, 1);
+        cr_assert_eq(vm_threads(0), cases[i].threads ? cases[i].threads : usual, "'%s'", cases[i].text);
+        cr_assert_eq(vm_threads(5), 5, "asking goes first");
+    }
+}
+
+/* Room for the stacks of 20 threads more than there are now. */
+static void limit_stacks(void) {
+    long pages = 0;
+    FILE *f = fopen("/proc/self/statm", "r");
+    cr_assert(f && fscanf(f, "%ld", &pages) == 1);
+    fclose(f);
+    struct rlimit stack, all;
+    cr_assert(getrlimit(RLIMIT_STACK, &stack) == 0);
+    rlim_t one = stack.rlim_cur == RLIM_INFINITY ? 2 << 20 : stack.rlim_cur;
+    all.rlim_cur = all.rlim_max = (rlim_t)pages * (rlim_t)sysconf(_SC_PAGESIZE) + 20 * one;
+    cr_assert(setrlimit(RLIMIT_AS, &all) == 0);
+}
+
+Test(runtime_team, threads_that_cannot_be_made_are_an_error) {
+#ifdef __SANITIZE_ADDRESS__
+    cr_skip("the address sanitizer needs all of the address space");
+#endif
+    VmError err;
+    VmEngine *e;
+    limit_stacks();
+    cr_assert_eq(vm_team_ready(200, &err), VM_ENV);
+    cr_assert(strstr(err.text, "cannot make 200 threads, only "), "%s", err.text);
+    cr_assert_eq(vm_engine_create(200, &e, &err), VM_ENV);
+    cr_assert_null(e);
+    cr_assert_eq(vm_team_ready(8, &err), VM_OK, "%s", err.text);
+    cr_assert_eq(vm_team_ready(1, &err), VM_OK);
 }
 
 enum { ROUNDS = 300, TEAM = 7 };

@@ -1,0 +1,183 @@
+#!/bin/sh
+# Data and threads that are not there, as a user meets them: exit codes and messages. Data are made here.
+#
+#   VMOEC=build/vmoec tests/data/run.sh
+set -u
+cd "$(dirname "$0")/../.." || exit 3
+VMOEC=$(realpath "${VMOEC:-build/vmoec}")
+export VMOEC_MODELS=$PWD/models
+[ -x "$VMOEC" ] || { echo "FAIL setup cannot run $VMOEC"; exit 3; }
+T=$(mktemp -d) || exit 3
+group=
+trap 'chmod -R u+rwx "$T"; rm -rf "$T"; [ -z "$group" ] || rmdir "$group"' EXIT INT TERM
+cp tests/data/pixels.vmoe "$T"
+chmod 755 "$T" # another user runs tests in it
+cd "$T" || exit 3
+export VMOEC_CACHE_DIR=${VMOEC_CACHE_DIR:-$T/cache}
+
+failed=0
+# want STATUS PATTERN NAME COMMAND...: the status, and a line of the output that matches. A crash is never right.
+want() {
+    status=$1 pattern=$2 name=$3
+    shift 3
+    timeout 60 "$@" > out 2> log < /dev/null
+    got=$?
+    if [ "$got" -ne "$status" ]; then
+        echo "FAIL $name exit status $got instead of $status: $(head -c 400 log)"
+    elif ! cat out log | grep -q -e "$pattern"; then
+        echo "FAIL $name no line matches '$pattern': $(cat out log | head -c 400)"
+    else
+        echo "ok $name"
+        return
+    fi
+    failed=1
+}
+also() { # PATTERN NAME: another line of the last output
+    if grep -q -e "$1" log; then echo "ok $2"; else echo "FAIL $2 no line matches '$1': $(head -c 400 log)" && failed=1; fi
+}
+train() { # STATUS PATTERN NAME OPTION...
+    status=$1 pattern=$2 name=$3
+    shift 3
+    want "$status" "$pattern" "$name" "$VMOEC" train pixels.vmoe --quiet --threads 1 --out run "$@"
+}
+
+picture() { # COLOUR: a PNG of 8 x 8
+    case $1 in
+    red) echo iVBORw0KGgoAAAANSUhEUgAAAAgAAAAICAIAAABLbSncAAAAEUlEQVR42mM4ISeHFTEMLQkAkL9BAc9woTwAAAAASUVORK5CYII= ;;
+    blue) echo iVBORw0KGgoAAAANSUhEUgAAAAgAAAAICAIAAABLbSncAAAAEUlEQVR42mOQkzuBFTEMLQkAO79BAQ68oXkAAAAASUVORK5CYII= ;;
+    esac | base64 -d
+}
+pictures() { # DIR CLASS...: a colour per class
+    dir=$1
+    shift
+    for class; do
+        mkdir -p "$dir/train/$class" "$dir/test/$class"
+        for i in 0 1 2 3; do picture "$class" > "$dir/train/$class/$i.png"; done
+        picture "$class" > "$dir/test/$class/0.png"
+    done
+}
+
+pictures data red blue
+train 0 'test accuracy' 'pictures are trained on'
+
+# ---- bad images ----------------------------------------------------------------------------------
+
+cp -r data bad
+echo text > bad/train/blue/1.png
+head -c 60 data/train/red/2.png > bad/train/red/2.png
+printf '\377\330\377\331' > bad/test/red/7.jpg
+(cd bad && tar -cf ../bad.tar train test)
+for set in bad bad.tar; do
+    train 1 "$set: 3 of 11 images cannot be used" "$set: all bad images are counted" --data $set
+    also '^  train/blue/1.png: neither a JPEG nor a PNG' "$set: the first is named"
+    also '^  train/red/2.png: damaged PNG' "$set: the second is named"
+    also "^  test/red/7.jpg: damaged JPEG: it ends before the image's header" "$set: so is that of the test set"
+done
+for i in $(seq 10 40); do echo text > "bad/train/blue/$i.png"; done
+train 1 '^  and 24 more' 'ten are named, the rest counted' --data bad
+[ "$(wc -l < log)" -eq 12 ] && echo 'ok ten lines and two' || { echo "FAIL ten lines and two: $(cat log)"; failed=1; }
+
+# ---- archives that are not whole -------------------------------------------------------------------
+
+tar -C data -cf whole.tar --sort=name train test
+train 0 'test accuracy' 'a whole archive' --data whole.tar
+head -c 8192 whole.tar > cut.tar
+train 1 'cut off\|damaged' 'an archive that is cut off' --data cut.tar
+cat whole.tar whole.tar > twice.tar
+train 1 'something follows the end of the archive' 'two archives in one file' --data twice.tar
+for pack in gzip bzip2 xz zstd; do
+    if ! command -v $pack > /dev/null; then
+        echo "skip $pack: it is not installed"
+        continue
+    fi
+    $pack -c whole.tar > whole.packed
+    train 0 'test accuracy' "$pack: whole" --data whole.packed
+    (cat whole.packed; printf 'more of it') > longer
+    train 1 'longer: damaged' "$pack: something behind it" --data longer
+    head -c -5 whole.packed > shorter
+    train 1 'shorter: .*cut off' "$pack: cut off" --data shorter
+done
+if command -v zstd > /dev/null; then
+    zstd -q --no-check -c whole.tar > plain.zst
+    train 0 'warning: .*without a checksum' 'zstd without its checksum is said' --data plain.zst
+fi
+# ---- files that are no files, and files that cannot be opened --------------------------------------
+
+cp -r data odd
+mkfifo odd/train/red/9.png
+train 1 'train/red/9.png is a pipe' 'a pipe in place of an image' --data odd
+rm odd/train/red/9.png
+ln -s nowhere odd/train/red/9.png
+train 1 'a link to nothing' 'a link to nothing in place of an image' --data odd
+ln -sf ../blue/0.png odd/train/red/9.png
+train 0 'test accuracy' 'a link to an image' --data odd
+mkfifo pipe
+train 3 "'pipe' is a pipe" 'a pipe in place of the data' --data pipe
+train 3 "'/dev/zero' is a pipe, device or socket" 'a device in place of the data' --data /dev/zero
+ln -s nowhere dangling
+train 3 "'dangling' is a link to nothing" 'a link to nothing in place of the data' --data dangling
+long=$(printf 'x%.0s' $(seq 200))
+deep=.
+for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15; do deep=$deep/$long$i; done
+mkdir -p "$deep" && cp -r data/* "$deep"
+train 0 'test accuracy' 'a path of 3000 bytes' --data "$deep"
+want 3 'Too many open files' 'no descriptor left' sh -c 'ulimit -n 4; exec "$@"' - \
+    "$VMOEC" train pixels.vmoe --quiet --threads 1 --out run --data data
+as_user=
+[ "$(id -u)" != 0 ] || as_user='setpriv --reuid 65534 --clear-groups'
+if $as_user test -x "$VMOEC" && $as_user test -r "$VMOEC_MODELS/std/vit.vmoe"; then
+    cp -r data closed
+    chmod 0 closed/train
+    want 3 "cannot open 'closed/train.*Permission denied" 'a folder that may not be read' $as_user env VMOEC_CACHE=off \
+        "$VMOEC" train pixels.vmoe --quiet --threads 1 --out /tmp/never --data closed
+    chmod 755 closed/train
+    chmod 0 closed/train/red/1.png
+    want 3 "cannot open 'closed/train/red/1.png': Permission denied" 'an image that may not be read' $as_user \
+        env VMOEC_CACHE=off "$VMOEC" train pixels.vmoe --quiet --threads 1 --out /tmp/never --data closed
+else
+    echo "skip files that may not be read: no other user can run the program where it is"
+fi
+
+# ---- data that does not fit the model ---------------------------------------------------------------
+
+pictures one red
+train 0 'warning: .*the data has 1 class (red) but the logits of m have 2' 'fewer classes than logits' --data one
+pictures three red blue
+cp -r three/train/red three/train/green
+train 1 'the data has 3 classes (blue, green, red) but the logits of m have 2' 'more classes than logits' --data three
+want 1 'the test set of the data has images of 3x8x8 but m takes' 'the test set is named' \
+    "$VMOEC" eval pixels.vmoe --set size=4 --weights none --data data
+
+# ---- threads ------------------------------------------------------------------------------------------
+
+OMP_NUM_THREADS=1 "$VMOEC" train pixels.vmoe --quiet --out run > /dev/null
+want 0 '"threads":1[,}]' 'OMP_NUM_THREADS is the number of threads' cat run/metrics.jsonl
+OMP_NUM_THREADS=1 "$VMOEC" train pixels.vmoe --quiet --threads 2 --out run > /dev/null
+want 0 '"threads":2[,}]' '--threads goes before OMP_NUM_THREADS' cat run/metrics.jsonl
+
+cat > none.c << 'C'
+#include <errno.h>
+#include <stdlib.h>
+int pthread_create(void *t, const void *a, void *f, void *x) {
+    if (getenv("LIBRARY_EXITS")) exit(1);
+    return EAGAIN;
+}
+C
+if "${CC:-gcc}" -shared -fPIC none.c -o none.so 2> /dev/null && ! nm -D "$VMOEC" | grep -q __asan_init; then
+    want 3 'cannot make 4 threads, only 1: Resource temporarily' 'no thread can be made' env LD_PRELOAD="$PWD/none.so" \
+        "$VMOEC" train pixels.vmoe --quiet --threads 4 --out run
+    want 3 'a library ended the process' 'a library calls exit' env LD_PRELOAD="$PWD/none.so" LIBRARY_EXITS=1 \
+        "$VMOEC" train pixels.vmoe --quiet --threads 4 --out run
+else
+    echo "skip threads that cannot be made: no compiler for a library to load first, or a sanitizer's build"
+fi
+pids=/sys/fs/cgroup/pids
+[ -d $pids ] || pids=/sys/fs/cgroup
+if mkdir $pids/vmoec-test-$$ 2> /dev/null && group=$pids/vmoec-test-$$ && echo 3 2> /dev/null > $group/pids.max; then
+    want 3 'cannot make 8 threads, only' 'a limit of processes' sh -c "echo \$\$ > $group/cgroup.procs; exec \"\$@\"" - \
+        "$VMOEC" train pixels.vmoe --quiet --threads 8 --out run
+    sleep 0.2 # the group is empty a moment later
+else
+    echo "skip a limit of processes: no cgroup can be made here"
+fi
+exit $failed
