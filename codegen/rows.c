@@ -80,8 +80,9 @@ static void run_rows(Kb *k, Row *r) {
         kb_rows(k, r->rows, r->cols, one_row, r);
 }
 
-/* Largest of the row so far. NaN wins, so that it reaches the result. */
-static void pass_max(Kb *k, Pos pos, Val *carry, void *ctx) {
+/* Largest of the row so far, for an exponential to stay in range: a NaN may get lost here, for it reaches the
+ * sum of exponentials anyhow. */
+static void pass_shift(Kb *k, Pos pos, Val *carry, void *ctx) {
     Val x = kb_keep(k, operand(k, ctx, 0, pos), pos, kb_vf(k, -1e39));
     Val more = LLVMBuildFCmp(k->b, LLVMRealUGT, x, carry[0], "");
     carry[0] = LLVMBuildSelect(k->b, more, x, carry[0], "");
@@ -111,7 +112,7 @@ static void softmax_row(Kb *k, Row *r, Val row) {
 }
 
 void cg_lower_softmax(Kb *k, IrNode *n) {
-    Row r = {.n = n, .nop = 1, .first = pass_max, .emit_row = softmax_row};
+    Row r = {.n = n, .nop = 1, .first = pass_shift, .emit_row = softmax_row};
     run_rows(k, &r);
 }
 
@@ -221,8 +222,12 @@ static void xent_row(Kb *k, Row *r, Val row) {
 }
 
 void cg_lower_xent(Kb *k, IrNode *n) {
-    Row r = {.n = n, .nop = 1, .first = pass_max, .emit_row = xent_row};
+    Row r = {.n = n, .nop = 1, .first = pass_shift, .emit_row = xent_row};
     run_rows(k, &r);
+}
+
+static void pass_max(Kb *k, Pos pos, Val *carry, void *ctx) {
+    carry[0] = kb_fmax(k, carry[0], kb_keep(k, operand(k, ctx, 0, pos), pos, kb_vf(k, -1e39)));
 }
 
 static void max_row(Kb *k, Row *r, Val row) {
@@ -236,25 +241,27 @@ void cg_lower_max(Kb *k, IrNode *n) {
     run_rows(k, &r);
 }
 
-/* carry: per lane the largest value and its column; a later column wins only if strictly larger. */
+/* carry: per lane the largest value and its column; a later column wins only if strictly larger. A NaN stays.
+ */
 static void pass_argmax(Kb *k, Pos pos, Val *carry, void *ctx) {
     Val x = kb_keep(k, operand(k, ctx, 0, pos), pos, kb_vf(k, -1e39));
     Val col = LLVMBuildAdd(k->b, kb_splat(k, LLVMBuildTrunc(k->b, pos.col, k->i32, "")), kb_lanes(k), "");
     Val more = LLVMBuildFCmp(k->b, LLVMRealOGT, x, carry[0], "");
-    carry[0] = LLVMBuildSelect(k->b, more, x, carry[0], "");
+    carry[0] = kb_fmax(k, carry[0], x);
     carry[1] = LLVMBuildSelect(k->b, more, col, carry[1], "");
 }
 
 static void argmax_row(Kb *k, Row *r, Val row) {
     Val c[2] = {kb_vf(k, -1e39), kb_vi(k, INT32_MAX)};
     kb_cols(k, row, r->cols, c, 2, load_operands, r);
-    Val best = kb_splat(k, kb_hmax(k, c[0]));
-    Val is_best = LLVMBuildFCmp(k->b, LLVMRealOEQ, c[0], best, "");
+    Val best = kb_hmax(k, c[0]), bad = LLVMBuildFCmp(k->b, LLVMRealUNO, best, best, "");
+    Val is_best = LLVMBuildFCmp(k->b, LLVMRealOEQ, c[0], kb_splat(k, best), "");
     Val idx = LLVMBuildSelect(k->b, is_best, c[1], kb_vi(k, INT32_MAX), "");
     Val lowest = kb_call(k, "llvm.vector.reduce.smin", k->vi, &idx, 1); /* integer: any order, same result */
     /* a row without any number above -inf has index 0, as the first of equals */
     Val none = LLVMBuildICmp(k->b, LLVMIntEQ, lowest, kb_i32(k, INT32_MAX), "");
-    store_scalar(k, &r->n->out[0], LLVMBuildSelect(k->b, none, kb_i32(k, 0), lowest, ""), row);
+    lowest = LLVMBuildSelect(k->b, none, kb_i32(k, 0), lowest, "");
+    store_scalar(k, &r->n->out[0], LLVMBuildSelect(k->b, bad, kb_i32(k, -1), lowest, ""), row);
 }
 
 void cg_lower_argmax(Kb *k, IrNode *n) {
