@@ -47,6 +47,11 @@ EMIT(log) {
     return kb_log(k, in[0]);
 }
 
+EMIT(log1p) {
+    UNUSED;
+    return kb_log1p(k, in[0]);
+}
+
 EMIT(sqrt) {
     UNUSED;
     return kb_call(k, "llvm.sqrt", k->vf, in, 1);

@@ -213,6 +213,7 @@ Val kb_fmax(Kb *k, Val a, Val b);
 Val kb_exp(Kb *k, Val x);
 Val kb_exp2(Kb *k, Val x); /* x <= 127 */
 Val kb_log(Kb *k, Val x);
+Val kb_log1p(Kb *k, Val x);
 Val kb_tanh(Kb *k, Val x);
 Val kb_erf(Kb *k, Val x);
 Val kb_erfinv(Kb *k, Val x);

@@ -162,6 +162,9 @@ void ref_exp(const RefCall *c) {
 void ref_log(const RefCall *c) {
     map1(c, log);
 }
+void ref_log1p(const RefCall *c) {
+    map1(c, log1p);
+}
 void ref_sqrt(const RefCall *c) {
     map1(c, sqrt);
 }
