@@ -250,9 +250,9 @@ static double slope(const Slope *s, double h) {
 /* Central differences; smaller steps when the first one disagrees, for it may have crossed a kink of relu or
  * a change of routing. */
 static double slope_error(const Slope *s, double want, double scale) {
-    static const double step[] = {1e-4, 1e-5, 1e-6};
+    static const double step[] = {1e-4, 1e-5, 1e-6, 1e-7, 1e-8};
     double best = INFINITY;
-    for (int i = 0; i < 3 && !(best <= FD_TOLERANCE); i++)
+    for (int i = 0; i < 5 && !(best <= FD_TOLERANCE); i++)
         best = fmin(best, fabs(slope(s, step[i]) - want) / scale);
     return best;
 }
