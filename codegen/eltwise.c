@@ -47,6 +47,11 @@ EMIT(log) {
     return kb_log(k, in[0]);
 }
 
+EMIT(log1p) {
+    UNUSED;
+    return kb_log1p(k, in[0]);
+}
+
 EMIT(sqrt) {
     UNUSED;
     return kb_call(k, "llvm.sqrt", k->vf, in, 1);
@@ -118,16 +123,20 @@ EMIT(div) {
 
 EMIT(maximum) {
     UNUSED_POS;
-    Val less = is_float(n) ? LLVMBuildFCmp(k->b, LLVMRealOLT, in[0], in[1], "")
-                           : LLVMBuildICmp(k->b, LLVMIntSLT, in[0], in[1], "");
+    if (is_float(n)) return kb_fmax(k, in[0], in[1]);
+    Val less = LLVMBuildICmp(k->b, LLVMIntSLT, in[0], in[1], "");
     return LLVMBuildSelect(k->b, less, in[1], in[0], "");
 }
 
 EMIT(minimum) {
     UNUSED_POS;
-    Val more = is_float(n) ? LLVMBuildFCmp(k->b, LLVMRealOGT, in[0], in[1], "")
-                           : LLVMBuildICmp(k->b, LLVMIntSGT, in[0], in[1], "");
-    return LLVMBuildSelect(k->b, more, in[1], in[0], "");
+    if (!is_float(n)) {
+        Val more = LLVMBuildICmp(k->b, LLVMIntSGT, in[0], in[1], "");
+        return LLVMBuildSelect(k->b, more, in[1], in[0], "");
+    }
+    Val less = LLVMBuildFCmp(k->b, LLVMRealOLT, in[1], in[0], "");
+    Val bad = LLVMBuildFCmp(k->b, LLVMRealUNO, in[1], in[1], "");
+    return LLVMBuildSelect(k->b, LLVMBuildOr(k->b, less, bad, ""), in[1], in[0], "");
 }
 
 EMIT(less) {

@@ -205,12 +205,15 @@ Val kb_keep(Kb *k, Val v, Pos pos, Val neutral);
 void kb_transpose(Kb *k, Val *row);
 /* Horizontal reductions in a fixed tree order; scalars. */
 Val kb_hsum(Kb *k, Val v);
-Val kb_hmax(Kb *k, Val v);
+Val kb_hmax(Kb *k, Val v); /* as kb_fmax */
+/* The larger of two numbers, a of equals; NaN if one is: a comparison alone would drop it. */
+Val kb_fmax(Kb *k, Val a, Val b);
 
 /* ---- math.c: own functions of vectors; error bounds at their definitions --------------------------- */
 Val kb_exp(Kb *k, Val x);
 Val kb_exp2(Kb *k, Val x); /* x <= 127 */
 Val kb_log(Kb *k, Val x);
+Val kb_log1p(Kb *k, Val x);
 Val kb_tanh(Kb *k, Val x);
 Val kb_erf(Kb *k, Val x);
 Val kb_erfinv(Kb *k, Val x);

@@ -107,6 +107,15 @@ Val kb_log(Kb *k, Val x) {
     return LLVMBuildSelect(k->b, bad, kb_fdiv(k, kb_fsub(k, x, x), kb_vf(k, 0)), r, "");
 }
 
+/* ln(1+x). Error 4 ulp; ln(1-1) = -inf, NaN below. u = 1 + x has rounded away x - (u - 1), exactly that, and
+ * (x - (u - 1)) / u is what this means to the logarithm. */
+Val kb_log1p(Kb *k, Val x) {
+    Val one = kb_vf(k, 1), u = kb_fadd(k, x, one), y = kb_log(k, u);
+    Val lost = kb_fdiv(k, kb_fsub(k, x, kb_fsub(k, u, one)), u);
+    Val finite = LLVMBuildFCmp(k->b, LLVMRealOLT, fabs1(k, y), kb_vf(k, 1e39), "");
+    return LLVMBuildSelect(k->b, finite, kb_fadd(k, y, lost), y, "");
+}
+
 /* tanh x. Error 3 ulp. */
 Val kb_tanh(Kb *k, Val x) {
     static const double c[] = {-0.33333283926126417, 0.13331491305252643, -0.05374349936588009,

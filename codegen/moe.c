@@ -29,7 +29,7 @@ void kb_topk_vector(Kb *k, const TopK *t, Pos pos) {
 }
 
 /* Takes the last choice out. carry: per lane the best value and its column (INT32_MAX: none yet). A later
- * column wins only if strictly larger. */
+ * column wins only if strictly larger, or if it is the first NaN: those come before all numbers. */
 static void pass_best(Kb *k, Pos pos, Val *carry, void *ctx) {
     const TopK *t = ctx;
     Val x = kb_load(k, k->vf, kb_gep(k, k->f32, t->row, pos.col), NULL),
@@ -39,22 +39,23 @@ static void pass_best(Kb *k, Pos pos, Val *carry, void *ctx) {
     Val alive = LLVMBuildSelect(k->b, gone, kb_vi(k, 0), kb_load(k, k->vi, at, NULL), "");
     kb_store(k, alive, at, NULL);
     Val fresh = LLVMBuildICmp(k->b, LLVMIntEQ, carry[1], kb_vi(k, INT32_MAX), "");
-    Val better = LLVMBuildOr(k->b, fresh, LLVMBuildFCmp(k->b, LLVMRealOGT, x, carry[0], ""), "");
+    Val larger = LLVMBuildFCmp(k->b, LLVMRealOGT, x, carry[0], ""); /* than a NaN, nothing is */
+    Val number = LLVMBuildFCmp(k->b, LLVMRealORD, carry[0], carry[0], "");
+    Val bad = LLVMBuildAnd(k->b, LLVMBuildFCmp(k->b, LLVMRealUNO, x, x, ""), number, "");
+    Val better = LLVMBuildOr(k->b, fresh, LLVMBuildOr(k->b, larger, bad, ""), "");
     better = LLVMBuildAnd(k->b, better, LLVMBuildICmp(k->b, LLVMIntNE, alive, kb_vi(k, 0), ""), "");
     carry[0] = LLVMBuildSelect(k->b, better, x, carry[0], "");
     carry[1] = LLVMBuildSelect(k->b, better, col, carry[1], "");
 }
 
-/* The lowest column among the lanes that hold the largest value. Only NaN compares with nothing: then the
- * lowest that is left. */
+/* The lowest column among the lanes that hold a NaN or, without any, the largest value. */
 static Val lowest_best(Kb *k, const Val best[2]) {
     Val none = kb_vi(k, INT32_MAX), held = LLVMBuildICmp(k->b, LLVMIntNE, best[1], none, "");
-    Val is_best = LLVMBuildFCmp(k->b, LLVMRealOEQ, best[0], kb_splat(k, kb_hmax(k, best[0])), "");
-    is_best = LLVMBuildAnd(k->b, is_best, held, "");
-    LLVMTypeRef bits = LLVMIntTypeInContext(k->ctx, (unsigned)k->vl);
-    Val any =
-        LLVMBuildICmp(k->b, LLVMIntNE, LLVMBuildBitCast(k->b, is_best, bits, ""), LLVMConstNull(bits), "");
-    Val col = LLVMBuildSelect(k->b, any, LLVMBuildSelect(k->b, is_best, best[1], none, ""), best[1], "");
+    Val top = kb_splat(k, kb_hmax(k, best[0])); /* a NaN, if there is one: equal to nothing */
+    Val is_best = LLVMBuildFCmp(k->b, LLVMRealOEQ, best[0], top, "");
+    Val bad = LLVMBuildFCmp(k->b, LLVMRealUNO, best[0], best[0], "");
+    is_best = LLVMBuildAnd(k->b, LLVMBuildOr(k->b, is_best, bad, ""), held, "");
+    Val col = LLVMBuildSelect(k->b, is_best, best[1], none, "");
     return LLVMBuildSExt(k->b, kb_call(k, "llvm.vector.reduce.smin", k->vi, &col, 1), k->i64, "");
 }
 

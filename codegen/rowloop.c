@@ -67,8 +67,14 @@ Val kb_keep(Kb *k, Val v, Pos pos, Val neutral) {
     return pos.mask ? LLVMBuildSelect(k->b, pos.mask, v, neutral, "") : v;
 }
 
+Val kb_fmax(Kb *k, Val a, Val b) {
+    Val more = LLVMBuildFCmp(k->b, LLVMRealOGT, b, a, "");
+    Val other = LLVMBuildFCmp(k->b, LLVMRealUNO, b, b, "");
+    return LLVMBuildSelect(k->b, LLVMBuildOr(k->b, more, other, ""), b, a, "");
+}
+
 /* Halves the vector until one lane is left: ((0+h) + ...) in the same order always. */
-static Val horizontal(Kb *k, Val v, bool max) {
+static Val horizontal(Kb *k, Val v, Val (*join)(Kb *k, Val lo, Val hi)) {
     int n = k->vl;
     while (n > 1) {
         n /= 2;
@@ -80,19 +86,16 @@ static Val horizontal(Kb *k, Val v, bool max) {
         LLVMTypeRef t = LLVMTypeOf(v);
         Val lo = LLVMBuildShuffleVector(k->b, v, LLVMGetPoison(t), LLVMConstVector(idx_lo, (unsigned)n), "");
         Val hi = LLVMBuildShuffleVector(k->b, v, LLVMGetPoison(t), LLVMConstVector(idx_hi, (unsigned)n), "");
-        if (max)
-            v = LLVMBuildSelect(k->b, LLVMBuildFCmp(k->b, LLVMRealUGT, hi, lo, ""), hi, lo, "");
-        else
-            v = LLVMBuildFAdd(k->b, lo, hi, "");
+        v = join(k, lo, hi);
     }
     return LLVMBuildExtractElement(k->b, v, kb_i32(k, 0), "");
 }
 
 Val kb_hsum(Kb *k, Val v) {
-    return horizontal(k, v, false);
+    return horizontal(k, v, kb_fadd);
 }
 Val kb_hmax(Kb *k, Val v) {
-    return horizontal(k, v, true);
+    return horizontal(k, v, kb_fmax);
 }
 
 /* log2(vl) rounds: each exchanges the off-diagonal blocks of pairs of rows `half` apart. */

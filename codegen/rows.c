@@ -80,8 +80,9 @@ static void run_rows(Kb *k, Row *r) {
         kb_rows(k, r->rows, r->cols, one_row, r);
 }
 
-/* Largest of the row so far. NaN wins, so that it reaches the result. */
-static void pass_max(Kb *k, Pos pos, Val *carry, void *ctx) {
+/* Largest of the row so far, for an exponential to stay in range: a NaN may get lost here, for it reaches the
+ * sum of exponentials anyhow. */
+static void pass_shift(Kb *k, Pos pos, Val *carry, void *ctx) {
     Val x = kb_keep(k, operand(k, ctx, 0, pos), pos, kb_vf(k, -1e39));
     Val more = LLVMBuildFCmp(k->b, LLVMRealUGT, x, carry[0], "");
     carry[0] = LLVMBuildSelect(k->b, more, x, carry[0], "");
@@ -111,7 +112,7 @@ static void softmax_row(Kb *k, Row *r, Val row) {
 }
 
 void cg_lower_softmax(Kb *k, IrNode *n) {
-    Row r = {.n = n, .nop = 1, .first = pass_max, .emit_row = softmax_row};
+    Row r = {.n = n, .nop = 1, .first = pass_shift, .emit_row = softmax_row};
     run_rows(k, &r);
 }
 
@@ -156,13 +157,54 @@ static void pass_normalize(Kb *k, Pos pos, Val *carry, void *ctx) {
     finish(k, r, kb_fmul(k, d, kb_splat(k, r->scalar[1])), pos);
 }
 
-/* Two passes over the row (mean, then centred squares): no cancellation. */
+/* scratch 0: x -> x - its first element, exact where they are close; carry: the sum */
+static void pass_shift_row(Kb *k, Pos pos, Val *carry, void *ctx) {
+    Row *r = ctx;
+    Val d = kb_fsub(k, operand(k, r, 0, pos), kb_splat(k, r->scalar[0]));
+    kb_store(k, d, kb_gep(k, k->f32, r->scratch[0], pos.col), NULL);
+    carry[0] = kb_fadd(k, carry[0], kb_keep(k, d, pos, kb_vf(k, 0)));
+}
+
+/* The variance about the mean in scalar[0], without eps. */
+static Val variance_of_row(Kb *k, Row *r, Val row) {
+    Val q = kb_vf(k, 0);
+    kb_cols(k, row, r->cols, &q, 1, pass_sum_squares, r);
+    return kb_fmul(k, kb_hsum(k, q), kb_f32(k, 1.0 / (double)r->cols));
+}
+
+/* The mean, in scalar[0], is rounded to the size of the numbers. Where their spread is less than 2^-10 of it
+ * (or both are 0 or infinite), that would be seen in the result: numbers are replaced by their distance from
+ * the first of them, and equal ones are exactly 0. Other rows keep what they have. Gives the variance. */
+static Val recentre(Kb *k, Row *r, Val row, Val var) {
+    Val mean = r->scalar[0];
+    Val spread = kb_fmul(k, var, kb_f32(k, 0x1p20));
+    If narrow;
+    LLVMBasicBlockRef before = LLVMGetInsertBlock(k->b);
+    kb_if(k, &narrow, LLVMBuildFCmp(k->b, LLVMRealOLE, spread, kb_fmul(k, mean, mean), ""));
+    Val s = kb_vf(k, 0);
+    r->scalar[0] = LLVMBuildLoad2(k->b, k->f32, r->scratch[0], "");
+    kb_cols(k, row, r->cols, &s, 1, pass_shift_row, r);
+    r->scalar[0] = kb_fmul(k, kb_hsum(k, s), kb_f32(k, 1.0 / (double)r->cols));
+    Val own[] = {r->scalar[0], variance_of_row(k, r, row)}, usual[] = {mean, var}, joined[2];
+    LLVMBasicBlockRef inside = LLVMGetInsertBlock(k->b);
+    kb_if_end(k, &narrow);
+    for (int i = 0; i < 2; i++) {
+        joined[i] = LLVMBuildPhi(k->b, k->f32, "");
+        LLVMAddIncoming(joined[i], &usual[i], &before, 1);
+        LLVMAddIncoming(joined[i], &own[i], &inside, 1);
+    }
+    r->scalar[0] = joined[0];
+    return joined[1];
+}
+
+/* Two passes over the row (mean, then centred squares), and two more where the mean has lost the digits that
+ * matter: no cancellation. */
 static void layer_norm_row(Kb *k, Row *r, Val row) {
-    Val n = kb_f32(k, 1.0 / (double)r->cols), s = kb_vf(k, 0), q = kb_vf(k, 0);
+    Val n = kb_f32(k, 1.0 / (double)r->cols), s = kb_vf(k, 0);
     kb_cols(k, row, r->cols, &s, 1, load_operands, r);
     r->scalar[0] = kb_fmul(k, kb_hsum(k, s), n);
-    kb_cols(k, row, r->cols, &q, 1, pass_sum_squares, r);
-    Val var = kb_fadd(k, kb_fmul(k, kb_hsum(k, q), n), kb_f32(k, ir_float(r->n, ATTR_layer_norm_eps)));
+    Val var = recentre(k, r, row, variance_of_row(k, r, row));
+    var = kb_fadd(k, var, kb_f32(k, ir_float(r->n, ATTR_layer_norm_eps)));
     r->scalar[1] = kb_fdiv(k, kb_f32(k, 1), kb_call(k, "llvm.sqrt", k->f32, &var, 1));
     if (plan_is_stored(k->plan, &r->n->out[1]) && !r->to)
         LLVMBuildStore(k->b, r->scalar[1], kb_gep(k, k->f32, kb_ptr(k, &r->n->out[1]), row));
@@ -221,8 +263,12 @@ static void xent_row(Kb *k, Row *r, Val row) {
 }
 
 void cg_lower_xent(Kb *k, IrNode *n) {
-    Row r = {.n = n, .nop = 1, .first = pass_max, .emit_row = xent_row};
+    Row r = {.n = n, .nop = 1, .first = pass_shift, .emit_row = xent_row};
     run_rows(k, &r);
+}
+
+static void pass_max(Kb *k, Pos pos, Val *carry, void *ctx) {
+    carry[0] = kb_fmax(k, carry[0], kb_keep(k, operand(k, ctx, 0, pos), pos, kb_vf(k, -1e39)));
 }
 
 static void max_row(Kb *k, Row *r, Val row) {
@@ -236,25 +282,27 @@ void cg_lower_max(Kb *k, IrNode *n) {
     run_rows(k, &r);
 }
 
-/* carry: per lane the largest value and its column; a later column wins only if strictly larger. */
+/* carry: per lane the largest value and its column; a later column wins only if strictly larger. A NaN stays.
+ */
 static void pass_argmax(Kb *k, Pos pos, Val *carry, void *ctx) {
     Val x = kb_keep(k, operand(k, ctx, 0, pos), pos, kb_vf(k, -1e39));
     Val col = LLVMBuildAdd(k->b, kb_splat(k, LLVMBuildTrunc(k->b, pos.col, k->i32, "")), kb_lanes(k), "");
     Val more = LLVMBuildFCmp(k->b, LLVMRealOGT, x, carry[0], "");
-    carry[0] = LLVMBuildSelect(k->b, more, x, carry[0], "");
+    carry[0] = kb_fmax(k, carry[0], x);
     carry[1] = LLVMBuildSelect(k->b, more, col, carry[1], "");
 }
 
 static void argmax_row(Kb *k, Row *r, Val row) {
     Val c[2] = {kb_vf(k, -1e39), kb_vi(k, INT32_MAX)};
     kb_cols(k, row, r->cols, c, 2, load_operands, r);
-    Val best = kb_splat(k, kb_hmax(k, c[0]));
-    Val is_best = LLVMBuildFCmp(k->b, LLVMRealOEQ, c[0], best, "");
+    Val best = kb_hmax(k, c[0]), bad = LLVMBuildFCmp(k->b, LLVMRealUNO, best, best, "");
+    Val is_best = LLVMBuildFCmp(k->b, LLVMRealOEQ, c[0], kb_splat(k, best), "");
     Val idx = LLVMBuildSelect(k->b, is_best, c[1], kb_vi(k, INT32_MAX), "");
     Val lowest = kb_call(k, "llvm.vector.reduce.smin", k->vi, &idx, 1); /* integer: any order, same result */
     /* a row without any number above -inf has index 0, as the first of equals */
     Val none = LLVMBuildICmp(k->b, LLVMIntEQ, lowest, kb_i32(k, INT32_MAX), "");
-    store_scalar(k, &r->n->out[0], LLVMBuildSelect(k->b, none, kb_i32(k, 0), lowest, ""), row);
+    lowest = LLVMBuildSelect(k->b, none, kb_i32(k, 0), lowest, "");
+    store_scalar(k, &r->n->out[0], LLVMBuildSelect(k->b, bad, kb_i32(k, -1), lowest, ""), row);
 }
 
 void cg_lower_argmax(Kb *k, IrNode *n) {

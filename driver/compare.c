@@ -25,11 +25,12 @@ double compare_spread(const VmTensor *t, const void *have, const RefTensor *want
     return isnan(spread) ? INFINITY : spread;
 }
 
-double compare_difference(const VmTensor *t, const void *have, const RefTensor *want, double floor) {
+double compare_difference(const VmTensor *t, const void *have, const RefTensor *want, double floor,
+                          double slack) {
     int64_t n = ir_elems(&want->type);
     double scale = fmax(compare_largest(want->data, n), floor), worst = 0;
     for (int64_t i = 0; i < n; i++) {
-        double d = fabs(element(t, have, i) - want->data[i]) / scale;
+        double d = (fabs(element(t, have, i) - want->data[i]) - slack) / scale;
         if (!(d <= worst)) worst = isnan(d) ? INFINITY : d;
     }
     return worst;

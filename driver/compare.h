@@ -11,9 +11,10 @@
 #define COMPARE_TOLERANCE 2e-4
 
 double compare_largest(const double *x, int64_t n);
-/* Largest difference of an f32 or i32 tensor, in units of the larger of the reference's largest value and the
- * floor; infinite when anything is not a number. */
-double compare_difference(const VmTensor *t, const void *have, const RefTensor *want, double floor);
+/* Largest difference of an f32 or i32 tensor beyond `slack`, in units of the larger of the reference's
+ * largest value and the floor; infinite when anything is not a number. */
+double compare_difference(const VmTensor *t, const void *have, const RefTensor *want, double floor,
+                          double slack);
 
 /* Root mean square of the differences, in units of the reference's or of the floor. For rounded operands: a
  * number that falls on the other side of zero changes what relu makes of it altogether, but few do. */

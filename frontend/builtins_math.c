@@ -108,6 +108,7 @@ static double fold(OpCode op, double x) {
     switch (op) {
     case OP_exp: return exp(x);
     case OP_log: return log(x);
+    case OP_log1p: return log1p(x);
     case OP_sqrt: return sqrt(x);
     case OP_rsqrt: return 1 / sqrt(x);
     case OP_tanh: return tanh(x);

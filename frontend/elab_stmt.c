@@ -101,23 +101,27 @@ static const Ast *outer_call(const Ast *x) {
     return x && x->kind == AST_CALL ? x : NULL;
 }
 
-/* Tensors of the model that a loss or metric reads under their own name become results. */
-static void note_outputs(Elab *E, const Ast *call) {
-    if (!call || E->frame->layer) return;
-    for (int i = 0; i < call->nkid; i++) {
-        const Ast *x = call->kid[i]->kind == AST_ARG ? call->kid[i]->a : call->kid[i];
-        if (!x || x->kind != AST_NAME) continue;
-        const FeBinding *b = scope_find(E->frame, x->name);
-        if (!b || b->value->kind != FV_TENSOR || b->value->is_input || b->value->group) continue;
-        if (b->value->v->type.dtype != DT_f32) continue;
-        bool have = false;
-        for (const FeOutName *o = E->outs; o; o = o->next) have = have || o->value == b->value->v;
-        if (have) continue;
-        FeOutName *o = ARENA_NEW(E->a, FeOutName);
-        *o = (FeOutName){.name = x->name, .value = b->value->v, .span = b->span};
-        *E->outs_tail = o;
-        E->outs_tail = &o->next;
-    }
+static void note_output(Elab *E, const Ast *name) {
+    const FeBinding *b = scope_find(E->frame, name->name);
+    if (!b || b->value->kind != FV_TENSOR || b->value->is_input || b->value->group) return;
+    if (b->value->v->type.dtype != DT_f32) return;
+    for (const FeOutName *o = E->outs; o; o = o->next)
+        if (o->value == b->value->v) return;
+    FeOutName *o = ARENA_NEW(E->a, FeOutName);
+    *o = (FeOutName){.name = name->name, .value = b->value->v, .span = b->span};
+    *E->outs_tail = o;
+    E->outs_tail = &o->next;
+}
+
+/* Tensors of the model that a loss or metric reads under their own name become results, however deep the
+ * names stand in its expression. Those in the branches of a conditional may not have been read. */
+static void note_outputs(Elab *E, const Ast *x) {
+    if (!x || E->frame->layer || x->kind == AST_IF || x->kind == AST_COND) return;
+    if (x->kind == AST_NAME) note_output(E, x);
+    for (int i = 0; i < x->nkid; i++) note_outputs(E, x->kid[i]);
+    note_outputs(E, x->a);
+    note_outputs(E, x->b);
+    note_outputs(E, x->other);
 }
 
 static bool scalar_result(Elab *E, const Ast *s, const FeValue *v, const char *kind) {
@@ -169,7 +173,7 @@ static void elab_loss(Elab *E, const Ast *s) {
     const char *name = s->name ? base : unique_name(E, key) + strlen("result ");
     ir_add_out(E->g, outs[which], name, v->v, weight, span_loc(s->span));
     if (which < 2) E->nloss++;
-    note_outputs(E, call);
+    note_outputs(E, s->a);
 }
 
 /* ---- blocks --------------------------------------------------------------------------------- */

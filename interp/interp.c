@@ -33,6 +33,8 @@ struct Interp {
     const IrGraph *graph;
     bool training, seeded, held;
     uint64_t seed, step;
+    double part; /* interp_disturb; 0: nothing is moved */
+    uint64_t part_seed;
     Step *steps;
     int nsteps;
     int *slot; /* open addressing: node -> index into steps, -1 free. The graph is const: no scratch fields */
@@ -186,6 +188,33 @@ void interp_hold(Interp *it, bool hold) {
     it->held = hold;
 }
 
+static void disturb(const Interp *it, int step) {
+    const Step *s = &it->steps[step];
+    for (int i = 0; i < s->node->nout; i++) {
+        if (s->out[i].type.dtype == DT_i32) continue;
+        uint32_t key[2];
+        vm_rng_key(it->part_seed, (uint64_t)step, (uint64_t)i, key);
+        for (int64_t k = 0, n = ir_elems(&s->out[i].type); k < n; k++)
+            s->out[i].data[k] *= 1 + it->part * (2 * (double)vm_rng_uniform(key, (uint32_t)k) - 1);
+    }
+}
+
+/* Whether a node computes numbers that f32 would round. */
+static bool is_rounded(const IrNode *n) {
+    const OpInfo *op = &ir_ops[n->op];
+    bool moves = op->route == ROUTE_VIEW || op->route == ROUTE_GATHER || n->op == OP_copy;
+    return !moves && op->grad != GRAD_STOP && n->op != OP_topk && n->op != OP_select;
+}
+
+void interp_disturb(Interp *it, double part, uint64_t seed) {
+    it->part = part;
+    it->part_seed = seed;
+    for (int i = 0; i < it->nsteps; i++) {
+        OpCode op = it->steps[i].node->op;
+        if (op == OP_param || op == OP_input || op == OP_state) disturb(it, i);
+    }
+}
+
 void interp_run(Interp *it) {
     for (int i = 0; i < it->nsteps; i++) {
         const Step *s = &it->steps[i];
@@ -194,6 +223,7 @@ void interp_run(Interp *it) {
         if (!fn || (it->held && s->node->op == OP_stop_gradient)) continue;
         RefCall c = {s->node, s->in, s->out, it->training, it->seeded, it->seed, it->step};
         fn(&c);
+        if (it->part > 0 && is_rounded(s->node)) disturb(it, i);
     }
     commit_effects(it);
 }

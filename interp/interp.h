@@ -35,6 +35,11 @@ void interp_run(Interp *it);
  * with gradients. */
 void interp_hold(Interp *it, bool hold);
 
+/* Every number the next runs compute, and now every leaf that was set, is moved by at most `part` of itself,
+ * at random. What changes in the results is what rounding of that size does to them. Choices (indices,
+ * comparisons, random numbers) and what only moves numbers stay exact. */
+void interp_disturb(Interp *it, double part, uint64_t seed);
+
 const RefTensor *interp_value(const Interp *it, const IrValue *v); /* valid until the next run */
 const RefTensor *interp_out(const Interp *it, const char *name);   /* by output name; NULL: none */
 

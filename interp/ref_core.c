@@ -101,7 +101,7 @@ static double f_sigmoid(double x) {
     return 1 / (1 + exp(-x));
 }
 static double f_relu(double x) {
-    return x > 0 ? x : 0;
+    return x < 0 ? 0 : x; /* NaN stays */
 }
 /* Phi(x), the normal distribution function. */
 static double f_phi(double x) {
@@ -126,10 +126,10 @@ static double f_div(double a, double b) {
     return a / b;
 }
 static double f_maximum(double a, double b) {
-    return a >= b ? a : b;
+    return isnan(a) || !(b > a || isnan(b)) ? a : b;
 }
 static double f_minimum(double a, double b) {
-    return a <= b ? a : b;
+    return isnan(a) || !(b < a || isnan(b)) ? a : b;
 }
 static double f_less(double a, double b) {
     return a < b;
@@ -161,6 +161,9 @@ void ref_exp(const RefCall *c) {
 }
 void ref_log(const RefCall *c) {
     map1(c, log);
+}
+void ref_log1p(const RefCall *c) {
+    map1(c, log1p);
 }
 void ref_sqrt(const RefCall *c) {
     map1(c, sqrt);

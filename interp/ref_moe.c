@@ -23,7 +23,7 @@ void ref_topk(const RefCall *c) {
             for (int64_t e = 0; e < E; e++) {
                 bool taken = false;
                 for (int64_t i = 0; i < j; i++) taken |= index[i] == (double)e;
-                if (!taken && (best < 0 || x[e] > x[best])) best = e;
+                if (!taken && (best < 0 || x[e] > x[best] || (isnan(x[e]) && !isnan(x[best])))) best = e;
             }
             index[j] = (double)best;
             value[j] = x[best];

@@ -30,11 +30,13 @@ void ref_sum(const RefCall *c) {
     }
 }
 
-/* First index of the largest of x[0..n-1]. */
+/* First index of the largest of x[0..n-1], or of a NaN. */
 static int64_t largest(const double *x, int64_t n) {
     int64_t best = 0;
-    for (int64_t i = 1; i < n; i++)
+    for (int64_t i = 0; i < n; i++) {
+        if (isnan(x[i])) return i;
         if (x[i] > x[best]) best = i;
+    }
     return best;
 }
 
@@ -48,8 +50,11 @@ void ref_max(const RefCall *c) {
 
 void ref_argmax(const RefCall *c) {
     int64_t n = ir_cols(&c->in[0]->type);
-    for (int64_t r = 0, rows = ir_rows(&c->in[0]->type); r < rows; r++)
-        c->out[0].data[r] = (double)largest(c->in[0]->data + r * n, n);
+    for (int64_t r = 0, rows = ir_rows(&c->in[0]->type); r < rows; r++) {
+        const double *x = c->in[0]->data + r * n;
+        int64_t best = largest(x, n);
+        c->out[0].data[r] = isnan(x[best]) ? -1 : (double)best;
+    }
 }
 
 void ref_softmax(const RefCall *c) {

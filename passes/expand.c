@@ -104,9 +104,8 @@ static IrValue *expand_softplus(IrBuilder *b, const IrNode *n, bool training) {
     (void)training;
     IrValue *x = n->in[0];
     IrValue *minus_abs = ir_binary(b, OP_minimum, ir_unary(b, OP_neg, x), x);
-    IrValue *one_plus = ir_binary(b, OP_add, ir_const(b, 1.0, x->type), ir_unary(b, OP_exp, minus_abs));
     IrValue *positive = ir_binary(b, OP_maximum, x, ir_const(b, 0.0, x->type));
-    return ir_binary(b, OP_add, positive, ir_unary(b, OP_log, one_plus));
+    return ir_binary(b, OP_add, positive, ir_unary(b, OP_log1p, ir_unary(b, OP_exp, minus_abs)));
 }
 
 static IrValue *expand_square(IrBuilder *b, const IrNode *n, bool training) {

@@ -109,6 +109,11 @@ void grad_log(IrBuilder *b, const IrNode *n, IrValue *const *dy, IrValue **dx) {
     dx[0] = divide(b, dy[0], n->in[0]);
 }
 
+/* dy / (1 + x) */
+void grad_log1p(IrBuilder *b, const IrNode *n, IrValue *const *dy, IrValue **dx) {
+    dx[0] = divide(b, dy[0], add(b, splat(b, 1.0, n->in[0]), n->in[0]));
+}
+
 /* dy / (2 y) */
 void grad_sqrt(IrBuilder *b, const IrNode *n, IrValue *const *dy, IrValue **dx) {
     dx[0] = divide(b, ir_scale(b, dy[0], 0.5), &n->out[0]);

@@ -1,6 +1,7 @@
 #!/bin/sh
-# A bounded run of the parser's fuzzer over every .vmoe of the repository, with sanitizers.
-# Usage: tests/fuzz/run.sh [ITERATIONS [SEED]]; CC and BUILD as for make. Takes a few seconds.
+# A bounded run of the parser's fuzzer over every .vmoe of the repository, with sanitizers, and of `verify` over random
+# models and over the models of the repository at random small sizes.
+# Usage: tests/fuzz/run.sh [ITERATIONS [SEED]]; CC, BUILD and VMOEC as for make. Takes about half a minute.
 set -u
 cd "$(dirname "$0")/../.." || exit 3
 out=${BUILD:-build}/fuzz
@@ -12,6 +13,60 @@ if ! ${CC:-gcc} -std=c11 -D_GNU_SOURCE -I. -O1 -g -Wall -Wextra -fsanitize=addre
     echo "FAIL fuzz_parse does not compile"
     exit 1
 fi
+# `verify` over random models (VMOEC_FUZZ_MODELS of them, VMOEC_FUZZ_SEED the first).
+verify_models() {
+    count=${VMOEC_FUZZ_MODELS:-12} first=${VMOEC_FUZZ_SEED:-1} failed=0
+    if ! ${CC:-gcc} -std=c11 -O1 -Wall -Wextra tests/fuzz/fuzz_model.c -o "$out/fuzz_model"; then
+        echo "FAIL fuzz_model does not compile"
+        return 1
+    fi
+    i=$first
+    while [ "$i" -lt $((first + count)) ]; do
+        "$out/fuzz_model" "$i" > "$out/model-$i.vmoe"
+        if "${VMOEC:-build/vmoec}" verify "$out/model-$i.vmoe" --batch $((1 + i % 5)) --seed "$i" > "$out/model-$i.log" 2>&1; then
+            rm -f "$out/model-$i.vmoe" "$out/model-$i.log"
+        else
+            echo "FAIL verify of $out/model-$i.vmoe: $(grep -m1 -e WRONG -e error "$out/model-$i.log")"
+            failed=1
+        fi
+        i=$((i + 1))
+    done
+    [ $failed = 0 ] && echo "ok verify of $count random models from seed $first"
+    return $failed
+}
+
+# A random small size of every model of the repository. One line each: file, then what may be set, a|b: one of these.
+verify_zoo() {
+    vits="patch=4 side=8|12 dim=12|20 heads=2|4 classes=3|10 depth=2|3 experts=2|3|5 top_k=1|2"
+    cat > "$out/zoo" <<END
+vit_s8 $vits sparse=[]|[1]|[0,1] priority=true|false
+vit_b8 $vits sparse=[1]|[0]
+vit_gates $vits gate="linear"|"cosine"|"l2" width=5|16 sparse=[1]|[0,1]
+vmoe_s32 $vits group=1|2 representation=7|16 sparse=[1]|[0,1]
+deit_ti_moe $vits sparse=[1]|[0,1]
+deit_ti_image $vits top_k=1|2
+cifar_encoder heads=2|4 dim=12|20 classes=10|100 sparse=[]|[1] ratio=1|2 experts=2|3 top_k=1|2 gate_bias=true|false depth=2
+mnist_moe patch=16|8 dim=16|24 experts=2|4 placement=[]|[0,1] depth=2
+vmoe_fmnist dim=16|24 heads=2|4 depth=2 experts=2|4 hidden=9|16
+END
+    number=${VMOEC_FUZZ_ZOO:-1} first=${VMOEC_FUZZ_SEED:-1} failed=0 done=0
+    while read -r model choices; do
+        for n in $(seq "$first" $((first + number - 1))); do
+            sets=$(echo "$choices" | awk -v seed="$n$model" 'BEGIN { for (i = 1; i <= length(seed); i++) h = (h * 31 + \
+                index("0123456789_abcdefghijklmnopqrstuvwxyz", substr(seed, i, 1))) % 1000003; srand(h) }
+                { for (i = 1; i <= NF; i++) { split($i, p, "="); k = split(p[2], v, "|"); \
+                  printf "--set %s=%s ", p[1], v[1 + int(rand() * k)] } }')
+            # shellcheck disable=SC2086
+            if "${VMOEC:-build/vmoec}" verify "models/$model.vmoe" --batch 2 --samples 1 --seed "$n" $sets > "$out/zoo.log" 2>&1
+            then done=$((done + 1)); continue; fi
+            echo "FAIL verify models/$model.vmoe --batch 2 --samples 1 --seed $n $sets: $(grep -m1 -e WRONG -e error "$out/zoo.log")"
+            failed=1
+        done
+    done < "$out/zoo"
+    [ $failed = 0 ] && echo "ok verify of $done models at random small sizes"
+    return $failed
+}
+
 find models tests -name '*.vmoe' | sort > "$out/seeds"
 seed=${2:-1}
 if xargs "$out/fuzz_parse" -n "${1:-5000}" -s "$seed" < "$out/seeds"; then
@@ -20,3 +75,7 @@ else
     echo "FAIL fuzz_parse seed $seed"
     exit 1
 fi
+status=0
+verify_models || status=1
+verify_zoo || status=1
+exit $status

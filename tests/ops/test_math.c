@@ -22,6 +22,10 @@ static const char *const text = "graph @t {\n"
                                 "  %6 = rsqrt %0 : f32[4194304]\n"
                                 "  %7 = gelu %0 : f32[4194304]\n"
                                 "  %8 = erfinv %0 : f32[4194304]\n"
+                                "  %9 = log1p %0 : f32[4194304]\n"
+                                "  %10 = softplus %0 : f32[4194304]\n"
+                                "  output \"log1p\" %9\n"
+                                "  output \"softplus\" %10\n"
                                 "  output \"gelu\" %7\n"
                                 "  output \"exp\" %1\n"
                                 "  output \"log\" %2\n"
@@ -34,6 +38,9 @@ static const char *const text = "graph @t {\n"
 
 static double sigmoid(double x) {
     return 1 / (1 + exp(-x));
+}
+static double softplus(double x) {
+    return fmax(x, 0) + log1p(exp(-fabs(x))) + (isnan(x) ? x : 0);
 }
 static double gelu(double x) {
     return x * 0.5 * erfc(-x * sqrt(0.5));
@@ -52,6 +59,8 @@ typedef struct Bound {
 
 static const Bound bounds[] = {{"exp", exp, 2, 0, 0},
                                {"log", log, 2, 1e-7, 0},
+                               {"log1p", log1p, 4, 0, 0},
+                               {"softplus", softplus, 5, 1e-44, 0},
                                {"tanh", tanh, 3, 0, 0},
                                {"erf", erf, 3, 0, 0},
                                {"erfinv", ref_inverse_erf, 4, 0, 0},

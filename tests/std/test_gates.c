@@ -4,6 +4,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "runtime/vmoe.h"
+#include "tests/ops/util_jit.h"
 #include "tests/std/util_std.h"
 
 enum { T = 3, D = 4, W = 5, E = 3 };
@@ -165,5 +167,47 @@ Test(gates, no_noise_in_evaluation) {
 Test(gates, gradients_flow_through_h_and_sigma) {
     Arena *a = arena_create();
     std_check(a, noisy(a), NULL);
+    arena_destroy(a);
+}
+
+/* Points near a centre, and one on it: what |u|^2 + |m|^2 - 2 <u, m> would round away. */
+Test(gates, small_distances_keep_their_digits) {
+    enum { WIDE = 40, POINTS = 6 };
+    Arena *a = arena_create();
+    IrGraph *g = std_model(a,
+                           "use \"std/gates\"\n"
+                           "model m(x: f32[B, 40]) {\n"
+                           "  param centre: [40, 3] = normal(1)\n"
+                           "  y = squared_distances(x, centre)\n  loss sum(y)\n}\n",
+                           POINTS);
+    float x[POINTS * WIDE], centre[WIDE * 3];
+    for (int d = 0; d < WIDE * 3; d++) centre[d] = (float)(d * 37 % 101) / 10;
+    for (int p = 0; p < POINTS; p++)
+        for (int d = 0; d < WIDE; d++) /* on the centre p mod 3, or so many last places from it */
+            x[p * WIDE + d] = centre[d * 3 + p % 3] + (p ? ldexpf((float)(d % 5 - 2), 2 * p - 19) : 0);
+    const char *isa;
+    for (int i = 0; (isa = jit_isa(a, i)); i++) {
+        Jit j = jit_compile(a, g, PIPE_EVAL, isa, "distances");
+        VmEngine *e;
+        VmError err;
+        cr_assert_eq(vm_engine_create(1, &e, &err), VM_OK, "%s", err.text);
+        cr_assert_eq(vm_engine_add(e, j.program, &err), 0, "%s", err.text);
+        memcpy(vm_engine_data(e, 0, "x"), x, sizeof x);
+        memcpy(vm_engine_data(e, 0, "m.centre"), centre, sizeof centre);
+        vm_engine_run(e, 0, 0, 0);
+        const float *y = vm_engine_data(e, 0, "y");
+        for (int p = 0; p < POINTS; p++) {
+            for (int k = 0; k < 3; k++) {
+                double want = 0;
+                for (int d = 0; d < WIDE; d++)
+                    want += pow((double)x[p * WIDE + d] - (double)centre[d * 3 + k], 2);
+                double got = (double)y[p * 3 + k];
+                cr_assert(fabs(got - want) <= 1e-6 * want, "%s, point %d, centre %d: %g, not %g", isa, p, k,
+                          got, want);
+            }
+        }
+        vm_engine_destroy(e);
+        jit_free(&j);
+    }
     arena_destroy(a);
 }

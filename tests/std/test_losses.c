@@ -64,6 +64,57 @@ Test(losses, balance_has_the_published_numbers) {
     arena_destroy(a);
 }
 
+/* Two groups of two rows. Each group's expert is its own, so a loss of both together would be 0 or nearly so.
+ */
+Test(losses, of_groups_are_taken_apart) {
+    Arena *a = arena_create();
+    IrGraph *g = std_model(
+        a,
+        "use \"std/losses\"\nuse \"std/routers\"\n"
+        "model m(h: f32[B, 2]) {\n"
+        "  p = softmax(h)\n  route = softmax_topk(h, 1)\n"
+        "  loss first = importance(slice(p, 0, 0, 2))\n  loss second = importance(slice(p, 0, 2, 2))\n"
+        "  loss both = importance(p, groups = 2)\n  loss mixed = importance(p)\n"
+        "  loss load_first = load(slice(h, 0, 0, 2), slice(h, 0, 0, 2), 1, 0.5)\n"
+        "  loss load_second = load(slice(h, 0, 2, 2), slice(h, 0, 2, 2), 1, 0.5)\n"
+        "  loss loads = load(h, h, 1, 0.5, groups = 2)\n"
+        "  loss shazeer = shazeer_importance(route, groups = 2)\n"
+        "  loss shazeer_mixed = shazeer_importance(route)\n"
+        "  loss shazeer_loads = shazeer_load(h, h, 1, 0.5, groups = 2)\n}\n",
+        4);
+    static const StdData rows[] = {{"h", 8, {3, 0, 2, 0, 0, 2, 0, 1.5}}, {0}};
+    Interp *it = std_run(a, g, rows, true);
+    static const char *const pair[][3] = {{"first", "second", "both"},
+                                          {"load_first", "load_second", "loads"}};
+    for (int i = 0; i < 2; i++) {
+        double one = interp_out(it, pair[i][0])->data[0], two = interp_out(it, pair[i][1])->data[0];
+        cr_assert_neq(one, two);
+        cr_assert_float_eq(interp_out(it, pair[i][2])->data[0], (one + two) / 2, 1e-12);
+    }
+    cr_assert_lt(interp_out(it, "mixed")->data[0], 0.01);
+    STD_EXPECT(it, "shazeer", 2); /* all weight on one of two: CV^2 with n - 1 is 2 */
+    cr_assert_lt(interp_out(it, "shazeer_mixed")->data[0], 0.01);
+    cr_assert_gt(interp_out(it, "shazeer_loads")->data[0], 1);
+    arena_destroy(a);
+}
+
+/* The layer hands its groups on: two groups of one image each, whose gates point at different experts. */
+Test(losses, the_layer_of_vmoe_takes_them_in_its_groups) {
+    Arena *a = arena_create();
+    IrGraph *g = std_model(a,
+                           "use \"std/moe\"\n"
+                           "model m(x: f32[B, 4, 2]) {\n"
+                           "  y = vmoe_mlp(x, experts = 2, top_k = 1, hidden = 2, groups = B)\n  y\n}\n",
+                           2);
+    static const StdData images[] = {{"x", 16, {1, 0, 1, 0, 1, 0, 1, 0, -1, 0, -1, 0, -1, 0, -1, 0}},
+                                     {"m.y.gate.weight", 4, {4, -4, 0, 0}},
+                                     {0}};
+    double p = 1 / (1 + exp(-8)), cv = (2 * p - 1) * (2 * p - 1); /* of p and 1 - p */
+    Interp *it = std_run(a, g, images, false);
+    STD_EXPECT(it, "y.importance", cv);
+    arena_destroy(a);
+}
+
 Test(losses, inverse_variation_has_the_published_numbers) {
     Arena *a = arena_create();
     IrGraph *g = model(a, "  for t in 0..3 {\n    metric token = sharpness(slice(p, 0, t, 1), 1e-6)\n  }\n"

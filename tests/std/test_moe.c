@@ -186,3 +186,43 @@ Test(moe, tokens_taken_at_random_come_back_to_their_places) {
     cr_assert_gt(elsewhere, 3, "the same tokens stay in all images");
     arena_destroy(a);
 }
+
+/* The tanh formula, written once more, and how far it is from the exact one. */
+Test(moe, gelu_by_tanh_is_the_published_formula) {
+    Arena *a = arena_create();
+    IrGraph *g = std_model(a,
+                           "use \"std/vit\"\n"
+                           "model m(x: f32[B]) {\n"
+                           "  param w: [9] = zeros()\n"
+                           "  y = gelu_tanh(w)\n  exact = gelu(w)\n"
+                           "  loss sum(y * y)\n  metric mean(y)\n  metric e = mean(exact)\n}\n",
+                           1);
+    static const StdData points[] = {{"m.w", 9, {-6, -2.5, -1, -1e-3, 0, 0.3, 1, 2.2, 7}}, {0}};
+    Interp *it = std_run(a, g, points, true);
+    for (int i = 0; i < 9; i++) {
+        double x = points[0].v[i], inner = sqrt(2 / 3.14159265358979323846) * (x + 0.044715 * x * x * x);
+        double y = interp_out(it, "y")->data[i], exact = interp_out(it, "exact")->data[i];
+        cr_assert_float_eq(y, x * (1 + tanh(inner)) / 2, 1e-12);
+        cr_assert_float_eq(y, exact, 5e-4);
+    }
+    std_check(a, g, points);
+    arena_destroy(a);
+}
+
+/* Dropout behind both matrices of a multilayer perceptron: the result itself has zeros in training. */
+Test(moe, an_mlp_drops_behind_both_matrices) {
+    Arena *a = arena_create();
+    IrGraph *g = std_model(a,
+                           "use \"std/vit\"\n"
+                           "model m(x: f32[B, 64]) {\n"
+                           "  y = mlp(x, 8, dropout = 0.5, bias_init = normal(1))\n  metric mean(y)\n}\n",
+                           4);
+    Interp *train = std_run(a, g, NULL, true), *eval = std_run(a, g, NULL, false);
+    int zero[2] = {0};
+    for (int i = 0; i < 4 * 64; i++) {
+        zero[0] += interp_out(train, "y")->data[i] == 0;
+        zero[1] += interp_out(eval, "y")->data[i] == 0;
+    }
+    cr_assert(zero[0] > 80 && zero[0] < 176 && zero[1] == 0, "%d and %d of 256", zero[0], zero[1]);
+    arena_destroy(a);
+}

@@ -352,6 +352,23 @@ Test(sema, a_new_binding_names_the_outermost_call) {
     arena_destroy(w.a);
 }
 
+Test(sema, what_a_metric_reads_by_name_is_a_result) {
+    World w = load_text("layer inside(x) { hidden = x + 1\n metric deep = mean(hidden)\n x }\n"
+                        "model m(image: f32[B, 3]) {\n"
+                        "  a = image * 1; b = image * 2; c = image * 3; d = image * 4; e = image * 5\n"
+                        "  same = inside(a)\n"
+                        "  metric one = sum(a)\n  metric two = 2 * sum(b)\n"
+                        "  metric three = mean(c) + mean(same |> square())\n"
+                        "  metric four = sum(square(-d)) - (if 1 > 2 { sum(e) } else { mean(image) })\n}\n");
+    IrGraph *g = elaborate(&w, "m", 2);
+    static const char *const named[] = {"a", "b", "c", "d"};
+    static const char *const others[] = {"e", "image", "hidden"};
+    /* `same` is a under another name: the first that was read stays */
+    for (int i = 0; i < 4; i++) cr_assert_not_null(ir_find_out(g, named[i]), "%s", named[i]);
+    for (int i = 0; i < 3; i++) cr_assert_null(ir_find_out(g, others[i]), "%s", others[i]);
+    arena_destroy(w.a);
+}
+
 Test(sema, layers_without_weights_and_loops_in_paths) {
     World w;
     cr_assert_str_eq(names_of(&w, "layer one(x: [.., D]) {\n param w: [D] = zeros()\n x + w }\n"

@@ -67,6 +67,7 @@ static const Case cases[] = {
     UNARY("abs"),
     UNARY("exp"),
     UNARY("log"),
+    UNARY("log1p"),
     UNARY("sqrt"),
     UNARY("rsqrt"),
     UNARY("tanh"),
