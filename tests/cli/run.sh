@@ -601,7 +601,7 @@ picture red | head -c 60 > pictures/train/red/3.png
 want 1 'pictures/train/red/3.png: damaged PNG' 'half an image' "$VMOEC" train pictures.vmoe --steps 1 --quiet --out folder --overwrite
 mkdir pictures/train/black
 picture red | tee pictures/train/black/0.png > pictures/train/red/3.png
-want 1 'the data has 5 classes (blue, .*) but the logits of tiny have 4' 'more classes than logits' "$VMOEC" train pictures.vmoe --steps 1 --quiet --out folder --overwrite
+want 1 'the data has 5 classes (black, .*) but the logits of tiny have 4' 'more classes than logits' "$VMOEC" train pictures.vmoe --steps 1 --quiet --out folder --overwrite
 want 3 'tried nowhere/train/' 'a folder of images that is not there' "$VMOEC" train pictures.vmoe --data nowhere
 sed 's/B, 3, size/B, 1, size/' pictures.vmoe > grey.vmoe
 want 1 'grey.vmoe:.*data-shape' 'colours for a grey model' "$VMOEC" check grey.vmoe
