@@ -16,6 +16,7 @@ static bool in_library(const Elab *E, const Source *src) {
 static Diag *report(Elab *E, DiagLevel level, Span s, DiagId id, const char *text) {
     const FeFrame *f = E->frame;
     Span at = s;
+    if (level == DIAG_ERROR && diags_full(E->d)) return NULL;
     while (in_library(E, at.src) && f && f->call.src) {
         at = f->call;
         f = f->up;
