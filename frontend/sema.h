@@ -238,6 +238,7 @@ enum {
     FE_MAX_NOTES = 4       /* enclosing calls named in a message */
 };
 #define FE_MAX_ELEMS (INT64_C(1) << 40)
+#define FE_MAX_BYTES 0x1p47 /* of all tensors of a model */
 
 Elab elab_new(FeExperiment *e, Arena *a, Diags *d);
 
