@@ -63,13 +63,8 @@ static bool same_shape(const FeValue *old, const FeValue *v) {
 
 static const FeValue * override(FeExperiment *e, const char *name, const FeValue *old, const char *text,
                                 Diags *d, Span declared) {
-    if (old->kind == FV_STR) {
-        size_t n = strlen(text);
-        bool quoted = n >= 2 && text[0] == '"' && text[n - 1] == '"';
-        return fv_str(e->a, quoted ? arena_strndup(e->a, text + 1, n - 2) : arena_strdup(e->a, text),
-                      declared);
-    }
-    const FeValue *v = parse_value(e, text);
+    if (old->kind == FV_STR && text[0] != '"') return fv_str(e->a, arena_strdup(e->a, text), declared);
+    const FeValue *v = parse_value(e, text); /* in quotes: with the escapes of the file */
     if (v && same_shape(old, v)) {
         if (old->kind == FV_FLOAT) v = fv_float(e->a, fv_number(v), declared);
         return without_place(e, v, declared);
@@ -81,6 +76,31 @@ static const FeValue * override(FeExperiment *e, const char *name, const FeValue
     return old;
 }
 
+/* Logs and checkpoints keep settings as JSON, which has no other bytes. */
+static bool is_utf8(const char *text) {
+    for (const unsigned char *p = (const unsigned char *)text; *p;) {
+        int n = *p < 0x80                 ? 1
+                : *p >= 0xC2 && *p < 0xE0 ? 2
+                : *p >= 0xE0 && *p < 0xF0 ? 3
+                : *p >= 0xF0              ? 4
+                                          : 0;
+        if (n == 0 || *p > 0xF4) return false;
+        for (int i = 1; i < n; i++)
+            if ((p[i] & 0xC0) != 0x80) return false;
+        bool overlong = (*p == 0xE0 && p[1] < 0xA0) || (*p == 0xF0 && p[1] < 0x90);
+        bool surrogate = *p == 0xED && p[1] >= 0xA0, beyond = *p == 0xF4 && p[1] >= 0x90;
+        if (overlong || surrogate || beyond) return false;
+        p += n;
+    }
+    return true;
+}
+
+static const char *printable(Arena *a, const char *text) {
+    Text t = text_new(a);
+    for (; *text; text++) text_addf(&t, (unsigned char)*text < 0x80 ? "%c" : "\\x%02x", (unsigned char)*text);
+    return t.data;
+}
+
 static void check_set(const FeExperiment *e, Diags *d) {
     const char **name = ARENA_ARRAY(e->a, const char *, e->config.n + 1);
     for (int i = 0; i < e->config.n; i++) name[i] = e->config.at[i].name;
@@ -88,6 +108,10 @@ static void check_set(const FeExperiment *e, Diags *d) {
         const char *text = e->opt->set[i], *eq = strchr(text, '=');
         if (!eq || eq == text) {
             diag_error(d, (Span){0}, D_set_value, "--set %s: expected name=value", text);
+            continue;
+        }
+        if (!is_utf8(text)) {
+            diag_error(d, (Span){0}, D_set_value, "--set: the text is not UTF-8: %s", printable(e->a, text));
             continue;
         }
         const char *key = arena_strndup(e->a, text, (size_t)(eq - text));

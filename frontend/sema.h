@@ -230,7 +230,7 @@ enum {
     FE_MAX_NAMED = 10000,  /* weights and results of a model */
     FE_MAX_ITEMS = 100000, /* elements of a list, and of all values of config, with those of inner lists */
     FE_MAX_WORK = 2000000, /* expressions and list elements that are evaluated */
-    FE_MAX_NODES = 200000, /* operations of a model */
+    FE_MAX_NODES = 50000,  /* operations of a model */
     FE_MAX_USES = 64,      /* files that use each other in a row */
     FE_MAX_PARAMS = 256,   /* of a layer or model */
     FE_MAX_CALLS = 32,     /* nested layer calls */

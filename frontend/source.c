@@ -3,7 +3,10 @@
 #include "frontend/diag.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 enum { SOURCE_MAX = 16 << 20 };
 
@@ -54,12 +57,25 @@ static Source *source_new(Arena *a, const char *path, const char *text, size_t l
     return s;
 }
 
-Source *source_load(Arena *a, const char *path, const char **error) {
-    FILE *f = fopen(path, "rb");
-    if (!f) {
+/* Pipes and devices may never end, or never begin. */
+static FILE *open_regular(Arena *a, const char *path, const char **error) {
+    struct stat st;
+    int fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+    FILE *f = NULL;
+    if (fd < 0 || fstat(fd, &st) != 0)
         *error = arena_printf(a, "cannot open %s: %s", path, strerror(errno));
-        return NULL;
-    }
+    else if (!S_ISREG(st.st_mode))
+        *error = arena_printf(a, "cannot read %s: it is %s, not a file", path,
+                              S_ISDIR(st.st_mode) ? "a folder" : "a pipe or a device");
+    else if (!(f = fdopen(fd, "rb")))
+        *error = arena_printf(a, "cannot open %s: %s", path, strerror(errno));
+    if (!f && fd >= 0) close(fd);
+    return f;
+}
+
+Source *source_load(Arena *a, const char *path, const char **error) {
+    FILE *f = open_regular(a, path, error);
+    if (!f) return NULL;
     size_t len = 0;
     char *text = read_all(a, f, &len);
     int code = errno;

@@ -226,7 +226,7 @@ Test(limits, operations) {
     Arena *a = arena_create();
     Text t = text_new(a);
     text_add(&t, model_start);
-    text_add(&t, "  x = image\n  for i in 0..90000 { x = relu(x) + relu(x) - 1 }\n");
+    text_add(&t, "  x = image\n  for i in 0..30000 { x = relu(x) + relu(x) - 1 }\n");
     text_add(&t, model_end);
     check(&t, "limit");
     arena_destroy(a);
