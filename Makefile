@@ -154,8 +154,9 @@ bench: ## compare with the peers installed, write docs/performance.md's tables (
 
 FUZZ_ITERATIONS ?= 200000
 .PHONY: fuzz
-fuzz: ## a long run of the parser's fuzzer (FUZZ_ITERATIONS, SEED)
+fuzz: tests ## a long run of the fuzzers: parser, graphs, models (FUZZ_ITERATIONS, SEED)
 	@BUILD=$(BUILD) tests/fuzz/run.sh $(FUZZ_ITERATIONS) $(SEED)
+	@VMOEC_FUZZ_N=$(FUZZ_ITERATIONS) VMOEC_FUZZ_SEED=$(or $(SEED),1) $(BUILD)/tests/vmoec-tests --filter 'mutate/*'
 
 .PHONY: lint
 lint: ## check includes, headers, format, sizes and warnings (gcc and clang)

@@ -197,23 +197,44 @@ static void backward_panel(Kb *k, const Attn *a, const Panel *p, Val number, voi
 
 /* c[keys, d] (+)= scores of the block times rows of m: summed over `count` rows (queries or pairs of them)
  * from row0 on. */
-static void key_product(Kb *k, const Attn *a, const Backward *x, Val scores, Mat m, Mat c, Val row0,
-                        Val count) {
-    enum { WIDEST = 4 };
-    int64_t vectors = a->row / k->vl, most = k->target->vector_registers >= 32 ? WIDEST : 2;
+typedef struct KeyProduct {
+    const Attn *a;
+    Val scores, b, count;
+    Mat m, to;
+    bool accumulate;
+} KeyProduct;
+
+/* The columns of `width` vectors from column `col` on. */
+static void key_columns(Kb *k, const KeyProduct *x, Val col, int64_t width) {
+    const Attn *a = x->a;
+    Product p = {.bf16 = a->bf16, .rows = a->nk, .vectors = (int)width, .a = x->scores, .a_step = 1};
+    p.a_row = a->bf16 ? a->short_step : a->score_step;
+    p.b = kb_gep(k, k->f32, x->b, col);
+    p.b_step = x->m.step;
+    p.c = kb_gep(k, k->f32, x->to.ptr, col);
+    p.c_row = x->to.step;
+    p.accumulate = x->accumulate;
+    p.count = x->count;
+    attn_product(k, &p, NULL);
+}
+
+/* Parts as wide as registers allow and as equal as can be. A head of common size has few, which are written
+ * out; of others, all that have the same width share a loop. */
+static void key_product(Kb *k, const KeyProduct *x) {
+    enum { WIDEST = 4, WRITTEN_OUT = 4 };
+    int64_t vectors = x->a->row / k->vl, most = k->target->vector_registers >= 32 ? WIDEST : 2;
     int64_t parts = (vectors + most - 1) / most, done = 0;
+    if (parts > WRITTEN_OUT) {
+        Loop l;
+        done = vectors / most * most;
+        kb_loop(k, &l, kb_i64(k, 0), kb_i64(k, done * k->vl), most * k->vl, NULL, 0);
+        key_columns(k, x, l.i, most);
+        kb_loop_end(k, &l);
+        parts = done < vectors;
+    }
     for (int64_t i = 0; i < parts; i++) {
         int64_t width = (vectors - done + parts - i - 1) / (parts - i);
-        Val col = kb_i64(k, done * k->vl);
-        Product p = {.bf16 = a->bf16, .rows = a->nk, .vectors = (int)width, .a = scores, .a_step = 1};
-        p.a_row = a->bf16 ? a->short_step : a->score_step;
-        p.b = kb_gep(k, k->f32, attn_row(k, m, row0), col);
-        p.b_step = m.step;
-        p.c = kb_gep(k, k->f32, c.ptr, col);
-        p.c_row = c.step;
-        p.accumulate = x->block < a->panels;
-        p.count = count;
-        attn_product(k, &p, NULL);
+        key_columns(k, x, kb_i64(k, done * k->vl), width);
         done += width;
     }
 }
@@ -229,8 +250,15 @@ static void backward_block(Kb *k, const Attn *a, Backward *x) {
         count = kb_udiv(k, kb_add(k, count, kb_i64(k, 1)), 2);
         q0 = kb_udiv(k, q0, 2);
     }
-    key_product(k, a, x, a->bf16 ? x->short_ds : x->ds, x->q2, x->dk, q0, count);
-    key_product(k, a, x, a->bf16 ? x->short_probs : x->probs, x->dout2, x->dv, q0, count);
+    KeyProduct dk = {.a = a, .scores = a->bf16 ? x->short_ds : x->ds, .m = x->q2, .to = x->dk};
+    KeyProduct dv = {.a = a, .scores = a->bf16 ? x->short_probs : x->probs, .m = x->dout2, .to = x->dv};
+    KeyProduct *const both[] = {&dk, &dv};
+    for (int i = 0; i < 2; i++) {
+        both[i]->b = attn_row(k, both[i]->m, q0);
+        both[i]->count = count;
+        both[i]->accumulate = x->block < a->panels;
+        key_product(k, both[i]);
+    }
 }
 
 /* Heads of whole vectors are summed where they belong; others in scratch. */

@@ -24,11 +24,6 @@ Val attn_row(Kb *k, Mat m, Val row) {
     return kb_gep(k, kb_elem(k, m.halves ? DT_bf16 : DT_f32), m.ptr, kb_mul(k, row, kb_i64(k, m.step)));
 }
 
-/* Vector i of a row of n, whole or in part. */
-static Val part_mask(Kb *k, int64_t n, int64_t col) {
-    return col + k->vl <= n ? NULL : kb_mask_below(k, kb_i64(k, n - col));
-}
-
 /* n words of a row from word `col` on: floats, or pairs typed f32. Halves need not begin at a whole word. */
 static Val words_at(Kb *k, Mat m, Val row, Val col, int64_t n) {
     if (!m.halves)
@@ -43,14 +38,28 @@ static Val words_at(Kb *k, Mat m, Val row, Val col, int64_t n) {
     return LLVMBuildBitCast(k->b, x, k->vf, "");
 }
 
+typedef struct RowCopy {
+    Mat from;
+    Val from_row, to_row;
+} RowCopy;
+
+/* Words [col, + n), at most a vector. */
+static void copy_words(Kb *k, const RowCopy *c, Val col, int64_t n) {
+    Val mask = n < k->vl ? kb_mask_below(k, kb_i64(k, n)) : NULL;
+    kb_store(k, words_at(k, c->from, c->from_row, col, n), kb_gep(k, k->f32, c->to_row, col), mask);
+}
+
+static void copy_vector(Kb *k, Val col, void *ctx) {
+    copy_words(k, ctx, col, k->vl);
+}
+
 void attn_copy(Kb *k, const Attn *a, Mat from, Mat to, int64_t rows) {
     Loop r;
-    int64_t n = from.halves ? a->words : a->d;
+    int64_t n = from.halves ? a->words : a->d, whole = n / k->vl * k->vl;
     kb_loop(k, &r, kb_i64(k, 0), kb_i64(k, rows), 1, NULL, 0);
-    for (int64_t c = 0; c < n; c += k->vl) {
-        Val x = words_at(k, from, attn_row(k, from, r.i), kb_i64(k, c), n - c < k->vl ? n - c : k->vl);
-        kb_store(k, x, kb_gep(k, k->f32, attn_row(k, to, r.i), kb_i64(k, c)), part_mask(k, n, c));
-    }
+    RowCopy c = {from, attn_row(k, from, r.i), attn_row(k, to, r.i)};
+    kb_each(k, whole, k->vl, copy_vector, &c);
+    if (whole < n) copy_words(k, &c, kb_i64(k, whole), n - whole);
     kb_loop_end(k, &r);
 }
 
@@ -66,12 +75,20 @@ void attn_pair(Kb *k, const Attn *a, Mat from, Mat to, int64_t rows) {
     kb_pair_rows(k, last, NULL, zero, d, attn_row(k, to, kb_i64(k, rows / 2)));
 }
 
+static void clear_vector(Kb *k, Val col, void *ctx) {
+    kb_store(k, kb_vf(k, 0), kb_gep(k, k->f32, *(Val *)ctx, col), NULL);
+}
+
 void attn_clear(Kb *k, const Attn *a, Mat to, int64_t rows) {
     Loop r;
+    int64_t whole = a->d / k->vl * k->vl;
     kb_loop(k, &r, kb_i64(k, 0), kb_i64(k, rows), 1, NULL, 0);
-    for (int64_t c = 0; c < a->d; c += k->vl)
-        kb_store(k, kb_vf(k, 0), kb_gep(k, k->f32, attn_row(k, to, r.i), kb_i64(k, c)),
-                 part_mask(k, a->d, c));
+    Val row = attn_row(k, to, r.i);
+    kb_each(k, whole, k->vl, clear_vector, &row);
+    if (whole < a->d) {
+        Val rest = kb_mask_below(k, kb_i64(k, a->d - whole));
+        kb_store(k, kb_vf(k, 0), kb_gep(k, k->f32, row, kb_i64(k, whole)), rest);
+    }
     kb_loop_end(k, &r);
 }
 
@@ -132,7 +149,6 @@ void attn_unpack(Kb *k, const Attn *a, const Panel *p, Val from, Mat m) {
 }
 
 void attn_prefetch(Kb *k, const Attn *a, IrValue *v, Val panel) {
-    enum { LINE = 16 };
     View w;
     Loop r;
     view_resolve(v, &w);
@@ -143,7 +159,6 @@ void attn_prefetch(Kb *k, const Attn *a, IrValue *v, Val panel) {
     Val end = kb_udiv(k, kb_mul(k, rows, kb_add(k, panel, kb_i64(k, 1))), a->panels);
     kb_loop(k, &r, first, end, 1, NULL, 0);
     Val row = kb_udiv(k, kb_add(k, at, kb_mul(k, r.i, kb_i64(k, w.stride[1]))), a->d / a->words);
-    for (int64_t c = 0; c < a->words; c += LINE)
-        kb_prefetch(k, kb_view_ptr(k, &w), kb_add(k, row, kb_i64(k, c)));
+    kb_prefetch_run(k, kb_view_ptr(k, &w), row, a->words);
     kb_loop_end(k, &r);
 }

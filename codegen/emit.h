@@ -103,6 +103,11 @@ typedef struct Loop {
 void kb_loop(Kb *k, Loop *l, Val from, Val to, int64_t step, const Val *init, int ncarry);
 void kb_loop_end(Kb *k, Loop *l);
 
+/* Calls body for 0, step, .. below end. Short walks are written out; in long ones `at` is a loop's variable,
+ * so that code does not grow with a model's sizes. */
+typedef void (*EachBody)(Kb *k, Val at, void *ctx);
+void kb_each(Kb *k, int64_t end, int64_t step, EachBody body, void *ctx);
+
 /* if (cond) { ... } without results */
 typedef struct If {
     LLVMBasicBlockRef then, end;
@@ -145,6 +150,9 @@ Val kb_load_strided(Kb *k, LLVMTypeRef vec, LLVMTypeRef elem, Val ptr, int64_t s
 /* Asks for the cache line of ptr[at]; it may lie past the tensor. _l2: into the second level only. */
 void kb_prefetch(Kb *k, Val ptr, Val at);
 void kb_prefetch_l2(Kb *k, Val ptr, Val at);
+/* The lines of ptr[at .. at + floats). */
+void kb_prefetch_run(Kb *k, Val ptr, Val at, int64_t floats);
+void kb_prefetch_run_l2(Kb *k, Val ptr, Val at, int64_t floats);
 
 /* Pointer to the argument for v's buffer (v must be a stored or leaf value, or a view with strides). */
 Val kb_ptr(Kb *k, const IrValue *v);

@@ -96,6 +96,26 @@ void kb_prefetch_l2(Kb *k, Val ptr, Val at) {
     prefetch(k, ptr, at, 2);
 }
 
+typedef struct Run {
+    Val ptr, at;
+    int32_t locality;
+} Run;
+
+static void prefetch_line(Kb *k, Val at, void *ctx) {
+    const Run *r = ctx;
+    prefetch(k, r->ptr, kb_add(k, r->at, at), r->locality);
+}
+
+enum { LINE = 16 /* floats of a cache line */ };
+
+void kb_prefetch_run(Kb *k, Val ptr, Val at, int64_t floats) {
+    kb_each(k, floats, LINE, prefetch_line, &(Run){ptr, at, 3});
+}
+
+void kb_prefetch_run_l2(Kb *k, Val ptr, Val at, int64_t floats) {
+    kb_each(k, floats, LINE, prefetch_line, &(Run){ptr, at, 2});
+}
+
 static Val arg_at(Kb *k, const IrValue *root, int64_t offset) {
     PlanPlace place = plan_place_of(k->plan, root);
     int64_t bytes = (place.offset + offset) * ir_dtype_size(root->type.dtype);

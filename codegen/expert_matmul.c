@@ -115,12 +115,11 @@ static IrValue *dispatched(IrValue *v) {
 
 /* A row that is looked up lies anywhere: asks for the one that is copied some rows later. */
 static void prefetch_routed(Kb *k, IrValue *v, Val row, Val last, Val col0, int64_t width) {
-    enum { AHEAD = 12, LINE = 16 };
+    enum { AHEAD = 12 };
     IrValue *d = dispatched(v);
     if (!d) return;
     Val from = routed_row(k, d, kb_min(k, kb_add(k, row, kb_i64(k, AHEAD)), last));
-    for (int64_t c = 0; c < width && c < ir_cols(&v->type); c += LINE)
-        kb_prefetch(k, from, kb_add(k, col0, kb_i64(k, c)));
+    kb_prefetch_run(k, from, col0, width < ir_cols(&v->type) ? width : ir_cols(&v->type));
 }
 
 /* Columns [col0, + width) of rows first.. of v, dense. */

@@ -252,8 +252,7 @@ static void prefetch_operands(Kb *k, const Block *x, Val r, Val col) {
             Loop l;
             kb_loop(k, &l, kb_i64(k, 0), rows, 1, NULL, 0);
             Val at = kb_add(k, kb_row_offset(k, &w, kb_add(k, first, l.i)), col);
-            for (int64_t c = 0; c < g->tile.nr; c += LINE)
-                kb_prefetch(k, kb_view_ptr(k, &w), kb_add(k, at, kb_i64(k, c)));
+            kb_prefetch_run(k, kb_view_ptr(k, &w), at, g->tile.nr);
             kb_loop_end(k, &l);
         }
     }
@@ -268,7 +267,7 @@ static void prefetch_start(Kb *k, const Block *x, Val r, Val col) {
     for (int i = 0; i < g->tile.rows; i++) {
         Val row =
             LLVMBuildLoad2(k->b, k->ptr, kb_gep(k, k->ptr, g->in_ptr, kb_add(k, next, kb_i64(k, i))), "");
-        for (int64_t c = 0; c < g->tile.nr; c += LINE) kb_prefetch(k, row, kb_add(k, col, kb_i64(k, c)));
+        kb_prefetch_run(k, row, col, g->tile.nr);
     }
 }
 
@@ -285,15 +284,11 @@ static Share share_of(Kb *k, const Block *x, Val r, Val p, Val panels, Val count
                    LLVMBuildUDiv(k->b, kb_mul(k, kb_add(k, done, rows), count), all, "")};
 }
 
-static void prefetch_line_up(Kb *k, Val row, int64_t width) {
-    for (int64_t c = 0; c < width; c += LINE) kb_prefetch_l2(k, row, kb_i64(k, c));
-}
-
 /* Rows of `width` floats, `step` apart. */
 static void prefetch_share(Kb *k, Share s, Val base, int64_t step, int64_t width) {
     Loop l;
     kb_loop(k, &l, s.from, s.to, 1, NULL, 0);
-    prefetch_line_up(k, kb_gep(k, k->f32, base, kb_mul(k, l.i, kb_i64(k, step))), width);
+    kb_prefetch_run_l2(k, kb_gep(k, k->f32, base, kb_mul(k, l.i, kb_i64(k, step))), kb_i64(k, 0), width);
     kb_loop_end(k, &l);
 }
 
@@ -325,7 +320,7 @@ static void prefetch_rows(Kb *k, const Block *x, Val r, Val panel, Val panel_end
     Loop l;
     kb_loop(k, &l, s.from, s.to, 1, NULL, 0);
     Val last = kb_i64(k, ir_rows(&g->n->out[0].type) - 1), row = kb_min(k, kb_add(k, x->row_end, l.i), last);
-    prefetch_line_up(k, g->a_row(k, g, x->matrix, row, row), g->inner);
+    kb_prefetch_run_l2(k, g->a_row(k, g, x->matrix, row, row), kb_i64(k, 0), g->inner);
     kb_loop_end(k, &l);
 }
 
@@ -482,8 +477,8 @@ static void prefetch_pair(Kb *k, const Gemm *g, Val (*row_at)(Kb *k, IrValue *v,
         bool b = i % 2;
         Val later = kb_min(k, kb_add(k, row, kb_i64(k, AHEAD + i / 2)), last);
         Val from = row_at(k, g->n->in[b], later), col = kb_udiv(k, b ? g->col0 : g->row0, 2);
-        for (int64_t c = 0; c < (b ? g->b_step : g->a_step); c += 2 * LINE) /* a pair is as wide as a float */
-            kb_prefetch(k, from, kb_add(k, col, kb_i64(k, c / 2)));
+        int64_t width = b ? g->b_step : g->a_step; /* a pair is as wide as a float */
+        kb_prefetch_run(k, from, col, ceil_div(width, 2));
     }
 }
 

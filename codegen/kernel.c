@@ -191,6 +191,19 @@ void kb_loop_end(Kb *k, Loop *l) {
     LLVMPositionBuilderAtEnd(k->b, l->exit);
 }
 
+void kb_each(Kb *k, int64_t end, int64_t step, EachBody body, void *ctx) {
+    enum { WRITTEN_OUT = 64, TOGETHER = 16 };
+    int64_t count = end > 0 ? (end + step - 1) / step : 0, done = 0;
+    if (count > WRITTEN_OUT) {
+        Loop l;
+        done = count / TOGETHER * TOGETHER;
+        kb_loop(k, &l, kb_i64(k, 0), kb_i64(k, done * step), TOGETHER * step, NULL, 0);
+        for (int i = 0; i < TOGETHER; i++) body(k, kb_add(k, l.i, kb_i64(k, i * step)), ctx);
+        kb_loop_end(k, &l);
+    }
+    for (; done < count; done++) body(k, kb_i64(k, done * step), ctx);
+}
+
 void kb_if(Kb *k, If *f, Val cond) {
     f->then = LLVMAppendBasicBlockInContext(k->ctx, k->fn, "then");
     f->end = LLVMAppendBasicBlockInContext(k->ctx, k->fn, "endif");

@@ -3,14 +3,18 @@
 
 #include <unistd.h>
 
-static VmStatus check(Arena *a, const Args *args) {
+static VmStatus check(Session *s, const Args *args) {
+    Arena *a = s->arena;
     const FeOptions *opt = drv_fe_options(a, &args->value[OPT_check_set]);
     if (!opt) return VM_ENV;
     Diags *d = diags_create(a);
     const char *io = NULL;
     FeExperiment *e = fe_load(a, args->operand[0], opt, d, &io);
     if (!e) return drv_unreadable(args->operand[0], io);
-    for (int i = 0; i < fe_nmodel(e) && !d->nerrors; i++) fe_elaborate(e, a, fe_model_name(e, i), 0, d);
+    for (int i = 0; i < fe_nmodel(e) && !d->nerrors; i++) {
+        const IrGraph *g = fe_elaborate(e, a, fe_model_name(e, i), 0, d);
+        if (g) session_try_lowering(s, e, fe_model_name(e, i), g, d);
+    }
     if (args_flag(args, OPT_check_json))
         diags_print_json(stdout, d);
     else
@@ -19,8 +23,9 @@ static VmStatus check(Arena *a, const Args *args) {
 }
 
 VmStatus cmd_check(const Args *args) {
-    Arena *a = arena_create();
-    VmStatus st = check(a, args);
-    arena_destroy(a);
+    Session s;
+    session_open_bare(&s);
+    VmStatus st = check(&s, args);
+    session_close(&s);
     return st;
 }

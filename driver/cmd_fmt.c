@@ -1,10 +1,19 @@
 /* vmoec fmt: canonical formatting. A file with mistakes is left alone. */
 #include "driver/driver.h"
 
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "frontend/ast.h"
+
+/* A link stays, the file that it leads to is written. */
+static VmStatus write_back(Arena *a, const char *path, const Text *t) {
+    char *real = realpath(path, NULL);
+    const char *to = real ? arena_strdup(a, real) : path;
+    free(real);
+    return drv_write_file(to, t->data, t->len);
+}
 
 static VmStatus format(Arena *a, const Args *args) {
     const char *path = args->operand[0], *error = NULL;
@@ -21,7 +30,7 @@ static VmStatus format(Arena *a, const Args *args) {
     bool same = t.len == src->len && !memcmp(t.data, src->text, t.len);
     if (args_flag(args, OPT_fmt_check))
         return same ? VM_OK : drv_fail(VM_INPUT, "%s is not formatted; run vmoec fmt --write %s", path, path);
-    if (args_flag(args, OPT_fmt_write)) return same ? VM_OK : drv_write_file(path, t.data, t.len);
+    if (args_flag(args, OPT_fmt_write)) return same ? VM_OK : write_back(a, path, &t);
     return drv_write_output(NULL, t.data, t.len);
 }
 

@@ -2,7 +2,10 @@
 #include "driver/driver.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 enum { MAX_PASSES = 64, MAX_TEXT = 64 << 20 };
 
@@ -24,9 +27,19 @@ static const char *read_stream(Arena *a, FILE *f, const char *name, const char *
 
 static const char *read_text(Arena *a, const char *path, const char **error) {
     if (!strcmp(path, "-")) return read_stream(a, stdin, "standard input", error);
-    FILE *f = fopen(path, "r");
+    struct stat st;
+    int fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC); /* a pipe may never begin */
+    bool is_open = fd >= 0 && fstat(fd, &st) == 0;
+    if (is_open && !S_ISREG(st.st_mode)) {
+        *error = arena_printf(a, "cannot read %s: it is %s, not a file", path,
+                              S_ISDIR(st.st_mode) ? "a folder" : "a pipe or a device");
+        close(fd);
+        return NULL;
+    }
+    FILE *f = is_open ? fdopen(fd, "r") : NULL;
     if (!f) {
         *error = arena_printf(a, "cannot open %s: %s", path, strerror(errno));
+        if (fd >= 0) close(fd);
         return NULL;
     }
     const char *text = read_stream(a, f, path, error);

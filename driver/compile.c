@@ -117,11 +117,35 @@ void session_close(Session *s) {
     *s = (Session){0};
 }
 
+/* Sizes that the model's own ops take may be too much for what passes make of them. Every command hears of it
+ * here, before it begins, and with a place. */
+void session_try_lowering(Session *s, const FeExperiment *e, const char *model, const IrGraph *g, Diags *d) {
+    static const PassId train[] = {PASS_expand, PASS_autodiff, PASS_optimizer, PASS_simplify,
+                                   PASS_splitk, PASS_routing,  PASS_cse};
+    static const PassId eval[] = {PASS_expand, PASS_simplify, PASS_splitk, PASS_routing, PASS_cse};
+    bool loss = false;
+    for (int i = 0; i < g->nout; i++) loss |= g->out[i].kind == OUT_loss;
+    for (int training = 0; training <= loss; training++) {
+        Arena *a = arena_create();
+        IrGraph *trial = ir_graph_clone(a, g);
+        int n = (int)(training ? sizeof train / sizeof *train : sizeof eval / sizeof *eval);
+        const char *why = session_try_passes(s, trial, training ? train : eval, n, training);
+        if (why) {
+            bool at_op = s->pass.where.file != NULL;
+            diag_error(d, fe_place(e, s->pass.where, model), D_limit, "%s%s", why,
+                       at_op ? "" : ", somewhere in this model");
+        }
+        arena_destroy(a);
+        if (why) return;
+    }
+}
+
 IrGraph *session_elaborate(Session *s, int64_t batch) {
     double t0 = drv_seconds();
     Diags *d = diags_create(s->arena);
     IrGraph *g = fe_elaborate(s->exp, s->arena, s->model, batch, d);
     s->seconds_frontend += drv_seconds() - t0;
+    if (g) session_try_lowering(s, s->exp, s->model, g, d);
     if (!g || d->nerrors || !s->warned) show(d);
     s->warned = true;
     if (d->nerrors) return NULL;

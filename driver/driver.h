@@ -230,6 +230,8 @@ void session_open_bare(Session *s);
 void session_close(Session *s);
 
 /* MODEL-stage graph for `batch` images; NULL after printing diagnostics. */
+/* Reports when passes cannot take the model's graph g. */
+void session_try_lowering(Session *s, const FeExperiment *e, const char *model, const IrGraph *g, Diags *d);
 IrGraph *session_elaborate(Session *s, int64_t batch);
 
 /* Runs passes on g in place, each with its crash file at hand. A graph that does not verify afterwards is our

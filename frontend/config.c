@@ -3,6 +3,8 @@
 #include "frontend/sema.h"
 
 #include <math.h>
+#include <inttypes.h>
+#include <stdint.h>
 #include <string.h>
 
 static bool configurable(FeKind k) {
@@ -21,13 +23,14 @@ static bool uniform_list(const FeValue *v) {
 
 /* ---- --set ---------------------------------------------------------------------------------- */
 
-/* The text after '=', with its key: NULL where this entry does not set `name`. The last one wins. */
-static const char *find_set(const FeExperiment *e, const char *name) {
-    const char *found = NULL;
-    size_t n = strlen(name);
-    for (int i = 0; i < e->opt->nset; i++)
-        if (!strncmp(e->opt->set[i], name, n) && e->opt->set[i][n] == '=') found = e->opt->set[i] + n + 1;
-    return found;
+/* Every name that --set gives a value, the last one wins. */
+static void read_sets(FeExperiment *e) {
+    for (int i = 0; i < e->opt->nset; i++) {
+        const char *text = e->opt->set[i], *eq = strchr(text, '=');
+        if (!eq) continue;
+        const char *key = arena_strndup(e->a, text, (size_t)(eq - text));
+        fe_name_at(&e->set_of, e->a, key)->value = (void *)(eq + 1);
+    }
 }
 
 /* Parses the text as the language would; NULL when it is no value. */
@@ -60,13 +63,8 @@ static bool same_shape(const FeValue *old, const FeValue *v) {
 
 static const FeValue * override(FeExperiment *e, const char *name, const FeValue *old, const char *text,
                                 Diags *d, Span declared) {
-    if (old->kind == FV_STR) {
-        size_t n = strlen(text);
-        bool quoted = n >= 2 && text[0] == '"' && text[n - 1] == '"';
-        return fv_str(e->a, quoted ? arena_strndup(e->a, text + 1, n - 2) : arena_strdup(e->a, text),
-                      declared);
-    }
-    const FeValue *v = parse_value(e, text);
+    if (old->kind == FV_STR && text[0] != '"') return fv_str(e->a, arena_strdup(e->a, text), declared);
+    const FeValue *v = parse_value(e, text); /* in quotes: with the escapes of the file */
     if (v && same_shape(old, v)) {
         if (old->kind == FV_FLOAT) v = fv_float(e->a, fv_number(v), declared);
         return without_place(e, v, declared);
@@ -78,6 +76,31 @@ static const FeValue * override(FeExperiment *e, const char *name, const FeValue
     return old;
 }
 
+/* Logs and checkpoints keep settings as JSON, which has no other bytes. */
+static bool is_utf8(const char *text) {
+    for (const unsigned char *p = (const unsigned char *)text; *p;) {
+        int n = *p < 0x80                 ? 1
+                : *p >= 0xC2 && *p < 0xE0 ? 2
+                : *p >= 0xE0 && *p < 0xF0 ? 3
+                : *p >= 0xF0              ? 4
+                                          : 0;
+        if (n == 0 || *p > 0xF4) return false;
+        for (int i = 1; i < n; i++)
+            if ((p[i] & 0xC0) != 0x80) return false;
+        bool overlong = (*p == 0xE0 && p[1] < 0xA0) || (*p == 0xF0 && p[1] < 0x90);
+        bool surrogate = *p == 0xED && p[1] >= 0xA0, beyond = *p == 0xF4 && p[1] >= 0x90;
+        if (overlong || surrogate || beyond) return false;
+        p += n;
+    }
+    return true;
+}
+
+static const char *printable(Arena *a, const char *text) {
+    Text t = text_new(a);
+    for (; *text; text++) text_addf(&t, (unsigned char)*text < 0x80 ? "%c" : "\\x%02x", (unsigned char)*text);
+    return t.data;
+}
+
 static void check_set(const FeExperiment *e, Diags *d) {
     const char **name = ARENA_ARRAY(e->a, const char *, e->config.n + 1);
     for (int i = 0; i < e->config.n; i++) name[i] = e->config.at[i].name;
@@ -87,8 +110,13 @@ static void check_set(const FeExperiment *e, Diags *d) {
             diag_error(d, (Span){0}, D_set_value, "--set %s: expected name=value", text);
             continue;
         }
+        if (!is_utf8(text)) {
+            diag_error(d, (Span){0}, D_set_value, "--set: the text is not UTF-8: %s", printable(e->a, text));
+            continue;
+        }
         const char *key = arena_strndup(e->a, text, (size_t)(eq - text));
         if (fe_find_config(e, key)) continue;
+        if (diags_full(d)) return; /* a suggestion takes time */
         const char *near = spell_suggest(key, name, e->config.n);
         diag_error(d, (Span){0}, D_set_unknown, "--set %s: there is no `%s` in config%s%s%s", text, key,
                    near ? ": did you mean `" : "", near ? near : "", near ? "`?" : "");
@@ -112,14 +140,24 @@ static void add_field(FeExperiment *e, Elab *E, const Ast *x) {
                    fv_describe(E->a, v));
         v = fv_bad();
     }
-    const char *text = v->kind == FV_BAD ? NULL : find_set(e, x->name);
+    int64_t before = E->items;
+    E->items += v->kind == FV_LIST ? v->size : 0;
+    if (before <= FE_MAX_ITEMS && E->items > FE_MAX_ITEMS)
+        sema_error(E, x->a->span, D_limit,
+                   "the lists of config have at most %d elements together, with this "
+                   "one they have %" PRId64,
+                   FE_MAX_ITEMS, E->items);
+    if (E->items > FE_MAX_ITEMS) v = fv_bad();
+    const char *text = v->kind == FV_BAD ? NULL : fe_name_get(&e->set_of, x->name);
     if (text) v = override(e, x->name, v, text, E->d, x->span);
     FeConfig c = {.name = x->name, .value = v, .span = x->span, .src = x->span.src};
     FE_PUSH(e->a, e->config, c);
+    fe_name_at(&e->config_of, e->a, x->name)->value = (void *)(intptr_t)e->config.n;
 }
 
 void fe_load_config(FeExperiment *e, Diags *d) {
     Elab E = elab_new(e, e->a, d);
+    read_sets(e);
     for (int i = e->file.n - 1; i >= 0; i--) {
         const Ast *file = e->file.at[i]->ast;
         for (int j = 0; j < file->nkid; j++)

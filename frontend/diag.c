@@ -63,6 +63,10 @@ static Diag *add(Diags *d, DiagLevel level, Span s, DiagId id, const char *fmt, 
     return x;
 }
 
+bool diags_full(const Diags *d) {
+    return d->nerrors >= DIAGS_MAX;
+}
+
 Diag *diag_error(Diags *d, Span s, DiagId id, const char *fmt, ...) {
     va_list ap;
     va_start(ap, fmt);

@@ -20,6 +20,8 @@ typedef struct Source {
     const char *path; /* as the user gave it */
     const char *text; /* terminated */
     size_t len;
+    const int *line; /* where each one begins */
+    int nline;
 } Source;
 
 /* NULL with *error set ("cannot open x: No such file or directory") when it cannot be read. NUL bytes
@@ -86,6 +88,9 @@ void diags_print(FILE *f, const Diags *d, bool colour);
 /* {"diagnostics":[{"file","line","column","end_line","end_column","severity","slug","message",
  * "notes":[{...}]}]} with a newline at the end. */
 void diags_print_json(FILE *f, const Diags *d);
+
+/* Are there as many errors as are kept? */
+bool diags_full(const Diags *d);
 
 /* The candidate closest to `name` by edit distance (at most a third of its length), or NULL. */
 const char *spell_suggest(const char *name, const char *const *candidates, int n);

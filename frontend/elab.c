@@ -16,6 +16,7 @@ static bool in_library(const Elab *E, const Source *src) {
 static Diag *report(Elab *E, DiagLevel level, Span s, DiagId id, const char *text) {
     const FeFrame *f = E->frame;
     Span at = s;
+    if (level == DIAG_ERROR && diags_full(E->d)) return NULL;
     while (in_library(E, at.src) && f && f->call.src) {
         at = f->call;
         f = f->up;
@@ -271,6 +272,28 @@ static void elab_model(Elab *E, const Ast *m, int64_t batch, const FeTrain *t) {
     add_outputs(E, E->routes);
 }
 
+Span fe_place(const FeExperiment *e, IrLoc loc, const char *model) {
+    for (int i = 0; loc.file && i < e->file.n; i++) {
+        const Source *src = e->file.at[i]->src;
+        if (strcmp(src->path, loc.file) != 0 || loc.line < 1 || loc.line > src->nline) continue;
+        int at = src->line[loc.line - 1] + loc.col - 1;
+        return (Span){src, at, at + 1};
+    }
+    const Ast *m = fe_find_model(e, model);
+    return m ? m->name_span : (Span){0};
+}
+
+/* Sums of sizes must stay far from the ends of integers, and no machine has this much. */
+static void check_total(Elab *E, const Ast *m) {
+    double bytes = 0;
+    IR_FOR (n, E->g)
+        for (int i = 0; i < n->nout && ir_ops[n->op].route != ROUTE_VIEW && n->op != OP_const; i++)
+            bytes += (double)ir_elems(&n->out[i].type) * ir_dtype_size(n->out[i].type.dtype);
+    if (bytes <= FE_MAX_BYTES) return;
+    sema_error(E, m->name_span, D_limit, "the tensors of `%s` have at most %.0f TiB together, they take %.0f",
+               m->name, FE_MAX_BYTES / 0x1p40, bytes / 0x1p40);
+}
+
 IrGraph *fe_elaborate(FeExperiment *e, Arena *a, const char *model, int64_t batch, Diags *d) {
     if (e->failed) return NULL;
     const Ast *m = fe_find_model(e, model);
@@ -289,6 +312,7 @@ IrGraph *fe_elaborate(FeExperiment *e, Arena *a, const char *model, int64_t batc
     E.g = ir_graph_create(a, model);
     E.b = ir_builder(E.g);
     elab_model(&E, m, batch, t);
+    if (!E.failed) check_total(&E, m);
     if (E.failed) return NULL;
     ir_renumber(E.g);
     const char *bug = ir_verify(a, E.g, true);

@@ -75,6 +75,7 @@ static const FeValue *float_arith(Elab *E, const Ast *x, const FeValue *av, cons
 static const FeValue *compare(Elab *E, const Ast *x, const FeValue *a, const FeValue *b) {
     if (!strcmp(x->op, "==") || !strcmp(x->op, "!=")) {
         if (a->kind >= FV_INIT || b->kind >= FV_INIT) return wrong_operands(E, x, a, b);
+        E->work += a->size;
         if (a->kind != b->kind && !(fv_is_number(a) && fv_is_number(b))) return wrong_operands(E, x, a, b);
         return fv_bool(E->a, fv_equal(a, b) == (x->op[0] == '='), x->span);
     }

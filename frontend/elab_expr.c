@@ -29,6 +29,7 @@ static const FeValue *eval_number(Elab *E, const Ast *x) {
 
 static const char *suggest_name(Elab *E, const char *name) {
     FE_LIST(const char *) all = {0};
+    if (diags_full(E->d)) return NULL; /* nobody will read it, and it takes time */
     for (const FeScope *s = E->frame ? E->frame->scope : NULL; s; s = s->up)
         for (const FeBinding *b = s->first; b; b = b->next) FE_PUSH(E->a, all, b->name);
     for (int i = 0; i < E->e->config.n; i++) FE_PUSH(E->a, all, E->e->config.at[i].name);
@@ -61,10 +62,19 @@ static const FeValue *eval_list(Elab *E, const Ast *x) {
     FeValue *v = fv_new(E->a, FV_LIST, x->span);
     const FeValue **item = ARENA_ARRAY(E->a, const FeValue *, x->nkid);
     bool bad = false;
+    v->size = x->nkid;
     for (int i = 0; i < x->nkid; i++) {
         item[i] = eval_expr(E, x->kid[i]);
         bad = bad || item[i]->kind == FV_BAD;
+        v->size += item[i]->size;
+        if (v->size <= FE_MAX_ITEMS) continue;
+        sema_error(E, x->span, D_limit,
+                   "a list has at most %d elements with those of inner lists, this one "
+                   "has %" PRId64 " or more",
+                   FE_MAX_ITEMS, v->size);
+        return fv_bad();
     }
+    E->work += v->size;
     v->n = x->nkid;
     v->item = item;
     return bad ? fv_bad() : v;
@@ -135,6 +145,7 @@ static const FeValue *eval_unary(Elab *E, const Ast *x) {
 
 static const char *suggest_call(Elab *E, const char *name) {
     FE_LIST(const char *) all = {0};
+    if (diags_full(E->d)) return NULL;
     for (int i = 0; i < E->e->layer.n; i++) FE_PUSH(E->a, all, E->e->layer.at[i]->ast->name);
     for (int i = 0; i < fe_nbuiltin(); i++) FE_PUSH(E->a, all, fe_builtin_at(i)->name);
     return spell_suggest(name, all.at, all.n);
@@ -203,10 +214,19 @@ const FeValue *eval_expr(Elab *E, const Ast *x) {
         E->stopped = true;
         return fv_bad();
     }
+    if (++E->work > FE_MAX_WORK) {
+        sema_error(E, x->span, D_limit, "more than %d expressions and list elements are evaluated",
+                   FE_MAX_WORK);
+        E->stopped = true;
+        return fv_bad();
+    }
     E->depth++;
     const FeValue *v = eval_kind(E, x);
     E->depth--;
-    return v;
+    if (!E->g || E->g->nnodes <= FE_MAX_NODES || E->stopped) return v;
+    sema_error(E, x->span, D_limit, "this model has more than %d operations", FE_MAX_NODES);
+    E->stopped = true;
+    return fv_bad();
 }
 
 bool eval_int(Elab *E, const Ast *x, const char *what, int64_t *out) {

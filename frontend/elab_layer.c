@@ -8,17 +8,40 @@
 
 /* ---- scopes --------------------------------------------------------------------------------- */
 
-FeBinding *scope_find(const FeFrame *f, const char *name) {
-    for (FeScope *s = f->scope; s; s = s->up)
-        for (FeBinding *b = s->first; b; b = b->next)
-            if (!strcmp(b->name, name)) return b;
+enum { INDEXED_FROM = 16 }; /* bindings of a scope: fewer are found as fast one by one */
+
+static FeBinding *find_in(const FeScope *s, const char *name) {
+    if (s->n > INDEXED_FROM) return fe_name_get(&s->of, name);
+    for (FeBinding *b = s->first; b; b = b->next)
+        if (!strcmp(b->name, name)) return b;
     return NULL;
+}
+
+FeBinding *scope_find(const FeFrame *f, const char *name) {
+    for (const FeScope *s = f->scope; s; s = s->up) {
+        FeBinding *b = find_in(s, name);
+        if (b) return b;
+    }
+    return NULL;
+}
+
+/* The newest binding of a name is in front of older ones. */
+static void index_bindings(Elab *E, FeScope *s) {
+    for (FeBinding *b = s->first; b; b = b->next) {
+        FeNameSlot *slot = fe_name_at(&s->of, E->a, b->name);
+        if (!slot->value) slot->value = b;
+    }
 }
 
 FeBinding *scope_bind(Elab *E, FeScope *s, const char *name, const FeValue *v, Span span, const char *fixed) {
     FeBinding *b = ARENA_NEW(E->a, FeBinding);
     *b = (FeBinding){.name = name, .value = v, .span = span, .fixed = fixed, .next = s->first};
     s->first = b;
+    s->n++;
+    if (s->n > INDEXED_FROM + 1)
+        fe_name_at(&s->of, E->a, name)->value = b;
+    else if (s->n > INDEXED_FROM)
+        index_bindings(E, s);
     return b;
 }
 

@@ -15,23 +15,10 @@ const char *path_join(Arena *a, const char *path, const char *name) {
     return *path ? arena_printf(a, "%s.%s", path, name) : name;
 }
 
-static void grow_names(Elab *E) {
-    int old = E->cap_used;
-    const char **names = E->used;
-    E->cap_used = old ? 2 * old : 256;
-    E->used = ARENA_ARRAY(E->a, const char *, E->cap_used);
-    E->nused = 0;
-    for (int i = 0; i < old; i++)
-        if (names[i]) take_name(E, names[i]);
-}
-
 bool take_name(Elab *E, const char *name) {
-    if (2 * E->nused >= E->cap_used) grow_names(E);
-    size_t mask = (size_t)E->cap_used - 1, i = (size_t)vm_hash_name(name) & mask;
-    for (; E->used[i]; i = (i + 1) & mask)
-        if (!strcmp(E->used[i], name)) return false;
-    E->used[i] = name;
-    E->nused++;
+    FeNameSlot *s = fe_name_at(&E->used, E->a, name);
+    if (s->value) return false;
+    s->value = s;
     return true;
 }
 
@@ -43,9 +30,12 @@ bool count_named(Elab *E, Span s) {
 }
 
 const char *unique_name(Elab *E, const char *base) {
-    const char *name = base;
-    for (int i = 2; !take_name(E, name); i++) name = arena_printf(E->a, "%s_%d", base, i);
-    return name;
+    if (take_name(E, base)) return base;
+    for (;;) { /* numbers that were given out are not tried again */
+        int i = ++fe_name_at(&E->used, E->a, base)->count + 1;
+        const char *name = arena_printf(E->a, "%s_%d", base, i);
+        if (take_name(E, name)) return name;
+    }
 }
 
 FePath *path_child(Elab *E, const FePath *p, const char *component) {
@@ -103,15 +93,46 @@ static bool mentions_weights(const FeExperiment *e, const Ast *x) {
            mentions_weights(e, x->a) || mentions_weights(e, x->b) || mentions_weights(e, x->other);
 }
 
-void fe_mark_weight_layers(FeExperiment *e) {
-    /* Layers may call each other in any order: repeat until nothing changes. */
-    for (bool changed = true; changed;) {
-        changed = false;
-        for (int i = 0; i < e->layer.n; i++) {
-            FeLayer *l = e->layer.at[i];
-            if (l->makes_weights || !mentions_weights(e, l->ast)) continue;
-            l->makes_weights = true;
-            changed = true;
-        }
+/* Every layer the statement or expression calls gets `caller` noted. */
+typedef struct FeCaller {
+    FeLayer *layer;
+    struct FeCaller *next;
+} FeCaller;
+
+static void note_callers(FeExperiment *e, FeLayer *caller, const Ast *x);
+
+static void note_all(FeExperiment *e, FeLayer *caller, Ast *const *x, int n) {
+    for (int i = 0; i < n; i++) note_callers(e, caller, x[i]);
+}
+
+static void note_callers(FeExperiment *e, FeLayer *caller, const Ast *x) {
+    if (!x) return;
+    if (x->kind == AST_WEIGHT) caller->makes_weights = true;
+    FeLayer *l = x->kind == AST_CALL && !fe_find_builtin(x->name) ? fe_find_layer(e, x->name) : NULL;
+    if (l) {
+        FeCaller *c = ARENA_NEW(e->a, FeCaller);
+        *c = (FeCaller){caller, l->callers};
+        l->callers = c;
     }
+    note_all(e, caller, x->kid, x->nkid);
+    note_all(e, caller, x->param, x->nparam);
+    note_callers(e, caller, x->a);
+    note_callers(e, caller, x->b);
+    note_callers(e, caller, x->other);
+}
+
+/* Layers may call each other in any order: from those with a `param` of their own back to all that call them,
+ * each once. */
+void fe_mark_weight_layers(FeExperiment *e) {
+    FeLayer **open = ARENA_ARRAY(e->a, FeLayer *, e->layer.n + 1);
+    int n = 0;
+    for (int i = 0; i < e->layer.n; i++) note_callers(e, e->layer.at[i], e->layer.at[i]->ast);
+    for (int i = 0; i < e->layer.n; i++)
+        if (e->layer.at[i]->makes_weights) open[n++] = e->layer.at[i];
+    while (n > 0)
+        for (const FeCaller *c = open[--n]->callers; c; c = c->next) {
+            if (c->layer->makes_weights) continue;
+            c->layer->makes_weights = true;
+            open[n++] = c->layer;
+        }
 }

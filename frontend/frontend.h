@@ -92,6 +92,9 @@ const char *fe_model_input(const FeExperiment *e, const char *model, int i);
 /* The MODEL-stage graph of a model. `batch` is the value of the model's first free dimension (B of its
  * first parameter); 0: taken from its train block, or 1 without one. Inputs are named after the model's
  * parameters. NULL if there are errors (in d). The result verifies with allow_model true. */
+/* Where loc points, or, if that is in no file of the experiment, the model's name: for messages about a graph
+ * that fe_elaborate made. */
+Span fe_place(const FeExperiment *e, IrLoc loc, const char *model);
 IrGraph *fe_elaborate(FeExperiment *e, Arena *a, const char *model, int64_t batch, Diags *d);
 
 /* Per-layer rows for `vmoec info`: path prefix -> parameters. Computed from the graph by the driver. */

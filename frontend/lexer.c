@@ -7,7 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_NUMBER = 64 }; /* characters: more is never meant */
+/* Characters. More digits are never meant, and names are joined into those of weights. */
+enum { MAX_NUMBER = 64, MAX_NAME = 255 };
 
 static const struct {
     const char *spelling;
@@ -177,6 +178,9 @@ static void lex_name(Lexer *l, Token *t) {
         l->pos++;
     }
     t->kind = TOK_NAME;
+    if (l->pos - t->start > MAX_NAME)
+        diag_error(l->diags, span(l, t->start, l->pos), D_limit,
+                   "a name has at most %d characters, this one has %d", MAX_NAME, l->pos - t->start);
     if (!ascii)
         diag_error(l->diags, span(l, t->start, l->pos), D_bad_character,
                    "names are made of ASCII letters, digits and `_`, found `%.*s`",

@@ -3,6 +3,7 @@
 #include "frontend/sema.h"
 
 #include <limits.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -15,27 +16,20 @@ void *fe_grow(Arena *a, void *old, int *cap, size_t size, int n) {
 }
 
 FeLayer *fe_find_layer(const FeExperiment *e, const char *name) {
-    for (int i = 0; i < e->layer.n; i++)
-        if (!strcmp(e->layer.at[i]->ast->name, name)) return e->layer.at[i];
-    return NULL;
+    return fe_name_get(&e->layer_of, name);
 }
 
 const FeConfig *fe_find_config(const FeExperiment *e, const char *name) {
-    for (int i = 0; i < e->config.n; i++)
-        if (!strcmp(e->config.at[i].name, name)) return &e->config.at[i];
-    return NULL;
+    const intptr_t at = (intptr_t)fe_name_get(&e->config_of, name);
+    return at ? &e->config.at[at - 1] : NULL;
 }
 
 const Ast *fe_find_model(const FeExperiment *e, const char *name) {
-    for (int i = 0; i < e->model.n; i++)
-        if (!strcmp(e->model.at[i]->name, name)) return e->model.at[i];
-    return NULL;
+    return fe_name_get(&e->model_of, name);
 }
 
 const FeTrain *fe_train_of(const FeExperiment *e, const char *model) {
-    for (int i = 0; i < e->ntrain; i++)
-        if (!strcmp(e->train[i].model, model)) return &e->train[i];
-    return NULL;
+    return fe_name_get(&e->train_of, model);
 }
 
 /* ---- files ---------------------------------------------------------------------------------- */
@@ -70,12 +64,6 @@ static bool is_library(FeExperiment *e, const char *real) {
 
 static void load_uses(FeExperiment *e, FeFile *f, Diags *d);
 
-static FeFile *find_file(FeExperiment *e, const char *real) {
-    for (int i = 0; i < e->file.n; i++)
-        if (!strcmp(e->file.at[i]->real, real)) return e->file.at[i];
-    return NULL;
-}
-
 /* Reads and parses one file and, before it is listed as done, those it uses. */
 static FeFile *load_file(FeExperiment *e, const char *path, const char *real, Span used_at, bool main_file,
                          Diags *d, const char **io_error) {
@@ -89,6 +77,7 @@ static FeFile *load_file(FeExperiment *e, const char *path, const char *real, Sp
     f->ast = parse_file(e->a, src, d);
     f->loading = true;
     FE_PUSH(e->a, e->file, f);
+    fe_name_at(&e->file_of, e->a, f->real)->value = f;
     load_uses(e, f, d);
     f->loading = false;
     return f;
@@ -116,16 +105,22 @@ static void use_file(FeExperiment *e, FeFile *from, const Ast *use, Diags *d) {
         return;
     }
     const char *real = real_path(e->a, path);
-    FeFile *have = real ? find_file(e, real) : NULL;
+    FeFile *have = real ? fe_name_get(&e->file_of, real) : NULL;
     if (have && have->loading) {
         diag_error(d, use->span, D_use_cycle, "\"%s\" is being loaded already: %s and %s use each other",
                    use->text, from->src->path, have->src->path);
         return;
     }
     if (have) return;
+    if (e->use_depth == FE_MAX_USES) {
+        diag_error(d, use->span, D_limit, "files use each other more than %d deep", FE_MAX_USES);
+        return;
+    }
     const char *io = NULL;
+    e->use_depth++;
     if (!load_file(e, path, real, use->span, false, d, &io))
         diag_error(d, use->span, D_use_not_found, "cannot use \"%s\": %s", use->text, io);
+    e->use_depth--;
 }
 
 static void load_uses(FeExperiment *e, FeFile *f, Diags *d) {
@@ -137,7 +132,7 @@ static void load_core(FeExperiment *e, Diags *d) {
     if (!e->opt->model_dir) return;
     const char *path = arena_printf(e->a, "%s/std/core.vmoe", e->opt->model_dir);
     const char *real = real_path(e->a, path);
-    if (real && find_file(e, real)) return;
+    if (real && fe_name_get(&e->file_of, real)) return;
     const char *io = NULL;
     if (!load_file(e, path, real, (Span){0}, false, d, &io))
         diag_error(d, (Span){0}, D_use_not_found, "cannot load the core library: %s", io);
@@ -162,13 +157,25 @@ static void add_layer(FeExperiment *e, const FeFile *f, const Ast *x, Diags *d) 
     l->ast = x;
     l->file = f;
     FE_PUSH(e->a, e->layer, l);
-    for (int i = 0; i < x->nparam; i++)
-        for (int j = 0; j < i; j++)
-            if (x->param[i]->name && x->param[j]->name && !strcmp(x->param[i]->name, x->param[j]->name)) {
-                Diag *dg = diag_error(d, x->param[i]->span, D_duplicate_name,
-                                      "layer `%s` has two parameters `%s`", x->name, x->param[i]->name);
-                diag_note(d, dg, x->param[j]->span, "the first one is here");
-            }
+    fe_name_at(&e->layer_of, e->a, x->name)->value = l;
+    FeNames param = {0};
+    for (int i = 0; i < x->nparam; i++) {
+        if (!x->param[i]->name) continue;
+        FeNameSlot *first = fe_name_at(&param, e->a, x->param[i]->name);
+        if (first->value) {
+            Diag *dg = diag_error(d, x->param[i]->span, D_duplicate_name,
+                                  "layer `%s` has two parameters `%s`", x->name, x->param[i]->name);
+            diag_note(d, dg, ((const Ast *)first->value)->span, "the first one is here");
+        } else {
+            first->value = x->param[i];
+        }
+    }
+}
+
+static void check_nparam(const Ast *x, Diags *d) {
+    if (x->nparam <= FE_MAX_PARAMS) return;
+    diag_error(d, x->param[FE_MAX_PARAMS]->span, D_limit, "`%s` has %d parameters, expected at most %d",
+               x->name, x->nparam, FE_MAX_PARAMS);
 }
 
 static void add_model(FeExperiment *e, const Ast *x, Diags *d) {
@@ -179,10 +186,12 @@ static void add_model(FeExperiment *e, const Ast *x, Diags *d) {
         return;
     }
     FE_PUSH(e->a, e->model, x);
+    fe_name_at(&e->model_of, e->a, x->name)->value = (void *)x;
 }
 
 static void add_declaration(FeExperiment *e, const FeFile *f, const Ast *x, Diags *d) {
     bool own = f == e->main;
+    if ((x->kind == AST_LAYER || x->kind == AST_MODEL) && x->name) check_nparam(x, d);
     if (x->kind == AST_LAYER && x->name) {
         add_layer(e, f, x, d);
         return;

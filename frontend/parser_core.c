@@ -309,17 +309,25 @@ void parser_skip_to_brace(Parser *p) {
 
 /* ---- comments -------------------------------------------------------------------------------- */
 
+const char *parser_take_trailing(Parser *p) {
+    const char *text = p->tok.trailing_prev;
+    p->tok.trailing_prev = NULL;
+    return text;
+}
+
 /* What waits, then the current token's own comments. In elements only the latter: what waits belongs to
  * the statement. */
 void parser_take_lead(Parser *p, Ast *n, bool elements) {
     Token *t = &p->tok;
     int waiting = elements ? 0 : p->npending;
-    if (!elements && waiting == 0) n->blank_before = t->blank;
-    if (waiting + t->nlead == 0) return;
-    const char **all = ARENA_ARRAY(p->arena, const char *, waiting + t->nlead + 1);
+    if (!elements && waiting == 0 && !t->trailing_prev) n->blank_before = t->blank;
+    const char *behind = elements ? NULL : parser_take_trailing(p); /* of what stands before, and not taken */
+    if (waiting + t->nlead == 0 && !behind) return;
+    const char **all = ARENA_ARRAY(p->arena, const char *, waiting + t->nlead + 2);
     int k = 0;
     for (int i = 0; i < waiting; i++) all[k++] = p->pending[i];
-    if (waiting && t->blank) all[k++] = "";
+    if (behind) all[k++] = behind;
+    if (k && t->blank) all[k++] = "";
     for (int i = 0; i < t->nlead; i++)
         if (!elements || *t->lead[i]) all[k++] = t->lead[i];
     n->comment = all;
@@ -328,19 +336,15 @@ void parser_take_lead(Parser *p, Ast *n, bool elements) {
     if (!elements) p->npending = 0;
 }
 
-const char *parser_take_trailing(Parser *p) {
-    const char *text = p->tok.trailing_prev;
-    p->tok.trailing_prev = NULL;
-    return text;
-}
-
 /* What stands before a closing bracket. */
 void parser_take_end(Parser *p, Ast *n, bool elements) {
     Token *t = &p->tok;
     int waiting = elements ? 0 : p->npending, k = 0;
-    if (waiting + t->nlead == 0) return;
-    const char **all = ARENA_ARRAY(p->arena, const char *, waiting + t->nlead + 1);
+    const char *behind = elements ? NULL : parser_take_trailing(p);
+    if (waiting + t->nlead == 0 && !behind) return;
+    const char **all = ARENA_ARRAY(p->arena, const char *, waiting + t->nlead + 2);
     for (int i = 0; i < waiting; i++) all[k++] = p->pending[i];
+    if (behind) all[k++] = behind;
     if (t->blank && !elements) all[k++] = "";
     for (int i = 0; i < t->nlead; i++)
         if (!elements || *t->lead[i]) all[k++] = t->lead[i];

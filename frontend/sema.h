@@ -7,6 +7,7 @@
 
 #include "frontend/ast.h"
 #include "frontend/frontend.h"
+#include "frontend/names.h"
 
 /* ---- values (value.c) ----------------------------------------------------------------------- */
 
@@ -60,6 +61,7 @@ struct FeValue {
     const char *s; /* FV_STR */
     bool in_steps; /* FV_TIME */
     int n;         /* FV_LIST */
+    int64_t size;  /* FV_LIST: elements, those of inner lists too */
     const FeValue *const *item;
     FeInitKind init; /* FV_INIT */
     bool decay, same;
@@ -105,6 +107,7 @@ typedef struct FeLayer {
     const Ast *ast;
     const FeFile *file;
     bool makes_weights; /* it or a layer it calls has a `param` statement on some branch */
+    struct FeCaller *callers;
 } FeLayer;
 
 typedef struct FeConfig {
@@ -130,6 +133,11 @@ struct FeExperiment {
     FE_LIST(FeConfig) config;
     FeTrain *train;
     int ntrain;
+    FeNames layer_of, model_of, train_of; /* by name */
+    FeNames config_of;                    /* one more than the place in config.at, which moves as it grows */
+    FeNames file_of;                      /* by canonical path */
+    FeNames set_of;                       /* by name: the text after '=' of the last --set */
+    int use_depth;
     const FeFile *main;
     const char **config_name, **config_text;
     bool failed; /* there were errors: nothing elaborates */
@@ -160,7 +168,9 @@ typedef struct FeBinding {
 } FeBinding;
 
 typedef struct FeScope {
-    FeBinding *first;
+    FeBinding *first; /* the newest */
+    int n;
+    FeNames of;         /* where there are many bindings: the newest of each name */
     struct FeScope *up; /* enclosing block of the same layer */
 } FeScope;
 
@@ -196,9 +206,8 @@ typedef struct Elab {
     FeFrame *frame;
     const FePath *path;
     const char *model;
-    /* names of weights, streams and results already taken: open hash of strings */
-    const char **used;
-    int nused, cap_used;
+    /* names of weights, streams and results already taken; count: how many were made from this one */
+    FeNames used;
     /* `name = call`: the call that takes the binding's name as its component */
     const Ast *named_call;
     const char *named_as;
@@ -207,6 +216,8 @@ typedef struct Elab {
     int depth;      /* of evaluation, to protect the stack */
     int call_depth; /* of layer calls */
     int steps;      /* loop iterations and layer calls so far */
+    int64_t items;  /* of the lists of config */
+    int64_t work;   /* expressions evaluated and list elements made so far */
     int nloss;
     int nnamed; /* weights and results so far */
     bool failed;
@@ -217,11 +228,17 @@ typedef struct Elab {
 enum {
     FE_MAX_STEPS = 100000, /* loop iterations and layer calls of a model */
     FE_MAX_NAMED = 10000,  /* weights and results of a model */
+    FE_MAX_ITEMS = 100000, /* elements of a list, and of all values of config, with those of inner lists */
+    FE_MAX_WORK = 2000000, /* expressions and list elements that are evaluated */
+    FE_MAX_NODES = 50000,  /* operations of a model */
+    FE_MAX_USES = 64,      /* files that use each other in a row */
+    FE_MAX_PARAMS = 256,   /* of a layer or model */
     FE_MAX_CALLS = 32,     /* nested layer calls */
     FE_MAX_DEPTH = 1500,   /* nested evaluations: bounds the stack */
     FE_MAX_NOTES = 4       /* enclosing calls named in a message */
 };
 #define FE_MAX_ELEMS (INT64_C(1) << 40)
+#define FE_MAX_BYTES 0x1p47 /* of all tensors of a model */
 
 Elab elab_new(FeExperiment *e, Arena *a, Diags *d);
 

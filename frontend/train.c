@@ -326,6 +326,7 @@ static void read_train(Elab *E, FeTrain *t, const Ast *x) {
     for (int i = 0; i < x->nkid; i++) {
         const Ast *f = x->kid[i];
         if (f->kind != AST_FIELD) continue;
+        if (diags_full(E->d)) return; /* fields that are no repetition are few */
         const Ast *old = earlier_field(x, i);
         if (!old) {
             read_field(E, t, f);
@@ -370,6 +371,7 @@ static bool check_block(Elab *E, FeExperiment *e, const Ast *x) {
         return false;
     }
     if (fe_find_model(e, x->name)) return true;
+    if (diags_full(E->d)) return false;
     const char **name = ARENA_ARRAY(E->a, const char *, e->model.n + 1);
     for (int i = 0; i < e->model.n; i++) name[i] = e->model.at[i]->name;
     const char *near = spell_suggest(x->name, name, e->model.n);
@@ -388,5 +390,6 @@ void fe_load_trains(FeExperiment *e, Diags *d) {
         *t = defaults(x);
         read_train(&E, t, x);
         e->ntrain++;
+        fe_name_at(&e->train_of, e->a, x->name)->value = t;
     }
 }

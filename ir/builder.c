@@ -1,11 +1,22 @@
 /* Building nodes: attributes are checked against the op, result types come from the shape rules. The
- * caller vouches for what it builds; ir_try is for the front end, where the operands are the user's. */
+ * caller vouches for what it builds; ir_try is for the front end, where the operands are the user's. A pass
+ * cannot vouch for sizes, which are the user's: while one runs, the graph has a guard, and a refusal ends the
+ * pass with a message. */
 #include "ir/internal.h"
 
 #include <string.h>
 
 IrBuilder ir_builder(IrGraph *g) {
     return (IrBuilder){.g = g};
+}
+
+/* The node that stands for `error` cannot be built. */
+static _Noreturn void refuse(const IrBuilder *b, const char *error) {
+    IrGuard *guard = b->g->guard;
+    if (!guard) VM_BUG("%s", error);
+    guard->message = error;
+    guard->where = b->loc;
+    longjmp(guard->env, 1);
 }
 
 static void set_attr(IrGraph *g, IrNode *n, const AttrArg *arg) {
@@ -43,7 +54,7 @@ IrValue *ir_try(IrBuilder *b, OpCode op, IrValue *const *in, int nin, const Attr
 IrValue *ir_op(IrBuilder *b, OpCode op, IrValue *const *in, int nin, const AttrArg *attr, int nattr) {
     const char *before = b->error;
     IrValue *v = ir_try(b, op, in, nin, attr, nattr);
-    if (!v) VM_BUG("%s", b->error);
+    if (!v) refuse(b, b->error);
     b->error = before;
     return v;
 }
@@ -54,7 +65,7 @@ static IrValue *leaf(IrBuilder *b, OpCode op, IrType t, const AttrArg *attr, int
     IrNode *n = make_node(b, op, NULL, 0, attr, nattr);
     n->out[0].type = t;
     const char *error = ir_infer(b->g->arena, n);
-    if (error) VM_BUG("%s", error);
+    if (error) refuse(b, error);
     ir_node_insert(b->g, n, b->at);
     return &n->out[0];
 }
@@ -67,8 +78,10 @@ IrValue *ir_param(IrBuilder *b, const char *name, IrType t, const char *init, co
                   bool decay) {
     IrNode *old = ir_find_leaf(b->g, OP_param, name);
     if (old) {
-        VM_CHECK(ir_type_equal(&old->out[0].type, &t), "weight %s is %s and %s", name,
-                 ir_type_text(b->g->arena, &old->out[0].type), ir_type_text(b->g->arena, &t));
+        if (!ir_type_equal(&old->out[0].type, &t))
+            refuse(b,
+                   arena_printf(b->g->arena, "weight %s is %s and %s", name,
+                                ir_type_text(b->g->arena, &old->out[0].type), ir_type_text(b->g->arena, &t)));
         return &old->out[0];
     }
     return leaf(b, OP_param, t,
@@ -132,8 +145,9 @@ IrValue *ir_slice(IrBuilder *b, IrValue *x, int axis, int64_t start, int64_t siz
 
 IrValue *ir_unbroadcast(IrBuilder *b, IrValue *x, const IrType *to) {
     const IrType *t = &x->type;
-    VM_CHECK(to->rank <= t->rank, "%s was never broadcast to %s", ir_type_text(b->g->arena, to),
-             ir_type_text(b->g->arena, t));
+    if (to->rank > t->rank)
+        refuse(b, arena_printf(b->g->arena, "%s was never broadcast to %s", ir_type_text(b->g->arena, to),
+                               ir_type_text(b->g->arena, t)));
     int64_t axes[IR_MAX_RANK];
     int n = 0, extra = t->rank - to->rank;
     for (int i = 0; i < t->rank; i++)

@@ -14,6 +14,7 @@
 #ifndef VMOEC_IR_IR_H
 #define VMOEC_IR_IR_H
 
+#include <setjmp.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -184,6 +185,13 @@ typedef struct IrOut {
     IrLoc loc;
 } IrOut;
 
+/* Where building goes when the shape rules refuse a node, instead of aborting (builder.c). */
+typedef struct IrGuard {
+    jmp_buf env;
+    const char *message; /* in the graph's arena */
+    IrLoc where;         /* of the builder */
+} IrGuard;
+
 struct IrGraph {
     Arena *arena;
     const char *name;
@@ -192,6 +200,7 @@ struct IrGraph {
     IrOut *out;
     int nout, cap_out;
     struct IrMap *leaf; /* graph.c's index of named leaves */
+    IrGuard *guard;     /* NULL: a node that cannot be built is our bug */
 };
 
 IrGraph *ir_graph_create(Arena *a, const char *name);

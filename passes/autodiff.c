@@ -94,9 +94,14 @@ static void differentiate(Diff *d, const IrNode *n, IrValue **dx) {
     if (d->b.error) return;
     for (int i = 0; i < n->nin; i++) {
         if (!dx[i]) continue;
-        VM_CHECK(ir_type_equal(&dx[i]->type, &n->in[i]->type), "grad_%s: operand %d is %s, its gradient %s",
-                 ir_ops[n->op].name, i, ir_type_text(d->scratch, &n->in[i]->type),
-                 ir_type_text(d->scratch, &dx[i]->type));
+        /* Operands that were narrowed to bf16, or rows of which only some are routed, have gradients of
+         * another type: graphs before narrow, from the language, have neither. */
+        if (!ir_type_equal(&dx[i]->type, &n->in[i]->type)) {
+            d->b.error = arena_printf(d->scratch, "operand %d of %s is %s, its gradient would be %s", i + 1,
+                                      ir_ops[n->op].name, ir_type_text(d->scratch, &n->in[i]->type),
+                                      ir_type_text(d->scratch, &dx[i]->type));
+            return;
+        }
         add_gradient(d, n->in[i], dx[i]);
     }
 }

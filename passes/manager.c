@@ -84,6 +84,21 @@ static void print_after(const PassCtx *c, const IrGraph *g, PassId p, bool chang
     if (changed) fputs(ir_to_text(c->scratch, g), stderr);
 }
 
+/* The pass itself. A node that the shape rules refuse ends it: sizes are the user's, not the pass's. */
+static bool run_guarded(PassCtx *c, IrGraph *g, PassId p) {
+    IrGuard guard = {.message = NULL};
+    g->guard = &guard;
+    volatile bool changed = true;
+    if (setjmp(guard.env) == 0) {
+        changed = rows[p].run(c, g);
+    } else {
+        c->error = guard.message;
+        c->where = guard.where;
+    }
+    g->guard = NULL;
+    return changed;
+}
+
 /* One pass with everything around it; NULL or a message in the graph's arena. */
 static const char *run_one(PassCtx *c, IrGraph *g, PassId p) {
     const char *name = rows[p].name;
@@ -94,7 +109,7 @@ static const char *run_one(PassCtx *c, IrGraph *g, PassId p) {
                             ir_ops[model->op].name);
     }
     double start = ir_seconds();
-    bool changed = rows[p].run(c, g);
+    bool changed = run_guarded(c, g, p);
     c->seconds[p] += ir_seconds() - start;
     if (c->error) {
         c->refused = true;
@@ -112,6 +127,7 @@ static const char *run_one(PassCtx *c, IrGraph *g, PassId p) {
 const char *pass_run(PassCtx *c, IrGraph *g, const PassId *list, int n) {
     c->error = NULL;
     c->refused = false;
+    c->where = (IrLoc){0};
     const char *error = c->verify_each ? ir_verify(c->scratch, g, true) : NULL;
     if (error) {
         c->refused = true;

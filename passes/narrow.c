@@ -78,6 +78,11 @@ bool pass_narrow(PassCtx *c, IrGraph *g) {
         if (!ir_rounds_operands(n)) continue;
         changed = true;
         if (!has_code(n, &all)) {
+            for (int i = 0; i < n->nin; i++) /* only in text written by hand */
+                if (n->in[i]->type.dtype == DT_bf16 && !c->error)
+                    c->error = arena_printf(c->scratch, "%s of operands that are bf16 already has no code",
+                                            ir_ops[n->op].name);
+            if (c->error) return true;
             ir_set_int(n, ir_bf16_attr(n->op), 0);
             continue;
         }

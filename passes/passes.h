@@ -31,9 +31,10 @@ typedef struct PassCtx {
     /* Set by a pass that cannot take its graph (an op without gradient on the way to a weight): the
      * graph is then left half done and pass_run returns the message. */
     const char *error;
-    /* Set by pass_run with its message: the given graph is at fault, not a pass. Only IR text written by
-     * hand can be. */
+    /* Set by pass_run with its message: the given graph is at fault, not a pass: IR text written by hand, or
+     * sizes that some op made on the way cannot have. where: of the op, if it is known. */
     bool refused;
+    IrLoc where;
 } PassCtx;
 
 typedef enum PassId {

@@ -30,7 +30,46 @@ typedef struct Chooser {
     int *seen;   /* by node id: stamp of the last search */
     int stamp, made, limit;
     int kernels; /* met by the last search */
+    /* Values of pure nodes by segment, ascending: those of segment s are of[begin[s]] to of[begin[s + 1]]. */
+    int *of, *begin, nsegment;
 } Chooser;
+
+static void sort_by_segment(Chooser *c) {
+    const Recompute *r = c->r;
+    for (int i = 0; i < r->g->nnodes; i++)
+        if (r->segment[i] >= c->nsegment) c->nsegment = r->segment[i] + 1;
+    c->of = ARENA_ARRAY(r->arena, int, r->nvalue + 1);
+    c->begin = ARENA_ARRAY(r->arena, int, c->nsegment + 3);
+    for (int i = 0; i < r->nvalue; i++)
+        if (r->pure[r->value[i]->node->id]) c->begin[r->segment[r->value[i]->node->id] + 2]++;
+    for (int s = 1; s < c->nsegment + 3; s++) c->begin[s] += c->begin[s - 1];
+    for (int i = 0; i < r->nvalue; i++)
+        if (r->pure[r->value[i]->node->id]) c->of[c->begin[r->segment[r->value[i]->node->id] + 1]++] = i;
+}
+
+/* The values of the segments from and from + 1, ascending. */
+typedef struct Walk {
+    const Chooser *c;
+    int at[2], end[2];
+} Walk;
+
+static Walk walk(const Chooser *c, int from) {
+    Walk w = {.c = c};
+    for (int k = 0; k < 2; k++)
+        if (from + k < c->nsegment) {
+            w.at[k] = c->begin[from + k];
+            w.end[k] = c->begin[from + k + 1];
+        }
+    return w;
+}
+
+/* -1: there are no more. */
+static int walk_next(Walk *w) {
+    bool first = w->at[0] < w->end[0], second = w->at[1] < w->end[1];
+    if (!first && !second) return -1;
+    if (first && second) first = w->c->of[w->at[0]] < w->c->of[w->at[1]];
+    return w->c->of[w->at[first ? 0 : 1]++];
+}
 
 /* ---- work ------------------------------------------------------------------------------------------ */
 
@@ -147,11 +186,10 @@ static bool derives(const Chooser *c, const IrValue *v, const IrValue *u, bool *
 static void consider_derive(Chooser *c, IrValue *u, Step *best) {
     Recompute *r = c->r;
     Step s = {.add = u};
-    int from = r->segment[u->node->id];
-    for (int i = 0; i < r->nvalue && s.ndrop < MAX_DROP; i++) {
+    Walk w = walk(c, r->segment[u->node->id]);
+    for (int i = walk_next(&w); i >= 0 && s.ndrop < MAX_DROP; i = walk_next(&w)) {
         IrValue *v = r->value[i];
-        int segment = r->segment[v->node->id];
-        if (!large_kept(r, i) || v == u || segment < from || segment > from + 1) continue;
+        if (!large_kept(r, i) || v == u) continue;
         bool meets = false;
         if (ir_ops[v->node->op].route == ROUTE_ELTWISE && derives(c, v, u, &meets, 0) && meets)
             s.drop[s.ndrop++] = v;
@@ -180,9 +218,11 @@ static void consider_operands(Chooser *c, const IrValue *v, Step *best) {
 static void consider_block(Chooser *c, int cut, Step *best) {
     Recompute *r = c->r;
     Step s = {.add = r->cuts[cut]};
-    for (int i = 0; i < r->nvalue && s.ndrop < MAX_DROP; i++)
-        if (large_kept(r, i) && !r->cut[i] && r->segment[r->value[i]->node->id] == cut + 1)
-            s.drop[s.ndrop++] = r->value[i];
+    if (cut + 1 >= c->nsegment) return;
+    for (int k = c->begin[cut + 1]; k < c->begin[cut + 2] && s.ndrop < MAX_DROP; k++) {
+        int i = c->of[k];
+        if (large_kept(r, i) && !r->cut[i]) s.drop[s.ndrop++] = r->value[i];
+    }
     consider(c, &s, best);
 }
 
@@ -234,6 +274,7 @@ int recompute_choose(Recompute *r, int steps) {
     Chooser c = {.r = r, .limit = light_only ? INT_MAX : steps};
     c.again = ARENA_ARRAY(r->arena, bool, r->g->nnodes);
     c.seen = ARENA_ARRAY(r->arena, int, r->g->nnodes);
+    sort_by_segment(&c);
     bool *result = ARENA_ARRAY(r->arena, bool, r->nvalue);
     for (int i = 0; i < r->nvalue; i++) result[i] = r->kept[i];
     Step best = {0};

@@ -157,6 +157,23 @@ want 0 '' '--set of something possible' "$VMOEC" check $F --set top_k=1 --set=ex
 want 3 'VMOEC_MODELS' 'no layer library' env VMOEC_MODELS=/nowhere "$VMOEC" check $F
 if [ -d "$beside" ]; then want 0 '' 'the layer library beside the program' env -u VMOEC_MODELS "$VMOEC" check $F; fi
 
+mkfifo pipe.vmoe
+want 3 'not a file' "a pipe in place of a model" "$VMOEC" check pipe.vmoe
+want 3 'not a file' "a pipe in place of a graph" "$VMOEC" opt pipe.vmoe --passes=cse
+want 3 'not a file' "a device in place of a model" "$VMOEC" check /dev/zero
+printf 'config { folder = "a" }\nmodel m(x: f32[B, 4]) { linear(x, 3) }\n' > text.vmoe
+want 0 '' "a setting with escapes" "$VMOEC" check text.vmoe --set 'folder="q\"uo"'
+want 2 'folder' "a setting with a quote too many" "$VMOEC" check text.vmoe --set 'folder="q"uo"'
+want 2 'not UTF-8' "a setting that is not UTF-8" "$VMOEC" check text.vmoe --set "folder=$(printf 'caf\351')"
+printf 'model m(x: f32[B, 1], label: class[B, 2147483648]) {\n y = linear(x, 2147483648)\n metric accuracy(y, label)\n}\n' > wide.vmoe
+want 1 'wide.vmoe:3:9: error: .*argmax' "sizes that a pass refuses" "$VMOEC" check wide.vmoe
+want 1 'wide.vmoe:3:9: error: .*argmax' "sizes that a pass refuses, seen by info" "$VMOEC" info wide.vmoe
+mkdir linked
+printf 'config {a=1}\n' > linked/real.vmoe
+ln -s linked/real.vmoe link.vmoe
+want 0 '' "formatting through a link" "$VMOEC" fmt --write link.vmoe
+if [ -L link.vmoe ] && grep -q 'a = 1' linked/real.vmoe; then ok "the link is kept"; else fail "the link is kept" "it is not"; fi
+
 # ---- looking at a model --------------------------------------------------------------------------
 
 want 0 '^total  *[0-9]' 'info' "$VMOEC" info $F

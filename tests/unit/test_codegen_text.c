@@ -164,6 +164,28 @@ Test(codegen_text, equal_blocks_are_compiled_once) {
     }
 }
 
+static size_t code_size(const char *set, const char *isa) {
+    Arena *a = arena_create();
+    IrGraph *g = program_elaborate(a, "tests/unit/wide.vmoe", set, 128);
+    program_run(g, PIPE_TRAIN);
+    size_t n = strlen(generate(a, g, isa, true).llvm);
+    arena_destroy(a);
+    return n;
+}
+
+/* What is written out per line of a row or per expert would make compile time grow with a model's sizes. */
+Test(codegen_text, code_does_not_grow_with_sizes) {
+    Arena *a = arena_create();
+    const char *isa;
+    for (int i = 0; (isa = jit_isa(a, i)); i++) {
+        size_t wide = code_size("width=4096", isa), wider = code_size("width=65536", isa);
+        cr_assert(wider < wide + wide / 16, "%s: %zu bytes of code, then %zu", isa, wide, wider);
+        size_t few = code_size("experts=64", isa), many = code_size("experts=65536", isa);
+        cr_assert(many < few + few / 8, "%s: %zu bytes of code, then %zu", isa, few, many);
+    }
+    arena_destroy(a);
+}
+
 static int kernels_of(const char *second) {
     Arena *a = arena_create();
     const char *text = arena_printf(a,

@@ -3,9 +3,11 @@
 #include <criterion/criterion.h>
 
 #include <dirent.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "frontend/ast.h"
+#include "frontend/lexer.h"
 
 static const char *formatted(Arena *a, const char *text) {
     Diags *d = diags_create(a);
@@ -204,4 +206,83 @@ static void expect_stable(const char *folder) {
 Test(format, models_are_stable) {
     expect_stable("models");
     expect_stable("models/std");
+}
+
+Test(format, comments_behind_semicolons) {
+    expect_format(
+        "config { a = 1 }\n;# one\nconfig { b = 2 }; # two\n; # three\nlayer f(x) { x; # four\n ; # five\n"
+        " }\n;# six\n",
+        "config { a = 1 }  # one\nconfig { b = 2 }  # two\n\n# three\nlayer f(x) {\n  x  # four\n"
+        "  # five\n}  # six\n");
+    expect_format("layer f(x) { # one\n ; # two\n ; # three\n x }\n; # four\n; # five",
+                  "layer f(x) {  # one\n  # two\n  # three\n  x\n}  # four\n# five\n");
+}
+
+/* The texts of all comments, sorted, since some are moved above their statement. */
+static int by_text(const void *a, const void *b) {
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+static const char *comments_of(Arena *a, const char *text) {
+    Lexer l;
+    const char *list[4096];
+    int n = 0;
+    lex_init(&l, a, source_from_text(a, "t.vmoe", text), diags_create(a));
+    for (Token t = {0}; t.kind != TOK_EOF && n < 4000;) {
+        t = lex_next(&l);
+        if (t.trailing_prev) list[n++] = t.trailing_prev;
+        for (int i = 0; i < t.nlead && n < 4000; i++)
+            if (*t.lead[i]) list[n++] = t.lead[i];
+    }
+    qsort(list, (size_t)n, sizeof *list, by_text);
+    Text all = text_new(a);
+    for (int i = 0; i < n; i++) text_addf(&all, "%s\n", list[i]);
+    return all.data;
+}
+
+/* The text with a few comments, some behind a `;`, where tokens end. */
+static const char *with_comments(Arena *a, const char *text, unsigned *seed) {
+    int end[8192], n = 0;
+    Lexer l;
+    lex_init(&l, a, source_from_text(a, "t.vmoe", text), diags_create(a));
+    for (Token t = lex_next(&l); t.kind != TOK_EOF && n < 8192; t = lex_next(&l)) end[n++] = t.end;
+    Text out = text_new(a);
+    int often = 10 + rand_r(seed) % 200, from = 0;
+    for (int i = 0; i < n; i++) {
+        if (rand_r(seed) % often) continue;
+        text_addn(&out, text + from, (size_t)(end[i] - from));
+        text_addf(&out, "%s%s# new %d\n", rand_r(seed) % 3 ? "" : ";", rand_r(seed) % 2 ? " " : "", i);
+        from = end[i];
+    }
+    text_add(&out, text + from);
+    return out.data;
+}
+
+static void expect_comments_kept(const char *path) {
+    int tried = 0;
+    for (unsigned round = 0; round < 60; round++) {
+        Arena *a = arena_create();
+        const char *error = NULL;
+        unsigned seed = round;
+        const Source *src = source_load(a, path, &error);
+        cr_assert_not_null(src, "%s", error);
+        const char *text = with_comments(a, src->text, &seed);
+        Diags *d = diags_create(a);
+        parse_file(a, source_from_text(a, path, text), d);
+        if (!d->nerrors) { /* a line end or `;` in the wrong place is a mistake */
+            const char *once = formatted(a, text);
+            cr_expect_str_eq(comments_of(a, once), comments_of(a, text), "%s, seed %u", path, round);
+            cr_expect_str_eq(formatted(a, once), once, "%s, seed %u: not stable", path, round);
+            tried++;
+        }
+        arena_destroy(a);
+    }
+    cr_expect(tried > 0, "%s: no text parses", path);
+}
+
+Test(format, comments_anywhere_are_kept) {
+    static const char *const paths[] = {"models/vmoe_fmnist.vmoe", "models/std/moe.vmoe",
+                                        "models/std/vit.vmoe", "models/mnist_manual.vmoe",
+                                        "models/std/core.vmoe"};
+    for (size_t i = 0; i < sizeof paths / sizeof *paths; i++) expect_comments_kept(paths[i]);
 }
