@@ -140,12 +140,26 @@ void session_try_lowering(Session *s, const FeExperiment *e, const char *model, 
     }
 }
 
+/* Could a pass make something of these tensors that is too large? Only of those that are large already. */
+static bool has_large_tensor(const IrGraph *g) {
+    enum { LARGE_DIM = 1 << 24, LARGE = 1 << 28 };
+    IR_FOR (n, g) {
+        for (int i = 0; i < n->nout; i++) {
+            const IrType *t = &n->out[i].type;
+            if (ir_elems(t) >= LARGE) return true;
+            for (int d = 0; d < t->rank; d++)
+                if (t->dim[d] >= LARGE_DIM) return true;
+        }
+    }
+    return false;
+}
+
 IrGraph *session_elaborate(Session *s, int64_t batch) {
     double t0 = drv_seconds();
     Diags *d = diags_create(s->arena);
     IrGraph *g = fe_elaborate(s->exp, s->arena, s->model, batch, d);
     s->seconds_frontend += drv_seconds() - t0;
-    if (g) session_try_lowering(s, s->exp, s->model, g, d);
+    if (g && has_large_tensor(g)) session_try_lowering(s, s->exp, s->model, g, d);
     if (!g || d->nerrors || !s->warned) show(d);
     s->warned = true;
     if (d->nerrors) return NULL;
