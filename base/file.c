@@ -128,8 +128,13 @@ static int make_temporary(VmFile *w) {
         if (fd < 0) return -1;
         struct stat st;
         (void)flock(fd, LOCK_EX | LOCK_NB);
-        if (fstat(fd, &st) == 0 && st.st_nlink > 0) return fd;
+        bool known = fstat(fd, &st) == 0;
+        int why = errno;
+        if (known && st.st_nlink > 0) return fd;
+        if (!known) (void)unlinkat(w->dir, w->temp, 0);
         close(fd);
+        errno = why;
+        if (!known) return -1;
     }
     errno = EEXIST;
     return -1;

@@ -8,9 +8,9 @@ static VmStatus check(Session *s, const Args *args) {
     const FeOptions *opt = drv_fe_options(a, &args->value[OPT_check_set]);
     if (!opt) return VM_ENV;
     Diags *d = diags_create(a);
-    const char *io = NULL;
+    VmError io = {.text = ""};
     FeExperiment *e = fe_load(a, args->operand[0], opt, d, &io);
-    if (!e) return drv_unreadable(args->operand[0], io);
+    if (!e) return drv_fail(io.status, "%s", io.text);
     for (int i = 0; i < fe_nmodel(e) && !d->nerrors; i++) {
         const IrGraph *g = fe_elaborate(e, a, fe_model_name(e, i), 0, d);
         if (g) session_try_lowering(s, e, fe_model_name(e, i), g, d);

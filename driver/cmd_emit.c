@@ -35,9 +35,9 @@ static VmStatus parse_stage(const char *name, Stage *out) {
 /* The tree needs no names or shapes: a file that does not check can be looked at. */
 static VmStatus emit_ast(const Args *a) {
     Arena *arena = arena_create();
-    const char *error = NULL;
+    VmError error = {.text = ""};
     Source *src = source_load(arena, a->operand[0], &error);
-    VmStatus st = src ? VM_OK : drv_unreadable(a->operand[0], error);
+    VmStatus st = src ? VM_OK : drv_fail(error.status, "%s", error.text);
     if (src) {
         Diags *d = diags_create(arena);
         Ast *file = parse_file(arena, src, d);

@@ -16,11 +16,12 @@ static VmStatus write_back(Arena *a, const char *path, const Text *t) {
 }
 
 static VmStatus format(Arena *a, const Args *args) {
-    const char *path = args->operand[0], *error = NULL;
+    const char *path = args->operand[0];
+    VmError error = {.text = ""};
     if (args_flag(args, OPT_fmt_check) && args_flag(args, OPT_fmt_write))
         return drv_fail(VM_USAGE, "--check and --write exclude each other");
     Source *src = source_load(a, path, &error);
-    if (!src) return drv_unreadable(path, error);
+    if (!src) return drv_fail(error.status, "%s", error.text);
     Diags *d = diags_create(a);
     Ast *file = parse_file(a, src, d);
     diags_print(stderr, d, isatty(STDERR_FILENO));

@@ -2,47 +2,40 @@
 #include "driver/driver.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
+
+#include "base/file.h"
 
 enum { MAX_PASSES = 64, MAX_TEXT = 64 << 20 };
 
-static const char *read_stream(Arena *a, FILE *f, const char *name, const char **error) {
+/* NULL with err filled in: VM_ENV when it cannot be read, VM_INPUT for what is no text. */
+static const char *read_stream(Arena *a, FILE *f, const char *name, VmError *err) {
     Text t = text_new(a);
     char buf[1 << 16];
     size_t n;
     while ((n = fread(buf, 1, sizeof buf, f)) > 0 && t.len < MAX_TEXT) text_addn(&t, buf, n);
     if (ferror(f))
-        *error = arena_printf(a, "cannot read %s: %s", name, strerror(errno));
+        vm_fail(err, VM_ENV, "cannot read %s: %s", name, strerror(errno));
     else if (t.len >= MAX_TEXT)
-        *error = arena_printf(a, "%s is larger than 64 MiB", name);
+        vm_fail(err, VM_INPUT, "%s is larger than 64 MiB", name);
     else if (strlen(t.data) != t.len)
-        *error = arena_printf(a, "%s contains a NUL byte", name);
+        vm_fail(err, VM_INPUT, "%s contains a NUL byte", name);
     else
         return t.data;
     return NULL;
 }
 
-static const char *read_text(Arena *a, const char *path, const char **error) {
-    if (!strcmp(path, "-")) return read_stream(a, stdin, "standard input", error);
-    struct stat st;
-    int fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC); /* a pipe may never begin */
-    bool is_open = fd >= 0 && fstat(fd, &st) == 0;
-    if (is_open && !S_ISREG(st.st_mode)) {
-        *error = arena_printf(a, "cannot read %s: it is %s, not a file", path,
-                              S_ISDIR(st.st_mode) ? "a folder" : "a pipe or a device");
-        close(fd);
-        return NULL;
-    }
-    FILE *f = is_open ? fdopen(fd, "r") : NULL;
+static const char *read_text(Arena *a, const char *path, VmError *err) {
+    if (!strcmp(path, "-")) return read_stream(a, stdin, "standard input", err);
+    int fd = vm_open_read(path, err);
+    FILE *f = fd >= 0 ? fdopen(fd, "r") : NULL;
     if (!f) {
-        *error = arena_printf(a, "cannot open %s: %s", path, strerror(errno));
+        if (fd >= 0) vm_fail(err, VM_ENV, "cannot open '%s': %s", path, strerror(errno));
         if (fd >= 0) close(fd);
         return NULL;
     }
-    const char *text = read_stream(a, f, path, error);
+    const char *text = read_stream(a, f, path, err);
     fclose(f);
     return text;
 }
@@ -63,8 +56,9 @@ static const char *file_passes(Arena *a, const char *text, bool *training, int *
 
 static VmStatus run(Session *s, const Args *a) {
     const char *path = a->operand[0], *error = NULL;
-    const char *text = read_text(s->arena, path, &error);
-    if (!text) return drv_unreadable(path, error);
+    VmError err = {.text = ""};
+    const char *text = read_text(s->arena, path, &err);
+    if (!text) return drv_fail(err.status, "%s", err.text);
     bool training = args_flag(a, OPT_opt_training);
     const char *passes = args_str(a, OPT_opt_passes);
     s->pass.recompute = (int)args_int(a, OPT_opt_recompute, 0);

@@ -57,10 +57,10 @@ static void set_optimizer(Session *s) {
 static VmStatus load(Session *s, const OptValue *set, const char *model, bool need_train) {
     const FeOptions *opt = drv_fe_options(s->arena, set);
     if (!opt) return VM_ENV;
-    const char *io = NULL;
+    VmError io = {.text = ""};
     s->diags = diags_create(s->arena);
     s->exp = fe_load(s->arena, s->path, opt, s->diags, &io);
-    if (!s->exp) return drv_unreadable(s->path, io);
+    if (!s->exp) return drv_fail(io.status, "%s", io.text);
     show(s->diags);
     VmStatus st = drv_diags_status(s->diags);
     return st ? st : choose_model(s, model, need_train);

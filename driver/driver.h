@@ -71,10 +71,7 @@ VmStatus drv_write_output(const char *path, const char *data, size_t len);
 /* VM_ENV with a message when stdout could not take everything: call last. */
 VmStatus drv_flush(VmStatus s);
 
-/* Reports a file the front end could not load: VM_ENV, or VM_INPUT when it is there and its contents are why.
- */
-VmStatus drv_unreadable(const char *path, const char *why);
-/* VM_OK without errors; VM_USAGE when all of them are on the command line (--set); else VM_INPUT. */
+/* VM_OK without errors; VM_ENV when a library could not be read; VM_USAGE when all of them are on the command line (--set); else VM_INPUT. */
 VmStatus drv_diags_status(const Diags *d);
 
 double drv_seconds(void);            /* monotonic clock */

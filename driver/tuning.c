@@ -197,8 +197,9 @@ static bool other(const char *file, const char *here) {
 
 static VmStatus load(Session *s, const char *path) {
     const char *error = NULL;
-    const Source *src = source_load(s->arena, path, &error);
-    if (!src) return drv_unreadable(path, error);
+    VmError err = {.text = ""};
+    const Source *src = source_load(s->arena, path, &err);
+    if (!src) return drv_fail(err.status, "%s", err.text);
     Diags *d = diags_create(s->arena);
     const TuningFile *f = tuning_read(s->arena, src, d);
     diags_print(stderr, d, isatty(STDERR_FILENO));

@@ -135,14 +135,9 @@ VmStatus drv_parse_size(const char *text, const char *option, int64_t *bytes) {
     return drv_fail(VM_USAGE, "--%s is a size such as 500M or 2GiB, not '%s'", option, text);
 }
 
-VmStatus drv_unreadable(const char *path, const char *why) {
-    struct stat st;
-    bool content = stat(path, &st) == 0 && S_ISREG(st.st_mode) && access(path, R_OK) == 0;
-    return drv_fail(content ? VM_INPUT : VM_ENV, "%s", why);
-}
-
 VmStatus drv_diags_status(const Diags *d) {
     if (!d->nerrors) return VM_OK;
+    if (d->environment) return VM_ENV;
     for (const Diag *x = d->first; x; x = x->next)
         if (x->level == DIAG_ERROR && x->span.src) return VM_INPUT;
     return VM_USAGE;

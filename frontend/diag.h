@@ -13,6 +13,7 @@
 #include <stdbool.h>
 #include <stdio.h>
 
+#include "base/status.h"
 #include "ir/arena.h"
 
 /* One file of source. Lines and columns count from 1; columns count bytes. */
@@ -24,9 +25,9 @@ typedef struct Source {
     int nline;
 } Source;
 
-/* NULL with *error set ("cannot open x: No such file or directory") when it cannot be read. NUL bytes
- * and files over 16 MiB are refused likewise. */
-Source *source_load(Arena *a, const char *path, const char **error);
+/* NULL with err filled in when it cannot be opened or read (VM_ENV: "cannot open 'x': No such file or
+ * directory"), or holds NUL bytes or more than 16 MiB (VM_INPUT). */
+Source *source_load(Arena *a, const char *path, VmError *err);
 Source *source_from_text(Arena *a, const char *path, const char *text);
 
 /* A byte range [start, end) of a source. src NULL: no place (command line). */
@@ -72,6 +73,7 @@ typedef struct Diags {
     Diag *first, *last;
     int nerrors, nwarnings; /* kept ones */
     Diag *spare;            /* stands for those not kept */
+    bool environment;       /* an error is no mistake of the user's: a library file that cannot be read */
 } Diags;
 
 Diags *diags_create(Arena *a);

@@ -19,9 +19,9 @@ typedef struct FeOptions {
 } FeOptions;
 
 /* Loads and checks everything that does not depend on a batch size. NULL only if the file itself cannot
- * be read (*io_error says why); otherwise look at diags_errors. Messages go to d. --set mistakes are
+ * be read (err says why); otherwise look at diags_errors. Messages go to d. --set mistakes are
  * diagnostics without a place. */
-FeExperiment *fe_load(Arena *a, const char *path, const FeOptions *opt, Diags *d, const char **io_error);
+FeExperiment *fe_load(Arena *a, const char *path, const FeOptions *opt, Diags *d, VmError *err);
 
 /* Values of `config` after --set, in order of declaration, as text: for logs. */
 int fe_config(const FeExperiment *e, const char *const **names, const char *const **values);

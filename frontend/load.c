@@ -66,8 +66,8 @@ static void load_uses(FeExperiment *e, FeFile *f, Diags *d);
 
 /* Reads and parses one file and, before it is listed as done, those it uses. */
 static FeFile *load_file(FeExperiment *e, const char *path, const char *real, Span used_at, bool main_file,
-                         Diags *d, const char **io_error) {
-    Source *src = source_load(e->a, path, io_error);
+                         Diags *d, VmError *err) {
+    Source *src = source_load(e->a, path, err);
     if (!src) return NULL;
     FeFile *f = ARENA_NEW(e->a, FeFile);
     f->src = src;
@@ -116,10 +116,12 @@ static void use_file(FeExperiment *e, FeFile *from, const Ast *use, Diags *d) {
         diag_error(d, use->span, D_limit, "files use each other more than %d deep", FE_MAX_USES);
         return;
     }
-    const char *io = NULL;
+    VmError io = {.text = ""};
     e->use_depth++;
-    if (!load_file(e, path, real, use->span, false, d, &io))
-        diag_error(d, use->span, D_use_not_found, "cannot use \"%s\": %s", use->text, io);
+    if (!load_file(e, path, real, use->span, false, d, &io)) {
+        diag_error(d, use->span, D_use_not_found, "cannot use \"%s\": %s", use->text, io.text);
+        d->environment |= io.status == VM_ENV;
+    }
     e->use_depth--;
 }
 
@@ -133,9 +135,10 @@ static void load_core(FeExperiment *e, Diags *d) {
     const char *path = arena_printf(e->a, "%s/std/core.vmoe", e->opt->model_dir);
     const char *real = real_path(e->a, path);
     if (real && fe_name_get(&e->file_of, real)) return;
-    const char *io = NULL;
-    if (!load_file(e, path, real, (Span){0}, false, d, &io))
-        diag_error(d, (Span){0}, D_use_not_found, "cannot load the core library: %s", io);
+    VmError io = {.text = ""};
+    if (load_file(e, path, real, (Span){0}, false, d, &io)) return;
+    diag_error(d, (Span){0}, D_use_not_found, "cannot load the core library: %s", io.text);
+    d->environment = true;
 }
 
 /* ---- tables --------------------------------------------------------------------------------- */
@@ -217,18 +220,14 @@ static void build_tables(FeExperiment *e, Diags *d) {
     fe_mark_weight_layers(e);
 }
 
-FeExperiment *fe_load(Arena *a, const char *path, const FeOptions *opt, Diags *d, const char **io_error) {
+FeExperiment *fe_load(Arena *a, const char *path, const FeOptions *opt, Diags *d, VmError *err) {
     static const FeOptions none;
     FeExperiment *e = ARENA_NEW(a, FeExperiment);
     e->a = a;
     e->opt = opt ? opt : &none;
-    const char *io = NULL;
     int before = d->nerrors;
-    FeFile *f = load_file(e, path, real_path(a, path), (Span){0}, true, d, &io);
-    if (!f) {
-        if (io_error) *io_error = io;
-        return NULL;
-    }
+    FeFile *f = load_file(e, path, real_path(a, path), (Span){0}, true, d, err);
+    if (!f) return NULL;
     e->main = f;
     load_core(e, d);
     build_tables(e, d);

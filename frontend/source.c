@@ -3,33 +3,13 @@
 #include "frontend/diag.h"
 
 #include <errno.h>
-#include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
-enum { SOURCE_MAX = 16 << 20 };
+#include "base/file.h"
 
-/* Reads at most SOURCE_MAX + 1 bytes, so that endless devices end too. Returns NULL on a read error
- * (errno says which). */
-static char *read_all(Arena *a, FILE *f, size_t *len) {
-    size_t cap = 4096, n = 0;
-    char *buf = arena_alloc(a, cap);
-    for (;;) {
-        errno = 0;
-        n += fread(buf + n, 1, cap - 1 - n, f);
-        if (ferror(f)) return NULL;
-        if (n < cap - 1 || n > SOURCE_MAX) break;
-        size_t bigger = cap * 2 > SOURCE_MAX + 2 ? SOURCE_MAX + 2 : cap * 2;
-        char *grown = arena_alloc(a, bigger);
-        memcpy(grown, buf, n);
-        buf = grown;
-        cap = bigger;
-    }
-    buf[n] = '\0';
-    *len = n;
-    return buf;
-}
+enum { SOURCE_MAX = 16 << 20 };
 
 /* A byte order mark is no part of the first line. */
 static int text_start(const Source *s) {
@@ -57,42 +37,27 @@ static Source *source_new(Arena *a, const char *path, const char *text, size_t l
     return s;
 }
 
-/* Pipes and devices may never end, or never begin. */
-static FILE *open_regular(Arena *a, const char *path, const char **error) {
-    struct stat st;
-    int fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
-    FILE *f = NULL;
-    if (fd < 0 || fstat(fd, &st) != 0)
-        *error = arena_printf(a, "cannot open %s: %s", path, strerror(errno));
-    else if (!S_ISREG(st.st_mode))
-        *error = arena_printf(a, "cannot read %s: it is %s, not a file", path,
-                              S_ISDIR(st.st_mode) ? "a folder" : "a pipe or a device");
-    else if (!(f = fdopen(fd, "rb")))
-        *error = arena_printf(a, "cannot open %s: %s", path, strerror(errno));
-    if (!f && fd >= 0) close(fd);
-    return f;
+static VmStatus read_text(Arena *a, int fd, const char *path, char **text, size_t *len, VmError *err) {
+    char *data;
+    if (lseek(fd, 0, SEEK_END) > SOURCE_MAX)
+        return vm_fail(err, VM_INPUT, "cannot read %s: it is larger than 16 MiB", path);
+    if (lseek(fd, 0, SEEK_SET) != 0) return vm_fail(err, VM_ENV, "cannot read %s: %s", path, strerror(errno));
+    VmStatus s = vm_read_descriptor(fd, path, &data, len, err);
+    if (s) return s;
+    *text = arena_strndup(a, data, *len);
+    free(data);
+    if (!memchr(*text, '\0', *len)) return VM_OK;
+    return vm_fail(err, VM_INPUT, "cannot read %s: it contains NUL bytes and is not a text file", path);
 }
 
-Source *source_load(Arena *a, const char *path, const char **error) {
-    FILE *f = open_regular(a, path, error);
-    if (!f) return NULL;
+Source *source_load(Arena *a, const char *path, VmError *err) {
+    int fd = vm_open_read(path, err);
+    if (fd < 0) return NULL;
+    char *text = NULL;
     size_t len = 0;
-    char *text = read_all(a, f, &len);
-    int code = errno;
-    fclose(f);
-    if (!text) {
-        *error = arena_printf(a, "cannot read %s: %s", path, strerror(code ? code : EIO));
-        return NULL;
-    }
-    if (len > SOURCE_MAX) {
-        *error = arena_printf(a, "cannot read %s: it is larger than 16 MiB", path);
-        return NULL;
-    }
-    if (memchr(text, '\0', len)) {
-        *error = arena_printf(a, "cannot read %s: it contains NUL bytes and is not a text file", path);
-        return NULL;
-    }
-    return source_new(a, path, text, len);
+    VmStatus s = read_text(a, fd, path, &text, &len, err);
+    close(fd);
+    return s ? NULL : source_new(a, path, text, len);
 }
 
 Source *source_from_text(Arena *a, const char *path, const char *text) {

@@ -138,8 +138,13 @@ static VmStatus take(VmRunFolder *r, const char *path, bool make, bool *held, Vm
     return s;
 }
 
+static void clear(const VmRunFolder *r) {
+    vm_remove_leftovers(&r->dir, vm_checkpoint_files, VM_CHECKPOINT_FILES);
+}
+
 /* Moves the run, which is this process's, to OUT.old, OUT.old-2, .. and starts with an empty folder. */
 static VmStatus move_aside(VmRunFolder *r, const char *path, VmError *err) {
+    clear(r);
     for (int i = 1;; i++) {
         char *aside = NULL;
         int len = i == 1 ? asprintf(&aside, "%s.old", path) : asprintf(&aside, "%s.old-%d", path, i);
@@ -215,7 +220,7 @@ VmStatus vm_run_open(VmRunFolder *r, const VmRunPlace *p, VmError *err) {
         s = open_one(r, p, path, &next, err);
         free(path);
     }
-    if (s == VM_OK) vm_remove_leftovers(&r->dir, vm_checkpoint_files, VM_CHECKPOINT_FILES);
+    if (s == VM_OK) clear(r);
     return s;
 }
 

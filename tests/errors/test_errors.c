@@ -163,9 +163,9 @@ static void compare(Case *c, const Diags *d) {
 
 static void load(Case *c, Diags *d) {
     FeOptions opt = {.set = c->set, .nset = c->nset, .model_dir = "models"};
-    const char *error = NULL;
+    VmError error = {.text = ""};
     FeExperiment *e = fe_load(c->arena, c->path, &opt, d, &error);
-    if (!e) complain(c, 0, "not loaded", "error", NULL, error ? error : "");
+    if (!e) complain(c, 0, "not loaded", "error", NULL, error.text);
     if (!e || d->nerrors) return;
     for (int i = 0; i < fe_nmodel(e); i++) {
         int before = d->nerrors;
@@ -179,9 +179,9 @@ static void run_case(const char *path, bool syntax, Text *report) {
     Arena *a = arena_create();
     Case *c = ARENA_NEW(a, Case);
     *c = (Case){.arena = a, .path = path, .report = report};
-    const char *error = NULL;
+    VmError error = {.text = ""};
     Source *src = source_load(a, path, &error);
-    cr_assert_not_null(src, "%s", error);
+    cr_assert_not_null(src, "%s", error.text);
     read_case(c, src);
     Diags *d = diags_create(a);
     if (syntax)
@@ -263,9 +263,9 @@ static void mark_corpus(Arena *a, const Files *f, bool *pinned) {
     for (int i = 0; i < f->n; i++) {
         Case *c = ARENA_NEW(a, Case);
         *c = (Case){.arena = a, .path = f->path[i]};
-        const char *error = NULL;
+        VmError error = {.text = ""};
         Source *src = source_load(a, f->path[i], &error);
-        cr_assert_not_null(src, "%s", error);
+        cr_assert_not_null(src, "%s", error.text);
         read_case(c, src);
         for (int k = 0; k < c->nexpect; k++)
             for (int id = 0; id < D_COUNT && c->expect[k].slug; id++)
@@ -281,9 +281,9 @@ Test(errors, every_diagnostic_is_pinned) {
     list_corpus(a, f, false);
     mark_corpus(a, f, pinned);
     for (size_t i = 0; i < sizeof pinned_elsewhere / sizeof *pinned_elsewhere; i++) {
-        const char *error = NULL;
+        VmError error = {.text = ""};
         Source *src = source_load(a, pinned_elsewhere[i].path, &error);
-        cr_assert_not_null(src, "%s", error);
+        cr_assert_not_null(src, "%s", error.text);
         pinned[pinned_elsewhere[i].id] = strstr(src->text, pinned_elsewhere[i].needle) != NULL;
     }
     Text report = text_new(a);

@@ -339,7 +339,7 @@ static void attempt_model(uint64_t seed) {
     if (getenv("VMOEC_FUZZ_SHOW")) puts(text), fflush(stdout);
     Diags *d = diags_create(a);
     FeOptions opt = {.model_dir = "models"};
-    const char *io = NULL;
+    VmError io = {.text = ""};
     FeExperiment *e = fe_load(a, path, &opt, d, &io);
     unlink(path);
     for (int i = 0; e && i < fe_nmodel(e) && !d->nerrors; i++) {

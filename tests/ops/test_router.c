@@ -24,7 +24,7 @@ static Run start(const char *const *set, bool training) {
     int n = 0;
     while (set[n]) n++;
     FeOptions opt = {.set = set, .nset = n, .model_dir = "models"};
-    const char *io = NULL;
+    VmError io = {.text = ""};
     FeExperiment *e = fe_load(r.a, MODEL, &opt, d, &io);
     cr_assert_not_null(e, "%s", io);
     r.g = d->nerrors ? NULL : fe_elaborate(e, r.a, fe_model_name(e, 0), IMAGES, d);

@@ -21,10 +21,10 @@ IrGraph *std_model(Arena *a, const char *text, int64_t batch) {
     close(fd);
     Diags *d = diags_create(a);
     FeOptions opt = {.model_dir = "models"};
-    const char *io = NULL;
+    VmError io = {.text = ""};
     FeExperiment *e = fe_load(a, path, &opt, d, &io);
     unlink(path);
-    cr_assert_not_null(e, "%s", io ? io : "?");
+    cr_assert_not_null(e, "%s", io.text);
     IrGraph *g = fe_nmodel(e) ? fe_elaborate(e, a, fe_model_name(e, 0), batch, d) : NULL;
     if (d->nerrors) diags_print(stderr, d, false);
     cr_assert_not_null(g);

@@ -12,7 +12,7 @@
 static IrGraph *elaborate(Arena *a) {
     Diags *d = diags_create(a);
     FeOptions opt = {.model_dir = "models"};
-    const char *error = NULL;
+    VmError error = {.text = ""};
     FeExperiment *e = fe_load(a, "tests/unit/dense.vmoe", &opt, d, &error);
     cr_assert(e && d->nerrors == 0);
     IrGraph *g = fe_elaborate(e, a, "m", 4, d);

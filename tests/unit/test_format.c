@@ -190,9 +190,9 @@ static void expect_stable(const char *folder) {
         size_t len = strlen(e->d_name);
         if (len < 5 || strcmp(e->d_name + len - 5, ".vmoe") != 0) continue;
         Arena *a = arena_create();
-        const char *error = NULL;
+        VmError error = {.text = ""};
         Source *src = source_load(a, arena_printf(a, "%s/%s", folder, e->d_name), &error);
-        cr_assert_not_null(src, "%s", error);
+        cr_assert_not_null(src, "%s", error.text);
         const char *once = formatted(a, src->text);
         cr_expect_str_eq(formatted(a, once), once, "%s is not stable", src->path);
         cr_expect_str_eq(dumped(a, once), dumped(a, src->text), "%s changes", src->path);
@@ -262,10 +262,10 @@ static void expect_comments_kept(const char *path) {
     int tried = 0;
     for (unsigned round = 0; round < 60; round++) {
         Arena *a = arena_create();
-        const char *error = NULL;
+        VmError error = {.text = ""};
         unsigned seed = round;
         const Source *src = source_load(a, path, &error);
-        cr_assert_not_null(src, "%s", error);
+        cr_assert_not_null(src, "%s", error.text);
         const char *text = with_comments(a, src->text, &seed);
         Diags *d = diags_create(a);
         parse_file(a, source_from_text(a, path, text), d);

@@ -13,9 +13,9 @@ static const char *const page = "docs/language.md";
 static const char *const begin = "```vmoe\n";
 
 static const char *read_page(Arena *a) {
-    const char *error = NULL;
+    VmError error = {.text = ""};
     Source *src = source_load(a, page, &error);
-    cr_assert_not_null(src, "%s", error);
+    cr_assert_not_null(src, "%s", error.text);
     return src->text;
 }
 
@@ -38,7 +38,7 @@ static void compile_block(const char *path, int line) {
     Arena *a = arena_create();
     Diags *d = diags_create(a);
     FeOptions opt = {.model_dir = "models"};
-    const char *io = NULL;
+    VmError io = {.text = ""};
     FeExperiment *e = fe_load(a, path, &opt, d, &io);
     cr_assert_not_null(e, "%s", io);
     for (int i = 0; i < fe_nmodel(e); i++) {
@@ -100,7 +100,7 @@ Test(language_doc, train_defaults) {
     compile_block(path, 1);
     Arena *a = arena_create();
     FeOptions opt = {.model_dir = "models"};
-    const char *io = NULL;
+    VmError io = {.text = ""};
     const FeTrain *t = fe_train(fe_load(a, path, &opt, diags_create(a), &io), 0);
     unlink(path);
     cr_assert(t->data.batch == 128 && t->data.mean.n == 1 && t->data.mean.at[0] == 0.5 &&

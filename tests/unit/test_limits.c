@@ -42,7 +42,7 @@ static const char *write_file(Arena *a, const char *name, const char *text) {
 static void check_with(Arena *a, const char *path, const char *const *set, int nset, const char *slug) {
     Diags *d = diags_create(a);
     FeOptions opt = {.set = set, .nset = nset, .model_dir = "models"};
-    const char *io = NULL;
+    VmError io = {.text = ""};
     FeExperiment *e = fe_load(a, path, &opt, d, &io);
     cr_assert_not_null(e, "%s", io);
     if (!d->nerrors) fe_elaborate(e, a, "m", 2, d);

@@ -18,9 +18,9 @@ static World load(const char *path, const char *const *set, int nset) {
     World w = {.a = arena_create()};
     w.d = diags_create(w.a);
     FeOptions opt = {.set = set, .nset = nset, .model_dir = "models"};
-    const char *io = NULL;
+    VmError io = {.text = ""};
     w.e = fe_load(w.a, path, &opt, w.d, &io);
-    cr_assert_not_null(w.e, "%s", io ? io : "?");
+    cr_assert_not_null(w.e, "%s", io.text);
     if (w.d->nerrors) diags_print(stderr, w.d, false);
     return w;
 }
@@ -275,9 +275,9 @@ Test(sema, unknown_model_and_missing_file) {
     cr_assert_null(fe_elaborate(w.e, w.a, "clasifier", 1, w.d));
     cr_assert_eq(w.d->first->id, D_unknown_model);
     cr_assert_not_null(strstr(w.d->first->text, "classifier"));
-    const char *io = NULL;
+    VmError io = {.text = ""};
     cr_assert_null(fe_load(w.a, "models/there_is_none.vmoe", NULL, w.d, &io));
-    cr_assert_not_null(strstr(io, "there_is_none"));
+    cr_assert_not_null(strstr(io.text, "there_is_none"));
     arena_destroy(w.a);
 }
 

@@ -16,7 +16,7 @@ const CgTarget program_targets[2] = {
 IrGraph *program_elaborate(Arena *a, const char *path, const char *set, int64_t batch) {
     Diags *d = diags_create(a);
     FeOptions opt = {.set = &set, .nset = set ? 1 : 0, .model_dir = "models"};
-    const char *io = NULL;
+    VmError io = {.text = ""};
     FeExperiment *e = fe_load(a, path, &opt, d, &io);
     cr_assert_not_null(e, "%s: %s", path, io);
     IrGraph *g = d->nerrors ? NULL : fe_elaborate(e, a, fe_model_name(e, 0), batch, d);
