@@ -205,7 +205,8 @@ typedef struct Session {
     VmEngine *engine;
     Program program[SESSION_MAX_PROGRAMS];
     int nprogram;
-    bool warned; /* warnings were shown once already */
+    bool warned;       /* warnings were shown once already */
+    bool cache_warned; /* so was that there is no cache */
     /* what vm_bug's hook writes: the graph before the pass that runs and the passes still to come */
     IrGraph *crash_graph;
     const PassId *crash_list;
@@ -241,6 +242,10 @@ void session_lower(Session *s, IrGraph *g, ProgramKind kind);
 /* Host and module for code generation; the engine that runs it. */
 VmStatus session_module(Session *s);
 VmStatus session_engine(Session *s, int threads);
+
+/* After a compilation: says on stderr, once, that kernels are not kept because others could put theirs into
+ * the folder. */
+void session_warn_cache(Session *s);
 
 /* Plans memory and kernels of a program without making code; NULL with err filled in. */
 const Program *session_plan(Session *s, ProgramKind kind, int64_t batch, bool routes, VmError *err);
