@@ -25,6 +25,7 @@ static const char *read_stream(Arena *a, FILE *f, const char *name, const char *
 static const char *read_text(Arena *a, const char *path, const char **error) {
     if (!strcmp(path, "-")) return read_stream(a, stdin, "standard input", error);
     FILE *f = fopen(path, "r");
+    if (!f && errno == ENOMEM) vm_out_of_memory(0); /* no fault of the file */
     if (!f) {
         *error = arena_printf(a, "cannot open %s: %s", path, strerror(errno));
         return NULL;

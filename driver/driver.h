@@ -68,8 +68,11 @@ VmStatus drv_write_file(const char *path, const char *data, size_t len);
 /* Writes text to --o's file, or to stdout when path is NULL. */
 VmStatus drv_write_output(const char *path, const char *data, size_t len);
 
-/* VM_ENV with a message when stdout could not take everything: call last. */
+/* VM_ENV with a message when stdout could not take everything, or stderr: call last. */
 VmStatus drv_flush(VmStatus s);
+/* Call first: a file that is opened never gets the number of a standard stream that is closed, so that
+ * messages cannot end up in it. */
+void drv_standard_files(void);
 
 /* Reports a file the front end could not load: VM_ENV, or VM_INPUT when it is there and its contents are why.
  */
@@ -104,6 +107,9 @@ struct json_t *drv_json_number(double x);    /* null when it is not finite */
 struct json_t *drv_json_text(const char *s); /* other bytes than UTF-8 become '?' */
 /* One line on stdout; takes the object over. */
 void drv_print_json(struct json_t *j);
+/* Call first: from then on JSON without memory ends the process like an arena, and nobody has to look whether
+ * a part of a result is missing. */
+void drv_json_memory(void);
 
 /* ---- counting (count.c) ----------------------------------------------------------------------- */
 

@@ -2,7 +2,9 @@
 #include "driver/driver.h"
 
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define VMOEC_VERSION "0.1.0"
 
@@ -40,9 +42,11 @@ static bool asks_for_help(int argc, char **argv) {
     return false;
 }
 
-int main(int argc, char **argv) {
+static int run(int argc, char **argv) {
     double started = drv_process_start();
     signal(SIGXFSZ, SIG_IGN); /* a file over the size limit is a failed write, reported like a full disk */
+    drv_standard_files();
+    drv_json_memory();
     if (argc < 2) {
         cmd_help(stderr, CMD_COUNT);
         return VM_USAGE;
@@ -67,4 +71,30 @@ int main(int argc, char **argv) {
     if (!st) st = commands[cmd](&args);
     arena_destroy(arena);
     return drv_flush(st);
+}
+
+/* ---- when a library decides to end --------------------------------------------------------------- */
+
+/* libgomp calls exit(1) when it finds no memory, from its constructor on; to a caller that would say that the
+ * input is wrong. It has said why; its own cleaning up may need what it does not have. */
+static bool main_is_through;
+
+static void leave(void) {
+    static const char text[] = "vmoec: error: a library could not go on, most likely without memory\n";
+    if (main_is_through) return;
+    (void)!write(STDERR_FILENO, text, sizeof text - 1);
+    _exit(VM_ENV);
+}
+
+static void watch(void) {
+    (void)atexit(leave);
+}
+
+/* Runs before the constructors of libraries. */
+__attribute__((section(".preinit_array"), used)) static void (*const before_libraries)(void) = watch;
+
+int main(int argc, char **argv) {
+    int status = run(argc, argv);
+    main_is_through = true;
+    return status;
 }

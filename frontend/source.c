@@ -38,6 +38,7 @@ static Source *source_new(Arena *a, const char *path, const char *text, size_t l
 
 Source *source_load(Arena *a, const char *path, const char **error) {
     FILE *f = fopen(path, "rb");
+    if (!f && errno == ENOMEM) vm_out_of_memory(0); /* no fault of the file */
     if (!f) {
         *error = arena_printf(a, "cannot open %s: %s", path, strerror(errno));
         return NULL;
