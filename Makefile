@@ -44,10 +44,13 @@ PROGRAM_OBJ := $(filter-out $(BACKEND_OBJ),$(LIB_OBJ)) $(BUILD)/obj/driver/main.
 ID_SRC  := $(wildcard $(foreach d,ir passes codegen,$(d)/*.c $(d)/*.h $(d)/*.def)) runtime/abi.h runtime/rng.h
 
 # tests/<area>/*.c make one Criterion binary (fuzz_*.c are programs); tests/<area>/run.sh are shell suites.
-TEST_SRC := $(filter-out $(wildcard tests/*/fuzz_*.c),$(wildcard tests/*/*.c))
+TEST_SRC := $(filter-out $(wildcard tests/*/fuzz_*.c) tests/faults/malloc.c,$(wildcard tests/*/*.c))
 TEST_OBJ := $(TEST_SRC:%.c=$(BUILD)/obj/%.o)
 TEST_BIN := $(BUILD)/tests/vmoec-tests
 DOC_BIN  := $(BUILD)/tests/ops-reference
+# A library that lets allocations fail (tests/faults/alloc.sh), loaded by the programs under test.
+FAULT_LIB := $(BUILD)/tests/malloc-fails.so
+FAULT_SRC := tests/faults/malloc.c
 
 .PHONY: build
 build: $(BUILD)/vmoec $(BUILD)/vmoec-llvm.so ## build the compiler: build/vmoec and, beside it, vmoec-llvm.so
@@ -83,6 +86,11 @@ $(TEST_BIN): $(LIB_OBJ) $(TEST_OBJ)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(LDFLAGS) $^ -o $@ -lcriterion $(LLVM_LIBS) $(LIBS)
 
+$(FAULT_LIB): $(FAULT_SRC)
+	@mkdir -p $(dir $@)
+	$(call say,LD,$@)
+	$(Q)$(CC) -std=c11 -D_GNU_SOURCE $(WARN) -O2 -g -shared -fPIC $< -o $@
+
 $(DOC_BIN): $(filter $(BUILD)/obj/base/% $(BUILD)/obj/ir/%,$(OBJ)) $(BUILD)/obj/docs/ops_reference.o
 	@mkdir -p $(dir $@)
 	$(call say,LD,$@)
@@ -101,7 +109,7 @@ run: ## set up, build, and train the example model on Fashion-MNIST
 	$(BUILD)/vmoec train models/vmoe_fmnist.vmoe
 
 .PHONY: tests
-tests: $(TEST_BIN) ## build the unit tests
+tests: $(TEST_BIN) $(FAULT_LIB) ## build the unit tests
 
 .PHONY: test
 test: ## set up, build, and run every test; ends with "N passed, N failed, N skipped"

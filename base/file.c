@@ -118,12 +118,12 @@ static VmStatus cannot_write(VmFile *w, int why, VmError *err) {
     return s;
 }
 
-/* A temporary file in w->dir that this process holds. Somebody who clears the folder between the making and
- * the locking takes it for left: then another one is made. */
-static int make_temporary(VmFile *w) {
+/* Somebody who clears the folder between the making and the locking takes the file for left: then another one
+ * is made. */
+int vm_temp_file(int dir, unsigned mode, char name[32]) {
     for (int i = 0; i < 100; i++) {
-        if (!vm_temp_name(w->temp)) return -1;
-        int fd = openat(w->dir, w->temp, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0666);
+        if (!vm_temp_name(name)) return -1;
+        int fd = openat(dir, name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, (mode_t)mode);
         if (fd < 0 && errno == EEXIST) continue;
         if (fd < 0) return -1;
         struct stat st;
@@ -131,7 +131,7 @@ static int make_temporary(VmFile *w) {
         bool known = fstat(fd, &st) == 0;
         int why = errno;
         if (known && st.st_nlink > 0) return fd;
-        if (!known) (void)unlinkat(w->dir, w->temp, 0);
+        if (!known) (void)unlinkat(dir, name, 0);
         close(fd);
         errno = why;
         if (!known) return -1;
@@ -142,7 +142,7 @@ static int make_temporary(VmFile *w) {
 
 /* `old`: what is replaced, whose permissions stay; NULL: nothing. */
 static VmStatus begin_temporary(VmFile *w, const struct stat *old, VmError *err) {
-    int fd = make_temporary(w);
+    int fd = vm_temp_file(w->dir, 0666, w->temp);
     if (fd < 0) return cannot_write(w, errno, err);
     if (old) (void)!fchmod(fd, old->st_mode & 0777);
     w->f = fdopen(fd, "wb");

@@ -67,6 +67,19 @@ bool vm_remove_folder(const VmDir *p, const char *name, const char *const *files
  * is not NULL, folders with nothing but such files and temporary ones. The caller owns d then (VmLock). */
 void vm_remove_leftovers(const VmDir *d, const char *const *files, int n);
 
+/* ---- folders of code ------------------------------------------------------------------------------ */
+
+struct stat;
+/* Belongs to this user, and nobody else may write to it. */
+bool vm_owned(const struct stat *st);
+/* Opens a folder whose files may decide what this user's process does: it is owned in that sense, and every
+ * folder and link on the way to it, from /, is this user's or root's and can be exchanged by nobody else.
+ * make: what is missing is made, for this user alone; nothing is made in a folder that is refused. *refused:
+ * it failed because others have a hand in the folder that the message names. (private.c) */
+VmStatus vm_dir_private(VmDir *d, const char *path, bool make, bool *refused, VmError *err);
+/* A descriptor of the owned folder `name` in such a folder; -1: there is none. The caller closes it. */
+int vm_private_in(const VmDir *p, const char *name, bool make);
+
 /* ---- reading ------------------------------------------------------------------------------------ */
 
 /* Whole file into fresh memory (free it), with a final zero byte that is not counted. */
@@ -95,6 +108,10 @@ VmStatus vm_file_begin(VmFile *w, const char *path, VmError *err);
 VmStatus vm_file_begin_in(VmFile *w, const VmDir *d, const char *name, VmError *err);
 VmStatus vm_file_commit(VmFile *w, VmError *err);
 void vm_file_abandon(VmFile *w);
+
+/* A fresh file in an open folder under a temporary name, put into name; whoever has it open holds it. -1 with
+ * errno set. */
+int vm_temp_file(int dir, unsigned mode, char name[32]);
 
 /* A file that grows by whole lines. keep: opened at its end; else it is made anew. */
 VmStatus vm_append_in(FILE **f, const VmDir *d, const char *name, bool keep, VmError *err);

@@ -1,8 +1,12 @@
-/* The cache of objects on disk: DIR/v1/XX/<30 hex digits>, XX being the first two digits of the key's hash.
+/* The cache of objects on disk: DIR/v2/XX/<30 hex digits>, XX being the first two digits of the key's hash.
  *
- * Only files that this user wrote are read: code from the cache runs with the user's rights, so a folder that
- * belongs to somebody else or that others may write to is not used. Nothing is synced: an entry that a crash
- * of the machine left half written does not match its checksum.
+ * Code from the cache runs with the user's rights, so only what this user wrote and nobody else can have
+ * touched is read: v2 is opened once with every folder above it checked (vm_dir_private), everything else is
+ * reached from there without following links, and each file is checked after it was opened. Nothing is
+ * synced: an entry that a crash of the machine left half written does not match its checksum.
+ *
+ * New entries are written in v2 itself under temporary names, so that what killed processes left is found by
+ * looking at one folder.
  *
  * An entry also names the LLVM library that made it, with its size and time: when the system's LLVM has been
  * replaced, its entries miss. */
@@ -18,14 +22,16 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "codegen/hash.h"
+#include "base/file.h"
+#include "base/hash.h"
 
-enum { VERSION = 1, DAY = 24 * 3600, MAX_ENTRY = 64 << 20 };
+enum { VERSION = 2, DAY = 24 * 3600, MAX_ENTRY = 64 << 20 };
 static const char magic[8] = "vmoecobj";
 
 struct Cache {
     Arena *arena;
-    const char *dir;    /* DIR/v1; NULL: off */
+    VmDir dir;          /* DIR/v2; closed: off */
+    bool cleared;       /* of what killed processes left */
     const char *prefix; /* of every key */
     /* the library looked at last, as it is now */
     const char *library;
@@ -42,46 +48,27 @@ typedef struct Header {
     uint64_t sum[2]; /* of the whole entry with sum = 0 */
 } Header;
 
-/* ---- folders ---- */
-
-static bool make_folder(const char *path) {
-    return mkdir(path, 0700) == 0 || errno == EEXIST;
-}
-
-static bool make_parents(Arena *a, const char *path) {
-    char *p = arena_strdup(a, path);
-    for (char *s = strchr(p + 1, '/'); s; s = strchr(s + 1, '/')) {
-        *s = 0;
-        if (!make_folder(p)) return false;
-        *s = '/';
-    }
-    return make_folder(p);
-}
-
-static const char *folder_trouble(Arena *a, const char *path) {
-    struct stat st;
-    if (!make_parents(a, path) || stat(path, &st) != 0)
-        return arena_printf(a, "%s cannot be made: %s", path, strerror(errno));
-    if (!S_ISDIR(st.st_mode)) return arena_printf(a, "%s is no folder", path);
-    if (st.st_uid != geteuid() || (st.st_mode & 022))
-        return arena_printf(a, "%s belongs to others, or they may write to it", path);
-    if (access(path, R_OK | X_OK) != 0) return arena_printf(a, "%s cannot be read", path);
-    return NULL;
-}
-
-Cache *cache_open(Arena *a, const CgTarget *t, const char *dir, const char **note) {
+Cache *cache_open(Arena *a, const CgTarget *t, const char *dir, const char **note, bool *refused) {
     Cache *c = ARENA_NEW(a, Cache);
     c->arena = a;
+    c->dir = VM_DIR_CLOSED;
     *note = NULL;
+    *refused = false;
     if (!dir) return c;
-    const char *path = arena_printf(a, "%s/v%d", dir, VERSION);
-    *note = folder_trouble(a, path);
-    if (*note) return c;
-    c->dir = path;
+    VmError err;
+    if (vm_dir_private(&c->dir, arena_printf(a, "%s/v%d", dir, VERSION), true, refused, &err)) {
+        *note = arena_strdup(a, err.text);
+        return c;
+    }
     c->prefix = arena_printf(a, "compiler %s\nisa %s %d %d\ncpu %s %s %s\n", cg_compiler_id, t->isa,
                              t->vector_floats, t->vector_registers, t->cpu, t->features, t->host);
-    if (access(path, W_OK) != 0) *note = arena_printf(a, "%s can only be read", path);
+    if (faccessat(c->dir.fd, ".", W_OK, AT_EACCESS) != 0)
+        *note = arena_printf(a, "'%s' can only be read", c->dir.path);
     return c;
+}
+
+void cache_close(Cache *c) {
+    if (c) vm_dir_close(&c->dir);
 }
 
 /* ---- entries ---- */
@@ -90,33 +77,52 @@ static const char *key_text(const Cache *c, Arena *a, const char *text) {
     return arena_printf(a, "%s%s", c->prefix, text);
 }
 
-static const char *folder_of(const Cache *c, Arena *a, Hash h) {
-    return arena_printf(a, "%s/%02x", c->dir, (unsigned)(h.hi >> 56));
+typedef struct Name {
+    char folder[3], file[31];
+} Name;
+
+static Name name_of(const char *key) {
+    Name n;
+    VmHashText digits = vm_hash_text(vm_hash((VmHash){0}, key, strlen(key)));
+    snprintf(n.folder, sizeof n.folder, "%.2s", digits.text);
+    snprintf(n.file, sizeof n.file, "%.30s", digits.text + 2);
+    return n;
 }
 
-static const char *path_of(const Cache *c, Arena *a, Hash h) {
-    return arena_printf(a, "%s/%014llx%016llx", folder_of(c, a, h), (unsigned long long)(h.hi << 8 >> 8),
-                        (unsigned long long)h.lo);
+static bool is_entry(const char *name) {
+    return strlen(name) == sizeof((Name *)0)->file - 1 &&
+           strspn(name, "0123456789abcdef") == sizeof((Name *)0)->file - 1;
 }
 
-/* Whole file into the arena; NULL when it is not there, empty, no file or too large. */
-static char *read_file(Arena *a, const char *path, size_t *size) {
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+/* Not the same as vm_owned: a second name would let others keep a file that was removed, or bring it back. */
+static bool is_ours(const struct stat *st) {
+    return S_ISREG(st->st_mode) && vm_owned(st) && st->st_nlink <= 1; /* 0: just replaced */
+}
+
+static bool read_whole(int fd, char *data, size_t size) {
+    for (size_t at = 0; at < size;) {
+        ssize_t n = read(fd, data + at, size - at);
+        if (n > 0)
+            at += (size_t)n;
+        else if (n == 0 || errno != EINTR)
+            return false;
+    }
+    return true;
+}
+
+/* An entry's bytes in the arena; NULL when it is not there, or not a file as cache_store makes them. */
+static char *read_entry(const Cache *c, Arena *a, const Name *name, size_t *size) {
+    int folder = vm_private_in(&c->dir, name->folder, false);
+    if (folder < 0) return NULL;
+    int fd = openat(folder, name->file, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY);
+    close(folder);
     if (fd < 0) return NULL;
     struct stat st;
     char *data = NULL;
-    if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_size > 0 && st.st_size <= MAX_ENTRY) {
+    if (fstat(fd, &st) == 0 && is_ours(&st) && st.st_size > 0 && st.st_size <= MAX_ENTRY) {
         *size = (size_t)st.st_size;
         data = arena_alloc(a, *size);
-        size_t at = 0;
-        for (ssize_t n; at < *size; at += (size_t)n) {
-            n = read(fd, data + at, *size - at);
-            if (n < 0 && errno == EINTR)
-                n = 0;
-            else if (n <= 0)
-                break;
-        }
-        if (at < *size) data = NULL;
+        if (!read_whole(fd, data, *size)) data = NULL;
         /* The time of last use decides who goes first; noting it once a day is enough. */
         if (data && st.st_mtime < time(NULL) - DAY) (void)futimens(fd, NULL);
     }
@@ -140,12 +146,12 @@ static bool library_unchanged(Cache *c, const char *path, size_t len, const Head
     return h->library_size == c->library_size && h->library_time == c->library_time;
 }
 
-static Hash entry_sum(char *data, size_t size) {
+static VmHash entry_sum(char *data, size_t size) {
     uint64_t kept[2];
     char *at = data + offsetof(Header, sum);
     memcpy(kept, at, sizeof kept);
     memset(at, 0, sizeof kept);
-    Hash h = hash_bytes(data, size);
+    VmHash h = vm_hash((VmHash){0}, data, size);
     memcpy(at, kept, sizeof kept);
     return h;
 }
@@ -159,7 +165,7 @@ static bool entry_read(Cache *c, char *data, size_t size, const char *key, Cache
     size_t rest = size - sizeof h, key_bytes = strlen(key);
     if (h.key_bytes != key_bytes || h.key_bytes > rest || h.library_bytes > rest - h.key_bytes) return false;
     if (h.object_bytes != rest - h.key_bytes - h.library_bytes) return false;
-    Hash sum = entry_sum(data, size);
+    VmHash sum = entry_sum(data, size);
     if (h.sum[0] != sum.lo || h.sum[1] != sum.hi || memcmp(data + sizeof h, key, key_bytes) != 0)
         return false;
     if (h.scratch_bytes < 0 || h.items < 0) return false;
@@ -171,30 +177,40 @@ static bool entry_read(Cache *c, char *data, size_t size, const char *key, Cache
 }
 
 bool cache_find(Cache *c, Arena *a, const char *text, CacheEntry *out) {
-    if (!c->dir) return false;
+    if (c->dir.fd < 0) return false;
     const char *key = key_text(c, a, text);
+    Name name = name_of(key);
     size_t size;
-    char *data = read_file(a, path_of(c, a, hash_bytes(key, strlen(key))), &size);
+    char *data = read_entry(c, a, &name, &size);
     return data && entry_read(c, data, size, key, out);
 }
 
 /* ---- storing ---- */
 
-static bool write_file(int fd, const char *data, size_t size) {
-    if (fd < 0) return false;
-    bool ok = true;
-    for (size_t at = 0; at < size && ok;) {
+static bool write_whole(int fd, const char *data, size_t size) {
+    for (size_t at = 0; at < size;) {
         ssize_t n = write(fd, data + at, size - at);
         if (n > 0)
             at += (size_t)n;
-        else
-            ok = n < 0 && errno == EINTR;
+        else if (n == 0 || errno != EINTR)
+            return false;
     }
-    return close(fd) == 0 && ok;
+    return true;
+}
+
+/* Puts a file into an open folder of the cache; the temporary one is held until it has its name. */
+static bool put_file(const Cache *c, int folder, const char *name, const char *data, size_t size) {
+    char temp[32];
+    int fd = vm_temp_file(c->dir.fd, 0600, temp);
+    if (fd < 0) return false;
+    bool ok = write_whole(fd, data, size) && renameat(c->dir.fd, temp, folder, name) == 0;
+    if (!ok) (void)unlinkat(c->dir.fd, temp, 0);
+    close(fd);
+    return ok;
 }
 
 typedef struct Kept {
-    char *name;
+    Name name;
     int64_t used, bytes;
 } Kept;
 
@@ -203,30 +219,38 @@ static int by_use(const void *x, const void *y) {
     return (a->used > b->used) - (a->used < b->used);
 }
 
-/* Removes what was not used for longest until the folder keeps to its part, and what killed processes left.
- */
-static void trim_folder(Arena *a, const char *folder) {
-    DIR *d = opendir(folder);
-    if (!d) return;
-    enum { MOST = 1024 };
-    Kept *kept = ARENA_ARRAY(a, Kept, MOST);
-    int n = 0;
-    int64_t sum = 0, now = (int64_t)time(NULL);
-    for (struct dirent *f; (f = readdir(d)) && n < MOST;) {
+/* The entries of a folder, and not more than MOST of them: a folder that holds to its part has fewer. What is
+ * not an entry's name is not ours. */
+enum { MOST = 1024, MOST_OTHERS = 1024 };
+static int list_entries(DIR *d, Kept *kept, int64_t *bytes) {
+    int n = 0, others = 0;
+    for (struct dirent *f; n < MOST && others < MOST_OTHERS && (f = readdir(d));) {
         struct stat st;
-        if (fstatat(dirfd(d), f->d_name, &st, AT_SYMLINK_NOFOLLOW) != 0 || !S_ISREG(st.st_mode)) continue;
-        if (strchr(f->d_name, '.') && st.st_mtime < now - DAY) {
-            unlinkat(dirfd(d), f->d_name, 0);
+        if (!is_entry(f->d_name) || fstatat(dirfd(d), f->d_name, &st, AT_SYMLINK_NOFOLLOW) != 0 ||
+            !S_ISREG(st.st_mode)) {
+            others++;
             continue;
         }
         /* a file takes whole blocks, and its name some space too */
-        kept[n] = (Kept){arena_strdup(a, f->d_name), st.st_mtime, ((int64_t)st.st_size + 4095) / 4096 * 4096};
-        sum += kept[n++].bytes;
+        kept[n] = (Kept){.used = st.st_mtime, .bytes = ((int64_t)st.st_size + 4095) / 4096 * 4096};
+        memcpy(kept[n].name.file, f->d_name, sizeof kept[n].name.file);
+        *bytes += kept[n++].bytes;
     }
-    int64_t part = CACHE_BYTES / CACHE_FOLDERS;
+    return n;
+}
+
+/* Removes what was not used for longest until the folder keeps to its part. */
+static void trim_folder(Arena *a, int folder) {
+    int fd = openat(folder, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *d = fd >= 0 ? fdopendir(fd) : NULL;
+    if (!d && fd >= 0) close(fd);
+    if (!d) return;
+    Kept *kept = ARENA_ARRAY(a, Kept, MOST);
+    int64_t sum = 0, part = CACHE_BYTES / CACHE_FOLDERS;
+    int n = list_entries(d, kept, &sum);
     if (sum > part) qsort(kept, (size_t)n, sizeof *kept, by_use);
     for (int i = 0; i < n && sum > part; i++) {
-        unlinkat(dirfd(d), kept[i].name, 0);
+        (void)unlinkat(dirfd(d), kept[i].name.file, 0);
         sum -= kept[i].bytes;
     }
     closedir(d);
@@ -247,25 +271,22 @@ static char *entry_make(Arena *a, const char *key, const CacheEntry *e, const ch
     memcpy(at + h.key_bytes, library, h.library_bytes);
     memcpy(at + h.key_bytes + h.library_bytes, e->object, e->size);
     memcpy(data, &h, sizeof h);
-    Hash sum = hash_bytes(data, *size);
+    VmHash sum = vm_hash((VmHash){0}, data, *size);
     memcpy(data + offsetof(Header, sum), (uint64_t[]){sum.lo, sum.hi}, sizeof h.sum);
     return data;
 }
 
 void cache_store(Cache *c, const char *text, const CacheEntry *e, const char *library) {
-    if (!c->dir) return;
+    if (c->dir.fd < 0) return;
     Arena *a = arena_create();
     const char *key = key_text(c, a, text);
-    Hash h = hash_bytes(key, strlen(key));
-    const char *folder = folder_of(c, a, h), *path = path_of(c, a, h);
+    Name name = name_of(key);
     size_t size;
     char *data = entry_make(a, key, e, library, &size);
-    char *temp = arena_printf(a, "%s.XXXXXX", path);
-    if (size <= MAX_ENTRY && make_folder(folder)) {
-        int fd = mkostemp(temp, O_CLOEXEC);
-        bool ok = write_file(fd, data, size) && rename(temp, path) == 0;
-        if (fd >= 0 && !ok) (void)unlink(temp);
-        if (ok) trim_folder(a, folder);
-    }
+    if (!c->cleared) vm_remove_leftovers(&c->dir, NULL, 0);
+    c->cleared = true;
+    int folder = size <= MAX_ENTRY ? vm_private_in(&c->dir, name.folder, true) : -1;
+    if (folder >= 0 && put_file(c, folder, name.file, data, size)) trim_folder(a, folder);
+    if (folder >= 0) close(folder);
     arena_destroy(a);
 }

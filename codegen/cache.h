@@ -1,7 +1,7 @@
 /* Objects kept on disk between runs. An entry is a file named by a hash of its key; the key is the compiler's
  * identity, the target and the text of what was compiled, and it is in the file, so that only an equal key
- * hits. Entries are written beside their place and renamed, and carry a checksum: whatever is damaged, cut
- * short or not ours is a miss. Nothing here fails: a cache that cannot be used never hits. */
+ * hits. Entries are written whole under a temporary name and renamed, and carry a checksum: whatever is
+ * damaged, cut short or not ours is a miss. Nothing here fails: a cache that cannot be used never hits. */
 #ifndef VMOEC_CODEGEN_CACHE_H
 #define VMOEC_CODEGEN_CACHE_H
 
@@ -9,8 +9,10 @@
 
 typedef struct Cache Cache;
 
-/* dir NULL: no cache. *note says why there is none, NULL otherwise. */
-Cache *cache_open(Arena *a, const CgTarget *t, const char *dir, const char **note);
+/* dir NULL: no cache. *note says why there is none, NULL otherwise; *refused: because others than this user
+ * and root could put code into it. */
+Cache *cache_open(Arena *a, const CgTarget *t, const char *dir, const char **note, bool *refused);
+void cache_close(Cache *c); /* its memory is the arena's; NULL is fine */
 
 typedef struct CacheEntry {
     CgFacts facts;

@@ -40,11 +40,13 @@ typedef struct CgStats {
     /* of seconds_workers, summed over the workers */
     double seconds_start, seconds_ir, seconds_llvm;
     const char *cache_note; /* why there is no cache or no writing to it; NULL: all is well */
+    bool cache_refused;     /* because others could put code of theirs into it */
 } CgStats;
 
 typedef struct CgOptions {
     int workers;           /* processes that compile at once; below 1: one */
-    const char *cache_dir; /* where objects are kept; NULL: nowhere. The folder is made when it is missing */
+    const char *cache_dir; /* where objects are kept; NULL: nowhere. Made when missing, refused when others
+                            * than this user and root can change what is in it */
 } CgOptions;
 
 CgModule *cg_module_create(const CgTarget *t);

@@ -4,7 +4,7 @@
 
 #include <string.h>
 
-#include "codegen/hash.h"
+#include "base/hash.h"
 #include "codegen/workers.h"
 #include "ir/clock.h"
 
@@ -13,6 +13,7 @@ void kernel_set_init(KernelSet *s, Arena *a, const CgTarget *t, CgStats *stats) 
 }
 
 void kernel_set_destroy(KernelSet *s) {
+    cache_close(s->cache);
     code_destroy(s->code);
 }
 
@@ -38,7 +39,7 @@ static void grow(KernelSet *s) {
 int kernel_set_add(KernelSet *s, Plan *p, PlanCluster *c) {
     if (s->n == s->cap) grow(s);
     const char *sig = plan_signature(p, c);
-    uint64_t hash = hash_bytes(sig, strlen(sig)).lo;
+    uint64_t hash = vm_hash((VmHash){0}, sig, strlen(sig)).lo;
     int *slot = slot_of(s, hash, sig);
     if (!*slot) {
         s->item[s->n++] = (Kernel){.signature = sig, .hash = hash, .job = {p, c}};
@@ -57,7 +58,9 @@ typedef struct Batch {
 } Batch;
 
 static Cache *cache_of(KernelSet *s) {
-    if (!s->cache) s->cache = cache_open(s->arena, s->target, s->options.cache_dir, &s->stats->cache_note);
+    if (!s->cache)
+        s->cache = cache_open(s->arena, s->target, s->options.cache_dir, &s->stats->cache_note,
+                              &s->stats->cache_refused);
     return s->cache;
 }
 

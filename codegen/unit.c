@@ -5,6 +5,7 @@
 #include <dlfcn.h>
 #include <llvm-c/Analysis.h>
 #include <llvm-c/Error.h>
+#include <llvm-c/ErrorHandling.h>
 #include <llvm-c/Target.h>
 #include <llvm-c/TargetMachine.h>
 #include <llvm-c/Transforms/PassBuilder.h>
@@ -34,12 +35,44 @@ struct CgUnit {
     Helper *helper; /* the newest first */
 };
 
+/* ---- memory ---- */
+
+/* llvm/Support/ErrorHandling.h; the C API has no names for them. */
+extern void
+install_bad_alloc_handler(void (*handler)(void *, const char *, bool),
+                          void *user) __asm__("_ZN4llvm31install_bad_alloc_error_handlerEPFvPvPKcbES0_");
+extern void remove_bad_alloc_handler(void) __asm__("_ZN4llvm30remove_bad_alloc_error_handlerEv");
+
+static void no_memory(void *user, const char *reason, bool crash) {
+    (void)user, (void)reason, (void)crash;
+    vm_out_of_memory(0);
+}
+
+static void fatal_error(const char *reason) {
+    if (strstr(reason, "out of memory") || strstr(reason, "annot allocate memory")) vm_out_of_memory(0);
+    VM_BUG("LLVM: %s", reason);
+}
+
+static void guard_errors(void) {
+    remove_bad_alloc_handler();
+    install_bad_alloc_handler(no_memory, NULL);
+    LLVMResetFatalErrorHandler();
+    LLVMInstallFatalErrorHandler(fatal_error);
+}
+
+/* LLVM's C API copies text with strdup and does not look at the result. */
+static char *have(char *text) {
+    if (!text) vm_out_of_memory(0);
+    return text;
+}
+
 /* ---- lifetime ---- */
 
 static LLVMTargetMachineRef machine_for(Arena *a, const CgTarget *t, LLVMTargetRef target,
                                         const char *triple) {
     bool host = !strcmp(t->cpu, "host");
-    char *cpu = host ? LLVMGetHostCPUName() : NULL, *found = host ? LLVMGetHostCPUFeatures() : NULL;
+    char *cpu = host ? have(LLVMGetHostCPUName()) : NULL;
+    char *found = host ? have(LLVMGetHostCPUFeatures()) : NULL;
     const char *features = host ? arena_printf(a, "%s,%s", found, t->features) : t->features;
     LLVMTargetMachineRef m =
         LLVMCreateTargetMachine(target, triple, host ? cpu : t->cpu, features, LLVMCodeGenLevelDefault,
@@ -61,6 +94,7 @@ static void unit_destroy(CgUnit *u) {
 }
 
 static CgUnit *unit_create(Arena *a, const CgTarget *t, const char **error) {
+    guard_errors();
     LLVMInitializeX86TargetInfo();
     LLVMInitializeX86Target();
     LLVMInitializeX86TargetMC();
@@ -68,11 +102,11 @@ static CgUnit *unit_create(Arena *a, const CgTarget *t, const char **error) {
     CgUnit *u = ARENA_NEW(a, CgUnit);
     u->arena = a;
     u->target = t;
-    u->triple = LLVMGetDefaultTargetTriple();
+    u->triple = have(LLVMGetDefaultTargetTriple());
     LLVMTargetRef target;
     char *message = NULL;
     if (LLVMGetTargetFromTriple(u->triple, &target, &message)) {
-        *error = arena_printf(a, "LLVM has no target for %s: %s", u->triple, message);
+        *error = arena_printf(a, "LLVM has no target for %s: %s", u->triple, have(message));
         LLVMDisposeMessage(message);
         unit_destroy(u);
         return NULL;
@@ -149,13 +183,13 @@ static CgFacts unit_facts(CgUnit *u, CgJob job) {
 static const char *optimise(CgUnit *u, LLVMModuleRef mod) {
     char *message = NULL;
     if (LLVMVerifyModule(mod, LLVMReturnStatusAction, &message))
-        VM_BUG("codegen: ill-formed LLVM IR: %s", message);
+        VM_BUG("codegen: ill-formed LLVM IR: %s", have(message));
     LLVMDisposeMessage(message);
     LLVMPassBuilderOptionsRef opt = LLVMCreatePassBuilderOptions();
     LLVMErrorRef e = LLVMRunPasses(mod, pass_list, u->machine, opt);
     LLVMDisposePassBuilderOptions(opt);
     if (!e) return NULL;
-    char *text = LLVMGetErrorMessage(e);
+    char *text = have(LLVMGetErrorMessage(e));
     const char *error = arena_printf(u->arena, "LLVM passes: %s", text);
     LLVMDisposeErrorMessage(text);
     return error;
@@ -167,7 +201,7 @@ static LLVMMemoryBufferRef emit(CgUnit *u, LLVMModuleRef mod, LLVMCodeGenFileTyp
     LLVMMemoryBufferRef out = NULL;
     *error = optimise(u, mod);
     if (!*error && LLVMTargetMachineEmitToMemoryBuffer(u->machine, mod, type, &message, &out)) {
-        *error = arena_printf(u->arena, "LLVM code generation: %s", message);
+        *error = arena_printf(u->arena, "LLVM code generation: %s", have(message));
         LLVMDisposeMessage(message);
         out = NULL;
     }
@@ -210,7 +244,7 @@ static const char *unit_print(CgUnit *u, const CgJob *job, int n, bool assembly,
     for (int i = 0; i < n; i++)
         lower(u, job[i], mod, arena_printf(u->arena, CG_KERNEL_SYMBOL "_%d", i), false);
     if (!assembly) {
-        char *text = LLVMPrintModuleToString(mod);
+        char *text = have(LLVMPrintModuleToString(mod));
         text_add(out, text);
         LLVMDisposeMessage(text);
         LLVMDisposeModule(mod);

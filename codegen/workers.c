@@ -19,7 +19,8 @@
 
 #include "ir/clock.h"
 
-enum { MAX_WORKERS = 64, STATUS_ENV = 3 };
+/* STATUS_LOADER: the dynamic loader's, when a thread's variables find no memory. */
+enum { MAX_WORKERS = 64, STATUS_ENV = 3, STATUS_LOADER = 127 };
 
 typedef enum RecordKind { REC_KERNEL, REC_HELPER, REC_ERROR, REC_END } RecordKind;
 
@@ -122,6 +123,11 @@ static bool compile_queue(Child *c, Queue *q, int me) {
     return true;
 }
 
+/* Says nothing: the parent misses the end record. */
+static void end_worker(void) {
+    _exit(STATUS_ENV);
+}
+
 /* ---- in the parent ---- */
 
 #ifdef __SANITIZE_ADDRESS__
@@ -144,12 +150,15 @@ static bool start_worker(Work *w, const int *order, Queue *q, int me, Worker *ou
     pid_t parent = getpid();
     out->pid = fork();
     if (out->pid < 0) {
+        int why = errno;
         close(out->fd);
+        errno = why;
         return false;
     }
     if (out->pid > 0) return true;
     (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (getppid() != parent) _exit(STATUS_ENV);
+    vm_memory_set_hook(end_worker);
     Child c = {.w = w, .order = order, .fd = out->fd, .item = -1};
     /* LLVM is not taken down, and buffers of the parent's files are not written twice */
     _exit(compile_queue(&c, q, me) ? 0 : STATUS_ENV);
@@ -235,10 +244,12 @@ static const char *death(Arena *a, Work *w, const Queue *q, int me, int status, 
     if (complete) return NULL;
     int sig = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
     bool crashed = sig == SIGABRT || sig == SIGSEGV || sig == SIGBUS || sig == SIGILL || sig == SIGFPE;
-    if (!crashed)
-        return sig ? arena_printf(a, "a process that compiled was ended by signal %d (%s)", sig,
-                                  strsignal(sig))
-                   : "a process that compiled ended early: out of memory?";
+    if (sig == SIGKILL)
+        return "a process that compiled was killed (signal 9), as systems do when memory runs out";
+    if (sig && !crashed) return arena_printf(a, "a process that compiled was ended by signal %d", sig);
+    int code = WIFEXITED(status) ? WEXITSTATUS(status) : 0;
+    if (code == STATUS_ENV || code == STATUS_LOADER) return "out of memory while compiling";
+    if (!sig) return arena_printf(a, "a process that compiled ended early, with exit status %d", code);
     int item = atomic_load(&q->current[me]);
     if (item < 0 || item >= w->n) VM_BUG("codegen: a worker died of signal %d between kernels", sig);
     *w->lowering = w->item[item].job.plan->g;
@@ -269,7 +280,7 @@ const char *work_run(Arena *a, Work *w) {
     const int *order = work_order(a, w);
     int want = w->workers < 1 || !FORKS ? 1 : w->workers < MAX_WORKERS ? w->workers : MAX_WORKERS;
     if (want > w->n) want = w->n;
-    fflush(NULL); /* a worker that runs out of memory ends with exit() */
+    fflush(NULL); /* should a library end a worker with exit() */
     Worker worker[MAX_WORKERS];
     while (w->started < want && start_worker(w, order, q, w->started, &worker[w->started])) w->started++;
     const char *error = w->started ? gather(a, w, q, worker, w->started)

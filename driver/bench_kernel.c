@@ -39,6 +39,7 @@ static VmStatus compile(KernelBench *k, int threads) {
     VmProgram *code = cg_add_program(s->module, g, k->graph->name, 1, 0, false);
     const char *error = cg_module_compile(s->module);
     s->seconds_codegen += drv_seconds() - t0;
+    session_warn_cache(s);
     if (error) return drv_fail(VM_ENV, "%s", error);
     VmError err = {.text = ""};
     k->b.code = code;

@@ -302,12 +302,23 @@ const Program *session_plan(Session *s, ProgramKind kind, int64_t batch, bool ro
     return error ? NULL : p;
 }
 
+void session_warn_cache(Session *s) {
+    const CgStats *c = cg_module_stats(s->module);
+    if (c->cache_refused && !s->cache_warned)
+        fprintf(stderr,
+                "vmoec: warning: kernels are not kept: %s; VMOEC_CACHE_DIR chooses another folder, "
+                "VMOEC_CACHE=off none\n",
+                c->cache_note);
+    s->cache_warned = true;
+}
+
 static Program *compile(Session *s, ProgramKind kind, int64_t batch, bool routes, VmError *err) {
     Program *p = plan(s, kind, batch, routes, err);
     if (!p || p->compiled) return p;
     double t0 = drv_seconds();
     const char *error = cg_module_compile(s->module); /* everything planned so far */
     s->seconds_codegen += drv_seconds() - t0;
+    session_warn_cache(s);
     if (error) {
         vm_fail(err, VM_ENV, "%s", error);
         return NULL;

@@ -68,8 +68,11 @@ VmStatus drv_write_file(const char *path, const char *data, size_t len);
 /* Writes text to --o's file, or to stdout when path is NULL. */
 VmStatus drv_write_output(const char *path, const char *data, size_t len);
 
-/* VM_ENV with a message when stdout could not take everything: call last. */
+/* VM_ENV with a message when stdout could not take everything, or stderr: call last. */
 VmStatus drv_flush(VmStatus s);
+/* Call first: a file that is opened never gets the number of a standard stream that is closed, so that
+ * messages cannot end up in it. */
+void drv_standard_files(void);
 
 /* VM_OK without errors; VM_ENV when a library could not be read; VM_USAGE when all of them are on the command line (--set); else VM_INPUT. */
 VmStatus drv_diags_status(const Diags *d);
@@ -101,6 +104,9 @@ struct json_t *drv_json_number(double x);    /* null when it is not finite */
 struct json_t *drv_json_text(const char *s); /* other bytes than UTF-8 become '?' */
 /* One line on stdout; takes the object over. */
 void drv_print_json(struct json_t *j);
+/* Call first: from then on JSON without memory ends the process like an arena, and nobody has to look whether
+ * a part of a result is missing. */
+void drv_json_memory(void);
 
 /* ---- counting (count.c) ----------------------------------------------------------------------- */
 
@@ -203,7 +209,8 @@ typedef struct Session {
     VmEngine *engine;
     Program program[SESSION_MAX_PROGRAMS];
     int nprogram;
-    bool warned; /* warnings were shown once already */
+    bool warned;       /* warnings were shown once already */
+    bool cache_warned; /* so was that there is no cache */
     /* what vm_bug's hook writes: the graph before the pass that runs and the passes still to come */
     IrGraph *crash_graph;
     const PassId *crash_list;
@@ -241,6 +248,10 @@ void session_lower(Session *s, IrGraph *g, ProgramKind kind);
 /* Host and module for code generation; the engine that runs it. */
 VmStatus session_module(Session *s);
 VmStatus session_engine(Session *s, int threads);
+
+/* After a compilation: says on stderr, once, that kernels are not kept because others could put theirs into
+ * the folder. */
+void session_warn_cache(Session *s);
 
 /* Plans memory and kernels of a program without making code; NULL with err filled in. */
 const Program *session_plan(Session *s, ProgramKind kind, int64_t batch, bool routes, VmError *err);

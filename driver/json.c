@@ -1,9 +1,11 @@
-/* JSON results: what the library would refuse (numbers that are not finite, text that is not UTF-8) is said
- * in a way it takes, so that a result is always printed. */
+/* JSON results, and JSON's memory: what the library would refuse (numbers that are not finite, text that is
+ * not UTF-8) is said in a way it takes, so that a result is always printed. */
 #include "driver/driver.h"
 
 #include <jansson.h>
 #include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
 
 json_t *drv_json_number(double x) {
     return isfinite(x) ? json_real(x) : json_null();
@@ -22,8 +24,19 @@ json_t *drv_json_text(const char *s) {
 }
 
 void drv_print_json(json_t *j) {
-    VM_CHECK(j, "a result cannot be said in JSON");
-    json_dumpf(j, stdout, JSON_COMPACT | JSON_REAL_PRECISION(9));
-    putchar('\n');
+    char *text = j ? json_dumps(j, JSON_COMPACT | JSON_REAL_PRECISION(9)) : NULL;
+    VM_CHECK(text, "a result cannot be said in JSON");
+    puts(text);
+    free(text);
     json_decref(j);
+}
+
+static void *json_memory(size_t size) {
+    void *p = malloc(size);
+    if (!p) vm_out_of_memory(size);
+    return p;
+}
+
+void drv_json_memory(void) {
+    json_set_alloc_funcs(json_memory, free);
 }

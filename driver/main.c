@@ -42,21 +42,11 @@ static bool asks_for_help(int argc, char **argv) {
     return false;
 }
 
-static bool finished; /* main has returned */
-
-/* Libraries may end the process on their own, as OpenMP's does with exit(1) when it gets no memory or no
- * thread. That is the environment's failure and must not look like a wrong input. We say 3 ourselves when
- * memory is out, with a message of our own. */
-static void at_exit(int status, void *main_process) {
-    if (finished || status == VM_ENV || getpid() != *(pid_t *)main_process) return;
-    fflush(stdout);
-    fputs("vmoec: error: a library ended the process: out of memory or threads?\n", stderr);
-    _exit(VM_ENV);
-}
-
-static VmStatus run(int argc, char **argv) {
+static int run(int argc, char **argv) {
     double started = drv_process_start();
     signal(SIGXFSZ, SIG_IGN); /* a file over the size limit is a failed write, reported like a full disk */
+    drv_standard_files();
+    drv_json_memory();
     if (argc < 2) {
         cmd_help(stderr, CMD_COUNT);
         return VM_USAGE;
@@ -83,11 +73,28 @@ static VmStatus run(int argc, char **argv) {
     return drv_flush(st);
 }
 
+/* ---- when a library decides to end --------------------------------------------------------------- */
+
+/* libgomp calls exit(1) when it finds no memory, from its constructor on; to a caller that would say that the
+ * input is wrong. It has said why; its own cleaning up may need what it does not have. */
+static bool main_is_through;
+
+static void leave(void) {
+    static const char text[] = "vmoec: error: a library could not go on, most likely without memory\n";
+    if (main_is_through) return;
+    (void)!write(STDERR_FILENO, text, sizeof text - 1);
+    _exit(VM_ENV);
+}
+
+static void watch(void) {
+    (void)atexit(leave);
+}
+
+/* Runs before the constructors of libraries. */
+__attribute__((section(".preinit_array"), used)) static void (*const before_libraries)(void) = watch;
+
 int main(int argc, char **argv) {
-    static pid_t self;
-    self = getpid();
-    if (on_exit(at_exit, &self) != 0) return drv_fail(VM_ENV, "out of memory");
-    VmStatus st = run(argc, argv);
-    finished = true;
-    return st;
+    int status = run(argc, argv);
+    main_is_through = true;
+    return status;
 }

@@ -1,7 +1,9 @@
 /* What this process holds in memory, as the system counts it. */
 #include "driver/driver.h"
 
+#include <fcntl.h>
 #include <string.h>
+#include <unistd.h>
 
 /* "VmHWM:    215936 kB" */
 static int64_t status_field(const char *line, const char *name) {
@@ -13,15 +15,18 @@ static int64_t status_field(const char *line, const char *name) {
 
 void memory_resident(int64_t *now, int64_t *peak) {
     *now = *peak = 0;
-    FILE *f = fopen("/proc/self/status", "re");
-    if (!f) return;
-    char line[256];
-    while (fgets(line, sizeof line, f)) {
+    char text[8192]; /* no stream, whose memory may not be there: the answer would be another */
+    int fd = open("/proc/self/status", O_RDONLY | O_CLOEXEC);
+    if (fd < 0) return;
+    ssize_t n = read(fd, text, sizeof text - 1);
+    close(fd);
+    text[n > 0 ? n : 0] = '\0';
+    for (const char *line = text; line; line = strchr(line, '\n')) {
+        line += *line == '\n';
         int64_t rss = status_field(line, "VmRSS:"), hwm = status_field(line, "VmHWM:");
         if (rss) *now = rss;
         if (hwm) *peak = hwm;
     }
-    fclose(f);
 }
 
 /* Plans, code and the team of threads come after the choice. Measured on the models of models/: what a

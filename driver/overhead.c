@@ -51,7 +51,7 @@ static int64_t table_choices(const IrGraph *g, const IrNode *table) {
  * share of the tokens is expert 0, and all other choices go to the others in turn. */
 static void fill_table(const Routing *r, int64_t tokens, int64_t experts, int64_t k, float *to) {
     int64_t *order = malloc((size_t)tokens * sizeof *order), turn = 0;
-    if (!order) return; /* all zeros: the gates decide; there is hardly memory for the model then */
+    if (!order) vm_out_of_memory((size_t)tokens * sizeof *order);
     for (int64_t i = 0; i < tokens; i++) order[i] = i;
     uint32_t key[2];
     vm_rng_key(1, vm_hash_name(forced_prefix), 0, key);
@@ -93,7 +93,7 @@ double routing_load(const IrGraph *g, VmEngine *e, int program) {
         if (v->node->op != OP_topk || v->index != 1 || !index) continue;
         int64_t experts = ir_cols(&v->node->in[0]->type), pairs = ir_elems(&v->type);
         int64_t *count = calloc((size_t)experts, sizeof *count);
-        if (!count) return 0;
+        if (!count) vm_out_of_memory((size_t)experts * sizeof *count);
         for (int64_t p = 0; p < pairs; p++) count[index[p]]++;
         for (int64_t x = 0; x < experts; x++)
             worst = fmax(worst, (double)count[x] * (double)experts / (double)pairs);

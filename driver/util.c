@@ -2,6 +2,7 @@
 #include "driver/driver.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -41,10 +42,24 @@ VmStatus drv_write_output(const char *path, const char *data, size_t len) {
     return VM_OK; /* drv_flush sees a failure */
 }
 
+/* A stream that the user closed is his wish; one that cannot take what is written is not. */
+static bool was_closed(int fd) {
+    int mode = fcntl(fd, F_GETFL);
+    return mode < 0 || (mode & O_ACCMODE) == O_RDONLY;
+}
+
 VmStatus drv_flush(VmStatus s) {
+    errno = 0;
     bool bad = fflush(stdout) != 0 || ferror(stdout);
-    if (bad && !s) return drv_fail(VM_ENV, "cannot write to standard output: %s", strerror(errno));
-    return s;
+    if (bad)
+        return drv_fail(VM_ENV, "cannot write to standard output: %s",
+                        errno ? strerror(errno) : "some of it is missing");
+    return ferror(stderr) && !was_closed(STDERR_FILENO) ? VM_ENV : s;
+}
+
+void drv_standard_files(void) {
+    for (int fd = 0; fd < 3; fd++) /* the lowest free number is taken; the wrong way round: every use fails */
+        if (fcntl(fd, F_GETFD) < 0) (void)!open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY);
 }
 
 double drv_seconds(void) {

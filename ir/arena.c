@@ -44,17 +44,12 @@ struct Arena {
     size_t next_size;
 };
 
-static _Noreturn void out_of_memory(size_t size) {
-    fprintf(stderr, "vmoec: out of memory (asked for %zu bytes)\n", size);
-    exit(3);
-}
-
 static Block *new_block(size_t size) {
     size_t header = (sizeof(Block) + ALIGN - 1) / ALIGN * ALIGN;
-    if (size > SIZE_MAX - header - ALIGN) out_of_memory(size);
+    if (size > SIZE_MAX - header - ALIGN) vm_out_of_memory(size);
     /* malloc aligns to 16 on every platform we build for (max_align_t). */
     Block *b = malloc(header + size);
-    if (!b) out_of_memory(size);
+    if (!b) vm_out_of_memory(size);
     b->next = NULL;
     b->size = size;
     b->data = (char *)b + header;
@@ -64,7 +59,7 @@ static Block *new_block(size_t size) {
 
 Arena *arena_create(void) {
     Arena *a = calloc(1, sizeof *a);
-    if (!a) out_of_memory(sizeof *a);
+    if (!a) vm_out_of_memory(sizeof *a);
     a->next_size = FIRST_BLOCK;
     return a;
 }
@@ -107,7 +102,7 @@ static void next_block(Arena *a, size_t need) {
 }
 
 void *arena_alloc(Arena *a, size_t size) {
-    if (size > SIZE_MAX - 4 * ALIGN) out_of_memory(size);
+    if (size > SIZE_MAX - 4 * ALIGN) vm_out_of_memory(size);
     size_t need = (size ? size + ALIGN - 1 : ALIGN) / ALIGN * ALIGN + RED_ZONE;
     if (!a->current || a->current->size - a->at < need) next_block(a, need);
     void *p = a->current->data + a->at;
@@ -120,7 +115,7 @@ void *arena_alloc(Arena *a, size_t size) {
 
 void *arena_array(Arena *a, size_t n, size_t size) {
     size_t total;
-    if (__builtin_mul_overflow(n, size, &total)) out_of_memory(SIZE_MAX);
+    if (__builtin_mul_overflow(n, size, &total)) vm_out_of_memory(SIZE_MAX);
     return arena_alloc(a, total);
 }
 
@@ -138,7 +133,7 @@ char *arena_vprintf(Arena *a, const char *fmt, va_list ap) {
     va_list again;
     va_copy(again, ap);
     int len = vsnprintf(NULL, 0, fmt, ap);
-    if (len < 0) len = 0;
+    if (len < 0) vm_out_of_memory(0); /* nothing else can go wrong with our formats */
     char *s = arena_alloc(a, (size_t)len + 1);
     vsnprintf(s, (size_t)len + 1, fmt, again);
     va_end(again);
@@ -188,8 +183,8 @@ void text_addf(Text *t, const char *fmt, ...) {
     int len = vsnprintf(small, sizeof small, fmt, ap);
     if (len >= 0 && (size_t)len < sizeof small)
         text_addn(t, small, (size_t)len);
-    else if (len >= 0)
-        text_add(t, arena_vprintf(t->arena, fmt, again));
+    else
+        text_add(t, arena_vprintf(t->arena, fmt, again)); /* too long, or no memory */
     va_end(again);
     va_end(ap);
 }

@@ -29,6 +29,11 @@ char *arena_strndup(Arena *a, const char *s, size_t n); /* always terminated */
 char *arena_printf(Arena *a, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 char *arena_vprintf(Arena *a, const char *fmt, va_list ap);
 
+/* What every failed allocation ends in: a line on stderr, made without memory, and exit status 3. size: what
+ * was asked for; 0: not known. A process in which that is not right sets a hook, which must not return. */
+_Noreturn void vm_out_of_memory(size_t size);
+void vm_memory_set_hook(void (*hook)(void));
+
 /* Bytes handed out since creation or reset, for statistics and tests. */
 size_t arena_used(const Arena *a);
 

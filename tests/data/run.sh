@@ -166,7 +166,7 @@ C
 if "${CC:-gcc}" -shared -fPIC none.c -o none.so 2> /dev/null && ! nm -D "$VMOEC" | grep -q __asan_init; then
     want 3 'cannot make 4 threads, only 1: Resource temporarily' 'no thread can be made' env LD_PRELOAD="$PWD/none.so" \
         "$VMOEC" train pixels.vmoe --quiet --threads 4 --out run
-    want 3 'a library ended the process' 'a library calls exit' env LD_PRELOAD="$PWD/none.so" LIBRARY_EXITS=1 \
+    want 3 'a library could not go on' 'a library calls exit' env LD_PRELOAD="$PWD/none.so" LIBRARY_EXITS=1 \
         "$VMOEC" train pixels.vmoe --quiet --threads 4 --out run
 else
     echo "skip threads that cannot be made: no compiler for a library to load first, or a sanitizer's build"

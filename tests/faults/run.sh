@@ -30,9 +30,8 @@ for part in "$@"; do
     case $part in
     syscalls | kills | damage | random_set) python3 "tests/faults/$part.py" --seed "${FAULTS_SEED:-1}" ;;
     twice) tests/faults/twice.sh ;;
-    alloc) # a suite of its own kind, where it is there
-        [ -x tests/faults/alloc.sh ] || continue
-        tests/faults/alloc.sh
+    alloc)
+        if [ "${FAULTS:-}" = long ]; then FAULT_SITES=${FAULT_SITES:-0} tests/faults/alloc.sh; else tests/faults/alloc.sh; fi
         ;;
     *) echo "FAIL $part is no part of this suite" && false ;;
     esac || failed=1
