@@ -3,6 +3,31 @@
 
 #include <unistd.h>
 
+/* The model with a batch that a run of the train block would come to; n = 0: there is none. What is wrong
+ * with it alone is said with where it comes from. */
+static void check_batch(Session *s, FeExperiment *e, const FeTrain *t, int64_t n, int64_t of,
+                        const char *split, Diags *d) {
+    Diags *alone = diags_create(s->arena);
+    if (!n || d->nerrors) return;
+    if (fe_elaborate(e, s->arena, t->model, n, alone) || !alone->nerrors) return;
+    (void)fe_elaborate(e, s->arena, t->model, n, d);
+    diag_note(d, d->last, t->data.span, "the last batch of %lld %s images has %lld", (long long)of, split,
+              (long long)n);
+}
+
+/* The last batches of an epoch and of the test set, as far as the data is there to be counted. */
+static VmStatus check_last_batches(Session *s, FeExperiment *e, const FeTrain *t, const char *dir, Diags *d) {
+    VmError err = {.text = ""};
+    int64_t images[VM_SPLITS], batch = t->data.batch;
+    VmStatus st = data_counts(t, dir, images, &err);
+    if (st) return dir ? drv_fail(st, "%s", err.text) : VM_OK; /* elsewhere, or not there yet */
+    int64_t train = images[VM_TRAIN], test = images[VM_TEST];
+    bool short_run = t->epochs.in_steps && t->epochs.count * (double)batch < (double)train;
+    if (!t->data.drop_last && !short_run) check_batch(s, e, t, train % batch, train, "training", d);
+    check_batch(s, e, t, test % batch, test, "test", d);
+    return VM_OK;
+}
+
 static VmStatus check(Session *s, const Args *args) {
     Arena *a = s->arena;
     const FeOptions *opt = drv_fe_options(a, &args->value[OPT_check_set]);
@@ -15,6 +40,10 @@ static VmStatus check(Session *s, const Args *args) {
         const IrGraph *g = fe_elaborate(e, a, fe_model_name(e, i), 0, d);
         if (g) session_try_lowering(s, e, fe_model_name(e, i), g, d);
     }
+    VmStatus st = VM_OK;
+    for (int i = 0; i < fe_ntrain(e) && !d->nerrors && !st; i++)
+        st = check_last_batches(s, e, fe_train(e, i), args_str(args, OPT_check_data), d);
+    if (st) return st;
     if (args_flag(args, OPT_check_json))
         diags_print_json(stdout, d);
     else

@@ -91,6 +91,14 @@ static VmDataSpec spec_of(const FeTrain *t, const char *dir) {
     return spec;
 }
 
+VmStatus data_counts(const FeTrain *t, const char *dir, int64_t images[VM_SPLITS], VmError *err) {
+    int64_t bytes[VM_SPLITS];
+    VmDataSpec spec = spec_of(t, dir);
+    images[VM_TRAIN] = images[VM_TEST] = 0;
+    if (!dir && vm_dataset_is_archive(&spec)) return VM_OK;
+    return vm_dataset_measure(&spec, bytes, images, err);
+}
+
 VmStatus session_data_bytes(const Session *s, const char *dir, int64_t *bytes, VmError *err) {
     *bytes = 0;
     if (!s->train) return VM_OK;

@@ -353,6 +353,10 @@ VmStatus session_data(Session *s, const char *dir, int threads, VmDataset **trai
  * block. A status and a message in err when they cannot be read. */
 VmStatus session_data_bytes(const Session *s, const char *dir, int64_t *bytes, VmError *err);
 
+/* Images of both splits of a train block's data, from the files' headers; 0 and 0 of an archive that nobody
+ * named (dir NULL), which would have to be read through. */
+VmStatus data_counts(const FeTrain *t, const char *dir, int64_t images[VM_SPLITS], VmError *err);
+
 /* Fills inputs with random numbers as training would see them: images about normal, labels in range. */
 void fill_input(const IrGraph *model_graph, const IrNode *input, uint64_t seed, void *data);
 /* All inputs that the program reads, with seed 1. */

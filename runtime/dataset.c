@@ -7,6 +7,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "runtime/rng.h"
 
@@ -195,6 +196,16 @@ static VmStatus measure_idx(const VmDataSpec *spec, const VmDataKind *k, VmImage
 /* Of images of these sides, with their labels. */
 static int64_t data_bytes(int64_t size, int64_t channels, int64_t height, int64_t width) {
     return size * (channels * height * width + (int64_t)sizeof(uint16_t));
+}
+
+bool vm_dataset_is_archive(const VmDataSpec *spec) {
+    const VmDataKind *k = vm_data_kind(spec->kind);
+    char *path = NULL;
+    struct stat st;
+    bool found = k && k->folder && vm_find_images(spec, k, &path, NULL) == VM_OK;
+    bool archive = found && stat(path, &st) == 0 && !S_ISDIR(st.st_mode);
+    free(path);
+    return archive;
 }
 
 VmStatus vm_dataset_measure(const VmDataSpec *spec, int64_t bytes[VM_SPLITS], int64_t images[VM_SPLITS],

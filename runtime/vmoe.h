@@ -144,6 +144,8 @@ VmStatus vm_dataset_measure(const VmDataSpec *spec, int64_t bytes[VM_SPLITS], in
                             VmError *err);
 /* What a user should know of the data, a sentence; NULL: nothing. */
 const char *vm_dataset_warning(const VmDataset *d);
+/* Whether the data is an archive, which is read through to be measured; false also when there is none. */
+bool vm_dataset_is_archive(const VmDataSpec *spec);
 /* Of everything that training sees of a split: images as bytes (after resizing), labels, sides, channels and
  * the names of class folders. Equal data gives equal fingerprints, from a folder or an archive. All bytes are
  * read, about 10 GB/s. */

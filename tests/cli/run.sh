@@ -387,6 +387,25 @@ want 1 'trainer.json is missing' 'a checkpoint without its record' "$VMOEC" trai
 want 0 '^test accuracy' 'going on from the one before it' "$VMOEC" train $F --data data --out runs/t --seed 5 --resume=previous
 same 'to the same weights' "$W" runs/t1/weights.safetensors
 
+# Batches that a run will come to are built before its first step; check tries them where the data is.
+cat > groups.vmoe << 'END'
+use "std/moe"
+model m(image: f32[B, 1, 8, 8], label: class[B, 4]) {
+  x = vmoe_mlp(reshape(image, [B, 4, 16]), experts = 2, top_k = 1, hidden = 8, groups = 16)
+  loss cross_entropy(linear(mean(x, axis = 1), 4), label)
+}
+train m { data = idx(dir = "data", batch = 16, drop_last = last) }
+END
+sed -i '1i config { last = false }' groups.vmoe
+want 1 '16 groups of 24 tokens' 'a last batch that cannot be built' "$VMOEC" train groups.vmoe --data data --out runs/groups
+if grep -q 'the last batch of the 70 training images has 6; another batch, or drop_last = true, avoids it' log; then
+    ok 'and where it comes from'; else fail 'and where it comes from' "$(head -c 400 log)"; fi
+absent 'which makes no folder' runs/groups
+want 1 'groups.vmoe:7:.*the last batch of 70 training images has 6' 'check finds it' "$VMOEC" check groups.vmoe
+want 1 'of 21 test images has 5' 'check finds one of the test set' "$VMOEC" check groups.vmoe --set 'last=true'
+want 3 'nowhere' 'check of data that is not there' "$VMOEC" check groups.vmoe --data nowhere
+want 0 '' 'init takes the batch of the train block' "$VMOEC" init groups.vmoe -o groups.safetensors
+
 # Where runs go when nobody says.
 cp $F ...vmoe
 want 0 '^weights runs/...vmoe/weights' 'a file with a name of dots' "$VMOEC" train ...vmoe --data data --steps 1
