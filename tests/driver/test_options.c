@@ -31,6 +31,16 @@ Test(options, absent_options_have_their_defaults) {
     cr_assert(not(args_flag(&a, OPT_train_resume)));
 }
 
+Test(options, some_may_have_a_value) {
+    Args a;
+    cr_assert(eq(int, PARSE(train, &a, "--resume", "f.vmoe"), VM_OK));
+    cr_assert(args_flag(&a, OPT_train_resume));
+    cr_assert(zero(ptr, (void *)args_str(&a, OPT_train_resume)), "the next word is the file");
+    cr_assert(eq(int, PARSE(train, &a, "--resume=previous", "f.vmoe"), VM_OK));
+    cr_assert(args_flag(&a, OPT_train_resume));
+    cr_assert(eq(str, (char *)args_str(&a, OPT_train_resume), "previous"));
+}
+
 Test(options, lists_keep_their_order) {
     Args a;
     cr_assert(eq(int, PARSE(check, &a, "--set", "a=1", "f.vmoe", "--set=b=2=3", "--json"), VM_OK));
@@ -60,10 +70,12 @@ Test(options, refuses, .init = cr_redirect_stderr) {
     cr_assert(eq(int, PARSE(train, &a, "f", "--epochs"), VM_USAGE));
     cr_assert(eq(int, PARSE(train, &a, "f", "--epochs", "1", "--epochs", "1"), VM_USAGE));
     cr_assert(eq(int, PARSE(train, &a, "f", "--data="), VM_USAGE));
-    cr_assert(eq(int, PARSE(train, &a, "f", "--resume=1"), VM_USAGE));
+    cr_assert(eq(int, PARSE(train, &a, "f", "--quiet=1"), VM_USAGE));
     cr_assert(eq(int, PARSE(train, &a, "f", "--inputs", "w"), VM_USAGE)); /* another command's */
     cr_assert(eq(int, PARSE(train, &a, "f", "g"), VM_USAGE));
     cr_assert(eq(int, PARSE(train, &a, "--resume"), VM_USAGE));
+    cr_assert(eq(int, PARSE(train, &a, "f", "--resume", "--resume=previous"), VM_USAGE));
+    cr_assert(eq(int, PARSE(train, &a, "f", "--resume="), VM_USAGE));
 }
 
 Test(options, every_command_has_help, .init = cr_redirect_stdout) {
