@@ -94,9 +94,10 @@ static bool is_entry(const char *name) {
            strspn(name, "0123456789abcdef") == sizeof((Name *)0)->file - 1;
 }
 
-/* Not the same as vm_owned: a second name would let others keep a file that was removed, or bring it back. */
+/* A second name would let others keep a file that was removed, or bring it back; none is left when somebody
+ * has just put a newer file in its place. */
 static bool is_ours(const struct stat *st) {
-    return S_ISREG(st->st_mode) && vm_owned(st) && st->st_nlink <= 1; /* 0: just replaced */
+    return S_ISREG(st->st_mode) && vm_owned(st) && st->st_nlink <= 1;
 }
 
 static bool read_whole(int fd, char *data, size_t size) {

@@ -20,7 +20,7 @@
 #include "ir/clock.h"
 
 /* STATUS_LOADER: the dynamic loader's, when a thread's variables find no memory. */
-enum { MAX_WORKERS = 64, STATUS_ENV = 3, STATUS_LOADER = 127 };
+enum { MAX_WORKERS = 64, LOADING = -2, STATUS_ENV = 3, STATUS_LOADER = 127 };
 
 typedef enum RecordKind { REC_KERNEL, REC_HELPER, REC_ERROR, REC_END } RecordKind;
 
@@ -35,7 +35,7 @@ typedef struct Record {
 /* Shared by parent and workers. */
 typedef struct Queue {
     _Atomic int next;
-    _Atomic int current[MAX_WORKERS]; /* the item a worker is at, -1: none */
+    _Atomic int current[MAX_WORKERS]; /* the item a worker is at, -1: none, LOADING */
 } Queue;
 
 typedef struct Worker {
@@ -99,11 +99,13 @@ static bool compile_queue(Child *c, Queue *q, int me) {
     Record end = {.kind = REC_END};
     const char *error = NULL;
     double t0 = ir_seconds();
+    atomic_store(&q->current[me], LOADING);
     c->arena = arena_create();
     c->backend = backend_load(c->arena, &error);
     CgUnit *u = c->backend ? c->backend->create(c->arena, w->target, &error) : NULL;
     c->unit = u;
     if (!u) return complain(c, error);
+    atomic_store(&q->current[me], -1);
     end.seconds[0] = ir_seconds() - t0;
     for (int i; (i = atomic_fetch_add(&q->next, 1)) < w->n;) {
         c->item = c->order[i];
@@ -251,6 +253,8 @@ static const char *death(Arena *a, Work *w, const Queue *q, int me, int status, 
     if (code == STATUS_ENV || code == STATUS_LOADER) return "out of memory while compiling";
     if (!sig) return arena_printf(a, "a process that compiled ended early, with exit status %d", code);
     int item = atomic_load(&q->current[me]);
+    /* LLVM's constructors abort without memory, before a handler of ours can be in place */
+    if (item == LOADING && sig == SIGABRT) return "LLVM could not be loaded, most likely without memory";
     if (item < 0 || item >= w->n) VM_BUG("codegen: a worker died of signal %d between kernels", sig);
     *w->lowering = w->item[item].job.plan->g;
     VM_BUG("codegen: a worker died of signal %d while it compiled\n%s", sig, w->item[item].text);

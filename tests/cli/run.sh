@@ -129,7 +129,7 @@ want 2 'no model' 'unknown model' "$VMOEC" info --model tinny $F
 
 # ---- files that are not models -------------------------------------------------------------------
 
-want 3 'cannot open nowhere.vmoe' 'missing file' "$VMOEC" check nowhere.vmoe
+want 3 "cannot open 'nowhere.vmoe'" 'missing file' "$VMOEC" check nowhere.vmoe
 want 3 '' 'a folder for a file' "$VMOEC" check .
 : > empty.vmoe
 want 0 '' 'an empty file checks' "$VMOEC" check empty.vmoe

@@ -38,7 +38,7 @@ also() { # PATTERN NAME: another line of the last output
 train() { # STATUS PATTERN NAME OPTION...
     status=$1 pattern=$2 name=$3
     shift 3
-    want "$status" "$pattern" "$name" "$VMOEC" train pixels.vmoe --quiet --threads 1 --out run "$@"
+    want "$status" "$pattern" "$name" "$VMOEC" train pixels.vmoe --quiet --threads 1 --out run --overwrite "$@"
 }
 
 picture() { # COLOUR: a PNG of 8 x 8
@@ -122,7 +122,7 @@ for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15; do deep=$deep/$long$i; done
 mkdir -p "$deep" && cp -r data/* "$deep"
 train 0 'test accuracy' 'a path of 3000 bytes' --data "$deep"
 want 3 'Too many open files' 'no descriptor left' sh -c 'ulimit -n 4; exec "$@"' - \
-    "$VMOEC" train pixels.vmoe --quiet --threads 1 --out run --data data
+    "$VMOEC" train pixels.vmoe --quiet --threads 1 --out run --overwrite --data data
 as_user=
 [ "$(id -u)" != 0 ] || as_user='setpriv --reuid 65534 --clear-groups'
 if $as_user test -x "$VMOEC" && $as_user test -r "$VMOEC_MODELS/std/vit.vmoe"; then
@@ -150,9 +150,9 @@ want 1 'the test set of the data has images of 3x8x8 but m takes' 'the test set 
 
 # ---- threads ------------------------------------------------------------------------------------------
 
-OMP_NUM_THREADS=1 "$VMOEC" train pixels.vmoe --quiet --out run > /dev/null
+OMP_NUM_THREADS=1 "$VMOEC" train pixels.vmoe --quiet --out run --overwrite > /dev/null
 want 0 '"threads":1[,}]' 'OMP_NUM_THREADS is the number of threads' cat run/metrics.jsonl
-OMP_NUM_THREADS=1 "$VMOEC" train pixels.vmoe --quiet --threads 2 --out run > /dev/null
+OMP_NUM_THREADS=1 "$VMOEC" train pixels.vmoe --quiet --threads 2 --out run --overwrite > /dev/null
 want 0 '"threads":2[,}]' '--threads goes before OMP_NUM_THREADS' cat run/metrics.jsonl
 
 cat > none.c << 'C'
@@ -165,9 +165,9 @@ int pthread_create(void *t, const void *a, void *f, void *x) {
 C
 if "${CC:-gcc}" -shared -fPIC none.c -o none.so 2> /dev/null && ! nm -D "$VMOEC" | grep -q __asan_init; then
     want 3 'cannot make 4 threads, only 1: Resource temporarily' 'no thread can be made' env LD_PRELOAD="$PWD/none.so" \
-        "$VMOEC" train pixels.vmoe --quiet --threads 4 --out run
+        "$VMOEC" train pixels.vmoe --quiet --threads 4 --out run --overwrite
     want 3 'a library could not go on' 'a library calls exit' env LD_PRELOAD="$PWD/none.so" LIBRARY_EXITS=1 \
-        "$VMOEC" train pixels.vmoe --quiet --threads 4 --out run
+        "$VMOEC" train pixels.vmoe --quiet --threads 4 --out run --overwrite
 else
     echo "skip threads that cannot be made: no compiler for a library to load first, or a sanitizer's build"
 fi
@@ -175,7 +175,7 @@ pids=/sys/fs/cgroup/pids
 [ -d $pids ] || pids=/sys/fs/cgroup
 if mkdir $pids/vmoec-test-$$ 2> /dev/null && group=$pids/vmoec-test-$$ && echo 3 2> /dev/null > $group/pids.max; then
     want 3 'cannot make 8 threads, only' 'a limit of processes' sh -c "echo \$\$ > $group/cgroup.procs; exec \"\$@\"" - \
-        "$VMOEC" train pixels.vmoe --quiet --threads 8 --out run
+        "$VMOEC" train pixels.vmoe --quiet --threads 8 --out run --overwrite
     sleep 0.2 # the group is empty a moment later
 else
     echo "skip a limit of processes: no cgroup can be made here"
