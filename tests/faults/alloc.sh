@@ -87,16 +87,18 @@ command_of() {
     run) echo run m.vmoe --threads 1 --weights ../first.safetensors --inputs ../inputs.safetensors --outputs out.safetensors ;;
     train) echo train m.vmoe --data ../data --threads 1 --steps 2 --out run ;;
     train-resume) echo train m.vmoe --data ../data --threads 1 --steps 4 --out run --resume ;;
+    train-on) echo train m.vmoe --data ../data --threads 1 --steps 2 --out run --resume ;;
+    train-anew) echo train m.vmoe --data ../data --threads 1 --steps 2 --out run --overwrite ;;
     esac
 }
 # $1: command, $2: cold or warm, further: assignments for its environment. Sets rc.
 start() {
-    what=$1
+    starting=$1
     cache=$T/kernels
     [ "$2" != cold ] || cache=$T/cold
     shift 2
     # shellcheck disable=SC2046
-    (cd w && exec timeout 60 env VMOEC_CACHE_DIR="$cache" "$@" "$VMOEC" $(command_of "$what")) > out 2> log < /dev/null
+    (cd w && exec timeout 60 env VMOEC_CACHE_DIR="$cache" "$@" "$VMOEC" $(command_of "$starting")) > out 2> log < /dev/null
     rc=$?
 }
 # What must be equal; numbers that are measured are left out.
@@ -108,9 +110,10 @@ result() {
     esac
     (cd w && find . -name '.vmoec-*' -o \( -name '*.safetensors' -o -name '*.vmoe' \) -exec cksum {} + | sort)
 }
-# A file that is there after a failure is as it was before, or as a whole run makes it.
+# A file that is there after a failure is as it was before, or as a whole run makes it. What has a temporary name
+# goes at the next start.
 half_written() {
-    (cd w && find . -name '.vmoec-*' -o \( -name '*.safetensors' -o -name '*.vmoe' \) -exec cksum {} + | sort) |
+    (cd w && find . -name '.vmoec-*' -prune -o \( -name '*.safetensors' -o -name '*.vmoe' \) -exec cksum {} + | sort) |
         comm -13 known - | head -1
 }
 
@@ -148,8 +151,13 @@ sites() {
         if [ -z "$why" ] && [ $rc -eq 3 ]; then # the next start puts all right
             case $command in
             init | fmt-write | run | train)
-                start "$command" warm
-                [ $rc -eq 0 ] || start "$command-resume" warm
+                case $command in
+                train) # on from a checkpoint, or anew where there was none yet
+                    start train-on warm
+                    [ $rc -eq 0 ] || start train-anew warm
+                    rm -rf w/run.old* ;;
+                *) start "$command" warm ;;
+                esac
                 result "$command" > now
                 [ $rc -eq 0 ] && cmp -s good now || why="the next start: exit status $rc, $(diff good now | sed -n 2p) $(head -c 100 log)"
                 left=$(find w -name '.vmoec-*' | head -1)

@@ -7,7 +7,8 @@ cd "$(dirname "$0")/../.." || exit 3
 out=${BUILD:-build}/fuzz
 mkdir -p "$out"
 if ! ${CC:-gcc} -std=c11 -D_GNU_SOURCE -I. -O1 -g -Wall -Wextra -fsanitize=address,undefined \
-    -fno-sanitize-recover=undefined tests/fuzz/fuzz_parse.c ir/arena.c frontend/source.c \
+    -fno-sanitize-recover=undefined tests/fuzz/fuzz_parse.c base/status.c base/file.c base/folder.c \
+    base/private.c ir/arena.c ir/bug.c frontend/source.c \
     frontend/diag.c frontend/diag_print.c frontend/lexer.c frontend/parser_core.c frontend/parser_expr.c \
     frontend/parser.c frontend/ast_dump.c frontend/format.c frontend/format_expr.c -o "$out/fuzz_parse"; then
     echo "FAIL fuzz_parse does not compile"
