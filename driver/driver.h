@@ -74,7 +74,8 @@ VmStatus drv_flush(VmStatus s);
  * messages cannot end up in it. */
 void drv_standard_files(void);
 
-/* VM_OK without errors; VM_ENV when a library could not be read; VM_USAGE when all of them are on the command line (--set); else VM_INPUT. */
+/* VM_OK without errors; VM_ENV when a library could not be read; VM_USAGE when all of them are on the command
+ * line (--set); else VM_INPUT. */
 VmStatus drv_diags_status(const Diags *d);
 
 double drv_seconds(void);            /* monotonic clock */

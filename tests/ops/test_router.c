@@ -26,7 +26,7 @@ static Run start(const char *const *set, bool training) {
     FeOptions opt = {.set = set, .nset = n, .model_dir = "models"};
     VmError io = {.text = ""};
     FeExperiment *e = fe_load(r.a, MODEL, &opt, d, &io);
-    cr_assert_not_null(e, "%s", io);
+    cr_assert_not_null(e, "%s", io.text);
     r.g = d->nerrors ? NULL : fe_elaborate(e, r.a, fe_model_name(e, 0), IMAGES, d);
     if (!r.g) diags_print(stderr, d, false);
     cr_assert_not_null(r.g);

@@ -40,7 +40,7 @@ static void compile_block(const char *path, int line) {
     FeOptions opt = {.model_dir = "models"};
     VmError io = {.text = ""};
     FeExperiment *e = fe_load(a, path, &opt, d, &io);
-    cr_assert_not_null(e, "%s", io);
+    cr_assert_not_null(e, "%s", io.text);
     for (int i = 0; i < fe_nmodel(e); i++) {
         IrGraph *g = fe_elaborate(e, a, fe_model_name(e, i), 3, d);
         const char *bug = g ? ir_verify(a, g, true) : NULL;

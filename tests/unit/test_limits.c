@@ -44,7 +44,7 @@ static void check_with(Arena *a, const char *path, const char *const *set, int n
     FeOptions opt = {.set = set, .nset = nset, .model_dir = "models"};
     VmError io = {.text = ""};
     FeExperiment *e = fe_load(a, path, &opt, d, &io);
-    cr_assert_not_null(e, "%s", io);
+    cr_assert_not_null(e, "%s", io.text);
     if (!d->nerrors) fe_elaborate(e, a, "m", 2, d);
     cr_assert(d->nerrors <= DIAGS_MAX);
     if (!slug) cr_assert_eq(d->nerrors, 0, "%s", d->nerrors ? d->first->text : "");

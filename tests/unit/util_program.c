@@ -18,7 +18,7 @@ IrGraph *program_elaborate(Arena *a, const char *path, const char *set, int64_t 
     FeOptions opt = {.set = &set, .nset = set ? 1 : 0, .model_dir = "models"};
     VmError io = {.text = ""};
     FeExperiment *e = fe_load(a, path, &opt, d, &io);
-    cr_assert_not_null(e, "%s: %s", path, io);
+    cr_assert_not_null(e, "%s: %s", path, io.text);
     IrGraph *g = d->nerrors ? NULL : fe_elaborate(e, a, fe_model_name(e, 0), batch, d);
     if (!g) diags_print(stderr, d, false);
     cr_assert_not_null(g, "%s", path);
