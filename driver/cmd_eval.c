@@ -40,7 +40,10 @@ VmStatus cmd_eval(const Args *a) {
     s.no_cache = args_flag(a, OPT_eval_no_cache);
     s.batch = args_int(a, OPT_eval_batch, s.batch);
     VmDataset *test = NULL;
-    st = session_data(&s, args_str(a, OPT_eval_data), (int)args_int(a, OPT_eval_threads, 0), NULL, &test);
+    int threads = (int)args_int(a, OPT_eval_threads, 0);
+    st = session_memory(&s, false, NULL, args_str(a, OPT_eval_data), threads);
+    if (!st)
+        st = session_data(&s, args_str(a, OPT_eval_data), (int)args_int(a, OPT_eval_threads, 0), NULL, &test);
     if (!st) st = evaluate(&s, a, test);
     vm_dataset_close(test);
     session_close(&s);

@@ -131,33 +131,6 @@ static void print_times(void *session) {
     session_print_times(session);
 }
 
-/* The smaller of --mem-budget and what the cgroup allows. */
-static VmStatus find_limit(Session *s, const Args *a) {
-    const char *budget = args_str(a, OPT_train_mem_budget);
-    VmStatus st = budget ? drv_parse_size(budget, "mem-budget", &s->budget.limit) : VM_OK;
-    int64_t group = vm_memory_limit();
-    if (!st && group && (!s->budget.limit || group < s->budget.limit)) {
-        s->budget.limit = group;
-        s->budget.of_group = true;
-    }
-    return st;
-}
-
-/* Refuses what will not fit, before data is loaded and anything is compiled. Data that cannot be measured is
- * left to be refused by whoever loads it. */
-static VmStatus fit(Session *s, const Args *a) {
-    VmStatus st = find_limit(s, a);
-    if (st || !s->budget.limit) return st;
-    VmError err = {.text = ""};
-    MemoryUse use = {.scratch = memory_scratch_ahead(vm_threads((int)args_int(a, OPT_train_threads, 0))),
-                     .process = memory_process_ahead(0)};
-    if (session_data_bytes(s, args_str(a, OPT_train_data), &use.data, &err)) return VM_OK;
-    st = session_module(s);
-    if (!st) st = session_fit(s, true, &use);
-    if (!st && !args_flag(a, OPT_train_quiet)) budget_print(stderr, s);
-    return st;
-}
-
 /* One line about what --weights gave. */
 static void print_found(Arena *a, const char *path, const VmWeightsFound *f) {
     const char *text = arena_printf(a, "%d of %d weights from %s", f->taken, f->total, path);
@@ -231,7 +204,9 @@ VmStatus cmd_train(const Args *a) {
     s.started = a->started;
     s.batch = args_int(a, OPT_train_batch, s.batch);
     VmDataset *data = NULL, *test = NULL;
-    st = fit(&s, a);
+    st = session_memory(&s, true, args_str(a, OPT_train_mem_budget), args_str(a, OPT_train_data),
+                        (int)args_int(a, OPT_train_threads, 0));
+    if (!st && !args_flag(a, OPT_train_quiet)) budget_print(stderr, &s);
     if (!st)
         st = session_data(&s, args_str(a, OPT_train_data), (int)args_int(a, OPT_train_threads, 0), &data,
                           &test);

@@ -99,13 +99,14 @@ VmStatus data_counts(const FeTrain *t, const char *dir, int64_t images[VM_SPLITS
     return vm_dataset_measure(&spec, bytes, images, err);
 }
 
-VmStatus session_data_bytes(const Session *s, const char *dir, int64_t *bytes, VmError *err) {
+VmStatus session_data_bytes(const Session *s, bool training, const char *dir, int64_t *bytes, VmError *err) {
     *bytes = 0;
     if (!s->train) return VM_OK;
     VmDataSpec spec = spec_of(s->train, dir);
     int64_t split[VM_SPLITS], images[VM_SPLITS];
     VmStatus st = vm_dataset_measure(&spec, split, images, err);
-    if (!st) *bytes = split[VM_TRAIN] + split[VM_TEST] + images[VM_TRAIN] * (int64_t)sizeof(int64_t);
+    if (!st) *bytes = split[VM_TEST];
+    if (!st && training) *bytes += split[VM_TRAIN] + images[VM_TRAIN] * (int64_t)sizeof(int64_t);
     return st;
 }
 

@@ -286,7 +286,8 @@ const char *tuning_beside(Arena *a, const char *path);
  * closed. */
 VmStatus session_tuning(Session *s, const char *option);
 
-/* ---- memory (memory_use.c, budget.c) ------------------------------------------------------------ */
+/* ---- memory (memory_use.c, memory_limit.c, budget.c)
+ * ------------------------------------------------------------ */
 
 /* What a process holds at its peak, in bytes of resident memory. */
 typedef struct MemoryUse {
@@ -314,6 +315,10 @@ int64_t memory_scratch_ahead(int threads);
  * total; they are set. Without a limit only that. VM_ENV after a message when nothing fits: with the least
  * possible peak and what it is made of. */
 VmStatus session_fit(Session *s, bool training, MemoryUse *use);
+/* The smaller of --mem-budget (NULL: not given) and the cgroup's limit, if there is any, becomes the budget,
+ * and training or evaluation is made to fit (session_fit) before data is loaded. VM_ENV after a message with
+ * both numbers when it does not. */
+VmStatus session_memory(Session *s, bool training, const char *budget, const char *data_dir, int threads);
 /* One line about what was chosen, on f; nothing when there is nothing to say. */
 void budget_print(FILE *f, const Session *s);
 
@@ -350,9 +355,9 @@ VmStatus bench_overhead(Session *s, const IrGraph *g, const Program *p, int step
 /* Opens the train block's data with that many threads (0: all) and checks it against the model's image and
  * label. train NULL: only the test set is wanted. Warnings go to stderr. */
 VmStatus session_data(Session *s, const char *dir, int threads, VmDataset **train, VmDataset **test);
-/* What both splits and the order of an epoch take in memory, from the files' headers; 0 without a train
- * block. A status and a message in err when they cannot be read. */
-VmStatus session_data_bytes(const Session *s, const char *dir, int64_t *bytes, VmError *err);
+/* What the test set, and for training the training set and the order of an epoch, take in memory, from the
+ * files' headers; 0 without a train block. A status and a message in err when they cannot be read. */
+VmStatus session_data_bytes(const Session *s, bool training, const char *dir, int64_t *bytes, VmError *err);
 
 /* Images of both splits of a train block's data, from the files' headers; 0 and 0 of an archive that nobody
  * named (dir NULL), which would have to be read through. */
