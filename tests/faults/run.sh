@@ -3,7 +3,7 @@
 # little room, allocations that fail. By default a sample of about a minute; FAULTS=long (make test-faults)
 # tries everything and ends with a table of figures.
 #
-#   VMOEC=build/vmoec tests/faults/run.sh [PART...]       PART: syscalls kills damage random_set twice alloc
+#   VMOEC=build/vmoec tests/faults/run.sh [PART...]       PART: syscalls kills damage random_set twice alloc soak
 #
 # Each driver runs alone too, and replays a case by the options in its line; common.py lists them.
 # FAULTS_SEED: another sample. FAULTS_RUNS, FAULTS_FLIPS: sizes of the random parts.
@@ -18,7 +18,7 @@ if ! python3 -c '' 2> /dev/null; then
     echo "skip faults there is no python3"
     exit 0
 fi
-[ $# -gt 0 ] || set -- syscalls kills damage random_set twice alloc
+[ $# -gt 0 ] || set -- syscalls kills damage random_set twice alloc ${FAULTS:+soak}
 T=$(mktemp -d) || exit 3
 trap 'rm -rf "$T"' EXIT
 trap 'exit 3' INT TERM
@@ -30,6 +30,7 @@ for part in "$@"; do
     case $part in
     syscalls | kills | damage | random_set) python3 "tests/faults/$part.py" --seed "${FAULTS_SEED:-1}" ;;
     twice) tests/faults/twice.sh ;;
+    soak) tests/faults/soak.sh "${FAULTS_STEPS:-100000}" ;;
     alloc)
         if [ "${FAULTS:-}" = long ]; then FAULT_SITES=${FAULT_SITES:-0} tests/faults/alloc.sh; else tests/faults/alloc.sh; fi
         ;;
