@@ -127,7 +127,10 @@ int vm_temp_file(int dir, unsigned mode, char name[32]) {
         if (fd < 0 && errno == EEXIST) continue;
         if (fd < 0) return -1;
         struct stat st;
-        (void)flock(fd, LOCK_EX | LOCK_NB);
+        if (flock(fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) { /* it is about to be removed */
+            close(fd);
+            continue;
+        }
         bool known = fstat(fd, &st) == 0;
         int why = errno;
         if (known && st.st_nlink > 0) return fd;
@@ -231,6 +234,7 @@ VmStatus vm_file_begin(VmFile *w, const char *path, VmError *err) {
         w->f = fdopen(fd, "wb");
         return w->f ? VM_OK : cannot_write(w, errno, err);
     }
+    if (there && faccessat(w->dir, w->name, W_OK, AT_EACCESS) != 0) return cannot_write(w, errno, err);
     VmDir d = {.fd = w->dir, .path = w->path};
     vm_remove_leftovers(&d, NULL, 0);
     return begin_temporary(w, there ? &st : NULL, err);

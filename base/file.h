@@ -125,9 +125,10 @@ typedef struct VmLock {
 #define VM_UNLOCKED ((VmLock){.fd = -1})
 
 /* Takes the lock file `name` of d for this process; it is held until vm_unlock or the process's end, also
- * between containers and machines that share the folder where the file system can. `about` is written into
- * it. Somebody else has it: VM_ENV, *held set, and holder says what its owner wrote. *held is false for every
- * other failure. A file system without locks gives VM_OK and lock->fd -1. */
+ * between containers and machines that share the folder where the file system can. `about`, which begins with
+ * "process ", is written into it; a file there that is not of this kind is refused. Somebody else has it:
+ * VM_ENV, *held set, and holder says what its owner wrote. *held is false for every other failure. A file
+ * system without locks gives VM_OK and lock->fd -1. */
 VmStatus vm_lock(VmLock *lock, const VmDir *d, const char *name, const char *about, bool *held,
                  char holder[256], VmError *err);
 void vm_unlock(VmLock *lock);

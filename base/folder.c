@@ -36,6 +36,18 @@ static VmStatus opened(VmDir *d, int fd, char *path, VmError *err) {
     return VM_ENV;
 }
 
+/* A folder that was just made is in its parent after a power cut, too. */
+static void sync_parent(const char *path) {
+    char *parent = strdup(path), *slash = parent ? strrchr(parent, '/') : NULL;
+    if (slash) slash[slash == parent] = '\0';
+    int fd = parent ? open(slash ? parent : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
+    if (fd >= 0) {
+        (void)fsync(fd);
+        close(fd);
+    }
+    free(parent);
+}
+
 static VmStatus make_parents(const char *path, VmError *err) {
     size_t n = strlen(path);
     char *part = malloc(n + 1);
@@ -46,8 +58,11 @@ static VmStatus make_parents(const char *path, VmError *err) {
         memcpy(part, path, i);
         part[i] = '\0';
         struct stat st;
-        if (mkdir(part, 0777) == 0 || (errno == EEXIST && stat(part, &st) == 0 && S_ISDIR(st.st_mode)))
+        if (mkdir(part, 0777) == 0) {
+            sync_parent(part);
             continue;
+        }
+        if (errno == EEXIST && stat(part, &st) == 0 && S_ISDIR(st.st_mode)) continue;
         s = vm_fail(err, VM_ENV, "cannot create folder '%s': %s", part,
                     strerror(errno == EEXIST ? ENOTDIR : errno));
     }
@@ -83,9 +98,11 @@ VmStatus vm_dir_in(VmDir *d, const VmDir *p, const char *name, bool make, VmErro
     return opened(d, openat(p->fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC), path, err);
 }
 
+enum { TEMP_DIGITS = 12 };
+static const char digit[] = "abcdefghijklmnopqrstuvwxyz012345";
+
 bool vm_temp_name(char name[32]) {
-    static const char digit[] = "abcdefghijklmnopqrstuvwxyz012345";
-    unsigned char random[12];
+    unsigned char random[TEMP_DIGITS];
     if (getrandom(random, sizeof random, 0) != (ssize_t)sizeof random) return false;
     size_t at = sizeof VM_TEMP_PREFIX - 1;
     memcpy(name, VM_TEMP_PREFIX, at);
@@ -145,7 +162,7 @@ int64_t vm_size_in(const VmDir *d, const char *name) {
 
 int64_t vm_free_bytes(const VmDir *d) {
     struct statvfs v;
-    if (fstatvfs(d->fd, &v) != 0) return INT64_MAX;
+    if (fstatvfs(d->fd, &v) != 0 || v.f_blocks == 0) return INT64_MAX; /* zeros: it does not say */
     double bytes = (double)v.f_bavail * (double)v.f_frsize;
     return bytes < 0x1p62 ? (int64_t)bytes : INT64_MAX;
 }
@@ -166,8 +183,11 @@ bool vm_exchange_in(const VmDir *d, const char *a, const char *b) {
     return renameat2(d->fd, a, d->fd, b, RENAME_EXCHANGE) == 0;
 }
 
+/* Exactly what vm_temp_name makes: what a user calls .vmoec-notes is his. */
 static bool is_temporary(const char *name) {
-    return strncmp(name, VM_TEMP_PREFIX, sizeof VM_TEMP_PREFIX - 1) == 0;
+    size_t n = sizeof VM_TEMP_PREFIX - 1;
+    return strncmp(name, VM_TEMP_PREFIX, n) == 0 && strlen(name + n) == TEMP_DIGITS &&
+           strspn(name + n, digit) == TEMP_DIGITS;
 }
 
 /* A file of this user's under a temporary name that no process is writing. */
@@ -230,6 +250,8 @@ void vm_remove_leftovers(const VmDir *d, const char *const *files, int n) {
 
 /* ---- locks ---- */
 
+#define HOLDER "process "
+
 static void read_holder(int fd, char holder[256]) {
     ssize_t n = pread(fd, holder, 255, 0);
     holder[n > 0 ? n : 0] = '\0';
@@ -237,31 +259,54 @@ static void read_holder(int fd, char holder[256]) {
     if (!holder[0]) snprintf(holder, 256, "a process that has not said who it is");
 }
 
+/* A lock file is one that we made: of this user, with no second name, and saying what ours say. */
+static bool is_lock_file(int fd, const struct stat *st) {
+    char text[256];
+    if (!S_ISREG(st->st_mode) || st->st_uid != geteuid() || st->st_nlink > 1) return false;
+    read_holder(fd, text);
+    return st->st_size == 0 || strncmp(text, HOLDER, sizeof HOLDER - 1) == 0;
+}
+
+/* Who only looks whether a folder is in use holds its lock for a moment: one try is not enough. */
+static bool wait_lock(int fd) {
+    for (int i = 0; i < 10; i++) {
+        if (flock(fd, LOCK_EX | LOCK_NB) == 0) return true;
+        if (errno != EWOULDBLOCK) return false;
+        (void)usleep(10000);
+    }
+    errno = EWOULDBLOCK;
+    return false;
+}
+
+static VmStatus cannot_lock(const VmDir *d, const char *name, int fd, const char *why, VmError *err) {
+    if (fd >= 0) close(fd);
+    return vm_fail(err, VM_ENV, "cannot lock '%s/%s': %s", d->path, name, why);
+}
+
 VmStatus vm_lock(VmLock *lock, const VmDir *d, const char *name, const char *about, bool *held,
                  char holder[256], VmError *err) {
     *lock = VM_UNLOCKED;
     *held = false;
+    VmThere there = vm_there(d, name);
+    if (there != VM_NOTHING && there != VM_REGULAR)
+        return cannot_lock(d, name, -1, vm_there_text(there), err);
     int fd = openat(d->fd, name, O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0666);
-    struct stat st;
-    if (fd < 0 || fstat(fd, &st) != 0 || !S_ISREG(st.st_mode)) {
-        int why = fd < 0 ? errno : EINVAL;
-        if (fd >= 0) close(fd);
-        return vm_fail(err, VM_ENV, "cannot lock '%s/%s': %s", d->path, name, strerror(why));
-    }
-    if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
-        bool other = errno == EWOULDBLOCK;
-        if (other) read_holder(fd, holder);
+    struct stat st, now;
+    if (fd < 0 || fstat(fd, &st) != 0) return cannot_lock(d, name, fd, strerror(errno), err);
+    if (!is_lock_file(fd, &st)) return cannot_lock(d, name, fd, "vmoec did not make this file", err);
+    if (!wait_lock(fd)) {
+        *held = errno == EWOULDBLOCK;
+        if (*held) read_holder(fd, holder);
         close(fd);
-        *held = other;
-        return other ? vm_fail(err, VM_ENV, "'%s' is in use by %s", d->path, holder) : VM_OK;
+        return *held ? vm_fail(err, VM_ENV, "'%s' is in use by %s", d->path, holder) : VM_OK;
     }
+    if (fstatat(d->fd, name, &now, AT_SYMLINK_NOFOLLOW) != 0 || now.st_ino != st.st_ino)
+        return cannot_lock(d, name, fd, "it was replaced", err);
     size_t n = strlen(about);
-    bool said = ftruncate(fd, 0) == 0 && pwrite(fd, about, n, 0) == (ssize_t)n;
+    if (ftruncate(fd, 0) != 0 || pwrite(fd, about, n, 0) != (ssize_t)n)
+        return cannot_lock(d, name, fd, strerror(errno), err);
     lock->fd = fd;
-    if (said) return VM_OK;
-    vm_fail(err, VM_ENV, "cannot write '%s/%s': %s", d->path, name, strerror(errno));
-    vm_unlock(lock);
-    return VM_ENV;
+    return VM_OK;
 }
 
 void vm_unlock(VmLock *lock) {

@@ -10,7 +10,11 @@ VmStatus vm_fail(VmError *err, VmStatus s, const char *fmt, ...) {
     va_start(ap, fmt);
     vsnprintf(err->text, sizeof err->text, fmt, ap);
     va_end(ap);
-    for (char *p = err->text; *p; p++)
-        if (((unsigned char)*p < ' ' && *p != '\n') || *p == 0x7f) *p = '?';
+    vm_make_printable(err->text);
     return s;
+}
+
+void vm_make_printable(char *text) {
+    for (char *p = text; *p; p++)
+        if (((unsigned char)*p < ' ' && *p != '\n') || *p == 0x7f) *p = '?';
 }

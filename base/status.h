@@ -16,4 +16,7 @@ typedef struct VmError {
  * names come from files and a terminal must not obey them. */
 VmStatus vm_fail(VmError *err, VmStatus s, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 
+/* Control characters of text but newlines become '?'. */
+void vm_make_printable(char *text);
+
 #endif

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "codegen/backend.h"
 #include "runtime/rng.h"
 
 /* runs/<file without folder and ending>; what is left of a name must be one ("...vmoe" leaves dots). */
@@ -111,6 +112,7 @@ static VmTrainConfig config_of(const Session *s, const Args *a, const Start *sta
                        .place = start->place,
                        .resume = start->resume,
                        .phase = s->model,
+                       .compiler = cg_compiler_id,
                        .instructions = s->target->isa,
                        .tuning = s->tuning_path,
                        .progress = args_flag(a, OPT_train_quiet) ? NULL : stderr,
@@ -180,6 +182,8 @@ static VmStatus train(Session *s, const Args *a, const Start *start, const VmDat
     printf("test loss %.5f after %lld steps in %.1f s\n", r.test_loss, (long long)r.steps, r.seconds);
     int64_t now, peak;
     memory_resident(&now, &peak);
+    vm_make_printable(r.weights); /* a folder's name may hold anything */
+    vm_make_printable(r.metrics);
     printf("weights %s\nmetrics %s\nmemory %s at the peak\n", r.weights, r.metrics,
            drv_bytes_text(s->arena, peak));
     return VM_OK;

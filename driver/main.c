@@ -45,6 +45,7 @@ static bool asks_for_help(int argc, char **argv) {
 static int run(int argc, char **argv) {
     double started = drv_process_start();
     signal(SIGXFSZ, SIG_IGN); /* a file over the size limit is a failed write, reported like a full disk */
+    signal(SIGPIPE, SIG_IGN); /* and so is a pipe that nobody reads: no reason to end a run */
     drv_standard_files();
     drv_json_memory();
     if (argc < 2) {

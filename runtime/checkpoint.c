@@ -19,15 +19,14 @@
 struct VmCheckpoints {
     VmRunFolder *folder;
     VmRecordRun run;
-    bool drop_newest; /* the run goes on from the one before it */
 };
 
 VmStatus vm_checkpoints_open(VmCheckpoints **out, VmRunFolder *folder, const VmTrainConfig *c, int64_t total,
-                             const VmDataset *train, VmError *err) {
+                             const VmDataset *train, const VmDataset *test, VmError *err) {
     *out = vm_calloc(1, sizeof **out);
     if (!*out) return vm_fail(err, VM_ENV, "out of memory");
     (*out)->folder = folder;
-    return vm_record_identity(c, total, train, &(*out)->run, err);
+    return vm_record_identity(c, total, train, test, &(*out)->run, err);
 }
 
 void vm_checkpoints_close(VmCheckpoints *k) {
@@ -109,15 +108,20 @@ static VmStatus write_files(VmCheckpoints *k, VmEngine *e, int program, const Vm
     return status == VM_INPUT ? VM_ENV : status; /* what was just written has no other author than the disk */
 }
 
-/* A folder that is no longer needed goes; one that somebody put things into stays, under a name that shows.
- */
-static void dispose(const VmDir *d, const char *name) {
-    if (vm_remove_folder(d, name, vm_checkpoint_files, VM_CHECKPOINT_FILES)) return;
+/* Renames to checkpoint.kept-1, -2, ..: a name that shows. */
+static bool keep_aside(const VmDir *d, const char *name) {
     char kept[64];
     for (int i = 1; i < 1000; i++) {
         snprintf(kept, sizeof kept, "checkpoint.kept-%d", i);
-        if (vm_rename_in(d, name, kept) || errno != EEXIST) return;
+        if (vm_rename_in(d, name, kept)) return true;
+        if (errno != EEXIST) return false;
     }
+    return false;
+}
+
+/* A folder that is no longer needed goes; one that somebody put things into stays. */
+static void dispose(const VmDir *d, const char *name) {
+    if (!vm_remove_folder(d, name, vm_checkpoint_files, VM_CHECKPOINT_FILES)) (void)keep_aside(d, name);
 }
 
 /* Where the file system cannot exchange two names: there is no OUT/checkpoint for a moment, but the one
@@ -137,19 +141,15 @@ static VmStatus put_in_place(VmCheckpoints *k, const char *fresh, VmError *err) 
     if (vm_there(d, VM_CHECKPOINT) == VM_NOTHING) {
         ok = vm_rename_in(d, fresh, VM_CHECKPOINT);
     } else if ((ok = vm_exchange_in(d, fresh, VM_CHECKPOINT))) {
-        snprintf(spare, sizeof spare, "%s", fresh);
-        if (!k->drop_newest) {
-            bool first = vm_there(d, VM_CHECKPOINT_PREVIOUS) == VM_NOTHING;
-            ok = first ? vm_rename_in(d, fresh, VM_CHECKPOINT_PREVIOUS)
-                       : vm_exchange_in(d, fresh, VM_CHECKPOINT_PREVIOUS);
-            if (first) spare[0] = '\0';
-        }
+        bool first = vm_there(d, VM_CHECKPOINT_PREVIOUS) == VM_NOTHING;
+        ok = first ? vm_rename_in(d, fresh, VM_CHECKPOINT_PREVIOUS)
+                   : vm_exchange_in(d, fresh, VM_CHECKPOINT_PREVIOUS);
+        if (!first) snprintf(spare, sizeof spare, "%s", fresh);
     } else if (errno == EINVAL || errno == ENOSYS) {
         ok = shift(d, fresh, spare);
     }
     if (!ok)
         return vm_fail(err, VM_ENV, "cannot replace '%s/%s': %s", d->path, VM_CHECKPOINT, strerror(errno));
-    k->drop_newest = false;
     VmStatus s = vm_dir_sync(d, err);
     if (spare[0]) dispose(d, spare);
     return s;
@@ -177,6 +177,11 @@ VmStatus vm_checkpoint_values(VmEngine *e, int program, const VmRunState *s, VmE
     return vm_fail(err, VM_INPUT, "%s: the sum of losses or of right answers is not finite", what);
 }
 
+/* The disk, or this user's part of it. */
+static bool is_full(const VmError *err) {
+    return strstr(err->text, strerror(ENOSPC)) || strstr(err->text, strerror(EDQUOT));
+}
+
 VmStatus vm_checkpoint_save(VmCheckpoints *k, VmEngine *e, int program, const VmRunState *s, VmError *err) {
     VmStatus status = vm_checkpoint_values(e, program, s, err);
     if (status) return status;
@@ -184,7 +189,7 @@ VmStatus vm_checkpoint_save(VmCheckpoints *k, VmEngine *e, int program, const Vm
     status = save_once(k, e, program, s, &first);
     VmRecord r;
     /* A disk with room for two: the older one makes place when the newer one is known to be good. */
-    if (status == VM_ENV && vm_free_bytes(&k->folder->dir) < vm_checkpoint_bytes(e, program) &&
+    if (status == VM_ENV && is_full(&first) &&
         vm_there(&k->folder->dir, VM_CHECKPOINT_PREVIOUS) == VM_FOLDER && is_good(k, VM_CHECKPOINT, &r)) {
         dispose(&k->folder->dir, VM_CHECKPOINT_PREVIOUS);
         status = save_once(k, e, program, s, &first);
@@ -274,14 +279,15 @@ static VmStatus compare(const VmCheckpoints *k, const VmDir *d, const VmRecordRu
                    d->path, differences->text);
 }
 
-/* The position in a run whose epochs have another length now: the unfinished epoch's sums mean nothing. */
-static void take_position(const VmRecord *r, VmRunState *s) {
+/* The position in a run that differs: the sums of its unfinished epoch are of other images, or other losses.
+ */
+static void take_position(const VmRecord *r, bool same, VmRunState *s) {
     VmRunState now = *s;
     *s = r->at;
     s->total = now.total;
     s->train_images = now.train_images;
     s->steps_per_epoch = now.steps_per_epoch;
-    if (r->at.steps_per_epoch == now.steps_per_epoch) return;
+    if (same) return;
     s->loss_sum = s->objective_sum = s->correct_sum = 0;
     s->batches = s->images = 0;
 }
@@ -298,7 +304,7 @@ static VmStatus load_from(VmCheckpoints *k, VmEngine *e, int program, const char
     if (status == VM_OK) status = check_there(&d, 2 + r.has_state, err);
     if (status == VM_OK) status = compare(k, &d, &was, anyway, differences, err);
     if (status == VM_OK) status = take_tensors(e, program, &d, &r, err);
-    if (status == VM_OK) take_position(&r, s);
+    if (status == VM_OK) take_position(&r, !differences->text[0], s);
     vm_record_free(&was);
     vm_dir_close(&d);
     return status;
@@ -315,6 +321,16 @@ static void offer_previous(const VmCheckpoints *k, VmError *err) {
              r.at.step);
 }
 
+/* The run goes on from the checkpoint before the newest, which becomes checkpoint.kept-1. At every moment
+ * there is a checkpoint under one of the two names that are looked for. */
+static VmStatus step_back(const VmCheckpoints *k, VmError *err) {
+    const VmDir *d = &k->folder->dir;
+    if (vm_there(d, VM_CHECKPOINT) == VM_NOTHING ||
+        (keep_aside(d, VM_CHECKPOINT) && vm_rename_in(d, VM_CHECKPOINT_PREVIOUS, VM_CHECKPOINT)))
+        return vm_dir_sync(d, err);
+    return vm_fail(err, VM_ENV, "cannot move '%s/%s' aside: %s", d->path, VM_CHECKPOINT, strerror(errno));
+}
+
 VmStatus vm_checkpoint_load(VmCheckpoints *k, VmEngine *e, int program, const VmResume *how, VmRunState *s,
                             VmError *differences, VmError *err) {
     bool newest = vm_there(&k->folder->dir, VM_CHECKPOINT) != VM_NOTHING;
@@ -322,6 +338,5 @@ VmStatus vm_checkpoint_load(VmCheckpoints *k, VmEngine *e, int program, const Vm
     const char *name = previous ? VM_CHECKPOINT_PREVIOUS : VM_CHECKPOINT;
     VmStatus status = load_from(k, e, program, name, how->anyway, s, differences, err);
     if (status == VM_INPUT && !previous) offer_previous(k, err);
-    if (status == VM_OK) k->drop_newest = how->previous && newest;
-    return status;
+    return status == VM_OK && how->previous ? step_back(k, err) : status;
 }

@@ -333,7 +333,7 @@ void vm_run_close(VmRunFolder *r);
 /* The checkpoints of one run in its folder, which is borrowed. */
 typedef struct VmCheckpoints VmCheckpoints;
 VmStatus vm_checkpoints_open(VmCheckpoints **out, VmRunFolder *folder, const VmTrainConfig *c, int64_t total,
-                             const VmDataset *train, VmError *err);
+                             const VmDataset *train, const VmDataset *test, VmError *err);
 void vm_checkpoints_close(VmCheckpoints *k);
 
 /* Makes the present weights, state and position OUT/checkpoint, and the one that was there
@@ -343,7 +343,8 @@ VmStatus vm_checkpoint_save(VmCheckpoints *k, VmEngine *e, int program, const Vm
 VmStatus vm_checkpoint_values(VmEngine *e, int program, const VmRunState *s, VmError *err);
 /* Reads a checkpoint into engine and *s, which holds this run's steps_per_epoch, total and train_images on
  * entry. VM_USAGE when it is another run's, with every difference; with how->anyway these are in differences
- * (else ""). VM_INPUT when it is damaged. Nothing changes on error. */
+ * (else ""). VM_INPUT when it is damaged. Nothing changes on error. With how->previous the newest one becomes
+ * OUT/checkpoint.kept-1. */
 VmStatus vm_checkpoint_load(VmCheckpoints *k, VmEngine *e, int program, const VmResume *how, VmRunState *s,
                             VmError *differences, VmError *err);
 /* About what one takes on disk, and VM_ENV when there is no room for two and the weights. */

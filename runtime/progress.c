@@ -68,27 +68,31 @@ void vm_progress_epoch(VmProgress *p, const VmEpochRecord *r) {
     fflush(p->f);
 }
 
+/* Names come from files and may hold anything; a terminal must not obey them. */
+static void print_line(FILE *f, const char *before, const char *fmt, va_list ap) {
+    VmError line;
+    vsnprintf(line.text, sizeof line.text, fmt, ap);
+    vm_make_printable(line.text);
+    fprintf(f, "%s%s\n", before, line.text);
+    fflush(f);
+}
+
 void vm_progress_note(VmProgress *p, const char *fmt, ...) {
     if (!p->f) return;
     settle(p);
     va_list ap;
     va_start(ap, fmt);
-    vfprintf(p->f, fmt, ap);
+    print_line(p->f, "", fmt, ap);
     va_end(ap);
-    fputc('\n', p->f);
-    fflush(p->f);
 }
 
 void vm_progress_warn(VmProgress *p, const char *fmt, ...) {
     if (!p->warn) return;
     if (p->f) settle(p);
-    fputs("vmoec: warning: ", p->warn);
     va_list ap;
     va_start(ap, fmt);
-    vfprintf(p->warn, fmt, ap);
+    print_line(p->warn, "vmoec: warning: ", fmt, ap);
     va_end(ap);
-    fputc('\n', p->warn);
-    fflush(p->warn);
 }
 
 void vm_progress_end(VmProgress *p) {

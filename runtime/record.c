@@ -37,7 +37,7 @@ static void put_classes(VmJson *o, const VmDataset *d) {
 }
 
 /* A rate that is constant does not depend on the run's length, so such a run may be continued for longer. */
-static VmJson identity(const VmTrainConfig *c, int64_t total, const VmDataset *train) {
+static VmJson identity(const VmTrainConfig *c, int64_t total, const VmDataset *train, const VmDataset *test) {
     VmJson o = vm_json_object(), config = vm_json_object();
     vm_json_string(&o, "phase", c->phase);
     vm_json_int(&o, "batch", c->batch);
@@ -52,7 +52,9 @@ static VmJson identity(const VmTrainConfig *c, int64_t total, const VmDataset *t
     vm_json_number(&o, "beta2", c->beta2);
     if (c->schedule != 0) vm_json_int(&o, "steps", total);
     vm_json_string(&o, "instructions", c->instructions ? c->instructions : "any");
+    vm_json_string(&o, "compiler", c->compiler ? c->compiler : "any");
     vm_json_put(&o, "train_data", data_identity(train));
+    if (test) vm_json_put(&o, "test_data", data_identity(test));
     put_classes(&o, train);
     for (int i = 0; i < c->nconfig; i++) vm_json_string(&config, c->config_name[i], c->config_value[i]);
     vm_json_put(&o, "config", config);
@@ -63,9 +65,9 @@ static VmStatus no_memory(VmError *err) {
     return vm_fail(err, VM_ENV, "out of memory for the record of a checkpoint");
 }
 
-VmStatus vm_record_identity(const VmTrainConfig *c, int64_t total, const VmDataset *train, VmRecordRun *out,
-                            VmError *err) {
-    VmJson o = identity(c, total, train);
+VmStatus vm_record_identity(const VmTrainConfig *c, int64_t total, const VmDataset *train,
+                            const VmDataset *test, VmRecordRun *out, VmError *err) {
+    VmJson o = identity(c, total, train, test);
     *out = (VmRecordRun){0};
     if (o.failed) {
         vm_json_free(&o);
@@ -227,9 +229,11 @@ static VmStatus take_record(json_t *o, const char *path, VmRecord *r, VmRecordRu
 VmStatus vm_record_read(const VmDir *d, VmRecord *r, VmRecordRun *run, VmError *err) {
     *r = (VmRecord){0};
     *run = (VmRecordRun){0};
+    enum { LARGEST = 64 << 20 };
     char *text, path[600];
     size_t size;
     snprintf(path, sizeof path, "%s/%s", d->path, VM_RECORD_FILE);
+    if (vm_size_in(d, VM_RECORD_FILE) > LARGEST) return damaged(path, "it is larger than 64 MiB", err);
     VmStatus s = vm_read_in(d, VM_RECORD_FILE, &text, &size, err);
     if (s) return s;
     json_t *o = NULL;
@@ -250,14 +254,31 @@ typedef struct List {
 } List;
 
 static void add(List *l, const char *group, const char *key, const json_t *was, const json_t *is) {
-    char *a = was ? json_dumps(was, JSON_ENCODE_ANY | JSON_COMPACT | JSON_REAL_PRECISION(9)) : NULL;
-    char *b = is ? json_dumps(is, JSON_ENCODE_ANY | JSON_COMPACT | JSON_REAL_PRECISION(9)) : NULL;
+    enum { MOST = 20 };
+    static const size_t flags = JSON_ENCODE_ANY | JSON_COMPACT;
+    char *a = was ? json_dumps(was, flags | JSON_REAL_PRECISION(9)) : NULL;
+    char *b = is ? json_dumps(is, flags | JSON_REAL_PRECISION(9)) : NULL;
+    if (a && b && strcmp(a, b) == 0) { /* they differ further behind */
+        free(a);
+        free(b);
+        a = json_dumps(was, flags | JSON_REAL_PRECISION(17));
+        b = json_dumps(is, flags | JSON_REAL_PRECISION(17));
+    }
     size_t at = strlen(l->text);
-    if (l->n++ < 20)
+    if (l->n++ < MOST)
         snprintf(l->text + at, l->cap - at, "\n  %s%s: %.200s there, %.200s here", group, key,
                  a ? a : "nothing", b ? b : "nothing");
     free(a);
     free(b);
+}
+
+/* Lists: their first difference says more than their beginnings. */
+static void add_list(List *l, const char *key, const json_t *was, const json_t *is) {
+    size_t n = json_array_size(was), m = json_array_size(is), i = 0;
+    while (i < n && i < m && json_equal(json_array_get(was, i), json_array_get(is, i))) i++;
+    char name[64];
+    snprintf(name, sizeof name, "%s, of %zu there and %zu here, number %zu", key, n, m, i + 1);
+    add(l, "", name, json_array_get(was, i), json_array_get(is, i));
 }
 
 /* Both ways, so that an entry only one of them has is found too. A setting of the file may have the name of
@@ -269,6 +290,8 @@ static void compare(List *l, const char *group, json_t *was, json_t *is) {
         json_t *before = json_object_get(was, key);
         if (strcmp(key, "config") == 0 && json_is_object(before))
             compare(l, "config ", before, value);
+        else if (!json_equal(before, value) && json_is_array(before) && json_is_array(value))
+            add_list(l, key, before, value);
         else if (!json_equal(before, value))
             add(l, group, key, before, value);
     }

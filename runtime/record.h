@@ -12,8 +12,8 @@ typedef struct VmRecordRun {
     struct json_t *run;
 } VmRecordRun;
 
-VmStatus vm_record_identity(const VmTrainConfig *c, int64_t total, const VmDataset *train, VmRecordRun *out,
-                            VmError *err);
+VmStatus vm_record_identity(const VmTrainConfig *c, int64_t total, const VmDataset *train,
+                            const VmDataset *test, VmRecordRun *out, VmError *err);
 void vm_record_free(VmRecordRun *r);
 /* Every entry that is not the same, a line each with both values ("\n  key: a there, b here"); how many. */
 int vm_record_differences(const VmRecordRun *was, const VmRecordRun *is, char *text, size_t cap);

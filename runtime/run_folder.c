@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -56,10 +57,12 @@ static VmStatus nothing_there(const char *path, VmError *err) {
     return vm_fail(err, VM_USAGE, "there is no checkpoint in '%s' to resume from", path);
 }
 
-/* The last of OUT, OUT-2, .. that is there and has a checkpoint; 1: none has. */
+/* The last of OUT, OUT-2, .. that is there and has a checkpoint; 1: none has. Some may have been moved away.
+ */
 static VmStatus last_number(const char *out, int *last, VmError *err) {
+    enum { GAP = 100 };
     *last = 1;
-    for (int i = 1;; i++) {
+    for (int i = 1, gone = 0; gone < GAP; i++) {
         char *path = numbered_path(out, i);
         if (!path) return no_memory(err);
         VmDir d;
@@ -67,8 +70,9 @@ static VmStatus last_number(const char *out, int *last, VmError *err) {
         if (open && has_checkpoint(&d)) *last = i;
         if (open) vm_dir_close(&d);
         free(path);
-        if (!there) return VM_OK;
+        gone = there ? 0 : gone + 1;
     }
+    return VM_OK;
 }
 
 /* ---- before anything is loaded ---- */
@@ -127,24 +131,36 @@ static void say_who(char about[256]) {
     snprintf(about, 256, "process %ld on %s since %s\n", (long)getpid(), host, when);
 }
 
+/* Does the path still lead to the folder that is open? Somebody may move a run aside between the two. */
+static bool still_there(const VmDir *d, const char *path) {
+    struct stat is, was;
+    return stat(path, &is) == 0 && fstat(d->fd, &was) == 0 && is.st_dev == was.st_dev &&
+           is.st_ino == was.st_ino;
+}
+
 static VmStatus take(VmRunFolder *r, const char *path, bool make, bool *held, VmError *err) {
     char about[256], holder[256];
     say_who(about);
     *held = false;
-    VmStatus s = vm_dir_open(&r->dir, path, make, err);
-    if (s) return s;
-    s = vm_lock(&r->lock, &r->dir, LOCK_FILE, about, held, holder, err);
-    if (s) vm_run_close(r);
-    return s;
+    for (int i = 0; i < 100; i++) {
+        VmStatus s = vm_dir_open(&r->dir, path, make, err);
+        if (s) return s;
+        s = vm_lock(&r->lock, &r->dir, LOCK_FILE, about, held, holder, err);
+        if (s == VM_OK && still_there(&r->dir, path)) return VM_OK;
+        bool moved = !still_there(&r->dir, path);
+        vm_run_close(r);
+        if (s && !moved) return s;
+    }
+    return vm_fail(err, VM_ENV, "'%s' is moved all the time", path);
 }
 
+/* Leftovers of killed processes; without locks nobody knows whose they are. */
 static void clear(const VmRunFolder *r) {
-    vm_remove_leftovers(&r->dir, vm_checkpoint_files, VM_CHECKPOINT_FILES);
+    if (r->lock.fd >= 0) vm_remove_leftovers(&r->dir, vm_checkpoint_files, VM_CHECKPOINT_FILES);
 }
 
-/* Moves the run, which is this process's, to OUT.old, OUT.old-2, .. and starts with an empty folder. */
-static VmStatus move_aside(VmRunFolder *r, const char *path, VmError *err) {
-    clear(r);
+/* Renames the folder to OUT.old, OUT.old-2, ..; r->aside says which. */
+static VmStatus rename_aside(VmRunFolder *r, const char *path, VmError *err) {
     for (int i = 1;; i++) {
         char *aside = NULL;
         int len = i == 1 ? asprintf(&aside, "%s.old", path) : asprintf(&aside, "%s.old-%d", path, i);
@@ -155,18 +171,32 @@ static VmStatus move_aside(VmRunFolder *r, const char *path, VmError *err) {
         int why = errno;
         if (moved) snprintf(r->aside, sizeof r->aside, "%s", aside);
         free(aside);
-        if (moved) break;
+        if (moved) return VM_OK;
         if (why == EEXIST || why == ENOTEMPTY) continue;
         return vm_fail(err, VM_ENV, "cannot move '%s' aside: %s; name another folder with --out", path,
                        strerror(why));
     }
+}
+
+/* Moves the run, which is this process's, aside and starts with an empty folder. A link to a folder stays,
+ * and leads to the empty one. */
+static VmStatus move_aside(VmRunFolder *r, const char *path, VmError *err) {
+    char *real = realpath(path, NULL);
+    if (!real) return vm_fail(err, VM_ENV, "cannot move '%s' aside: %s", path, strerror(errno));
+    clear(r);
+    VmStatus s = rename_aside(r, real, err);
     VmRunFolder fresh = {.dir = VM_DIR_CLOSED, .lock = VM_UNLOCKED};
     bool held;
-    VmStatus s = take(&fresh, path, true, &held, err);
-    vm_unlock(&r->lock);
-    vm_dir_close(&r->dir);
+    if (s == VM_OK) s = take(&fresh, real, true, &held, err);
+    free(real);
+    vm_run_close(r);
     r->dir = fresh.dir;
     r->lock = fresh.lock;
+    if (s == VM_OK) { /* messages go on with the user's own word for it */
+        char *own = strdup(path);
+        if (own) free(r->dir.path);
+        if (own) r->dir.path = own;
+    }
     return s;
 }
 
@@ -188,10 +218,22 @@ static VmStatus check_names(const VmDir *d, VmError *err) {
     return VM_OK;
 }
 
+/* A folder that holds a run, which need not be ours to lock. */
+static bool is_taken(const char *path) {
+    VmDir d;
+    if (!is_there(path) || vm_dir_open(&d, path, false, NULL) != VM_OK) return false;
+    bool run = holds_run(&d);
+    char holder[256];
+    if (run && in_use(&d, holder)) run = false; /* let the lock say by whom */
+    vm_dir_close(&d);
+    return run;
+}
+
 /* *next: try the following number. */
 static VmStatus open_one(VmRunFolder *r, const VmRunPlace *p, const char *path, bool *next, VmError *err) {
     bool held, free_choice = p->numbered && !p->resume;
-    *next = false;
+    *next = free_choice && is_taken(path);
+    if (*next) return already_there(path, err);
     if (p->resume && !is_there(path)) return nothing_there(path, err);
     VmStatus s = take(r, path, !p->resume, &held, err);
     if (s) {
@@ -202,7 +244,7 @@ static VmStatus open_one(VmRunFolder *r, const VmRunPlace *p, const char *path, 
     if (p->resume) {
         s = has_checkpoint(&r->dir) ? VM_OK : nothing_there(path, err);
     } else if (holds_run(&r->dir)) {
-        *next = free_choice && !p->overwrite;
+        *next = free_choice;
         s = p->overwrite ? move_aside(r, path, err) : already_there(path, err);
     }
     if (s == VM_OK) s = check_names(&r->dir, err);

@@ -293,6 +293,10 @@ static VmStatus resume(Trainer *t, VmError *err) {
     VmError differences = {.text = ""};
     VmStatus s =
         vm_checkpoint_load(t->checkpoints, t->e, t->bind.program, &c->resume, &t->run, &differences, err);
+    if (s == VM_OK && t->run.step > t->run.total)
+        vm_progress_warn(&t->progress,
+                         "the checkpoint is of step %" PRId64 ", behind the end of this run at %" PRId64,
+                         t->run.step, t->run.total);
     if (s == VM_OK && differences.text[0])
         vm_progress_warn(&t->progress, "the checkpoint in %s belongs to another run:%.1500s",
                          t->folder.dir.path, differences.text);
@@ -330,7 +334,7 @@ static VmStatus start_run(Trainer *t, VmError *err) {
     if (s) return s;
     vm_progress_begin(&t->progress, c->progress, c->warnings, t->run.step, t->run.total);
     say_where(t);
-    s = vm_checkpoints_open(&t->checkpoints, &t->folder, c, t->run.total, t->train, err);
+    s = vm_checkpoints_open(&t->checkpoints, &t->folder, c, t->run.total, t->train, t->test, err);
     if (s == VM_OK && c->place.resume) s = resume(t, err);
     if (s == VM_OK) s = vm_checkpoint_room(t->checkpoints, t->e, t->bind.program, err);
     if (s == VM_OK && c->weights) s = vm_checkpoint_save(t->checkpoints, t->e, t->bind.program, &t->run, err);
@@ -395,6 +399,11 @@ VmStatus vm_train(VmEngine *e, VmProgramSource source, void *user, const VmTrain
     if (!t.order) return vm_fail(err, VM_ENV, "out of memory");
     s = run_all(&t, result, err);
     vm_progress_end(&t.progress);
+    if (s && err && t.folder.aside[0]) {
+        size_t at = strlen(err->text);
+        snprintf(err->text + at, sizeof err->text - at, "\n  the run that was there is now in %.900s",
+                 t.folder.aside);
+    }
     VmStatus closed = vm_metrics_close(&t.metrics, s ? NULL : err);
     vm_binding_free(&t.bind);
     vm_routing_free(&t.routing);

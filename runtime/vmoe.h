@@ -193,6 +193,7 @@ typedef struct VmTrainConfig {
     int64_t log_every;
     VmRunPlace place;
     VmResume resume;          /* with place.resume */
+    const char *compiler;     /* identity of what made the kernels; NULL: any */
     const char *instructions; /* set that kernels are made of ("avx512"), which decides bits; NULL: any */
     const char *weights;      /* fingerprint of the file the weights start from; NULL: initial values */
     const char *tuning;       /* file of tuned kernels in use, for the "start" line; NULL: none */

@@ -156,6 +156,8 @@ Test(runtime_checkpoint, a_resumed_run_is_the_same_run, .timeout = 60) {
     refuse_resume(dir, &other, VM_USAGE, "instructions: \"avx512\" there, \"avx2\" here");
     rt_write_split(dir, "train", 24); /* other data */
     refuse_resume(dir, &c, VM_USAGE, "train_data: {\"images\":22,\"fingerprint\":\"");
+    rt_write_split(dir, "t10k", 8);
+    refuse_resume(dir, &c, VM_USAGE, "test_data: {\"images\":10,\"fingerprint\":\"");
     c.resume.anyway = true;
     cr_assert(toy_train(dir, &c, 1).status == VM_OK);
     rt_remove(dir);
@@ -178,6 +180,8 @@ Test(runtime_checkpoint, damage_is_named_and_the_one_before_offered, .timeout = 
     whole.schedule = 0;
     ToyRun undisturbed = toy_train(dir, &whole, 2);
     toy_same_weights(&undisturbed, &third, "resumed from the one before");
+    cr_assert(access(rt_path(dir, "out/checkpoint.kept-1/state.safetensors"), F_OK) == 0,
+              "the damaged one stays");
     size_t n;
     char *text = rt_read(rt_path(dir, "out/metrics.jsonl"), &n);
     int epochs = 0;
@@ -275,7 +279,8 @@ Test(runtime_checkpoint, files_of_others_are_left_alone, .timeout = 60) {
     char command[1024];
     snprintf(
         command, sizeof command,
-        "cd %s && mkdir precious out/.vmoec-aaaaaaaaaaaa out/.vmoec-bbbbbbbbbbbb && echo x > precious/t &&"
+        "cd %s && mkdir precious out/.vmoec-aaaaaaaaaaaa out/.vmoec-bbbbbbbbbbbb && echo x > "
+        "out/.vmoec-notes.txt && echo x > precious/t &&"
         " echo x > out/checkpoint/notes && cp -r out/checkpoint out/checkpoint.old &&"
         " ln -s ../precious out/checkpoint.tmp-1 && ln -s ../precious out/.vmoec-cccccccccccc &&"
         " cp out/checkpoint/state.safetensors out/.vmoec-aaaaaaaaaaaa && echo x > out/.vmoec-bbbbbbbbbbbb/t",
@@ -289,6 +294,7 @@ Test(runtime_checkpoint, files_of_others_are_left_alone, .timeout = 60) {
                                        "out/checkpoint.tmp-1/t",
                                        "out/.vmoec-bbbbbbbbbbbb/t",
                                        "out/.vmoec-cccccccccccc/t",
+                                       "out/.vmoec-notes.txt",
                                        "out/checkpoint.kept-1/notes"};
     for (size_t i = 0; i < sizeof stay / sizeof stay[0]; i++)
         cr_assert(access(rt_path(dir, stay[i]), F_OK) == 0, "%s is gone", stay[i]);
@@ -355,6 +361,61 @@ Test(runtime_checkpoint, a_folder_belongs_to_one_process, .timeout = 60) {
     rt_remove(dir);
 }
 
+/* A file called .lock that is not one of ours, or has a second name elsewhere, is not written to. */
+Test(runtime_checkpoint, a_lock_is_no_way_to_write_a_file, .timeout = 60) {
+    static const char *const make[] = {"echo precious > out/.lock", "echo precious > f && ln f out/.lock",
+                                       ": > f && ln f out/.lock", "ln -s ../f out/.lock", "mkfifo out/.lock"};
+    char *dir = toy_data(), command[512];
+    VmTrainConfig c = toy_config(rt_path(dir, "out"));
+    for (size_t i = 0; i < sizeof make / sizeof make[0]; i++) {
+        snprintf(command, sizeof command, "cd %s && rm -rf out f && mkdir out && echo kept > f && %s", dir,
+                 make[i]);
+        cr_assert(system(command) == 0);
+        ToyRun r = toy_train(dir, &c, 1);
+        cr_assert(r.status == VM_ENV && strstr(r.err.text, "out/.lock"), "%s: %s", make[i], r.err.text);
+        snprintf(command, sizeof command, "cd %s && ! grep -qs process f out/.lock", dir);
+        cr_assert(i == 4 || system(command) == 0, "%s", make[i]);
+    }
+    rt_remove(dir);
+}
+
+/* A run that is moved away between the opening of its folder and its lock is not the one that is meant. */
+Test(runtime_checkpoint, a_folder_that_moves_is_looked_for_again, .timeout = 60) {
+    char *dir = toy_data();
+    VmTrainConfig c = one_epoch(dir);
+    c.place = (VmRunPlace){.out = rt_path(dir, "link"), .overwrite = true};
+    cr_assert(symlink("out", c.place.out) == 0);
+    ToyRun r = toy_train(dir, &c, 1);
+    cr_assert(r.status == VM_OK, "%s", r.err.text);
+    cr_assert(access(rt_path(dir, "out.old/weights.safetensors"), F_OK) == 0,
+              "what the link leads to is moved");
+    cr_assert(access(rt_path(dir, "link/weights.safetensors"), F_OK) == 0,
+              "and the link leads to the new run");
+    cr_assert(access(rt_path(dir, "out/weights.safetensors"), F_OK) == 0);
+    rt_remove(dir);
+}
+
+/* The sums of an unfinished epoch mean nothing to a run with another batch, which can be saved all the same.
+ */
+Test(runtime_checkpoint, another_run_that_is_resumed_can_be_saved, .timeout = 60) {
+    char *dir = toy_data();
+    rt_write_split(dir, "t10k", 8);
+    VmTrainConfig c = toy_config(rt_path(dir, "out"));
+    c.schedule = 0;
+    c.steps = 2;
+    cr_assert(toy_train(dir, &c, 1).status == VM_OK);
+    c.place.resume = c.resume.anyway = true;
+    c.batch = 6;
+    c.drop_last = true;
+    c.steps = 3;
+    ToyRun r = toy_train(dir, &c, 1);
+    cr_assert(r.status == VM_OK, "%s", r.err.text);
+    c.resume.anyway = false;
+    r = toy_train(dir, &c, 1);
+    cr_assert(r.status == VM_OK, "%s", r.err.text);
+    rt_remove(dir);
+}
+
 /* Weights or state that are no numbers never replace a checkpoint. */
 Test(runtime_checkpoint, what_is_not_finite_is_not_saved, .timeout = 60) {
     char *dir = toy_data();
@@ -362,12 +423,13 @@ Test(runtime_checkpoint, what_is_not_finite_is_not_saved, .timeout = 60) {
     VmRunFolder folder;
     VmCheckpoints *k;
     Toy toy = {.side = 4};
-    VmDataset *train;
+    VmDataset *train, *test;
     VmError err, none;
     toy_open(dir, VM_TRAIN, &train);
+    toy_open(dir, VM_TEST, &test);
     cr_assert(vm_engine_create(1, &toy.e, &err) == VM_OK && toy_source(&toy, true, 8, &err) == 0);
     cr_assert(vm_run_open(&folder, &c.place, &err) == VM_OK, "%s", err.text);
-    cr_assert(vm_checkpoints_open(&k, &folder, &c, 9, train, &err) == VM_OK);
+    cr_assert(vm_checkpoints_open(&k, &folder, &c, 9, train, test, &err) == VM_OK);
     VmRunState at = {.steps_per_epoch = 3, .total = 9, .train_images = 22};
     cr_assert(vm_checkpoint_load(k, toy.e, 0, &c.resume, &at, &none, &err) == VM_OK, "%s", err.text);
     size_t n, m;
@@ -390,6 +452,7 @@ Test(runtime_checkpoint, what_is_not_finite_is_not_saved, .timeout = 60) {
     vm_run_close(&folder);
     vm_engine_destroy(toy.e);
     vm_dataset_close(train);
+    vm_dataset_close(test);
     rt_remove(dir);
 }
 
