@@ -176,11 +176,20 @@ static void sig_blocks(const Plan *p, const PlanCluster *c, Text *t) {
                   c->pack_buffer >= 0 ? l.rows : l.strided_rows, l.cols, l.items);
 }
 
+static void sign(Plan *p, PlanCluster *c, Text *t) {
+    if (c->pack) sig_pack(p, c, t);
+    for (int i = 0; i < c->nnode; i++) sig_member(p, c, t, c->node[i]);
+}
+
+void plan_arguments(Plan *p, PlanCluster *c) {
+    Text dropped = {.arena = NULL};
+    sign(p, c, &dropped);
+}
+
 const char *plan_signature(Plan *p, PlanCluster *c) {
     if (c->signature) return c->signature;
     Text t = text_new(p->arena);
-    if (c->pack) sig_pack(p, c, &t);
-    for (int i = 0; i < c->nnode; i++) sig_member(p, c, &t, c->node[i]);
+    sign(p, c, &t);
     sig_blocks(p, c, &t);
     return c->signature = t.data;
 }

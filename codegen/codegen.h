@@ -115,6 +115,10 @@ typedef struct CgFootprint {
 } CgFootprint;
 /* pack_in_step: as with cg_module_pack_in_step. */
 void cg_footprint(Arena *a, const CgTarget *t, IrGraph *g, bool pack_in_step, CgFootprint *out);
+/* The same, but when no placement takes `enough` bytes of VM_WORK and VM_PACKED or less, it stops before
+ * there is one: false, and space[VM_WORK] is a lower bound. */
+bool cg_footprint_within(Arena *a, const CgTarget *t, IrGraph *g, bool pack_in_step, int64_t enough,
+                         CgFootprint *out);
 
 /* Finds kernels in the cache or compiles them, loads the code and fills in the programs. The workers are
  * forked here; NULL or a message. A worker that dies of our own mistake ends this process like one. */

@@ -40,17 +40,24 @@ void plan_live(const Plan *p, int64_t *most, int *when) {
     }
 }
 
-void cg_footprint(Arena *a, const CgTarget *t, IrGraph *g, bool pack_in_step, CgFootprint *out) {
-    const Plan *p = plan_create(a, g, t, pack_in_step ? NULL : pack_table_create(a));
+bool cg_footprint_within(Arena *a, const CgTarget *t, IrGraph *g, bool pack_in_step, int64_t enough,
+                         CgFootprint *out) {
+    Plan *p = plan_create_unplaced(a, g, t, pack_in_step ? NULL : pack_table_create(a));
     *out = (CgFootprint){.tasks = p->ncluster};
-    for (int s = 0; s < VM_SPACE_COUNT; s++) out->space[s] = p->space_bytes[s];
     for (int i = 0; i < p->ncluster; i++) {
         out->flops += plan_flops(&p->cluster[i]);
         if (p->cluster[i].pack) out->packed += pack_bytes(p->cluster[i].pack);
     }
+    bool within = plan_place_within(p, enough);
+    for (int s = 0; s < VM_SPACE_COUNT; s++) out->space[s] = p->space_bytes[s];
     plan_live(p, &out->live, &out->widest);
     for (int i = 0; i < p->nbuffer; i++) {
         const PlanBuffer *b = &p->buffer[i];
         if (b->space == VM_WORK && counted_from(b) <= out->widest && out->widest <= b->last) hold(out, b);
     }
+    return within;
+}
+
+void cg_footprint(Arena *a, const CgTarget *t, IrGraph *g, bool pack_in_step, CgFootprint *out) {
+    (void)cg_footprint_within(a, t, g, pack_in_step, INT64_MAX, out);
 }

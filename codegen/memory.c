@@ -11,10 +11,6 @@
 /* Vector loads of a last panel may run past a row by less than one tile; never past a space. */
 enum { SPACE_SLACK = 1024 };
 
-static bool lifetimes_meet(const PlanBuffer *a, const PlanBuffer *b) {
-    return a->first <= b->last && b->first <= a->last;
-}
-
 static int by_size(const void *x, const void *y) {
     const PlanBuffer *a = *(PlanBuffer *const *)x, *b = *(PlanBuffer *const *)y;
     if (a->bytes != b->bytes) return a->bytes < b->bytes ? 1 : -1;
@@ -32,12 +28,18 @@ typedef struct Pair {
     int buffer, over;
 } Pair;
 
+/* A block that has its place: what others have to know, close together. */
+typedef struct Placed {
+    int first, last;
+    int64_t offset, end;
+} Placed;
+
 /* Room for placing, which may be tried several times. */
 typedef struct Placer {
     Plan *p;
-    PlanBuffer *block;   /* by buffer: as they are placed; those that others are written over live longer */
-    PlanBuffer **order;  /* blocks, the largest first */
-    PlanBuffer **placed; /* in order of offset */
+    PlanBuffer *block;  /* by buffer: as they are placed; those that others are written over live longer */
+    PlanBuffer **order; /* blocks, the largest first */
+    Placed *placed;     /* in order of offset */
     Pair *pair;
 } Placer;
 
@@ -50,9 +52,11 @@ static void copy_blocks(const Placer *x) {
     }
 }
 
-static void place_work(const Placer *x) {
+/* False, and nothing is right, when that takes more than `limit` bytes. */
+static bool place_work(const Placer *x, int64_t limit) {
     Plan *p = x->p;
-    PlanBuffer *block = x->block, **order = x->order, **placed = x->placed;
+    PlanBuffer *block = x->block, **order = x->order;
+    Placed *placed = x->placed;
     p->space_bytes[VM_WORK] = 0;
     copy_blocks(x);
     int n = 0;
@@ -62,17 +66,19 @@ static void place_work(const Placer *x) {
     for (int i = 0; i < n; i++) {
         PlanBuffer *b = order[i];
         int64_t at = 0;
-        for (int j = 0; j < i && placed[j]->offset < at + b->bytes; j++)
-            if (lifetimes_meet(b, placed[j]) && placed[j]->offset + placed[j]->bytes > at)
-                at = placed[j]->offset + placed[j]->bytes;
+        for (int j = 0; j < i && placed[j].offset < at + b->bytes; j++)
+            if (b->first <= placed[j].last && placed[j].first <= b->last && placed[j].end > at)
+                at = placed[j].end;
+        if (at + b->bytes > limit) return false;
         b->offset = at;
         if (at + b->bytes > p->space_bytes[VM_WORK]) p->space_bytes[VM_WORK] = at + b->bytes;
         int slot = i;
-        for (; slot > 0 && placed[slot - 1]->offset > at; slot--) placed[slot] = placed[slot - 1];
-        placed[slot] = b;
+        for (; slot > 0 && placed[slot - 1].offset > at; slot--) placed[slot] = placed[slot - 1];
+        placed[slot] = (Placed){b->first, b->last, at, at + b->bytes};
     }
     for (int i = 0; i < p->nbuffer; i++)
         if (p->buffer[i].space == VM_WORK) p->buffer[i].offset = block[block_of_buffer(p, i)].offset;
+    return true;
 }
 
 static void set_pairs(Plan *p, const Pair *pair, int n, bool in_place) {
@@ -100,8 +106,7 @@ static int spare_pairs(const Placer *x) {
 /* Puts back all pairs, or those that the given amount of memory allows. */
 static void put_back(const Placer *x, const Pair *pair, int n, int64_t bytes) {
     set_pairs(x->p, pair, n, true);
-    place_work(x);
-    if (x->p->space_bytes[VM_WORK] <= bytes) return;
+    if (place_work(x, bytes)) return;
     set_pairs(x->p, pair, n, false);
     if (n == 1) return;
     put_back(x, pair, n / 2, bytes);
@@ -109,21 +114,30 @@ static void put_back(const Placer *x, const Pair *pair, int n, int64_t bytes) {
 }
 
 /* Writing in place where nobody needs the room is worth having as well: it takes fewer cache lines, and fewer
- * barriers, since less memory changes hands. */
-static void place_in_place(Plan *p) {
+ * barriers, since less memory changes hands. That does not take less than `least`, and is left out where so
+ * much is enough: -1 where more than the size counts. */
+static void place_in_place(Plan *p, int64_t least) {
     Placer x = {.p = p,
                 .block = ARENA_ARRAY(p->arena, PlanBuffer, p->nbuffer),
                 .order = ARENA_ARRAY(p->arena, PlanBuffer *, p->nbuffer),
-                .placed = ARENA_ARRAY(p->arena, PlanBuffer *, p->nbuffer),
+                .placed = ARENA_ARRAY(p->arena, Placed, p->nbuffer),
                 .pair = ARENA_ARRAY(p->arena, Pair, p->nbuffer)};
     int n = spare_pairs(&x);
-    place_work(&x);
-    if (!n) return;
+    place_work(&x, INT64_MAX);
+    if (!n || p->space_bytes[VM_WORK] == least) return;
     put_back(&x, x.pair, n, p->space_bytes[VM_WORK]);
-    place_work(&x);
+    place_work(&x, INT64_MAX);
+}
+
+static int64_t with_slack(int64_t bytes) {
+    return bytes ? bytes + SPACE_SLACK : 0;
 }
 
 void plan_place(Plan *p) {
+    (void)plan_place_within(p, INT64_MAX);
+}
+
+bool plan_place_within(Plan *p, int64_t enough) {
     for (int i = 0; i < p->nbuffer; i++) {
         PlanBuffer *b = &p->buffer[i];
         if (b->space == VM_WORK) continue;
@@ -135,9 +149,14 @@ void plan_place(Plan *p) {
         b->offset = p->space_bytes[b->space];
         p->space_bytes[b->space] += b->bytes;
     }
-    place_in_place(p);
-    for (int s = 0; s < VM_SPACE_COUNT; s++)
-        if (p->space_bytes[s]) p->space_bytes[s] += SPACE_SLACK;
+    int64_t most; /* with everything in place that may be: no choice of pairs takes less */
+    int when;
+    plan_live(p, &most, &when);
+    bool within = with_slack(most) + with_slack(p->space_bytes[VM_PACKED]) <= enough;
+    p->space_bytes[VM_WORK] = most;
+    if (within) place_in_place(p, enough < INT64_MAX ? most : -1);
+    for (int s = 0; s < VM_SPACE_COUNT; s++) p->space_bytes[s] = with_slack(p->space_bytes[s]);
+    return within;
 }
 
 static bool overlap(const Plan *p, const PlanArg *x, const PlanArg *y) {

@@ -6,16 +6,19 @@
 #include <string.h>
 
 #include "codegen/plan.h"
+#include "runtime/rng.h"
 
 typedef struct Entry {
     const char *key;
     int64_t offset;
+    struct Entry *next; /* another key with the same hash */
 } Entry;
+
+enum { BUCKETS = 1024 };
 
 struct PackTable {
     Arena *arena;
-    Entry *entry;
-    int n, cap;
+    Entry *entry[BUCKETS]; /* by hash of the key */
     int64_t bytes;
 };
 
@@ -38,18 +41,14 @@ static const char *key_of(Arena *a, const Pack *k) {
 
 static int64_t place_of(PackTable *t, const Pack *k, int64_t bytes) {
     const char *key = key_of(t->arena, k);
-    for (int i = 0; i < t->n; i++)
-        if (!strcmp(t->entry[i].key, key)) return t->entry[i].offset;
-    if (t->n == t->cap) {
-        int cap = t->cap ? 2 * t->cap : 64;
-        Entry *grown = ARENA_ARRAY(t->arena, Entry, cap);
-        if (t->n) memcpy(grown, t->entry, (size_t)t->n * sizeof *grown);
-        t->entry = grown;
-        t->cap = cap;
-    }
-    t->entry[t->n++] = (Entry){key, t->bytes};
+    Entry **at = &t->entry[vm_hash_name(key) % BUCKETS];
+    for (const Entry *e = *at; e; e = e->next)
+        if (!strcmp(e->key, key)) return e->offset;
+    Entry *e = ARENA_NEW(t->arena, Entry);
+    *e = (Entry){key, t->bytes, *at};
+    *at = e;
     t->bytes += bytes;
-    return t->bytes - bytes;
+    return e->offset;
 }
 
 /* Are the view's leading dimensions all matrices of the weight, one after the other? */
@@ -88,17 +87,27 @@ static bool is_rectangle(const Pack *k, int vl, PlanKept *out) {
                                                                               : 1);
 }
 
-static const IrNode *update_of(const Plan *p, const IrNode *param) {
+/* By weight, the leaf's node id. */
+typedef struct PlanWeight {
+    bool updated;    /* by an adamw of this program */
+    int first, last; /* of its copies in Plan.kept; -1: none */
+} PlanWeight;
+
+static PlanWeight *find_weights(const Plan *p) {
+    PlanWeight *w = ARENA_ARRAY(p->arena, PlanWeight, p->g->nnodes);
+    for (int i = 0; i < p->g->nnodes; i++) w[i].first = w[i].last = -1;
     IR_FOR (n, p->g)
-        if (n->op == OP_adamw && view_root(n->in[0])->node == param) return n;
-    return NULL;
+        if (n->op == OP_adamw) w[view_root(n->in[0])->node->id].updated = true;
+    return w;
 }
 
 int plan_keep_pack(Plan *p, const Pack *want) {
     if (!p->packs || want->src.root->node->op != OP_param) return -1;
-    for (int i = 0; i < p->nkept; i++)
+    if (!p->weight) p->weight = find_weights(p);
+    PlanWeight *w = &p->weight[want->src.root->node->id];
+    for (int i = w->first; i >= 0; i = p->kept[i].next)
         if (pack_equal(p->kept[i].pack, want)) return p->kept[i].buffer;
-    PlanKept kept = {.updated = update_of(p, want->src.root->node)};
+    PlanKept kept = {.updated = w->updated, .next = -1};
     if (kept.updated && !is_rectangle(want, p->target->vector_floats, &kept)) return -1;
     if (!p->kept) p->kept = ARENA_ARRAY(p->arena, PlanKept, p->ncluster); /* one product wants one at most */
     Pack *pack = ARENA_NEW(p->arena, Pack);
@@ -111,17 +120,20 @@ int plan_keep_pack(Plan *p, const Pack *want) {
     b->last = INT_MAX;
     kept.task = ARENA_NEW(p->arena, PlanCluster);
     *kept.task = (PlanCluster){.pack = pack, .pack_buffer = kept.buffer};
+    *(w->last < 0 ? &w->first : &p->kept[w->last].next) = p->nkept;
+    w->last = p->nkept;
     p->kept[p->nkept++] = kept;
     return kept.buffer;
 }
 
 void plan_link_updates(Plan *p) {
+    if (!p->nkept) return;
     for (int i = 0; i < p->ncluster; i++) {
         PlanCluster *c = &p->cluster[i];
         if (!c->anchor || c->anchor->op != OP_adamw) continue;
-        const IrValue *weight = view_root(c->anchor->in[0]);
-        c->keep = ARENA_ARRAY(p->arena, const PlanKept *, p->nkept + 1);
-        for (int k = 0; k < p->nkept; k++)
-            if (p->kept[k].pack->src.root == weight) c->keep[c->nkeep++] = &p->kept[k];
+        int first = p->weight[view_root(c->anchor->in[0])->node->id].first, count = 0;
+        for (int k = first; k >= 0; k = p->kept[k].next) count++;
+        c->keep = ARENA_ARRAY(p->arena, const PlanKept *, count + 1);
+        for (int k = first; k >= 0; k = p->kept[k].next) c->keep[c->nkeep++] = &p->kept[k];
     }
 }

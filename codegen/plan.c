@@ -259,7 +259,8 @@ static void insert_packs(Plan *p) {
     enum { RECENT = 32 };
     PlanCluster *out = ARENA_ARRAY(p->arena, PlanCluster, 2 * p->ncluster + 1);
     int *last_use = ARENA_ARRAY(p->arena, int, 2 * p->ncluster + 1); /* by pack task */
-    int n = 0;
+    int *recent = ARENA_ARRAY(p->arena, int, p->ncluster + 1);       /* pack tasks in use, in their order */
+    int n = 0, nrecent = 0;
     for (int i = 0; i < p->ncluster; i++) {
         Pack want;
         PlanCluster *c = &p->cluster[i];
@@ -267,13 +268,19 @@ static void insert_packs(Plan *p) {
         if (c->anchor && wants_pack(p, c->anchor, &want)) {
             int shared = n;
             c->pack_buffer = plan_keep_pack(p, &want);
-            for (int j = n - 1; j >= 0 && shared == n && c->pack_buffer < 0; j--)
-                if (out[j].pack && n - last_use[j] <= RECENT && pack_equal(out[j].pack, &want)) shared = j;
+            int still = 0;
+            for (int j = 0; j < nrecent && c->pack_buffer < 0; j++) {
+                if (n - last_use[recent[j]] > RECENT) continue;
+                recent[still++] = recent[j];
+                if (pack_equal(out[recent[j]].pack, &want)) shared = recent[j];
+            }
+            if (c->pack_buffer < 0) nrecent = still;
             if (shared < n) c->pack_buffer = out[shared].pack_buffer;
             if (c->pack_buffer < 0) {
                 Pack *pk = ARENA_NEW(p->arena, Pack);
                 *pk = want;
                 c->pack_buffer = plan_new_buffer(p, VM_WORK, pack_bytes(pk), NULL);
+                recent[nrecent++] = n;
                 out[n++] = (PlanCluster){.pack = pk, .pack_buffer = c->pack_buffer};
             }
             last_use[shared] = n;
@@ -306,7 +313,8 @@ Plan *plan_create(Arena *a, IrGraph *g, const CgTarget *t, PackTable *packs) {
     return plan_create_tuned(a, g, t, packs, NULL);
 }
 
-Plan *plan_create_tuned(Arena *a, IrGraph *g, const CgTarget *t, PackTable *packs, const CgTuning *tuning) {
+/* As far as the tasks. */
+static Plan *begin(Arena *a, IrGraph *g, const CgTarget *t, PackTable *packs) {
     Plan *p = ARENA_NEW(a, Plan);
     *p = (Plan){.arena = a, .g = g, .target = t, .packs = packs};
     ir_renumber(g);
@@ -321,14 +329,30 @@ Plan *plan_create_tuned(Arena *a, IrGraph *g, const CgTarget *t, PackTable *pack
     value_buffers(p);
     order_updates(p);
     insert_packs(p);
+    return p;
+}
+
+static void find_lifetimes(Plan *p) {
+    for (int i = 0; i < p->ncluster; i++) touch(p, i);
+    persistent_outputs(p);
+    plan_in_place(p);
+}
+
+Plan *plan_create_unplaced(Arena *a, IrGraph *g, const CgTarget *t, PackTable *packs) {
+    Plan *p = begin(a, g, t, packs);
+    for (int i = 0; i < p->ncluster; i++) plan_arguments(p, &p->cluster[i]);
+    find_lifetimes(p);
+    return p;
+}
+
+Plan *plan_create_tuned(Arena *a, IrGraph *g, const CgTarget *t, PackTable *packs, const CgTuning *tuning) {
+    Plan *p = begin(a, g, t, packs);
     for (int i = 0; i < p->ncluster; i++) {
         block_tune(&p->cluster[i], tuning);
         plan_signature(p, &p->cluster[i]);
-        touch(p, i);
     }
     for (int i = 0; i < p->nkept; i++) plan_signature(p, p->kept[i].task);
-    persistent_outputs(p);
-    plan_in_place(p);
+    find_lifetimes(p);
     plan_place(p);
     plan_barriers(p);
     return p;

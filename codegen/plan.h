@@ -79,6 +79,7 @@ typedef struct PlanKept {
     int64_t row0, col0;       /* of the packed rectangle in the weight's last two dimensions */
     int64_t rows, cols;       /* its size there */
     bool updated;             /* this program's adamw writes it with the weight */
+    int next;                 /* copy of the same weight in Plan.kept; -1: there are no more */
     struct PlanCluster *task; /* makes it from the weight; not part of a step */
 } PlanKept;
 
@@ -98,7 +99,8 @@ typedef struct Plan {
     PackTable *packs; /* NULL: no packed copy outlives the step */
     PlanKept *kept;
     int nkept;
-    PlanPlace **place; /* [node id][result] */
+    struct PlanWeight *weight; /* packs.c: by node id; NULL: not needed yet */
+    PlanPlace **place;         /* [node id][result] */
     int64_t space_bytes[VM_SPACE_COUNT];
 } Plan;
 
@@ -107,6 +109,8 @@ typedef struct Plan {
 Plan *plan_create(Arena *a, IrGraph *g, const CgTarget *t, PackTable *packs);
 /* The same with other blocks of products. */
 Plan *plan_create_tuned(Arena *a, IrGraph *g, const CgTarget *t, PackTable *packs, const CgTuning *tuning);
+/* Without signatures and barriers, up to where plan_place would follow: for what needs less than a plan. */
+Plan *plan_create_unplaced(Arena *a, IrGraph *g, const CgTarget *t, PackTable *packs);
 void plan_print(Text *t, const Plan *p);
 
 int plan_new_buffer(Plan *p, int space, int64_t bytes, const IrValue *v);
@@ -125,6 +129,10 @@ void plan_in_place(Plan *p);
 
 /* memory.c: offsets of the VM_WORK buffers by lifetime, and where barriers must stand. */
 void plan_place(Plan *p);
+/* The same, but false, with a lower bound in space_bytes[VM_WORK] and nothing placed, when VM_WORK and
+ * VM_PACKED cannot be had in `enough` bytes. Below INT64_MAX the sizes are right alone: less may be in place.
+ */
+bool plan_place_within(Plan *p, int64_t enough);
 void plan_barriers(Plan *p);
 
 /* footprint.c: the bytes of VM_WORK that matter at each task; the most of them, and at which task. */
@@ -156,6 +164,7 @@ PlanCols plan_view_cols(const Plan *p, const View *w);
 /* args.c: collects the arguments of a cluster and returns its signature: two clusters with equal
  * signatures have equal kernels. */
 const char *plan_signature(Plan *p, PlanCluster *c);
+void plan_arguments(Plan *p, PlanCluster *c); /* the arguments alone */
 
 /* A short name for profiles: "matmul_2048x256x128_add_gelu". */
 const char *plan_kernel_name(Plan *p, const PlanCluster *c);

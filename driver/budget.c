@@ -6,23 +6,32 @@
  * it. */
 #include "driver/driver.h"
 
+/* What was found out about a number of steps, with one kind of packing. */
+typedef struct Tried {
+    bool known;    /* the rest is right; otherwise only `least` is */
+    int64_t least; /* no plan takes less work and packed space; 0: not tried */
+    int64_t work, packed;
+    double flops, cost;
+} Tried;
+
 typedef struct Fit {
     Session *s;
-    IrGraph *base;      /* what recompute takes */
-    IrGraph *eval;      /* the evaluation program, which shares the block of work space */
-    const PassId *back; /* recompute and what comes after it */
+    IrGraph *base;       /* what recompute takes */
+    RecomputeList *list; /* the steps there are for it */
+    IrGraph *eval;       /* the evaluation program, which shares the block of work space */
+    const PassId *back;  /* recompute and what comes after it */
     int nback;
     bool pack_in_step;
     int64_t eval_work, eval_packed;
     CgFootprint print; /* of the last try */
     Arena *arena;      /* of the last try: its graph and plan */
+    Tried *tried[2];   /* by kind of packing, by number of steps */
 } Fit;
 
 /* A way to go: where packed weights live and how much is computed again. */
 typedef struct Way {
     bool pack_in_step, fits;
     int steps;            /* of the pass recompute; the light ones it makes anyway */
-    int all;              /* that there are */
     int at;               /* where the least peak is */
     int64_t least;        /* that peak's work and packed space */
     int64_t work, packed; /* with `steps` */
@@ -49,26 +58,47 @@ static int64_t packed_of(const Fit *f) {
     return larger(f->print.space[VM_PACKED], f->eval_packed);
 }
 
-/* Bytes of work and packed space with so many steps. */
-static int64_t try_steps(Fit *f, int steps) {
+/* Packing takes as long as this much arithmetic, per byte that is written. */
+static const double pack_cost = 40;
+
+/* Makes f->print for so many steps: all of it, or, when that many bytes of work and packed space are not
+ * enough, a bound. False: a bound. */
+static bool plan_steps(Fit *f, int steps, int64_t enough) {
     Session *s = f->s;
     arena_reset(f->arena);
     IrGraph *g = ir_graph_clone(f->arena, f->base);
     s->pass.recompute = steps;
-    session_run_passes(s, g, f->back, f->nback, true);
-    cg_footprint(f->arena, s->target, g, f->pack_in_step, &f->print);
-    return work_of(f) + packed_of(f);
+    s->pass.recompute_list = f->list;
+    session_run_again(s, f->base, g, f->back, f->nback);
+    s->pass.recompute_list = NULL;
+    s->budget.tries++;
+    return cg_footprint_within(f->arena, s->target, g, f->pack_in_step, enough, &f->print);
+}
+
+/* Bytes of work and packed space with so many steps; no more is known about the number than that it is above
+ * `enough` when it is. */
+static int64_t try_steps(Fit *f, int steps, int64_t enough) {
+    Tried *t = &f->tried[f->pack_in_step][steps];
+    if (t->known || t->least > enough) return t->least;
+    t->known = plan_steps(f, steps, enough);
+    t->work = work_of(f);
+    t->packed = packed_of(f);
+    t->least = t->work + t->packed;
+    t->flops = f->print.flops;
+    t->cost = t->flops + pack_cost * (double)f->print.packed;
+    return t->least;
 }
 
 /* The least of some tries spread over the list. */
-static void find_least(Fit *f, Way *w, int light) {
+static void find_least(Fit *f, Way *w) {
     enum { TRIES = 24 };
+    int light = f->list->light, all = f->list->n;
     w->least = INT64_MAX;
     for (int i = 1, last = 0; i <= TRIES; i++) {
-        int steps = light + (int)((int64_t)(w->all - light) * i / TRIES);
+        int steps = light + (int)((int64_t)(all - light) * i / TRIES);
         if (steps == last) continue;
         last = steps;
-        int64_t bytes = try_steps(f, steps);
+        int64_t bytes = try_steps(f, steps, w->least - 1);
         if (bytes >= w->least) continue;
         w->least = bytes;
         w->at = steps;
@@ -79,7 +109,7 @@ static void find_least(Fit *f, Way *w, int light) {
 static int fewest(Fit *f, int low, int enough, int64_t room) {
     while (enough - low > 1) {
         int middle = low + (enough - low) / 2;
-        if (try_steps(f, middle) <= room)
+        if (try_steps(f, middle, room) <= room)
             enough = middle;
         else
             low = middle;
@@ -87,27 +117,23 @@ static int fewest(Fit *f, int low, int enough, int64_t room) {
     return enough;
 }
 
-/* Packing takes as long as this much arithmetic, per byte that is written. */
-static const double pack_cost = 40;
-
 static Way find_way(Fit *f, bool pack_in_step, int64_t room) {
     Way w = {.pack_in_step = pack_in_step, .fits = true};
     plan_evaluation(f, pack_in_step);
-    try_steps(f, 1);
-    int light = f->s->pass.recompute_light;
-    w.all = f->s->pass.recompute_steps;
+    int light = f->list->light;
     w.steps = w.at = light;
-    w.least = try_steps(f, light);
+    w.least = try_steps(f, light, room);
     if (w.least > room) {
-        find_least(f, &w, light);
+        find_least(f, &w);
         w.fits = w.least <= room;
         w.steps = w.fits ? fewest(f, light, w.at, room) : w.at;
-        try_steps(f, w.steps);
+        (void)try_steps(f, w.steps, INT64_MAX);
     }
-    w.work = work_of(f);
-    w.packed = packed_of(f);
-    w.flops = f->print.flops;
-    w.cost = w.flops + pack_cost * (double)f->print.packed;
+    const Tried *t = &f->tried[pack_in_step][w.steps];
+    w.work = t->work;
+    w.packed = t->packed;
+    w.flops = t->flops;
+    w.cost = t->cost;
     return w;
 }
 
@@ -126,12 +152,12 @@ static void add_holder(Text *t, const Fit *f, int i) {
 static VmStatus refuse(Fit *f, const MemoryUse *use, const Way *w) {
     Arena *a = f->s->arena;
     plan_evaluation(f, w->pack_in_step);
-    (void)try_steps(f, w->steps);
+    (void)plan_steps(f, w->steps, INT64_MAX);
     Text t = text_new(a);
     text_addf(&t, "%s %s is not enough: the least is %s, with %d of %d recomputations%s",
               f->s->budget.of_group ? "the cgroup's memory limit of" : "--mem-budget",
               drv_bytes_text(a, f->s->budget.limit),
-              drv_bytes_text(a, use->total - use->work - use->other + w->work + w->packed), w->at, w->all,
+              drv_bytes_text(a, use->total - use->work - use->other + w->work + w->packed), w->at, f->list->n,
               w->pack_in_step ? " and weights packed in every step" : "");
     const struct {
         const char *name;
@@ -158,12 +184,22 @@ static VmStatus choose(Fit *f, MemoryUse *use) {
     int64_t room = b->limit - (use->total - use->work - use->other);
     b->before = b->after = use->total;
     if (!b->limit || use->work + use->other <= room) return VM_OK;
-    Way kept = find_way(f, false, room), in_step = find_way(f, true, room);
+    f->list = recompute_list(f->s->arena, f->base);
+    for (int i = 0; i < 2; i++) f->tried[i] = ARENA_ARRAY(f->s->arena, Tried, f->list->n + 1);
+    int64_t floor = f->eval_work + f->eval_packed; /* evaluation's, when packed weights are kept */
+    bool hopeless = floor > room;
+    Way kept = {0}, in_step = {0};
+    if (!hopeless) kept = find_way(f, false, room);
+    in_step = find_way(f, true, room);
+    if (hopeless && !in_step.fits) { /* whose peak is less? */
+        kept.least = floor;
+        if (floor <= in_step.least) kept = find_way(f, false, room);
+    }
     bool second =
         in_step.fits ? !kept.fits || in_step.cost < kept.cost : !kept.fits && in_step.least < kept.least;
     Way *w = second ? &in_step : &kept;
     if (!w->fits) return refuse(f, use, w);
-    b->all = larger(kept.all, in_step.all);
+    b->all = f->list->n;
     b->steps = w->steps;
     b->pack_in_step = w->pack_in_step;
     b->flops_after = w->flops;
@@ -196,7 +232,7 @@ static VmStatus training(Fit *f, MemoryUse *use) {
     f->back = list + front;
     f->nback = n - front;
     session_run_passes(s, f->base, list, front, true);
-    (void)try_steps(f, RECOMPUTE_LIGHT);
+    (void)plan_steps(f, RECOMPUTE_LIGHT, INT64_MAX);
     use->work = work_of(f);
     use->other = packed_of(f);
     use->state = f->print.space[VM_STATE];

@@ -191,6 +191,18 @@ void session_run_passes(Session *s, IrGraph *g, const PassId *list, int n, bool 
     if (error) VM_BUG("%s", error);
 }
 
+void session_run_again(Session *s, IrGraph *base, IrGraph *g, const PassId *list, int n) {
+    double t0 = drv_seconds();
+    s->crash_graph = base;
+    s->crash_list = list;
+    s->crash_n = n;
+    s->pass.training = true;
+    const char *error = pass_run(&s->pass, g, list, n);
+    if (error) VM_BUG("%s", error);
+    s->crash_graph = NULL;
+    s->seconds_passes += drv_seconds() - t0;
+}
+
 void session_lower(Session *s, IrGraph *g, ProgramKind kind) {
     const PassId *list;
     int n = s->bf16 ? pass_pipeline_bf16(kind.pipe, &list) : pass_pipeline(kind.pipe, &list);

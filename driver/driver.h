@@ -188,6 +188,7 @@ typedef struct Budget {
     double flops_before, flops_after; /* of products and attention in one step of training */
     int64_t before, after;            /* predicted peaks */
     bool pack_in_step;                /* no packed copy of a weight outlives a step */
+    int tries;                        /* plans that the choice took */
 } Budget;
 
 /* One file being compiled: everything from its text to running programs. */
@@ -244,6 +245,9 @@ IrGraph *session_elaborate(Session *s, int64_t batch);
  * too for graphs of our own making (the others). */
 const char *session_try_passes(Session *s, IrGraph *g, const PassId *list, int n, bool training);
 void session_run_passes(Session *s, IrGraph *g, const PassId *list, int n, bool training);
+/* The same for training with a clone of `base`, whose crash file is base with the whole list: cheaper where
+ * it is done again and again. */
+void session_run_again(Session *s, IrGraph *base, IrGraph *g, const PassId *list, int n);
 void session_lower(Session *s, IrGraph *g, ProgramKind kind);
 
 /* Host and module for code generation; the engine that runs it. */

@@ -159,6 +159,7 @@ Text text_new(Arena *a) {
 }
 
 void text_addn(Text *t, const char *s, size_t n) {
+    if (!t->arena) return;
     if (t->cap - t->len <= n) {
         size_t cap = t->cap * 2 > t->len + n + 1 ? t->cap * 2 : t->len + n + 1;
         char *data = arena_alloc(t->arena, cap);
@@ -176,6 +177,7 @@ void text_add(Text *t, const char *s) {
 }
 
 void text_addf(Text *t, const char *fmt, ...) {
+    if (!t->arena) return;
     char small[256];
     va_list ap, again;
     va_start(ap, fmt);

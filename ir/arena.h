@@ -39,7 +39,7 @@ size_t arena_used(const Arena *a);
 
 /* Growing text in an arena: the printers' string builder. `data` is always terminated. */
 typedef struct Text {
-    Arena *arena;
+    Arena *arena; /* NULL: what is added is dropped */
     char *data;
     size_t len, cap;
 } Text;

@@ -23,6 +23,7 @@ typedef struct PassCtx {
     /* recompute: how many of its steps to make, 0 none, or RECOMPUTE_LIGHT; sets how many there are (LIGHT:
      * how many were made), and how many of them, the first ones, are light */
     int recompute, recompute_steps, recompute_light;
+    const struct RecomputeList *recompute_list; /* NULL, or recompute_list's for an equal graph */
     /* manager */
     bool verify_each;
     const char *print_after; /* NULL, a pass name, or "all": printed to stderr */
@@ -36,6 +37,16 @@ typedef struct PassCtx {
     bool refused;
     IrLoc where;
 } PassCtx;
+
+/* The steps of recompute for one graph, so that a search for how many to make lists them once. */
+typedef struct RecomputeList {
+    struct RecomputeStep *step;
+    int n, light; /* the first ones are light */
+    int *drop;    /* of all steps */
+    int ndrop;
+    int64_t met; /* nodes looked at to weigh steps; for tests */
+} RecomputeList;
+RecomputeList *recompute_list(Arena *a, IrGraph *g);
 
 typedef enum PassId {
 #define PASS(name, doc) PASS_##name,

@@ -125,6 +125,7 @@ static void find_cuts(Recompute *r) {
         }
         if (live != 1 || r->cut[sum]) continue;
         r->cut[sum] = true;
+        r->cut_number[sum] = r->ncut;
         r->cuts[r->ncut++] = r->value[sum];
     }
 }
@@ -134,9 +135,8 @@ static int operand_segment(const Recompute *r, const IrValue *v) {
     const IrNode *n = v->node;
     if (is_leaf(n)) return 0;
     if (!recompute_see_through(n)) {
-        for (int i = 0; i < r->ncut && r->cut[recompute_id(r, v)]; i++)
-            if (r->cuts[i] == v) return i + 1;
-        return r->segment[n->id];
+        int id = recompute_id(r, v);
+        return r->cut[id] ? r->cut_number[id] + 1 : r->segment[n->id];
     }
     int latest = 0;
     for (int i = 0; i < n->nin; i++) {
@@ -175,6 +175,7 @@ static Recompute analyse(Arena *a, IrGraph *g) {
     r.wanted = ARENA_ARRAY(a, bool, r.nvalue);
     r.kept = ARENA_ARRAY(a, bool, r.nvalue);
     r.cut = ARENA_ARRAY(a, bool, r.nvalue);
+    r.cut_number = ARENA_ARRAY(a, int, r.nvalue);
     find_forward(&r);
     find_pure(&r);
     IR_FOR (n, g)
@@ -262,13 +263,26 @@ static bool has_updates(const IrGraph *g) {
     return false;
 }
 
+RecomputeList *recompute_list(Arena *a, IrGraph *g) {
+    Arena *scratch = arena_create();
+    Recompute r = analyse(scratch, g);
+    RecomputeList *list = recompute_choose(&r, a, true);
+    arena_destroy(scratch);
+    return list;
+}
+
 bool pass_recompute(PassCtx *c, IrGraph *g) {
     c->recompute_steps = c->recompute_light = 0;
     if (!c->recompute || !has_updates(g)) return false;
+    bool light_only = c->recompute < 0;
     Recompute r = analyse(c->scratch, g);
-    c->recompute_steps = recompute_choose(&r, c->recompute);
-    c->recompute_light = r.light;
-    if (c->recompute < 0 && !r.light) return false;
+    const RecomputeList *list = c->recompute_list;
+    if (!list) list = recompute_choose(&r, c->scratch, !light_only);
+    for (int i = 0; i < r.nvalue; i++) r.kept[i] = r.wanted[i];
+    recompute_apply(&r, list, light_only ? list->light : c->recompute);
+    c->recompute_steps = light_only ? list->light : list->n;
+    c->recompute_light = list->light;
+    if (light_only && !list->light) return false;
     rewrite(&r);
     return true;
 }

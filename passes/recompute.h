@@ -9,7 +9,6 @@
 typedef struct Recompute {
     Arena *arena;
     IrGraph *g;
-    int light; /* of the steps: those at the front of the list that add elementwise work alone */
     int nvalue;
     int *first;      /* by node id */
     IrValue **value; /* by value id */
@@ -20,19 +19,28 @@ typedef struct Recompute {
     bool *kept;      /* by value id: stays in memory; at first what is wanted */
     bool *cut;       /* by value id: all that is large and computed later depends on it alone */
     int *segment;    /* by node id: the number of cuts before it */
+    int *cut_number; /* by value id: of a cut, its place in cuts */
     IrValue **cuts;
     int ncut;
 } Recompute;
+
+/* Values by id. */
+struct RecomputeStep {
+    int add;          /* -1: none */
+    int first, ndrop; /* in `drop` of the list */
+};
 
 int recompute_id(const Recompute *r, const IrValue *v);
 int64_t recompute_bytes(const IrValue *v);
 /* Done in its readers' loads: costs nothing and is never in memory. */
 bool recompute_see_through(const IrNode *n);
 
-/* Makes the first `steps` steps of a list that is a function of the graph: each changes `kept` so that less
- * memory is held from the forward to the backward pass. Light ones come first, then the cheapest, by bytes
- * saved per work added. Returns the length of the whole list; with RECOMPUTE_LIGHT the list ends after the
- * former. Sets r->light. */
-int recompute_choose(Recompute *r, int steps);
+/* The list of steps for the graph, a function of it: each changes `kept` so that less memory is held from the
+ * forward to the backward pass. Light ones come first, then the cheapest, by bytes saved per work added.
+ * `all`: not the light ones alone. Changes `kept`. */
+RecomputeList *recompute_choose(Recompute *r, Arena *a, bool all);
+
+/* Makes the first `steps` steps of the list, or all with fewer in it; `kept` is as at first. */
+void recompute_apply(Recompute *r, const RecomputeList *list, int steps);
 
 #endif

@@ -10,7 +10,8 @@
  * earliest of equals; light steps, which derive elementwise results from one value, before all others; merges
  * last, because only a plan of memory can tell whether longer segments pay. Work is counted, not measured:
  * arithmetic of products and attention, and a price per element for the rest. */
-#include <limits.h>
+#include <stddef.h>
+#include <string.h>
 
 #include "passes/recompute.h"
 
@@ -18,21 +19,52 @@ enum { MAX_DROP = 256 };
 
 typedef struct Step {
     IrValue *add; /* NULL: none */
-    IrValue *drop[MAX_DROP];
-    int ndrop;
     double saved, work;
     bool light; /* a derive step that adds elementwise work alone */
+    int ndrop;
+    IrValue *drop[MAX_DROP]; /* large: see step_new and step_copy */
 } Step;
+
+/* What a step is worth, and the segments that this was found from: as long as no step changes anything in one
+ * of them, it is the same. */
+typedef struct Weighed {
+    bool any, light;
+    double saved, work;
+    int first, last; /* segments; none: not known */
+} Weighed;
 
 typedef struct Chooser {
     Recompute *r;
     bool *again; /* by node id: is made again by the steps so far */
     int *seen;   /* by node id: stamp of the last search */
-    int stamp, made, limit;
+    int stamp;
     int kernels; /* met by the last search */
+    /* By node id, asked for again and again. */
+    double *cost;
+    bool *leaf, *through;
+    Weighed *weighed; /* by value id: dropping it alone */
+    Weighed *block;   /* by cut */
+    int first, last;  /* segments that the last search looked at */
+    bool *before;     /* room for `again` */
+    RecomputeList *list;
+    Arena *arena; /* of the list */
+    int cap_step, cap_drop;
     /* Values of pure nodes by segment, ascending: those of segment s are of[begin[s]] to of[begin[s + 1]]. */
     int *of, *begin, nsegment;
 } Chooser;
+
+static Step step_new(IrValue *add) {
+    Step s;
+    s.add = add;
+    s.ndrop = 0;
+    s.saved = s.work = 0;
+    s.light = false;
+    return s;
+}
+
+static void step_copy(Step *to, const Step *from) {
+    memcpy(to, from, offsetof(Step, drop) + (size_t)from->ndrop * sizeof from->drop[0]);
+}
 
 static void sort_by_segment(Chooser *c) {
     const Recompute *r = c->r;
@@ -93,15 +125,24 @@ static bool stops(const Chooser *c, const IrValue *v) {
     return c->r->kept[id] || c->r->small[id];
 }
 
+/* Nothing depends on the state of what is seen through. */
+static void note_segment(Chooser *c, int id) {
+    int s = c->r->segment[id];
+    if (s < c->first) c->first = s;
+    if (s > c->last) c->last = s;
+}
+
 /* Work of making v from what is kept, without what is made again anyway or was counted in this search. */
 static double closure(Chooser *c, const IrValue *v) {
     const IrNode *n = v->node;
-    if (ir_ops[n->op].route == ROUTE_LEAF) return 0;
-    bool through = recompute_see_through(n);
+    c->list->met++;
+    if (c->leaf[n->id]) return 0;
+    bool through = c->through[n->id];
+    if (!through) note_segment(c, n->id);
     if (!through && (stops(c, v) || c->again[n->id])) return 0;
     if (c->seen[n->id] == c->stamp) return 0;
     c->seen[n->id] = c->stamp;
-    double work = through ? 0 : node_work(n);
+    double work = c->cost[n->id];
     c->kernels += !through && ir_ops[n->op].route == ROUTE_KERNEL;
     for (int i = 0; i < n->nin; i++) work += closure(c, n->in[i]);
     return work;
@@ -117,35 +158,80 @@ static bool weigh(Chooser *c, Step *s) {
     s->saved = s->add && !c->r->kept[recompute_id(c->r, s->add)] ? -(double)recompute_bytes(s->add) : 0;
     for (int i = 0; i < s->ndrop; i++) s->saved += (double)recompute_bytes(s->drop[i]);
     if (!s->ndrop || s->saved <= 0) return false;
+    Weighed *w = !s->add && s->ndrop == 1 ? &c->weighed[recompute_id(c->r, s->drop[0])] : NULL;
+    if (w && w->first <= w->last) {
+        s->work = w->work;
+        s->light = false;
+        return true;
+    }
     bool had = s->add && c->r->kept[recompute_id(c->r, s->add)];
     keep_all(c, s, false);
     c->stamp++;
     c->kernels = 0;
+    c->first = c->nsegment;
+    c->last = -1;
     s->work = 1;
     for (int i = 0; i < s->ndrop; i++) s->work += closure(c, s->drop[i]);
     s->light = s->add && !c->kernels;
     keep_all(c, s, true);
     if (had) c->r->kept[recompute_id(c->r, s->add)] = true;
+    if (w) *w = (Weighed){true, s->light, s->saved, s->work, c->first, c->last};
     return true;
 }
 
 static void mark_again(Chooser *c, const IrValue *v) {
     const IrNode *n = v->node;
-    if (ir_ops[n->op].route == ROUTE_LEAF || c->again[n->id]) return;
-    if (!recompute_see_through(n) && stops(c, v)) return;
+    if (c->leaf[n->id] || c->again[n->id]) return;
+    if (!c->through[n->id] && stops(c, v)) return;
     c->again[n->id] = true;
     for (int i = 0; i < n->nin; i++) mark_again(c, n->in[i]);
 }
 
-/* Counts the step, and makes it if it is among those asked for. Later steps are chosen as if it was made. */
-static void commit(Chooser *c, const Step *s, bool *result) {
+static void *grown(Arena *a, void *old, size_t size, int n, int *cap) {
+    if (n < *cap) return old;
+    *cap = *cap ? 2 * *cap : 256;
+    void *more = arena_alloc(a, size * (size_t)*cap);
+    if (n) memcpy(more, old, size * (size_t)n);
+    return more;
+}
+
+static void list_step(Chooser *c, const Step *s) {
+    RecomputeList *l = c->list;
+    l->step = grown(c->arena, l->step, sizeof *l->step, l->n, &c->cap_step);
+    l->step[l->n++] = (struct RecomputeStep){s->add ? recompute_id(c->r, s->add) : -1, l->ndrop, s->ndrop};
+    for (int i = 0; i < s->ndrop; i++) {
+        l->drop = grown(c->arena, l->drop, sizeof *l->drop, l->ndrop, &c->cap_drop);
+        l->drop[l->ndrop++] = recompute_id(c->r, s->drop[i]);
+    }
+}
+
+/* Forgets what was found from the nodes that a step changes. */
+static void forget_weighed(Chooser *c, const Step *s) {
+    const Recompute *r = c->r;
+    c->first = c->nsegment;
+    c->last = -1;
+    if (s->add) note_segment(c, s->add->node->id);
+    for (int i = 0; i < s->ndrop; i++) note_segment(c, s->drop[i]->node->id);
+    for (int i = 0; i < r->g->nnodes; i++)
+        if (c->again[i] != c->before[i] && !c->through[i]) note_segment(c, i);
+    for (int i = 0; i < r->nvalue + r->ncut; i++) {
+        Weighed *w = i < r->nvalue ? &c->weighed[i] : &c->block[i - r->nvalue];
+        if (w->first <= c->last && c->first <= w->last) w->last = w->first - 1;
+    }
+}
+
+/* Lists the step. Later ones are chosen as if it was made. */
+static void commit(Chooser *c, const Step *s) {
     Recompute *r = c->r;
+    list_step(c, s);
     keep_all(c, s, false);
-    for (int i = 0; i < r->g->nnodes; i++) c->again[i] = false;
+    for (int i = 0; i < r->g->nnodes; i++) {
+        c->before[i] = c->again[i];
+        c->again[i] = false;
+    }
     for (int i = 0; i < r->nvalue; i++)
         if (r->wanted[i] && !r->kept[i]) mark_again(c, r->value[i]);
-    if (c->made++ >= c->limit) return;
-    for (int i = 0; i < r->nvalue; i++) result[i] = r->kept[i];
+    forget_weighed(c, s);
 }
 
 /* ---- candidates ------------------------------------------------------------------------------------ */
@@ -154,18 +240,19 @@ static bool large_kept(const Recompute *r, int id) {
     return r->kept[id] && !r->small[id];
 }
 
+static bool beats(const Step *s, const Step *best) {
+    if (!best->ndrop) return true;
+    if (best->light != s->light) return s->light;
+    return s->saved * best->work > best->saved * s->work;
+}
+
 static void consider(Chooser *c, Step *s, Step *best) {
-    if (!weigh(c, s)) return;
-    if (best->ndrop && best->light != s->light) {
-        if (s->light) *best = *s;
-        return;
-    }
-    if (best->ndrop && s->saved * best->work <= best->saved * s->work) return;
-    *best = *s;
+    if (weigh(c, s) && beats(s, best)) step_copy(best, s);
 }
 
 static void consider_drop(Chooser *c, IrValue *v, Step *best) {
-    Step s = {.drop = {v}, .ndrop = 1};
+    Step s = step_new(NULL);
+    s.drop[s.ndrop++] = v;
     consider(c, &s, best);
 }
 
@@ -185,7 +272,7 @@ static bool derives(const Chooser *c, const IrValue *v, const IrValue *u, bool *
 /* Keeps u in place of all that derives from it. Only the readers' segment and the one before are searched. */
 static void consider_derive(Chooser *c, IrValue *u, Step *best) {
     Recompute *r = c->r;
-    Step s = {.add = u};
+    Step s = step_new(u);
     Walk w = walk(c, r->segment[u->node->id]);
     for (int i = walk_next(&w); i >= 0 && s.ndrop < MAX_DROP; i = walk_next(&w)) {
         IrValue *v = r->value[i];
@@ -217,13 +304,27 @@ static void consider_operands(Chooser *c, const IrValue *v, Step *best) {
 
 static void consider_block(Chooser *c, int cut, Step *best) {
     Recompute *r = c->r;
-    Step s = {.add = r->cuts[cut]};
+    Step s = step_new(r->cuts[cut]);
     if (cut + 1 >= c->nsegment) return;
+    Weighed *w = &c->block[cut];
+    if (w->first <= w->last) {
+        s.saved = w->saved;
+        s.work = w->work;
+        s.light = w->light;
+        if (!w->any || !beats(&s, best)) return;
+    }
     for (int k = c->begin[cut + 1]; k < c->begin[cut + 2] && s.ndrop < MAX_DROP; k++) {
         int i = c->of[k];
         if (large_kept(r, i) && !r->cut[i]) s.drop[s.ndrop++] = r->value[i];
     }
-    consider(c, &s, best);
+    c->first = c->nsegment;
+    c->last = -1;
+    bool any = weigh(c, &s);
+    note_segment(c, r->cuts[cut]->node->id);
+    if (c->first > cut + 1) c->first = cut + 1;
+    if (c->last < cut + 1) c->last = cut + 1;
+    *w = (Weighed){any, s.light, s.saved, s.work, c->first, c->last};
+    if (any && beats(&s, best)) step_copy(best, &s);
 }
 
 /* What could be done about value i. */
@@ -236,16 +337,16 @@ static void consider_value(Chooser *c, int i, Step *best) {
 
 /* Light steps are all made, so their order does not matter: each value's best, in one walk. This is done for
  * every program that is compiled; the search over all steps only for a budget. True while there were any. */
-static bool light_round(Chooser *c, bool *result) {
-    int before = c->made;
+static bool light_round(Chooser *c) {
+    int before = c->list->n;
     for (int i = 0; i < c->r->nvalue; i++) {
-        Step best = {0};
+        Step best = step_new(NULL);
         const IrNode *n = c->r->value[i]->node;
         if (ir_ops[n->op].route != ROUTE_ELTWISE || !large_kept(c->r, i)) continue;
         consider_value(c, i, &best);
-        if (best.ndrop && best.light) commit(c, &best, result);
+        if (best.ndrop && best.light) commit(c, &best);
     }
-    return c->made > before;
+    return c->list->n > before;
 }
 
 static bool best_step(Chooser *c, Step *best) {
@@ -257,31 +358,49 @@ static bool best_step(Chooser *c, Step *best) {
 }
 
 /* Every other one of the kept cuts, one at a time; true while there were any. */
-static bool merge_round(Chooser *c, bool *result) {
+static bool merge_round(Chooser *c) {
     Recompute *r = c->r;
     int met = 0, dropped = 0;
     for (int i = 0; i < r->ncut; i++) {
         if (!r->kept[recompute_id(r, r->cuts[i])] || ++met % 2) continue;
-        Step s = {.drop = {r->cuts[i]}, .ndrop = 1};
-        commit(c, &s, result);
+        Step s = step_new(NULL);
+        s.drop[s.ndrop++] = r->cuts[i];
+        commit(c, &s);
         dropped++;
     }
     return dropped > 0;
 }
 
-int recompute_choose(Recompute *r, int steps) {
-    bool light_only = steps < 0;
-    Chooser c = {.r = r, .limit = light_only ? INT_MAX : steps};
+RecomputeList *recompute_choose(Recompute *r, Arena *a, bool all) {
+    Chooser c = {.r = r, .arena = a, .list = ARENA_NEW(a, RecomputeList)};
     c.again = ARENA_ARRAY(r->arena, bool, r->g->nnodes);
     c.seen = ARENA_ARRAY(r->arena, int, r->g->nnodes);
+    c.cost = ARENA_ARRAY(r->arena, double, r->g->nnodes);
+    c.leaf = ARENA_ARRAY(r->arena, bool, r->g->nnodes);
+    c.through = ARENA_ARRAY(r->arena, bool, r->g->nnodes);
+    c.before = ARENA_ARRAY(r->arena, bool, r->g->nnodes);
+    c.weighed = ARENA_ARRAY(r->arena, Weighed, r->nvalue);
+    for (int i = 0; i < r->nvalue; i++) c.weighed[i].last = -1;
+    c.block = ARENA_ARRAY(r->arena, Weighed, r->ncut + 1);
+    for (int i = 0; i < r->ncut; i++) c.block[i].last = -1;
+    IR_FOR (n, r->g) {
+        c.leaf[n->id] = ir_ops[n->op].route == ROUTE_LEAF;
+        c.through[n->id] = recompute_see_through(n);
+        c.cost[n->id] = c.leaf[n->id] || c.through[n->id] ? 0 : node_work(n);
+    }
     sort_by_segment(&c);
-    bool *result = ARENA_ARRAY(r->arena, bool, r->nvalue);
-    for (int i = 0; i < r->nvalue; i++) result[i] = r->kept[i];
-    Step best = {0};
-    while (light_round(&c, result)) continue;
-    r->light = c.made;
-    while (!light_only && best_step(&c, &best)) commit(&c, &best, result);
-    while (!light_only && merge_round(&c, result)) continue;
-    for (int i = 0; i < r->nvalue; i++) r->kept[i] = result[i];
-    return c.made;
+    while (light_round(&c)) continue;
+    c.list->light = c.list->n;
+    Step best = step_new(NULL);
+    while (all && best_step(&c, &best)) commit(&c, &best);
+    while (all && merge_round(&c)) continue;
+    return c.list;
+}
+
+void recompute_apply(Recompute *r, const RecomputeList *list, int steps) {
+    for (int i = 0; i < steps && i < list->n; i++) {
+        const struct RecomputeStep *s = &list->step[i];
+        if (s->add >= 0) r->kept[s->add] = true;
+        for (int k = 0; k < s->ndrop; k++) r->kept[list->drop[s->first + k]] = false;
+    }
 }

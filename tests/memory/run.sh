@@ -62,6 +62,10 @@ done
 check "info says what a budget costs" "$(number recomputed "$T/info") > 0 && $(number extra_flops "$T/info") >= 0" \
     "$(cat "$T/info")"
 
+# A search that listed the steps for every plan, or compared every block with every other, would take a minute.
+(ulimit -t 25 && "$VMOEC" info models/vit_s8.vmoe --set depth=64 --threads 2 --json --mem-budget 2100M) > "$T/info" 2>&1
+check "a budget for a deep model is soon kept" "$(number recomputed "$T/info") + 0 > 64" "$(tail -c 300 "$T/info")"
+
 "$VMOEC" train models/vmoe_fmnist.vmoe --data $DATA --steps 1 --mem-budget 20M --out "$T/refused" \
     > "$T/log" 2>&1
 status=$?

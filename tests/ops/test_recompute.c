@@ -110,6 +110,59 @@ Test(recompute, the_cheap_comes_first) {
     arena_destroy(a);
 }
 
+/* A list that was made once stands for the one that the pass would make, and sizes alone are those of a plan.
+ */
+Test(recompute, a_list_serves_every_number_of_steps) {
+    Arena *a = arena_create();
+    IrGraph *g = program_elaborate(a, "models/vmoe_fmnist.vmoe", NULL, 16);
+    PassCtx c = pass_ctx(arena_create());
+    c.training = true;
+    const PassId *list;
+    int n = pass_pipeline(PIPE_TRAIN, &list);
+    cr_assert_null(pass_run(&c, g, list, n - 2));
+    c.recompute_list = recompute_list(a, g);
+    for (int steps = 0; steps <= c.recompute_list->n; steps += 5) {
+        IrGraph *with = ir_graph_clone(a, g);
+        CgFootprint want, got, bound;
+        PassCtx own = c;
+        c.recompute = own.recompute = steps;
+        own.recompute_list = NULL;
+        IrGraph *without = ir_graph_clone(a, g);
+        cr_assert_null(pass_run(&c, with, list + n - 2, 2));
+        cr_assert_null(pass_run(&own, without, list + n - 2, 2));
+        cr_assert_str_eq(ir_to_text(a, with), ir_to_text(a, without), "%d steps", steps);
+        cg_footprint(a, &program_targets[0], without, false, &want);
+        int64_t bytes = want.space[VM_WORK] + want.space[VM_PACKED];
+        cr_assert(cg_footprint_within(a, &program_targets[0], with, false, bytes, &got));
+        cr_assert_arr_eq(got.space, want.space, sizeof want.space);
+        cr_assert(got.flops == want.flops && got.packed == want.packed && got.tasks == want.tasks);
+        cr_assert(!cg_footprint_within(a, &program_targets[0], with, false, bytes / 2, &bound));
+        cr_assert(bound.space[VM_WORK] + bound.space[VM_PACKED] <= bytes);
+        cr_assert(bound.space[VM_WORK] + bound.space[VM_PACKED] > bytes / 2);
+    }
+    arena_destroy(c.scratch);
+    arena_destroy(a);
+}
+
+static RecomputeList *list_at_depth(Arena *a, const char *set) {
+    IrGraph *g = program_elaborate(a, "models/vit_s8.vmoe", set, 1);
+    PassCtx c = pass_ctx(arena_create());
+    const PassId *list;
+    int n = pass_pipeline(PIPE_TRAIN, &list);
+    cr_assert_null(pass_run(&c, g, list, n - 2));
+    arena_destroy(c.scratch);
+    return recompute_list(a, g);
+}
+
+/* Steps are weighed again only where something changed. */
+Test(recompute, the_list_of_a_deep_model_is_soon_made) {
+    Arena *a = arena_create();
+    const RecomputeList *l = list_at_depth(a, "depth=32");
+    cr_assert(l->n > 200, "%d steps", l->n);
+    cr_assert(l->met < 9000 * (int64_t)l->n, "%lld nodes looked at for %d steps", (long long)l->met, l->n);
+    arena_destroy(a);
+}
+
 /* What training does unasked: less memory, no product more, and the first of the steps. */
 Test(recompute, light_steps_cost_no_product) {
     Arena *a = arena_create();
