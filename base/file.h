@@ -40,16 +40,16 @@ void vm_dir_close(VmDir *d);
 /* Flushes the folder's entries to disk. */
 VmStatus vm_dir_sync(const VmDir *d, VmError *err);
 
-typedef enum VmThere { VM_NOTHING, VM_REGULAR, VM_FOLDER, VM_LINK, VM_SPECIAL } VmThere;
+typedef enum VmThere { VM_NOTHING, VM_REGULAR, VM_FOLDER, VM_LINK, VM_SPECIAL, VM_UNKNOWN } VmThere;
 /* The prefix and twelve letters or digits that nobody can guess; false: the system has no random numbers. */
 bool vm_temp_name(char name[32]);
 
-/* What stands under a name; VM_SPECIAL also when the system does not say. */
+/* What stands under a name; VM_UNKNOWN: the system does not say, errno has its reason. */
 VmThere vm_there(const VmDir *d, const char *name);
 /* "a link", "a folder", .. */
 const char *vm_there_text(VmThere t);
 
-/* Bytes of a regular file; 0: there is none. */
+/* Bytes of a regular file; 0: there is none; -1: the system does not say. */
 int64_t vm_size_in(const VmDir *d, const char *name);
 /* Free bytes for this user on the folder's file system; INT64_MAX when the system does not say. */
 int64_t vm_free_bytes(const VmDir *d);

@@ -146,18 +146,23 @@ static VmThere kind_of(const struct stat *st) {
 VmThere vm_there(const VmDir *d, const char *name) {
     struct stat st;
     if (fstatat(d->fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0) return kind_of(&st);
-    return errno == ENOENT ? VM_NOTHING : VM_SPECIAL;
+    return errno == ENOENT ? VM_NOTHING : VM_UNKNOWN;
 }
 
 const char *vm_there_text(VmThere t) {
-    static const char *const text[] = {"nothing", "a file", "a folder", "a link", "a pipe, device or socket"};
+    static const char *const text[] = {"nothing",
+                                       "a file",
+                                       "a folder",
+                                       "a link",
+                                       "a pipe, device or socket",
+                                       "what the system does not let us see"};
     return text[t];
 }
 
 int64_t vm_size_in(const VmDir *d, const char *name) {
     struct stat st;
-    bool file = fstatat(d->fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode);
-    return file ? st.st_size : 0;
+    if (fstatat(d->fd, name, &st, AT_SYMLINK_NOFOLLOW) != 0) return errno == ENOENT ? 0 : -1;
+    return S_ISREG(st.st_mode) ? st.st_size : 0;
 }
 
 int64_t vm_free_bytes(const VmDir *d) {

@@ -19,13 +19,24 @@
 const char *const vm_checkpoint_files[VM_CHECKPOINT_FILES] = {"weights.safetensors", "state.safetensors",
                                                               "trainer.json"};
 
-static bool has_checkpoint(const VmDir *d) {
-    return vm_there(d, VM_CHECKPOINT) != VM_NOTHING || vm_there(d, VM_CHECKPOINT_PREVIOUS) != VM_NOTHING;
-}
+/* What is in a folder, seen once. */
+typedef struct Contents {
+    bool checkpoint, run;
+} Contents;
 
-static bool holds_run(const VmDir *d) {
-    return has_checkpoint(d) || vm_there(d, VM_WEIGHTS_FILE) == VM_REGULAR ||
-           vm_size_in(d, VM_METRICS_FILE) > 0;
+static VmStatus look(const VmDir *d, Contents *c, VmError *err) {
+    static const char *const names[] = {VM_CHECKPOINT, VM_CHECKPOINT_PREVIOUS, VM_WEIGHTS_FILE,
+                                        VM_METRICS_FILE};
+    VmThere there[4];
+    for (int i = 0; i < 4; i++) {
+        there[i] = vm_there(d, names[i]);
+        if (there[i] == VM_UNKNOWN)
+            return vm_fail(err, VM_ENV, "cannot look at '%s/%s': %s", d->path, names[i], strerror(errno));
+    }
+    c->checkpoint = there[0] != VM_NOTHING || there[1] != VM_NOTHING;
+    bool log = there[3] == VM_REGULAR && vm_size_in(d, VM_METRICS_FILE) != 0;
+    c->run = c->checkpoint || there[2] == VM_REGULAR || log;
+    return VM_OK;
 }
 
 /* "runs/a" or "runs/a-2", without slashes at the end; NULL: out of memory. Freed by the caller. */
@@ -66,8 +77,9 @@ static VmStatus last_number(const char *out, int *last, VmError *err) {
         char *path = numbered_path(out, i);
         if (!path) return no_memory(err);
         VmDir d;
+        Contents c = {false, false};
         bool there = is_there(path), open = there && vm_dir_open(&d, path, false, NULL) == VM_OK;
-        if (open && has_checkpoint(&d)) *last = i;
+        if (open && look(&d, &c, NULL) == VM_OK && c.checkpoint) *last = i;
         if (open) vm_dir_close(&d);
         free(path);
         gone = there ? 0 : gone + 1;
@@ -95,14 +107,15 @@ static VmStatus check_one(const VmRunPlace *p, const char *path, VmError *err) {
     VmDir d;
     char holder[256];
     if (!is_there(path)) return p->resume ? nothing_there(path, err) : VM_OK;
+    Contents c = {false, false};
     VmStatus s = vm_dir_open(&d, path, false, err);
     if (s) return s;
-    bool run = holds_run(&d);
-    if (run && in_use(&d, holder))
+    s = look(&d, &c, err);
+    if (s == VM_OK && c.run && in_use(&d, holder))
         s = vm_fail(err, VM_ENV, "'%s' is in use by %s", path, holder);
-    else if (p->resume)
-        s = has_checkpoint(&d) ? VM_OK : nothing_there(path, err);
-    else if (run && !p->overwrite)
+    else if (s == VM_OK && p->resume)
+        s = c.checkpoint ? VM_OK : nothing_there(path, err);
+    else if (s == VM_OK && c.run && !p->overwrite)
         s = already_there(path, err);
     vm_dir_close(&d);
     return s;
@@ -222,9 +235,10 @@ static VmStatus check_names(const VmDir *d, VmError *err) {
 static bool is_taken(const char *path) {
     VmDir d;
     if (!is_there(path) || vm_dir_open(&d, path, false, NULL) != VM_OK) return false;
-    bool run = holds_run(&d);
+    Contents c = {false, false};
     char holder[256];
-    if (run && in_use(&d, holder)) run = false; /* let the lock say by whom */
+    bool known = look(&d, &c, NULL) == VM_OK; /* else the lock, or whoever looks then, says why not */
+    bool run = known && c.run && !in_use(&d, holder);
     vm_dir_close(&d);
     return run;
 }
@@ -241,9 +255,11 @@ static VmStatus open_one(VmRunFolder *r, const VmRunPlace *p, const char *path, 
         if (*next && err) snprintf(r->passed_over, sizeof r->passed_over, "%.*s", 900, err->text);
         return s;
     }
-    if (p->resume) {
-        s = has_checkpoint(&r->dir) ? VM_OK : nothing_there(path, err);
-    } else if (holds_run(&r->dir)) {
+    Contents c = {false, false};
+    s = look(&r->dir, &c, err);
+    if (s == VM_OK && p->resume) {
+        s = c.checkpoint ? VM_OK : nothing_there(path, err);
+    } else if (s == VM_OK && c.run) {
         *next = free_choice;
         s = p->overwrite ? move_aside(r, path, err) : already_there(path, err);
     }
