@@ -1,6 +1,7 @@
 /* vmoec check: every mistake of a file, without compiling it. */
 #include "driver/driver.h"
 
+#include <string.h>
 #include <unistd.h>
 
 /* The model with a batch that a run of the train block would come to; n = 0: there is none. What is wrong
@@ -37,8 +38,11 @@ static VmStatus check(Session *s, const Args *args) {
     FeExperiment *e = fe_load(a, args->operand[0], opt, d, &io);
     if (!e) return drv_fail(io.status, "%s", io.text);
     for (int i = 0; i < fe_nmodel(e) && !d->nerrors; i++) {
-        const IrGraph *g = fe_elaborate(e, a, fe_model_name(e, i), 0, d);
-        if (g) session_try_lowering(s, e, fe_model_name(e, i), g, d);
+        const char *model = fe_model_name(e, i);
+        bool trains = false;
+        for (int t = 0; t < fe_ntrain(e); t++) trains |= !strcmp(fe_train(e, t)->model, model);
+        const IrGraph *g = fe_elaborate(e, a, model, trains ? 0 : args_int(args, OPT_check_batch, 0), d);
+        if (g) session_try_lowering(s, e, model, g, d);
     }
     VmStatus st = VM_OK;
     for (int i = 0; i < fe_ntrain(e) && !d->nerrors && !st; i++)

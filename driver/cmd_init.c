@@ -47,7 +47,7 @@ VmStatus cmd_init(const Args *a) {
                           false);
     if (st) return st;
     uint64_t seed = (uint64_t)args_int(a, OPT_init_seed, s.train ? (int64_t)s.train->seed : 0);
-    IrGraph *g = session_elaborate(&s, s.batch);
+    IrGraph *g = session_elaborate(&s, args_int(a, OPT_init_batch, s.batch));
     st = g ? write_initial(&s, g, seed, args_str(a, OPT_init_o)) : VM_INPUT;
     session_close(&s);
     return st;

@@ -110,8 +110,10 @@ static const char *model_dir(Arena *a) {
     char *slash = strrchr(exe, '/');
     if (!slash) return NULL;
     *slash = 0;
+    char real[4096];
     const char *dir = arena_printf(a, "%s/../models", exe);
-    return is_dir(dir) ? dir : NULL;
+    if (!is_dir(dir)) return NULL;
+    return realpath(dir, real) ? arena_strdup(a, real) : dir; /* places in libraries are read by people */
 }
 
 const FeOptions *drv_fe_options(Arena *a, const OptValue *set) {

@@ -222,10 +222,11 @@ VmStatus vm_checkpoint_room(VmCheckpoints *k, VmEngine *e, int program, VmError 
                     vm_size_in(d, VM_WEIGHTS_FILE);
     int64_t need = 2 * one + weights - there, left = vm_free_bytes(d);
     if (need <= left) return VM_OK;
-    return vm_fail(err, VM_ENV,
-                   "'%s' has no room for this run: two checkpoints of %.1f MiB and the weights need %.1f MiB "
-                   "more, %.1f MiB are free",
-                   d->path, (double)one / 0x1p20, (double)need / 0x1p20, (double)left / 0x1p20);
+    return vm_fail(
+        err, VM_ENV,
+        "'%s' has no room for this run: two checkpoints of %.0f KiB each and the weights need %.0f KiB "
+        "more, %.0f KiB are free; --out DIR names a folder on another disk",
+        d->path, (double)one / 1024, (double)need / 1024, (double)left / 1024);
 }
 
 /* ---- loading ---- */
@@ -297,6 +298,9 @@ static VmStatus load_from(VmCheckpoints *k, VmEngine *e, int program, const char
     VmDir d;
     VmRecord r;
     VmRecordRun was = {0};
+    if (vm_there(&k->folder->dir, name) == VM_NOTHING)
+        return vm_fail(err, VM_USAGE, "there is no %s in '%s': --resume goes on from the last one", name,
+                       k->folder->dir.path);
     VmStatus status = vm_dir_in(&d, &k->folder->dir, name, false, err);
     if (status) return status;
     status = check_there(&d, 1, err);

@@ -153,7 +153,7 @@ VmStatus vm_tensors_save_in(VmEngine *e, int program, VmRole role, const VmDir *
 /* About as many as vm_tensors_save_in writes, rather more. */
 int64_t vm_tensors_bytes(VmEngine *e, int program, VmRole role);
 /* VM_INPUT when a tensor of the role has a value that is infinite or not a number: the message begins with
- * its place in the model's text and `what`, and names the first such tensor. */
+ * `what` and names the first such tensor and its place in the model's text. */
 VmStatus vm_tensors_finite(VmEngine *e, int program, VmRole role, const char *what, VmError *err);
 
 /* ---- file.c ------------------------------------------------------------------------------------ */
@@ -326,6 +326,8 @@ typedef struct VmRunFolder {
 /* Makes the folder or finds it, locks it, and removes what killed processes left in it. Numbered: the first
  * of OUT, OUT-2, .. that is free, or (resume) the last that has a checkpoint. Errors as vm_train says. */
 VmStatus vm_run_open(VmRunFolder *r, const VmRunPlace *p, VmError *err);
+/* Whether somebody has moved the folder since, and where it is now. */
+bool vm_run_moved(const VmRunFolder *r, const char *path, char now[4200]);
 void vm_run_close(VmRunFolder *r);
 
 /* ---- checkpoint.c ------------------------------------------------------------------------------ */

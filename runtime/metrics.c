@@ -56,7 +56,7 @@ static LineKind line_kind(const char *line, size_t n, int64_t keep_step) {
  * with a good one behind it is damage. */
 static VmStatus copy_lines(const VmMetrics *m, const char *text, size_t size, int64_t keep_step, FILE *to,
                            VmError *err) {
-    int64_t line = 0, bad = 0;
+    int64_t line = 0, bad = 0, good = 0;
     for (const char *p = text, *end = text + size; p < end;) {
         const char *newline = memchr(p, '\n', (size_t)(end - p));
         if (!newline) break;
@@ -65,6 +65,7 @@ static VmStatus copy_lines(const VmMetrics *m, const char *text, size_t size, in
         line++;
         if (kind == LINE_NO_MEMORY) return vm_fail(err, VM_ENV, "out of memory reading %s", VM_METRICS_FILE);
         if (kind == LINE_BAD && !bad) bad = line;
+        good += kind != LINE_BAD;
         if (kind != LINE_BAD && bad)
             return vm_fail(err, VM_INPUT,
                            "%s/%s: damaged: line %" PRId64
@@ -73,7 +74,9 @@ static VmStatus copy_lines(const VmMetrics *m, const char *text, size_t size, in
         if (kind == LINE_KEPT) fwrite(p, 1, n + 1, to);
         p = newline + 1;
     }
-    return VM_OK;
+    if (good || !line) return VM_OK;
+    return vm_fail(err, VM_INPUT, "%s/%s: no line of it is an event: it is no log of a run; move it away",
+                   m->dir->path, VM_METRICS_FILE);
 }
 
 static VmStatus keep_lines(const VmMetrics *m, int64_t keep_step, VmError *err) {

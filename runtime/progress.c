@@ -7,6 +7,7 @@
 #include <inttypes.h>
 #include <math.h>
 #include <stdarg.h>
+#include <sys/ioctl.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -30,13 +31,19 @@ static void settle(VmProgress *p) {
     p->line_open = false;
 }
 
-static void print_time(FILE *f, double seconds) {
+static void write_time(char *to, size_t cap, double seconds) {
     int64_t s = seconds < 1e9 ? (int64_t)(seconds + 0.5) : INT64_C(1000000000);
     if (s >= 3600) {
-        fprintf(f, "%" PRId64 ":%02d:%02d", s / 3600, (int)(s / 60 % 60), (int)(s % 60));
+        snprintf(to, cap, "%" PRId64 ":%02d:%02d", s / 3600, (int)(s / 60 % 60), (int)(s % 60));
     } else {
-        fprintf(f, "%d:%02d", (int)(s / 60), (int)(s % 60));
+        snprintf(to, cap, "%d:%02d", (int)(s / 60), (int)(s % 60));
     }
+}
+
+/* Of the terminal; 80 when it does not say. */
+static int columns(FILE *f) {
+    struct winsize size;
+    return ioctl(fileno(f), TIOCGWINSZ, &size) == 0 && size.ws_col > 1 ? size.ws_col : 80;
 }
 
 void vm_progress_step(VmProgress *p, int64_t epoch, int64_t step, double rate, double loss, double accuracy) {
@@ -44,15 +51,21 @@ void vm_progress_step(VmProgress *p, int64_t epoch, int64_t step, double rate, d
     double now = vm_now();
     if (now - p->last < (p->terminal ? 0.2 : 10)) return;
     p->last = now;
-    if (p->terminal) fputs("\r\033[K", p->f);
-    fprintf(p->f, "epoch %" PRId64 "  step %" PRId64 "/%" PRId64 "  loss %.4f", epoch, step, p->total, loss);
-    if (isfinite(accuracy)) fprintf(p->f, "  accuracy %.2f %%", 100 * accuracy);
-    fprintf(p->f, "  %.0f images/s", rate);
+    char line[256];
+    int n = snprintf(line, sizeof line, "epoch %" PRId64 "  step %" PRId64 "/%" PRId64 "  loss %.4f", epoch,
+                     step, p->total, loss);
+    if (isfinite(accuracy))
+        n += snprintf(line + n, sizeof line - (size_t)n, "  accuracy %.2f %%", 100 * accuracy);
+    n += snprintf(line + n, sizeof line - (size_t)n, "  %.0f images/s", rate);
     if (step > p->first_step) {
-        fputs("  left ", p->f);
-        print_time(p->f, (now - p->start) / (double)(step - p->first_step) * (double)(p->total - step));
+        double left = (now - p->start) / (double)(step - p->first_step) * (double)(p->total - step);
+        n += snprintf(line + n, sizeof line - (size_t)n, "  left ");
+        write_time(line + n, sizeof line - (size_t)n, left);
     }
-    if (!p->terminal) fputc('\n', p->f);
+    if (p->terminal) /* a line that wraps could not be rewritten */
+        fprintf(p->f, "\r\033[K%.*s", columns(p->f) - 1, line);
+    else
+        fprintf(p->f, "%s\n", line);
     p->line_open = p->terminal;
     fflush(p->f);
 }

@@ -15,6 +15,8 @@
 
 enum { FORMAT = 2 };
 
+#define CONSTANT "constant"
+
 static const size_t compact = JSON_COMPACT | JSON_SORT_KEYS | JSON_REAL_PRECISION(17);
 
 /* ---- what decides a run ---- */
@@ -36,7 +38,6 @@ static void put_classes(VmJson *o, const VmDataset *d) {
     vm_json_put(o, "classes", list);
 }
 
-/* A rate that is constant does not depend on the run's length, so such a run may be continued for longer. */
 static VmJson identity(const VmTrainConfig *c, int64_t total, const VmDataset *train, const VmDataset *test) {
     VmJson o = vm_json_object(), config = vm_json_object();
     vm_json_string(&o, "phase", c->phase);
@@ -44,13 +45,13 @@ static VmJson identity(const VmTrainConfig *c, int64_t total, const VmDataset *t
     vm_json_int(&o, "seed", (int64_t)c->seed);
     vm_json_bool(&o, "shuffle", c->shuffle);
     vm_json_bool(&o, "drop_last", c->drop_last);
-    vm_json_int(&o, "schedule", c->schedule);
+    vm_json_string(&o, "schedule", c->schedule == 0 ? CONSTANT : "cosine");
     vm_json_number(&o, "lr_peak", c->lr_peak);
     vm_json_number(&o, "lr_min", c->lr_min);
     vm_json_int(&o, "warmup_steps", c->warmup_steps);
     vm_json_number(&o, "beta1", c->beta1);
     vm_json_number(&o, "beta2", c->beta2);
-    if (c->schedule != 0) vm_json_int(&o, "steps", total);
+    vm_json_int(&o, "steps", total);
     vm_json_string(&o, "instructions", c->instructions ? c->instructions : "any");
     vm_json_string(&o, "compiler", c->compiler ? c->compiler : "any");
     vm_json_put(&o, "train_data", data_identity(train));
@@ -281,6 +282,31 @@ static void add_list(List *l, const char *key, const json_t *was, const json_t *
     add(l, "", name, json_array_get(was, i), json_array_get(is, i));
 }
 
+/* "8 images, fingerprint 0b47.. there, ..": what data_identity makes. */
+static void add_data(List *l, const char *key, const json_t *was, const json_t *is) {
+    char text[2][64];
+    for (int i = 0; i < 2; i++) {
+        const json_t *d = i ? is : was;
+        snprintf(text[i], sizeof text[i], "%lld images, fingerprint %.8s..",
+                 (long long)json_integer_value(json_object_get(d, "images")),
+                 json_string_value(json_object_get(d, "fingerprint")));
+    }
+    size_t at = strlen(l->text);
+    snprintf(l->text + at, l->cap - at, "\n  %s: %s there, %s here", key, text[0], text[1]);
+    l->n++;
+}
+
+static bool is_data(const json_t *d) {
+    return json_is_integer(json_object_get(d, "images")) && json_is_string(json_object_get(d, "fingerprint"));
+}
+
+/* A rate that is constant does not depend on the run's length, so such a run may be made longer. */
+static bool only_longer(const char *key, const json_t *was, const json_t *is, const json_t *run) {
+    const char *schedule = json_string_value(json_object_get(run, "schedule"));
+    return strcmp(key, "steps") == 0 && schedule && strcmp(schedule, CONSTANT) == 0 && json_is_integer(was) &&
+           json_integer_value(is) >= json_integer_value(was);
+}
+
 /* Both ways, so that an entry only one of them has is found too. A setting of the file may have the name of
  * one of the recipe's. */
 static void compare(List *l, const char *group, json_t *was, json_t *is) {
@@ -290,9 +316,13 @@ static void compare(List *l, const char *group, json_t *was, json_t *is) {
         json_t *before = json_object_get(was, key);
         if (strcmp(key, "config") == 0 && json_is_object(before))
             compare(l, "config ", before, value);
-        else if (!json_equal(before, value) && json_is_array(before) && json_is_array(value))
+        else if (json_equal(before, value) || only_longer(key, before, value, is))
+            continue;
+        else if (is_data(before) && is_data(value))
+            add_data(l, key, before, value);
+        else if (json_is_array(before) && json_is_array(value))
             add_list(l, key, before, value);
-        else if (!json_equal(before, value))
+        else
             add(l, group, key, before, value);
     }
     json_object_foreach(was, key, value) {

@@ -4,6 +4,7 @@
  * Does not: know what checkpoints and logs look like, only what they are called. */
 #include "runtime/internal.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -56,15 +57,19 @@ static VmStatus no_memory(VmError *err) {
     return vm_fail(err, VM_ENV, "out of memory");
 }
 
-static VmStatus already_there(const char *path, VmError *err) {
-    return vm_fail(
-        err, VM_USAGE,
-        "'%s' holds a run already: --resume goes on with it, --overwrite moves it aside, --out DIR "
-        "names another folder",
-        path);
+static VmStatus already_there(const char *path, const Contents *c, VmError *err) {
+    return vm_fail(err, VM_USAGE,
+                   "'%s' holds a run %s; --overwrite moves it aside, --out DIR names another folder", path,
+                   c->checkpoint ? "already: --resume goes on with it"
+                                 : "that ended before its first checkpoint, the end of its first epoch");
 }
 
-static VmStatus nothing_there(const char *path, VmError *err) {
+static VmStatus nothing_there(const char *path, const Contents *c, VmError *err) {
+    if (c->run)
+        return vm_fail(err, VM_USAGE,
+                       "'%s' holds a run that ended before its first checkpoint, the end of its first epoch: "
+                       "nothing can be resumed; --overwrite starts anew",
+                       path);
     return vm_fail(err, VM_USAGE, "there is no checkpoint in '%s' to resume from", path);
 }
 
@@ -79,7 +84,7 @@ static VmStatus last_number(const char *out, int *last, VmError *err) {
         VmDir d;
         Contents c = {false, false};
         bool there = is_there(path), open = there && vm_dir_open(&d, path, false, NULL) == VM_OK;
-        if (open && look(&d, &c, NULL) == VM_OK && c.checkpoint) *last = i;
+        if (open && look(&d, &c, NULL) == VM_OK && c.run) *last = i;
         if (open) vm_dir_close(&d);
         free(path);
         gone = there ? 0 : gone + 1;
@@ -106,17 +111,18 @@ static bool in_use(const VmDir *d, char holder[256]) {
 static VmStatus check_one(const VmRunPlace *p, const char *path, VmError *err) {
     VmDir d;
     char holder[256];
-    if (!is_there(path)) return p->resume ? nothing_there(path, err) : VM_OK;
     Contents c = {false, false};
+    if (!is_there(path)) return p->resume ? nothing_there(path, &c, err) : VM_OK;
     VmStatus s = vm_dir_open(&d, path, false, err);
     if (s) return s;
     s = look(&d, &c, err);
     if (s == VM_OK && c.run && in_use(&d, holder))
-        s = vm_fail(err, VM_ENV, "'%s' is in use by %s", path, holder);
+        s = vm_fail(err, VM_ENV, "'%s' is in use by %s: wait for it, or name another folder with --out", path,
+                    holder);
     else if (s == VM_OK && p->resume)
-        s = c.checkpoint ? VM_OK : nothing_there(path, err);
+        s = c.checkpoint ? VM_OK : nothing_there(path, &c, err);
     else if (s == VM_OK && c.run && !p->overwrite)
-        s = already_there(path, err);
+        s = already_there(path, &c, err);
     vm_dir_close(&d);
     return s;
 }
@@ -191,13 +197,43 @@ static VmStatus rename_aside(VmRunFolder *r, const char *path, VmError *err) {
     }
 }
 
+/* A folder in the run's folder that no run makes: what lies there is more than a run. */
+static VmStatus refuse_others(const VmDir *d, VmError *err) {
+    static const char kept[] = "checkpoint.kept-";
+    int fd = openat(d->fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *list = fd >= 0 ? fdopendir(fd) : NULL;
+    if (!list) {
+        int why = errno;
+        if (fd >= 0) close(fd);
+        return vm_fail(err, VM_ENV, "cannot look into '%s': %s", d->path, strerror(why));
+    }
+    VmStatus s = VM_OK;
+    for (struct dirent *e; !s && (e = readdir(list));) {
+        bool ours = e->d_name[0] == '.' || strcmp(e->d_name, VM_CHECKPOINT) == 0 ||
+                    strcmp(e->d_name, VM_CHECKPOINT_PREVIOUS) == 0 ||
+                    strncmp(e->d_name, kept, sizeof kept - 1) == 0;
+        if (!ours && vm_there(d, e->d_name) == VM_FOLDER)
+            s = vm_fail(
+                err, VM_USAGE,
+                "'%s' holds more than a run (the folder '%s'): nothing was moved; --out DIR names another "
+                "folder",
+                d->path, e->d_name);
+    }
+    closedir(list);
+    return s;
+}
+
 /* Moves the run, which is this process's, aside and starts with an empty folder. A link to a folder stays,
  * and leads to the empty one. */
 static VmStatus move_aside(VmRunFolder *r, const char *path, VmError *err) {
-    char *real = realpath(path, NULL);
+    VmStatus s = refuse_others(&r->dir, err);
+    if (s) return s;
+    struct stat st;
+    bool link = lstat(path, &st) == 0 && S_ISLNK(st.st_mode);
+    char *real = link ? realpath(path, NULL) : strdup(path);
     if (!real) return vm_fail(err, VM_ENV, "cannot move '%s' aside: %s", path, strerror(errno));
     clear(r);
-    VmStatus s = rename_aside(r, real, err);
+    s = rename_aside(r, real, err);
     VmRunFolder fresh = {.dir = VM_DIR_CLOSED, .lock = VM_UNLOCKED};
     bool held;
     if (s == VM_OK) s = take(&fresh, real, true, &held, err);
@@ -246,22 +282,22 @@ static bool is_taken(const char *path) {
 /* *next: try the following number. */
 static VmStatus open_one(VmRunFolder *r, const VmRunPlace *p, const char *path, bool *next, VmError *err) {
     bool held, free_choice = p->numbered && !p->resume;
+    Contents c = {false, false};
     *next = free_choice && is_taken(path);
-    if (*next) return already_there(path, err);
-    if (p->resume && !is_there(path)) return nothing_there(path, err);
+    if (*next) return VM_USAGE; /* whoever tries the next does not hear of it */
+    if (p->resume && !is_there(path)) return nothing_there(path, &c, err);
     VmStatus s = take(r, path, !p->resume, &held, err);
     if (s) {
         *next = held && free_choice;
         if (*next && err) snprintf(r->passed_over, sizeof r->passed_over, "%.*s", 900, err->text);
         return s;
     }
-    Contents c = {false, false};
     s = look(&r->dir, &c, err);
     if (s == VM_OK && p->resume) {
-        s = c.checkpoint ? VM_OK : nothing_there(path, err);
+        s = c.checkpoint ? VM_OK : nothing_there(path, &c, err);
     } else if (s == VM_OK && c.run) {
         *next = free_choice;
-        s = p->overwrite ? move_aside(r, path, err) : already_there(path, err);
+        s = p->overwrite ? move_aside(r, path, err) : already_there(path, &c, err);
     }
     if (s == VM_OK) s = check_names(&r->dir, err);
     if (s) vm_run_close(r);
@@ -280,6 +316,15 @@ VmStatus vm_run_open(VmRunFolder *r, const VmRunPlace *p, VmError *err) {
     }
     if (s == VM_OK) clear(r);
     return s;
+}
+
+bool vm_run_moved(const VmRunFolder *r, const char *path, char now[4200]) {
+    char link[64];
+    snprintf(link, sizeof link, "/proc/self/fd/%d", r->dir.fd);
+    if (still_there(&r->dir, path)) return false;
+    ssize_t n = readlink(link, now, 4199);
+    now[n > 0 ? n : 0] = '\0';
+    return n > 0;
 }
 
 void vm_run_close(VmRunFolder *r) {

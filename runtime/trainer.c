@@ -291,6 +291,13 @@ static VmStatus build_all(const Trainer *t, VmError *err) {
 static VmStatus resume(Trainer *t, VmError *err) {
     const VmTrainConfig *c = t->cfg;
     VmError differences = {.text = ""};
+    const VmDir *d = &t->folder.dir;
+    if (!c->resume.previous && vm_there(d, VM_CHECKPOINT) == VM_NOTHING)
+        vm_progress_warn(&t->progress, "%s/%s is not there: going on from %s", d->path, VM_CHECKPOINT,
+                         VM_CHECKPOINT_PREVIOUS);
+    if (vm_size_in(d, VM_METRICS_FILE) == 0)
+        vm_progress_warn(&t->progress, "%s/%s is missing or empty: what it said of earlier epochs is lost",
+                         d->path, VM_METRICS_FILE);
     VmStatus s =
         vm_checkpoint_load(t->checkpoints, t->e, t->bind.program, &c->resume, &t->run, &differences, err);
     if (s == VM_OK && t->run.step > t->run.total)
@@ -308,6 +315,9 @@ static void say_where(Trainer *t) {
     if (t->folder.passed_over[0])
         vm_progress_warn(&t->progress, "%s: this run goes to '%s'", t->folder.passed_over,
                          t->folder.dir.path);
+    bool other = strcmp(t->folder.dir.path, c->place.out) != 0;
+    if (other && !c->place.resume && !t->folder.passed_over[0])
+        vm_progress_note(&t->progress, "this run goes to %s", t->folder.dir.path);
     if (t->folder.aside[0])
         vm_progress_note(&t->progress, "the run that was there is now in %s", t->folder.aside);
     if (t->folder.lock.fd < 0)
@@ -351,6 +361,10 @@ static VmStatus start_run(Trainer *t, VmError *err) {
 
 static VmStatus finish_run(Trainer *t, VmTrainResult *result, VmError *err) {
     const VmDir *d = &t->folder.dir;
+    char now[4200];
+    if (vm_run_moved(&t->folder, d->path, now))
+        vm_progress_warn(&t->progress, "'%s' was moved while the run went on: it is %.3000s now", d->path,
+                         now);
     snprintf(result->weights, sizeof result->weights, "%s/%s", d->path, VM_WEIGHTS_FILE);
     snprintf(result->metrics, sizeof result->metrics, "%s/%s", d->path, VM_METRICS_FILE);
     result->steps = t->run.step;

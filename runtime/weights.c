@@ -169,8 +169,8 @@ VmStatus vm_tensors_finite(VmEngine *e, int program, VmRole role, const char *wh
         for (int64_t k = at; k < n; k++) bad += !isfinite(x[k]);
         bool place = t->place && t->place[0];
         return vm_fail(err, VM_INPUT,
-                       "%s%s%s: %s '%s' is not finite: %" PRId64 " of %" PRId64 " values, the first is %s",
-                       place ? t->place : "", place ? ": " : "", what, role_text[role], t->name, bad, n,
+                       "%s: %s '%s'%s%s is not finite: %" PRId64 " of %" PRId64 " values, the first is %s",
+                       what, role_text[role], t->name, place ? " of " : "", place ? t->place : "", bad, n,
                        isnan(x[at]) ? "not a number" : "infinite");
     }
     return VM_OK;

@@ -371,7 +371,7 @@ sed 's/weight = 0.01$/weight = 0.02/' $F > edited.vmoe
 want 2 'train.graph' 'resuming another model' "$VMOEC" train edited.vmoe --data data --out runs/t --seed 5 --resume
 cp -r runs/t runs/other
 dataset other && printf x | dd of=other/train-images-idx3-ubyte bs=1 seek=20 conv=notrunc 2> dd.log
-want 2 'train_data: .*there.*here' 'resuming on other data' "$VMOEC" train $F --data other --out runs/other --seed 5 --resume
+want 2 'train_data: 70 images, fingerprint .* there, .* here' 'resuming on other data' "$VMOEC" train $F --data other --out runs/other --seed 5 --resume
 want 0 'warning: the checkpoint in runs/other belongs to another run' 'which those may who mean it' \
     "$VMOEC" train $F --data other --out runs/other --seed 5 --resume=anyway --quiet
 want 2 "takes previous, anyway or both" 'a word that --resume does not know' "$VMOEC" train $F --data data --out runs/t --resume=last

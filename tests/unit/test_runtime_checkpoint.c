@@ -155,9 +155,9 @@ Test(runtime_checkpoint, a_resumed_run_is_the_same_run, .timeout = 60) {
     other.instructions = "avx2";
     refuse_resume(dir, &other, VM_USAGE, "instructions: \"avx512\" there, \"avx2\" here");
     rt_write_split(dir, "train", 24); /* other data */
-    refuse_resume(dir, &c, VM_USAGE, "train_data: {\"images\":22,\"fingerprint\":\"");
+    refuse_resume(dir, &c, VM_USAGE, "train_data: 22 images, fingerprint ");
     rt_write_split(dir, "t10k", 8);
-    refuse_resume(dir, &c, VM_USAGE, "test_data: {\"images\":10,\"fingerprint\":\"");
+    refuse_resume(dir, &c, VM_USAGE, "test_data: 10 images, fingerprint ");
     c.resume.anyway = true;
     cr_assert(toy_train(dir, &c, 1).status == VM_OK);
     rt_remove(dir);
@@ -342,6 +342,51 @@ Test(runtime_checkpoint, a_run_is_not_overwritten, .timeout = 60) {
     r = toy_train(dir, &c, 1);
     cr_assert(r.status == VM_USAGE && strstr(r.err.text, "no checkpoint in"), "%s", r.err.text);
     cr_assert(access(c.place.out, F_OK) != 0, "asking makes no folder");
+    rt_remove(dir);
+}
+
+/* A run of constant rate may be made longer; shorter than it was meant to be is a mistake. */
+Test(runtime_checkpoint, a_run_may_become_longer_only, .timeout = 60) {
+    char *dir = toy_data();
+    VmTrainConfig c = one_epoch(dir);
+    c.steps = 2;
+    refuse_resume(dir, &c, VM_USAGE, "steps: 3 there, 2 here");
+    c.steps = 6;
+    cr_assert(toy_train(dir, &c, 1).status == VM_OK);
+    rt_remove(dir);
+}
+
+/* Killed in its first epoch: there is nothing to resume, and both refusals say what to do. */
+Test(runtime_checkpoint, a_run_without_a_checkpoint_is_said_to_be_one, .timeout = 60) {
+    char *dir = toy_data();
+    VmTrainConfig c = toy_config(rt_path(dir, "out"));
+    pid_t child = fork(); /* before OpenMP has threads in this process */
+    if (child == 0) {
+        toy_kill_at_run = 2;
+        toy_train(dir, &c, 1);
+        _exit(0);
+    }
+    int status;
+    cr_assert(waitpid(child, &status, 0) == child && WIFEXITED(status) && WEXITSTATUS(status) == 9);
+    refuse_resume(dir, &c, VM_USAGE,
+                  "before its first checkpoint, the end of its first epoch; --overwrite moves");
+    c.place.resume = true;
+    refuse_resume(dir, &c, VM_USAGE, "nothing can be resumed; --overwrite starts anew");
+    c.place = (VmRunPlace){.out = c.place.out, .numbered = true, .resume = true};
+    refuse_resume(dir, &c, VM_USAGE, "nothing can be resumed");
+    c.place = (VmRunPlace){.out = c.place.out, .overwrite = true};
+    cr_assert(toy_train(dir, &c, 1).status == VM_OK);
+    rt_remove(dir);
+}
+
+/* What lies beside a run in its folder is not moved with it. */
+Test(runtime_checkpoint, only_runs_are_moved_aside, .timeout = 60) {
+    char *dir = toy_data();
+    VmTrainConfig c = one_epoch(dir);
+    cr_assert(mkdir(rt_path(dir, "out/train"), 0777) == 0);
+    c.place = (VmRunPlace){.out = c.place.out, .overwrite = true};
+    refuse_resume(dir, &c, VM_USAGE, "holds more than a run (the folder 'train'): nothing was moved");
+    cr_assert(access(rt_path(dir, "out/weights.safetensors"), F_OK) == 0);
     rt_remove(dir);
 }
 
