@@ -48,9 +48,8 @@ static VmStatus check(Session *s, const Args *args) {
     for (int i = 0; i < fe_ntrain(e) && !d->nerrors && !st; i++)
         st = check_last_batches(s, e, fe_train(e, i), args_str(args, OPT_check_data), d);
     if (st) return st;
-    if (args_flag(args, OPT_check_json))
-        diags_print_json(stdout, d);
-    else
+    if (args_flag(args, OPT_check_json)) diags_print_json(stdout, d);
+    if (!args_flag(args, OPT_check_json) || d->environment) /* which is no diagnostic of the file */
         diags_print(stderr, d, isatty(STDERR_FILENO));
     return drv_diags_status(d);
 }

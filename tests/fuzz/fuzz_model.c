@@ -63,7 +63,8 @@ int main(int argc, char **argv) {
     for (int i = 0; i < 8; i++) pick(2);
     int patch = 1 + pick(2), rows = 1 + pick(3), cols = 1 + pick(3), channels = 1 + pick(3),
         heads = 1 + pick(3);
-    int dim = heads * (1 + pick(9)), classes = 2 + pick(9), tokens = rows * cols;
+    int dim = heads * (4 + pick(6)), /* the norm of two numbers is a sign, whose gradient is rounding */
+        classes = 2 + pick(9), tokens = rows * cols;
     printf("use \"std/vit\"\nuse \"std/moe\"\nuse \"std/encoder\"\n\n");
     printf("model m(image: f32[B, %d, %d, %d], label: class[B, %d]) {\n", channels, rows * patch,
            cols * patch, classes);
