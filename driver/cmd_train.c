@@ -160,6 +160,18 @@ static VmStatus start_weights(Session *s, const Args *a, int program, VmTrainCon
     return st;
 }
 
+/* Programs of all batch sizes, compiled as one. */
+static VmStatus plan_all(Session *s, const VmTrainConfig *c, const VmDataset *data, const VmDataset *test) {
+    VmBatchSize size[VM_BATCH_SIZES];
+    int n = vm_train_batches(c, vm_dataset_size(data), vm_dataset_size(test), size);
+    for (int i = 0; i < n; i++) {
+        VmError why = {.text = ""}, err = {.text = ""};
+        if (session_ahead(s, size[i].training ? KIND_TRAIN : KIND_EVAL, size[i].images, &why)) continue;
+        return drv_fail(vm_batch_refused(&size[i], &why, &err), "%s", err.text);
+    }
+    return VM_OK;
+}
+
 static VmStatus train(Session *s, const Args *a, const Start *start, const VmDataset *data,
                       const VmDataset *test) {
     VmStatus st = session_engine(s, vm_threads((int)args_int(a, OPT_train_threads, 0)));
@@ -169,6 +181,8 @@ static VmStatus train(Session *s, const Args *a, const Start *start, const VmDat
     IrGraph *g = session_elaborate(s, s->batch);
     if (!g) return VM_INPUT;
     add_recipe(s, g, &cfg);
+    st = plan_all(s, &cfg, data, test);
+    if (st) return st;
     VmError err = {.text = ""};
     int program = session_source(s, true, s->batch < images ? s->batch : images, &err);
     if (program < 0) return drv_fail(err.status, "%s", err.text);

@@ -307,6 +307,10 @@ static Program *plan(Session *s, ProgramKind kind, int64_t batch, bool routes, V
     return &s->program[s->nprogram++];
 }
 
+bool session_ahead(Session *s, ProgramKind kind, int64_t batch, VmError *err) {
+    return plan(s, kind, batch, false, err) != NULL;
+}
+
 const Program *session_plan(Session *s, ProgramKind kind, int64_t batch, bool routes, VmError *err) {
     Program *p = plan(s, kind, batch, routes, err);
     const char *error = p ? cg_module_facts(s->module) : NULL;

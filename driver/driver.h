@@ -260,6 +260,9 @@ void session_warn_cache(Session *s);
 
 /* Plans memory and kernels of a program without making code; NULL with err filled in. */
 const Program *session_plan(Session *s, ProgramKind kind, int64_t batch, bool routes, VmError *err);
+/* Plans a program that will be wanted, so that it is compiled together with the first one that is asked for:
+ * all kernels at once keep all processes busy. False with err filled in. */
+bool session_ahead(Session *s, ProgramKind kind, int64_t batch, VmError *err);
 /* Compiles it too. */
 const Program *session_compile(Session *s, ProgramKind kind, int64_t batch, bool routes, VmError *err);
 /* Adds it to the session's engine too; index is then its number there. */

@@ -184,6 +184,11 @@ bool vm_resize_u8(const uint8_t *src, int64_t n, int64_t h, int64_t w, uint8_t *
 /* Learning rate of step 0..total-1. */
 double vm_learning_rate(const VmTrainConfig *c, int64_t step, int64_t total);
 
+/* ---- batches.c --------------------------------------------------------------------------------- */
+
+int64_t vm_steps_per_epoch(const VmTrainConfig *c, int64_t images);
+int64_t vm_total_steps(const VmTrainConfig *c, int64_t images);
+
 /* ---- bind.c: a program's inputs and results as the trainer uses them ------------------------------ */
 
 typedef struct VmTerm {

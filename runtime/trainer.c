@@ -254,36 +254,21 @@ static void plan_run(Trainer *t) {
     int64_t size = vm_dataset_size(t->train);
     VmRunState *run = &t->run;
     run->train_images = size;
-    run->steps_per_epoch = c->drop_last ? size / c->batch : (size + c->batch - 1) / c->batch;
-    run->total = c->steps > 0 ? c->steps : (int64_t)(c->epochs * (double)run->steps_per_epoch + 0.5);
+    run->steps_per_epoch = vm_steps_per_epoch(c, size);
+    run->total = vm_total_steps(c, size);
     snprintf(run->weights, sizeof run->weights, "%s", c->weights ? c->weights : "none");
 }
 
-/* ---- every batch size before the first step ---- */
-
-/* n: images of a batch; of: of how many; 0: whole batches. */
-static VmStatus build(const Trainer *t, bool training, int64_t n, int64_t of, VmError *err) {
-    VmError why = {.text = ""};
-    int program = t->source(t->user, training, n, &why);
-    if (program >= 0) return VM_OK;
-    VmStatus s = why.status ? why.status : VM_ENV;
-    if (!of) return vm_fail(err, s, "%.1900s", why.text);
-    return vm_fail(err, s,
-                   "%.1500s\n  the last batch of the %" PRId64 " %s images has %" PRId64
-                   "; another batch%s avoids it",
-                   why.text, of, training ? "training" : "test", n, training ? ", or drop_last = true," : "");
-}
-
+/* Programs of every batch size, before the first step. */
 static VmStatus build_all(const Trainer *t, VmError *err) {
-    int64_t batch = t->cfg->batch, size = t->run.train_images, rest = size % batch;
-    VmStatus s = build(t, true, batch < size ? batch : size, 0, err);
-    if (!s && !t->cfg->drop_last && rest && size > batch && t->run.total >= t->run.steps_per_epoch)
-        s = build(t, true, rest, size, err);
-    if (s || !t->test) return s;
-    size = vm_dataset_size(t->test);
-    rest = size % batch;
-    s = build(t, false, batch < size ? batch : size, 0, err);
-    return !s && rest && size > batch ? build(t, false, rest, size, err) : s;
+    VmBatchSize size[VM_BATCH_SIZES];
+    int n = vm_train_batches(t->cfg, t->run.train_images, t->test ? vm_dataset_size(t->test) : 0, size);
+    for (int i = 0; i < n; i++) {
+        VmError why = {.text = ""};
+        if (t->source(t->user, size[i].training, size[i].images, &why) < 0)
+            return vm_batch_refused(&size[i], &why, err);
+    }
+    return VM_OK;
 }
 
 /* ---- beginning and end ---- */

@@ -209,6 +209,18 @@ typedef struct VmTrainConfig {
  * for all it will need before its first step. user goes to before_step too. */
 typedef int (*VmProgramSource)(void *user, bool training, int64_t batch, VmError *err);
 
+/* A batch size that a run comes to. of: how many images leave it at their end; 0: whole batches. */
+typedef struct VmBatchSize {
+    bool training;
+    int64_t images, of;
+} VmBatchSize;
+enum { VM_BATCH_SIZES = 4 };
+/* All sizes of a run, in the order they are met; returns how many. test_images 0: there is no test set. */
+int vm_train_batches(const VmTrainConfig *c, int64_t train_images, int64_t test_images,
+                     VmBatchSize out[VM_BATCH_SIZES]);
+/* The status of why, and its text with where the size comes from. */
+VmStatus vm_batch_refused(const VmBatchSize *b, const VmError *why, VmError *err);
+
 typedef struct VmTrainResult {
     /* of the last epoch; NAN: no epoch ran, no test set, or no metric "accuracy" */
     double train_loss, test_loss, train_accuracy, test_accuracy;
