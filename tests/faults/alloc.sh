@@ -175,6 +175,7 @@ sites() {
         fi
         n=$((n + step))
     done
+    [ -z "${FAULTS_TABLE:-}" ] || printf 'an allocation fails: %s, %s\t%d\t%d\n' "$command" "$who" $tried $bad >> "$FAULTS_TABLE"
     if [ $bad -eq 0 ]; then
         echo "ok $name ($tried of $total sites)"
     else
@@ -187,7 +188,7 @@ sites() {
 for what; do
     sites "$what" parent warm "$SITES"
     case $what in
-    init | eval | train) sites "$what" worker cold "$WORKER_SITES" ;;
+    eval | train) sites "$what" worker cold "$WORKER_SITES" ;;
     esac
 done
 exit $failed
