@@ -22,11 +22,14 @@ SAVED = re.compile(r'rename\w*\(.*"(?:[^"]*/)?checkpoint"(?:, RENAME_\w+)?\) = 0
 EPOCHS = 3
 
 
-def files_changed(s, work, args):
+NO_EXCHANGE = ["-e", "inject=renameat2:error=EINVAL"]  # what a file system says that knows plain renames only
+
+
+def files_changed(s, work, args, faults):
     """The run's calls of CHANGES as (call, how many of it before, a checkpoint had been saved before), from
     the first that names the run's folder."""
     trace = os.path.join(work, "trace")
-    r = s.train(work, "out", EPOCHS, args, before=["strace", "-f", "-qq", "-o", trace])
+    r = s.train(work, "out", EPOCHS, args, before=["strace", "-f", "-qq", "-o", trace] + faults)
     if r.status != 0:
         return r, []
     n, calls = collections.Counter(), []
@@ -47,7 +50,7 @@ def files_changed(s, work, args):
 
 
 def main():
-    s = Suite("kills", __doc__, 4)
+    s = Suite("kills", __doc__, 6)
     clean = Undisturbed(s, most=EPOCHS)
     moe = Undisturbed(s, "moe", most=EPOCHS)
     base = os.path.join(s.top, "base")
@@ -56,12 +59,13 @@ def main():
     s.train(s.top, other, 1, ["--seed", "5"])
     whole = read(os.path.join(other, "weights.safetensors"))
 
-    def at_calls(name, before, args, must):
+    def at_calls(name, before, args, must, faults=(), only=CHANGES):
         work = os.path.join(s.top, "count")
         os.mkdir(work)
         if before:
             shutil.copytree(before, os.path.join(work, "out"))
-        r, calls = files_changed(s, work, args)
+        r, calls = files_changed(s, work, args, list(faults))
+        calls = [c for c in calls if c[0] in only]
         shutil.rmtree(work)
         if r.status != 0 or not calls:
             s.failed = True
@@ -72,8 +76,8 @@ def main():
             def run(work):
                 if before:
                     shutil.copytree(before, os.path.join(work, "out"))
-                strace = ["strace", "-f", "-qq", "--seccomp-bpf", "-o", "/dev/null", "-e", "trace=" + call,
-                          "-e", "inject=%s:signal=KILL:when=%d" % (call, at + 1)]
+                strace = ["strace", "-f", "-qq", "--seccomp-bpf", "-o", "/dev/null", "-e", "trace=" + call + (",renameat2" if faults else ""),
+                          "-e", "inject=%s:signal=KILL:when=%d" % (call, at + 1)] + list(faults)
                 r = s.train(work, "out", EPOCHS, args, before=strace)
                 if r.status not in (-9, 137, 0):
                     return "killed: " + said(r)
@@ -99,6 +103,9 @@ def main():
     if shutil.which("strace") and s.run(["--version"], s.top, ["strace", "-o", "/dev/null"]).status == 0:
         at_calls("train", None, [], False)
         at_calls("train --resume", base, ["--resume"], True)
+        renames = {"renameat", "unlinkat", "fsync"}
+        at_calls("train where names cannot be exchanged", None, [], False, NO_EXCHANGE, renames)
+        at_calls("train --resume where names cannot be exchanged", base, ["--resume"], True, NO_EXCHANGE, renames)
         if s.overwrite:
             at_calls("train --overwrite", other, s.overwrite, False)
         else:
