@@ -173,6 +173,17 @@ static VmStatus add_image(VmImageNames *n, int part, VmImageClass *c, const char
     return VM_OK;
 }
 
+/* "/1.png" or "/1.png/" of a folder in a class folder; NULL: the class folder itself. */
+static bool is_image_folder(const char *file) {
+    char name[512];
+    size_t n = file ? strlen(file) : 0;
+    while (n > 1 && file[n - 1] == '/') n--;
+    if (n < 2 || n >= sizeof name || memchr(file + 1, '/', n - 1)) return false;
+    memcpy(name, file, n);
+    name[n] = '\0';
+    return is_image_name(name);
+}
+
 VmStatus vm_names_add(VmImageNames *n, const char *path, VmEntryKind kind, int *part, VmError *err) {
     *part = -1;
     char name[512];
@@ -198,6 +209,11 @@ VmStatus vm_names_add(VmImageNames *n, const char *path, VmEntryKind kind, int *
     VmStatus s = find_class(n, name, &c, err);
     if (s) return s;
     c->folder[in] = true;
+    if (folder && is_image_folder(file)) {
+        char shown[VM_SHOWN_NAME];
+        vm_names_show(path, shown);
+        return vm_fail(err, VM_INPUT, "%s: %s is a folder; expected an image of that name", n->root, shown);
+    }
     if (folder || !file[1]) return VM_OK;
     if (strchr(file + 1, '/') || !is_image_name(file)) {
         skip(n, path);

@@ -109,6 +109,12 @@ train 1 'train/red/9.png is a pipe' 'a pipe in place of an image' --data odd
 rm odd/train/red/9.png
 ln -s nowhere odd/train/red/9.png
 train 1 'a link to nothing' 'a link to nothing in place of an image' --data odd
+rm odd/train/red/9.png
+mkdir odd/train/red/9.png
+train 1 'train/red/9.png is a folder; expected an image' 'a folder in place of an image' --data odd
+tar -C odd -cf odd.tar train test
+train 1 'train/red/9.png/* is a folder; expected an image' 'the same in an archive' --data odd.tar
+rmdir odd/train/red/9.png
 ln -sf ../blue/0.png odd/train/red/9.png
 train 0 'test accuracy' 'a link to an image' --data odd
 mkfifo pipe
