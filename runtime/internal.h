@@ -156,11 +156,6 @@ int64_t vm_tensors_bytes(VmEngine *e, int program, VmRole role);
  * `what` and names the first such tensor and its place in the model's text. */
 VmStatus vm_tensors_finite(VmEngine *e, int program, VmRole role, const char *what, VmError *err);
 
-/* ---- file.c ------------------------------------------------------------------------------------ */
-
-/* Path of `name` in `dir`; false when it does not fit. */
-bool vm_path_join(char *out, size_t cap, const char *dir, const char *name);
-
 /* ---- idx.c ------------------------------------------------------------------------------------- */
 
 /* One IDX file of unsigned bytes, plain or gzip. */
