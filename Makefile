@@ -28,23 +28,25 @@ LLVM_CFLAGS = -isystem $(shell $(LLVM_CONFIG) --includedir)
 LLVM_LIBS   = $(shell $(LLVM_CONFIG) --ldflags --libs)
 LIBS        = -ljansson -larchive -lturbojpeg -lspng -lz -lxxhash -lm
 
-COMPILER_DIRS := base ir frontend passes interp codegen
-SRC     := $(foreach d,$(COMPILER_DIRS) runtime driver,$(wildcard $(d)/*.c))
+# The C files of folders and of their rooms.
+sources  = $(sort $(foreach d,$(1),$(wildcard $(d)/*.c $(d)/*/*.c)))
+SRC     := $(call sources,base ir frontend passes interp codegen runtime driver)
 OBJ     := $(SRC:%.c=$(BUILD)/obj/%.o)
-LIB_OBJ := $(filter-out $(BUILD)/obj/driver/main.o,$(OBJ)) $(BUILD)/obj/compiler_id.o
+LIB_OBJ := $(filter-out $(BUILD)/obj/driver/commands/main.o,$(OBJ)) $(BUILD)/obj/compiler_id.o
 
 # What needs LLVM is a shared object of its own, which only the processes that compile load: the files that
-# include codegen/emit.h or a header that does. It finds the rest of the compiler in the program that loads it.
+# include codegen/build/emit.h or a header that does. It finds the rest of the compiler in the program that loads it.
 include_of  = $(foreach h,$(1),-e 'include "$(h)"')
-BACKEND_HDR := codegen/emit.h $(shell grep -lF $(call include_of,codegen/emit.h) codegen/*.h)
-BACKEND_SRC := $(shell grep -lF $(call include_of,$(BACKEND_HDR)) codegen/*.c)
+BACKEND_HDR := codegen/build/emit.h $(shell grep -lF $(call include_of,codegen/build/emit.h) codegen/*/*.h)
+BACKEND_SRC := $(shell grep -lF $(call include_of,$(BACKEND_HDR)) codegen/*/*.c)
 BACKEND_OBJ := $(BACKEND_SRC:%.c=$(BUILD)/obj/%.o)
-PROGRAM_OBJ := $(filter-out $(BACKEND_OBJ),$(LIB_OBJ)) $(BUILD)/obj/driver/main.o
+PROGRAM_OBJ := $(filter-out $(BACKEND_OBJ),$(LIB_OBJ)) $(BUILD)/obj/driver/commands/main.o
 # The sources that decide what code is made: kept code of another compiler is not used.
-ID_SRC  := $(wildcard $(foreach d,ir passes codegen,$(d)/*.c $(d)/*.h $(d)/*.def)) runtime/abi.h runtime/rng.h
+ID_SRC  := $(sort $(wildcard $(foreach d,base ir passes codegen codegen/*,$(d)/*.c $(d)/*.h $(d)/*.def))) \
+           runtime/exec/abi.h
 
-# tests/<area>/*.c make one Criterion binary (fuzz_*.c are programs); tests/<area>/run.sh are shell suites.
-TEST_SRC := $(filter-out $(wildcard tests/*/fuzz_*.c) tests/faults/malloc.c,$(wildcard tests/*/*.c))
+# The C files of tests/ make one Criterion binary (fuzz_*.c are programs); tests/<area>/run.sh are shell suites.
+TEST_SRC := $(filter-out $(wildcard tests/*/fuzz_*.c) tests/faults/malloc.c,$(call sources,$(wildcard tests/*)))
 TEST_OBJ := $(TEST_SRC:%.c=$(BUILD)/obj/%.o)
 TEST_BIN := $(BUILD)/tests/vmoec-tests
 DOC_BIN  := $(BUILD)/tests/ops-reference

@@ -6,7 +6,7 @@
 #define VMOEC_CODEGEN_CODEGEN_H
 
 #include "ir/ir.h"
-#include "runtime/abi.h"
+#include "runtime/exec/abi.h"
 
 /* What the machine can do. */
 typedef struct CgTarget {
@@ -64,7 +64,7 @@ typedef struct CgProduct {
 } CgProduct;
 bool cg_product_equal(const CgProduct *a, const CgProduct *b);
 
-/* Blocks of rows x cols results, 1 to CG_BLOCK_MAX each, instead of those that codegen/blocks.c chooses; they
+/* Blocks of rows x cols results, 1 to CG_BLOCK_MAX each, instead of those that codegen/plan/blocks.c chooses; they
  * are rounded to whole register tiles. Results keep their bits. */
 typedef struct CgBlocks {
     CgProduct product;

@@ -4,23 +4,24 @@
 #ifndef VMOEC_DRIVER_DRIVER_H
 #define VMOEC_DRIVER_DRIVER_H
 
+#include "base/clock.h"
 #include "codegen/codegen.h"
 #include "frontend/frontend.h"
 #include "passes/passes.h"
-#include "runtime/vmoe.h"
+#include "runtime/train/train.h"
 
 /* ---- command line (options.c, from options.def) --------------------------------------------- */
 
 typedef enum CmdId {
 #define CMD(name, ...) CMD_##name,
-#include "driver/options.def"
+#include "driver/commands/options.def"
     CMD_COUNT
 } CmdId;
 
 /* One id per OPT row: OPT_train_batch. */
 typedef enum OptId {
 #define OPT(cmd, name, ...) OPT_##cmd##_##name,
-#include "driver/options.def"
+#include "driver/commands/options.def"
     OPT_COUNT
 } OptId;
 
@@ -56,7 +57,7 @@ void cmd_help(FILE *f, CmdId cmd); /* CMD_COUNT: the overview */
 
 /* Commands: cmd_<name>.c each. */
 #define CMD(name, ...) VmStatus cmd_##name(const Args *a);
-#include "driver/options.def"
+#include "driver/commands/options.def"
 
 /* ---- small things (util.c) ------------------------------------------------------------------- */
 
@@ -78,9 +79,8 @@ void drv_standard_files(void);
  * line (--set); else VM_INPUT. */
 VmStatus drv_diags_status(const Diags *d);
 
-double drv_seconds(void);            /* monotonic clock */
 double drv_median(double *x, int n); /* sorts x; n >= 1 */
-/* drv_seconds() when this process began to run, as far as its CPU time tells: call first in main. */
+/* vm_seconds() when this process began to run, as far as its CPU time tells: call first in main. */
 double drv_process_start(void);
 
 /* Where objects are kept between runs: VMOEC_CACHE_DIR, XDG_CACHE_HOME/vmoec or ~/.cache/vmoec. NULL:
@@ -219,7 +219,7 @@ typedef struct Session {
     int crash_n;
     bool no_cache;  /* --no-cache */
     bool telemetry; /* training programs measure their routes */
-    double started; /* drv_seconds() when the process began; 0: not known */
+    double started; /* vm_seconds() when the process began; 0: not known */
     double seconds_frontend, seconds_passes, seconds_codegen;
     double seconds_init, seconds_to_step; /* initial weights; from `started` to the first step; 0: not yet */
     Budget budget;

@@ -7,7 +7,7 @@
 #ifndef VMOEC_FRONTEND_FRONTEND_H
 #define VMOEC_FRONTEND_FRONTEND_H
 
-#include "frontend/diag.h"
+#include "frontend/syntax/diag.h"
 #include "ir/ir.h"
 
 typedef struct FeExperiment FeExperiment;

@@ -5,7 +5,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "runtime/rng.h"
+#include "base/rng.h"
 
 #define REF_ROW_LEAF(name) [OP_##name] = NULL,
 #define REF_ROW_VIEW(name) [OP_##name] = ref_##name,

@@ -5,7 +5,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "runtime/rng.h"
+#include "base/rng.h"
 
 /* ---- views ----------------------------------------------------------------------------------- */
 

@@ -5,7 +5,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "runtime/rng.h"
+#include "base/rng.h"
 
 static void clear(RefTensor *t) {
     memset(t->data, 0, (size_t)ir_elems(&t->type) * sizeof(double));

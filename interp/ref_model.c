@@ -5,7 +5,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "runtime/rng.h"
+#include "base/rng.h"
 
 static void map1(const RefCall *c, double (*f)(double)) {
     for (int64_t i = 0, n = ir_elems(&c->out[0].type); i < n; i++) c->out[0].data[i] = f(c->in[0]->data[i]);

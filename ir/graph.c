@@ -5,14 +5,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "runtime/rng.h"
+#include "base/rng.h"
 
 IrGraph *ir_graph_create(Arena *a, const char *name) {
     IrGraph *g = ARENA_NEW(a, IrGraph);
     g->arena = a;
     g->name = arena_strdup(a, name);
-    g->leaf = ARENA_NEW(a, IrMap);
-    *g->leaf = ir_map_new(a);
+    g->leaf = ARENA_NEW(a, Map);
+    *g->leaf = map_new(a);
     return g;
 }
 
@@ -36,7 +36,7 @@ static bool is_leaf(const IrGraph *g, const IrNode *n, OpCode op, const char *na
 
 static void index_leaf(IrGraph *g, IrNode *n) {
     if (!is_named(n->op)) return;
-    void **at = ir_map_at(g->leaf, leaf_key(n->op, n->attr[0].s));
+    void **at = map_at(g->leaf, leaf_key(n->op, n->attr[0].s));
     if (!is_leaf(g, *at, n->op, n->attr[0].s)) *at = n;
 }
 
@@ -176,8 +176,8 @@ static void copy_attrs(IrGraph *g, IrNode *to, const IrNode *from) {
     }
 }
 
-static IrValue *mapped(const IrMap *map, const IrValue *v) {
-    IrNode *n = ir_map_get(map, IR_MAP_KEY(v->node));
+static IrValue *mapped(const Map *map, const IrValue *v) {
+    IrNode *n = map_get(map, MAP_KEY(v->node));
     VM_CHECK(n, "an operand made outside its graph");
     return &n->out[v->index];
 }
@@ -185,7 +185,7 @@ static IrValue *mapped(const IrMap *map, const IrValue *v) {
 IrGraph *ir_graph_clone(Arena *a, const IrGraph *g) {
     IrGraph *copy = ir_graph_create(a, g->name);
     Arena *scratch = arena_create();
-    IrMap map = ir_map_new(scratch);
+    Map map = map_new(scratch);
     LocCopy loc = {.arena = a};
     IR_FOR (n, g) {
         IrNode *c = ir_node_new(copy, n->op, n->nin);
@@ -194,7 +194,7 @@ IrGraph *ir_graph_clone(Arena *a, const IrGraph *g) {
         c->loc = copy_loc(&loc, n->loc);
         c->cluster = n->cluster;
         ir_node_insert(copy, c, NULL);
-        *ir_map_at(&map, IR_MAP_KEY(n)) = c;
+        *map_at(&map, MAP_KEY(n)) = c;
     }
     /* operands in a second sweep: the list need not be sorted */
     const IrNode *from = g->first;
@@ -224,7 +224,7 @@ IrNode *ir_clone_node(IrGraph *g, const IrNode *n, IrNode *at) {
 
 IrNode *ir_find_leaf(const IrGraph *g, OpCode op, const char *name) {
     VM_CHECK(is_named(op), "%s has no name", ir_ops[op].name);
-    IrNode *found = ir_map_get(g->leaf, leaf_key(op, name));
+    IrNode *found = map_get(g->leaf, leaf_key(op, name));
     if (!found || is_leaf(g, found, op, name)) return found;
     IR_FOR (n, g) /* the one in the index was removed or renamed, or two names have one hash */
         if (is_leaf(g, n, op, name)) return n;

@@ -2,6 +2,7 @@
 #ifndef VMOEC_IR_INTERNAL_H
 #define VMOEC_IR_INTERNAL_H
 
+#include "base/map.h"
 #include "ir/ir.h"
 
 /* A tensor has fewer elements than this, so element counts and byte counts never overflow. */
@@ -23,21 +24,6 @@ IrAttr *ir_attr(const IrNode *n, AttrId id, AttrKind kind);
 
 /* The default of an attribute as a value; all zero for a required one. Strings are copied. */
 IrAttr ir_attr_default(Arena *a, AttrId id);
-
-/* ---- a map from 64-bit keys to pointers (map.c) ----------------------------------------------- */
-
-typedef struct IrMap {
-    Arena *arena;
-    struct IrMapSlot *slot;
-    size_t cap, n;
-} IrMap;
-
-IrMap ir_map_new(Arena *a);
-/* The place of key's value, made (NULL at first) when it is missing; valid until the next call. */
-void **ir_map_at(IrMap *m, uint64_t key);
-/* NULL when absent. */
-void *ir_map_get(const IrMap *m, uint64_t key);
-#define IR_MAP_KEY(p) ((uint64_t)(uintptr_t)(p))
 
 /* ---- text ------------------------------------------------------------------------------------ */
 

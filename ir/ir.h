@@ -19,20 +19,8 @@
 #include <stdint.h>
 #include <stdio.h>
 
-#include "ir/arena.h"
-
-/* ---- our own bugs (bug.c) ------------------------------------------------------------------ */
-
-/* Prints the message with file and line, runs the reproducer hook, aborts. */
-#define VM_BUG(...) vm_bug(__FILE__, __LINE__, __VA_ARGS__)
-#define VM_CHECK(cond, ...)                                                                                  \
-    do {                                                                                                     \
-        if (!(cond)) VM_BUG(__VA_ARGS__);                                                                    \
-    } while (0)
-_Noreturn void vm_bug(const char *file, int line, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
-
-/* Called once by vm_bug before abort: the driver installs one that writes vmoec-crash.vir. */
-void vm_bug_set_hook(void (*hook)(void *), void *user);
+#include "base/arena.h"
+#include "base/bug.h"
 
 /* ---- types (type.c) ------------------------------------------------------------------------ */
 
@@ -199,7 +187,7 @@ struct IrGraph {
     int nnodes;
     IrOut *out;
     int nout, cap_out;
-    struct IrMap *leaf; /* graph.c's index of named leaves */
+    struct Map *leaf; /* graph.c's index of named leaves */
     IrGuard *guard;     /* NULL: a node that cannot be built is our bug */
 };
 

@@ -53,12 +53,12 @@ bool ir_is_name(const char *s) {
 }
 
 /* Numbers of first results, by node; stored plus one because a map's missing entries are NULL. */
-static void set_number(IrMap *numbers, const IrNode *n, int number) {
-    *ir_map_at(numbers, IR_MAP_KEY(n)) = (void *)((uintptr_t)number + 1);
+static void set_number(Map *numbers, const IrNode *n, int number) {
+    *map_at(numbers, MAP_KEY(n)) = (void *)((uintptr_t)number + 1);
 }
 
-static void print_value(Text *t, const IrMap *numbers, const IrValue *v) {
-    uintptr_t first = v ? (uintptr_t)ir_map_get(numbers, IR_MAP_KEY(v->node)) : 0;
+static void print_value(Text *t, const Map *numbers, const IrValue *v) {
+    uintptr_t first = v ? (uintptr_t)map_get(numbers, MAP_KEY(v->node)) : 0;
     if (first)
         text_addf(t, "%%%llu", (unsigned long long)(first - 1) + (unsigned long long)v->index);
     else
@@ -114,7 +114,7 @@ static void print_loc(Text *t, IrLoc loc) {
     text_addf(t, ":%d:%d", loc.line, loc.col);
 }
 
-static void print_node(Text *t, Arena *scratch, const IrMap *numbers, const IrNode *n) {
+static void print_node(Text *t, Arena *scratch, const Map *numbers, const IrNode *n) {
     text_add(t, "  ");
     for (int i = 0; i < n->nout; i++) {
         if (i) text_add(t, ", ");
@@ -131,7 +131,7 @@ static void print_node(Text *t, Arena *scratch, const IrMap *numbers, const IrNo
     if (n->cluster >= 0) text_addf(t, " @%d", n->cluster);
 }
 
-static void print_out(Text *t, const IrMap *numbers, const IrOut *o) {
+static void print_out(Text *t, const Map *numbers, const IrOut *o) {
     text_addf(t, "  %s ", ir_out_kind_name(o->kind));
     ir_print_string(t, o->name);
     text_add(t, " ");
@@ -145,7 +145,7 @@ static void print_out(Text *t, const IrMap *numbers, const IrOut *o) {
 
 void ir_print(Text *t, const IrGraph *g, bool with_locs) {
     Arena *scratch = arena_create();
-    IrMap numbers = ir_map_new(scratch);
+    Map numbers = map_new(scratch);
     int number = 0;
     IR_FOR (n, g) {
         set_number(&numbers, n, number);

@@ -16,7 +16,7 @@ typedef struct Reader {
     const char *line_start;
     int line;
     IrGraph *graph;
-    IrMap values; /* number -> IrValue */
+    Map values; /* number -> IrValue */
     const char *error;
 } Reader;
 
@@ -175,7 +175,7 @@ static bool value_use(Reader *r, IrValue **value) {
     skip(r);
     start = r->at;
     if (!value_number(r, &n)) return false;
-    *value = ir_map_get(&r->values, n);
+    *value = map_get(&r->values, n);
     if (*value) return true;
     r->at = start;
     return fail(r, "%%%llu is used before it is made", (unsigned long long)n);
@@ -298,7 +298,7 @@ static bool result_types(Reader *r, IrNode *n) {
 }
 
 static bool define(Reader *r, uint64_t n, IrValue *v) {
-    void **place = ir_map_at(&r->values, n);
+    void **place = map_at(&r->values, n);
     if (*place) return fail(r, "%%%llu is made twice", (unsigned long long)n);
     *place = v;
     return true;
@@ -395,7 +395,7 @@ IrGraph *ir_read(Arena *a, const char *text, const char *name, const char **erro
                 .at = text,
                 .line_start = text,
                 .line = 1,
-                .values = ir_map_new(a)};
+                .values = map_new(a)};
     *error = NULL;
     if (!graph(&r)) {
         *error = r.error;

@@ -11,7 +11,7 @@ typedef struct Verifier {
     Arena *arena;
     const IrGraph *graph;
     bool allow_model;
-    IrMap seen; /* nodes already passed, and thus allowed as operands */
+    Map seen; /* nodes already passed, and thus allowed as operands */
     int number; /* of the current node's first result */
 } Verifier;
 
@@ -22,7 +22,7 @@ static const char *bad_node(const Verifier *v, const IrNode *n, const char *mess
 /* Is this value really a result of a node that came before? */
 static const char *check_value(const Verifier *v, const IrValue *value) {
     if (!value || !value->node) return "the value is missing";
-    if (!ir_map_get(&v->seen, IR_MAP_KEY(value->node))) return "the value is not made before";
+    if (!map_get(&v->seen, MAP_KEY(value->node))) return "the value is not made before";
     if (value->index < 0 || value->index >= value->node->nout || &value->node->out[value->index] != value)
         return "the value is no result of its node";
     return NULL;
@@ -91,7 +91,7 @@ static const char *check_nodes(Verifier *v, IrLoc *where) {
         const char *message = check_node(v, n);
         if (message) return message;
         if (n->prev != prev) return bad_node(v, n, "the list of nodes is broken");
-        *ir_map_at(&v->seen, IR_MAP_KEY(n)) = n;
+        *map_at(&v->seen, MAP_KEY(n)) = n;
         v->number += n->nout;
         prev = n;
         count++;
@@ -158,7 +158,7 @@ static const char *check_names(const Verifier *v, IrLoc *where) {
 }
 
 const char *ir_verify_at(Arena *a, const IrGraph *g, bool allow_model, IrLoc *where) {
-    Verifier v = {.arena = a, .graph = g, .allow_model = allow_model, .seen = ir_map_new(a)};
+    Verifier v = {.arena = a, .graph = g, .allow_model = allow_model, .seen = map_new(a)};
     *where = (IrLoc){0};
     const char *message = check_nodes(&v, where);
     if (message) return message;

@@ -5,7 +5,7 @@
 
 #include <string.h>
 
-#include "ir/clock.h"
+#include "base/clock.h"
 
 typedef bool PassFn(PassCtx *c, IrGraph *g);
 
@@ -108,9 +108,9 @@ static const char *run_one(PassCtx *c, IrGraph *g, PassId p) {
         return arena_printf(g->arena, "pass %s: the graph still has the MODEL op %s; run expand first", name,
                             ir_ops[model->op].name);
     }
-    double start = ir_seconds();
+    double start = vm_seconds();
     bool changed = run_guarded(c, g, p);
-    c->seconds[p] += ir_seconds() - start;
+    c->seconds[p] += vm_seconds() - start;
     if (c->error) {
         c->refused = true;
         return arena_printf(g->arena, "pass %s: %s", name, c->error);

@@ -19,7 +19,7 @@
 
 #include <string.h>
 
-#include "runtime/abi.h"
+#include "runtime/exec/abi.h"
 
 /* The leaf of that name, made when it is missing; NULL when there is one of another type. */
 static IrValue *leaf(IrBuilder *b, OpCode op, const char *name, IrType t) {

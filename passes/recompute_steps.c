@@ -284,7 +284,7 @@ static void consider_derive(Chooser *c, IrValue *u, Step *best) {
     consider(c, &s, best);
 }
 
-/* A product whose sums may start from what is added to it (codegen/gemm_block.c) must not be kept itself:
+/* A product whose sums may start from what is added to it (codegen/kernels/gemm_block.c) must not be kept itself:
  * they could not, and would round otherwise. */
 static bool starts_from_addend(const IrValue *u, const IrNode *reader) {
     return reader->op == OP_add && (u->node->op == OP_matmul || u->node->op == OP_expert_matmul);

@@ -1,8 +1,8 @@
 /* Matrix products by other libraries, one program per library (their symbols clash). main.c reads problems,
  * fills operands, times and checks; a backend (cblas.c, onednn.c, xsmm.c) computes. Row-major f32 throughout.
  */
-#ifndef VMOEC_BENCH_GEMM_H
-#define VMOEC_BENCH_GEMM_H
+#ifndef VMOEC_BENCH_GEMM_GEMM_H
+#define VMOEC_BENCH_GEMM_GEMM_H
 
 #include <stdbool.h>
 #include <stdint.h>

@@ -2,7 +2,7 @@
 #include <criterion/criterion.h>
 #include <math.h>
 
-#include "driver/compare.h"
+#include "driver/commands/compare.h"
 
 enum { N = 100 };
 

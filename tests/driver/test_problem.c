@@ -2,8 +2,8 @@
 #include <criterion/criterion.h>
 #include <criterion/new/assert.h>
 
-#include "driver/bench.h"
-#include "tests/unit/util_program.h"
+#include "driver/bench/bench.h"
+#include "tests/unit/codegen/util_program.h"
 
 static const Diag *parse(const char *text, Problem *p) {
     Diags *d = diags_create(arena_create());

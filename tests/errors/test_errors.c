@@ -16,7 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "frontend/ast.h"
+#include "frontend/syntax/ast.h"
 #include "frontend/frontend.h"
 
 static const char *const corpus = "tests/errors";
@@ -254,7 +254,7 @@ static const struct {
     DiagId id;
     const char *path, *needle;
 } pinned_elsewhere[] = {
-    {D_too_large, "tests/unit/test_parser.c", "D_too_large"},
+    {D_too_large, "tests/unit/frontend/test_parser.c", "D_too_large"},
     {D_kernel_text, "tests/driver/test_problem.c", "D_kernel_text"},
     {D_tuning_file, "tests/driver/test_tuning.c", "D_tuning_file"},
 };

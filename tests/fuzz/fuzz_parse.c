@@ -12,8 +12,8 @@
 #include <string.h>
 #include <time.h>
 
-#include "frontend/ast.h"
-#include "frontend/lexer.h"
+#include "frontend/syntax/ast.h"
+#include "frontend/syntax/lexer.h"
 
 enum { MAX_INPUT = 1 << 16, MAX_SEEDS = 512 };
 

@@ -8,9 +8,9 @@ out=${BUILD:-build}/fuzz
 mkdir -p "$out"
 if ! ${CC:-gcc} -std=c11 -D_GNU_SOURCE -I. -O1 -g -Wall -Wextra -fsanitize=address,undefined \
     -fno-sanitize-recover=undefined tests/fuzz/fuzz_parse.c base/status.c base/file.c base/folder.c \
-    base/private.c ir/arena.c ir/bug.c frontend/source.c \
-    frontend/diag.c frontend/diag_print.c frontend/lexer.c frontend/parser_core.c frontend/parser_expr.c \
-    frontend/parser.c frontend/ast_dump.c frontend/format.c frontend/format_expr.c -o "$out/fuzz_parse"; then
+    base/private.c base/arena.c base/bug.c frontend/syntax/source.c \
+    frontend/syntax/diag.c frontend/syntax/diag_print.c frontend/syntax/lexer.c frontend/syntax/parser_core.c frontend/syntax/parser_expr.c \
+    frontend/syntax/parser.c frontend/syntax/ast_dump.c frontend/syntax/format.c frontend/syntax/format_expr.c -o "$out/fuzz_parse"; then
     echo "FAIL fuzz_parse does not compile"
     exit 1
 fi

@@ -15,7 +15,7 @@
 
 #include "frontend/frontend.h"
 #include "ir/internal.h"
-#include "tests/unit/util_program.h"
+#include "tests/unit/codegen/util_program.h"
 
 enum { MAX_FILES = 512, SECONDS = 60 /* for one input, sanitizers and loaded machines included */ };
 
@@ -144,20 +144,20 @@ static void change_attr(uint64_t *s, Arena *a, AttrArg *arg) {
 typedef struct Mutant {
     uint64_t *s;
     IrBuilder b;
-    IrMap values; /* old value -> new one */
+    Map values; /* old value -> new one */
     IrValue *made[1024];
     int nmade;
 } Mutant;
 
 static IrValue *operand_for(Mutant *m, const IrValue *old, bool other) {
-    IrValue *v = ir_map_get(&m->values, IR_MAP_KEY(old));
+    IrValue *v = map_get(&m->values, MAP_KEY(old));
     if (v && !other) return v;
     return m->nmade ? m->made[below(m->s, m->nmade)] : NULL;
 }
 
 static void add_made(Mutant *m, const IrNode *old, IrNode *n) {
     for (int i = 0; i < n->nout; i++) {
-        if (i < old->nout) *ir_map_at(&m->values, IR_MAP_KEY(&old->out[i])) = &n->out[i];
+        if (i < old->nout) *map_at(&m->values, MAP_KEY(&old->out[i])) = &n->out[i];
         if (m->nmade < 1024) m->made[m->nmade++] = &n->out[i];
     }
 }
@@ -210,7 +210,7 @@ static bool copy_changed(Mutant *m, const IrNode *old, bool change) {
 }
 
 static IrGraph *mutate_graph(Arena *a, const IrGraph *from, uint64_t *s) {
-    Mutant m = {.s = s, .b = ir_builder(ir_graph_create(a, "mutant")), .values = ir_map_new(a)};
+    Mutant m = {.s = s, .b = ir_builder(ir_graph_create(a, "mutant")), .values = map_new(a)};
     int often = 3 + below(s, 20);
     IR_FOR (n, from)
         if (!copy_changed(&m, n, below(s, often) == 0)) (void)copy_changed(&m, n, false);

@@ -1,4 +1,4 @@
-/* The error bounds that codegen/math.c states, over f32 numbers of every magnitude: one in about a thousand
+/* The error bounds that codegen/build/math.c states, over f32 numbers of every magnitude: one in about a thousand
  * of all bit patterns, infinities, NaNs and denormals among them, against the C library in double precision.
  */
 #include <criterion/criterion.h>
@@ -6,9 +6,9 @@
 #include <string.h>
 
 #include "interp/ref.h"
-#include "runtime/vmoe.h"
+#include "runtime/exec/exec.h"
 #include "tests/ops/util_jit.h"
-#include "tests/unit/util_program.h"
+#include "tests/unit/codegen/util_program.h"
 
 enum { COUNT = 1 << 22, STRIDE = 1021 }; /* STRIDE * COUNT is just below 2^32 */
 

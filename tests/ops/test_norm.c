@@ -5,7 +5,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "runtime/vmoe.h"
+#include "runtime/exec/exec.h"
 #include "tests/ops/util_jit.h"
 #include "tests/std/util_std.h"
 

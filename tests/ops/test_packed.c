@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "runtime/internal.h"
+#include "runtime/exec/internal.h"
 #include "tests/ops/util_jit.h"
 
 /* Odd edges, both directions, slices that adamw can and cannot write, several matrices. */

@@ -4,7 +4,7 @@
 
 #include "tests/ops/util_gen_graph.h"
 #include "tests/ops/util_jit.h"
-#include "tests/unit/util_program.h"
+#include "tests/unit/codegen/util_program.h"
 
 static const uint64_t seed = 5;
 

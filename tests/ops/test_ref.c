@@ -6,7 +6,7 @@
 
 #include "interp/ref.h"
 #include "passes/passes.h"
-#include "runtime/rng.h"
+#include "base/rng.h"
 #include "tests/ops/util_case.h"
 
 /* One graph with a builder; values are read back after run(). */

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "runtime/rng.h"
+#include "base/rng.h"
 
 const OpCase op_cases[] = {
 #define CASE(op, operands, attrs, tol, flops) {OP_##op, 0, 0, 0, FILL_none, operands, attrs, tol, flops},

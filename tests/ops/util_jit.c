@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "runtime/vmoe.h"
+#include "runtime/exec/exec.h"
 
 const char *jit_isa(Arena *a, int i) {
     static const char *const known[] = {"avx512", "avx2"};

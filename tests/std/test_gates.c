@@ -4,7 +4,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "runtime/vmoe.h"
+#include "runtime/train/train.h"
 #include "tests/ops/util_jit.h"
 #include "tests/std/util_std.h"
 

@@ -8,7 +8,7 @@
 #include <unistd.h>
 
 #include "frontend/frontend.h"
-#include "runtime/vmoe.h"
+#include "runtime/train/train.h"
 #include "tests/ops/util_jit.h"
 
 static const uint64_t seed = 11;

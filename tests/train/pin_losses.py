@@ -32,7 +32,7 @@ RECIPES = {
 }
 
 
-# ---- random order: runtime/rng.h and vm_dataset_shuffle, written again ---------------------------------------
+# ---- random order: base/rng.h and vm_dataset_shuffle, written again ---------------------------------------
 
 def mix64(x):
     for _ in range(2):

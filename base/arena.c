@@ -1,0 +1,193 @@
+/* Bump allocation in a chain of blocks, and the string builder on top of it.
+ *
+ * Blocks double in size up to 4 MiB; an allocation larger than that gets a block of its own. A reset
+ * keeps the chain and starts again at its head. Under AddressSanitizer the unused part of every block
+ * is poisoned and allocations stand 16 bytes apart, so that overruns are found although the arena
+ * hands out pieces of one block. Not thread safe: an arena belongs to one thread. */
+#include "base/arena.h"
+#include "base/bug.h"
+
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#if defined(__SANITIZE_ADDRESS__)
+#define ARENA_ASAN 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define ARENA_ASAN 1
+#endif
+#endif
+#ifdef ARENA_ASAN
+#include <sanitizer/asan_interface.h>
+#define POISON(p, n) ASAN_POISON_MEMORY_REGION((p), (n))
+#define UNPOISON(p, n) ASAN_UNPOISON_MEMORY_REGION((p), (n))
+enum { RED_ZONE = 16 };
+#else
+#define POISON(p, n) ((void)(p), (void)(n))
+#define UNPOISON(p, n) ((void)(p), (void)(n))
+enum { RED_ZONE = 0 };
+#endif
+
+enum { ALIGN = 16, FIRST_BLOCK = 64 << 10, MAX_STEP = 4 << 20 };
+
+typedef struct Block {
+    struct Block *next;
+    size_t size; /* of data */
+    char *data;  /* aligned */
+} Block;
+
+struct Arena {
+    Block *first, *current;
+    size_t at; /* offset in current->data */
+    size_t used;
+    size_t next_size;
+};
+
+static Block *new_block(size_t size) {
+    size_t header = (sizeof(Block) + ALIGN - 1) / ALIGN * ALIGN;
+    if (size > SIZE_MAX - header - ALIGN) vm_out_of_memory(size);
+    /* malloc aligns to 16 on every platform we build for (max_align_t). */
+    Block *b = malloc(header + size);
+    if (!b) vm_out_of_memory(size);
+    b->next = NULL;
+    b->size = size;
+    b->data = (char *)b + header;
+    POISON(b->data, size);
+    return b;
+}
+
+Arena *arena_create(void) {
+    Arena *a = calloc(1, sizeof *a);
+    if (!a) vm_out_of_memory(sizeof *a);
+    a->next_size = FIRST_BLOCK;
+    return a;
+}
+
+void arena_destroy(Arena *a) {
+    if (!a) return;
+    for (Block *b = a->first; b;) {
+        Block *next = b->next;
+        UNPOISON(b->data, b->size);
+        free(b);
+        b = next;
+    }
+    free(a);
+}
+
+void arena_reset(Arena *a) {
+    for (Block *b = a->first; b; b = b->next) POISON(b->data, b->size);
+    a->current = a->first;
+    a->at = 0;
+    a->used = 0;
+}
+
+/* Makes `current` a block with `need` free bytes: the next kept one that is large enough, or a new one
+ * linked in after the current. Kept blocks that are too small are passed over until the next reset. */
+static void next_block(Arena *a, size_t need) {
+    while (a->current && a->current->next) {
+        a->current = a->current->next;
+        a->at = 0;
+        if (a->current->size >= need) return;
+    }
+    size_t size = a->next_size > need ? a->next_size : need;
+    if (a->next_size < MAX_STEP) a->next_size *= 2;
+    Block *b = new_block(size);
+    if (a->current)
+        a->current->next = b;
+    else
+        a->first = b;
+    a->current = b;
+    a->at = 0;
+}
+
+void *arena_alloc(Arena *a, size_t size) {
+    if (size > SIZE_MAX - 4 * ALIGN) vm_out_of_memory(size);
+    size_t need = (size ? size + ALIGN - 1 : ALIGN) / ALIGN * ALIGN + RED_ZONE;
+    if (!a->current || a->current->size - a->at < need) next_block(a, need);
+    void *p = a->current->data + a->at;
+    a->at += need;
+    a->used += need;
+    UNPOISON(p, size);
+    memset(p, 0, size);
+    return p;
+}
+
+void *arena_array(Arena *a, size_t n, size_t size) {
+    size_t total;
+    if (__builtin_mul_overflow(n, size, &total)) vm_out_of_memory(SIZE_MAX);
+    return arena_alloc(a, total);
+}
+
+char *arena_strndup(Arena *a, const char *s, size_t n) {
+    char *copy = arena_alloc(a, n + 1);
+    if (n) memcpy(copy, s, n);
+    return copy;
+}
+
+char *arena_strdup(Arena *a, const char *s) {
+    return arena_strndup(a, s, strlen(s));
+}
+
+char *arena_vprintf(Arena *a, const char *fmt, va_list ap) {
+    va_list again;
+    va_copy(again, ap);
+    int len = vsnprintf(NULL, 0, fmt, ap);
+    if (len < 0) vm_out_of_memory(0); /* nothing else can go wrong with our formats */
+    char *s = arena_alloc(a, (size_t)len + 1);
+    vsnprintf(s, (size_t)len + 1, fmt, again);
+    va_end(again);
+    return s;
+}
+
+char *arena_printf(Arena *a, const char *fmt, ...) {
+    va_list ap;
+    va_start(ap, fmt);
+    char *s = arena_vprintf(a, fmt, ap);
+    va_end(ap);
+    return s;
+}
+
+size_t arena_used(const Arena *a) {
+    return a->used;
+}
+
+Text text_new(Arena *a) {
+    Text t = {.arena = a, .cap = 64};
+    t.data = arena_alloc(a, t.cap);
+    return t;
+}
+
+void text_addn(Text *t, const char *s, size_t n) {
+    if (!t->arena) return;
+    if (t->cap - t->len <= n) {
+        size_t cap = t->cap * 2 > t->len + n + 1 ? t->cap * 2 : t->len + n + 1;
+        char *data = arena_alloc(t->arena, cap);
+        memcpy(data, t->data, t->len);
+        t->data = data;
+        t->cap = cap;
+    }
+    if (n) memcpy(t->data + t->len, s, n);
+    t->len += n;
+    t->data[t->len] = 0;
+}
+
+void text_add(Text *t, const char *s) {
+    text_addn(t, s, strlen(s));
+}
+
+void text_addf(Text *t, const char *fmt, ...) {
+    if (!t->arena) return;
+    char small[256];
+    va_list ap, again;
+    va_start(ap, fmt);
+    va_copy(again, ap);
+    int len = vsnprintf(small, sizeof small, fmt, ap);
+    if (len >= 0 && (size_t)len < sizeof small)
+        text_addn(t, small, (size_t)len);
+    else
+        text_add(t, arena_vprintf(t->arena, fmt, again)); /* too long, or no memory */
+    va_end(again);
+    va_end(ap);
+}

@@ -1,0 +1,214 @@
+/* Matrix products grouped by expert, and their weight gradient. */
+#include "codegen/kernels/gemm.h"
+
+static Val load_offset(Kb *k, const Gemm *g, Val expert) {
+    return kb_load_i32(k, g->offset_ptr, expert);
+}
+
+/* Address of routed row `row` (in units of the operand's rows) of a grouped operand, gathered when it is
+ * a dispatch. */
+static Val routed_row(Kb *k, IrValue *v, Val row) {
+    const IrType *t = &v->type;
+    View w;
+    if (v->node->op != OP_dispatch) {
+        view_resolve(v, &w);
+        return kb_gep(k, kb_elem(k, t->dtype), kb_view_ptr(k, &w), kb_mul(k, row, kb_i64(k, ir_cols(t))));
+    }
+    view_resolve(v->node->in[0], &w);
+    Val from = kb_gather_row(k, v->node, row);
+    return kb_gep(k, kb_elem(k, t->dtype), kb_view_ptr(k, &w), kb_mul(k, from, kb_i64(k, ir_cols(t))));
+}
+
+static Val expert_a_row(Kb *k, const Gemm *g, Val matrix, Val row, Val local) {
+    (void)matrix;
+    if (g->made_a)
+        return kb_gep(k, k->f32, g->made_a, kb_mul(k, local, kb_i64(k, gemm_padded_cols(k, g->n->in[0]))));
+    return routed_row(k, g->n->in[0], row);
+}
+
+static Val expert_b_matrix(Kb *k, const Gemm *g, Val matrix) {
+    Val at = kb_mul(k, matrix, kb_i64(k, g->panels * g->inner * g->tile.nr));
+    return kb_gep(k, k->f32, gemm_packed_base(k), at);
+}
+
+static int64_t rows_per_routed(const IrValue *v) {
+    return v->type.rank > 1 ? ir_rows(&v->type) / v->type.dim[0] : 1;
+}
+
+/* Blocks of experts before e are numbered below this: it leaves room for a partial block of each, and is
+ * known from e's offset alone. */
+static Val first_block(Kb *k, const Gemm *g, Val e, int64_t per) {
+    return kb_add(k, e, kb_udiv(k, kb_mul(k, load_offset(k, g, e), kb_i64(k, per)), g->mb));
+}
+
+/* The expert whose numbers contain `block`: the last with first_block(e) <= block. */
+static Val expert_of_block(Kb *k, const Gemm *g, Val block, int64_t experts, int64_t per) {
+    Val e = kb_i64(k, 0);
+    for (int64_t n = experts, half; n > 1; n -= half) { /* one of the n experts from e */
+        half = n / 2;
+        Val mid = kb_add(k, e, kb_i64(k, half));
+        Val at = LLVMBuildICmp(k->b, LLVMIntSLE, first_block(k, g, mid, per), block, "");
+        e = LLVMBuildSelect(k->b, at, mid, e, "");
+    }
+    return e;
+}
+
+/* All experts' row blocks form one pool, however skewed the routing is. Numbers that no block has, one per
+ * expert at most, lie between the blocks, so that equal ranges of items hold about equally many blocks. */
+void cg_lower_expert_matmul(Kb *k, IrNode *n) {
+    Gemm g = {.n = n, .packed = true, .a_row = expert_a_row, .b_matrix = expert_b_matrix, .a_step = 1};
+    g.streams_b = true; /* an expert's rows may be few, and then nothing of its matrix is in a cache yet */
+    const IrType *t = &n->out[0].type;
+    int64_t experts = n->in[1]->type.dim[0], per = rows_per_routed(n->in[0]);
+    g.cols = ir_cols(t);
+    g.bf16 = ir_rounds_operands(n);
+    g.inner = ir_cols(&n->in[0]->type) / (g.bf16 ? 2 : 1);
+    g.offset_ptr = kb_ptr(k, n->in[2]);
+    gemm_choose(k, &g);
+    gemm_scratch(k, &g);
+    if (fuse_is_inline(n->in[0]->node)) g.made_a = kb_scratch(k, g.mb * gemm_padded_cols(k, n->in[0]) * 4);
+    Val begin, end;
+    Loop l;
+    If any;
+    kb_share(k, (ir_rows(t) / g.mb + experts) * g.col_blocks, &begin, &end);
+    kb_loop(k, &l, begin, end, 1, NULL, 0);
+    Val block = kb_udiv(k, l.i, g.col_blocks), e = expert_of_block(k, &g, block, experts, per);
+    Val first = kb_mul(k, load_offset(k, &g, e), kb_i64(k, per));
+    Val last = kb_mul(k, load_offset(k, &g, kb_add(k, e, kb_i64(k, 1))), kb_i64(k, per));
+    Val within = kb_sub(k, block, first_block(k, &g, e, per));
+    Val row0 = kb_add(k, first, kb_mul(k, within, kb_i64(k, g.mb)));
+    kb_if(k, &any, LLVMBuildICmp(k->b, LLVMIntSLT, row0, last, ""));
+    Val row_end = kb_min(k, kb_add(k, row0, kb_i64(k, g.mb)), last);
+    gemm_block(k, &g, e, row0, row_end, row0, kb_urem(k, l.i, g.col_blocks), kb_i64(k, g.inner));
+    kb_if_end(k, &any);
+    kb_loop_end(k, &l);
+}
+
+/* ---- weight gradient of the grouped product: inner dimension = the expert's rows ---- */
+
+/* Rows of v are read in place if they lie one after the other; rows that are looked up, or made in the load,
+ * are copied chunk by chunk: each is used for a whole block. */
+static bool in_place(const IrValue *v) {
+    const IrNode *n = v->node;
+    return ir_ops[n->op].route != ROUTE_GATHER && !fuse_is_inline(n);
+}
+
+/* A row of the result is a column of x. */
+static Val dw_a_row(Kb *k, const Gemm *g, Val matrix, Val row, Val local) {
+    (void)matrix;
+    if (g->made_a) return kb_gep(k, k->f32, g->made_a, local);
+    return kb_gep(k, k->f32, routed_row(k, g->n->in[0], g->first_row), row);
+}
+
+static Val dw_b_matrix(Kb *k, const Gemm *g, Val matrix) {
+    (void)matrix;
+    return g->made_b ? g->made_b : routed_row(k, g->n->in[1], g->first_row);
+}
+
+/* The dispatch whose rows are read where v's are made; NULL: there is none. */
+static IrValue *dispatched(IrValue *v) {
+    if (v->node->op == OP_dispatch) return v;
+    for (int i = 0; fuse_is_inline(v->node) && i < v->node->nin; i++)
+        if (v->node->in[i]->node->op == OP_dispatch) return v->node->in[i];
+    return NULL;
+}
+
+/* A row that is looked up lies anywhere: asks for the one that is copied some rows later. */
+static void prefetch_routed(Kb *k, IrValue *v, Val row, Val last, Val col0, int64_t width) {
+    enum { AHEAD = 12 };
+    IrValue *d = dispatched(v);
+    if (!d) return;
+    Val from = routed_row(k, d, kb_min(k, kb_add(k, row, kb_i64(k, AHEAD)), last));
+    kb_prefetch_run(k, from, col0, width < ir_cols(&v->type) ? width : ir_cols(&v->type));
+}
+
+/* Columns [col0, + width) of rows first.. of v, dense. */
+static void copy_rows(Kb *k, IrValue *v, Val first, Val count, Val col0, int64_t width, Val to) {
+    Val end = kb_min(k, kb_add(k, col0, kb_i64(k, width)), kb_i64(k, ir_cols(&v->type)));
+    Val last = kb_sub(k, kb_add(k, first, count), kb_i64(k, 1));
+    Loop l;
+    kb_loop(k, &l, kb_i64(k, 0), count, 1, NULL, 0);
+    prefetch_routed(k, v, kb_add(k, first, l.i), last, col0, width);
+    gemm_make_row(k, v, kb_add(k, first, l.i), col0, end,
+                  kb_gep(k, k->f32, to, kb_mul(k, l.i, kb_i64(k, width))));
+    kb_loop_end(k, &l);
+}
+
+static int64_t made_a_width(const Kb *k, const Gemm *g) {
+    return ceil_div(g->mb, k->vl) * k->vl;
+}
+
+static void dw_chunk(Kb *k, const Gemm *g, Val k0, Val count) {
+    Val first = kb_add(k, g->first_row, k0);
+    if (g->made_a) copy_rows(k, g->n->in[0], first, count, g->row0, made_a_width(k, g), g->made_a);
+    if (g->made_b) copy_rows(k, g->n->in[1], first, count, g->col0, g->np * g->tile.nr, g->made_b);
+}
+
+static void dw_pair_chunk(Kb *k, const Gemm *g, Val k0, Val count) {
+    gemm_pair_chunk(k, g, routed_row, g->first_row, g->rows_of_part, k0, count);
+}
+
+/* Inner positions of an expert with that many rows. */
+static Val dw_inner(Kb *k, const Gemm *g, Val rows) {
+    if (!g->bf16) return rows;
+    return LLVMBuildAShr(k->b, kb_add(k, rows, kb_i64(k, 1)), kb_i64(k, 1), "");
+}
+
+static void dw_scratch(Kb *k, Gemm *g) {
+    const IrNode *n = g->n;
+    if (g->pairs) {
+        gemm_pair_scratch(k, g);
+        return;
+    }
+    if (!in_place(n->in[0])) {
+        g->a_step = made_a_width(k, g);
+        g->made_a = kb_scratch(k, g->kc * g->a_step * 4);
+    }
+    if (!in_place(n->in[1])) {
+        g->b_step = g->np * g->tile.nr;
+        g->made_b = kb_scratch(k, g->kc * g->b_step * 4);
+    }
+}
+
+/* Sets which rows result `matrix` sums over: part matrix / experts of an expert's. */
+static void part_rows(Kb *k, Gemm *g, Val matrix, int64_t experts, int64_t parts) {
+    Val per = kb_i64(k, rows_per_routed(g->n->in[0]));
+    Val expert = kb_urem(k, matrix, experts), part = kb_udiv(k, matrix, experts);
+    Val first = kb_mul(k, load_offset(k, g, expert), per);
+    Val last = kb_mul(k, load_offset(k, g, kb_add(k, expert, kb_i64(k, 1))), per),
+        rows = kb_sub(k, last, first);
+    Val begin = kb_udiv(k, kb_mul(k, part, rows), parts);
+    Val end = kb_udiv(k, kb_mul(k, kb_add(k, part, kb_i64(k, 1)), rows), parts);
+    g->first_row = kb_add(k, first, begin);
+    g->rows_of_part = kb_sub(k, end, begin);
+}
+
+void cg_lower_expert_matmul_dw(Kb *k, IrNode *n) {
+    Gemm g = {.n = n, .a_row = dw_a_row, .b_matrix = dw_b_matrix, .chunk = dw_chunk, .side_by_side = true};
+    const IrType *t = &n->out[0].type;
+    int64_t experts = n->in[2]->type.dim[0] - 1, parts = ir_int(n, ATTR_expert_matmul_dw_parts);
+    g.rows = t->dim[t->rank - 2];
+    g.cols = ir_cols(t);
+    g.offset_ptr = kb_ptr(k, n->in[2]);
+    g.a_step = g.rows;
+    g.b_step = in_place(n->in[1]) ? g.cols : 0;
+    g.bf16 = g.pairs = ir_rounds_operands(n);
+    if (g.pairs) g.chunk = dw_pair_chunk;
+    gemm_choose(k, &g);
+    gemm_scratch(k, &g);
+    dw_scratch(k, &g);
+    int64_t row_blocks = ceil_div(g.rows, g.mb), per_matrix = row_blocks * g.col_blocks;
+    Val begin, end;
+    kb_share(k, parts * experts * per_matrix, &begin, &end);
+    Loop l;
+    kb_loop(k, &l, begin, end, 1, NULL, 0);
+    Val matrix = kb_udiv(k, l.i, per_matrix), item = kb_urem(k, l.i, per_matrix);
+    part_rows(k, &g, matrix, experts, parts);
+    Val row0 = kb_mul(k, kb_udiv(k, item, g.col_blocks), kb_i64(k, g.mb));
+    Val row_end = kb_min(k, kb_add(k, row0, kb_i64(k, g.mb)), kb_i64(k, g.rows));
+    Val out_row = kb_add(k, kb_mul(k, matrix, kb_i64(k, g.rows)), row0), cb = kb_urem(k, item, g.col_blocks);
+    g.row0 = row0;
+    g.col0 = kb_mul(k, cb, kb_i64(k, g.np * g.tile.nr));
+    gemm_block(k, &g, matrix, row0, row_end, out_row, cb, dw_inner(k, &g, g.rows_of_part));
+    kb_loop_end(k, &l);
+}

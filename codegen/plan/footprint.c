@@ -1,0 +1,63 @@
+/* What a program will take, from its plan alone: memory by space, the moment that decides it, arithmetic.
+ * Nothing is lowered; the answer takes about as long as the plan. */
+#include "codegen/plan/plan.h"
+
+/* Inserts a buffer among the largest. */
+static void hold(CgFootprint *out, const PlanBuffer *b) {
+    int at = out->nholder;
+    while (at > 0 && out->holder[at - 1].bytes < b->bytes) at--;
+    if (at == CG_HOLDERS) return;
+    if (out->nholder < CG_HOLDERS) out->nholder++;
+    for (int i = out->nholder - 1; i > at; i--) out->holder[i] = out->holder[i - 1];
+    out->holder[at].value = b->value;
+    out->holder[at].bytes = b->bytes;
+}
+
+/* The first task at which a buffer takes memory of its own. */
+static int counted_from(const PlanBuffer *b) {
+    return b->over < 0 ? b->first : b->first + 1;
+}
+
+int64_t *plan_live_at(const Plan *p) {
+    int64_t *live = ARENA_ARRAY(p->arena, int64_t, p->ncluster + 1); /* first: what each task changes */
+    for (int i = 0; i < p->nbuffer; i++) {
+        const PlanBuffer *b = &p->buffer[i];
+        if (b->space != VM_WORK || b->first > b->last) continue; /* placed, but nobody touches it */
+        live[counted_from(b)] += b->bytes;
+        if (b->last < p->ncluster) live[b->last + 1] -= b->bytes;
+    }
+    for (int i = 1; i < p->ncluster; i++) live[i] += live[i - 1];
+    return live;
+}
+
+void plan_live(const Plan *p, int64_t *most, int *when) {
+    const int64_t *live = plan_live_at(p);
+    *most = *when = 0;
+    for (int i = 0; i < p->ncluster; i++) {
+        if (live[i] <= *most) continue;
+        *most = live[i];
+        *when = i;
+    }
+}
+
+bool cg_footprint_within(Arena *a, const CgTarget *t, IrGraph *g, bool pack_in_step, int64_t enough,
+                         CgFootprint *out) {
+    Plan *p = plan_create_unplaced(a, g, t, pack_in_step ? NULL : pack_table_create(a));
+    *out = (CgFootprint){.tasks = p->ncluster};
+    for (int i = 0; i < p->ncluster; i++) {
+        out->flops += plan_flops(&p->cluster[i]);
+        if (p->cluster[i].pack) out->packed += pack_bytes(p->cluster[i].pack);
+    }
+    bool within = plan_place_within(p, enough);
+    for (int s = 0; s < VM_SPACE_COUNT; s++) out->space[s] = p->space_bytes[s];
+    plan_live(p, &out->live, &out->widest);
+    for (int i = 0; i < p->nbuffer; i++) {
+        const PlanBuffer *b = &p->buffer[i];
+        if (b->space == VM_WORK && counted_from(b) <= out->widest && out->widest <= b->last) hold(out, b);
+    }
+    return within;
+}
+
+void cg_footprint(Arena *a, const CgTarget *t, IrGraph *g, bool pack_in_step, CgFootprint *out) {
+    (void)cg_footprint_within(a, t, g, pack_in_step, INT64_MAX, out);
+}

@@ -1,0 +1,359 @@
+/* Planning: from a fused graph to tasks and buffers. requires pass_fuse's numbering. Decides which
+ * matrices are packed, the order of the tasks, and how long every buffer lives; offsets and barriers are
+ * memory.c's. */
+#include <limits.h>
+#include <string.h>
+
+#include "codegen/plan/blocks.h"
+#include "passes/passes.h"
+
+static bool needs_code(const IrNode *n) {
+    OpRoute r = ir_ops[n->op].route;
+    return (r == ROUTE_ELTWISE && !fuse_is_inline(n)) || r == ROUTE_KERNEL;
+}
+
+int plan_new_buffer(Plan *p, int space, int64_t bytes, const IrValue *v) {
+    if (p->nbuffer == p->cap_buffer) {
+        int cap = p->cap_buffer ? 2 * p->cap_buffer : 64;
+        PlanBuffer *grown = ARENA_ARRAY(p->arena, PlanBuffer, cap);
+        if (p->nbuffer) memcpy(grown, p->buffer, (size_t)p->nbuffer * sizeof *grown);
+        p->buffer = grown;
+        p->cap_buffer = cap;
+    }
+    p->buffer[p->nbuffer] = (PlanBuffer){space, 0, (bytes + 63) / 64 * 64, INT_MAX, -1, v, -1};
+    return p->nbuffer++;
+}
+
+PlanPlace plan_place_of(const Plan *p, const IrValue *v) {
+    return p->place[v->node->id][v->index];
+}
+
+IrNode *plan_row_kernel(const PlanCluster *c) {
+    if (c->front) return c->front;
+    return c->ntail && !(ir_ops[c->anchor->op].flags & OPF_PRO) ? c->tail[0] : c->anchor;
+}
+
+IrNode *plan_row_tail(const PlanCluster *c) {
+    return c->ntail && c->tail[c->ntail - 1] != plan_row_kernel(c) ? c->tail[c->ntail - 1] : NULL;
+}
+
+int plan_buffer(const Plan *p, const IrValue *v) {
+    return plan_place_of(p, v).buffer;
+}
+
+bool plan_is_stored(const Plan *p, const IrValue *v) {
+    return plan_buffer(p, v) >= 0;
+}
+
+static void set_place(Plan *p, const IrValue *v, int buffer) {
+    p->place[v->node->id][v->index] = (PlanPlace){buffer, 0, ir_cols(&v->type)};
+}
+
+static void leaf_buffers(Plan *p) {
+    IR_FOR (n, p->g) {
+        if (ir_ops[n->op].route != ROUTE_LEAF || n->op == OP_const) continue;
+        int space = n->op == OP_param || n->op == OP_table ? VM_WEIGHTS
+                    : n->op == OP_state                    ? VM_STATE
+                                                           : VM_WORK;
+        const IrValue *v = &n->out[0];
+        int64_t bytes = ir_elems(&v->type) * ir_dtype_size(v->type.dtype);
+        int id = plan_new_buffer(p, space, bytes, v);
+        set_place(p, v, id);
+        p->buffer[id].first = 0; /* written from outside before the step */
+        p->buffer[id].last = INT_MAX;
+    }
+}
+
+/* Marks what is read from memory: by another cluster, through a gather, or as a graph output. */
+static void mark_read(bool **read, IrValue *v, int by_cluster) {
+    IrNode *root = view_root(v)->node;
+    IrValue *rv = view_root(v);
+    if (ir_ops[root->op].route == ROUTE_GATHER || fuse_is_inline(root)) {
+        for (int i = 0; i < root->nin; i++) mark_read(read, root->in[i], -1);
+        return;
+    }
+    if (root->cluster >= 0 && root->cluster != by_cluster) read[root->id][rv->index] = true;
+}
+
+/* Can the kernel that makes v write rows that are further apart than they are long? */
+static bool writes_strided(const IrValue *v) {
+    const IrNode *n = v->node;
+    if (ir_ops[n->op].route == ROUTE_ELTWISE) return true;
+    return n->op == OP_matmul || n->op == OP_expert_matmul || n->op == OP_sdpa_grad;
+}
+
+/* How often every result is read: [node id][result]. */
+static int **count_readers(const Plan *p) {
+    int **count = ARENA_ARRAY(p->arena, int *, p->g->nnodes);
+    IR_FOR (n, p->g) count[n->id] = ARENA_ARRAY(p->arena, int, n->nout);
+    IR_FOR (n, p->g)
+        for (int i = 0; i < n->nin; i++) count[n->in[i]->node->id][n->in[i]->index]++;
+    for (int i = 0; i < p->g->nout; i++) count[p->g->out[i].value->node->id][p->g->out[i].value->index]++;
+    return count;
+}
+
+/* A concat along the last dimension needs no code when each operand is written straight to its columns:
+ * its producer can, and nobody else reads it. */
+static void elide_concats(Plan *p) {
+    int **readers = count_readers(p);
+    IR_FOR (n, p->g) {
+        if (n->op != OP_concat || ir_int(n, ATTR_concat_axis) != n->out[0].type.rank - 1) continue;
+        bool all = true;
+        for (int i = 0; i < n->nin && all; i++) {
+            const IrValue *v = n->in[i];
+            all = writes_strided(v) && v->type.dtype == DT_f32 && !plan_is_stored(p, v) &&
+                  readers[v->node->id][v->index] == 1;
+        }
+        if (!all) continue;
+        const IrValue *y = &n->out[0];
+        int64_t ld = ir_cols(&y->type), at = 0;
+        int buffer = plan_new_buffer(p, VM_WORK, ir_elems(&y->type) * 4, y);
+        set_place(p, y, buffer);
+        for (int i = 0; i < n->nin; i++) {
+            p->place[n->in[i]->node->id][n->in[i]->index] = (PlanPlace){buffer, at, ld};
+            at += ir_cols(&n->in[i]->type);
+        }
+        p->cluster[n->cluster].elided = true;
+    }
+}
+
+static void value_buffers(Plan *p) {
+    bool **read = ARENA_ARRAY(p->arena, bool *, p->g->nnodes);
+    IR_FOR (n, p->g) read[n->id] = ARENA_ARRAY(p->arena, bool, n->nout);
+    IR_FOR (n, p->g) {
+        OpRoute r = ir_ops[n->op].route;
+        if (r == ROUTE_VIEW || r == ROUTE_GATHER || fuse_is_inline(n)) continue;
+        for (int i = 0; i < n->nin; i++) mark_read(read, n->in[i], n->cluster);
+    }
+    for (int i = 0; i < p->g->nout; i++) mark_read(read, p->g->out[i].value, -1);
+    IR_FOR (n, p->g) {
+        if (!needs_code(n)) continue;
+        PlanCluster *c = &p->cluster[n->cluster];
+        for (int r = 0; r < n->nout; r++) {
+            IrValue *v = &n->out[r];
+            if (ir_ops[n->op].flags & OPF_EFFECT) { /* results live in the operands' buffers */
+                set_place(p, v, plan_buffer(p, n->in[r == 0 ? 0 : r + 1]));
+                continue;
+            }
+            bool internal =
+                ir_ops[n->op].route == ROUTE_ELTWISE || (r == 0 && (ir_ops[n->op].flags & OPF_EPI));
+            if (internal && !read[n->id][r]) continue;
+            int64_t bytes = ir_elems(&v->type) * ir_dtype_size(v->type.dtype);
+            if (!plan_is_stored(p, v)) set_place(p, v, plan_new_buffer(p, VM_WORK, bytes, v));
+            if (ir_ops[n->op].route == ROUTE_ELTWISE) c->store[c->nstore++] = v;
+        }
+    }
+}
+
+/* In graph order: front, anchor, tails. */
+static void add_kernel(PlanCluster *c, IrNode *n) {
+    if (c->anchor && !(ir_ops[n->op].flags & OPF_PRO)) {
+        c->front = c->anchor;
+        c->anchor = n;
+    } else {
+        *(c->anchor ? &c->tail[c->ntail++] : &c->anchor) = n;
+    }
+}
+
+static void collect_clusters(Plan *p) {
+    int count = 0;
+    IR_FOR (n, p->g) {
+        VM_CHECK(!needs_code(n) || n->cluster >= 0, "plan: %s has no cluster", ir_ops[n->op].name);
+        if (n->cluster >= count) count = n->cluster + 1;
+    }
+    p->cluster = ARENA_ARRAY(p->arena, PlanCluster, count);
+    p->ncluster = count;
+    int *size = ARENA_ARRAY(p->arena, int, count + 1);
+    IR_FOR (n, p->g)
+        if (n->cluster >= 0) size[n->cluster]++;
+    for (int i = 0; i < count; i++) {
+        p->cluster[i].node = ARENA_ARRAY(p->arena, IrNode *, size[i] + 1);
+        p->cluster[i].store = ARENA_ARRAY(p->arena, IrValue *, size[i] + 1);
+        p->cluster[i].pack_buffer = -1;
+    }
+    IR_FOR (n, p->g) {
+        if (n->cluster < 0) continue;
+        PlanCluster *c = &p->cluster[n->cluster];
+        c->node[c->nnode++] = n;
+        if (ir_ops[n->op].route == ROUTE_KERNEL) add_kernel(c, n);
+    }
+}
+
+/* Notes that cluster i reads v, looking through what is done in the load. */
+static void note_reader(int *last_reader, IrValue *v, int i) {
+    IrNode *root = view_root(v)->node;
+    last_reader[root->id] = i;
+    if (ir_ops[root->op].route != ROUTE_GATHER && !fuse_is_inline(root)) return;
+    for (int k = 0; k < root->nin; k++) note_reader(last_reader, root->in[k], i);
+}
+
+/* Optimizer updates of large weights run as soon as nobody reads the weight any more: their gradients die
+ * early. Small ones stay at the end, where they share one barrier. Other clusters keep their order. */
+static void order_updates(Plan *p) {
+    enum { LARGE = 16384 };
+    int *when = ARENA_ARRAY(p->arena, int, p->ncluster), n = p->ncluster;
+    int *last_reader = ARENA_ARRAY(p->arena, int, p->g->nnodes);
+    for (int i = 0; i < p->g->nnodes; i++) last_reader[i] = -1;
+    for (int i = 0; i < n; i++)
+        for (int j = 0; j < p->cluster[i].nnode; j++) {
+            IrNode *m = p->cluster[i].node[j];
+            if (m->op == OP_adamw) continue;
+            last_reader[m->id] = i; /* a gradient is ready after its own cluster */
+            for (int k = 0; k < m->nin; k++) note_reader(last_reader, m->in[k], i);
+        }
+    for (int i = 0; i < n; i++) {
+        IrNode *m = p->cluster[i].anchor;
+        when[i] = i;
+        if (!m || m->op != OP_adamw || ir_elems(&m->in[0]->type) < LARGE) continue;
+        int param = last_reader[view_root(m->in[0])->node->id],
+            grad = last_reader[view_root(m->in[1])->node->id];
+        when[i] = param > grad ? param : grad;
+    }
+    PlanCluster *sorted = ARENA_ARRAY(p->arena, PlanCluster, n);
+    int *start = ARENA_ARRAY(p->arena, int, n + 2);
+    for (int i = 0; i < n; i++) start[when[i] + 1 + 1]++;
+    for (int i = 0; i <= n; i++) start[i + 1] += start[i];
+    for (int pass = 0; pass < 2; pass++) /* the cluster itself first, then the updates that wait for it */
+        for (int i = 0; i < n; i++)
+            if ((when[i] != i) == (pass == 1)) sorted[start[when[i] + 1]++] = p->cluster[i];
+    p->cluster = sorted;
+}
+
+bool pack_equal(const Pack *a, const Pack *b) {
+    if (a->src.root != b->src.root || a->src.offset != b->src.offset || a->transposed != b->transposed)
+        return false;
+    if (a->bf16 != b->bf16 || a->nr != b->nr || a->k != b->k || a->n != b->n || a->matrices != b->matrices)
+        return false;
+    if (a->src.type.rank != b->src.type.rank) return false;
+    return !memcmp(a->src.stride, b->src.stride, sizeof a->src.stride[0] * (size_t)a->src.type.rank);
+}
+
+/* Does operand 1 of this product have to be packed, and how? Activations that are read in rows of
+ * contiguous columns are used as they stand. */
+static bool wants_pack(const Plan *p, IrNode *n, Pack *out) {
+    if (n->op != OP_matmul && n->op != OP_expert_matmul) return false;
+    IrValue *b = n->in[1];
+    bool t = n->op == OP_matmul ? ir_int(n, ATTR_matmul_tb) : ir_int(n, ATTR_expert_matmul_tb);
+    View w;
+    if (block_is_narrow(p->target, n)) return false;
+    if (n->op == OP_matmul && ir_rounds_operands(n) && ir_int(n, ATTR_matmul_ta)) return false;
+    view_resolve(b, &w);
+    int r = b->type.rank;
+    if (n->op == OP_matmul && !t && w.root->node->op != OP_param && w.stride[r - 1] == 1) return false;
+    int64_t k = b->type.dim[t ? r - 1 : r - 2], cols = b->type.dim[t ? r - 2 : r - 1];
+    *out = (Pack){
+        w, t,   ir_rounds_operands(n), tile_choose(p->target, cols).nr, ir_elems(&b->type) / (k * cols),
+        k, cols};
+    return true;
+}
+
+int64_t pack_bytes(const Pack *k) {
+    int64_t panels = (k->n + k->nr - 1) / k->nr;
+    return k->matrices * panels * k->k * k->nr * (k->bf16 ? 2 : 4);
+}
+
+/* Products of weights read copies that outlive the step. For others, inserts a pack task before the first
+ * product that needs it; later ones share it while it is recent: packing again costs less than memory for the
+ * whole step does, which is what products that are computed again in the backward pass would take. */
+static void insert_packs(Plan *p) {
+    enum { RECENT = 32 };
+    PlanCluster *out = ARENA_ARRAY(p->arena, PlanCluster, 2 * p->ncluster + 1);
+    int *last_use = ARENA_ARRAY(p->arena, int, 2 * p->ncluster + 1); /* by pack task */
+    int *recent = ARENA_ARRAY(p->arena, int, p->ncluster + 1);       /* pack tasks in use, in their order */
+    int n = 0, nrecent = 0;
+    for (int i = 0; i < p->ncluster; i++) {
+        Pack want;
+        PlanCluster *c = &p->cluster[i];
+        if (c->elided) continue;
+        if (c->anchor && wants_pack(p, c->anchor, &want)) {
+            int shared = n;
+            c->pack_buffer = plan_keep_pack(p, &want);
+            int still = 0;
+            for (int j = 0; j < nrecent && c->pack_buffer < 0; j++) {
+                if (n - last_use[recent[j]] > RECENT) continue;
+                recent[still++] = recent[j];
+                if (pack_equal(out[recent[j]].pack, &want)) shared = recent[j];
+            }
+            if (c->pack_buffer < 0) nrecent = still;
+            if (shared < n) c->pack_buffer = out[shared].pack_buffer;
+            if (c->pack_buffer < 0) {
+                Pack *pk = ARENA_NEW(p->arena, Pack);
+                *pk = want;
+                c->pack_buffer = plan_new_buffer(p, VM_WORK, pack_bytes(pk), NULL);
+                recent[nrecent++] = n;
+                out[n++] = (PlanCluster){.pack = pk, .pack_buffer = c->pack_buffer};
+            }
+            last_use[shared] = n;
+        }
+        out[n++] = *c;
+    }
+    p->cluster = out;
+    p->ncluster = n;
+    plan_link_updates(p);
+}
+
+static void touch(Plan *p, int task) {
+    const PlanCluster *c = &p->cluster[task];
+    for (int i = 0; i < c->narg; i++) {
+        PlanBuffer *b = &p->buffer[c->arg[i].buffer];
+        if (task < b->first) b->first = task;
+        if (task > b->last) b->last = task;
+    }
+}
+
+static void persistent_outputs(Plan *p) {
+    for (int i = 0; i < p->g->nout; i++) {
+        int id = plan_buffer(p, p->g->out[i].value);
+        VM_CHECK(id >= 0, "plan: output '%s' is not stored", p->g->out[i].name);
+        p->buffer[id].last = INT_MAX;
+    }
+}
+
+Plan *plan_create(Arena *a, IrGraph *g, const CgTarget *t, PackTable *packs) {
+    return plan_create_tuned(a, g, t, packs, NULL);
+}
+
+/* As far as the tasks. */
+static Plan *begin(Arena *a, IrGraph *g, const CgTarget *t, PackTable *packs) {
+    Plan *p = ARENA_NEW(a, Plan);
+    *p = (Plan){.arena = a, .g = g, .target = t, .packs = packs};
+    ir_renumber(g);
+    p->place = ARENA_ARRAY(a, PlanPlace *, g->nnodes);
+    IR_FOR (n, g) {
+        p->place[n->id] = ARENA_ARRAY(a, PlanPlace, n->nout);
+        for (int i = 0; i < n->nout; i++) p->place[n->id][i].buffer = -1;
+    }
+    leaf_buffers(p);
+    collect_clusters(p);
+    elide_concats(p);
+    value_buffers(p);
+    order_updates(p);
+    insert_packs(p);
+    return p;
+}
+
+static void find_lifetimes(Plan *p) {
+    for (int i = 0; i < p->ncluster; i++) touch(p, i);
+    persistent_outputs(p);
+    plan_in_place(p);
+}
+
+Plan *plan_create_unplaced(Arena *a, IrGraph *g, const CgTarget *t, PackTable *packs) {
+    Plan *p = begin(a, g, t, packs);
+    for (int i = 0; i < p->ncluster; i++) plan_arguments(p, &p->cluster[i]);
+    find_lifetimes(p);
+    return p;
+}
+
+Plan *plan_create_tuned(Arena *a, IrGraph *g, const CgTarget *t, PackTable *packs, const CgTuning *tuning) {
+    Plan *p = begin(a, g, t, packs);
+    for (int i = 0; i < p->ncluster; i++) {
+        block_tune(&p->cluster[i], tuning);
+        plan_signature(p, &p->cluster[i]);
+    }
+    for (int i = 0; i < p->nkept; i++) plan_signature(p, p->kept[i].task);
+    find_lifetimes(p);
+    plan_place(p);
+    plan_barriers(p);
+    return p;
+}

@@ -1,0 +1,118 @@
+/* vmoec bench: time per step and per kernel of a model, or of one kernel alone, next to the peaks of this
+ * machine measured in the same run with the same threads. Images and labels are random: neither values nor
+ * their order matter for the time, except through the load of the experts. */
+#include "driver/bench/bench.h"
+
+#include <string.h>
+
+static VmStatus fit(Bench *b, const Args *a) {
+    const char *budget = args_str(a, OPT_bench_mem_budget);
+    if (!budget) return VM_OK;
+    VmStatus st = drv_parse_size(budget, "mem-budget", &b->s->budget.limit);
+    if (st) return st;
+    MemoryUse use = {.scratch = memory_scratch_ahead(b->threads), .process = memory_process_ahead(0)};
+    st = session_fit(b->s, b->training, &use);
+    if (!st) budget_print(stderr, b->s);
+    return st;
+}
+
+/* Kernels one by one, and what routing costs. */
+static VmStatus time_parts(Bench *b, const IrGraph *g, const Program *p) {
+    int64_t now;
+    bench_time_kernels(b, b->steps < 20 ? b->steps : 20);
+    b->load = routing_load(g, b->s->engine, b->index);
+    memory_resident(&now, &b->peak_rss); /* before the dense twin, which takes memory of its own */
+    return bench_overhead(b->s, g, p, b->steps, &b->moe);
+}
+
+static VmStatus bench_model(Bench *b, const Args *a) {
+    Session *s = b->s;
+    IrGraph *g = session_elaborate(s, s->batch);
+    if (!g) return VM_INPUT;
+    if (b->training && !model_has_loss(g)) return drv_fail(VM_INPUT, "%s has no loss to train on", s->model);
+    b->threads = vm_threads((int)args_int(a, OPT_bench_threads, 0));
+    VmStatus st = session_engine(s, b->threads);
+    if (!st) st = fit(b, a);
+    if (st) return st;
+    VmError err = {.text = ""};
+    const Program *p = session_program(s, b->training ? KIND_TRAIN : KIND_EVAL, s->batch, false, &err);
+    if (!p) return drv_fail(err.status, "%s", err.text);
+    b->code = p->code;
+    b->index = p->index;
+    int64_t now;
+    double t0 = vm_seconds();
+    st = vm_engine_init(s->engine, s->train ? s->train->seed : 0, &err);
+    if (st) return drv_fail(st, "%s", err.text);
+    s->seconds_init = vm_seconds() - t0;
+    b->macs_per_image = count_model(s->arena, g, s->batch).total.macs;
+    fill_inputs(g, s->engine, b->index);
+    routing_fill(s, g, s->engine, b->index);
+    session_first_step(s);
+    bench_time_steps(b, (int)args_int(a, OPT_bench_steps, 0), 2);
+    memory_resident(&now, &b->peak_rss); /* before measuring the peaks, which takes memory of its own */
+    if (!args_flag(a, OPT_bench_step_only)) st = time_parts(b, g, p);
+    if (st) return st;
+    vm_measure_peaks(b->threads, &b->peak_gflops, &b->peak_gbs);
+    if (s->bf16) b->bf16_gflops = vm_measure_bf16_peak(b->threads);
+    if (args_flag(a, OPT_bench_json))
+        bench_print_json(b);
+    else
+        bench_print_table(b);
+    if (args_flag(a, OPT_bench_time)) session_print_times(s);
+    const char *picture = args_str(a, OPT_bench_roofline);
+    return picture ? bench_write_roofline(b, picture) : VM_OK;
+}
+
+/* Options that say something about a model's step mean nothing for one kernel, and the other way round. */
+static VmStatus check_kernel_options(const Args *a) {
+    static const OptId of_models[] = {OPT_bench_mode, OPT_bench_batch,    OPT_bench_model,
+                                      OPT_bench_set,  OPT_bench_routing,  OPT_bench_mem_budget,
+                                      OPT_bench_tune, OPT_bench_precision};
+    static const char *const name[] = {"--mode",    "--batch",      "--model", "--set",
+                                       "--routing", "--mem-budget", "--tune",  "--precision"};
+    if (a->noperand)
+        return drv_fail(VM_USAGE, "--kernel takes the place of a file; '%s' is one word too many",
+                        a->operand[0]);
+    for (size_t i = 0; i < sizeof name / sizeof name[0]; i++)
+        if (a->value[of_models[i]].n)
+            return drv_fail(VM_USAGE, "%s is about a model; it does not go with --kernel", name[i]);
+    return VM_OK;
+}
+
+static VmStatus check_options(const Args *a) {
+    const char *mode = args_str(a, OPT_bench_mode);
+    bool kernel = args_str(a, OPT_bench_kernel) != NULL;
+    if (!kernel && !a->noperand) return drv_fail(VM_USAGE, "bench needs F.vmoe or --kernel TEXT");
+    if (!kernel && args_flag(a, OPT_bench_no_verify))
+        return drv_fail(VM_USAGE, "--no-verify goes with --kernel");
+    if (args_flag(a, OPT_bench_step_only) && (kernel || args_str(a, OPT_bench_roofline)))
+        return drv_fail(VM_USAGE, "--step-only leaves no kernels for %s", kernel ? "--kernel" : "--roofline");
+    if (kernel && check_kernel_options(a)) return VM_USAGE;
+    if (mode && strcmp(mode, "train") && strcmp(mode, "infer"))
+        return drv_fail(VM_USAGE, "--mode is train or infer, not '%s'", mode);
+    return VM_OK;
+}
+
+VmStatus cmd_bench(const Args *a) {
+    VmStatus st = check_options(a);
+    if (st) return st;
+    if (args_str(a, OPT_bench_kernel)) return bench_kernel(a);
+    Session s;
+    Routing routing;
+    st = routing_parse(args_str(a, OPT_bench_routing), &routing);
+    if (st) return st;
+    st = session_open(&s, a->operand[0], &a->value[OPT_bench_set], args_str(a, OPT_bench_model),
+                      args_str(a, OPT_bench_precision), false);
+    if (st) return st;
+    s.routing = routing;
+    st = session_tuning(&s, args_str(a, OPT_bench_tune));
+    if (st) return st;
+    s.no_cache = args_flag(a, OPT_bench_no_cache);
+    s.started = a->started;
+    s.batch = args_int(a, OPT_bench_batch, s.batch);
+    const char *mode = args_str(a, OPT_bench_mode);
+    Bench b = {.s = &s, .training = !mode || !strcmp(mode, "train")};
+    st = bench_model(&b, a);
+    session_close(&s);
+    return st;
+}

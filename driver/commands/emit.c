@@ -1,0 +1,161 @@
+/* vmoec emit: every stage of the compilation as text. */
+#include "driver/driver.h"
+
+#include <string.h>
+#include <unistd.h>
+
+#include "frontend/syntax/ast.h"
+
+typedef enum Stage {
+    ST_ast,
+    ST_ir,
+    ST_dot,
+    ST_expand,
+    ST_grad,
+    ST_fuse,
+    ST_plan,
+    ST_llvm,
+    ST_asm,
+    ST_COUNT
+} Stage;
+static const char *const stage_names[ST_COUNT] = {"ast",  "ir",   "dot",  "expand", "grad",
+                                                  "fuse", "plan", "llvm", "asm"};
+
+static VmStatus parse_stage(const char *name, Stage *out) {
+    for (int i = 0; i < ST_COUNT; i++)
+        if (!strcmp(name, stage_names[i])) {
+            *out = (Stage)i;
+            return VM_OK;
+        }
+    const char *near = spell_suggest(name, stage_names, ST_COUNT);
+    return drv_fail(VM_USAGE, "no stage '%s'%s%s%s: ast, ir, dot, expand, grad, fuse, plan, llvm or asm",
+                    name, near ? "; did you mean " : "", near ? near : "", near ? "?" : "");
+}
+
+/* The tree needs no names or shapes: a file that does not check can be looked at. */
+static VmStatus emit_ast(const Args *a) {
+    Arena *arena = arena_create();
+    VmError error = {.text = ""};
+    Source *src = source_load(arena, a->operand[0], &error);
+    VmStatus st = src ? VM_OK : drv_fail(error.status, "%s", error.text);
+    if (src) {
+        Diags *d = diags_create(arena);
+        Ast *file = parse_file(arena, src, d);
+        diags_print(stderr, d, isatty(STDERR_FILENO));
+        Text t = text_new(arena);
+        ast_dump(&t, file);
+        st = d->nerrors ? VM_INPUT : drv_write_output(args_str(a, OPT_emit_o), t.data, t.len);
+    }
+    arena_destroy(arena);
+    return st;
+}
+
+/* ---- graphviz ------------------------------------------------------------------------------------- */
+
+static void dot_string(Text *t, const char *s) {
+    for (; *s; s++) {
+        if (*s == '"' || *s == '\\') text_add(t, "\\");
+        text_addn(t, s, 1);
+    }
+}
+
+static const char *leaf_name(const IrNode *n) {
+    switch (n->op) {
+    case OP_input: return ir_str(n, ATTR_input_name);
+    case OP_param: return ir_str(n, ATTR_param_name);
+    case OP_state: return ir_str(n, ATTR_state_name);
+    case OP_table: return ir_str(n, ATTR_table_values);
+    case OP_rng_key: return ir_str(n, ATTR_rng_key_stream);
+    default: return NULL;
+    }
+}
+
+static const char *node_style(const IrNode *n) {
+    if (n->op == OP_param) return "shape=box,style=filled,fillcolor=\"#dfe9f5\"";
+    if (n->op == OP_input) return "shape=box,style=filled,fillcolor=\"#e3f1dd\"";
+    return ir_ops[n->op].route == ROUTE_LEAF ? "shape=box,style=dashed" : "shape=ellipse";
+}
+
+static void emit_dot(Text *t, IrGraph *g) {
+    ir_renumber(g);
+    text_addf(t, "digraph \"%s\" {\n  node [fontname=\"monospace\",fontsize=10];\n", g->name);
+    IR_FOR (n, g) {
+        text_addf(t, "  n%d [%s,label=\"%s", n->id, node_style(n), ir_ops[n->op].name);
+        const char *name = leaf_name(n);
+        if (name) text_add(t, "\\n");
+        if (name) dot_string(t, name);
+        for (int i = 0; i < n->nout; i++) text_addf(t, "\\n%s", ir_type_text(g->arena, &n->out[i].type));
+        text_add(t, "\"];\n");
+        for (int i = 0; i < n->nin; i++) text_addf(t, "  n%d -> n%d;\n", n->in[i]->node->id, n->id);
+    }
+    for (int i = 0; i < g->nout; i++) {
+        text_addf(t, "  o%d [shape=doubleoctagon,label=\"%s ", i, ir_out_kind_name(g->out[i].kind));
+        dot_string(t, g->out[i].name);
+        text_addf(t, "\"];\n  n%d -> o%d;\n", g->out[i].value->node->id, i);
+    }
+    text_add(t, "}\n");
+}
+
+/* ---- stages --------------------------------------------------------------------------------------- */
+
+static VmStatus emit_code(Session *s, Stage stage, ProgramKind kind, Text *t) {
+    VmError err = {.text = ""};
+    VmStatus st = session_module(s);
+    if (st) return st;
+    if (!session_plan(s, kind, s->batch, false, &err)) return drv_fail(err.status, "%s", err.text);
+    if (stage == ST_plan) cg_print_plan(t, s->module);
+    const char *error = NULL;
+    if (stage == ST_llvm) error = cg_print_llvm(t, s->module);
+    if (stage == ST_asm) error = cg_print_asm(t, s->module);
+    return error ? drv_fail(VM_ENV, "%s", error) : VM_OK;
+}
+
+static VmStatus emit_stage(Session *s, Stage stage, ProgramKind kind, IrGraph *g, Text *t) {
+    static const PassId expand[] = {PASS_expand, PASS_precision}, grad[] = {PASS_expand, PASS_autodiff},
+                        bf16_grad[] = {PASS_expand, PASS_precision, PASS_autodiff};
+    switch (stage) {
+    case ST_dot: emit_dot(t, g); return VM_OK;
+    case ST_expand: session_run_passes(s, g, expand, 1 + s->bf16, kind.training); break;
+    case ST_grad: session_run_passes(s, g, s->bf16 ? bf16_grad : grad, 2 + s->bf16, kind.training); break;
+    case ST_fuse: session_lower(s, g, kind); break;
+    case ST_plan:
+    case ST_llvm:
+    case ST_asm: return emit_code(s, stage, kind, t);
+    default: break;
+    }
+    ir_print(t, g, true);
+    return VM_OK;
+}
+
+static VmStatus emit(Session *s, const Args *a, Stage stage) {
+    const char *mode = args_str(a, OPT_emit_mode);
+    if (mode && strcmp(mode, "train") && strcmp(mode, "infer"))
+        return drv_fail(VM_USAGE, "--mode is train or infer, not '%s'", mode);
+    IrGraph *g = session_elaborate(s, s->batch);
+    if (!g) return VM_INPUT;
+    bool train = mode ? !strcmp(mode, "train") : model_has_loss(g);
+    if (!train && stage == ST_grad) return drv_fail(VM_USAGE, "there are no gradients without training");
+    if (train && !model_has_loss(g)) return drv_fail(VM_INPUT, "%s has no loss to train on", s->model);
+    Text t = text_new(s->arena);
+    VmStatus st = emit_stage(s, stage, train ? KIND_TRAIN : KIND_EVAL, g, &t);
+    if (st) return st;
+    if (args_flag(a, OPT_emit_time)) session_print_times(s);
+    return drv_write_output(args_str(a, OPT_emit_o), t.data, t.len);
+}
+
+VmStatus cmd_emit(const Args *a) {
+    VmStatus st = args_require(a, OPT_emit_stage);
+    Stage stage = ST_ast;
+    if (!st) st = parse_stage(args_str(a, OPT_emit_stage), &stage);
+    if (st) return st;
+    if (stage == ST_ast) return emit_ast(a);
+    Session s;
+    st = session_open(&s, a->operand[0], &a->value[OPT_emit_set], args_str(a, OPT_emit_model),
+                      args_str(a, OPT_emit_precision), false);
+    if (st) return st;
+    s.batch = args_int(a, OPT_emit_batch, s.batch);
+    s.pass.recompute = (int)args_int(a, OPT_emit_recompute, RECOMPUTE_LIGHT);
+    st = emit(&s, a, stage);
+    session_close(&s);
+    return st;
+}

@@ -1,0 +1,101 @@
+/* The program's entry: finds the command and hands over. */
+#include "driver/driver.h"
+
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define VMOEC_VERSION "0.1.0"
+
+static VmStatus (*const commands[CMD_COUNT])(const Args *) = {
+#define CMD(name, ...) cmd_##name,
+#include "driver/commands/options.def"
+};
+
+static VmStatus unknown_command(const char *name) {
+    if (!strcmp(name, "build") || !strcmp(name, "predict")) {
+        drv_fail(VM_USAGE, "there is no %s command in this version", name);
+    } else {
+        const char *near = cmd_suggest(name);
+        drv_fail(VM_USAGE, "unknown command '%s'%s%s%s", name, near ? "; did you mean " : "",
+                 near ? near : "", near ? "?" : "");
+    }
+    fprintf(stderr, "       vmoec help lists the commands\n");
+    return VM_USAGE;
+}
+
+static VmStatus help(int argc, char **argv) {
+    if (argc < 1) {
+        cmd_help(stdout, CMD_COUNT);
+        return drv_flush(VM_OK);
+    }
+    CmdId cmd = cmd_by_name(argv[0]);
+    if (cmd == CMD_COUNT) return unknown_command(argv[0]);
+    cmd_help(stdout, cmd);
+    return drv_flush(VM_OK);
+}
+
+static bool asks_for_help(int argc, char **argv) {
+    for (int i = 0; i < argc && strcmp(argv[i], "--"); i++)
+        if (!strcmp(argv[i], "--help") || !strcmp(argv[i], "-h")) return true;
+    return false;
+}
+
+static int run(int argc, char **argv) {
+    double started = drv_process_start();
+    signal(SIGXFSZ, SIG_IGN); /* a file over the size limit is a failed write, reported like a full disk */
+    signal(SIGPIPE, SIG_IGN); /* and so is a pipe that nobody reads: no reason to end a run */
+    drv_standard_files();
+    drv_json_memory();
+    if (argc < 2) {
+        cmd_help(stderr, CMD_COUNT);
+        return VM_USAGE;
+    }
+    const char *name = argv[1];
+    if (!strcmp(name, "--version") || !strcmp(name, "version")) {
+        printf("vmoec %s\n", VMOEC_VERSION);
+        return drv_flush(VM_OK);
+    }
+    if (!strcmp(name, "help") || !strcmp(name, "--help") || !strcmp(name, "-h"))
+        return help(argc - 2, argv + 2);
+    CmdId cmd = cmd_by_name(name);
+    if (cmd == CMD_COUNT) return unknown_command(name);
+    if (asks_for_help(argc - 2, argv + 2)) {
+        cmd_help(stdout, cmd);
+        return drv_flush(VM_OK);
+    }
+    Arena *arena = arena_create();
+    Args args;
+    VmStatus st = args_parse(arena, cmd, argc - 2, argv + 2, &args);
+    args.started = started;
+    if (!st) st = commands[cmd](&args);
+    arena_destroy(arena);
+    return drv_flush(st);
+}
+
+/* ---- when a library decides to end --------------------------------------------------------------- */
+
+/* libgomp calls exit(1) when it finds no memory, from its constructor on; to a caller that would say that the
+ * input is wrong. It has said why; its own cleaning up may need what it does not have. */
+static bool main_is_through;
+
+static void leave(void) {
+    static const char text[] = "vmoec: error: a library could not go on, most likely without memory\n";
+    if (main_is_through) return;
+    (void)!write(STDERR_FILENO, text, sizeof text - 1);
+    _exit(VM_ENV);
+}
+
+static void watch(void) {
+    (void)atexit(leave);
+}
+
+/* Runs before the constructors of libraries. */
+__attribute__((section(".preinit_array"), used)) static void (*const before_libraries)(void) = watch;
+
+int main(int argc, char **argv) {
+    int status = run(argc, argv);
+    main_is_through = true;
+    return status;
+}

@@ -1,0 +1,156 @@
+/* Small things every command needs: messages, files written whole or not at all, places, clocks. */
+#include "driver/driver.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/file.h"
+
+VmStatus drv_fail(VmStatus s, const char *fmt, ...) {
+    Arena *a = arena_create();
+    va_list ap;
+    va_start(ap, fmt);
+    char *text = arena_vprintf(a, fmt, ap);
+    va_end(ap);
+    /* Names come from files and may hold anything; a terminal must not obey them. */
+    for (char *p = text; *p; p++)
+        if (((unsigned char)*p < ' ' && *p != '\n') || *p == 0x7f) *p = '?';
+    fprintf(stderr, "vmoec: error: %s\n", text);
+    arena_destroy(a);
+    return s;
+}
+
+VmStatus drv_write_file(const char *path, const char *data, size_t len) {
+    VmFile w;
+    VmError err = {.text = ""};
+    VmStatus s = vm_file_begin(&w, path, &err);
+    if (s) return drv_fail(s, "%s", err.text);
+    fwrite(data, 1, len, w.f);
+    s = vm_file_commit(&w, &err);
+    return s ? drv_fail(s, "%s", err.text) : VM_OK;
+}
+
+VmStatus drv_write_output(const char *path, const char *data, size_t len) {
+    if (path) return drv_write_file(path, data, len);
+    fwrite(data, 1, len, stdout);
+    return VM_OK; /* drv_flush sees a failure */
+}
+
+/* A stream that the user closed is his wish; one that cannot take what is written is not. */
+static bool was_closed(int fd) {
+    int mode = fcntl(fd, F_GETFL);
+    return mode < 0 || (mode & O_ACCMODE) == O_RDONLY;
+}
+
+VmStatus drv_flush(VmStatus s) {
+    errno = 0;
+    bool bad = fflush(stdout) != 0 || ferror(stdout);
+    if (bad && errno == EPIPE) return VM_ENV; /* whoever reads has seen enough: nothing to say */
+    if (bad)
+        return drv_fail(VM_ENV, "cannot write to standard output: %s",
+                        errno ? strerror(errno) : "some of it is missing");
+    return ferror(stderr) && !was_closed(STDERR_FILENO) ? VM_ENV : s;
+}
+
+void drv_standard_files(void) {
+    for (int fd = 0; fd < 3; fd++) /* the lowest free number is taken; the wrong way round: every use fails */
+        if (fcntl(fd, F_GETFD) < 0) (void)!open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY);
+}
+
+static int by_value(const void *x, const void *y) {
+    double a = *(const double *)x, b = *(const double *)y;
+    return (a > b) - (a < b);
+}
+
+double drv_median(double *x, int n) {
+    qsort(x, (size_t)n, sizeof *x, by_value);
+    return n % 2 ? x[n / 2] : 0.5 * (x[n / 2 - 1] + x[n / 2]);
+}
+
+double drv_process_start(void) {
+    struct timespec cpu;
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &cpu);
+    return vm_seconds() - (double)cpu.tv_sec - 1e-9 * (double)cpu.tv_nsec;
+}
+
+const char *drv_cache_dir(Arena *a) {
+    const char *use = getenv("VMOEC_CACHE"), *dir = getenv("VMOEC_CACHE_DIR");
+    if (use && !strcmp(use, "off")) return NULL;
+    if (dir && *dir) return arena_strdup(a, dir);
+    dir = getenv("XDG_CACHE_HOME");
+    if (dir && *dir == '/') return arena_printf(a, "%s/vmoec", dir);
+    dir = getenv("HOME");
+    return dir && *dir == '/' ? arena_printf(a, "%s/.cache/vmoec", dir) : NULL;
+}
+
+static bool is_dir(const char *path) {
+    struct stat st;
+    return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
+}
+
+static const char *model_dir(Arena *a) {
+    const char *env = getenv("VMOEC_MODELS");
+    if (env && *env) return is_dir(env) ? arena_strdup(a, env) : NULL;
+    char exe[4096];
+    ssize_t n = readlink("/proc/self/exe", exe, sizeof exe - 1);
+    if (n <= 0) return NULL;
+    exe[n] = 0;
+    char *slash = strrchr(exe, '/');
+    if (!slash) return NULL;
+    *slash = 0;
+    char real[4096];
+    const char *dir = arena_printf(a, "%s/../models", exe);
+    if (!is_dir(dir)) return NULL;
+    return realpath(dir, real) ? arena_strdup(a, real) : dir; /* places in libraries are read by people */
+}
+
+const FeOptions *drv_fe_options(Arena *a, const OptValue *set) {
+    FeOptions *o = ARENA_NEW(a, FeOptions);
+    *o = (FeOptions){.set = set->list, .nset = set->n, .model_dir = model_dir(a)};
+    if (o->model_dir) return o;
+    drv_fail(VM_ENV,
+             "the folder of layer libraries is not there: set VMOEC_MODELS to vmoec's models/ folder");
+    return NULL;
+}
+
+const char *drv_bytes_text(Arena *a, int64_t bytes) {
+    static const char *const unit[] = {"B", "KiB", "MiB", "GiB", "TiB"};
+    double x = (double)bytes;
+    int u = 0;
+    while (x >= 1024 && u < 4) x /= 1024, u++;
+    return u ? arena_printf(a, "%.1f %s", x, unit[u]) : arena_printf(a, "%lld B", (long long)bytes);
+}
+
+VmStatus drv_parse_size(const char *text, const char *option, int64_t *bytes) {
+    static const struct {
+        const char *name;
+        double scale;
+    } unit[] = {{"", 1},         {"B", 1},        {"K", 0x1p10},   {"M", 0x1p20},  {"G", 0x1p30},
+                {"T", 0x1p40},   {"KB", 1e3},     {"MB", 1e6},     {"GB", 1e9},    {"TB", 1e12},
+                {"KiB", 0x1p10}, {"MiB", 0x1p20}, {"GiB", 0x1p30}, {"TiB", 0x1p40}};
+    char *end = NULL;
+    bool number = (*text >= '0' && *text <= '9') || *text == '.';
+    double x = number ? strtod(text, &end) : 0;
+    for (size_t i = 0; number && i < sizeof unit / sizeof unit[0]; i++) {
+        if (strcasecmp(end, unit[i].name)) continue;
+        x *= unit[i].scale;
+        if (!(x >= 1 && x <= 0x1p60)) break;
+        *bytes = (int64_t)x;
+        return VM_OK;
+    }
+    return drv_fail(VM_USAGE, "--%s is a size such as 500M or 2GiB, not '%s'", option, text);
+}
+
+VmStatus drv_diags_status(const Diags *d) {
+    if (!d->nerrors) return VM_OK;
+    if (d->environment) return VM_ENV;
+    for (const Diag *x = d->first; x; x = x->next)
+        if (x->level == DIAG_ERROR && x->span.src) return VM_INPUT;
+    return VM_USAGE;
+}

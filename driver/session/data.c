@@ -1,0 +1,173 @@
+/* Where models meet data: opens the train block's data set and refuses one the model cannot take; makes up
+ * inputs where none are needed. */
+#include "driver/driver.h"
+
+#include <string.h>
+
+#include "base/rng.h"
+
+/* "models/tiny.vmoe:31:15: " of the train block's data, or the file's name. */
+static const char *data_place(const Session *s) {
+    Span at = s->train->data.span;
+    if (!at.src) return arena_printf(s->arena, "%s: ", s->path);
+    int line, col;
+    span_place(at, &line, &col);
+    return arena_printf(s->arena, "%s:%d:%d: ", at.src->path, line, col);
+}
+
+static const char *const split_names[VM_SPLITS] = {[VM_TRAIN] = "training set", [VM_TEST] = "test set"};
+
+static VmStatus check_image(const Session *s, const IrGraph *g, const VmDataset *d, VmSplit split) {
+    const IrNode *image = ir_find_leaf(g, OP_input, "image");
+    if (!image)
+        return drv_fail(VM_INPUT, "%s%s has no parameter named image to train on", data_place(s), s->model);
+    int64_t c, h, w, classes;
+    vm_dataset_shape(d, &c, &h, &w, &classes);
+    const IrType *t = &image->out[0].type;
+    if (t->dtype == DT_f32 && t->rank == 4 && t->dim[1] == c && t->dim[2] == h && t->dim[3] == w)
+        return VM_OK;
+    return drv_fail(VM_INPUT, "%sthe %s of the data has images of %lldx%lldx%lld but %s takes %s",
+                    data_place(s), split_names[split], (long long)c, (long long)h, (long long)w, s->model,
+                    ir_type_text(s->arena, t));
+}
+
+/* " (cat, dog, ..)"; empty: the classes have no names. */
+static const char *class_list(const Session *s, const VmDataset *d, int64_t classes) {
+    enum { MANY = 10 };
+    const char *text = "";
+    for (int64_t i = 0; i < classes && i < MANY && vm_dataset_class(d, i); i++)
+        text = arena_printf(s->arena, "%s%s%s", text, i ? ", " : " (", vm_dataset_class(d, i));
+    return *text ? arena_printf(s->arena, "%s%s)", text, classes > MANY ? ", .." : "") : "";
+}
+
+/* Logits that no image asks for are allowed: weights of a larger task may be trained on. They are never meant
+ * by somebody whose folder of a class is missing, so they are said, also with --quiet. */
+static void warn_few_classes(const Session *s, const IrGraph *g, const VmDataset *train) {
+    int64_t classes, known = count_classes(g, "label");
+    vm_dataset_shape(train, NULL, NULL, NULL, &classes);
+    if (classes < known)
+        fprintf(stderr, "vmoec: warning: %sthe data has %lld class%s%s but the logits of %s have %lld\n",
+                data_place(s), (long long)classes, classes == 1 ? "" : "es", class_list(s, train, classes),
+                s->model, (long long)known);
+}
+
+static VmStatus check_label(const Session *s, const IrGraph *g, const VmDataset *d) {
+    const IrNode *label = ir_find_leaf(g, OP_input, "label");
+    if (!label)
+        return drv_fail(VM_INPUT, "%s%s has no parameter named label to train on", data_place(s), s->model);
+    const IrType *t = &label->out[0].type;
+    if (t->dtype != DT_i32 || t->rank != 1)
+        return drv_fail(VM_INPUT, "%slabels are class numbers but %s takes %s as label", data_place(s),
+                        s->model, ir_type_text(s->arena, t));
+    int64_t c, h, w, classes;
+    vm_dataset_shape(d, &c, &h, &w, &classes);
+    int64_t known = count_classes(g, "label");
+    if (known && classes > known)
+        return drv_fail(VM_INPUT, "%sthe data has %lld classes%s but the logits of %s have %lld",
+                        data_place(s), (long long)classes, class_list(s, d, classes), s->model,
+                        (long long)known);
+    return VM_OK;
+}
+
+/* Training gives a model its image and its label; it cannot make up anything else. */
+static VmStatus check_others(const Session *s, const IrGraph *g) {
+    IR_FOR (n, g) {
+        if (n->op != OP_input) continue;
+        const char *name = ir_str(n, ATTR_input_name);
+        if (strcmp(name, "image") && strcmp(name, "label"))
+            return drv_fail(VM_INPUT, "%sthe data has nothing for the parameter %s of %s", data_place(s),
+                            name, s->model);
+    }
+    return VM_OK;
+}
+
+static VmDataSpec spec_of(const FeTrain *t, const char *dir) {
+    VmDataSpec spec = {.kind = t->data.kind,
+                       .dir = dir ? dir : t->data.dir,
+                       .channels = t->data.channels,
+                       .resize = t->data.resize};
+    memcpy(spec.mean, t->data.mean.at, sizeof spec.mean);
+    memcpy(spec.std, t->data.std.at, sizeof spec.std);
+    return spec;
+}
+
+VmStatus data_counts(const FeTrain *t, const char *dir, int64_t images[VM_SPLITS], VmError *err) {
+    int64_t bytes[VM_SPLITS];
+    VmDataSpec spec = spec_of(t, dir);
+    images[VM_TRAIN] = images[VM_TEST] = 0;
+    if (!dir && vm_dataset_is_archive(&spec)) return VM_OK;
+    return vm_dataset_measure(&spec, bytes, images, err);
+}
+
+VmStatus session_data_bytes(const Session *s, bool training, const char *dir, int64_t *bytes, VmError *err) {
+    *bytes = 0;
+    if (!s->train) return VM_OK;
+    VmDataSpec spec = spec_of(s->train, dir);
+    int64_t split[VM_SPLITS], images[VM_SPLITS];
+    VmStatus st = vm_dataset_measure(&spec, split, images, err);
+    if (!st) *bytes = split[VM_TEST];
+    if (!st && training) *bytes += split[VM_TRAIN] + images[VM_TRAIN] * (int64_t)sizeof(int64_t);
+    return st;
+}
+
+static VmStatus check_data(const Session *s, const IrGraph *g, const VmDataset *d, VmSplit split) {
+    VmStatus st = check_image(s, g, d, split);
+    if (!st) st = check_label(s, g, d);
+    return st ? st : check_others(s, g);
+}
+
+VmStatus session_data(Session *s, const char *dir, int threads, VmDataset **train, VmDataset **test) {
+    VmDataset *d[VM_SPLITS] = {NULL, NULL};
+    if (train) *train = NULL;
+    *test = NULL;
+    IrGraph *g = session_elaborate(s, s->batch);
+    if (!g) return VM_INPUT;
+    VmDataSpec spec = spec_of(s->train, dir);
+    spec.threads = threads;
+    if (!strcmp(spec.kind, "idx")) spec.classes = count_classes(g, "label");
+    VmError err = {.text = ""};
+    VmStatus st =
+        train ? vm_dataset_open_all(&spec, d, &err) : vm_dataset_open(&spec, VM_TEST, 0, &d[VM_TEST], &err);
+    if (st) return drv_fail(st, "%s", err.text);
+    const char *warning = vm_dataset_warning(d[VM_TEST]);
+    if (warning) fprintf(stderr, "vmoec: warning: %s\n", warning);
+    if (train) st = check_data(s, g, d[VM_TRAIN], VM_TRAIN);
+    if (!st) st = check_data(s, g, d[VM_TEST], VM_TEST);
+    if (!st && train) warn_few_classes(s, g, d[VM_TRAIN]);
+    if (st) {
+        vm_dataset_close(d[VM_TRAIN]);
+        vm_dataset_close(d[VM_TEST]);
+        return st;
+    }
+    if (train) *train = d[VM_TRAIN];
+    *test = d[VM_TEST];
+    return VM_OK;
+}
+
+void fill_inputs(const IrGraph *model_graph, VmEngine *e, int program) {
+    IR_FOR (n, model_graph) {
+        if (n->op != OP_input) continue;
+        void *data = vm_engine_data(e, program, ir_str(n, ATTR_input_name));
+        if (data) fill_input(model_graph, n, 1, data);
+    }
+}
+
+void fill_input(const IrGraph *model_graph, const IrNode *input, uint64_t seed, void *data) {
+    const IrType *t = &input->out[0].type;
+    const char *name = ir_str(input, ATTR_input_name);
+    uint32_t key[2];
+    vm_rng_key(seed, vm_hash_name(name), 0, key);
+    int64_t n = ir_elems(t);
+    if (t->dtype == DT_i32) {
+        int64_t classes = count_classes(model_graph, name);
+        uint32_t range = classes ? (uint32_t)classes : 2;
+        for (int64_t i = 0; i < n; i++)
+            ((int32_t *)data)[i] = (int32_t)(vm_rng_bits(key, (uint32_t)i) % range);
+        return;
+    }
+    for (int64_t i = 0; i < n; i++) { /* four uniforms, scaled to variance 1 */
+        float sum = 0;
+        for (uint32_t j = 0; j < 4; j++) sum += vm_rng_uniform(key, 4 * (uint32_t)i + j);
+        ((float *)data)[i] = (sum - 2.0f) * 1.7320508f;
+    }
+}

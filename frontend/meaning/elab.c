@@ -1,0 +1,321 @@
+/* Elaboration of one model: its inputs, its body, its results. Holds the state of an elaboration and the
+ * reporting of mistakes. Requires a loaded experiment; leaves it unchanged. */
+#include "frontend/meaning/sema.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+/* ---- reporting ------------------------------------------------------------------------------ */
+
+static bool in_library(const Elab *E, const Source *src) {
+    for (int i = 0; src && i < E->e->file.n; i++)
+        if (E->e->file.at[i]->src == src) return E->e->file.at[i]->is_std;
+    return false;
+}
+
+static Diag *report(Elab *E, DiagLevel level, Span s, DiagId id, const char *text) {
+    const FeFrame *f = E->frame;
+    Span at = s;
+    if (level == DIAG_ERROR && diags_full(E->d)) return NULL;
+    while (in_library(E, at.src) && f && f->call.src) {
+        at = f->call;
+        f = f->up;
+    }
+    int before = E->d->nerrors + E->d->nwarnings;
+    Diag *dg =
+        level == DIAG_ERROR ? diag_error(E->d, at, id, "%s", text) : diag_warning(E->d, at, id, "%s", text);
+    if (E->d->nerrors + E->d->nwarnings == before) return NULL;
+    if (at.src != s.src) diag_note(E->d, dg, s, "inside layer `%s`, here", E->frame->name);
+    Span last = at;
+    for (int i = 0; f && f->call.src && i < FE_MAX_NOTES; f = f->up) {
+        bool same = f->call.src == last.src && f->call.start == last.start; /* recursion */
+        last = f->call;
+        if (same) continue;
+        diag_note(E->d, dg, f->call, "in the layer `%s` that is called here", f->name);
+        i++;
+    }
+    return dg;
+}
+
+Diag *sema_error(Elab *E, Span s, DiagId id, const char *fmt, ...) {
+    va_list ap;
+    va_start(ap, fmt);
+    const char *text = arena_vprintf(E->a, fmt, ap);
+    va_end(ap);
+    E->failed = true;
+    return report(E, DIAG_ERROR, s, id, text);
+}
+
+Diag *sema_warning(Elab *E, Span s, DiagId id, const char *fmt, ...) {
+    va_list ap;
+    va_start(ap, fmt);
+    const char *text = arena_vprintf(E->a, fmt, ap);
+    va_end(ap);
+    return report(E, DIAG_WARNING, s, id, text);
+}
+
+void sema_note(Elab *E, Diag *to, Span s, const char *fmt, ...) {
+    if (!to || !s.src) return;
+    va_list ap;
+    va_start(ap, fmt);
+    const char *text = arena_vprintf(E->a, fmt, ap);
+    va_end(ap);
+    diag_note(E->d, to, s, "%s", text);
+}
+
+IrLoc span_loc(Span s) {
+    IrLoc l = {.file = s.src ? s.src->path : NULL};
+    if (s.src) span_place(s, &l.line, &l.col);
+    return l;
+}
+
+void elab_at(Elab *E, Span s) {
+    E->b.loc = span_loc(s);
+}
+
+Elab elab_new(FeExperiment *e, Arena *a, Diags *d) {
+    return (Elab){.e = e, .a = a, .d = d};
+}
+
+/* ---- inputs --------------------------------------------------------------------------------- */
+
+static bool input_dim(Elab *E, const Ast *p, const Ast *dim, int64_t batch, bool *batch_bound, int64_t *out) {
+    bool name = dim->kind == AST_NAME;
+    if (name && !strcmp(dim->name, "..")) {
+        sema_error(E, dim->span, D_input_type, "an input needs all its dimensions");
+        return false;
+    }
+    if (name && !scope_find(E->frame, dim->name) && !fe_find_config(E->e, dim->name)) {
+        if (*batch_bound) {
+            sema_error(E, dim->span, D_input_type,
+                       "dimension %s of `%s` is unknown: only the first dimension, the batch, may be free",
+                       dim->name, p->name);
+            return false;
+        }
+        *batch_bound = true;
+        scope_bind(E, E->frame->scope, dim->name, fv_int(E->a, batch, dim->span), dim->span, "a dimension");
+    }
+    if (!eval_int(E, dim, "a dimension", out)) return false;
+    if (*out >= 1) return true;
+    sema_error(E, dim->span, D_input_type, "a dimension is at least 1, this is %" PRId64, *out);
+    return false;
+}
+
+static bool input_type(Elab *E, const Ast *p, int64_t batch, bool *batch_bound, IrType *t, int64_t *classes) {
+    const Ast *type = p->type;
+    if (!type) {
+        sema_error(E, p->span, D_input_type, "input `%s` needs a type, such as f32[B, 1, 28, 28]", p->name);
+        return false;
+    }
+    bool label = type->name && !strcmp(type->name, "class");
+    bool ints = label || (type->name && !strcmp(type->name, "i32"));
+    if (label && type->nkid != 2) {
+        sema_error(E, type->span, D_input_type, "a label is class[B, C] with C classes");
+        return false;
+    }
+    int rank = label ? 1 : type->nkid;
+    if (rank > IR_MAX_RANK) {
+        sema_error(E, type->span, D_input_type, "an input has at most %d dimensions", IR_MAX_RANK);
+        return false;
+    }
+    int64_t dim[IR_MAX_RANK + 1];
+    double elems = 1;
+    for (int i = 0; i < type->nkid; i++) {
+        if (!input_dim(E, p, type->kid[i], batch, batch_bound, &dim[i])) return false;
+        elems *= (double)dim[i];
+    }
+    if (elems >= (double)FE_MAX_ELEMS) {
+        sema_error(E, type->span, D_input_type, "input `%s` is too large", p->name);
+        return false;
+    }
+    *t = ir_type(ints ? DT_i32 : DT_f32, rank, dim);
+    *classes = label ? dim[1] : 0;
+    return true;
+}
+
+static void elab_inputs(Elab *E, const Ast *m, int64_t batch) {
+    bool batch_bound = false;
+    for (int i = 0; i < m->nparam; i++) {
+        const Ast *p = m->param[i];
+        IrType t;
+        int64_t classes = 0;
+        const FeBinding *old = scope_find(E->frame, p->name);
+        if (old) {
+            Diag *dg = sema_error(E, p->span, D_duplicate_name, "`%s` is already %s", p->name,
+                                  old->fixed ? old->fixed : "an input");
+            sema_note(E, dg, old->span, "the first one is here");
+            continue;
+        }
+        const FeValue *v = fv_bad();
+        if (p->a)
+            sema_error(E, p->a->span, D_input_type, "an input has no default value");
+        else if (input_type(E, p, batch, &batch_bound, &t, &classes)) {
+            elab_at(E, p->span);
+            FeValue *own = fv_tensor(E->a, ir_input(&E->b, p->name, t), NULL, false, p->span);
+            own->classes = classes;
+            own->is_input = true;
+            v = own;
+        }
+        scope_bind(E, E->frame->scope, p->name, v, p->span, NULL);
+    }
+    if (m->nparam == 0) sema_error(E, m->name_span, D_input_type, "model `%s` has no inputs", m->name);
+}
+
+/* ---- what training needs -------------------------------------------------------------------- */
+
+static const FeValue *input_value(const Elab *E, const char *name) {
+    const FeBinding *b = scope_find(E->frame, name);
+    return b && b->value->kind == FV_TENSOR && b->value->is_input ? b->value : NULL;
+}
+
+static void data_mismatch(Elab *E, const FeTrain *t, Span at, const char *text) {
+    Diag *dg = sema_error(E, at, D_data_shape, "%s", text);
+    sema_note(E, dg, t->data.span, "the data is chosen here");
+}
+
+/* The named data sets have known shapes; of image folders only what the train block says is known, of IDX
+ * files nothing. */
+static void check_data_shape(Elab *E, const FeTrain *t, const FeValue *image, const FeValue *label) {
+    const IrType *it = &image->v->type;
+    const char *kind = t->data.kind;
+    bool folder = !strcmp(kind, "image_folder"), cifar = !strcmp(kind, "cifar10");
+    if (!strcmp(kind, "idx")) return;
+    int64_t side = t->data.resize ? t->data.resize : folder ? 0 : cifar ? 32 : 28, c = t->data.channels;
+    if (it->dim[1] != c || (side && (it->dim[2] != side || it->dim[3] != side))) {
+        const char *sides = side ? arena_printf(E->a, "%" PRId64 ", %" PRId64, side, side) : "H, W";
+        data_mismatch(E, t, image->span,
+                      arena_printf(E->a, "%s gives images [B, %" PRId64 ", %s], the model takes %s", kind, c,
+                                   sides, fv_text(E->a, image)));
+    }
+    if (!folder && label->classes != 10)
+        data_mismatch(E, t, label->span,
+                      arena_printf(E->a, "%s has 10 classes, the label has %" PRId64, kind, label->classes));
+}
+
+/* The trainer feeds `image` and `label`. */
+static void check_training_inputs(Elab *E, const Ast *m, const FeTrain *t) {
+    const FeValue *image = input_value(E, "image"), *label = input_value(E, "label");
+    for (int i = 0; i < m->nparam; i++)
+        if (strcmp(m->param[i]->name, "image") != 0 && strcmp(m->param[i]->name, "label") != 0)
+            data_mismatch(E, t, m->param[i]->span,
+                          "a model that is trained has the inputs `image` and `label` only");
+    if (!scope_find(E->frame, "image") || !scope_find(E->frame, "label")) {
+        if (!E->failed)
+            data_mismatch(E, t, m->name_span, "a model that is trained has the inputs `image` and `label`");
+        return;
+    }
+    if (!image || !label) return; /* reported */
+    const IrType *it = &image->v->type;
+    bool shaped = it->dtype == DT_f32 && it->rank == 4;
+    if (!shaped) data_mismatch(E, t, image->span, "the image of a model that is trained is f32[B, C, H, W]");
+    if (!label->classes)
+        data_mismatch(E, t, label->span, "the label of a model that is trained is class[B, C]");
+    if (shaped && label->v->type.dim[0] != it->dim[0])
+        data_mismatch(E, t, label->span, "image and label have different batch dimensions");
+    if (shaped && label->classes) check_data_shape(E, t, image, label);
+}
+
+/* ---- results -------------------------------------------------------------------------------- */
+
+static void add_outputs(Elab *E, const FeOutName *list) {
+    for (const FeOutName *o = list; o; o = o->next) {
+        const char *key = unique_name(E, arena_printf(E->a, "result %s", o->name));
+        ir_add_out(E->g, OUT_output, key + strlen("result "), o->value, 1, span_loc(o->span));
+    }
+}
+
+/* A trailing expression of a model is a result: under its name, or as "output". */
+static void model_result(Elab *E, const Ast *m, const FeValue *v) {
+    if (!v || v->kind == FV_BAD) return;
+    const Ast *last = m->kid[m->nkid - 1];
+    if (v->kind != FV_TENSOR || v->group) {
+        sema_error(E, last->span, D_wrong_kind, "the result of a model is a tensor, this is %s",
+                   fv_describe(E->a, v));
+        return;
+    }
+    FeOutName *o = ARENA_NEW(E->a, FeOutName);
+    bool named = last->kind == AST_EXPR && last->a->kind == AST_NAME;
+    *o = (FeOutName){.name = named ? last->a->name : "output", .value = v->v, .span = last->span};
+    for (const FeOutName *have = E->outs; have; have = have->next)
+        if (have->value == o->value) return;
+    *E->outs_tail = o;
+    E->outs_tail = &o->next;
+}
+
+static void check_results(Elab *E, const Ast *m, const FeTrain *t) {
+    if (t && E->nloss == 0) {
+        Diag *dg = sema_error(E, m->name_span, D_no_loss, "model `%s` is trained but has no loss", m->name);
+        sema_note(E, dg, t->span, "it is trained here");
+    } else if (E->g->nout == 0 && !E->outs) {
+        sema_error(E, m->name_span, D_no_result, "model `%s` has no loss, no metric and no result", m->name);
+    }
+}
+
+/* ---- front door ----------------------------------------------------------------------------- */
+
+static void elab_model(Elab *E, const Ast *m, int64_t batch, const FeTrain *t) {
+    FePath path = {.text = m->name, .init = m->name, .rel = ""};
+    FeFrame frame = {.scope = ARENA_NEW(E->a, FeScope), .name = m->name};
+    E->frame = &frame;
+    E->path = &path;
+    E->outs_tail = &E->outs;
+    E->routes_tail = &E->routes;
+    elab_inputs(E, m, batch);
+    if (t) check_training_inputs(E, m, t);
+    if (E->failed) return; /* wrong inputs make every later message wrong */
+    const FeValue *v = eval_block(E, m->kid, m->nkid, true);
+    if (E->failed) return;
+    model_result(E, m, v);
+    if (!E->failed) check_results(E, m, t);
+    if (t && !E->failed) freeze_weights(E, t);
+    add_outputs(E, E->outs);
+    add_outputs(E, E->routes);
+}
+
+Span fe_place(const FeExperiment *e, IrLoc loc, const char *model) {
+    for (int i = 0; loc.file && i < e->file.n; i++) {
+        const Source *src = e->file.at[i]->src;
+        if (strcmp(src->path, loc.file) != 0 || loc.line < 1 || loc.line > src->nline) continue;
+        int at = src->line[loc.line - 1] + loc.col - 1;
+        return (Span){src, at, at + 1};
+    }
+    const Ast *m = fe_find_model(e, model);
+    return m ? m->name_span : (Span){0};
+}
+
+/* Sums of sizes must stay far from the ends of integers, and no machine has this much. */
+static void check_total(Elab *E, const Ast *m) {
+    double bytes = 0;
+    IR_FOR (n, E->g)
+        for (int i = 0; i < n->nout && ir_ops[n->op].route != ROUTE_VIEW && n->op != OP_const; i++)
+            bytes += (double)ir_elems(&n->out[i].type) * ir_dtype_size(n->out[i].type.dtype);
+    if (bytes <= FE_MAX_BYTES) return;
+    sema_error(E, m->name_span, D_limit, "the tensors of `%s` have at most %.0f TiB together, they take %.0f",
+               m->name, FE_MAX_BYTES / 0x1p40, bytes / 0x1p40);
+}
+
+IrGraph *fe_elaborate(FeExperiment *e, Arena *a, const char *model, int64_t batch, Diags *d) {
+    if (e->failed) return NULL;
+    const Ast *m = fe_find_model(e, model);
+    if (!m) {
+        FE_LIST(const char *) all = {0};
+        for (int i = 0; i < e->model.n; i++) FE_PUSH(a, all, e->model.at[i]->name);
+        const char *near = spell_suggest(model, all.at, all.n);
+        diag_error(d, (Span){0}, D_unknown_model, "there is no model `%s`%s%s%s", model,
+                   near ? ": did you mean `" : "", near ? near : "", near ? "`?" : "");
+        return NULL;
+    }
+    const FeTrain *t = fe_train_of(e, model);
+    if (batch <= 0) batch = t ? t->data.batch : 1;
+    Elab E = elab_new(e, a, d);
+    E.model = model;
+    E.g = ir_graph_create(a, model);
+    E.b = ir_builder(E.g);
+    elab_model(&E, m, batch, t);
+    if (!E.failed) check_total(&E, m);
+    if (E.failed) return NULL;
+    ir_renumber(E.g);
+    const char *bug = ir_verify(a, E.g, true);
+    VM_CHECK(!bug, "elaboration of %s made an ill-formed graph: %s", model, bug);
+    return E.g;
+}

@@ -1,0 +1,382 @@
+/* Internal header of elaboration: compile-time values, scopes, weight paths, and the state shared by
+ * load.c, config.c, value.c, elab*.c, builtins*.c and train.c. Values are immutable and live in the
+ * arena of the Elab that made them. FV_BAD stands for a mistake that was reported: whoever meets it
+ * stays silent. */
+#ifndef VMOEC_FRONTEND_MEANING_SEMA_H
+#define VMOEC_FRONTEND_MEANING_SEMA_H
+
+#include "frontend/syntax/ast.h"
+#include "frontend/frontend.h"
+#include "base/names.h"
+
+/* ---- values (value.c) ----------------------------------------------------------------------- */
+
+typedef enum FeKind {
+    FV_BAD,
+    FV_INT,
+    FV_FLOAT,
+    FV_BOOL,
+    FV_STR,
+    FV_LIST,
+    FV_TIME, /* 5 epochs, 100 steps */
+    FV_INIT, /* an initialiser: xavier() */
+    FV_TENSOR,
+    FV_ROUTE
+} FeKind;
+
+typedef struct FeValue FeValue;
+
+/* One routing decision: which tokens go to which experts. Grouped tensors and per-expert weights point
+ * at the group they belong to; two are compatible only if it is the same one. */
+typedef struct FeGroup {
+    int64_t tokens, k, experts; /* T, K, E */
+    int lead_rank;              /* routed leading dimensions, product T */
+    int64_t lead[IR_MAX_RANK];
+    IrValue *chosen;  /* i32[T,K]: the router's choices */
+    IrValue *index;   /* i32[T,K]: those that are served, -1 for the others */
+    IrValue *value;   /* f32[T,K]: of the gate at the choices */
+    int64_t rows;     /* R: as many as are served, or more; 0: T*K */
+    IrValue *offsets; /* i32[E+1] */
+    IrValue *pair;    /* i32[R] */
+    IrValue *row;     /* i32[T,K] */
+    IrValue *expert;  /* i32[R] */
+    Span span;        /* the call that made it */
+} FeGroup;
+
+typedef enum FeInitKind {
+    INIT_zeros,
+    INIT_ones,
+    INIT_constant,
+    INIT_normal,
+    INIT_trunc_normal,
+    INIT_uniform,
+    INIT_xavier
+} FeInitKind;
+
+struct FeValue {
+    FeKind kind;
+    Span span;     /* where it was made */
+    int64_t i;     /* FV_INT, FV_BOOL */
+    double f;      /* FV_FLOAT, FV_TIME count, FV_INIT number */
+    const char *s; /* FV_STR */
+    bool in_steps; /* FV_TIME */
+    int n;         /* FV_LIST */
+    int64_t size;  /* FV_LIST: elements, those of inner lists too */
+    const FeValue *const *item;
+    FeInitKind init; /* FV_INIT */
+    bool decay, same;
+    IrValue *v;      /* FV_TENSOR; FV_ROUTE: combine weights [T,K] */
+    FeGroup *group;  /* FV_TENSOR: not NULL for grouped rows and per-expert weights; FV_ROUTE */
+    bool per_expert; /* FV_TENSOR with group: [E,..] instead of [R,..] */
+    int64_t classes; /* FV_TENSOR from class[B, C]: C; 0 otherwise */
+    bool is_input;   /* FV_TENSOR: a parameter of the model */
+    bool overridden; /* by --set: span is the config entry that says something else */
+};
+
+FeValue *fv_new(Arena *a, FeKind k, Span s);
+const FeValue *fv_bad(void);
+FeValue *fv_int(Arena *a, int64_t i, Span s);
+FeValue *fv_float(Arena *a, double f, Span s);
+FeValue *fv_bool(Arena *a, bool b, Span s);
+FeValue *fv_str(Arena *a, const char *text, Span s);
+FeValue *fv_tensor(Arena *a, IrValue *v, FeGroup *group, bool per_expert, Span s);
+bool fv_is_number(const FeValue *v);
+double fv_number(const FeValue *v); /* of FV_INT or FV_FLOAT */
+bool fv_equal(const FeValue *a, const FeValue *b);
+/* "an integer", "a tensor" */
+const char *fv_kind_name(FeKind k);
+/* As in logs: 128, 0.001, true, [1, 2], 5 epochs, f32[8,16]. */
+const char *fv_text(Arena *a, const FeValue *v);
+/* For messages: kind and value, "the integer 3", "a tensor f32[2,3] grouped by 4 experts". */
+const char *fv_describe(Arena *a, const FeValue *v);
+/* Shortest text that reads back to the same double. */
+const char *fe_number_text(Arena *a, double x);
+
+/* ---- the experiment (load.c) ---------------------------------------------------------------- */
+
+typedef struct FeFile {
+    const Source *src;
+    const Ast *ast;
+    const char *real; /* canonical path */
+    Span used_at;     /* the first `use` that asked for it; no source: main file, core */
+    bool is_std;      /* found in model_dir: errors inside are reported at the caller */
+    bool loading;
+} FeFile;
+
+typedef struct FeLayer {
+    const Ast *ast;
+    const FeFile *file;
+    bool makes_weights; /* it or a layer it calls has a `param` statement on some branch */
+    struct FeCaller *callers;
+} FeLayer;
+
+typedef struct FeConfig {
+    const char *name;
+    const FeValue *value;
+    Span span;
+    const Source *src;
+} FeConfig;
+
+#define FE_LIST(T)                                                                                           \
+    struct {                                                                                                 \
+        T *at;                                                                                               \
+        int n, cap;                                                                                          \
+    }
+
+struct FeExperiment {
+    Arena *a;
+    const FeOptions *opt;
+    FE_LIST(FeFile *) file; /* in order of loading: a file follows those it uses; the main file is last */
+    FE_LIST(FeLayer *) layer;
+    FE_LIST(const Ast *) model;
+    FE_LIST(const Ast *) train_ast;
+    FE_LIST(FeConfig) config;
+    FeTrain *train;
+    int ntrain;
+    FeNames layer_of, model_of, train_of; /* by name */
+    FeNames config_of;                    /* one more than the place in config.at, which moves as it grows */
+    FeNames file_of;                      /* by canonical path */
+    FeNames set_of;                       /* by name: the text after '=' of the last --set */
+    int use_depth;
+    const FeFile *main;
+    const char **config_name, **config_text;
+    bool failed; /* there were errors: nothing elaborates */
+};
+
+/* Appends to an FE_LIST in arena a. */
+#define FE_PUSH(a, list, x)                                                                                  \
+    do {                                                                                                     \
+        if ((list).n == (list).cap)                                                                          \
+            (list).at = fe_grow((a), (list).at, &(list).cap, sizeof(*(list).at), (list).n);                  \
+        (list).at[(list).n++] = (x);                                                                         \
+    } while (0)
+void *fe_grow(Arena *a, void *old, int *cap, size_t size, int n);
+
+FeLayer *fe_find_layer(const FeExperiment *e, const char *name);
+const FeConfig *fe_find_config(const FeExperiment *e, const char *name);
+const Ast *fe_find_model(const FeExperiment *e, const char *name);
+const FeTrain *fe_train_of(const FeExperiment *e, const char *model);
+
+/* ---- elaboration state (elab.c) ------------------------------------------------------------- */
+
+typedef struct FeBinding {
+    const char *name;
+    const FeValue *value;
+    Span span;         /* where it was bound */
+    const char *fixed; /* why it may not be assigned ("a dimension"), NULL: it may */
+    struct FeBinding *next;
+} FeBinding;
+
+typedef struct FeScope {
+    FeBinding *first; /* the newest */
+    int n;
+    FeNames of;         /* where there are many bindings: the newest of each name */
+    struct FeScope *up; /* enclosing block of the same layer */
+} FeScope;
+
+/* Where weights go. */
+typedef struct FePath {
+    const char *text; /* "classifier.3.moe" */
+    const char *init; /* the same without indices of same_init loops: names the initial values */
+    const char *rel;  /* without the model's name: "3.moe"; "" at the model itself */
+} FePath;
+
+typedef struct FeFrame {
+    FeScope *scope;
+    const FeLayer *layer; /* NULL: a model, config or train block */
+    const char *name;
+    FeGroup *group; /* not NULL: weights made here are per expert */
+    Span call;      /* src NULL for a model */
+    struct FeFrame *up;
+} FeFrame;
+
+typedef struct FeOutName { /* a model binding that feeds a loss or metric */
+    const char *name;
+    IrValue *value;
+    Span span;
+    struct FeOutName *next;
+} FeOutName;
+
+typedef struct Elab {
+    FeExperiment *e;
+    Arena *a;
+    Diags *d;
+    IrGraph *g; /* NULL while config and train blocks are evaluated */
+    IrBuilder b;
+    FeFrame *frame;
+    const FePath *path;
+    const char *model;
+    /* names of weights, streams and results already taken; count: how many were made from this one */
+    FeNames used;
+    /* `name = call`: the call that takes the binding's name as its component */
+    const Ast *named_call;
+    const char *named_as;
+    FeOutName *outs, **outs_tail;
+    FeOutName *routes, **routes_tail;
+    int depth;      /* of evaluation, to protect the stack */
+    int call_depth; /* of layer calls */
+    int steps;      /* loop iterations and layer calls so far */
+    int64_t items;  /* of the lists of config */
+    int64_t work;   /* expressions evaluated and list elements made so far */
+    int nloss;
+    int nnamed; /* weights and results so far */
+    bool failed;
+    bool left;    /* error() was reached: leave the layer */
+    bool stopped; /* a limit was hit: unwind */
+} Elab;
+
+enum {
+    FE_MAX_STEPS = 100000, /* loop iterations and layer calls of a model */
+    FE_MAX_NAMED = 10000,  /* weights and results of a model */
+    FE_MAX_ITEMS = 100000, /* elements of a list, and of all values of config, with those of inner lists */
+    FE_MAX_WORK = 2000000, /* expressions and list elements that are evaluated */
+    FE_MAX_NODES = 50000,  /* operations of a model */
+    FE_MAX_USES = 64,      /* files that use each other in a row */
+    FE_MAX_PARAMS = 256,   /* of a layer or model */
+    FE_MAX_CALLS = 32,     /* nested layer calls */
+    FE_MAX_DEPTH = 1500,   /* nested evaluations: bounds the stack */
+    FE_MAX_NOTES = 4       /* enclosing calls named in a message */
+};
+#define FE_MAX_ELEMS (INT64_C(1) << 40)
+#define FE_MAX_BYTES 0x1p47 /* of all tensors of a model */
+
+Elab elab_new(FeExperiment *e, Arena *a, Diags *d);
+
+/* Reports at s; inside a library layer at the user's call instead, with a note at s. Notes name the
+ * calls that led here. NULL when the same mistake was reported before. */
+Diag *sema_error(Elab *E, Span s, DiagId id, const char *fmt, ...) __attribute__((format(printf, 4, 5)));
+Diag *sema_warning(Elab *E, Span s, DiagId id, const char *fmt, ...) __attribute__((format(printf, 4, 5)));
+/* Nothing for NULL and for spans without a source. */
+void sema_note(Elab *E, Diag *to, Span s, const char *fmt, ...) __attribute__((format(printf, 4, 5)));
+
+IrLoc span_loc(Span s);
+/* Sets the location of nodes built next. */
+void elab_at(Elab *E, Span s);
+
+/* Statements. Returns the value of the trailing expression statement when `tail`, else NULL. */
+const FeValue *eval_block(Elab *E, Ast *const *stmt, int n, bool tail);
+
+/* ---- expressions (elab_expr.c, elab_const.c) ------------------------------------------------ */
+
+const FeValue *eval_expr(Elab *E, const Ast *x); /* never NULL */
+bool eval_int(Elab *E, const Ast *x, const char *what, int64_t *out);
+bool eval_condition(Elab *E, const Ast *x, bool *out);
+const FeValue *const_binary(Elab *E, const Ast *x, const FeValue *a, const FeValue *b);
+const FeValue *const_unary(Elab *E, const Ast *x, const FeValue *a);
+const FeValue *check_finite(Elab *E, Span s, double f);
+
+/* ---- layers, weights, names (elab_layer.c, elab_type.c, elab_name.c) ------------------------ */
+
+typedef struct FeActual { /* an evaluated argument */
+    const char *name;     /* NULL: positional */
+    const FeValue *value;
+    Span span;
+} FeActual;
+
+/* Assigns actuals to parameter names; reports too many, unknown, duplicate. decl may be without a source.
+ * slot[i] is NULL where nothing was given. False after a mistake. */
+bool match_args(Elab *E, const char *callee, Span decl, const char *const *param, int nparam,
+                const FeActual *act, int nact, const FeActual **slot);
+const FeValue *call_layer(Elab *E, const FeLayer *l, const Ast *call);
+FeActual *eval_args(Elab *E, const Ast *call);
+void elab_weight(Elab *E, const Ast *stmt);
+
+/* A value against a declared type: binds unknown dimension names in `scope`, checks known ones. `what`
+ * names the value in messages: "argument `x` of `norm`". at: where it was given. */
+bool match_type(Elab *E, const Ast *type, const FeValue *v, FeFrame *callee, Span at, const char *what);
+
+FeBinding *scope_find(const FeFrame *f, const char *name);
+FeBinding *scope_bind(Elab *E, FeScope *s, const char *name, const FeValue *v, Span span, const char *fixed);
+
+/* The call inside a bound expression that takes the binding's name, or NULL. */
+const Ast *named_call(const FeExperiment *e, const Ast *x);
+FePath *path_child(Elab *E, const FePath *p, const char *component);
+FePath *path_index(Elab *E, const FePath *p, int64_t index, bool same_init);
+/* base, base_2, base_3: the first that is not taken; takes it. */
+const char *unique_name(Elab *E, const char *base);
+bool take_name(Elab *E, const char *name); /* false: taken already */
+/* Counts one more weight or result; false after reporting too many. */
+bool count_named(Elab *E, Span s);
+const char *path_join(Arena *a, const char *path, const char *name);
+void fe_mark_weight_layers(FeExperiment *e);
+
+/* ---- builtins (builtins*.c) ----------------------------------------------------------------- */
+
+enum { FE_MAX_ARGS = 8 };
+typedef struct FeCall {
+    const Ast *ast;
+    const struct FeBuiltin *b;
+    const FeValue *arg[FE_MAX_ARGS]; /* NULL: left out */
+    Span span[FE_MAX_ARGS];
+    const char *param[FE_MAX_ARGS];
+    int nparam;
+} FeCall;
+
+typedef const FeValue *(*FeBuiltinFn)(Elab *E, const FeCall *c);
+typedef struct FeBuiltin {
+    const char *name;
+    const char *params; /* "x eps?": optional ones end in '?' */
+    FeBuiltinFn fn;
+    OpCode op;
+} FeBuiltin;
+
+const FeBuiltin *fe_find_builtin(const char *name);
+int fe_nbuiltin(void);
+const FeBuiltin *fe_builtin_at(int i);
+const FeValue *call_builtin(Elab *E, const FeBuiltin *b, const Ast *call);
+
+/* One prototype per row of builtins.def. */
+#define BUILTIN(name, params, fn, op) const FeValue *builtin_##fn(Elab *E, const FeCall *c);
+#include "frontend/meaning/builtins.def"
+
+/* Argument i as something; false after reporting. Defaults are kept when the argument is left out. */
+bool arg_tensor(Elab *E, const FeCall *c, int i, const FeValue **out);
+bool arg_int(Elab *E, const FeCall *c, int i, int64_t lo, int64_t hi, int64_t *out);
+bool arg_float(Elab *E, const FeCall *c, int i, double lo, double hi, double *out);
+bool arg_bool(Elab *E, const FeCall *c, int i, bool *out);
+bool arg_ints(Elab *E, const FeCall *c, int i, int64_t *out, int cap, int *n);
+bool arg_axis(Elab *E, const FeCall *c, int i, const FeValue *x, int64_t *axis);
+/* One axis or a list of them, all when left out; ascending. */
+bool arg_axes(Elab *E, const FeCall *c, int i, const FeValue *x, int64_t *axes, int *n);
+bool arg_route(Elab *E, const FeCall *c, int i, const FeValue **out);
+/* One of n words; *out: which. */
+bool arg_word(Elab *E, const FeCall *c, int i, const char *const *word, int n, int *out);
+const FeValue *arg_kind_error(Elab *E, const FeCall *c, int i, const char *expected);
+
+/* builtins_moe.c: what every router begins and ends with. Checks that x has rows and is not grouped; `form`
+ * says what it should be. */
+bool check_routable(Elab *E, const FeCall *c, const FeValue *x, const char *form);
+/* The leading dimensions of a tensor are what g routes. */
+void set_routed(FeGroup *g, const IrType *t);
+/* Checks that a gate is f32[.., E] and not grouped. */
+bool check_gate(Elab *E, const FeCall *c, const FeValue *gate);
+/* The gate as f32[T,E]; sets lead dimensions, tokens and experts of g. */
+IrValue *flat_gate(Elab *E, const FeValue *gate, FeGroup *g);
+/* A route value of g, whose k, index, chosen, value and rows are set, with weights w: f32[T,K]. */
+const FeValue *make_route(Elab *E, const FeCall *c, FeGroup *g, const FeValue *from, IrValue *w);
+
+/* Builds a node at s; a refusal of the shape rule is reported at the call with notes at its operands. NULL
+ * then. */
+IrValue *build(Elab *E, Span s, const char *what, OpCode op, const FeValue *const *operand, int noperand,
+               IrValue *const *in, int nin, const AttrArg *attr, int nattr);
+/* Per-expert value as rows of its group. */
+const FeValue *expand_rows(Elab *E, Span s, const FeValue *v);
+/* The common group of values; false after reporting two different ones. *rows: some value is grouped rows. */
+bool common_group(Elab *E, Span s, const char *what, const FeValue *const *v, int n, FeGroup **group,
+                  bool *rows);
+/* Elementwise op on two values (numbers or tensors) with broadcasting. */
+const FeValue *tensor_binary(Elab *E, Span s, const char *what, OpCode op, const FeValue *a,
+                             const FeValue *b);
+const FeValue *tensor_unary(Elab *E, Span s, const char *what, OpCode op, const FeValue *a);
+
+/* ---- frozen weights (freeze.c) --------------------------------------------------------------- */
+
+/* Marks the weights of E->g that t's patterns match; reports patterns without a match. */
+void freeze_weights(Elab *E, const FeTrain *t);
+
+/* ---- config and train (config.c, train.c) --------------------------------------------------- */
+
+void fe_load_config(FeExperiment *e, Diags *d);
+void fe_load_trains(FeExperiment *e, Diags *d);
+
+#endif

@@ -1,0 +1,309 @@
+/* What the paths of an image data set say: train/CLASS/NAME.ext and test/CLASS/NAME.ext (or val/) make
+ * classes and images, in an order that is the same for a folder, an archive, and any order of its entries.
+ *
+ * Does not: touch files. */
+#include "runtime/data/image.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+const char *const vm_part_names[VM_PARTS] = {"train", "test", "val"};
+
+/* ---- growing ---- */
+
+/* Room for one more than n elements, where they are then; NULL: out of memory, `at` stays. */
+static void *grown(void *at, int64_t n, int64_t *room, size_t size) {
+    if (n < *room) return at;
+    int64_t more = *room ? *room * 2 : 64;
+    void *p = realloc(at, (size_t)more * size);
+    if (p) *room = more;
+    return p;
+}
+
+static bool keep_text(VmImageNames *n, const char *text, size_t *at) {
+    size_t len = strlen(text) + 1;
+    if (n->text_used + len > n->text_room) {
+        size_t more = n->text_room * 2 + len + 4096;
+        char *p = realloc(n->text, more);
+        if (!p) return false;
+        n->text = p;
+        n->text_room = more;
+    }
+    *at = n->text_used;
+    memcpy(n->text + n->text_used, text, len);
+    n->text_used += len;
+    return true;
+}
+
+static VmStatus no_memory(const VmImageNames *n, VmError *err) {
+    return vm_fail(err, VM_ENV, "%s: out of memory for the names of images", n->root);
+}
+
+/* ---- paths ---- */
+
+void vm_names_show(const char *path, char to[VM_SHOWN_NAME]) {
+    int half = (VM_SHOWN_NAME - 4) / 2;
+    size_t n = strlen(path);
+    if (n < VM_SHOWN_NAME)
+        memcpy(to, path, n + 1);
+    else
+        snprintf(to, VM_SHOWN_NAME, "%.*s...%s", half, path, path + n - (size_t)half);
+}
+
+char *vm_names_path(const VmImageNames *n, int part, const VmImageName *name) {
+    char *path;
+    int len = asprintf(&path, "%s/%s/%s", vm_part_names[part], name->class->name, n->text + name->text);
+    return len < 0 ? NULL : path;
+}
+
+static bool is_image_name(const char *name) {
+    static const char *const ends[] = {".jpg", ".jpeg", ".png"};
+    size_t n = strlen(name);
+    for (size_t i = 0; i < sizeof ends / sizeof ends[0]; i++) {
+        size_t e = strlen(ends[i]);
+        if (n > e && strcasecmp(name + n - e, ends[i]) == 0) return true;
+    }
+    return false;
+}
+
+/* "./train/cat/1.jpg" without its beginning. */
+static const char *without_dots(const char *path) {
+    for (;;) {
+        if (path[0] == '/')
+            path++;
+        else if (path[0] == '.' && path[1] == '/')
+            path += 2;
+        else
+            return path;
+    }
+}
+
+static int part_of(const char *path, size_t len) {
+    for (int i = 0; i < VM_PARTS; i++) {
+        if (strlen(vm_part_names[i]) == len && memcmp(path, vm_part_names[i], len) == 0) return i;
+    }
+    return -1;
+}
+
+/* Names with control characters are nobody's images and nothing to print. */
+static bool is_control(char c) {
+    return (unsigned char)c < ' ' || c == 127;
+}
+
+static bool has_control(const char *path) {
+    while (*path && !is_control(*path)) path++;
+    return *path != '\0';
+}
+
+static bool has_hidden(const char *path) {
+    for (const char *p = path; p; p = strchr(p, '/')) {
+        p += *p == '/';
+        if (*p == '.') return true;
+    }
+    return false;
+}
+
+/* ---- adding ---- */
+
+/* Where a class of this name is, or would be. */
+static int64_t class_place(const VmImageNames *n, const char *name, bool *found) {
+    int64_t lo = 0, hi = n->nclass;
+    *found = false;
+    while (lo < hi) {
+        int64_t mid = lo + (hi - lo) / 2;
+        int order = strcmp(n->class[mid]->name, name);
+        if (order == 0) *found = true;
+        if (order < 0)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    return lo;
+}
+
+static VmStatus find_class(VmImageNames *n, const char *name, VmImageClass **out, VmError *err) {
+    bool found;
+    int64_t at = class_place(n, name, &found);
+    *out = NULL;
+    if (found) {
+        *out = n->class[at];
+        return VM_OK;
+    }
+    if (n->nclass == VM_MAX_CLASSES)
+        return vm_fail(err, VM_INPUT, "%s: more than %d class folders", n->root, VM_MAX_CLASSES);
+    VmImageClass **class = grown(n->class, n->nclass, &n->class_room, sizeof(VmImageClass *));
+    if (!class) return no_memory(n, err);
+    n->class = class;
+    VmImageClass *c = vm_calloc(1, sizeof *c);
+    char *copy = c ? strdup(name) : NULL;
+    if (!copy) {
+        free(c);
+        return no_memory(n, err);
+    }
+    c->name = copy;
+    c->label = -1;
+    memmove(n->class + at + 1, n->class + at, (size_t)(n->nclass - at) * sizeof(VmImageClass *));
+    n->class[at] = *out = c;
+    n->nclass++;
+    return VM_OK;
+}
+
+static void skip(VmImageNames *n, const char *path) {
+    if (n->skipped++ > 0) return;
+    snprintf(n->first_skipped, sizeof n->first_skipped, "%s", path);
+    for (char *p = n->first_skipped; *p; p++) {
+        if (is_control(*p)) *p = '?';
+    }
+}
+
+static VmStatus add_image(VmImageNames *n, int part, VmImageClass *c, const char *file, VmError *err) {
+    VmImagePart *p = &n->part[part];
+    if (p->keep) {
+        VmImageName name = {.class = c, .slot = p->n};
+        VmImageName *at = grown(p->at, p->n, &p->room, sizeof name);
+        if (!at) return no_memory(n, err);
+        p->at = at;
+        if (!keep_text(n, file, &name.text)) return no_memory(n, err);
+        at[p->n] = name;
+    }
+    p->n++;
+    c->count[part]++;
+    return VM_OK;
+}
+
+/* "/1.png" or "/1.png/" of a folder in a class folder; NULL: the class folder itself. */
+static bool is_image_folder(const char *file) {
+    char name[512];
+    size_t n = file ? strlen(file) : 0;
+    while (n > 1 && file[n - 1] == '/') n--;
+    if (n < 2 || n >= sizeof name || memchr(file + 1, '/', n - 1)) return false;
+    memcpy(name, file, n);
+    name[n] = '\0';
+    return is_image_name(name);
+}
+
+VmStatus vm_names_add(VmImageNames *n, const char *path, VmEntryKind kind, int *part, VmError *err) {
+    *part = -1;
+    char name[512];
+    path = without_dots(path);
+    const char *class = strchr(path, '/');
+    int in = part_of(path, class ? (size_t)(class - path) : strlen(path));
+    if (in < 0 || has_hidden(path)) return VM_OK;
+    bool folder = kind == VM_ENTRY_FOLDER;
+    n->part[in].seen |= folder || class;
+    if (!class || !class[1]) return VM_OK; /* the part itself */
+    const char *file = strchr(++class, '/');
+    if ((!file && !folder) || has_control(path)) {
+        skip(n, path);
+        return VM_OK;
+    }
+    size_t len = file ? (size_t)(file - class) : strlen(class);
+    if (len == 0 || len >= sizeof name)
+        return vm_fail(err, VM_INPUT, "%s: a class folder's name of %zu bytes is not within 1..%zu", n->root,
+                       len, sizeof name - 1);
+    memcpy(name, class, len);
+    name[len] = '\0';
+    VmImageClass *c;
+    VmStatus s = find_class(n, name, &c, err);
+    if (s) return s;
+    c->folder[in] = true;
+    if (folder && is_image_folder(file)) {
+        char shown[VM_SHOWN_NAME];
+        vm_names_show(path, shown);
+        return vm_fail(err, VM_INPUT, "%s: %s is a folder; expected an image of that name", n->root, shown);
+    }
+    if (folder || !file[1]) return VM_OK;
+    if (strchr(file + 1, '/') || !is_image_name(file)) {
+        skip(n, path);
+        return VM_OK;
+    }
+    if (kind == VM_ENTRY_LINK || kind == VM_ENTRY_OTHER) {
+        char shown[VM_SHOWN_NAME];
+        vm_names_show(path, shown);
+        return vm_fail(err, VM_INPUT, "%s: %s is %s; expected the image itself", n->root, shown,
+                       kind == VM_ENTRY_LINK ? "a link" : "a pipe, a device or a link to nothing");
+    }
+    s = add_image(n, in, c, file + 1, err);
+    if (s == VM_OK) *part = in;
+    return s;
+}
+
+/* ---- finishing ---- */
+
+static int in_order(const void *a, const void *b, void *user) {
+    const VmImageName *x = a, *y = b;
+    const VmImageNames *n = user;
+    if (x->class != y->class) return strcmp(x->class->name, y->class->name);
+    return strcmp(n->text + x->text, n->text + y->text);
+}
+
+static VmStatus order_part(VmImageNames *n, int part, VmError *err) {
+    VmImagePart *p = &n->part[part];
+    if (!p->keep || p->n == 0) return VM_OK;
+    qsort_r(p->at, (size_t)p->n, sizeof *p->at, in_order, n);
+    for (int64_t i = 1; i < p->n; i++) {
+        if (in_order(&p->at[i - 1], &p->at[i], n) != 0) continue;
+        char *path = vm_names_path(n, part, &p->at[i]), shown[VM_SHOWN_NAME];
+        if (!path) return no_memory(n, err);
+        vm_names_show(path, shown);
+        free(path);
+        return vm_fail(err, VM_INPUT, "%s: %s is there twice", n->root, shown);
+    }
+    return VM_OK;
+}
+
+int vm_names_test(const VmImageNames *n) {
+    return n->part[VM_PART_TEST].seen ? VM_PART_TEST : VM_PART_VAL;
+}
+
+int64_t vm_names_classes(const VmImageNames *n) {
+    int64_t classes = 0;
+    for (int64_t i = 0; i < n->nclass; i++) classes += n->class[i]->folder[VM_PART_TRAIN];
+    return classes;
+}
+
+static VmStatus check_classes(VmImageNames *n, VmError *err) {
+    int test = vm_names_test(n);
+    int64_t label = 0;
+    for (int64_t i = 0; i < n->nclass; i++) {
+        VmImageClass *c = n->class[i];
+        if (!c->folder[VM_PART_TRAIN]) continue;
+        c->label = label++;
+        if (n->part[VM_PART_TRAIN].keep && c->count[VM_PART_TRAIN] == 0)
+            return vm_fail(err, VM_INPUT, "%s: class '%s' of train/ has no images (.jpg, .jpeg, .png)",
+                           n->root, c->name);
+    }
+    if (label == 0)
+        return vm_fail(err, VM_INPUT,
+                       "%s: no class folders in train/; expected train/CLASS/NAME.jpg (or .jpeg, .png)",
+                       n->root);
+    for (int64_t i = 0; i < n->nclass; i++) {
+        const VmImageClass *c = n->class[i];
+        if (c->folder[test] && c->label < 0)
+            return vm_fail(err, VM_INPUT, "%s: class '%s' of %s/ is not one of the %" PRId64 " of train/",
+                           n->root, c->name, vm_part_names[test], label);
+    }
+    if (n->part[test].keep && n->part[test].n == 0)
+        return vm_fail(err, VM_INPUT, "%s: no images in test/; expected test/CLASS/NAME.jpg (or val/)",
+                       n->root);
+    return VM_OK;
+}
+
+VmStatus vm_names_finish(VmImageNames *n, VmError *err) {
+    VmStatus s = check_classes(n, err);
+    if (!s) s = order_part(n, VM_PART_TRAIN, err);
+    return s ? s : order_part(n, vm_names_test(n), err);
+}
+
+void vm_names_free(VmImageNames *n) {
+    for (int64_t i = 0; i < n->nclass; i++) {
+        free(n->class[i]->name);
+        free(n->class[i]);
+    }
+    free(n->class);
+    for (int i = 0; i < VM_PARTS; i++) free(n->part[i].at);
+    free(n->text);
+    *n = (VmImageNames){0};
+}

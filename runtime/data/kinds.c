@@ -1,0 +1,199 @@
+/* The kinds of data sets, and finding their files: the only places looked at are those a user named,
+ * VMOE_DATA and a kind's usual one.
+ *
+ * Does not: open anything. */
+#include "runtime/data/kinds.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+enum { MAX_PLACES = 4 };
+
+static const VmDataKind kinds[] = {
+    {.name = "fashion_mnist",
+     .classes = 10,
+     .usual_place = "/usr/share/datasets/fashion-mnist",
+     .advice = "on Debian: apt install dataset-fashion-mnist; or put its four IDX files in a folder and give "
+               "it with --data"},
+    {.name = "mnist",
+     .classes = 10,
+     .advice = "put the four IDX files of MNIST in a folder and give it with --data, or set VMOE_DATA"},
+    {.name = "idx",
+     .advice =
+         "give the folder with train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-idx3-ubyte "
+         "and t10k-labels-idx1-ubyte (each may end in .gz) with --data"},
+    {.name = "cifar10",
+     .classes = 10,
+     .folder = true,
+     .archive = "cifar10-jpeg.tar.xz",
+     .advice = "give a folder with train/CLASS/NAME.png and test/CLASS/NAME.png (or .jpg), or a tar archive "
+               "of one, with --data, or set VMOE_DATA"},
+    {.name = "image_folder",
+     .folder = true,
+     .advice = "give a folder with train/CLASS/NAME.jpg and test/CLASS/NAME.jpg (or .png), or a tar archive "
+               "of one, with --data"},
+};
+
+const VmDataKind *vm_data_kind(const char *name) {
+    for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
+        if (strcmp(kinds[i].name, name) == 0) return &kinds[i];
+    }
+    return NULL;
+}
+
+static VmStatus no_memory(VmError *err) {
+    return vm_fail(err, VM_ENV, "out of memory looking for the data set");
+}
+
+/* "DIR/NAME" with an ending, or DIR alone; NULL: out of memory. */
+static char *join(const char *dir, const char *name, const char *end) {
+    size_t n = strlen(dir);
+    const char *slash = n > 0 && dir[n - 1] == '/' ? "" : "/";
+    char *path;
+    if (!name) return strdup(dir);
+    return asprintf(&path, "%s%s%s%s", dir, slash, name, end) < 0 ? NULL : path;
+}
+
+/* What is at a path; 0: nothing. A link to nothing and a folder that may not be searched are failures:
+ * whoever has them does not mean another place. */
+static VmStatus look(const char *path, mode_t *mode, VmError *err) {
+    struct stat st;
+    *mode = 0;
+    if (!path) return no_memory(err);
+    if (stat(path, &st) == 0) {
+        *mode = st.st_mode;
+        return VM_OK;
+    }
+    int why = errno;
+    if (why == ENOENT && lstat(path, &st) == 0)
+        return vm_fail(err, VM_ENV, "'%s' is a link to nothing", path);
+    if (why == ENOENT || why == ENOTDIR) return VM_OK;
+    return vm_fail(err, VM_ENV, "cannot open '%s': %s", path, strerror(why));
+}
+
+/* ---- places ---- */
+
+typedef struct Places {
+    char *path[MAX_PLACES];
+    int count;
+} Places;
+
+static void free_places(Places *p) {
+    for (int i = 0; i < p->count; i++) free(p->path[i]);
+    p->count = 0;
+}
+
+static VmStatus add_place(Places *p, const char *dir, const char *sub, VmError *err) {
+    char *path = join(dir, sub, "");
+    if (!path) return no_memory(err);
+    p->path[p->count++] = path;
+    return VM_OK;
+}
+
+static VmStatus list_places(const VmDataSpec *spec, const VmDataKind *k, Places *p, VmError *err) {
+    *p = (Places){.count = 0};
+    VmStatus s = VM_OK;
+    const char *root = getenv("VMOE_DATA");
+    if (spec->dir) {
+        s = add_place(p, spec->dir, NULL, err);
+        return s ? s : add_place(p, spec->dir, k->name, err);
+    }
+    if (!k->classes) return VM_OK; /* could be anything: never guessed */
+    if (root && *root) s = add_place(p, root, k->name, err);
+    if (!s && root && *root) s = add_place(p, root, NULL, err);
+    return !s && k->usual_place ? add_place(p, k->usual_place, NULL, err) : s;
+}
+
+/* name: what was looked for in each place. */
+static VmStatus not_found(const VmDataKind *k, const Places *p, const char *name, VmError *err) {
+    char tried[1400] = "";
+    for (int i = 0; i < p->count; i++) {
+        size_t at = strlen(tried);
+        snprintf(tried + at, sizeof tried - at, "\n  tried %s/%s", p->path[i], name);
+    }
+    return vm_fail(err, VM_ENV, "data set '%s' not found%s\n  %s", k->name, tried, k->advice);
+}
+
+/* ---- IDX files ---- */
+
+/* DIR/NAME or DIR/NAME.gz; *found NULL: neither is there. */
+static VmStatus file_in(const char *dir, const char *name, char **found, VmError *err) {
+    mode_t mode = 0;
+    VmStatus s = VM_OK;
+    *found = NULL;
+    for (int packed = 0; packed < 2 && !s && !mode; packed++) {
+        free(*found);
+        *found = join(dir, name, packed ? ".gz" : "");
+        s = look(*found, &mode, err);
+    }
+    if (!s && mode) return VM_OK;
+    free(*found);
+    *found = NULL;
+    return s;
+}
+
+VmStatus vm_find_idx(const VmDataSpec *spec, const VmDataKind *k, VmSplit split, char **images, char **labels,
+                     VmError *err) {
+    const char *image_name = split == VM_TRAIN ? "train-images-idx3-ubyte" : "t10k-images-idx3-ubyte";
+    const char *label_name = split == VM_TRAIN ? "train-labels-idx1-ubyte" : "t10k-labels-idx1-ubyte";
+    Places p;
+    *images = *labels = NULL;
+    VmStatus s = list_places(spec, k, &p, err);
+    for (int i = 0; i < p.count && !s && !*images; i++) {
+        s = file_in(p.path[i], image_name, images, err);
+        if (s || !*images) continue;
+        s = file_in(p.path[i], label_name, labels, err);
+        if (!s && !*labels)
+            s = vm_fail(err, VM_ENV, "%s is there but %s/%s[.gz] is not", *images, p.path[i], label_name);
+    }
+    char looked_for[64];
+    snprintf(looked_for, sizeof looked_for, "%s[.gz]", image_name);
+    if (!s && !*images) s = not_found(k, &p, looked_for, err);
+    free_places(&p);
+    return s;
+}
+
+/* ---- folders and archives ---- */
+
+/* *found NULL: the place has no such data. */
+static VmStatus images_in(const char *place, const VmDataKind *k, char **found, VmError *err) {
+    mode_t mode;
+    *found = NULL;
+    VmStatus s = look(place, &mode, err);
+    if (s || !mode) return s;
+    if (!S_ISDIR(mode)) {
+        *found = strdup(place);
+        return *found ? VM_OK : no_memory(err);
+    }
+    char *train = join(place, "train", "");
+    s = look(train, &mode, err);
+    free(train);
+    if (s) return s;
+    if (S_ISDIR(mode)) {
+        *found = strdup(place);
+        return *found ? VM_OK : no_memory(err);
+    }
+    if (!k->archive) return VM_OK;
+    *found = join(place, k->archive, "");
+    s = look(*found, &mode, err);
+    if (!s && mode) return VM_OK;
+    free(*found);
+    *found = NULL;
+    return s;
+}
+
+VmStatus vm_find_images(const VmDataSpec *spec, const VmDataKind *k, char **found, VmError *err) {
+    Places p;
+    *found = NULL;
+    VmStatus s = list_places(spec, k, &p, err);
+    for (int i = 0; i < p.count && !s && !*found; i++) s = images_in(p.path[i], k, found, err);
+    char looked_for[64];
+    snprintf(looked_for, sizeof looked_for, "train/%s%s", k->archive ? " and " : "",
+             k->archive ? k->archive : "");
+    if (!s && !*found) s = not_found(k, &p, looked_for, err);
+    free_places(&p);
+    return s;
+}

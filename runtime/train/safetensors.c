@@ -1,0 +1,392 @@
+/* Tensor files in the safetensors format: 8 bytes of header length, a JSON header, the data.
+ *
+ * A file is refused unless its header is well-formed, names are unique, every tensor's bytes are exactly what
+ * its shape needs, and the tensors cover the data without holes or overlaps. What passes is safe to use
+ * without further checks.
+ *
+ * Does not: read types other than F32, F64, I32 and I64; know what a weight is (weights.c). */
+#include "runtime/train/internal.h"
+
+#include <inttypes.h>
+#include <jansson.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { MAX_HEADER = 100 << 20 };
+
+typedef enum FileType { TYPE_F32, TYPE_F64, TYPE_I32, TYPE_I64, TYPE_COUNT } FileType;
+static const struct {
+    const char *name;
+    int size, dtype;
+} file_types[TYPE_COUNT] = {{"F32", 4, 0}, {"F64", 8, 0}, {"I32", 4, 1}, {"I64", 8, 1}};
+
+typedef struct Entry {
+    VmTensorView view;
+    FileType type;
+    int64_t begin, end, elems;
+    void *own; /* converted or aligned copy */
+} Entry;
+
+struct VmTensorFile {
+    char *bytes;
+    size_t size;
+    json_t *header; /* owns the names */
+    Entry *entry;
+    int count;
+};
+
+void vm_tensors_close(VmTensorFile *f) {
+    if (!f) return;
+    for (int i = 0; i < f->count; i++) free(f->entry[i].own);
+    free(f->entry);
+    free(f->bytes);
+    json_decref(f->header);
+    free(f);
+}
+
+int vm_tensors_count(const VmTensorFile *f) {
+    return f->count;
+}
+
+const VmTensorView *vm_tensors_at(const VmTensorFile *f, int i) {
+    return i >= 0 && i < f->count ? &f->entry[i].view : NULL;
+}
+
+const VmTensorView *vm_tensors_find(const VmTensorFile *f, const char *name) {
+    for (int i = 0; i < f->count; i++) {
+        if (strcmp(f->entry[i].view.name, name) == 0) return &f->entry[i].view;
+    }
+    return NULL;
+}
+
+VmFileSum vm_tensors_sum(const VmTensorFile *f) {
+    return (VmFileSum){(int64_t)f->size, vm_hash((VmHash){0, 0}, f->bytes, f->size)};
+}
+
+/* ---- reading ---- */
+
+static VmStatus bad_tensor(VmError *err, const char *path, const char *name, const char *what) {
+    return vm_fail(err, VM_INPUT, "%s: tensor '%s': %s", path, name, what);
+}
+
+static VmStatus parse_shape(Entry *e, const json_t *shape, const char *path, VmError *err) {
+    const char *name = e->view.name;
+    if (!json_is_array(shape)) return bad_tensor(err, path, name, "no list 'shape'");
+    size_t rank = json_array_size(shape);
+    if (rank > VM_MAX_RANK) {
+        return vm_fail(err, VM_INPUT, "%s: tensor '%s' has %zu dimensions, at most %d are supported", path,
+                       name, rank, VM_MAX_RANK);
+    }
+    e->view.rank = (int)rank;
+    e->elems = 1;
+    for (size_t i = 0; i < rank; i++) {
+        const json_t *d = json_array_get(shape, i);
+        if (!json_is_integer(d) || json_integer_value(d) < 0) {
+            return bad_tensor(err, path, name, "a dimension is not a whole number");
+        }
+        e->view.dim[i] = json_integer_value(d);
+        if (__builtin_mul_overflow(e->elems, e->view.dim[i], &e->elems)) {
+            return bad_tensor(err, path, name, "the shape is too large");
+        }
+    }
+    return VM_OK;
+}
+
+static VmStatus parse_entry(Entry *e, const json_t *j, int64_t data_bytes, const char *path, VmError *err) {
+    const char *name = e->view.name;
+    if (!json_is_object(j)) return bad_tensor(err, path, name, "not described by an object");
+    const char *type = json_string_value(json_object_get(j, "dtype"));
+    if (!type) return bad_tensor(err, path, name, "no 'dtype'");
+    e->type = 0;
+    while (e->type < TYPE_COUNT && strcmp(type, file_types[e->type].name) != 0) e->type++;
+    if (e->type == TYPE_COUNT) {
+        return vm_fail(err, VM_INPUT, "%s: tensor '%s' has type %s; F32, F64, I32 and I64 are supported",
+                       path, name, type);
+    }
+    e->view.dtype = file_types[e->type].dtype;
+    VmStatus s = parse_shape(e, json_object_get(j, "shape"), path, err);
+    if (s) return s;
+    const json_t *range = json_object_get(j, "data_offsets");
+    const json_t *begin = json_array_get(range, 0), *end = json_array_get(range, 1);
+    if (json_array_size(range) != 2 || !json_is_integer(begin) || !json_is_integer(end)) {
+        return bad_tensor(err, path, name, "no pair 'data_offsets'");
+    }
+    e->begin = json_integer_value(begin);
+    e->end = json_integer_value(end);
+    if (e->begin < 0 || e->end < e->begin || e->end > data_bytes) {
+        return vm_fail(err, VM_INPUT,
+                       "%s: tensor '%s' claims bytes %" PRId64 "..%" PRId64 " of %" PRId64 " bytes of data",
+                       path, name, e->begin, e->end, data_bytes);
+    }
+    int64_t need;
+    if (__builtin_mul_overflow(e->elems, (int64_t)file_types[e->type].size, &need) ||
+        need != e->end - e->begin) {
+        char shape[160];
+        return vm_fail(err, VM_INPUT, "%s: tensor '%s' has %" PRId64 " bytes, which is not what %s %s needs",
+                       path, name, e->end - e->begin, type,
+                       vm_shape_text(e->view.dtype, e->view.rank, e->view.dim, shape, sizeof shape));
+    }
+    return VM_OK;
+}
+
+static int by_begin(const void *a, const void *b) {
+    const Entry *x = a, *y = b;
+    if (x->begin != y->begin) return x->begin < y->begin ? -1 : 1;
+    if (x->end != y->end) return x->end < y->end ? -1 : 1;
+    return strcmp(x->view.name, y->view.name);
+}
+
+static VmStatus check_cover(const VmTensorFile *f, int64_t data_bytes, const char *path, VmError *err) {
+    int64_t at = 0;
+    for (int i = 0; i < f->count; i++) {
+        const Entry *e = &f->entry[i];
+        if (e->begin != at) {
+            return vm_fail(err, VM_INPUT,
+                           "%s: tensor '%s' starts at byte %" PRId64 " of the data, expected %" PRId64
+                           ": tensors %s",
+                           path, e->view.name, e->begin, at, e->begin < at ? "overlap" : "leave a hole");
+        }
+        at = e->end;
+    }
+    if (at == data_bytes) return VM_OK;
+    return vm_fail(err, VM_INPUT, "%s: %" PRId64 " bytes follow the last tensor", path, data_bytes - at);
+}
+
+static bool convert(Entry *e, const char *src, const char **why) {
+    *why = NULL;
+    e->own = vm_calloc((size_t)e->elems, 4);
+    if (!e->own) return false;
+    float *f = e->own;
+    int32_t *n = e->own;
+    for (int64_t i = 0; i < e->elems; i++) {
+        double real;
+        int64_t whole;
+        memcpy(&real, src + 8 * i, 8);
+        memcpy(&whole, src + 8 * i, 8);
+        if (e->type == TYPE_F64) {
+            f[i] = (float)real;
+            if (isinf(f[i]) && !isinf(real)) *why = "a value is too large for f32";
+        } else {
+            n[i] = (int32_t)whole;
+            if (n[i] != whole) *why = "a value is too large for i32";
+        }
+    }
+    return *why == NULL;
+}
+
+/* Points the view at its values: in place when they can be used as they are. */
+static VmStatus place(Entry *e, const char *data, const char *path, VmError *err) {
+    const char *src = data + e->begin;
+    size_t bytes = (size_t)(e->end - e->begin);
+    if (e->type == TYPE_F64 || e->type == TYPE_I64) {
+        const char *why;
+        if (!convert(e, src, &why)) {
+            return why ? bad_tensor(err, path, e->view.name, why)
+                       : vm_fail(err, VM_ENV, "%s: out of memory", path);
+        }
+        e->view.data = e->own;
+        return VM_OK;
+    }
+    e->view.data = src;
+    if ((uintptr_t)src % 4 == 0) return VM_OK;
+    e->own = vm_calloc(bytes, 1);
+    if (!e->own) return vm_fail(err, VM_ENV, "%s: out of memory", path);
+    memcpy(e->own, src, bytes);
+    e->view.data = e->own;
+    return VM_OK;
+}
+
+static bool metadata_ok(const json_t *meta) {
+    const char *key;
+    json_t *value;
+    if (!json_is_object(meta)) return false;
+    json_object_foreach((json_t *)(uintptr_t)meta, key, value) {
+        if (!json_is_string(value)) return false;
+    }
+    return true;
+}
+
+static VmStatus parse_header(VmTensorFile *f, const char *data, int64_t data_bytes, const char *path,
+                             VmError *err) {
+    f->entry = vm_calloc(json_object_size(f->header), sizeof *f->entry);
+    if (!f->entry) return vm_fail(err, VM_ENV, "%s: out of memory", path);
+    const char *name;
+    json_t *value;
+    json_object_foreach(f->header, name, value) {
+        if (strcmp(name, "__metadata__") == 0) {
+            if (!metadata_ok(value))
+                return vm_fail(err, VM_INPUT, "%s: __metadata__ is not a set of strings", path);
+            continue;
+        }
+        Entry *e = &f->entry[f->count++];
+        e->view.name = name;
+        VmStatus s = parse_entry(e, value, data_bytes, path, err);
+        if (s) return s;
+    }
+    qsort(f->entry, (size_t)f->count, sizeof *f->entry, by_begin);
+    VmStatus s = check_cover(f, data_bytes, path, err);
+    for (int i = 0; i < f->count && s == VM_OK; i++) s = place(&f->entry[i], data, path, err);
+    return s;
+}
+
+static VmStatus parse_file(VmTensorFile *f, const char *path, VmError *err) {
+    size_t size = f->size;
+    if (size < 8)
+        return vm_fail(err, VM_INPUT, "%s: not a safetensors file: only %zu bytes long", path, size);
+    uint64_t header = 0;
+    for (int i = 0; i < 8; i++) header |= (uint64_t)(unsigned char)f->bytes[i] << (8 * i);
+    if (header > size - 8 || header > MAX_HEADER) {
+        return vm_fail(err, VM_INPUT,
+                       "%s: not a safetensors file, or cut off: it claims a header of %" PRIu64
+                       " bytes in a file of %zu",
+                       path, header, size);
+    }
+    char shown[600];
+    snprintf(shown, sizeof shown, "%s: the header", path);
+    VmStatus s = vm_json_read(f->bytes + 8, (size_t)header, shown, &f->header, err);
+    if (s) return s;
+    if (!json_is_object(f->header))
+        return vm_fail(err, VM_INPUT, "%s: the header is not a JSON object", path);
+    return parse_header(f, f->bytes + 8 + header, (int64_t)(size - 8 - header), path, err);
+}
+
+/* Takes what vm_read_file or vm_read_in gave. */
+static VmStatus open_bytes(VmTensorFile *f, VmStatus s, const char *path, VmTensorFile **out, VmError *err) {
+    if (s == VM_OK) s = parse_file(f, path, err);
+    if (s) {
+        vm_tensors_close(f);
+        return s;
+    }
+    *out = f;
+    return VM_OK;
+}
+
+VmStatus vm_tensors_open(const char *path, VmTensorFile **out, VmError *err) {
+    *out = NULL;
+    VmTensorFile *f = vm_calloc(1, sizeof *f);
+    if (!f) return vm_fail(err, VM_ENV, "out of memory");
+    return open_bytes(f, vm_read_file(path, &f->bytes, &f->size, err), path, out, err);
+}
+
+VmStatus vm_tensors_open_in(const VmDir *d, const char *name, const char *shown, VmTensorFile **out,
+                            VmError *err) {
+    *out = NULL;
+    VmTensorFile *f = vm_calloc(1, sizeof *f);
+    if (!f) return vm_fail(err, VM_ENV, "out of memory");
+    return open_bytes(f, vm_read_in(d, name, &f->bytes, &f->size, err), shown, out, err);
+}
+
+/* ---- writing ---- */
+
+static size_t view_bytes(const VmTensorView *t) {
+    size_t n = 4;
+    for (int i = 0; i < t->rank; i++) n *= (size_t)t->dim[i];
+    return n;
+}
+
+static int by_name(const void *a, const void *b) {
+    const VmTensorView *const *x = a, *const *y = b;
+    return strcmp((*x)->name, (*y)->name);
+}
+
+static VmJson describe(const VmTensorView *t, size_t begin) {
+    VmJson o = vm_json_object(), shape = vm_json_list(), range = vm_json_list();
+    for (int i = 0; i < t->rank; i++) vm_json_int(&shape, NULL, t->dim[i]);
+    vm_json_int(&range, NULL, (int64_t)begin);
+    vm_json_int(&range, NULL, (int64_t)(begin + view_bytes(t)));
+    vm_json_string(&o, "dtype", t->dtype == 0 ? "F32" : "I32");
+    vm_json_put(&o, "shape", shape);
+    vm_json_put(&o, "data_offsets", range);
+    return o;
+}
+
+/* The header's text, padded with spaces so that the data starts at a multiple of 8; NULL: out of memory. */
+static char *header_text(const VmTensorView *const *t, int n, const char *const *meta, int npairs,
+                         size_t *len) {
+    VmJson header = vm_json_object(), info = vm_json_object();
+    for (int i = 0; i < npairs; i++) vm_json_string(&info, meta[2 * i], meta[2 * i + 1]);
+    if (npairs > 0)
+        vm_json_put(&header, "__metadata__", info);
+    else
+        vm_json_free(&info);
+    size_t at = 0;
+    for (int i = 0; i < n; i++) {
+        vm_json_put(&header, t[i]->name, describe(t[i], at));
+        at += view_bytes(t[i]);
+    }
+    char *text = vm_json_text(&header, JSON_COMPACT);
+    if (!text) return NULL;
+    size_t used = strlen(text);
+    *len = (used + 7) & ~(size_t)7;
+    char *padded = vm_calloc(*len + 1, 1);
+    if (padded) {
+        memset(padded, ' ', *len);
+        memcpy(padded, text, used);
+    }
+    free(text);
+    return padded;
+}
+
+/* Writes and adds to the sum, if there is one. */
+static void put(VmFile *w, VmHasher *sum, const void *data, size_t n) {
+    fwrite(data, 1, n, w->f); /* vm_file_commit sees a failure */
+    if (sum) vm_hasher_add(sum, data, n);
+}
+
+static void write_all(VmFile *w, VmHasher *sum, const char *header, size_t len, const VmTensorView *const *t,
+                      int n) {
+    unsigned char size[8];
+    for (int i = 0; i < 8; i++) size[i] = (unsigned char)((uint64_t)len >> (8 * i));
+    put(w, sum, size, 8);
+    put(w, sum, header, len);
+    for (int i = 0; i < n; i++) put(w, sum, t[i]->data, view_bytes(t[i]));
+}
+
+/* dir NULL: `path` is the user's. sum may be NULL. */
+static VmStatus write_sorted(const VmDir *dir, const char *path, const VmTensorView *const *t, int n,
+                             const char *const *meta, int npairs, VmFileSum *sum, VmError *err) {
+    for (int i = 1; i < n; i++) {
+        if (strcmp(t[i - 1]->name, t[i]->name) != 0) continue;
+        return vm_fail(err, VM_INPUT, "%s: two tensors are named '%s'", path, t[i]->name);
+    }
+    size_t len = 0;
+    char *header = header_text(t, n, meta, npairs, &len);
+    VmHasher *hasher = sum ? vm_hasher_create() : NULL;
+    VmFile w = {.dir = -1};
+    VmStatus s = VM_OK;
+    if (!header || (sum && !hasher))
+        s = vm_fail(err, VM_ENV, "%s: out of memory", path);
+    else
+        s = dir ? vm_file_begin_in(&w, dir, path, err) : vm_file_begin(&w, path, err);
+    if (s == VM_OK) {
+        write_all(&w, hasher, header, len, t, n);
+        if (sum) *sum = (VmFileSum){.bytes = ftello(w.f)};
+        s = vm_file_commit(&w, err);
+    }
+    free(header);
+    VmHash hash = vm_hasher_end(hasher);
+    if (sum) sum->hash = hash;
+    return s;
+}
+
+static VmStatus write_tensors(const VmDir *dir, const char *path, const VmTensorView *t, int n,
+                              const char *const *meta, int npairs, VmFileSum *sum, VmError *err) {
+    const VmTensorView **sorted = vm_calloc((size_t)n, sizeof *sorted);
+    if (!sorted) return vm_fail(err, VM_ENV, "%s: out of memory", path);
+    for (int i = 0; i < n; i++) sorted[i] = &t[i];
+    qsort(sorted, (size_t)n, sizeof *sorted, by_name);
+    VmStatus s = write_sorted(dir, path, sorted, n, meta, npairs, sum, err);
+    free(sorted);
+    return s;
+}
+
+VmStatus vm_tensors_write(const char *path, const VmTensorView *t, int n, const char *const *meta,
+                          int nmeta_pairs, VmError *err) {
+    return write_tensors(NULL, path, t, n, meta, nmeta_pairs, NULL, err);
+}
+
+VmStatus vm_tensors_write_in(const VmDir *d, const char *name, const VmTensorView *t, int n,
+                             const char *const *meta, int nmeta_pairs, VmFileSum *sum, VmError *err) {
+    return write_tensors(d, name, t, n, meta, nmeta_pairs, sum, err);
+}

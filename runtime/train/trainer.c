@@ -1,0 +1,413 @@
+/* The training loop: epochs of shuffled batches, learning rates, logging, evaluation and a checkpoint after
+ * every epoch. A run's results are a pure function of (programs, data, configuration): stopping after any
+ * checkpoint and resuming gives the same bits.
+ *
+ * train_loss of an epoch is the mean over its batches of the weighted main losses (a smaller last batch
+ * counts as much as the others); train_objective adds the auxiliary losses. Accuracies and test losses are
+ * weighted by images. `seconds` and `images_per_second` are of the training part, without evaluation.
+ *
+ * Does not: compile, choose data, or install signal handlers: an interrupt ends the process, and the last
+ * checkpoint is complete. */
+#include "runtime/train/internal.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct Trainer {
+    VmEngine *e;
+    VmProgramSource source;
+    void *user;
+    const VmTrainConfig *cfg;
+    const VmDataset *train, *test;
+    VmRunFolder folder;
+    VmCheckpoints *checkpoints;
+    VmRunState run;
+    VmBinding bind;
+    VmRouting routing;
+    VmMetrics metrics;
+    VmProgress progress;
+    bool began;          /* a step was run */
+    int64_t *order;      /* this epoch's images */
+    int64_t order_epoch; /* which epoch's order it is */
+    double log_time;     /* of the last logged step */
+    int64_t log_images;  /* since then */
+} Trainer;
+
+/* ---- evaluation ---- */
+
+static VmStatus evaluate_all(VmBinding *b, VmEngine *e, VmProgramSource source, void *user,
+                             const VmDataset *data, int64_t batch, int64_t *index, VmEvalResult *result,
+                             VmError *err) {
+    int64_t size = vm_dataset_size(data);
+    double loss = 0, correct = 0;
+    bool accuracy = true;
+    for (int64_t at = 0; at < size; at += batch) {
+        int64_t n = size - at < batch ? size - at : batch;
+        if (b->program < 0 || b->batch != n) {
+            VmStatus s = vm_bind(b, e, source, user, false, n, data, err);
+            if (s) return s;
+        }
+        for (int64_t i = 0; i < n; i++) index[i] = at + i;
+        vm_dataset_batch(data, index, n, b->image, b->label);
+        vm_engine_run(e, b->program, 0, 0);
+        loss += vm_binding_loss(b, false) * (double)n;
+        accuracy = accuracy && b->accuracy;
+        if (accuracy) correct += (double)*b->accuracy * (double)n;
+    }
+    *result = (VmEvalResult){
+        .images = size, .loss = loss / (double)size, .accuracy = accuracy ? correct / (double)size : NAN};
+    bool good = isfinite(loss) || !vm_binding_has_loss(b);
+    if (good && (!accuracy || isfinite(correct))) return VM_OK;
+    return vm_fail(err, VM_INPUT,
+                   "the %s on these %" PRId64
+                   " images is no finite number: weights or what they are given are "
+                   "too large, or not numbers",
+                   good ? "accuracy" : "loss", size);
+}
+
+VmStatus vm_evaluate(VmEngine *e, VmProgramSource source, void *user, const VmDataset *data, int64_t batch,
+                     VmEvalResult *result, VmError *err) {
+    if (batch < 1) return vm_fail(err, VM_USAGE, "batch must be at least 1, it is %" PRId64, batch);
+    int64_t size = vm_dataset_size(data);
+    if (batch > size) batch = size;
+    int64_t *index = vm_calloc((size_t)batch, sizeof *index);
+    if (!index) return vm_fail(err, VM_ENV, "out of memory");
+    VmBinding b = {.program = -1};
+    VmStatus s = evaluate_all(&b, e, source, user, data, batch, index, result, err);
+    vm_binding_free(&b);
+    free(index);
+    return s;
+}
+
+/* ---- one step ---- */
+
+static VmStatus check_finite(const Trainer *t, double lr, VmError *err) {
+    for (int i = 0; i < t->bind.nterm; i++) {
+        const VmTerm *term = &t->bind.term[i];
+        if (term->tensor->role == VM_ROLE_METRIC || isfinite(*term->value)) continue;
+        const char *place = term->tensor->place;
+        VmError first = {.text = ""}; /* the step has updated weights with what it found */
+        bool weights = vm_tensors_finite(t->e, t->bind.program, VM_ROLE_PARAM, "after it", &first) != VM_OK;
+        return vm_fail(err, VM_INPUT,
+                       "%s%straining diverged: loss '%s' is %s at step %" PRId64
+                       " with learning rate %g; a smaller rate or a longer warmup may help%s%.900s",
+                       place ? place : "", place ? ": " : "", term->tensor->name,
+                       isnan(*term->value) ? "not a number" : "infinite", t->run.step + 1, lr,
+                       weights ? "\n  " : "", first.text);
+    }
+    return VM_OK;
+}
+
+static void set_step_scalars(const Trainer *t, double lr) {
+    if (!t->bind.step) return;
+    uint64_t n = (uint64_t)t->run.step + 1;
+    t->bind.step[0] = (float)lr;
+    t->bind.step[1] = (float)(1 - vm_power(t->cfg->beta1, n));
+    t->bind.step[2] = (float)(1 - vm_power(t->cfg->beta2, n));
+}
+
+static VmStatus log_step(Trainer *t, int64_t epoch, double lr, VmError *err) {
+    int64_t every = t->cfg->log_every;
+    bool logged = every > 0 && t->run.step % every == 0;
+    if (logged || t->run.step % t->run.steps_per_epoch == 0 || t->run.step == t->run.total)
+        vm_routing_measure(&t->routing);
+    if (!logged) return VM_OK;
+    double now = vm_seconds(), rate = (double)t->log_images / (now - t->log_time);
+    t->log_time = now;
+    t->log_images = 0;
+    return vm_metrics_step(&t->metrics, epoch + 1, t->run.step, lr, rate, &t->bind, &t->routing, err);
+}
+
+static VmStatus bind_training(Trainer *t, int64_t batch, VmError *err) {
+    VmStatus s = vm_bind(&t->bind, t->e, t->source, t->user, true, batch, t->train, err);
+    return s ? s : vm_routing_find(&t->routing, t->e, t->bind.program, batch, err);
+}
+
+/* Trains on images order[at..at+n). */
+static VmStatus train_step(Trainer *t, int64_t epoch, int64_t at, int64_t n, VmError *err) {
+    if (t->bind.program < 0 || t->bind.batch != n) {
+        VmStatus s = bind_training(t, n, err);
+        if (s) return s;
+    }
+    double lr = vm_learning_rate(t->cfg, t->run.step, t->run.total);
+    vm_dataset_batch(t->train, t->order + at, n, t->bind.image, t->bind.label);
+    set_step_scalars(t, lr);
+    if (t->cfg->before_step && !t->began) t->cfg->before_step(t->user);
+    t->began = true;
+    vm_engine_run(t->e, t->bind.program, t->cfg->seed, (uint64_t)t->run.step);
+    VmStatus s = check_finite(t, lr, err);
+    if (s) return s;
+    t->run.step++;
+    vm_routing_step(&t->routing);
+    t->run.loss_sum += vm_binding_loss(&t->bind, false);
+    t->run.objective_sum += vm_binding_loss(&t->bind, true);
+    if (t->bind.accuracy) t->run.correct_sum += (double)*t->bind.accuracy * (double)n;
+    t->run.batches++;
+    t->run.images += n;
+    t->log_images += n;
+    return log_step(t, epoch, lr, err);
+}
+
+/* ---- one epoch ---- */
+
+static void set_order(Trainer *t, int64_t epoch) {
+    int64_t size = vm_dataset_size(t->train);
+    if (t->order_epoch == epoch) return;
+    t->order_epoch = epoch;
+    if (t->cfg->shuffle) {
+        vm_dataset_shuffle(size, t->cfg->seed, (uint64_t)epoch, t->order);
+    } else {
+        for (int64_t i = 0; i < size; i++) t->order[i] = i;
+    }
+}
+
+/* Runs the rest of the epoch that run.step stands in; the record's training part. */
+static VmStatus train_epoch(Trainer *t, VmEpochRecord *r, VmError *err) {
+    int64_t epoch = t->run.step / t->run.steps_per_epoch, batch = t->cfg->batch;
+    int64_t size = vm_dataset_size(t->train), images = 0;
+    double start = vm_seconds();
+    t->log_time = start;
+    t->log_images = 0;
+    set_order(t, epoch);
+    do {
+        int64_t at = t->run.step % t->run.steps_per_epoch * batch, n = size - at < batch ? size - at : batch;
+        VmStatus s = train_step(t, epoch, at, n, err);
+        if (s) return s;
+        images += n;
+        double mean = t->run.loss_sum / (double)t->run.batches;
+        double right = t->bind.accuracy ? t->run.correct_sum / (double)t->run.images : NAN;
+        vm_progress_step(&t->progress, epoch + 1, t->run.step, (double)images / (vm_seconds() - start), mean,
+                         right);
+    } while (t->run.step < t->run.total && t->run.step % t->run.steps_per_epoch != 0);
+    const VmRunState *run = &t->run;
+    *r = (VmEpochRecord){.epoch = epoch + 1,
+                         .step = run->step,
+                         .train_loss = run->loss_sum / (double)run->batches,
+                         .train_objective = run->objective_sum / (double)run->batches,
+                         .train_accuracy = t->bind.accuracy ? run->correct_sum / (double)run->images : NAN,
+                         .test_loss = NAN,
+                         .test_accuracy = NAN,
+                         .seconds = vm_seconds() - start};
+    r->images_per_second = (double)images / r->seconds;
+    return VM_OK;
+}
+
+static VmStatus test_epoch(Trainer *t, VmEpochRecord *r, VmError *err) {
+    if (!t->test) return VM_OK;
+    VmEvalResult result;
+    double start = vm_seconds();
+    int program = t->bind.program;
+    VmStatus s = vm_evaluate(t->e, t->source, t->user, t->test, t->cfg->batch, &result, err);
+    if (s == VM_INPUT && program >= 0) /* weights that are no numbers explain it better */
+        (void)vm_checkpoint_values(t->e, program, &t->run, err);
+    if (s) return s;
+    r->test_loss = result.loss;
+    r->test_accuracy = result.accuracy;
+    r->test_seconds = vm_seconds() - start;
+    return VM_OK;
+}
+
+static void reset_epoch_sums(VmRunState *run) {
+    if (run->step % run->steps_per_epoch != 0) return; /* the run ends, or goes on later, inside an epoch */
+    run->loss_sum = run->objective_sum = run->correct_sum = 0;
+    run->batches = run->images = 0;
+}
+
+static VmStatus one_epoch(Trainer *t, VmEpochRecord *r, VmError *err) {
+    VmStatus s = train_epoch(t, r, err);
+    if (s) return s;
+    int program = t->bind.program;
+    s = test_epoch(t, r, err);
+    vm_binding_free(&t->bind); /* evaluation may have added programs, which moves memory */
+    if (s == VM_OK) s = vm_metrics_epoch(&t->metrics, r, &t->routing, err);
+    if (s) return s;
+    vm_progress_epoch(&t->progress, r);
+    vm_routing_warn(&t->routing, &t->progress, r->epoch);
+    vm_routing_begin_epoch(&t->routing);
+    reset_epoch_sums(&t->run);
+    s = vm_metrics_sync(&t->metrics, err);
+    return s ? s : vm_checkpoint_save(t->checkpoints, t->e, program, &t->run, err);
+}
+
+/* ---- the run ---- */
+
+static VmStatus check_config(const VmTrainConfig *c, const VmDataset *train, VmError *err) {
+    if (c->batch < 1) return vm_fail(err, VM_USAGE, "batch must be at least 1, it is %" PRId64, c->batch);
+    if (c->steps < 0) return vm_fail(err, VM_USAGE, "steps must not be negative, it is %" PRId64, c->steps);
+    if (c->steps == 0 && !(c->epochs >= 0 && c->epochs < 1e9)) {
+        return vm_fail(err, VM_USAGE, "epochs must be a number from 0 up, it is %g", c->epochs);
+    }
+    if (c->drop_last && c->batch > vm_dataset_size(train)) {
+        return vm_fail(err, VM_INPUT, "no batch of %" PRId64 " fits in %" PRId64 " training images", c->batch,
+                       vm_dataset_size(train));
+    }
+    if (!isfinite(c->lr_peak) || !isfinite(c->lr_min) || c->warmup_steps < 0) {
+        return vm_fail(err, VM_USAGE, "the learning rate must be finite and the warmup not negative");
+    }
+    return VM_OK;
+}
+
+static void plan_run(Trainer *t) {
+    const VmTrainConfig *c = t->cfg;
+    int64_t size = vm_dataset_size(t->train);
+    VmRunState *run = &t->run;
+    run->train_images = size;
+    run->steps_per_epoch = vm_steps_per_epoch(c, size);
+    run->total = vm_total_steps(c, size);
+    snprintf(run->weights, sizeof run->weights, "%s", c->weights ? c->weights : "none");
+}
+
+/* Programs of every batch size, before the first step. */
+static VmStatus build_all(const Trainer *t, VmError *err) {
+    VmBatchSize size[VM_BATCH_SIZES];
+    int n = vm_train_batches(t->cfg, t->run.train_images, t->test ? vm_dataset_size(t->test) : 0, size);
+    for (int i = 0; i < n; i++) {
+        VmError why = {.text = ""};
+        if (t->source(t->user, size[i].training, size[i].images, &why) < 0)
+            return vm_batch_refused(&size[i], &why, err);
+    }
+    return VM_OK;
+}
+
+/* ---- beginning and end ---- */
+
+static VmStatus resume(Trainer *t, VmError *err) {
+    const VmTrainConfig *c = t->cfg;
+    VmError differences = {.text = ""};
+    const VmDir *d = &t->folder.dir;
+    if (!c->resume.previous && vm_there(d, VM_CHECKPOINT) == VM_NOTHING)
+        vm_progress_warn(&t->progress, "%s/%s is not there: going on from %s", d->path, VM_CHECKPOINT,
+                         VM_CHECKPOINT_PREVIOUS);
+    if (vm_size_in(d, VM_METRICS_FILE) == 0)
+        vm_progress_warn(&t->progress, "%s/%s is missing or empty: what it said of earlier epochs is lost",
+                         d->path, VM_METRICS_FILE);
+    VmStatus s =
+        vm_checkpoint_load(t->checkpoints, t->e, t->bind.program, &c->resume, &t->run, &differences, err);
+    if (s == VM_OK && t->run.step > t->run.total)
+        vm_progress_warn(&t->progress,
+                         "the checkpoint is of step %" PRId64 ", behind the end of this run at %" PRId64,
+                         t->run.step, t->run.total);
+    if (s == VM_OK && differences.text[0])
+        vm_progress_warn(&t->progress, "the checkpoint in %s belongs to another run:%.1500s",
+                         t->folder.dir.path, differences.text);
+    return s;
+}
+
+static void say_where(Trainer *t) {
+    const VmTrainConfig *c = t->cfg;
+    if (t->folder.passed_over[0])
+        vm_progress_warn(&t->progress, "%s: this run goes to '%s'", t->folder.passed_over,
+                         t->folder.dir.path);
+    bool other = strcmp(t->folder.dir.path, c->place.out) != 0;
+    if (other && !c->place.resume && !t->folder.passed_over[0])
+        vm_progress_note(&t->progress, "this run goes to %s", t->folder.dir.path);
+    if (t->folder.aside[0])
+        vm_progress_note(&t->progress, "the run that was there is now in %s", t->folder.aside);
+    if (t->folder.lock.fd < 0)
+        vm_progress_warn(&t->progress,
+                         "the file system of '%s' has no locks: another process could write to it",
+                         t->folder.dir.path);
+    if (c->schedule != 0 && c->warmup_steps >= t->run.total)
+        vm_progress_warn(&t->progress,
+                         "the warm-up of %" PRId64 " steps is not shorter than the run of %" PRId64
+                         ": the learning rate does not reach its peak",
+                         c->warmup_steps, t->run.total);
+}
+
+static VmStatus start_run(Trainer *t, VmError *err) {
+    const VmTrainConfig *c = t->cfg;
+    int64_t size = t->run.train_images, first = c->batch < size ? c->batch : size;
+    VmStatus s = build_all(t, err);
+    if (s == VM_OK) s = bind_training(t, first, err);
+    if (s == VM_OK && !vm_binding_has_loss(&t->bind))
+        s = vm_fail(err, VM_INPUT, "the model '%s' has no loss to train on", c->phase);
+    if (s == VM_OK && !c->place.resume)
+        s = vm_tensors_finite(t->e, t->bind.program, VM_ROLE_PARAM, "cannot start", err);
+    if (s == VM_OK) s = vm_run_open(&t->folder, &c->place, err);
+    if (s) return s;
+    vm_progress_begin(&t->progress, c->progress, c->warnings, t->run.step, t->run.total);
+    say_where(t);
+    s = vm_checkpoints_open(&t->checkpoints, &t->folder, c, t->run.total, t->train, t->test, err);
+    if (s == VM_OK && c->place.resume) s = resume(t, err);
+    if (s == VM_OK) s = vm_checkpoint_room(t->checkpoints, t->e, t->bind.program, err);
+    if (s == VM_OK && c->weights) s = vm_checkpoint_save(t->checkpoints, t->e, t->bind.program, &t->run, err);
+    if (s == VM_OK)
+        s = vm_metrics_open(&t->metrics, &t->folder.dir, c->phase, c->place.resume ? t->run.step : -1, err);
+    if (s) return s;
+    vm_progress_begin(&t->progress, c->progress, c->warnings, t->run.step, t->run.total);
+    if (c->place.resume)
+        vm_progress_note(&t->progress, "%s: resuming after step %" PRId64 " of %" PRId64, t->folder.dir.path,
+                         t->run.step, t->run.total);
+    return vm_metrics_start(&t->metrics, c, &t->run, vm_engine_threads(t->e),
+                            t->test ? vm_dataset_size(t->test) : 0, err);
+}
+
+static VmStatus finish_run(Trainer *t, VmTrainResult *result, VmError *err) {
+    const VmDir *d = &t->folder.dir;
+    char now[4200];
+    if (vm_run_moved(&t->folder, d->path, now))
+        vm_progress_warn(&t->progress, "'%s' was moved while the run went on: it is %.3000s now", d->path,
+                         now);
+    snprintf(result->weights, sizeof result->weights, "%s/%s", d->path, VM_WEIGHTS_FILE);
+    snprintf(result->metrics, sizeof result->metrics, "%s/%s", d->path, VM_METRICS_FILE);
+    result->steps = t->run.step;
+    return vm_tensors_save_in(t->e, 0, VM_ROLE_PARAM, d, VM_WEIGHTS_FILE, NULL, err);
+}
+
+static VmStatus run_all(Trainer *t, VmTrainResult *result, VmError *err) {
+    VmEpochRecord last = {.train_loss = NAN, .train_accuracy = NAN, .test_loss = NAN, .test_accuracy = NAN};
+    VmStatus s = start_run(t, err);
+    if (s) return s;
+    double start = vm_seconds();
+    if (t->run.step >= t->run.total) {
+        s = test_epoch(t, &last, err); /* nothing left to train */
+        if (s) return s;
+    }
+    while (t->run.step < t->run.total) {
+        s = one_epoch(t, &last, err);
+        if (s) return s;
+    }
+    *result = (VmTrainResult){.train_loss = last.train_loss,
+                              .test_loss = last.test_loss,
+                              .train_accuracy = last.train_accuracy,
+                              .test_accuracy = last.test_accuracy,
+                              .seconds = vm_seconds() - start};
+    return finish_run(t, result, err);
+}
+
+VmStatus vm_train(VmEngine *e, VmProgramSource source, void *user, const VmTrainConfig *cfg,
+                  const VmDataset *train, const VmDataset *test, VmTrainResult *result, VmError *err) {
+    Trainer t = {.e = e,
+                 .source = source,
+                 .user = user,
+                 .cfg = cfg,
+                 .train = train,
+                 .test = test,
+                 .bind = {.program = -1},
+                 .order_epoch = -1};
+    t.folder = (VmRunFolder){.dir = VM_DIR_CLOSED, .lock = VM_UNLOCKED};
+    VmStatus s = check_config(cfg, train, err);
+    if (s) return s;
+    plan_run(&t);
+    if (t.run.total < 1)
+        return vm_fail(err, VM_INPUT, "epochs = %g of %" PRId64 " steps each is no step at all", cfg->epochs,
+                       t.run.steps_per_epoch);
+    t.order = vm_calloc((size_t)vm_dataset_size(train), sizeof *t.order);
+    if (!t.order) return vm_fail(err, VM_ENV, "out of memory");
+    s = run_all(&t, result, err);
+    vm_progress_end(&t.progress);
+    if (s && err && t.folder.aside[0]) {
+        size_t at = strlen(err->text);
+        snprintf(err->text + at, sizeof err->text - at, "\n  the run that was there is now in %.900s",
+                 t.folder.aside);
+    }
+    VmStatus closed = vm_metrics_close(&t.metrics, s ? NULL : err);
+    vm_binding_free(&t.bind);
+    vm_routing_free(&t.routing);
+    vm_checkpoints_close(t.checkpoints);
+    vm_run_close(&t.folder);
+    free(t.order);
+    return s ? s : closed;
+}

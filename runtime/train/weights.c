@@ -1,0 +1,241 @@
+/* A program's tensors of one role (weights, optimizer state) to and from tensor files. Loading is all or
+ * nothing: first everything is compared, then everything is copied. vm_weights_load_some alone takes a file
+ * that lacks tensors, or has others.
+ *
+ * Does not: rename, reshape or convert. */
+#include "runtime/train/internal.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { NAMES_SHOWN = 5 };
+
+/* Lists up to five names of one kind of trouble. */
+typedef struct Trouble {
+    const char *title;
+    char text[600];
+    int count;
+} Trouble;
+
+static void trouble_add(Trouble *t, const char *name, const char *detail) {
+    if (t->count++ >= NAMES_SHOWN) return;
+    size_t at = strlen(t->text);
+    snprintf(t->text + at, sizeof t->text - at, "%s'%s'%s%s%s", at ? ", " : "", name, *detail ? " (" : "",
+             detail, *detail ? ")" : "");
+}
+
+static void trouble_print(const Trouble *t, char *out, size_t cap) {
+    if (t->count == 0) return;
+    size_t at = strlen(out);
+    snprintf(out + at, cap - at, "\n  %d %s: %s%s", t->count, t->title, t->text,
+             t->count > NAMES_SHOWN ? ", ..." : "");
+}
+
+static bool same_shape(const VmTensor *t, const VmTensorView *v) {
+    return t->dtype == v->dtype && t->rank == v->rank &&
+           memcmp(t->dim, v->dim, (size_t)t->rank * sizeof t->dim[0]) == 0;
+}
+
+static bool program_has(const VmProgram *p, VmRole role, const char *name) {
+    for (int i = 0; i < p->ntensor; i++) {
+        if (p->tensor[i].role == (int32_t)role && strcmp(p->tensor[i].name, name) == 0) return true;
+    }
+    return false;
+}
+
+static void compare(const VmTensor *t, const VmTensorView *v, Trouble *shape) {
+    char want[160], got[160], both[352];
+    if (same_shape(t, v)) return;
+    vm_shape_text(t->dtype, t->rank, t->dim, want, sizeof want);
+    vm_shape_text(v->dtype, v->rank, v->dim, got, sizeof got);
+    snprintf(both, sizeof both, "model %s, file %s", want, got);
+    trouble_add(shape, t->name, both);
+}
+
+static VmStatus does_not_fit(const char *path, const char *list, VmError *err) {
+    return vm_fail(err, VM_INPUT, "%s does not fit this model:%s", path, list);
+}
+
+VmStatus vm_tensors_check(VmEngine *e, int program, VmRole role, const VmTensorFile *f, const char *path,
+                          VmError *err) {
+    const VmProgram *p = vm_engine_program(e, program);
+    Trouble missing = {.title = "missing"}, extra = {.title = "not in the model"},
+            shape = {.title = "of another shape"};
+    for (int i = 0; i < p->ntensor; i++) {
+        const VmTensor *t = &p->tensor[i];
+        if (t->role != (int32_t)role) continue;
+        const VmTensorView *v = vm_tensors_find(f, t->name);
+        if (v) {
+            compare(t, v, &shape);
+        } else {
+            trouble_add(&missing, t->name, "");
+        }
+    }
+    for (int i = 0; i < vm_tensors_count(f); i++) {
+        const char *name = vm_tensors_at(f, i)->name;
+        if (!program_has(p, role, name)) trouble_add(&extra, name, "");
+    }
+    if (missing.count + extra.count + shape.count == 0) return VM_OK;
+    char list[1900] = "";
+    trouble_print(&missing, list, sizeof list);
+    trouble_print(&extra, list, sizeof list);
+    trouble_print(&shape, list, sizeof list);
+    return does_not_fit(path, list, err);
+}
+
+void vm_tensors_apply(VmEngine *e, int program, VmRole role, const VmTensorFile *f) {
+    const VmProgram *p = vm_engine_program(e, program);
+    if (role == VM_ROLE_PARAM) vm_engine_weights_changed(e);
+    for (int i = 0; i < p->ntensor; i++) {
+        const VmTensor *t = &p->tensor[i];
+        const VmTensorView *v = t->role == (int32_t)role ? vm_tensors_find(f, t->name) : NULL;
+        if (v) memcpy(vm_engine_address(e, program, t), v->data, (size_t)vm_tensor_elems(t) * 4);
+    }
+}
+
+/* How each tensor of the role is written; NULL: out of memory. Freed by the caller. */
+static VmTensorView *role_views(VmEngine *e, int program, VmRole role, int *n) {
+    const VmProgram *p = vm_engine_program(e, program);
+    VmTensorView *view = vm_calloc((size_t)p->ntensor, sizeof *view);
+    *n = 0;
+    for (int i = 0; i < p->ntensor && view; i++) {
+        const VmTensor *t = &p->tensor[i];
+        if (t->role != (int32_t)role) continue;
+        VmTensorView *v = &view[(*n)++];
+        *v = (VmTensorView){
+            .name = t->name, .dtype = t->dtype, .rank = t->rank, .data = vm_engine_address(e, program, t)};
+        memcpy(v->dim, t->dim, sizeof v->dim);
+    }
+    return view;
+}
+
+static const char *const meta[] = {"format", "vmoec"};
+
+VmStatus vm_tensors_save_in(VmEngine *e, int program, VmRole role, const VmDir *d, const char *name,
+                            VmFileSum *sum, VmError *err) {
+    int n;
+    VmTensorView *view = role_views(e, program, role, &n);
+    if (!view) return vm_fail(err, VM_ENV, "out of memory");
+    VmStatus s = vm_tensors_write_in(d, name, view, n, meta, 1, sum, err);
+    free(view);
+    return s;
+}
+
+int64_t vm_tensors_bytes(VmEngine *e, int program, VmRole role) {
+    const VmProgram *p = vm_engine_program(e, program);
+    int64_t bytes = 0;
+    for (int i = 0; i < p->ntensor; i++) {
+        const VmTensor *t = &p->tensor[i];
+        /* the header takes the name and about 70 bytes more */
+        if (t->role == (int32_t)role) bytes += vm_tensor_elems(t) * 4 + (int64_t)strlen(t->name) + 100;
+    }
+    return bytes;
+}
+
+/* ---- values that are no numbers ---- */
+
+/* The first element of x[n] that is infinite or not a number; -1: all are finite. Looks at blocks of bits, so
+ * that a good tensor is read at the speed of memory. */
+static int64_t first_bad(const float *x, int64_t n) {
+    enum { BLOCK = 4096 };
+    for (int64_t at = 0; at < n; at += BLOCK) {
+        int64_t count = n - at < BLOCK ? n - at : BLOCK;
+        const float *block = x + at;
+        uint32_t bad = 0;
+#pragma omp simd reduction(| : bad)
+        for (int64_t i = 0; i < count; i++) {
+            uint32_t bits;
+            memcpy(&bits, &block[i], 4);
+            bad |= (uint32_t)((bits & 0x7f800000u) == 0x7f800000u);
+        }
+        for (int64_t i = 0; i < count && bad; i++)
+            if (!isfinite(block[i])) return at + i;
+    }
+    return -1;
+}
+
+static const char *const role_text[] = {[VM_ROLE_PARAM] = "weight", [VM_ROLE_STATE] = "optimizer state"};
+
+VmStatus vm_tensors_finite(VmEngine *e, int program, VmRole role, const char *what, VmError *err) {
+    const VmProgram *p = vm_engine_program(e, program);
+    for (int i = 0; i < p->ntensor; i++) {
+        const VmTensor *t = &p->tensor[i];
+        if (t->role != (int32_t)role || t->dtype != 0) continue;
+        const float *x = vm_engine_address(e, program, t);
+        int64_t n = vm_tensor_elems(t), at = first_bad(x, n), bad = 0;
+        if (at < 0) continue;
+        for (int64_t k = at; k < n; k++) bad += !isfinite(x[k]);
+        bool place = t->place && t->place[0];
+        return vm_fail(err, VM_INPUT,
+                       "%s: %s '%s'%s%s is not finite: %" PRId64 " of %" PRId64 " values, the first is %s",
+                       what, role_text[role], t->name, place ? " of " : "", place ? t->place : "", bad, n,
+                       isnan(x[at]) ? "not a number" : "infinite");
+    }
+    return VM_OK;
+}
+
+/* ---- weights of the user's ---- */
+
+VmStatus vm_weights_load(VmEngine *e, int program, const char *path, VmError *err) {
+    VmTensorFile *f;
+    VmStatus s = vm_tensors_open(path, &f, err);
+    if (s) return s;
+    s = vm_tensors_check(e, program, VM_ROLE_PARAM, f, path, err);
+    if (s == VM_OK) vm_tensors_apply(e, program, VM_ROLE_PARAM, f);
+    vm_tensors_close(f);
+    return s;
+}
+
+/* Compares what both have and counts the rest. */
+static VmStatus find_some(const VmProgram *p, const VmTensorFile *f, const char *path, VmWeightsFound *found,
+                          VmError *err) {
+    enum { OTHERS = sizeof found->other / sizeof found->other[0] };
+    Trouble shape = {.title = "of another shape"};
+    *found = (VmWeightsFound){0};
+    int others = 0;
+    for (int i = 0; i < p->ntensor; i++) {
+        const VmTensor *t = &p->tensor[i];
+        if (t->role != VM_ROLE_PARAM) continue;
+        const VmTensorView *v = vm_tensors_find(f, t->name);
+        if (v) compare(t, v, &shape);
+        if (!v && others < OTHERS) found->other[others++] = t->name;
+        found->total++;
+        found->taken += v != NULL;
+    }
+    found->unknown = vm_tensors_count(f) - found->taken;
+    snprintf(found->fingerprint, sizeof found->fingerprint, "%.16s",
+             vm_hash_text(vm_tensors_sum(f).hash).text);
+    char list[1900] = "";
+    trouble_print(&shape, list, sizeof list);
+    if (shape.count) return does_not_fit(path, list, err);
+    if (found->taken) return VM_OK;
+    if (found->unknown == 0) return vm_fail(err, VM_INPUT, "%s has no tensors", path);
+    return vm_fail(err, VM_INPUT, "%s has no weight of this model: it has '%s', the model has '%s'", path,
+                   vm_tensors_at(f, 0)->name, others ? found->other[0] : "no weights");
+}
+
+VmStatus vm_weights_load_some(VmEngine *e, int program, const char *path, VmWeightsFound *found,
+                              VmError *err) {
+    VmTensorFile *f;
+    VmStatus s = vm_tensors_open(path, &f, err);
+    if (s) return s;
+    s = find_some(vm_engine_program(e, program), f, path, found, err);
+    if (s == VM_OK) vm_tensors_apply(e, program, VM_ROLE_PARAM, f);
+    vm_tensors_close(f);
+    return s;
+}
+
+VmStatus vm_weights_save(VmEngine *e, int program, const char *path, VmError *err) {
+    int n;
+    VmTensorView *view = role_views(e, program, VM_ROLE_PARAM, &n);
+    if (!view) return vm_fail(err, VM_ENV, "out of memory");
+    VmStatus s = vm_tensors_write(path, view, n, meta, 1, err);
+    free(view);
+    return s;
+}
+
+VmStatus vm_weights_finite(VmEngine *e, int program, const char *path, VmError *err) {
+    return vm_tensors_finite(e, program, VM_ROLE_PARAM, path, err);
+}

@@ -1,0 +1,229 @@
+/* Learning rates, the metrics file and the progress display. */
+#include "runtime/train/internal.h"
+#include "tests/unit/runtime/runtime_test.h"
+
+#include <jansson.h>
+#include <math.h>
+
+/* ---- schedules ---- */
+
+Test(runtime_schedule, constant_with_warmup) {
+    VmTrainConfig c = {.schedule = 0, .lr_peak = 0.4, .warmup_steps = 4};
+    static const double expected[] = {0.1, 0.2, 0.3, 0.4, 0.4, 0.4};
+    for (int i = 0; i < 6; i++) cr_assert(fabs(vm_learning_rate(&c, i, 6) - expected[i]) < 1e-15);
+    c.warmup_steps = 0;
+    cr_assert_eq(vm_learning_rate(&c, 0, 6), 0.4);
+}
+
+Test(runtime_schedule, cosine_with_warmup) {
+    VmTrainConfig c = {.schedule = 1, .lr_peak = 1, .lr_min = 0.2, .warmup_steps = 10};
+    for (int i = 0; i < 110; i++) {
+        double expected = i < 10 ? (i + 1) / 10.0 : 0.2 + 0.8 * 0.5 * (1 + cos(acos(-1) * (i - 10) / 100.0));
+        cr_assert(fabs(vm_learning_rate(&c, i, 110) - expected) < 1e-15, "step %d", i);
+    }
+    cr_assert_eq(vm_learning_rate(&c, 10, 110), 1.0, "the peak follows the warmup");
+    cr_assert(fabs(vm_learning_rate(&c, 60, 110) - 0.6) < 1e-15, "half way");
+    cr_assert_eq(vm_learning_rate(&c, 110, 110), 0.2);
+    for (int i = 11; i < 110; i++) cr_assert(vm_learning_rate(&c, i, 110) < vm_learning_rate(&c, i - 1, 110));
+    c.warmup_steps = 200; /* longer than the run: it never leaves the rise */
+    cr_assert(vm_learning_rate(&c, 109, 110) == 110 / 200.0);
+}
+
+/* ---- metrics.jsonl ---- */
+
+static json_t *line_of(const char *text, int n) {
+    while (n-- > 0) text = strchr(text, '\n') + 1;
+    json_t *o = json_loadb(text, strcspn(text, "\n"), 0, NULL);
+    cr_assert(json_is_object(o), "not JSON: %s", text);
+    return o;
+}
+
+static int lines_in(const char *text) {
+    int n = 0;
+    for (; *text; text++) n += *text == '\n';
+    return n;
+}
+
+static double number(const json_t *o, const char *key) {
+    const json_t *v = json_object_get(o, key);
+    cr_assert(json_is_number(v), "no number '%s'", key);
+    return json_number_value(v);
+}
+
+static const char *const names[] = {"experts", "lr", "kind"};
+static const char *const values[] = {"8", "1e-3", "sparse"};
+static const VmTrainConfig config = {.batch = 32,
+                                     .epochs = 2,
+                                     .seed = 7,
+                                     .shuffle = true,
+                                     .schedule = 1,
+                                     .lr_peak = 1e-3,
+                                     .beta1 = 0.9,
+                                     .beta2 = 0.999,
+                                     .phase = "model",
+                                     .config_name = names,
+                                     .config_value = values,
+                                     .nconfig = 3};
+
+static const VmRunState run = {.total = 100, .train_images = 60000, .weights = "12345678"};
+
+static void write_run(VmMetrics *m, int64_t from, int64_t to) {
+    VmError err;
+    static const float cross = 0.5f, balance = 2, accuracy = 0.75f;
+    static const VmTensor tensor[] = {{.name = "cross_entropy", .role = VM_ROLE_LOSS, .weight = 1},
+                                      {.name = "balance", .role = VM_ROLE_AUX, .weight = 0.01},
+                                      {.name = "accuracy", .role = VM_ROLE_METRIC, .weight = 1}};
+    VmTerm term[] = {{&tensor[0], &cross}, {&tensor[1], &balance}, {&tensor[2], &accuracy}};
+    VmBinding b = {.term = term, .nterm = 3};
+    for (int64_t step = from; step <= to; step++) {
+        cr_assert(vm_metrics_step(m, 1, step, 1e-4, 1000, &b, NULL, &err) == VM_OK);
+    }
+    VmEpochRecord r = {
+        .epoch = 1, .step = to, .train_loss = 0.25, .test_loss = NAN, .test_accuracy = 0.5, .seconds = 3};
+    cr_assert(vm_metrics_epoch(m, &r, NULL, &err) == VM_OK);
+}
+
+Test(runtime_metrics, lines_have_their_keys) {
+    char *dir = rt_folder();
+    VmDir folder;
+    VmMetrics m;
+    VmError err;
+    cr_assert(vm_dir_open(&folder, dir, false, &err) == VM_OK);
+    cr_assert(vm_metrics_open(&m, &folder, "model", -1, &err) == VM_OK, "%s", err.text);
+    cr_assert(vm_metrics_start(&m, &config, &run, 3, 10000, &err) == VM_OK);
+    write_run(&m, 1, 1);
+    size_t n;
+    char *text = rt_read(rt_path(dir, "metrics.jsonl"), &n); /* before closing: lines are flushed */
+    cr_assert_eq(lines_in(text), 3);
+    json_t *start = line_of(text, 0), *step = line_of(text, 1), *epoch = line_of(text, 2);
+    cr_assert_str_eq(json_string_value(json_object_get(start, "event")), "start");
+    cr_assert_str_eq(json_string_value(json_object_get(start, "phase")), "model");
+    cr_assert_eq(number(start, "threads"), 3.0);
+    cr_assert_eq(number(json_object_get(start, "options"), "batch"), 32.0);
+    cr_assert_eq(number(json_object_get(start, "options"), "seed"), 7.0);
+    cr_assert_eq(number(json_object_get(start, "config"), "experts"), 8.0, "numbers are numbers");
+    cr_assert_str_eq(json_string_value(json_object_get(json_object_get(start, "config"), "kind")), "sparse");
+    cr_assert_str_eq(json_string_value(json_object_get(json_object_get(start, "config"), "train.weights")),
+                     "12345678", "digits of a fingerprint are no number");
+    cr_assert_eq(number(start, "train_images"), 60000.0);
+    cr_assert_eq(number(json_object_get(start, "options"), "steps"), 100.0);
+    cr_assert_eq(number(step, "step"), 1.0);
+    cr_assert_eq(number(step, "lr"), 1e-4);
+    cr_assert_eq(number(step, "loss"), 0.5);
+    cr_assert(fabs(number(step, "objective") - 0.52) < 1e-12);
+    cr_assert_eq(number(json_object_get(step, "losses"), "cross_entropy"), 0.5);
+    cr_assert_eq(number(json_object_get(step, "aux"), "balance"), 2.0);
+    cr_assert_eq(number(json_object_get(step, "metrics"), "accuracy"), 0.75);
+    cr_assert_eq(number(step, "images_per_second"), 1000.0);
+    cr_assert_eq(number(epoch, "train_loss"), 0.25);
+    cr_assert_eq(number(epoch, "test_accuracy"), 0.5);
+    cr_assert(json_is_null(json_object_get(epoch, "test_loss")), "not a number is null");
+    cr_assert_eq(number(epoch, "seconds"), 3.0);
+    cr_assert(number(epoch, "images_per_second") >= 0 && number(epoch, "epoch") == 1);
+    json_decref(start);
+    json_decref(step);
+    json_decref(epoch);
+    free(text);
+    cr_assert(vm_metrics_close(&m, &err) == VM_OK);
+    vm_dir_close(&folder);
+    rt_remove(dir);
+}
+
+Test(runtime_metrics, resuming_drops_what_comes_again) {
+    char *dir = rt_folder();
+    VmDir folder;
+    const char *path = rt_path(dir, "metrics.jsonl");
+    VmMetrics m;
+    VmError err;
+    cr_assert(vm_dir_open(&folder, dir, false, &err) == VM_OK);
+    cr_assert(vm_metrics_open(&m, &folder, "model", -1, &err) == VM_OK);
+    cr_assert(vm_metrics_start(&m, &config, &run, 3, 10000, &err) == VM_OK);
+    write_run(&m, 1, 4);
+    write_run(&m, 5, 8);
+    fputs("{\"event\":\"step\",\"phase\":\"mo", m.f); /* killed while writing */
+    cr_assert(vm_metrics_close(&m, &err) == VM_OK);
+    cr_assert(vm_metrics_open(&m, &folder, "model", 4, &err) == VM_OK, "%s", err.text);
+    write_run(&m, 5, 5);
+    cr_assert(vm_metrics_close(&m, &err) == VM_OK);
+    size_t n;
+    char *text = rt_read(path, &n);
+    cr_assert_eq(lines_in(text), 1 + 5 + 2, "%s", text);
+    json_t *last = line_of(text, 7);
+    cr_assert_str_eq(json_string_value(json_object_get(last, "event")), "epoch");
+    json_decref(last);
+    free(text);
+    cr_assert(vm_metrics_open(&m, &folder, "model", -1, &err) == VM_OK);
+    cr_assert(vm_metrics_close(&m, &err) == VM_OK);
+    text = rt_read(path, &n);
+    cr_assert_eq(n, 0u, "a new run starts a new file");
+    free(text);
+    rt_remove(dir);
+}
+
+/* ---- progress ---- */
+
+Test(runtime_progress, plain_lines_where_there_is_no_terminal) {
+    char *dir = rt_folder();
+    FILE *f = fopen(rt_path(dir, "log"), "w+");
+    VmProgress p;
+    vm_progress_begin(&p, f, NULL, 0, 100);
+    for (int i = 1; i <= 100; i++) vm_progress_step(&p, 1, i, 500, 0.5, 0.9); /* too soon to say anything */
+    p.last -= 11;
+    vm_progress_step(&p, 1, 50, 500, 0.5, 0.9);
+    VmEpochRecord r = {.epoch = 1,
+                       .step = 100,
+                       .train_loss = 0.25,
+                       .train_accuracy = NAN,
+                       .test_loss = 0.125,
+                       .test_accuracy = 0.875,
+                       .seconds = 2,
+                       .images_per_second = 640};
+    vm_progress_epoch(&p, &r);
+    vm_progress_end(&p);
+    fclose(f);
+    size_t n;
+    char *text = rt_read(rt_path(dir, "log"), &n);
+    cr_assert_eq(lines_in(text), 2, "%s", text);
+    cr_assert(strchr(text, '\r') == NULL && strchr(text, '\033') == NULL);
+    cr_assert(strstr(text, "epoch 1  step 50/100  loss 0.5000  accuracy 90.00 %  500 images/s  left 0:") !=
+              NULL);
+    cr_assert(
+        strstr(text, "epoch 1  train loss 0.2500  test loss 0.1250 accuracy 87.50 %  2.0 s  640 images/s\n"));
+    free(text);
+    rt_remove(dir);
+}
+
+Test(runtime_progress, one_rewritten_line_on_a_terminal) {
+    char *dir = rt_folder();
+    FILE *f = fopen(rt_path(dir, "log"), "w+");
+    VmProgress p;
+    vm_progress_begin(&p, f, NULL, 0, 10000);
+    p.terminal = true;
+    for (int i = 1; i <= 3; i++) {
+        p.last -= 1;
+        vm_progress_step(&p, 1, i, 500, 0.5, NAN);
+        vm_progress_step(&p, 1, i, 500, 0.5, NAN); /* at most five a second */
+    }
+    vm_progress_end(&p);
+    fclose(f);
+    size_t n;
+    char *text = rt_read(rt_path(dir, "log"), &n);
+    int returns = 0;
+    for (size_t i = 0; i < n; i++) returns += text[i] == '\r';
+    cr_assert(lines_in(text) == 0 && returns == 4, "%d", returns);
+    cr_assert(strstr(text, "accuracy") == NULL);
+    free(text);
+    rt_remove(dir);
+    vm_progress_begin(&p, NULL, NULL, 0, 1); /* silent */
+    vm_progress_step(&p, 1, 1, 1, 1, 1);
+    vm_progress_end(&p);
+}
+
+Test(runtime_peaks, are_plausible, .timeout = 60) {
+    double gflops, gbs, one;
+    vm_measure_peaks(1, &one, &gbs);
+    cr_assert(one > 1 && one < 1000, "%g GFLOP/s", one);
+    cr_assert(gbs > 0.3 && gbs < 1000, "%g GB/s", gbs);
+    vm_measure_peaks(2, &gflops, NULL);
+    cr_assert(gflops < 2.6 * one, "two threads: %g, one: %g", gflops, one);
+}
