@@ -1,9 +1,9 @@
 /* Bump allocation in a chain of blocks, and the string builder on top of it.
  *
- * Blocks double in size up to 4 MiB; an allocation larger than that gets a block of its own. A reset
- * keeps the chain and starts again at its head. Under AddressSanitizer the unused part of every block
- * is poisoned and allocations stand 16 bytes apart, so that overruns are found although the arena
- * hands out pieces of one block. Not thread safe: an arena belongs to one thread. */
+ * Blocks double in size up to 4 MiB; an allocation larger than that gets a block of its own. A
+ * reset keeps the chain and starts again at its head. Under AddressSanitizer the unused part of
+ * every block is poisoned and allocations stand 16 bytes apart, so that overruns are found although
+ * the arena hands out pieces of one block. Not thread safe: an arena belongs to one thread. */
 #include "base/arena.h"
 #include "base/bug.h"
 
@@ -83,8 +83,9 @@ void arena_reset(Arena *a) {
     a->used = 0;
 }
 
-/* Makes `current` a block with `need` free bytes: the next kept one that is large enough, or a new one
- * linked in after the current. Kept blocks that are too small are passed over until the next reset. */
+/* Makes `current` a block with `need` free bytes: the next kept one that is large enough, or a new
+ * one linked in after the current. Kept blocks that are too small are passed over until the next
+ * reset. */
 static void next_block(Arena *a, size_t need) {
     while (a->current && a->current->next) {
         a->current = a->current->next;

@@ -1,5 +1,6 @@
-/* The ends of the road: our own mistakes (message, reproducer hook, abort) and memory that is not there. The
- * hooks are the one piece of process-wide state in the compiler: who ends has no context to carry them. */
+/* The ends of the road: our own mistakes (message, reproducer hook, abort) and memory that is not
+ * there. The hooks are the one piece of process-wide state in the compiler: who ends has no context
+ * to carry them. */
 #include "base/bug.h"
 
 #include <stdarg.h>
@@ -39,7 +40,8 @@ _Noreturn void vm_out_of_memory(size_t size) {
     enum { STATUS_ENV = 3 };
     if (memory_hook) memory_hook();
     char text[80];
-    int n = size ? snprintf(text, sizeof text, "vmoec: error: out of memory (asked for %zu bytes)\n", size)
+    int n = size ? snprintf(text, sizeof text,
+                            "vmoec: error: out of memory (asked for %zu bytes)\n", size)
                  : snprintf(text, sizeof text, "vmoec: error: out of memory\n");
     if (n > 0) (void)!write(STDERR_FILENO, text, (size_t)n);
     _exit(STATUS_ENV);

@@ -47,7 +47,8 @@ VmStatus vm_read_descriptor(int fd, const char *shown, char **data, size_t *size
     *data = NULL;
     *size = 0;
     struct stat st;
-    if (fstat(fd, &st) != 0) return vm_fail(err, VM_ENV, "cannot read '%s': %s", shown, strerror(errno));
+    if (fstat(fd, &st) != 0)
+        return vm_fail(err, VM_ENV, "cannot read '%s': %s", shown, strerror(errno));
     size_t n = (size_t)st.st_size;
     char *p = malloc(n + 1);
     if (!p) return vm_fail(err, VM_ENV, "out of memory reading '%s' (%zu bytes)", shown, n);
@@ -57,7 +58,8 @@ VmStatus vm_read_descriptor(int fd, const char *shown, char **data, size_t *size
         if (k <= 0) {
             int why = errno;
             free(p);
-            return vm_fail(err, VM_ENV, "cannot read '%s': %s", shown, k < 0 ? strerror(why) : "it shrank");
+            return vm_fail(err, VM_ENV, "cannot read '%s': %s", shown,
+                           k < 0 ? strerror(why) : "it shrank");
         }
         at += (size_t)k;
     }
@@ -113,21 +115,24 @@ static void forget(VmFile *w) {
 }
 
 static VmStatus cannot_write(VmFile *w, int why, VmError *err) {
-    VmStatus s = vm_fail(err, VM_ENV, "cannot write '%s': %s", w->path ? w->path : "?", strerror(why));
+    VmStatus s =
+        vm_fail(err, VM_ENV, "cannot write '%s': %s", w->path ? w->path : "?", strerror(why));
     forget(w);
     return s;
 }
 
-/* Somebody who clears the folder between the making and the locking takes the file for left: then another one
- * is made. */
+/* Somebody who clears the folder between the making and the locking takes the file for left: then
+ * another one is made. */
 int vm_temp_file(int dir, unsigned mode, char name[32]) {
     for (int i = 0; i < 100; i++) {
         if (!vm_temp_name(name)) return -1;
-        int fd = openat(dir, name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, (mode_t)mode);
+        int fd =
+            openat(dir, name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, (mode_t)mode);
         if (fd < 0 && errno == EEXIST) continue;
         if (fd < 0) return -1;
         struct stat st;
-        if (flock(fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) { /* it is about to be removed */
+        if (flock(fd, LOCK_EX | LOCK_NB) != 0 &&
+            errno == EWOULDBLOCK) { /* it is about to be removed */
             close(fd);
             continue;
         }
@@ -190,14 +195,15 @@ static bool split(VmFile *w, int from, const char *path) {
     return fd >= 0;
 }
 
-/* Follows links at the end of the user's path; in a folder where others may write, only those that this user
- * or root made. *fixed: a descriptor's name, whose file cannot be replaced. False with errno set. */
+/* Follows links at the end of the user's path; in a folder where others may write, only those that
+ * this user or root made. *fixed: a descriptor's name, whose file cannot be replaced. False with
+ * errno set. */
 static bool follow(VmFile *w, const char *path, struct stat *st, bool *there, bool *fixed) {
     if (!split(w, AT_FDCWD, path)) return false;
     for (int i = 0; i < 40; i++) {
         struct statfs system;
-        *fixed =
-            fstatfs(w->dir, &system) == 0 && system.f_type == PROC_SUPER_MAGIC; /* /dev/stdout ends here */
+        *fixed = fstatfs(w->dir, &system) == 0 &&
+                 system.f_type == PROC_SUPER_MAGIC; /* /dev/stdout ends here */
         if (*fixed) return *there = fstatat(w->dir, w->name, st, 0) == 0;
         *there = fstatat(w->dir, w->name, st, AT_SYMLINK_NOFOLLOW) == 0;
         if (!*there) return errno == ENOENT;
@@ -234,7 +240,8 @@ VmStatus vm_file_begin(VmFile *w, const char *path, VmError *err) {
         w->f = fdopen(fd, "wb");
         return w->f ? VM_OK : cannot_write(w, errno, err);
     }
-    if (there && faccessat(w->dir, w->name, W_OK, AT_EACCESS) != 0) return cannot_write(w, errno, err);
+    if (there && faccessat(w->dir, w->name, W_OK, AT_EACCESS) != 0)
+        return cannot_write(w, errno, err);
     VmDir d = {.fd = w->dir, .path = w->path};
     vm_remove_leftovers(&d, NULL, 0);
     return begin_temporary(w, there ? &st : NULL, err);
@@ -276,7 +283,8 @@ VmStatus vm_append_in(FILE **f, const VmDir *d, const char *name, bool keep, VmE
     if (there != VM_NOTHING && there != VM_REGULAR)
         return vm_fail(err, VM_ENV, "cannot write '%s/%s': %s is in its place", d->path, name,
                        vm_there_text(there));
-    int flags = O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC | (keep ? 0 : O_TRUNC);
+    int flags =
+        O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC | (keep ? 0 : O_TRUNC);
     int fd = openat(d->fd, name, flags, 0666);
     if (fd >= 0) *f = fdopen(fd, "ab");
     if (*f) return VM_OK;

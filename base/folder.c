@@ -95,7 +95,8 @@ VmStatus vm_dir_in(VmDir *d, const VmDir *p, const char *name, bool make, VmErro
         free(path);
         return VM_ENV;
     }
-    return opened(d, openat(p->fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC), path, err);
+    return opened(d, openat(p->fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC), path,
+                  err);
 }
 
 enum { TEMP_DIGITS = 12 };
@@ -130,7 +131,8 @@ void vm_dir_close(VmDir *d) {
 }
 
 VmStatus vm_dir_sync(const VmDir *d, VmError *err) {
-    /* Some file systems cannot sync a folder and say EINVAL; there is nothing better to do there. */
+    /* Some file systems cannot sync a folder and say EINVAL; there is nothing better to do there.
+     */
     if (fsync(d->fd) == 0 || errno == EINVAL) return VM_OK;
     return vm_fail(err, VM_ENV, "cannot sync folder '%s': %s", d->path, strerror(errno));
 }
@@ -207,7 +209,8 @@ static void remove_if_left(int dir, const char *name) {
 }
 
 /* Calls visit for every temporary name. */
-static void each_temporary(int dir, void (*visit)(int dir, const char *name, void *user), void *user) {
+static void each_temporary(int dir, void (*visit)(int dir, const char *name, void *user),
+                           void *user) {
     int fd = openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     DIR *list = fd >= 0 ? fdopendir(fd) : NULL;
     if (!list && fd >= 0) close(fd);
@@ -245,7 +248,8 @@ typedef struct Leftovers {
 static void visit_leftover(int dir, const char *name, void *user) {
     const Leftovers *l = user;
     if (vm_there(l->d, name) == VM_REGULAR) remove_if_left(dir, name);
-    if (l->files && vm_there(l->d, name) == VM_FOLDER) (void)vm_remove_folder(l->d, name, l->files, l->n);
+    if (l->files && vm_there(l->d, name) == VM_FOLDER)
+        (void)vm_remove_folder(l->d, name, l->files, l->n);
 }
 
 void vm_remove_leftovers(const VmDir *d, const char *const *files, int n) {
@@ -283,7 +287,8 @@ static bool wait_lock(int fd) {
     return false;
 }
 
-static VmStatus cannot_lock(const VmDir *d, const char *name, int fd, const char *why, VmError *err) {
+static VmStatus cannot_lock(const VmDir *d, const char *name, int fd, const char *why,
+                            VmError *err) {
     if (fd >= 0) close(fd);
     return vm_fail(err, VM_ENV, "cannot lock '%s/%s': %s", d->path, name, why);
 }
@@ -298,7 +303,8 @@ VmStatus vm_lock(VmLock *lock, const VmDir *d, const char *name, const char *abo
     int fd = openat(d->fd, name, O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0666);
     struct stat st, now;
     if (fd < 0 || fstat(fd, &st) != 0) return cannot_lock(d, name, fd, strerror(errno), err);
-    if (!is_lock_file(fd, &st)) return cannot_lock(d, name, fd, "vmoec did not make this file", err);
+    if (!is_lock_file(fd, &st))
+        return cannot_lock(d, name, fd, "vmoec did not make this file", err);
     if (!wait_lock(fd)) {
         *held = errno == EWOULDBLOCK;
         if (*held) read_holder(fd, holder);

@@ -1,5 +1,5 @@
-/* A 128-bit fingerprint of bytes (XXH3): tells damage and difference, not malice. Nothing may rest on nobody
- * finding a collision: who looks things up by it compares the text too. */
+/* A 128-bit fingerprint of bytes (XXH3): tells damage and difference, not malice. Nothing may rest
+ * on nobody finding a collision: who looks things up by it compares the text too. */
 #ifndef VMOEC_BASE_HASH_H
 #define VMOEC_BASE_HASH_H
 

@@ -5,8 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* The library says "invalid" also when memory was short in the middle of a word: what is really invalid is so
- * again. */
+/* The library says "invalid" also when memory was short in the middle of a word: what is really
+ * invalid is so again. */
 VmStatus vm_json_read(const char *text, size_t n, const char *shown, json_t **out, VmError *err) {
     json_error_t first, again;
     *out = json_loadb(text, n, JSON_REJECT_DUPLICATES, &first);

@@ -1,6 +1,6 @@
-/* JSON objects whose every failure is remembered: fields are put in without a look, and the text at the end
- * is complete or NULL. The library's calls fail when memory is short, and one that nobody checks leaves a
- * field out in silence. */
+/* JSON objects whose every failure is remembered: fields are put in without a look, and the text at
+ * the end is complete or NULL. The library's calls fail when memory is short, and one that nobody
+ * checks leaves a field out in silence. */
 #ifndef VMOEC_BASE_JSON_H
 #define VMOEC_BASE_JSON_H
 
@@ -12,9 +12,10 @@
 
 struct json_t;
 
-/* Reads one JSON value; names of an object are unique. VM_INPUT with `shown` and what is wrong, VM_ENV when
- * memory is short. The caller releases *out. */
-VmStatus vm_json_read(const char *text, size_t n, const char *shown, struct json_t **out, VmError *err);
+/* Reads one JSON value; names of an object are unique. VM_INPUT with `shown` and what is wrong,
+ * VM_ENV when memory is short. The caller releases *out. */
+VmStatus vm_json_read(const char *text, size_t n, const char *shown, struct json_t **out,
+                      VmError *err);
 
 typedef struct VmJson {
     struct json_t *value; /* owned, until vm_json_take or vm_json_text */
@@ -28,10 +29,12 @@ VmJson vm_json_list(void);
 void vm_json_int(VmJson *o, const char *key, int64_t v);
 void vm_json_number(VmJson *o, const char *key, double v); /* null when it is not finite */
 void vm_json_bool(VmJson *o, const char *key, bool v);
-void vm_json_string(VmJson *o, const char *key, const char *s); /* other bytes than UTF-8 become '?' */
+void vm_json_string(VmJson *o, const char *key,
+                    const char *s); /* other bytes than UTF-8 become '?' */
 void vm_json_string_n(VmJson *o, const char *key, const char *s, size_t n);
-void vm_json_put(VmJson *o, const char *key, VmJson part);            /* takes it over */
-void vm_json_put_value(VmJson *o, const char *key, struct json_t *v); /* the same; NULL: a failure */
+void vm_json_put(VmJson *o, const char *key, VmJson part); /* takes it over */
+void vm_json_put_value(VmJson *o, const char *key,
+                       struct json_t *v); /* the same; NULL: a failure */
 
 void vm_json_free(VmJson *o);
 /* The text, freed by the caller; NULL when anything failed. Releases the object. */

@@ -1,7 +1,6 @@
-/* A hash map from 64-bit keys (numbers or pointers) to pointers: open addressing, grows by doubling,
- * lives in an arena, forgets nothing. */
+/* A hash map from 64-bit keys (numbers or pointers) to pointers: open addressing, grows by
+ * doubling, lives in an arena, forgets nothing. */
 #include "base/map.h"
-
 
 typedef struct MapSlot {
     uint64_t key;

@@ -1,5 +1,5 @@
-/* A table from names to pointers, so that looking a name up takes the same time however many there are. Keeps
- * the names it is given, not copies. Nothing is ever removed. */
+/* A table from names to pointers, so that looking a name up takes the same time however many there
+ * are. Keeps the names it is given, not copies. Nothing is ever removed. */
 #include "base/names.h"
 
 #include <string.h>

@@ -1,5 +1,6 @@
-/* A folder whose contents may be trusted as far as the user himself: found by walking from / through open
- * folders, so that what was checked is what is used afterwards, whoever exchanges names meanwhile. */
+/* A folder whose contents may be trusted as far as the user himself: found by walking from /
+ * through open folders, so that what was checked is what is used afterwards, whoever exchanges
+ * names meanwhile. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>

@@ -2,8 +2,9 @@
  * reference interpreter and, as the definition it must reproduce bit for bit, the code generator.
  *
  * A stream's key for a step is 64 bits mixed from seed, step and a hash of the stream's name; an
- * element's 32 random bits come from two rounds of an integer finaliser (xor-shift-multiply) keyed by
- * the two halves of the key. Uniform f32 numbers in [0,1) are the top 24 bits times 2^-24, exactly. */
+ * element's 32 random bits come from two rounds of an integer finaliser (xor-shift-multiply) keyed
+ * by the two halves of the key. Uniform f32 numbers in [0,1) are the top 24 bits times 2^-24,
+ * exactly. */
 #ifndef VMOEC_BASE_RNG_H
 #define VMOEC_BASE_RNG_H
 

@@ -1,7 +1,8 @@
-/* Code generation: front door of this folder. A fused graph is planned; every distinct cluster becomes one
- * kernel, LLVM vector IR for the host, an object, code in memory; and the plan a VmProgram the runtime runs.
- * LLVM's types stay inside this folder. Failures of the environment (no memory, LLVM refuses the target)
- * come back as a message; a cluster that cannot be lowered is our bug. */
+/* Code generation: front door of this folder. A fused graph is planned; every distinct cluster
+ * becomes one kernel, LLVM vector IR for the host, an object, code in memory; and the plan a
+ * VmProgram the runtime runs. LLVM's types stay inside this folder. Failures of the environment (no
+ * memory, LLVM refuses the target) come back as a message; a cluster that cannot be lowered is our
+ * bug. */
 #ifndef VMOEC_CODEGEN_CODEGEN_H
 #define VMOEC_CODEGEN_CODEGEN_H
 
@@ -18,16 +19,16 @@ typedef struct CgTarget {
     const char *features; /* in LLVM's words; with "host", beside those it finds */
     int64_t l1d, l2;      /* bytes of a core's data caches; 0: not known */
     const char *name;     /* the CPU in its maker's words; may be "" */
-    const char *host;     /* what "host" is found from: tells one CPU's code from another's; else "" */
+    const char *host; /* what "host" is found from: tells one CPU's code from another's; else "" */
 } CgTarget;
 
-/* The host; VMOEC_ISA=avx2 or avx512 chooses the smaller or insists on the larger. NULL and *error when the
- * host has neither AVX-512 nor AVX2+FMA or the variable is wrong. */
+/* The host; VMOEC_ISA=avx2 or avx512 chooses the smaller or insists on the larger. NULL and *error
+ * when the host has neither AVX-512 nor AVX2+FMA or the variable is wrong. */
 const CgTarget *cg_target_host(Arena *a, const char **error);
 
-/* A module holds the kernels of several programs (train, eval, last partial batch); equal clusters are
- * compiled once. It owns code and program data. LLVM runs in other processes and is never part of this one,
- * except for the text dumps below. */
+/* A module holds the kernels of several programs (train, eval, last partial batch); equal clusters
+ * are compiled once. It owns code and program data. LLVM runs in other processes and is never part
+ * of this one, except for the text dumps below. */
 typedef struct CgModule CgModule;
 
 typedef struct CgStats {
@@ -45,8 +46,8 @@ typedef struct CgStats {
 
 typedef struct CgOptions {
     int workers;           /* processes that compile at once; below 1: one */
-    const char *cache_dir; /* where objects are kept; NULL: nowhere. Made when missing, refused when others
-                            * than this user and root can change what is in it */
+    const char *cache_dir; /* where objects are kept; NULL: nowhere. Made when missing, refused when
+                            * others than this user and root can change what is in it */
 } CgOptions;
 
 CgModule *cg_module_create(const CgTarget *t);
@@ -54,8 +55,9 @@ void cg_module_destroy(CgModule *m); /* programs and function pointers die with 
 /* One worker and no cache unless this says otherwise. Call before compiling. */
 void cg_module_options(CgModule *m, const CgOptions *o);
 
-/* A matrix product, by what its blocks are chosen from: `count` products m x k by k x n. Grouped by expert,
- * count is the number of experts and the routed rows (m, or k of a weight gradient) are those of all. */
+/* A matrix product, by what its blocks are chosen from: `count` products m x k by k x n. Grouped by
+ * expert, count is the number of experts and the routed rows (m, or k of a weight gradient) are
+ * those of all. */
 enum { CG_PRODUCT_KINDS = 4, CG_BLOCK_MAX = 1024 };
 extern const char *const cg_product_kind[CG_PRODUCT_KINDS];
 typedef struct CgProduct {
@@ -64,8 +66,9 @@ typedef struct CgProduct {
 } CgProduct;
 bool cg_product_equal(const CgProduct *a, const CgProduct *b);
 
-/* Blocks of rows x cols results, 1 to CG_BLOCK_MAX each, instead of those that codegen/plan/blocks.c chooses; they
- * are rounded to whole register tiles. Results keep their bits. */
+/* Blocks of rows x cols results, 1 to CG_BLOCK_MAX each, instead of those that
+ * codegen/plan/blocks.c chooses; they are rounded to whole register tiles. Results keep their bits.
+ */
 typedef struct CgBlocks {
     CgProduct product;
     int64_t rows, cols;
@@ -77,12 +80,13 @@ typedef struct CgTuning {
 /* For programs added from now on; NULL: none. Must live until they are added. */
 void cg_module_tuning(CgModule *m, const CgTuning *t);
 
-/* For programs added from now on: weights are packed in every step, into memory that the step shares with
- * other things, instead of in copies that outlive it. Slower; results keep their bits. The same for all
- * programs that one engine runs. */
+/* For programs added from now on: weights are packed in every step, into memory that the step
+ * shares with other things, instead of in copies that outlive it. Slower; results keep their bits.
+ * The same for all programs that one engine runs. */
 void cg_module_pack_in_step(CgModule *m, bool on);
 
-/* The product that a task of the module's program computes, with the blocks it has; false: it is none. */
+/* The product that a task of the module's program computes, with the blocks it has; false: it is
+ * none. */
 typedef struct CgChosen {
     CgBlocks blocks;
     int64_t tile_rows, tile_cols, typical_rows; /* typical: of one of its matrices */
@@ -93,8 +97,8 @@ CgBlocks cg_blocks_near(const CgChosen *c, int64_t rows, int64_t cols);
 /* Tells one build of the compiler from another. */
 const char *cg_compiler(void);
 
-/* Plans a fused CORE graph, which must live until it is compiled. The program's items and scratch size are
- * known after cg_module_facts, and it is usable after cg_module_compile. */
+/* Plans a fused CORE graph, which must live until it is compiled. The program's items and scratch
+ * size are known after cg_module_facts, and it is usable after cg_module_compile. */
 VmProgram *cg_add_program(CgModule *m, IrGraph *g, const char *name, int64_t batch, double macs,
                           bool training);
 
@@ -115,25 +119,27 @@ typedef struct CgFootprint {
 } CgFootprint;
 /* pack_in_step: as with cg_module_pack_in_step. */
 void cg_footprint(Arena *a, const CgTarget *t, IrGraph *g, bool pack_in_step, CgFootprint *out);
-/* The same, but when no placement takes `enough` bytes of VM_WORK and VM_PACKED or less, it stops before
- * there is one: false, and space[VM_WORK] is a lower bound. */
+/* The same, but when no placement takes `enough` bytes of VM_WORK and VM_PACKED or less, it stops
+ * before there is one: false, and space[VM_WORK] is a lower bound. */
 bool cg_footprint_within(Arena *a, const CgTarget *t, IrGraph *g, bool pack_in_step, int64_t enough,
                          CgFootprint *out);
 
-/* Finds kernels in the cache or compiles them, loads the code and fills in the programs. The workers are
- * forked here; NULL or a message. A worker that dies of our own mistake ends this process like one. */
+/* Finds kernels in the cache or compiles them, loads the code and fills in the programs. The
+ * workers are forked here; NULL or a message. A worker that dies of our own mistake ends this
+ * process like one. */
 const char *cg_module_compile(CgModule *m);
 
 /* Fills in the items and scratch sizes of all programs without making code. NULL or a message. */
 const char *cg_module_facts(CgModule *m);
 
-/* The graph of the kernel that is being lowered; NULL outside of that. For reports of our own mistakes. */
+/* The graph of the kernel that is being lowered; NULL outside of that. For reports of our own
+ * mistakes. */
 const IrGraph *cg_module_lowering(const CgModule *m);
 
 const CgStats *cg_module_stats(const CgModule *m);
 
-/* Text dumps: the memory plan added last; LLVM IR and assembly of what was not compiled yet. These load LLVM
- * into this process. NULL or a message. */
+/* Text dumps: the memory plan added last; LLVM IR and assembly of what was not compiled yet. These
+ * load LLVM into this process. NULL or a message. */
 void cg_print_plan(Text *t, CgModule *m);
 const char *cg_print_llvm(Text *t, CgModule *m);
 const char *cg_print_asm(Text *t, CgModule *m);

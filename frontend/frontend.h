@@ -1,9 +1,9 @@
 /* Front end: from .vmoe text to one IR graph per model. Front door of this folder.
  *
- * A file is parsed once (fe_load: with everything it `use`s), then a model is elaborated for a batch
- * size: configuration is folded, loops are unrolled, layers are expanded in place, names become weight
- * paths, shapes are checked, and MODEL ops come out. Elaborating again for another batch size gives the
- * same weights in the same order. */
+ * A file is parsed once (fe_load: with everything it `use`s), then a model is elaborated for a
+ * batch size: configuration is folded, loops are unrolled, layers are expanded in place, names
+ * become weight paths, shapes are checked, and MODEL ops come out. Elaborating again for another
+ * batch size gives the same weights in the same order. */
 #ifndef VMOEC_FRONTEND_FRONTEND_H
 #define VMOEC_FRONTEND_FRONTEND_H
 
@@ -15,12 +15,13 @@ typedef struct FeExperiment FeExperiment;
 typedef struct FeOptions {
     const char *const *set; /* "experts=16" */
     int nset;
-    const char *model_dir; /* where `use "std/..."` is searched after the file's own folder; NULL: none */
+    const char
+        *model_dir; /* where `use "std/..."` is searched after the file's own folder; NULL: none */
 } FeOptions;
 
-/* Loads and checks everything that does not depend on a batch size. NULL only if the file itself cannot
- * be read (err says why); otherwise look at diags_errors. Messages go to d. --set mistakes are
- * diagnostics without a place. */
+/* Loads and checks everything that does not depend on a batch size. NULL only if the file itself
+ * cannot be read (err says why); otherwise look at diags_errors. Messages go to d. --set mistakes
+ * are diagnostics without a place. */
 FeExperiment *fe_load(Arena *a, const char *path, const FeOptions *opt, Diags *d, VmError *err);
 
 /* Values of `config` after --set, in order of declaration, as text: for logs. */
@@ -89,14 +90,16 @@ const char *fe_model_input(const FeExperiment *e, const char *model, int i);
 
 /* ---- elaboration ---------------------------------------------------------------------------- */
 
-/* The MODEL-stage graph of a model. `batch` is the value of the model's first free dimension (B of its
- * first parameter); 0: taken from its train block, or 1 without one. Inputs are named after the model's
- * parameters. NULL if there are errors (in d). The result verifies with allow_model true. */
-/* Where loc points, or, if that is in no file of the experiment, the model's name: for messages about a graph
- * that fe_elaborate made. */
+/* The MODEL-stage graph of a model. `batch` is the value of the model's first free dimension (B of
+ * its first parameter); 0: taken from its train block, or 1 without one. Inputs are named after the
+ * model's parameters. NULL if there are errors (in d). The result verifies with allow_model true.
+ */
+/* Where loc points, or, if that is in no file of the experiment, the model's name: for messages
+ * about a graph that fe_elaborate made. */
 Span fe_place(const FeExperiment *e, IrLoc loc, const char *model);
 IrGraph *fe_elaborate(FeExperiment *e, Arena *a, const char *model, int64_t batch, Diags *d);
 
-/* Per-layer rows for `vmoec info`: path prefix -> parameters. Computed from the graph by the driver. */
+/* Per-layer rows for `vmoec info`: path prefix -> parameters. Computed from the graph by the
+ * driver. */
 
 #endif

@@ -37,7 +37,8 @@ struct Interp {
     uint64_t part_seed;
     Step *steps;
     int nsteps;
-    int *slot; /* open addressing: node -> index into steps, -1 free. The graph is const: no scratch fields */
+    int *slot; /* open addressing: node -> index into steps, -1 free. The graph is const: no scratch
+                  fields */
     size_t nslots;
 };
 
@@ -58,8 +59,8 @@ static void fill_const(const IrNode *n, RefTensor *t) {
     for (int64_t i = 0, c = ir_elems(&t->type); i < c; i++) t->data[i] = v;
 }
 
-/* Fixed positions of a grid, row by row: the first half of a row of the table is the column's, the second the
- * row's; each is sin(p w_i) for all i, then cos(p w_i), w_i = 10000^(-i/(dim/4)). */
+/* Fixed positions of a grid, row by row: the first half of a row of the table is the column's, the
+ * second the row's; each is sin(p w_i) for all i, then cos(p w_i), w_i = 10000^(-i/(dim/4)). */
 static void fill_sincos_2d(RefTensor *t, int64_t cols) {
     int64_t dim = ir_cols(&t->type), quarter = dim / 4;
     for (int64_t r = 0; r < ir_rows(&t->type); r++) {
@@ -73,7 +74,8 @@ static void fill_sincos_2d(RefTensor *t, int64_t cols) {
 
 static void fill_table(const IrNode *n, RefTensor *t) {
     int64_t rows, cols, dim;
-    VM_CHECK(ir_table_sincos_2d(ir_str(n, ATTR_table_values), &rows, &cols, &dim), "table without values");
+    VM_CHECK(ir_table_sincos_2d(ir_str(n, ATTR_table_values), &rows, &cols, &dim),
+             "table without values");
     fill_sincos_2d(t, cols);
 }
 
@@ -241,7 +243,8 @@ double interp_objective(const Interp *it) {
     double sum = 0;
     for (int i = 0; i < it->graph->nout; i++) {
         const IrOut *o = &it->graph->out[i];
-        if (o->kind == OUT_loss || o->kind == OUT_aux) sum += o->weight * tensor_of(it, o->value)->data[0];
+        if (o->kind == OUT_loss || o->kind == OUT_aux)
+            sum += o->weight * tensor_of(it, o->value)->data[0];
     }
     return sum;
 }
@@ -250,7 +253,8 @@ double interp_objective(const Interp *it) {
 
 int64_t ref_index(const RefTensor *t, int64_t i, int64_t n) {
     double v = t->data[i];
-    VM_CHECK(v >= 0 && v < (double)n, "interpreter: index %g is not in 0..%lld", v, (long long)(n - 1));
+    VM_CHECK(v >= 0 && v < (double)n, "interpreter: index %g is not in 0..%lld", v,
+             (long long)(n - 1));
     return (int64_t)v;
 }
 

@@ -1,7 +1,7 @@
-/* Internal to the interpreter: one reference function per op that is not a LEAF, declared by pasting
- * the op table, so that a missing one is a link error. A reference reads dense row-major operands and
- * fills dense row-major results; operands never alias results. Types have been checked by the IR's
- * verifier; values (indices into a row, offsets) are checked here. */
+/* Internal to the interpreter: one reference function per op that is not a LEAF, declared by
+ * pasting the op table, so that a missing one is a link error. A reference reads dense row-major
+ * operands and fills dense row-major results; operands never alias results. Types have been checked
+ * by the IR's verifier; values (indices into a row, offsets) are checked here. */
 #ifndef VMOEC_INTERP_REF_H
 #define VMOEC_INTERP_REF_H
 

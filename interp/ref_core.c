@@ -67,7 +67,8 @@ void ref_slice(const RefCall *c) {
 /* ---- elementwise ----------------------------------------------------------------------------- */
 
 static void map1(const RefCall *c, double (*f)(double)) {
-    for (int64_t i = 0, n = ir_elems(&c->out[0].type); i < n; i++) c->out[0].data[i] = f(c->in[0]->data[i]);
+    for (int64_t i = 0, n = ir_elems(&c->out[0].type); i < n; i++)
+        c->out[0].data[i] = f(c->in[0]->data[i]);
 }
 
 static void map2(const RefCall *c, double (*f)(double, double)) {
@@ -84,8 +85,8 @@ static double f_neg(double x) {
 static double f_rsqrt(double x) {
     return 1 / sqrt(x);
 }
-/* Newton's method on erf, or on erfc where 1 - |x| has the digits. The first guess (Winitzki) is right to a
- * few thousandths. */
+/* Newton's method on erf, or on erfc where 1 - |x| has the digits. The first guess (Winitzki) is
+ * right to a few thousandths. */
 double ref_inverse_erf(double x) {
     double a = fabs(x), rest = 1 - a;
     if (!(a < 1)) return a == 1 ? copysign(INFINITY, x) : NAN;
@@ -233,7 +234,8 @@ void ref_select(const RefCall *c) {
 
 void ref_iota(const RefCall *c) {
     int64_t cols = ir_cols(&c->out[0].type);
-    for (int64_t i = 0, n = ir_elems(&c->out[0].type); i < n; i++) c->out[0].data[i] = (double)(i % cols);
+    for (int64_t i = 0, n = ir_elems(&c->out[0].type); i < n; i++)
+        c->out[0].data[i] = (double)(i % cols);
 }
 
 void ref_uniform(const RefCall *c) {

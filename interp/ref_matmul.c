@@ -12,8 +12,8 @@ static void clear(RefTensor *t) {
 }
 
 /* y[m,n] += sum_k a[m*am + k*ak] * b[k,n], b stored [K,N], or [N,K] with tb. y is dense [M,N]. */
-static void gemm(int64_t M, int64_t N, int64_t K, const double *a, int64_t am, int64_t ak, const double *b,
-                 bool tb, double *y) {
+static void gemm(int64_t M, int64_t N, int64_t K, const double *a, int64_t am, int64_t ak,
+                 const double *b, bool tb, double *y) {
     for (int64_t m = 0; m < M; m++) {
         if (tb) {
             for (int64_t n = 0; n < N; n++) {
@@ -59,7 +59,8 @@ static void expert_range(const RefTensor *offsets, int64_t e, int64_t R, int64_t
 
 void ref_expert_matmul(const RefCall *c) {
     const RefTensor *x = c->in[0], *w = c->in[1];
-    int64_t R = x->type.dim[0], E = w->type.dim[0], I = ir_cols(&x->type), O = ir_cols(&c->out[0].type);
+    int64_t R = x->type.dim[0], E = w->type.dim[0], I = ir_cols(&x->type),
+            O = ir_cols(&c->out[0].type);
     int64_t per_row = I ? ref_row_elems(x) / I : 0; /* matrix rows in one routed row */
     clear(&c->out[0]);
     for (int64_t e = 0; e < E; e++) {
@@ -72,8 +73,10 @@ void ref_expert_matmul(const RefCall *c) {
 
 void ref_expert_matmul_dw(const RefCall *c) {
     const RefTensor *x = c->in[0], *dy = c->in[1];
-    int64_t R = x->type.dim[0], E = c->in[2]->type.dim[0] - 1, I = ir_cols(&x->type), O = ir_cols(&dy->type);
-    int64_t per_row = I ? ref_row_elems(x) / I : 0, parts = ir_int(c->node, ATTR_expert_matmul_dw_parts);
+    int64_t R = x->type.dim[0], E = c->in[2]->type.dim[0] - 1, I = ir_cols(&x->type),
+            O = ir_cols(&dy->type);
+    int64_t per_row = I ? ref_row_elems(x) / I : 0,
+            parts = ir_int(c->node, ATTR_expert_matmul_dw_parts);
     clear(&c->out[0]);
     for (int64_t i = 0; i < parts * E; i++) {
         int64_t p = i / E, lo, hi;
@@ -155,8 +158,8 @@ void ref_sdpa(const RefCall *c) {
 
 /* With p the probabilities and m the dropout factors: dv_j = sum_i p m do_i, dp = m <do_i, v_j>,
  * ds = scale p (dp - sum_j p dp), dq_i = sum_j ds k_j, dk_j = sum_i ds q_i. */
-static void head_backward(const Head *h, const double *go, const double *lse, double *dq, double *dk,
-                          double *dv) {
+static void head_backward(const Head *h, const double *go, const double *lse, double *dq,
+                          double *dk, double *dv) {
     for (int64_t i = 0; i < h->N; i++) {
         double mean = 0;
         for (int64_t j = 0; j < h->M; j++) {

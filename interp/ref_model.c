@@ -8,7 +8,8 @@
 #include "base/rng.h"
 
 static void map1(const RefCall *c, double (*f)(double)) {
-    for (int64_t i = 0, n = ir_elems(&c->out[0].type); i < n; i++) c->out[0].data[i] = f(c->in[0]->data[i]);
+    for (int64_t i = 0, n = ir_elems(&c->out[0].type); i < n; i++)
+        c->out[0].data[i] = f(c->in[0]->data[i]);
 }
 
 static double f_silu(double x) {
@@ -32,7 +33,8 @@ void ref_square(const RefCall *c) {
 }
 
 /* y = b + x w for one row; b NULL: no bias. w is [I,O]. */
-static void affine(const double *x, const double *w, const double *b, int64_t I, int64_t O, double *y) {
+static void affine(const double *x, const double *w, const double *b, int64_t I, int64_t O,
+                   double *y) {
     for (int64_t o = 0; o < O; o++) y[o] = b ? b[o] : 0;
     for (int64_t i = 0; i < I; i++)
         for (int64_t o = 0; o < O; o++) y[o] += x[i] * w[i * O + o];
@@ -57,7 +59,8 @@ void ref_expert_linear(const RefCall *c) {
             continue;
         }
         VM_CHECK(ref_index(c->in[2], e, R + 1) <= r && r < ref_index(c->in[2], e + 1, R + 1),
-                 "interpreter: row %lld is not among the rows of expert %lld", (long long)r, (long long)e);
+                 "interpreter: row %lld is not among the rows of expert %lld", (long long)r,
+                 (long long)e);
         const double *w = c->in[1]->data + e * I * O;
         const double *bias = c->node->nin > 4 ? c->in[4]->data + e * O : NULL;
         for (int64_t i = r * per_row; i < (r + 1) * per_row; i++)
@@ -73,7 +76,8 @@ void ref_mean(const RefCall *c) {
     for (int i = 0; i < naxes; i++) count *= t->dim[axes[i]];
     for (int64_t i = 0, n = ir_elems(&c->out[0].type); i < n; i++) c->out[0].data[i] = 0;
     for (int64_t i = 0, n = ir_elems(t); i < n; i++) {
-        /* Take i apart from the last dimension on, and put the dimensions that stay together again. */
+        /* Take i apart from the last dimension on, and put the dimensions that stay together again.
+         */
         int64_t rest = i, off = 0, place = 1;
         for (int d = t->rank - 1; d >= 0; d--) {
             bool reduced = false;
@@ -110,7 +114,8 @@ void ref_noise(const RefCall *c) {
 
 void ref_by_mode(const RefCall *c) {
     const RefTensor *from = c->in[c->training ? 0 : 1];
-    for (int64_t i = 0, n = ir_elems(&c->out[0].type); i < n; i++) c->out[0].data[i] = from->data[i];
+    for (int64_t i = 0, n = ir_elems(&c->out[0].type); i < n; i++)
+        c->out[0].data[i] = from->data[i];
 }
 
 /* Probability numerator exp(q_i k_j / sqrt(d) - top) of head columns; q and k point at them. */
@@ -121,8 +126,8 @@ static double affinity(const double *q, const double *k, int64_t d) {
 }
 
 /* One query row of one head: o[0..d-1] = sum_j softmax_j(affinity) * keep_j * v_j. */
-static void attend(const double *q, const double *k, const double *v, int64_t M, int64_t D, int64_t d,
-                   const uint32_t key[2], int64_t element, double p, double *o) {
+static void attend(const double *q, const double *k, const double *v, int64_t M, int64_t D,
+                   int64_t d, const uint32_t key[2], int64_t element, double p, double *o) {
     double top = -INFINITY, sum = 0;
     for (int64_t j = 0; j < M; j++) top = fmax(top, affinity(q, k + j * D, d));
     for (int64_t x = 0; x < d; x++) o[x] = 0;
@@ -145,8 +150,8 @@ void ref_attention(const RefCall *c) {
         for (int64_t h = 0; h < heads; h++)
             for (int64_t i = 0; i < N; i++) {
                 int64_t at_q = (b * N + i) * D + h * d, at_k = b * M * D + h * d;
-                attend(c->in[0]->data + at_q, c->in[1]->data + at_k, c->in[2]->data + at_k, M, D, d, key,
-                       ((b * heads + h) * N + i) * M, p, c->out[0].data + at_q);
+                attend(c->in[0]->data + at_q, c->in[1]->data + at_k, c->in[2]->data + at_k, M, D, d,
+                       key, ((b * heads + h) * N + i) * M, p, c->out[0].data + at_q);
             }
 }
 
@@ -190,7 +195,8 @@ void ref_accuracy(const RefCall *c) {
 }
 
 void ref_load_balance(const RefCall *c) {
-    int64_t E = ir_cols(&c->in[0]->type), T = ir_rows(&c->in[0]->type), K = ir_cols(&c->in[1]->type);
+    int64_t E = ir_cols(&c->in[0]->type), T = ir_rows(&c->in[0]->type),
+            K = ir_cols(&c->in[1]->type);
     double sum = 0;
     for (int64_t e = 0; e < E; e++) {
         double first = 0, prob = 0;

@@ -1,4 +1,5 @@
-/* References of the mixture-of-experts ops: selection, routing, and moving rows to experts and back. */
+/* References of the mixture-of-experts ops: selection, routing, and moving rows to experts and
+ * back. */
 #include "interp/ref.h"
 
 #include <math.h>
@@ -14,7 +15,8 @@ static bool is_none(const RefTensor *t, int64_t i) {
 }
 
 void ref_topk(const RefCall *c) {
-    int64_t T = ir_rows(&c->in[0]->type), E = ir_cols(&c->in[0]->type), K = ir_int(c->node, ATTR_topk_k);
+    int64_t T = ir_rows(&c->in[0]->type), E = ir_cols(&c->in[0]->type),
+            K = ir_int(c->node, ATTR_topk_k);
     for (int64_t t = 0; t < T; t++) {
         const double *x = c->in[0]->data + t * E;
         double *value = c->out[0].data + t * K, *index = c->out[1].data + t * K;
@@ -23,7 +25,8 @@ void ref_topk(const RefCall *c) {
             for (int64_t e = 0; e < E; e++) {
                 bool taken = false;
                 for (int64_t i = 0; i < j; i++) taken |= index[i] == (double)e;
-                if (!taken && (best < 0 || x[e] > x[best] || (isnan(x[e]) && !isnan(x[best])))) best = e;
+                if (!taken && (best < 0 || x[e] > x[best] || (isnan(x[e]) && !isnan(x[best]))))
+                    best = e;
             }
             index[j] = (double)best;
             value[j] = x[best];
@@ -32,22 +35,26 @@ void ref_topk(const RefCall *c) {
 }
 
 void ref_take_last(const RefCall *c) {
-    int64_t T = ir_rows(&c->in[1]->type), K = ir_cols(&c->in[1]->type), E = ir_cols(&c->in[0]->type);
+    int64_t T = ir_rows(&c->in[1]->type), K = ir_cols(&c->in[1]->type),
+            E = ir_cols(&c->in[0]->type);
     for (int64_t t = 0; t < T; t++)
         for (int64_t j = 0; j < K; j++)
             if (is_none(c->in[1], t * K + j))
                 c->out[0].data[t * K + j] = 0;
             else
-                c->out[0].data[t * K + j] = c->in[0]->data[t * E + ref_index(c->in[1], t * K + j, E)];
+                c->out[0].data[t * K + j] =
+                    c->in[0]->data[t * E + ref_index(c->in[1], t * K + j, E)];
 }
 
 void ref_put_last(const RefCall *c) {
-    int64_t T = ir_rows(&c->in[1]->type), K = ir_cols(&c->in[1]->type), E = ir_cols(&c->out[0].type);
+    int64_t T = ir_rows(&c->in[1]->type), K = ir_cols(&c->in[1]->type),
+            E = ir_cols(&c->out[0].type);
     clear(&c->out[0]);
     for (int64_t t = 0; t < T; t++)
         for (int64_t j = 0; j < K; j++)
             if (!is_none(c->in[1], t * K + j))
-                c->out[0].data[t * E + ref_index(c->in[1], t * K + j, E)] = c->in[0]->data[t * K + j];
+                c->out[0].data[t * E + ref_index(c->in[1], t * K + j, E)] =
+                    c->in[0]->data[t * K + j];
 }
 
 void ref_histogram(const RefCall *c) {
@@ -68,7 +75,8 @@ void ref_route_counts(const RefCall *c) {
 
 /* Does not look at the counts: the sort is the same with and without. */
 void ref_route(const RefCall *c) {
-    int64_t P = ir_elems(&c->in[0]->type), R = c->out[1].type.dim[0], E = ir_int(c->node, ATTR_route_experts);
+    int64_t P = ir_elems(&c->in[0]->type), R = c->out[1].type.dim[0],
+            E = ir_int(c->node, ATTR_route_experts);
     int64_t row = 0;
     bool drops = ir_int(c->node, ATTR_route_rows) > 0;
     for (int64_t pair = 0; pair < P; pair++) c->out[2].data[pair] = -1;
@@ -119,7 +127,8 @@ static void keep_within(const RefCall *c, int64_t E, int64_t groups, double limi
             for (int64_t j = 0; j < K; j++)
                 for (int64_t place = 0; place < n; place++)
                     for (int64_t t = g * n; t < (g + 1) * n; t++) {
-                        if (place_of(c, t, n) != place || c->in[0]->data[t * K + j] != (double)e) continue;
+                        if (place_of(c, t, n) != place || c->in[0]->data[t * K + j] != (double)e)
+                            continue;
                         if (taken++ < limit) kept[t * K + j] = (double)e;
                     }
         }
@@ -139,7 +148,8 @@ static int64_t place_by_priority(const RefCall *c, int64_t t, int64_t n) {
     if (c->node->nin < 2) return t % n;
     const double *p = c->in[1]->data;
     int64_t before = 0;
-    for (int64_t o = t / n * n; o < (t / n + 1) * n; o++) before += p[o] > p[t] || (p[o] == p[t] && o < t);
+    for (int64_t o = t / n * n; o < (t / n + 1) * n; o++)
+        before += p[o] > p[t] || (p[o] == p[t] && o < t);
     return before;
 }
 
@@ -167,7 +177,8 @@ void ref_fall_through(const RefCall *c) {
 }
 
 void ref_dispatch(const RefCall *c) {
-    int64_t R = c->out[0].type.dim[0], n = ref_row_elems(c->in[0]), k = ir_int(c->node, ATTR_dispatch_k);
+    int64_t R = c->out[0].type.dim[0], n = ref_row_elems(c->in[0]),
+            k = ir_int(c->node, ATTR_dispatch_k);
     for (int64_t r = 0; r < R; r++) {
         int64_t t = ref_index(c->in[1], r, c->in[0]->type.dim[0] * k) / k;
         memcpy(c->out[0].data + r * n, c->in[0]->data + t * n, (size_t)n * sizeof(double));
@@ -178,7 +189,8 @@ void ref_expert_expand(const RefCall *c) {
     int64_t R = c->out[0].type.dim[0], n = ref_row_elems(c->in[0]), E = c->in[0]->type.dim[0];
     for (int64_t r = 0; r < R; r++) {
         int64_t e = ref_index(c->in[1], r, E + 1);
-        memcpy(c->out[0].data + r * n, c->in[0]->data + (e < E ? e : E - 1) * n, (size_t)n * sizeof(double));
+        memcpy(c->out[0].data + r * n, c->in[0]->data + (e < E ? e : E - 1) * n,
+               (size_t)n * sizeof(double));
     }
 }
 

@@ -1,7 +1,7 @@
-/* Building nodes: attributes are checked against the op, result types come from the shape rules. The
- * caller vouches for what it builds; ir_try is for the front end, where the operands are the user's. A pass
- * cannot vouch for sizes, which are the user's: while one runs, the graph has a guard, and a refusal ends the
- * pass with a message. */
+/* Building nodes: attributes are checked against the op, result types come from the shape rules.
+ * The caller vouches for what it builds; ir_try is for the front end, where the operands are the
+ * user's. A pass cannot vouch for sizes, which are the user's: while one runs, the graph has a
+ * guard, and a refusal ends the pass with a message. */
 #include "ir/internal.h"
 
 #include <string.h>
@@ -20,13 +20,14 @@ static _Noreturn void refuse(const IrBuilder *b, const char *error) {
 }
 
 static void set_attr(IrGraph *g, IrNode *n, const AttrArg *arg) {
-    VM_CHECK((unsigned)arg->id < ATTR_COUNT && ir_attrs[arg->id].op == n->op, "attribute %d given to %s",
-             (int)arg->id, ir_ops[n->op].name);
+    VM_CHECK((unsigned)arg->id < ATTR_COUNT && ir_attrs[arg->id].op == n->op,
+             "attribute %d given to %s", (int)arg->id, ir_ops[n->op].name);
     switch (ir_attrs[arg->id].kind) {
     case ATTR_KIND_INT: ir_set_int(n, arg->id, arg->v.i); break;
     case ATTR_KIND_FLOAT: ir_set_float(n, arg->id, arg->v.f); break;
     case ATTR_KIND_STR:
-        VM_CHECK(arg->v.s, "attribute %s of %s is no string", ir_attrs[arg->id].name, ir_ops[n->op].name);
+        VM_CHECK(arg->v.s, "attribute %s of %s is no string", ir_attrs[arg->id].name,
+                 ir_ops[n->op].name);
         ir_set_str(g, n, arg->id, arg->v.s);
         break;
     case ATTR_KIND_INTS: ir_set_ints(g, n, arg->id, arg->v.v, arg->v.n); break;
@@ -42,8 +43,10 @@ static IrNode *make_node(IrBuilder *b, OpCode op, IrValue *const *in, int nin, c
     return n;
 }
 
-IrValue *ir_try(IrBuilder *b, OpCode op, IrValue *const *in, int nin, const AttrArg *attr, int nattr) {
-    VM_CHECK(ir_ops[op].route != ROUTE_LEAF, "%s is a leaf: its type must be given", ir_ops[op].name);
+IrValue *ir_try(IrBuilder *b, OpCode op, IrValue *const *in, int nin, const AttrArg *attr,
+                int nattr) {
+    VM_CHECK(ir_ops[op].route != ROUTE_LEAF, "%s is a leaf: its type must be given",
+             ir_ops[op].name);
     IrNode *n = make_node(b, op, in, nin, attr, nattr);
     b->error = ir_infer(b->g->arena, n);
     if (b->error) return NULL;
@@ -51,7 +54,8 @@ IrValue *ir_try(IrBuilder *b, OpCode op, IrValue *const *in, int nin, const Attr
     return &n->out[0];
 }
 
-IrValue *ir_op(IrBuilder *b, OpCode op, IrValue *const *in, int nin, const AttrArg *attr, int nattr) {
+IrValue *ir_op(IrBuilder *b, OpCode op, IrValue *const *in, int nin, const AttrArg *attr,
+               int nattr) {
     const char *before = b->error;
     IrValue *v = ir_try(b, op, in, nin, attr, nattr);
     if (!v) refuse(b, b->error);
@@ -59,7 +63,8 @@ IrValue *ir_op(IrBuilder *b, OpCode op, IrValue *const *in, int nin, const AttrA
     return v;
 }
 
-/* ---- leaves ----------------------------------------------------------------------------------- */
+/* ---- leaves -----------------------------------------------------------------------------------
+ */
 
 static IrValue *leaf(IrBuilder *b, OpCode op, IrType t, const AttrArg *attr, int nattr) {
     IrNode *n = make_node(b, op, NULL, 0, attr, nattr);
@@ -74,14 +79,14 @@ IrValue *ir_input(IrBuilder *b, const char *name, IrType t) {
     return leaf(b, OP_input, t, ATTRS(A_STR(input_name, name)));
 }
 
-IrValue *ir_param(IrBuilder *b, const char *name, IrType t, const char *init, const char *init_stream,
-                  bool decay) {
+IrValue *ir_param(IrBuilder *b, const char *name, IrType t, const char *init,
+                  const char *init_stream, bool decay) {
     IrNode *old = ir_find_leaf(b->g, OP_param, name);
     if (old) {
         if (!ir_type_equal(&old->out[0].type, &t))
-            refuse(b,
-                   arena_printf(b->g->arena, "weight %s is %s and %s", name,
-                                ir_type_text(b->g->arena, &old->out[0].type), ir_type_text(b->g->arena, &t)));
+            refuse(b, arena_printf(b->g->arena, "weight %s is %s and %s", name,
+                                   ir_type_text(b->g->arena, &old->out[0].type),
+                                   ir_type_text(b->g->arena, &t)));
         return &old->out[0];
     }
     return leaf(b, OP_param, t,
@@ -102,14 +107,16 @@ IrValue *ir_table(IrBuilder *b, const char *values) {
     int64_t rows, cols, dim;
     VM_CHECK(ir_table_sincos_2d(values, &rows, &cols, &dim), "there is no table %s", values);
     return old ? &old->out[0]
-               : leaf(b, OP_table, IR_TYPE(DT_f32, rows * cols, dim), ATTRS(A_STR(table_values, values)));
+               : leaf(b, OP_table, IR_TYPE(DT_f32, rows * cols, dim),
+                      ATTRS(A_STR(table_values, values)));
 }
 
 IrValue *ir_const(IrBuilder *b, double value, IrType t) {
     return leaf(b, OP_const, t, ATTRS(A_FLOAT(const_value, value)));
 }
 
-/* ---- shorthands ------------------------------------------------------------------------------- */
+/* ---- shorthands -------------------------------------------------------------------------------
+ */
 
 IrValue *ir_unary(IrBuilder *b, OpCode op, IrValue *x) {
     return ir_op(b, op, &x, 1, NO_ATTRS);
@@ -139,15 +146,16 @@ IrValue *ir_sum_axes(IrBuilder *b, IrValue *x, const int64_t *axes, int n) {
 }
 
 IrValue *ir_slice(IrBuilder *b, IrValue *x, int axis, int64_t start, int64_t size) {
-    return IR_OP(b, slice, VALS(x),
-                 ATTRS(A_INT(slice_axis, axis), A_INT(slice_start, start), A_INT(slice_size, size)));
+    return IR_OP(
+        b, slice, VALS(x),
+        ATTRS(A_INT(slice_axis, axis), A_INT(slice_start, start), A_INT(slice_size, size)));
 }
 
 IrValue *ir_unbroadcast(IrBuilder *b, IrValue *x, const IrType *to) {
     const IrType *t = &x->type;
     if (to->rank > t->rank)
-        refuse(b, arena_printf(b->g->arena, "%s was never broadcast to %s", ir_type_text(b->g->arena, to),
-                               ir_type_text(b->g->arena, t)));
+        refuse(b, arena_printf(b->g->arena, "%s was never broadcast to %s",
+                               ir_type_text(b->g->arena, to), ir_type_text(b->g->arena, t)));
     int64_t axes[IR_MAX_RANK];
     int n = 0, extra = t->rank - to->rank;
     for (int i = 0; i < t->rank; i++)

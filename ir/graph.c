@@ -99,8 +99,8 @@ void ir_remove(IrGraph *g, IrNode *n) {
 }
 
 IrAttr *ir_attr(const IrNode *n, AttrId id, AttrKind kind) {
-    VM_CHECK((unsigned)id < ATTR_COUNT && ir_attrs[id].op == n->op, "attribute %d asked of %s", (int)id,
-             ir_ops[n->op].name);
+    VM_CHECK((unsigned)id < ATTR_COUNT && ir_attrs[id].op == n->op, "attribute %d asked of %s",
+             (int)id, ir_ops[n->op].name);
     VM_CHECK(ir_attrs[id].kind == kind, "attribute %s of %s has another kind", ir_attrs[id].name,
              ir_ops[n->op].name);
     return &n->attr[(int)id - (int)ir_ops[n->op].first_attr];
@@ -202,7 +202,8 @@ IrGraph *ir_graph_clone(Arena *a, const IrGraph *g) {
         for (int i = 0; i < c->nin; i++) c->in[i] = mapped(&map, from->in[i]);
     for (int i = 0; i < g->nout; i++) {
         const IrOut *o = &g->out[i];
-        ir_add_out(copy, o->kind, o->name, mapped(&map, o->value), o->weight, copy_loc(&loc, o->loc));
+        ir_add_out(copy, o->kind, o->name, mapped(&map, o->value), o->weight,
+                   copy_loc(&loc, o->loc));
     }
     arena_destroy(scratch);
     ir_renumber(copy);
@@ -210,7 +211,8 @@ IrGraph *ir_graph_clone(Arena *a, const IrGraph *g) {
 }
 
 IrNode *ir_clone_node(IrGraph *g, const IrNode *n, IrNode *at) {
-    VM_CHECK(ir_ops[n->op].route != ROUTE_LEAF, "%s is the only one of its name", ir_ops[n->op].name);
+    VM_CHECK(ir_ops[n->op].route != ROUTE_LEAF, "%s is the only one of its name",
+             ir_ops[n->op].name);
     IrNode *c = ir_node_new(g, n->op, n->nin);
     copy_attrs(g, c, n);
     for (int i = 0; i < n->nin; i++) c->in[i] = n->in[i];
@@ -237,7 +239,8 @@ IrOut *ir_find_out(const IrGraph *g, const char *name) {
     return NULL;
 }
 
-void ir_add_out(IrGraph *g, IrOutKind kind, const char *name, IrValue *v, double weight, IrLoc loc) {
+void ir_add_out(IrGraph *g, IrOutKind kind, const char *name, IrValue *v, double weight,
+                IrLoc loc) {
     for (int i = 0; i < g->nout; i++) {
         IrOut *o = &g->out[i];
         if (o->kind != kind || strcmp(o->name, name) != 0) continue;
@@ -253,8 +256,11 @@ void ir_add_out(IrGraph *g, IrOutKind kind, const char *name, IrValue *v, double
         g->out = out;
         g->cap_out = cap;
     }
-    g->out[g->nout++] =
-        (IrOut){.kind = kind, .name = arena_strdup(g->arena, name), .value = v, .weight = weight, .loc = loc};
+    g->out[g->nout++] = (IrOut){.kind = kind,
+                                .name = arena_strdup(g->arena, name),
+                                .value = v,
+                                .weight = weight,
+                                .loc = loc};
 }
 
 const char *ir_out_kind_name(IrOutKind k) {
@@ -265,7 +271,8 @@ const char *ir_out_kind_name(IrOutKind k) {
     return names[k];
 }
 
-/* ---- order and uses --------------------------------------------------------------------------- */
+/* ---- order and uses ---------------------------------------------------------------------------
+ */
 
 void ir_renumber(IrGraph *g) {
     int id = 0;

@@ -39,10 +39,11 @@ bool ir_is_name(const char *s);
 /* ir_verify that also tells where the trouble is. */
 const char *ir_verify_at(Arena *a, const IrGraph *g, bool allow_model, IrLoc *where);
 
-/* ---- shape rules ------------------------------------------------------------------------------ */
+/* ---- shape rules ------------------------------------------------------------------------------
+ */
 
-/* One rule per op that is not a leaf. Called with the right number of operands, legal operand types and
- * all required attributes. */
+/* One rule per op that is not a leaf. Called with the right number of operands, legal operand types
+ * and all required attributes. */
 #define IR_RULE_LEAF(name)
 #define IR_RULE(name) const char *shape_##name(Arena *a, IrNode *n);
 #define IR_RULE_VIEW IR_RULE
@@ -76,10 +77,10 @@ const char *ir_want_random_count(Arena *a, const IrNode *n, int64_t elems);
 /* Sets result i; NULL or why the type is illegal. */
 const char *ir_set_result(Arena *a, IrNode *n, int i, IrType t);
 
-#define TRY(check)                                                                                           \
-    do {                                                                                                     \
-        const char *message_ = (check);                                                                      \
-        if (message_) return message_;                                                                       \
+#define TRY(check)                                                                                 \
+    do {                                                                                           \
+        const char *message_ = (check);                                                            \
+        if (message_) return message_;                                                             \
     } while (0)
 
 #endif

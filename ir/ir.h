@@ -5,9 +5,9 @@
  * no regions and no control flow. Which ops exist is said in ops.def and nowhere else.
  *
  * Ownership: everything belongs to the arena the graph was created with, unless stated.
- * Errors: building an ill-formed node is our bug (VM_BUG aborts). User mistakes are found before, by
- * the front end, which asks ir_infer() and reports its message as a diagnostic. Text that cannot be
- * read and graphs that do not verify come back as messages.
+ * Errors: building an ill-formed node is our bug (VM_BUG aborts). User mistakes are found before,
+ * by the front end, which asks ir_infer() and reports its message as a diagnostic. Text that cannot
+ * be read and graphs that do not verify come back as messages.
  *
  * Alphabet of shapes: B batch, T tokens, D width, H hidden, E experts, K chosen per token,
  * R routed rows (T*K), N sequence length. */
@@ -35,8 +35,9 @@ typedef struct IrType {
 } IrType;
 
 IrType ir_type(DType dtype, int rank, const int64_t *dim);
-#define IR_TYPE(dtype, ...)                                                                                  \
-    ir_type(dtype, (int)(sizeof((int64_t[]){__VA_ARGS__}) / sizeof(int64_t)), (const int64_t[]){__VA_ARGS__})
+#define IR_TYPE(dtype, ...)                                                                        \
+    ir_type(dtype, (int)(sizeof((int64_t[]){__VA_ARGS__}) / sizeof(int64_t)),                      \
+            (const int64_t[]){__VA_ARGS__})
 IrType ir_scalar(DType dtype);
 int64_t ir_elems(const IrType *t);
 int64_t ir_rows(const IrType *t); /* product of all but the last dimension; 1 for rank 0 */
@@ -150,7 +151,8 @@ struct IrNode {
     void *aux; /* scratch for passes */
 };
 
-/* Does this product or attention round its operands to bf16? Which of them: not keys, offsets, logsumexps. */
+/* Does this product or attention round its operands to bf16? Which of them: not keys, offsets,
+ * logsumexps. */
 bool ir_rounds_operands(const IrNode *n);
 bool ir_rounds_operand(const IrNode *n, int i);
 
@@ -164,7 +166,8 @@ typedef enum IrOutKind {
     OUT_KIND_COUNT
 } IrOutKind;
 
-/* A named result of the graph. A training objective is the sum of weight * value over loss and aux. */
+/* A named result of the graph. A training objective is the sum of weight * value over loss and aux.
+ */
 typedef struct IrOut {
     IrOutKind kind;
     const char *name;
@@ -188,13 +191,14 @@ struct IrGraph {
     IrOut *out;
     int nout, cap_out;
     struct Map *leaf; /* graph.c's index of named leaves */
-    IrGuard *guard;     /* NULL: a node that cannot be built is our bug */
+    IrGuard *guard;   /* NULL: a node that cannot be built is our bug */
 };
 
 IrGraph *ir_graph_create(Arena *a, const char *name);
 IrGraph *ir_graph_clone(Arena *a, const IrGraph *g); /* deep; ids renumbered */
 
-/* A copy of a node of g that is no leaf, same operands, attributes and types, inserted before `at`. */
+/* A copy of a node of g that is no leaf, same operands, attributes and types, inserted before `at`.
+ */
 IrNode *ir_clone_node(IrGraph *g, const IrNode *n, IrNode *at);
 
 /* Leaf lookups by name attribute; NULL when absent. */
@@ -207,14 +211,17 @@ const char *ir_out_kind_name(IrOutKind k);
 
 /* Number nodes 0.. in list order. */
 void ir_renumber(IrGraph *g);
-/* Move nodes so that every operand precedes its user, keeping the order otherwise. False: a cycle. */
+/* Move nodes so that every operand precedes its user, keeping the order otherwise. False: a cycle.
+ */
 bool ir_toposort(IrGraph *g);
 /* Every use of `from` (operands and graph outputs) becomes `to`. */
 void ir_replace_uses(IrGraph *g, IrValue *from, IrValue *to);
 void ir_remove(IrGraph *g, IrNode *n); /* it must have no uses */
-/* Remove nodes that reach no output; input and param leaves stay unless drop_leaves; EFFECT stays. */
+/* Remove nodes that reach no output; input and param leaves stay unless drop_leaves; EFFECT stays.
+ */
 bool ir_dce(IrGraph *g, bool drop_leaves);
-/* Number of uses of each value; array indexed [node->id][result], in arena a; graph is renumbered. */
+/* Number of uses of each value; array indexed [node->id][result], in arena a; graph is renumbered.
+ */
 int **ir_count_uses(Arena *a, IrGraph *g);
 
 #define IR_FOR(n, g) for (IrNode *n = (g)->first; n; n = n->next)
@@ -259,13 +266,16 @@ typedef struct AttrArg {
 #define A_INTS(id_, x, count) ((AttrArg){ATTR_##id_, {.set = true, .v = (x), .n = (count)}})
 
 /* Builds a node; ill-formed is our bug. Returns result 0 (others: result->node->out[i]). */
-IrValue *ir_op(IrBuilder *b, OpCode op, IrValue *const *in, int nin, const AttrArg *attr, int nattr);
+IrValue *ir_op(IrBuilder *b, OpCode op, IrValue *const *in, int nin, const AttrArg *attr,
+               int nattr);
 /* Same, but NULL with b->error set when the shape rule refuses (nothing is added). */
-IrValue *ir_try(IrBuilder *b, OpCode op, IrValue *const *in, int nin, const AttrArg *attr, int nattr);
+IrValue *ir_try(IrBuilder *b, OpCode op, IrValue *const *in, int nin, const AttrArg *attr,
+                int nattr);
 /* IR_OP(b, matmul, VALS(x, w), ATTRS(A_INT(matmul_tb, 1))) */
-#define VALS(...)                                                                                            \
-    (IrValue *const[]){__VA_ARGS__}, (int)(sizeof((IrValue *const[]){__VA_ARGS__}) / sizeof(IrValue *))
-#define ATTRS(...)                                                                                           \
+#define VALS(...)                                                                                  \
+    (IrValue *const[]){__VA_ARGS__},                                                               \
+        (int)(sizeof((IrValue *const[]){__VA_ARGS__}) / sizeof(IrValue *))
+#define ATTRS(...)                                                                                 \
     (const AttrArg[]){__VA_ARGS__}, (int)(sizeof((const AttrArg[]){__VA_ARGS__}) / sizeof(AttrArg))
 #define NO_VALS NULL, 0
 #define NO_ATTRS NULL, 0
@@ -274,8 +284,8 @@ IrValue *ir_try(IrBuilder *b, OpCode op, IrValue *const *in, int nin, const Attr
 /* Leaves. Strings are copied. ir_param returns the existing node's value when the name is taken and
  * the type agrees (a type that differs is our bug). */
 IrValue *ir_input(IrBuilder *b, const char *name, IrType t);
-IrValue *ir_param(IrBuilder *b, const char *name, IrType t, const char *init, const char *init_stream,
-                  bool decay);
+IrValue *ir_param(IrBuilder *b, const char *name, IrType t, const char *init,
+                  const char *init_stream, bool decay);
 IrValue *ir_state(IrBuilder *b, const char *name, IrType t);
 IrValue *ir_rng_key(IrBuilder *b, const char *stream);
 IrValue *ir_const(IrBuilder *b, double value, IrType t); /* splat */
@@ -283,8 +293,8 @@ IrValue *ir_const(IrBuilder *b, double value, IrType t); /* splat */
 /* A table; one node for equal `values`, whose type they tell. */
 IrValue *ir_table(IrBuilder *b, const char *values);
 
-/* "sincos_2d(12,12,192)" -> its three numbers. False: not of that form, or out of range (each at least 1, dim
- * a multiple of 4, at most 2^31 values). */
+/* "sincos_2d(12,12,192)" -> its three numbers. False: not of that form, or out of range (each at
+ * least 1, dim a multiple of 4, at most 2^31 values). */
 bool ir_table_sincos_2d(const char *values, int64_t *rows, int64_t *cols, int64_t *dim);
 
 /* Shorthands used by gradient and expansion rules. */
@@ -307,15 +317,15 @@ IrValue *ir_unbroadcast(IrBuilder *b, IrValue *x, const IrType *to);
  *   loss "cross_entropy" %9 {weight = 1}
  *   output "logits" %7
  * }
- * A value is %<number>, numbered in order of appearance over results; `@3` is the cluster (absent when
- * -1); locations are comments. Attributes at their default are not printed, unless required. Numbers
- * print so that they read back to the same bits. print(read(x)) == x for printed text. */
+ * A value is %<number>, numbered in order of appearance over results; `@3` is the cluster (absent
+ * when -1); locations are comments. Attributes at their default are not printed, unless required.
+ * Numbers print so that they read back to the same bits. print(read(x)) == x for printed text. */
 
 void ir_print(Text *t, const IrGraph *g, bool with_locs);
 const char *ir_to_text(Arena *a, const IrGraph *g); /* without locations */
 
-/* Reads the first graph of the text; NULL and a message "name:line:col: ..." on any mistake. Types are
- * inferred again and must equal the written ones. */
+/* Reads the first graph of the text; NULL and a message "name:line:col: ..." on any mistake. Types
+ * are inferred again and must equal the written ones. */
 IrGraph *ir_read(Arena *a, const char *text, const char *name, const char **error);
 
 /* The op reference as Markdown (docs/ops.md). */

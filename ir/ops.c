@@ -6,17 +6,17 @@
 /* One struct per op with one byte per attribute: its size is the number of attributes. */
 struct AttrsOf_ {
     char first;
-#define OP(name, ...)                                                                                        \
-    }                                                                                                        \
-    ;                                                                                                        \
-    struct AttrsOf_##name {                                                                                  \
+#define OP(name, ...)                                                                              \
+    }                                                                                              \
+    ;                                                                                              \
+    struct AttrsOf_##name {                                                                        \
         char first;
 #define ATTR(op, name, ...) char attr_##name;
 #include "ir/ops.def"
 };
 
-/* FIRST_<op>: how many attributes stand before the op. BACK_ steps the counter back, so that only ATTR
- * rows count. */
+/* FIRST_<op>: how many attributes stand before the op. BACK_ steps the counter back, so that only
+ * ATTR rows count. */
 enum {
 #define OP(name, ...) FIRST_##name, BACK_##name = FIRST_##name - 1,
 #define ATTR(op, name, ...) SLOT_##op##_##name,
@@ -33,29 +33,29 @@ enum {
 #define FRONT OPF_FRONT
 
 const OpInfo ir_ops[OP_COUNT] = {
-#define OP(name_, lo, hi, nout_, stage_, route_, grad_, flags_, sig, doc_)                                   \
-    [OP_##name_] = {.name = #name_,                                                                          \
-                    .min_in = lo,                                                                            \
-                    .max_in = hi,                                                                            \
-                    .nout = nout_,                                                                           \
-                    .stage = STAGE_##stage_,                                                                 \
-                    .route = ROUTE_##route_,                                                                 \
-                    .grad = GRAD_##grad_,                                                                    \
-                    .flags = flags_,                                                                         \
-                    .signature = sig,                                                                        \
-                    .doc = doc_,                                                                             \
-                    .first_attr = (AttrId)FIRST_##name_,                                                     \
+#define OP(name_, lo, hi, nout_, stage_, route_, grad_, flags_, sig, doc_)                         \
+    [OP_##name_] = {.name = #name_,                                                                \
+                    .min_in = lo,                                                                  \
+                    .max_in = hi,                                                                  \
+                    .nout = nout_,                                                                 \
+                    .stage = STAGE_##stage_,                                                       \
+                    .route = ROUTE_##route_,                                                       \
+                    .grad = GRAD_##grad_,                                                          \
+                    .flags = flags_,                                                               \
+                    .signature = sig,                                                              \
+                    .doc = doc_,                                                                   \
+                    .first_attr = (AttrId)FIRST_##name_,                                           \
                     .nattr = (int)sizeof(struct AttrsOf_##name_) - 1},
 #include "ir/ops.def"
 };
 
 const AttrInfo ir_attrs[ATTR_COUNT] = {
-#define ATTR(op_, name_, kind_, dflt_, doc_)                                                                 \
-    [ATTR_##op_##_##name_] = {.op = OP_##op_,                                                                \
-                              .name = #name_,                                                                \
-                              .kind = ATTR_KIND_##kind_,                                                     \
-                              .required = sizeof(#dflt_) == sizeof "REQ" && #dflt_[0] == 'R',                \
-                              .dflt = #dflt_,                                                                \
+#define ATTR(op_, name_, kind_, dflt_, doc_)                                                       \
+    [ATTR_##op_##_##name_] = {.op = OP_##op_,                                                      \
+                              .name = #name_,                                                      \
+                              .kind = ATTR_KIND_##kind_,                                           \
+                              .required = sizeof(#dflt_) == sizeof "REQ" && #dflt_[0] == 'R',      \
+                              .dflt = #dflt_,                                                      \
                               .doc = doc_},
 #include "ir/ops.def"
 };

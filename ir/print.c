@@ -1,6 +1,6 @@
-/* The text form of a graph, written. Values are numbered in order of appearance; numbers and strings
- * are written so that read.c gives back the same bits. Any graph can be printed, legal or not: an
- * operand that belongs to no node of the graph is written as %?. */
+/* The text form of a graph, written. Values are numbered in order of appearance; numbers and
+ * strings are written so that read.c gives back the same bits. Any graph can be printed, legal or
+ * not: an operand that belongs to no node of the graph is written as %?. */
 #include "ir/internal.h"
 
 #include <ctype.h>
@@ -107,7 +107,8 @@ static void print_attrs(Text *t, Arena *scratch, const IrNode *n) {
 static void print_loc(Text *t, IrLoc loc) {
     if (!loc.file) return;
     text_add(t, "  ; ");
-    for (const char *s = loc.file; *s; s++) { /* a file's name may hold a newline, a comment may not */
+    for (const char *s = loc.file; *s;
+         s++) { /* a file's name may hold a newline, a comment may not */
         char c = (unsigned char)*s < 0x20 ? '?' : *s;
         text_addn(t, &c, 1);
     }

@@ -1,6 +1,6 @@
-/* The text form of a graph, read. The text may be anything: every mistake is a message with its place,
- * nothing recurses, and no number in the text decides how much memory is taken. Types are inferred
- * again and must equal the written ones; what comes out has passed the verifier. */
+/* The text form of a graph, read. The text may be anything: every mistake is a message with its
+ * place, nothing recurses, and no number in the text decides how much memory is taken. Types are
+ * inferred again and must equal the written ones; what comes out has passed the verifier. */
 #include "ir/internal.h"
 
 #include <ctype.h>
@@ -20,7 +20,8 @@ typedef struct Reader {
     const char *error;
 } Reader;
 
-/* ---- characters and words ------------------------------------------------------------------------- */
+/* ---- characters and words
+ * ------------------------------------------------------------------------- */
 
 __attribute__((format(printf, 2, 3))) static bool fail(Reader *r, const char *fmt, ...) {
     if (r->error) return false; /* the first mistake is the one to report */
@@ -91,8 +92,8 @@ static bool integer(Reader *r, int64_t lo, int64_t hi, int64_t *value) {
     fits = fits && (minus || v != INT64_MIN); /* v counts down: INT64_MIN reads too */
     if (fits && !minus) v = -v;
     if (!fits || v < lo || v > hi)
-        return fail(r, "expected an integer from %lld to %lld, found %.*s", (long long)lo, (long long)hi,
-                    (int)(p - r->at > 40 ? 40 : p - r->at), r->at);
+        return fail(r, "expected an integer from %lld to %lld, found %.*s", (long long)lo,
+                    (long long)hi, (int)(p - r->at > 40 ? 40 : p - r->at), r->at);
     r->at = p;
     *value = v;
     return true;
@@ -151,7 +152,8 @@ static bool string(Reader *r, const char **value) {
         r->at++;
         int c = unescape(r);
         if (c < 0)
-            return fail(r, "expected \\\" \\\\ \\n \\t \\r or \\xHH in a string, found \\ and %s", found(r));
+            return fail(r, "expected \\\" \\\\ \\n \\t \\r or \\xHH in a string, found \\ and %s",
+                        found(r));
         text_addn(&t, &(char){(char)c}, 1);
     }
     r->at++;
@@ -159,7 +161,8 @@ static bool string(Reader *r, const char **value) {
     return true;
 }
 
-/* ---- pieces of a node -------------------------------------------------------------------------------- */
+/* ---- pieces of a node
+ * -------------------------------------------------------------------------------- */
 
 static bool value_number(Reader *r, uint64_t *number_out) {
     int64_t v;
@@ -207,7 +210,8 @@ static bool integer_list(Reader *r, IrNode *n, AttrId id) {
     if (!expect(r, '[')) return false;
     if (!accept(r, ']')) {
         do {
-            if (count == MAX_LIST) return fail(r, "expected at most %d integers in a list", MAX_LIST);
+            if (count == MAX_LIST)
+                return fail(r, "expected at most %d integers in a list", MAX_LIST);
             if (!integer(r, INT64_MIN, INT64_MAX, &list[count++])) return false;
         } while (accept(r, ','));
         if (!expect(r, ']')) return false;
@@ -263,7 +267,8 @@ static bool attrs(Reader *r, IrNode *n) {
     return expect(r, '}');
 }
 
-/* ---- statements -----------------------------------------------------------------------------------------
+/* ---- statements
+ * -----------------------------------------------------------------------------------------
  */
 
 /* Operands are collected first: a node is made with their number. */
@@ -293,7 +298,8 @@ static bool result_types(Reader *r, IrNode *n) {
     for (int i = 0; i < n->nout; i++)
         if (!ir_type_equal(&written[i], &n->out[i].type))
             return fail(r, "result %d of %s is written as %s, but is %s", i + 1, ir_ops[n->op].name,
-                        ir_type_text(r->arena, &written[i]), ir_type_text(r->arena, &n->out[i].type));
+                        ir_type_text(r->arena, &written[i]),
+                        ir_type_text(r->arena, &n->out[i].type));
     return true;
 }
 
@@ -348,7 +354,9 @@ static bool out(Reader *r) {
     IrLoc loc = {r->name, r->line, (int)(r->at - r->line_start + 1)};
     const char *start = r->at, *kind_name = word(r, ""), *name;
     int kind = 0;
-    while (kind_name && kind < OUT_KIND_COUNT && strcmp(ir_out_kind_name((IrOutKind)kind), kind_name)) kind++;
+    while (kind_name && kind < OUT_KIND_COUNT &&
+           strcmp(ir_out_kind_name((IrOutKind)kind), kind_name))
+        kind++;
     if (!kind_name || kind == OUT_KIND_COUNT) {
         r->at = start;
         return fail(r, "expected %%, output, loss, aux, metric, grad or '}', found %s",
@@ -359,7 +367,8 @@ static bool out(Reader *r) {
     if (!string(r, &name) || !value_use(r, &v)) return false;
     if (accept(r, '{')) {
         const char *key = word(r, "");
-        if (!key || strcmp(key, "weight")) return fail(r, "expected weight, found %s", key ? key : found(r));
+        if (!key || strcmp(key, "weight"))
+            return fail(r, "expected weight, found %s", key ? key : found(r));
         if (!expect(r, '=') || !number(r, &weight) || !expect(r, '}')) return false;
     }
     for (int i = 0; i < r->graph->nout; i++)
@@ -383,7 +392,8 @@ static bool graph(Reader *r) {
     r->graph = ir_graph_create(r->arena, name);
     if (!expect(r, '{')) return false;
     while (!accept(r, '}')) {
-        if (*r->at == 0) return fail(r, "expected '}' at the end of the graph, found the end of the text");
+        if (*r->at == 0)
+            return fail(r, "expected '}' at the end of the graph, found the end of the text");
         if (!(*r->at == '%' ? node(r) : out(r))) return false;
     }
     return true;

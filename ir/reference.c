@@ -43,7 +43,8 @@ static void print_op(FILE *f, const OpInfo *op) {
     if (op->flags & OPF_COMMUTE) fputs(" Operands may be swapped.", f);
     if (op->flags & OPF_PRO) fputs(" Elementwise producers of its operands may be fused.", f);
     if (op->flags & OPF_EPI) fputs(" Elementwise consumers of its first result may be fused.", f);
-    if (op->flags & OPF_LEAD) fputs(" A kernel that works on rows of its first result may be fused.", f);
+    if (op->flags & OPF_LEAD)
+        fputs(" A kernel that works on rows of its first result may be fused.", f);
     if (op->flags & OPF_TAIL) fputs(" May be fused behind what makes its operand's rows.", f);
     if (op->flags & OPF_FRONT) fputs(" May be fused before the product that reads its rows.", f);
     if (op->flags & OPF_EFFECT) fputs(" Writes its operands in place.", f);
@@ -51,7 +52,8 @@ static void print_op(FILE *f, const OpInfo *op) {
     print_attrs(f, op);
 }
 
-static void print_group(FILE *f, const char *title, const char *text, OpStage stage, OpRoute route) {
+static void print_group(FILE *f, const char *title, const char *text, OpStage stage,
+                        OpRoute route) {
     fprintf(f, "\n## %s\n\n%s\n", title, text);
     for (int i = 0; i < OP_COUNT; i++)
         if (ir_ops[i].stage == stage && ir_ops[i].route == route) print_op(f, &ir_ops[i]);
@@ -60,16 +62,23 @@ static void print_group(FILE *f, const char *title, const char *text, OpStage st
 void ir_print_reference(FILE *f) {
     fputs("# Op reference\n\n"
           "Generated from `ir/ops.def` by `make docs`; do not edit.\n\n"
-          "Shapes: B batch, T tokens, D width, H hidden, E experts, K chosen per token, R routed rows (T*K), "
-          "N sequence length; `..` stands for any number of dimensions. Without an element type, f32 is "
+          "Shapes: B batch, T tokens, D width, H hidden, E experts, K chosen per token, R routed "
+          "rows (T*K), "
+          "N sequence length; `..` stands for any number of dimensions. Without an element type, "
+          "f32 is "
           "meant.\n",
           f);
     print_group(f, "Leaves", "Named buffers; no code.", STAGE_CORE, ROUTE_LEAF);
-    print_group(f, "Views", "Another way to look at the operand's buffer; no code.", STAGE_CORE, ROUTE_VIEW);
-    print_group(f, "Elementwise", "One value from one value per operand; all operands have one shape.",
-                STAGE_CORE, ROUTE_ELTWISE);
-    print_group(f, "Gathers", "Rows picked by an index, read where they are used.", STAGE_CORE, ROUTE_GATHER);
-    print_group(f, "Kernels", "Each anchors one cluster: one generated function.", STAGE_CORE, ROUTE_KERNEL);
-    print_group(f, "Model ops", "What programs are made of besides the above; replaced by the `expand` pass.",
+    print_group(f, "Views", "Another way to look at the operand's buffer; no code.", STAGE_CORE,
+                ROUTE_VIEW);
+    print_group(f, "Elementwise",
+                "One value from one value per operand; all operands have one shape.", STAGE_CORE,
+                ROUTE_ELTWISE);
+    print_group(f, "Gathers", "Rows picked by an index, read where they are used.", STAGE_CORE,
+                ROUTE_GATHER);
+    print_group(f, "Kernels", "Each anchors one cluster: one generated function.", STAGE_CORE,
+                ROUTE_KERNEL);
+    print_group(f, "Model ops",
+                "What programs are made of besides the above; replaced by the `expand` pass.",
                 STAGE_MODEL, ROUTE_EXPAND);
 }

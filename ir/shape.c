@@ -1,5 +1,5 @@
-/* Result types: the entry point, the checks rules share, and the rules of leaves, views and elementwise
- * ops. The other rules are in shape_tensor.c and shape_moe.c.
+/* Result types: the entry point, the checks rules share, and the rules of leaves, views and
+ * elementwise ops. The other rules are in shape_tensor.c and shape_moe.c.
  *
  * Messages are read by users of .vmoe files: they start with the op, and give what was expected and
  * what was found. A rule never aborts: whatever the operands and attributes are, it answers. */
@@ -22,7 +22,8 @@ static const ShapeFn rules[OP_COUNT] = {
 #include "ir/ops.def"
 };
 
-/* ---- shared checks ----------------------------------------------------------------------------- */
+/* ---- shared checks -----------------------------------------------------------------------------
+ */
 
 /* Ops under the name the language has for them. */
 static const char *op_label(const IrNode *n) {
@@ -43,8 +44,8 @@ const char *ir_shape_in(Arena *a, const IrNode *n, int i) {
 
 const char *ir_want_dtype(Arena *a, const IrNode *n, int i, DType d) {
     if (n->in[i]->type.dtype == d) return NULL;
-    return ir_shape_fail(a, n, "expected %s elements in operand %d, found %s", ir_dtype_name(d), i + 1,
-                         ir_shape_in(a, n, i));
+    return ir_shape_fail(a, n, "expected %s elements in operand %d, found %s", ir_dtype_name(d),
+                         i + 1, ir_shape_in(a, n, i));
 }
 
 const char *ir_want_f32(Arena *a, const IrNode *n) {
@@ -62,8 +63,8 @@ const char *ir_want_rank(Arena *a, const IrNode *n, int i, int lo, int hi) {
     if (rank >= lo && rank <= hi) return NULL;
     const char *bound = lo == hi ? "" : hi == IR_MAX_RANK ? "at least " : "";
     if (lo != hi && hi != IR_MAX_RANK)
-        return ir_shape_fail(a, n, "expected %d to %d dimensions in operand %d, found %s", lo, hi, i + 1,
-                             ir_shape_in(a, n, i));
+        return ir_shape_fail(a, n, "expected %d to %d dimensions in operand %d, found %s", lo, hi,
+                             i + 1, ir_shape_in(a, n, i));
     return ir_shape_fail(a, n, "expected %s%d dimension%s in operand %d, found %s", bound, lo,
                          lo == 1 ? "" : "s", i + 1, ir_shape_in(a, n, i));
 }
@@ -78,8 +79,8 @@ const char *ir_want_int(Arena *a, const IrNode *n, AttrId id, int64_t lo, int64_
     int64_t v = ir_int(n, id);
     if (v >= lo && v <= hi) return NULL;
     if (hi == INT64_MAX)
-        return ir_shape_fail(a, n, "%s is %lld, expected at least %lld", ir_attrs[id].name, (long long)v,
-                             (long long)lo);
+        return ir_shape_fail(a, n, "%s is %lld, expected at least %lld", ir_attrs[id].name,
+                             (long long)v, (long long)lo);
     return ir_shape_fail(a, n, "%s is %lld, expected %lld to %lld", ir_attrs[id].name, (long long)v,
                          (long long)lo, (long long)hi);
 }
@@ -87,13 +88,15 @@ const char *ir_want_int(Arena *a, const IrNode *n, AttrId id, int64_t lo, int64_
 const char *ir_want_probability(Arena *a, const IrNode *n, AttrId id) {
     double p = ir_float(n, id);
     if (p >= 0 && p < 1) return NULL; /* a NaN fails both */
-    return ir_shape_fail(a, n, "%s is %g, expected at least 0 and less than 1", ir_attrs[id].name, p);
+    return ir_shape_fail(a, n, "%s is %g, expected at least 0 and less than 1", ir_attrs[id].name,
+                         p);
 }
 
 const char *ir_want_finite(Arena *a, const IrNode *n, AttrId id, double lo) {
     double v = ir_float(n, id);
     if (isfinite(v) && v >= lo) return NULL;
-    if (isinf(lo)) return ir_shape_fail(a, n, "%s is %g, expected a finite number", ir_attrs[id].name, v);
+    if (isinf(lo))
+        return ir_shape_fail(a, n, "%s is %g, expected a finite number", ir_attrs[id].name, v);
     return ir_shape_fail(a, n, "%s is %g, expected at least %g", ir_attrs[id].name, v, lo);
 }
 
@@ -101,8 +104,8 @@ const char *ir_want_axis(Arena *a, const IrNode *n, AttrId id) {
     int rank = n->in[0]->type.rank;
     int64_t axis = ir_int(n, id);
     if (axis >= 0 && axis < rank) return NULL;
-    return ir_shape_fail(a, n, "axis is %lld, but %s has %d dimension%s (counted from 0)", (long long)axis,
-                         ir_shape_in(a, n, 0), rank, rank == 1 ? "" : "s");
+    return ir_shape_fail(a, n, "axis is %lld, but %s has %d dimension%s (counted from 0)",
+                         (long long)axis, ir_shape_in(a, n, 0), rank, rank == 1 ? "" : "s");
 }
 
 const char *ir_want_key(Arena *a, const IrNode *n, int i) {
@@ -123,17 +126,20 @@ const char *ir_set_result(Arena *a, IrNode *n, int i, IrType t) {
     return NULL;
 }
 
-/* ---- leaves ------------------------------------------------------------------------------------ */
+/* ---- leaves ------------------------------------------------------------------------------------
+ */
 
-/* "name", "name(number)" or "name(number,number)" with numbers the initialiser accepts, or that in "same()".
+/* "name", "name(number)" or "name(number,number)" with numbers the initialiser accepts, or that in
+ * "same()".
  */
 static bool init_rule_ok(const char *s) {
     static const struct {
         const char *name;
         int args;
         double lo;
-    } known[] = {{"zeros", 0, 0},        {"ones", 0, 0},    {"const", 1, -INFINITY}, {"normal", 1, 0},
-                 {"trunc_normal", 1, 0}, {"uniform", 1, 0}, {"xavier", 2, 1}};
+    } known[] = {{"zeros", 0, 0},  {"ones", 0, 0},         {"const", 1, -INFINITY},
+                 {"normal", 1, 0}, {"trunc_normal", 1, 0}, {"uniform", 1, 0},
+                 {"xavier", 2, 1}};
     bool same = strncmp(s, "same(", 5) == 0;
     if (same) s += 5;
     size_t len = strcspn(s, "()");
@@ -162,17 +168,20 @@ static const char *infer_param(Arena *a, IrNode *n) {
     if (strncmp(init, "same(", 5) == 0 && n->out[0].type.rank == 0)
         return ir_shape_fail(a, n, "init is \"%s\", but there is no dimension 0", init);
     if (init_rule_ok(init)) return NULL;
-    return ir_shape_fail(a, n,
-                         "init is \"%s\", expected zeros, ones, const(c), normal(std), trunc_normal(std), "
-                         "uniform(a) or xavier(fan_in,fan_out), or same(one of these)",
-                         init);
+    return ir_shape_fail(
+        a, n,
+        "init is \"%s\", expected zeros, ones, const(c), normal(std), trunc_normal(std), "
+        "uniform(a) or xavier(fan_in,fan_out), or same(one of these)",
+        init);
 }
 
 bool ir_table_sincos_2d(const char *values, int64_t *rows, int64_t *cols, int64_t *dim) {
     long long v[3];
     int end = 0;
-    if (strspn(values, "sincos_2d(,0123456789)") != strlen(values)) return false; /* no signs, no blanks */
-    if (sscanf(values, "sincos_2d(%9lld,%9lld,%9lld)%n", &v[0], &v[1], &v[2], &end) != 3) return false;
+    if (strspn(values, "sincos_2d(,0123456789)") != strlen(values))
+        return false; /* no signs, no blanks */
+    if (sscanf(values, "sincos_2d(%9lld,%9lld,%9lld)%n", &v[0], &v[1], &v[2], &end) != 3)
+        return false;
     if (end == 0 || values[end]) return false;
     *rows = v[0];
     *cols = v[1];
@@ -215,12 +224,14 @@ static const char *infer_leaf(Arena *a, IrNode *n) {
     if (t->dtype == DT_bf16)
         return ir_shape_fail(a, n, "expected f32 or i32 elements, found %s", ir_type_text(a, t));
     if (n->op == OP_const) return infer_const(a, n);
-    if (!n->attr[0].s[0]) return ir_shape_fail(a, n, "%s is empty", ir_attrs[ir_ops[n->op].first_attr].name);
+    if (!n->attr[0].s[0])
+        return ir_shape_fail(a, n, "%s is empty", ir_attrs[ir_ops[n->op].first_attr].name);
     if (n->op == OP_table) return infer_table(a, n);
     return n->op == OP_param ? infer_param(a, n) : NULL;
 }
 
-/* ---- entry --------------------------------------------------------------------------------------- */
+/* ---- entry
+ * --------------------------------------------------------------------------------------- */
 
 static const char *check_operands(Arena *a, const IrNode *n) {
     const OpInfo *info = &ir_ops[n->op];
@@ -228,8 +239,8 @@ static const char *check_operands(Arena *a, const IrNode *n) {
         if (info->min_in == info->max_in)
             return ir_shape_fail(a, n, "expected %d operand%s, found %d", info->min_in,
                                  info->min_in == 1 ? "" : "s", n->nin);
-        return ir_shape_fail(a, n, "expected %d to %d operands, found %d", info->min_in, info->max_in,
-                             n->nin);
+        return ir_shape_fail(a, n, "expected %d to %d operands, found %d", info->min_in,
+                             info->max_in, n->nin);
     }
     for (int i = 0; i < n->nin; i++) {
         if (!n->in[i]) return ir_shape_fail(a, n, "operand %d is missing", i + 1);
@@ -243,8 +254,10 @@ static const char *check_attrs(Arena *a, const IrNode *n) {
     const OpInfo *info = &ir_ops[n->op];
     for (int i = 0; i < info->nattr; i++) {
         const AttrInfo *at = &ir_attrs[(int)info->first_attr + i];
-        if (at->required && !n->attr[i].set) return ir_shape_fail(a, n, "%s is not given", at->name);
-        if (at->kind == ATTR_KIND_STR && !n->attr[i].s) return ir_shape_fail(a, n, "%s is NULL", at->name);
+        if (at->required && !n->attr[i].set)
+            return ir_shape_fail(a, n, "%s is not given", at->name);
+        if (at->kind == ATTR_KIND_STR && !n->attr[i].s)
+            return ir_shape_fail(a, n, "%s is NULL", at->name);
         if (at->kind == ATTR_KIND_INTS && (n->attr[i].n < 0 || (n->attr[i].n > 0 && !n->attr[i].v)))
             return ir_shape_fail(a, n, "%s is no list", at->name);
     }
@@ -258,14 +271,16 @@ const char *ir_infer(Arena *a, IrNode *n) {
     return rules[n->op] ? rules[n->op](a, n) : infer_leaf(a, n);
 }
 
-/* ---- views ----------------------------------------------------------------------------------------- */
+/* ---- views
+ * ----------------------------------------------------------------------------------------- */
 
 /* The type with the dimensions of an INTS attribute. */
 static const char *type_from_attr(Arena *a, const IrNode *n, AttrId id, DType d, IrType *t) {
     const int64_t *dim;
     int rank = ir_ints(n, id, &dim);
     if (rank > IR_MAX_RANK)
-        return ir_shape_fail(a, n, "expected at most %d dimensions in shape, found %d", IR_MAX_RANK, rank);
+        return ir_shape_fail(a, n, "expected at most %d dimensions in shape, found %d", IR_MAX_RANK,
+                             rank);
     *t = ir_type(d, rank, dim);
     const char *message = ir_type_check(a, t);
     return message ? ir_shape_fail(a, n, "shape: %s", message) : NULL;
@@ -288,9 +303,11 @@ const char *shape_broadcast(Arena *a, IrNode *n) {
     TRY(type_from_attr(a, n, ATTR_broadcast_shape, x->dtype, &t));
     int extra = t.rank - x->rank;
     bool fits = extra >= 0;
-    for (int i = 0; fits && i < x->rank; i++) fits = x->dim[i] == t.dim[i + extra] || x->dim[i] == 1;
+    for (int i = 0; fits && i < x->rank; i++)
+        fits = x->dim[i] == t.dim[i + extra] || x->dim[i] == 1;
     if (!fits)
-        return ir_shape_fail(a, n, "%s does not broadcast to %s (dimensions are compared from the right)",
+        return ir_shape_fail(a, n,
+                             "%s does not broadcast to %s (dimensions are compared from the right)",
                              ir_shape_in(a, n, 0), ir_type_text(a, &t));
     return ir_set_result(a, n, 0, t);
 }
@@ -300,14 +317,16 @@ const char *shape_transpose(Arena *a, IrNode *n) {
     const int64_t *perm;
     int count = ir_ints(n, ATTR_transpose_perm, &perm);
     if (count != x->rank)
-        return ir_shape_fail(a, n, "expected a permutation of %d dimensions for %s, found %d entries",
+        return ir_shape_fail(a, n,
+                             "expected a permutation of %d dimensions for %s, found %d entries",
                              x->rank, ir_shape_in(a, n, 0), count);
     IrType t = ir_type(x->dtype, x->rank, x->dim);
     unsigned seen = 0;
     for (int i = 0; i < count; i++) {
         if (perm[i] < 0 || perm[i] >= count || (seen >> perm[i] & 1))
             return ir_shape_fail(a, n, "expected a permutation of 0 to %d, found %lld%s", count - 1,
-                                 (long long)perm[i], perm[i] < 0 || perm[i] >= count ? "" : " twice");
+                                 (long long)perm[i],
+                                 perm[i] < 0 || perm[i] >= count ? "" : " twice");
         seen |= 1u << perm[i];
         t.dim[i] = x->dim[perm[i]];
     }
@@ -321,14 +340,16 @@ const char *shape_slice(Arena *a, IrNode *n) {
     TRY(ir_want_int(a, n, ATTR_slice_start, 0, t.dim[axis] - 1));
     int64_t size = ir_int(n, ATTR_slice_size);
     if (size < 1 || size > t.dim[axis] - start)
-        return ir_shape_fail(a, n, "size is %lld, expected 1 to %lld from %lld in dimension %lld of %s",
+        return ir_shape_fail(a, n,
+                             "size is %lld, expected 1 to %lld from %lld in dimension %lld of %s",
                              (long long)size, (long long)(t.dim[axis] - start), (long long)start,
                              (long long)axis, ir_shape_in(a, n, 0));
     t.dim[axis] = size;
     return ir_set_result(a, n, 0, t);
 }
 
-/* ---- elementwise ------------------------------------------------------------------------------------ */
+/* ---- elementwise
+ * ------------------------------------------------------------------------------------ */
 
 static const char *same_shapes(Arena *a, const IrNode *n) {
     for (int i = 1; i < n->nin; i++)
@@ -364,9 +385,9 @@ const char *shape_kept(Arena *a, IrNode *n) {
     return ir_set_result(a, n, 0, n->in[0]->type);
 }
 
-#define ELEMENTWISE(name)                                                                                    \
-    const char *shape_##name(Arena *a, IrNode *n) {                                                          \
-        return elementwise(a, n);                                                                            \
+#define ELEMENTWISE(name)                                                                          \
+    const char *shape_##name(Arena *a, IrNode *n) {                                                \
+        return elementwise(a, n);                                                                  \
     }
 ELEMENTWISE(neg)
 ELEMENTWISE(abs)
@@ -428,7 +449,8 @@ const char *shape_lookup(Arena *a, IrNode *n) {
     if (count < 1) return ir_shape_fail(a, n, "expected at least one value, found none");
     for (int i = 0; i < count; i++)
         if (value[i] < INT32_MIN || value[i] > INT32_MAX)
-            return ir_shape_fail(a, n, "value %d is %lld, expected an i32 integer", i, (long long)value[i]);
+            return ir_shape_fail(a, n, "value %d is %lld, expected an i32 integer", i,
+                                 (long long)value[i]);
     return ir_set_result(a, n, 0, n->in[0]->type);
 }
 
@@ -443,7 +465,8 @@ const char *shape_iota(Arena *a, IrNode *n) {
     IrType t;
     TRY(type_from_attr(a, n, ATTR_iota_shape, DT_i32, &t));
     if (ir_cols(&t) > INT32_MAX)
-        return ir_shape_fail(a, n, "expected a last dimension below 2^31, found %s", ir_type_text(a, &t));
+        return ir_shape_fail(a, n, "expected a last dimension below 2^31, found %s",
+                             ir_type_text(a, &t));
     return ir_set_result(a, n, 0, t);
 }
 

@@ -1,5 +1,5 @@
-/* Result types of the mixture-of-experts ops. Conventions as in shape.c; T tokens, E experts, K choices
- * per token, R = T*K routed rows. */
+/* Result types of the mixture-of-experts ops. Conventions as in shape.c; T tokens, E experts, K
+ * choices per token, R = T*K routed rows. */
 #include "ir/internal.h"
 
 /* The type of x with its leading dimension replaced. */
@@ -51,9 +51,9 @@ const char *shape_take_last(Arena *a, IrNode *n) {
     TRY(want_choices(a, n, 1));
     const IrType *x = &n->in[0]->type, *idx = &n->in[1]->type;
     if (idx->dim[0] != x->dim[0] || idx->dim[1] > x->dim[1])
-        return ir_shape_fail(a, n, "expected indices i32[%lld,K] with K at most %lld for %s, found %s",
-                             (long long)x->dim[0], (long long)x->dim[1], ir_shape_in(a, n, 0),
-                             ir_shape_in(a, n, 1));
+        return ir_shape_fail(
+            a, n, "expected indices i32[%lld,K] with K at most %lld for %s, found %s",
+            (long long)x->dim[0], (long long)x->dim[1], ir_shape_in(a, n, 0), ir_shape_in(a, n, 1));
     return ir_set_result(a, n, 0, IR_TYPE(DT_f32, idx->dim[0], idx->dim[1]));
 }
 
@@ -64,7 +64,8 @@ const char *shape_put_last(Arena *a, IrNode *n) {
         return ir_shape_fail(a, n, "expected values and indices of one shape, found %s and %s",
                              ir_shape_in(a, n, 0), ir_shape_in(a, n, 1));
     TRY(ir_want_int(a, n, ATTR_put_last_experts, n->in[0]->type.dim[1], INT32_MAX));
-    return ir_set_result(a, n, 0, IR_TYPE(DT_f32, n->in[0]->type.dim[0], ir_int(n, ATTR_put_last_experts)));
+    return ir_set_result(a, n, 0,
+                         IR_TYPE(DT_f32, n->in[0]->type.dim[0], ir_int(n, ATTR_put_last_experts)));
 }
 
 const char *shape_histogram(Arena *a, IrNode *n) {
@@ -78,9 +79,9 @@ const char *shape_route_counts(Arena *a, IrNode *n) {
     TRY(want_row_count(a, n, ir_elems(&n->in[0]->type)));
     TRY(ir_want_int(a, n, ATTR_route_counts_experts, 1, INT32_MAX - 1));
     TRY(ir_want_int(a, n, ATTR_route_counts_segments, 1, INT32_MAX));
-    return ir_set_result(
-        a, n, 0,
-        IR_TYPE(DT_i32, ir_int(n, ATTR_route_counts_segments), ir_int(n, ATTR_route_counts_experts)));
+    return ir_set_result(a, n, 0,
+                         IR_TYPE(DT_i32, ir_int(n, ATTR_route_counts_segments),
+                                 ir_int(n, ATTR_route_counts_experts)));
 }
 
 /* Operand 1: i32[S,experts]. */
@@ -120,8 +121,8 @@ const char *shape_rank(Arena *a, IrNode *n) {
 static const char *want_groups(Arena *a, const IrNode *n, int64_t groups) {
     int64_t tokens = n->in[0]->type.dim[0];
     if (groups >= 1 && tokens % groups == 0) return NULL;
-    return ir_shape_fail(a, n, "expected groups that divide %lld tokens, found %lld", (long long)tokens,
-                         (long long)groups);
+    return ir_shape_fail(a, n, "expected groups that divide %lld tokens, found %lld",
+                         (long long)tokens, (long long)groups);
 }
 
 const char *shape_capacity(Arena *a, IrNode *n) {
@@ -167,12 +168,13 @@ const char *shape_dispatch(Arena *a, IrNode *n) {
     TRY(ir_want_rank(a, n, 0, 1, IR_MAX_RANK));
     TRY(ir_want_dtype(a, n, 1, DT_i32));
     TRY(ir_want_rank(a, n, 1, 1, 1));
-    int64_t tokens = n->in[0]->type.dim[0], rows = n->in[1]->type.dim[0], k = ir_int(n, ATTR_dispatch_k);
+    int64_t tokens = n->in[0]->type.dim[0], rows = n->in[1]->type.dim[0],
+            k = ir_int(n, ATTR_dispatch_k);
     TRY(ir_want_int(a, n, ATTR_dispatch_k, 1, INT64_MAX));
     TRY(want_row_count(a, n, rows));
     if (rows / k + (rows % k != 0) > tokens)
-        return ir_shape_fail(a, n, "expected at most %lld pairs for every row of %s, found %s", (long long)k,
-                             ir_shape_in(a, n, 0), ir_shape_in(a, n, 1));
+        return ir_shape_fail(a, n, "expected at most %lld pairs for every row of %s, found %s",
+                             (long long)k, ir_shape_in(a, n, 0), ir_shape_in(a, n, 1));
     return ir_set_result(a, n, 0, with_lead(&n->in[0]->type, rows));
 }
 
@@ -194,8 +196,8 @@ const char *shape_expert_sum(Arena *a, IrNode *n) {
     TRY(want_expert_of_row(a, n));
     TRY(ir_want_int(a, n, ATTR_expert_sum_experts, 1, INT32_MAX));
     if (n->in[0]->type.dim[0] != n->in[1]->type.dim[0])
-        return ir_shape_fail(a, n, "expected one expert per row of %s, found %s", ir_shape_in(a, n, 0),
-                             ir_shape_in(a, n, 1));
+        return ir_shape_fail(a, n, "expected one expert per row of %s, found %s",
+                             ir_shape_in(a, n, 0), ir_shape_in(a, n, 1));
     return ir_set_result(a, n, 0, with_lead(&n->in[0]->type, ir_int(n, ATTR_expert_sum_experts)));
 }
 
@@ -224,11 +226,12 @@ const char *shape_combine_dw(Arena *a, IrNode *n) {
 static const char *want_offsets(Arena *a, const IrNode *n, int i, int64_t experts) {
     IrType offsets = IR_TYPE(DT_i32, experts + 1);
     if (ir_type_equal(&n->in[i]->type, &offsets)) return NULL;
-    return ir_shape_fail(a, n, "expected offsets %s for %lld experts, found %s", ir_type_text(a, &offsets),
-                         (long long)experts, ir_shape_in(a, n, i));
+    return ir_shape_fail(a, n, "expected offsets %s for %lld experts, found %s",
+                         ir_type_text(a, &offsets), (long long)experts, ir_shape_in(a, n, i));
 }
 
-/* Rows f32[R,..,I] and weights f32[E,I,O] (tb: [E,O,I]), offsets in operand 2; the result's type. */
+/* Rows f32[R,..,I] and weights f32[E,I,O] (tb: [E,O,I]), offsets in operand 2; the result's type.
+ */
 static const char *expert_product(Arena *a, IrNode *n, bool tb, bool bf16) {
     TRY(ir_want_factor(a, n, 0, bf16));
     TRY(ir_want_factor(a, n, 1, bf16));
@@ -238,9 +241,10 @@ static const char *expert_product(Arena *a, IrNode *n, bool tb, bool bf16) {
     const IrType *w = &n->in[1]->type;
     TRY(want_row_count(a, n, t.dim[0]));
     if (ir_cols(&t) != w->dim[tb ? 2 : 1])
-        return ir_shape_fail(a, n, "expected expert weights with %lld inputs for %s, found %lld in %s",
-                             (long long)ir_cols(&t), ir_shape_in(a, n, 0), (long long)w->dim[tb ? 2 : 1],
-                             ir_shape_in(a, n, 1));
+        return ir_shape_fail(a, n,
+                             "expected expert weights with %lld inputs for %s, found %lld in %s",
+                             (long long)ir_cols(&t), ir_shape_in(a, n, 0),
+                             (long long)w->dim[tb ? 2 : 1], ir_shape_in(a, n, 1));
     TRY(want_offsets(a, n, 2, w->dim[0]));
     t.dtype = DT_f32;
     t.dim[t.rank - 1] = w->dim[tb ? 1 : 2];
@@ -280,9 +284,11 @@ const char *shape_expert_matmul_dw(Arena *a, IrNode *n) {
     TRY(want_row_count(a, n, x->dim[0]));
     int64_t experts = n->in[2]->type.dim[0] - 1;
     if (experts < 1)
-        return ir_shape_fail(a, n, "expected offsets of at least one expert, found %s", ir_shape_in(a, n, 2));
+        return ir_shape_fail(a, n, "expected offsets of at least one expert, found %s",
+                             ir_shape_in(a, n, 2));
     int64_t parts = ir_int(n, ATTR_expert_matmul_dw_parts);
-    if (parts > 1) return ir_set_result(a, n, 0, IR_TYPE(DT_f32, parts, experts, ir_cols(x), ir_cols(dy)));
+    if (parts > 1)
+        return ir_set_result(a, n, 0, IR_TYPE(DT_f32, parts, experts, ir_cols(x), ir_cols(dy)));
     return ir_set_result(a, n, 0, IR_TYPE(DT_f32, experts, ir_cols(x), ir_cols(dy)));
 }
 
@@ -294,6 +300,7 @@ const char *shape_load_balance(Arena *a, IrNode *n) {
     if (idx->dim[0] != ir_rows(gate) || idx->dim[1] > ir_cols(gate))
         return ir_shape_fail(
             a, n, "expected the choices i32[%lld,K] with K at most %lld for the gate %s, found %s",
-            (long long)ir_rows(gate), (long long)ir_cols(gate), ir_shape_in(a, n, 0), ir_shape_in(a, n, 1));
+            (long long)ir_rows(gate), (long long)ir_cols(gate), ir_shape_in(a, n, 0),
+            ir_shape_in(a, n, 1));
     return ir_set_result(a, n, 0, ir_scalar(DT_f32));
 }

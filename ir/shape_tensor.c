@@ -4,7 +4,8 @@
 
 #include <math.h>
 
-/* ---- reductions and rows ------------------------------------------------------------------------- */
+/* ---- reductions and rows
+ * ------------------------------------------------------------------------- */
 
 static const char *reduce_axes(Arena *a, IrNode *n, AttrId id) {
     TRY(ir_want_f32(a, n));
@@ -15,7 +16,8 @@ static const char *reduce_axes(Arena *a, IrNode *n, AttrId id) {
     for (int i = 0; i < count; i++) {
         if (axes[i] < 0 || axes[i] >= x->rank)
             return ir_shape_fail(a, n, "axis is %lld, but %s has %d dimension%s (counted from 0)",
-                                 (long long)axes[i], ir_shape_in(a, n, 0), x->rank, x->rank == 1 ? "" : "s");
+                                 (long long)axes[i], ir_shape_in(a, n, 0), x->rank,
+                                 x->rank == 1 ? "" : "s");
         if (i > 0 && axes[i] <= axes[i - 1])
             return ir_shape_fail(a, n, "expected ascending axes, each once, found %lld after %lld",
                                  (long long)axes[i], (long long)axes[i - 1]);
@@ -52,7 +54,8 @@ const char *shape_max(Arena *a, IrNode *n) {
 const char *shape_argmax(Arena *a, IrNode *n) {
     TRY(reduce_last(a, n, DT_i32));
     if (ir_cols(&n->in[0]->type) <= INT32_MAX) return NULL;
-    return ir_shape_fail(a, n, "expected a last dimension below 2^31, found %s", ir_shape_in(a, n, 0));
+    return ir_shape_fail(a, n, "expected a last dimension below 2^31, found %s",
+                         ir_shape_in(a, n, 0));
 }
 
 const char *shape_softmax(Arena *a, IrNode *n) {
@@ -85,7 +88,8 @@ const char *shape_layer_norm_grad(Arena *a, IrNode *n) {
     return ir_want_like(a, n, 2, &n->in[0]->type);
 }
 
-/* ---- losses and metrics ---------------------------------------------------------------------------- */
+/* ---- losses and metrics
+ * ---------------------------------------------------------------------------- */
 
 /* Operands: logits f32[B,C] and labels i32[B]. */
 static const char *want_logits(Arena *a, const IrNode *n) {
@@ -93,8 +97,8 @@ static const char *want_logits(Arena *a, const IrNode *n) {
     TRY(ir_want_rank(a, n, 0, 2, 2));
     IrType label = IR_TYPE(DT_i32, n->in[0]->type.dim[0]);
     if (ir_type_equal(&n->in[1]->type, &label)) return NULL;
-    return ir_shape_fail(a, n, "expected labels %s for logits %s, found %s", ir_type_text(a, &label),
-                         ir_shape_in(a, n, 0), ir_shape_in(a, n, 1));
+    return ir_shape_fail(a, n, "expected labels %s for logits %s, found %s",
+                         ir_type_text(a, &label), ir_shape_in(a, n, 0), ir_shape_in(a, n, 1));
 }
 
 const char *shape_xent(Arena *a, IrNode *n) {
@@ -111,7 +115,8 @@ const char *shape_accuracy(Arena *a, IrNode *n) {
     return shape_cross_entropy(a, n);
 }
 
-/* ---- matrix products --------------------------------------------------------------------------------- */
+/* ---- matrix products
+ * --------------------------------------------------------------------------------- */
 
 const char *shape_matmul(Arena *a, IrNode *n) {
     TRY(ir_want_int(a, n, ATTR_matmul_bf16, 0, 1));
@@ -123,17 +128,19 @@ const char *shape_matmul(Arena *a, IrNode *n) {
     const IrType *x = &n->in[0]->type, *y = &n->in[1]->type;
     int ta = (int)ir_int(n, ATTR_matmul_ta), tb = (int)ir_int(n, ATTR_matmul_tb);
     if ((ta || y->rank != 2) && x->rank != y->rank)
-        return ir_shape_fail(a, n, "expected operands with the same number of dimensions, found %s and %s",
-                             ir_shape_in(a, n, 0), ir_shape_in(a, n, 1));
+        return ir_shape_fail(
+            a, n, "expected operands with the same number of dimensions, found %s and %s",
+            ir_shape_in(a, n, 0), ir_shape_in(a, n, 1));
     for (int i = 0; y->rank > 2 && i < x->rank - 2; i++)
         if (x->dim[i] != y->dim[i])
             return ir_shape_fail(a, n, "expected equal leading dimensions, found %s and %s",
                                  ir_shape_in(a, n, 0), ir_shape_in(a, n, 1));
     int64_t kx = x->dim[x->rank - (ta ? 2 : 1)], ky = y->dim[y->rank - (tb ? 1 : 2)];
     if (kx != ky)
-        return ir_shape_fail(a, n, "expected %lld rows in the second matrix for %s, found %lld in %s%s",
-                             (long long)kx, ir_shape_in(a, n, 0), (long long)ky, ir_shape_in(a, n, 1),
-                             ta || tb ? " (after transposition)" : "");
+        return ir_shape_fail(a, n,
+                             "expected %lld rows in the second matrix for %s, found %lld in %s%s",
+                             (long long)kx, ir_shape_in(a, n, 0), (long long)ky,
+                             ir_shape_in(a, n, 1), ta || tb ? " (after transposition)" : "");
     IrType t = *x;
     t.dtype = DT_f32;
     t.dim[t.rank - 2] = x->dim[x->rank - (ta ? 1 : 2)];
@@ -147,8 +154,8 @@ const char *shape_linear(Arena *a, IrNode *n) {
     TRY(ir_want_rank(a, n, 1, 2, 2));
     const IrType *x = &n->in[0]->type, *w = &n->in[1]->type;
     if (ir_cols(x) != w->dim[0])
-        return ir_shape_fail(a, n, "expected a weight of %lld rows for %s, found %s", (long long)ir_cols(x),
-                             ir_shape_in(a, n, 0), ir_shape_in(a, n, 1));
+        return ir_shape_fail(a, n, "expected a weight of %lld rows for %s, found %s",
+                             (long long)ir_cols(x), ir_shape_in(a, n, 0), ir_shape_in(a, n, 1));
     IrType bias = IR_TYPE(DT_f32, w->dim[1]);
     if (n->nin == 3) TRY(ir_want_like(a, n, 2, &bias));
     return ir_set_result(a, n, 0, with_last(x, w->dim[1]));
@@ -187,7 +194,8 @@ static const char *want_attention(Arena *a, const IrNode *n, AttrId heads_id, At
                              (long long)heads, (long long)q->dim[2], ir_shape_in(a, n, 0));
     TRY(ir_want_probability(a, n, dropout_id));
     int64_t scores = IR_MAX_ELEMS;
-    if (__builtin_mul_overflow(q->dim[0] * heads * q->dim[1], k->dim[1], &scores)) scores = INT64_MAX;
+    if (__builtin_mul_overflow(q->dim[0] * heads * q->dim[1], k->dim[1], &scores))
+        scores = INT64_MAX;
     return ir_float(n, dropout_id) > 0 ? ir_want_random_count(a, n, scores) : NULL;
 }
 
@@ -223,7 +231,8 @@ const char *shape_sdpa_grad(Arena *a, IrNode *n) {
     return NULL;
 }
 
-/* ---- data movement ------------------------------------------------------------------------------------- */
+/* ---- data movement
+ * ------------------------------------------------------------------------------------- */
 
 const char *shape_concat(Arena *a, IrNode *n) {
     TRY(ir_want_f32(a, n));
@@ -235,9 +244,11 @@ const char *shape_concat(Arena *a, IrNode *n) {
         int64_t size = x.rank == t.rank ? x.dim[axis] : 0;
         if (size) x.dim[axis] = t.dim[axis];
         if (!ir_shape_equal(&x, &t))
-            return ir_shape_fail(
-                a, n, "expected operands that differ only in dimension %lld, found %s and %s (operand %d)",
-                (long long)axis, ir_shape_in(a, n, 0), ir_shape_in(a, n, i), i + 1);
+            return ir_shape_fail(a, n,
+                                 "expected operands that differ only in dimension %lld, found %s "
+                                 "and %s (operand %d)",
+                                 (long long)axis, ir_shape_in(a, n, 0), ir_shape_in(a, n, i),
+                                 i + 1);
         t.dim[axis] += size; /* 64 operands below 2^40: no overflow */
     }
     return ir_set_result(a, n, 0, t);
@@ -260,13 +271,15 @@ const char *shape_patchify(Arena *a, IrNode *n) {
     const IrType *x = &n->in[0]->type;
     int64_t p = ir_int(n, ATTR_patchify_patch);
     if (p < 1 || x->dim[2] % p || x->dim[3] % p)
-        return ir_shape_fail(a, n, "patch is %lld, expected a divisor of height %lld and width %lld of %s",
-                             (long long)p, (long long)x->dim[2], (long long)x->dim[3], ir_shape_in(a, n, 0));
-    return ir_set_result(a, n, 0,
-                         IR_TYPE(DT_f32, x->dim[0], (x->dim[2] / p) * (x->dim[3] / p), p * p * x->dim[1]));
+        return ir_shape_fail(
+            a, n, "patch is %lld, expected a divisor of height %lld and width %lld of %s",
+            (long long)p, (long long)x->dim[2], (long long)x->dim[3], ir_shape_in(a, n, 0));
+    return ir_set_result(
+        a, n, 0, IR_TYPE(DT_f32, x->dim[0], (x->dim[2] / p) * (x->dim[3] / p), p * p * x->dim[1]));
 }
 
-/* ---- optimizer --------------------------------------------------------------------------------------------
+/* ---- optimizer
+ * --------------------------------------------------------------------------------------------
  */
 
 const char *shape_adamw(Arena *a, IrNode *n) {

@@ -72,7 +72,8 @@ const char *ir_type_text(Arena *a, const IrType *t) {
     Text text = text_new(a);
     text_add(&text, ir_dtype_name(t->dtype));
     text_add(&text, "[");
-    for (int i = 0; i < t->rank; i++) text_addf(&text, "%s%lld", i ? "," : "", (long long)t->dim[i]);
+    for (int i = 0; i < t->rank; i++)
+        text_addf(&text, "%s%lld", i ? "," : "", (long long)t->dim[i]);
     text_add(&text, "]");
     return text.data;
 }
@@ -84,9 +85,11 @@ const char *ir_type_check(Arena *a, const IrType *t) {
     int64_t elems = 1;
     for (int i = 0; i < t->rank; i++) {
         if (t->dim[i] < 1)
-            return arena_printf(a, "every dimension must be at least 1, found %s", ir_type_text(a, t));
+            return arena_printf(a, "every dimension must be at least 1, found %s",
+                                ir_type_text(a, t));
         if (__builtin_mul_overflow(elems, t->dim[i], &elems) || elems >= IR_MAX_ELEMS)
-            return arena_printf(a, "expected fewer than 2^40 elements, found %s", ir_type_text(a, t));
+            return arena_printf(a, "expected fewer than 2^40 elements, found %s",
+                                ir_type_text(a, t));
     }
     return NULL;
 }

@@ -1,6 +1,6 @@
-/* Is a graph legal? Run after every pass. A message names the node by the number of its first result in
- * the printed text. Looks at structure, types, attributes and names; what a cluster may hold is the
- * business of codegen. Never changes the graph. */
+/* Is a graph legal? Run after every pass. A message names the node by the number of its first
+ * result in the printed text. Looks at structure, types, attributes and names; what a cluster may
+ * hold is the business of codegen. Never changes the graph. */
 #include "ir/internal.h"
 
 #include <math.h>
@@ -11,7 +11,7 @@ typedef struct Verifier {
     Arena *arena;
     const IrGraph *graph;
     bool allow_model;
-    Map seen; /* nodes already passed, and thus allowed as operands */
+    Map seen;   /* nodes already passed, and thus allowed as operands */
     int number; /* of the current node's first result */
 } Verifier;
 
@@ -23,14 +23,16 @@ static const char *bad_node(const Verifier *v, const IrNode *n, const char *mess
 static const char *check_value(const Verifier *v, const IrValue *value) {
     if (!value || !value->node) return "the value is missing";
     if (!map_get(&v->seen, MAP_KEY(value->node))) return "the value is not made before";
-    if (value->index < 0 || value->index >= value->node->nout || &value->node->out[value->index] != value)
+    if (value->index < 0 || value->index >= value->node->nout ||
+        &value->node->out[value->index] != value)
         return "the value is no result of its node";
     return NULL;
 }
 
 static const char *check_structure(const Verifier *v, const IrNode *n) {
     const OpInfo *info = &ir_ops[n->op];
-    if (info->stage == STAGE_MODEL && !v->allow_model) return "a MODEL op where only CORE ops may stand";
+    if (info->stage == STAGE_MODEL && !v->allow_model)
+        return "a MODEL op where only CORE ops may stand";
     if (n->nout != info->nout)
         return arena_printf(v->arena, "expected %d results, found %d", info->nout, n->nout);
     for (int i = 0; i < n->nout; i++)
@@ -66,8 +68,10 @@ static const char *check_effect(const Verifier *v, const IrNode *n) {
     if (!(ir_ops[n->op].flags & OPF_EFFECT)) return NULL;
     for (int i = 0; i < 3; i++) {
         const IrValue *x = n->in[written[i]];
-        if (ir_ops[x->node->op].route != ROUTE_LEAF || x->node->op == OP_const || x->node->op == OP_table)
-            return arena_printf(v->arena, "operand %d is written in place and must be a weight or state",
+        if (ir_ops[x->node->op].route != ROUTE_LEAF || x->node->op == OP_const ||
+            x->node->op == OP_table)
+            return arena_printf(v->arena,
+                                "operand %d is written in place and must be a weight or state",
                                 written[i] + 1);
         for (int j = 0; j < i; j++)
             if (x == n->in[written[j]]) return "two operands that are written are the same";
@@ -99,7 +103,8 @@ static const char *check_nodes(Verifier *v, IrLoc *where) {
     *where = (IrLoc){0};
     if (prev != v->graph->last) return "the list of nodes does not end in its last node";
     if (count != v->graph->nnodes)
-        return arena_printf(v->arena, "the graph counts %d nodes, but has %d", v->graph->nnodes, count);
+        return arena_printf(v->arena, "the graph counts %d nodes, but has %d", v->graph->nnodes,
+                            count);
     return NULL;
 }
 
@@ -117,12 +122,13 @@ static const char *check_out(const Verifier *v, const IrOut *o) {
         return arena_printf(v->arena, "%s \"%s\": expected f32 elements, found %s", kind, o->name,
                             ir_type_text(v->arena, t));
     if (!isfinite(o->weight))
-        return arena_printf(v->arena, "%s \"%s\": weight is %g, expected a finite number", kind, o->name,
-                            o->weight);
+        return arena_printf(v->arena, "%s \"%s\": weight is %g, expected a finite number", kind,
+                            o->name, o->weight);
     return NULL;
 }
 
-/* ---- names ---------------------------------------------------------------------------------------- */
+/* ---- names
+ * ---------------------------------------------------------------------------------------- */
 
 typedef struct Named {
     int space; /* names are unique within one */
@@ -136,8 +142,8 @@ static int by_name(const void *a, const void *b) {
     return strcmp(x->name, y->name);
 }
 
-/* Inputs, weights and state each have their own names; named results share one set, because they end up
- * in one file. A random stream may have several keys: they are equal. */
+/* Inputs, weights and state each have their own names; named results share one set, because they
+ * end up in one file. A random stream may have several keys: they are equal. */
 static const char *check_names(const Verifier *v, IrLoc *where) {
     Named *list = ARENA_ARRAY(v->arena, Named, v->graph->nnodes + v->graph->nout);
     size_t count = 0;
@@ -151,8 +157,8 @@ static const char *check_names(const Verifier *v, IrLoc *where) {
         if (by_name(&list[i - 1], &list[i]) != 0) continue;
         *where = list[i].loc;
         const char *what = list[i].space < 0 ? "named results" : ir_ops[list[i].space].name;
-        return arena_printf(v->arena, "the name \"%s\" is used twice among %s%s", list[i].name, what,
-                            list[i].space < 0 ? "" : "s");
+        return arena_printf(v->arena, "the name \"%s\" is used twice among %s%s", list[i].name,
+                            what, list[i].space < 0 ? "" : "s");
     }
     return NULL;
 }

@@ -1,13 +1,15 @@
-/* autodiff: append the gradient of the objective for every weight. The engine knows no op: it walks the
- * graph backwards, adds up what the rules of grad.h return, and decides what needs a gradient at all.
+/* autodiff: append the gradient of the objective for every weight. The engine knows no op: it walks
+ * the graph backwards, adds up what the rules of grad.h return, and decides what needs a gradient
+ * at all.
  *
  * requires  a graph that verifies, CORE ops only
  * ensures   with at least one loss or aux output: an output grad.<name> for every param that is not
- *           frozen, of its type, in the order of the params; nothing for a graph without. The objective is
- * the sum of weight * value over loss and aux. Dead nodes are gone. stop_gradient has done its work: its
- * readers read its operand. A weight that the objective does not depend on gets the constant 0. Contributions
- * to one value are added in the reverse order of its uses, so the result is the same in every run. Only
- * values on a differentiable path from a param to the objective get gradients; STOP ops end the path.
+ *           frozen, of its type, in the order of the params; nothing for a graph without. The
+ * objective is the sum of weight * value over loss and aux. Dead nodes are gone. stop_gradient has
+ * done its work: its readers read its operand. A weight that the objective does not depend on gets
+ * the constant 0. Contributions to one value are added in the reverse order of its uses, so the
+ * result is the same in every run. Only values on a differentiable path from a param to the
+ * objective get gradients; STOP ops end the path.
  *
  * before  %2 = mul %0, %1 : f32[4]                ; %1 a param
  *         %3 = sum %2 {axes = [0]} : f32[]
@@ -84,8 +86,8 @@ static bool has_gradient(const Diff *d, const IrNode *n) {
 /* Hands the gradients of n's results to its operands. */
 static void differentiate(Diff *d, const IrNode *n, IrValue **dx) {
     if (!rules[n->op]) {
-        d->b.error =
-            arena_printf(d->scratch, "the op %s on the way to a weight has no gradient", ir_ops[n->op].name);
+        d->b.error = arena_printf(d->scratch, "the op %s on the way to a weight has no gradient",
+                                  ir_ops[n->op].name);
         return;
     }
     d->b.loc = n->loc;
@@ -94,12 +96,13 @@ static void differentiate(Diff *d, const IrNode *n, IrValue **dx) {
     if (d->b.error) return;
     for (int i = 0; i < n->nin; i++) {
         if (!dx[i]) continue;
-        /* Operands that were narrowed to bf16, or rows of which only some are routed, have gradients of
-         * another type: graphs before narrow, from the language, have neither. */
+        /* Operands that were narrowed to bf16, or rows of which only some are routed, have
+         * gradients of another type: graphs before narrow, from the language, have neither. */
         if (!ir_type_equal(&dx[i]->type, &n->in[i]->type)) {
-            d->b.error = arena_printf(d->scratch, "operand %d of %s is %s, its gradient would be %s", i + 1,
-                                      ir_ops[n->op].name, ir_type_text(d->scratch, &n->in[i]->type),
-                                      ir_type_text(d->scratch, &dx[i]->type));
+            d->b.error =
+                arena_printf(d->scratch, "operand %d of %s is %s, its gradient would be %s", i + 1,
+                             ir_ops[n->op].name, ir_type_text(d->scratch, &n->in[i]->type),
+                             ir_type_text(d->scratch, &dx[i]->type));
             return;
         }
         add_gradient(d, n->in[i], dx[i]);
@@ -113,7 +116,8 @@ static void drop_stops(IrGraph *g) {
             while (n->in[i]->node->op == OP_stop_gradient) n->in[i] = n->in[i]->node->in[0];
     }
     for (int i = 0; i < g->nout; i++)
-        while (g->out[i].value->node->op == OP_stop_gradient) g->out[i].value = g->out[i].value->node->in[0];
+        while (g->out[i].value->node->op == OP_stop_gradient)
+            g->out[i].value = g->out[i].value->node->in[0];
 }
 
 static bool has_objective(const IrGraph *g) {
@@ -147,8 +151,8 @@ bool pass_autodiff(PassCtx *c, IrGraph *g) {
         IrValue *grad = d.sums[n->id][0];
         d.b.loc = n->loc;
         if (!grad) grad = ir_const(&d.b, 0.0, n->out[0].type);
-        ir_add_out(g, OUT_grad, arena_printf(g->arena, "grad.%s", ir_str(n, ATTR_param_name)), grad, 1.0,
-                   n->loc);
+        ir_add_out(g, OUT_grad, arena_printf(g->arena, "grad.%s", ir_str(n, ATTR_param_name)), grad,
+                   1.0, n->loc);
     }
     drop_stops(g);
     ir_dce(g, false);

@@ -1,11 +1,11 @@
 /* cse: merge nodes that compute the same values.
  *
  * requires  a graph that verifies
- * ensures   no two nodes have the same op, attributes, operands and result types, except ops that write
- *           in place (EFFECT), which are never merged. The first of equal nodes stays, with its location.
- * Operands of commutative ops are compared in either order. Leaves have a name among their attributes,
- * so an input, weight or stream is merged with itself only. Random numbers are a pure function of key
- * and shape and merge like anything else.
+ * ensures   no two nodes have the same op, attributes, operands and result types, except ops that
+ * write in place (EFFECT), which are never merged. The first of equal nodes stays, with its
+ * location. Operands of commutative ops are compared in either order. Leaves have a name among
+ * their attributes, so an input, weight or stream is merged with itself only. Random numbers are a
+ * pure function of key and shape and merge like anything else.
  *
  * before  %2 = add %0, %1 : f32[4]
  *         %3 = add %1, %0 : f32[4]
@@ -48,7 +48,8 @@ static uint64_t hash_attr(uint64_t h, AttrKind kind, const IrAttr *a) {
 static bool attr_equal(AttrKind kind, const IrAttr *a, const IrAttr *b) {
     switch (kind) {
     case ATTR_KIND_INT: return a->i == b->i;
-    case ATTR_KIND_FLOAT: return bits_of(a->f) == bits_of(b->f); /* 0 and -0 differ, NaN equals itself */
+    case ATTR_KIND_FLOAT:
+        return bits_of(a->f) == bits_of(b->f); /* 0 and -0 differ, NaN equals itself */
     case ATTR_KIND_STR: return strcmp(a->s, b->s) == 0;
     case ATTR_KIND_INTS:
         return a->n == b->n && (a->n == 0 || memcmp(a->v, b->v, (size_t)a->n * sizeof *a->v) == 0);

@@ -1,13 +1,14 @@
-/* dense: the same model without routing, to measure what routing costs. Every mixture of E experts, K per
- * token, becomes K plain layers that each see all T tokens, their results added up: as many rows, T * K,
- * through as many multiplications, but no gate, no choice, no order, and no loss about any of these.
+/* dense: the same model without routing, to measure what routing costs. Every mixture of E experts,
+ * K per token, becomes K plain layers that each see all T tokens, their results added up: as many
+ * rows, T * K, through as many multiplications, but no gate, no choice, no order, and no loss about
+ * any of these.
  *
- * requires  a graph before autodiff whose grouped values (made by dispatch) have the R = T * K routed rows as
- *           dimension 0, as all that comes from the language
- * ensures   no route, dispatch, expert_expand, expert_linear, expert_matmul, combine; a weight with one
- *           set of values per expert, [E,..], became K weights "<name>.<j>" of type [1,..]; outputs
- *           that no loss needs and that tell about routing (made from a choice of experts, or from a
- *           weight that no loss needs) are gone, and so are unused leaves.
+ * requires  a graph before autodiff whose grouped values (made by dispatch) have the R = T * K
+ * routed rows as dimension 0, as all that comes from the language ensures   no route, dispatch,
+ * expert_expand, expert_linear, expert_matmul, combine; a weight with one set of values per expert,
+ * [E,..], became K weights "<name>.<j>" of type [1,..]; outputs that no loss needs and that tell
+ * about routing (made from a choice of experts, or from a weight that no loss needs) are gone, and
+ * so are unused leaves.
  *
  * A graph where rows and experts cannot be followed is refused with a message.
  *
@@ -36,7 +37,8 @@ typedef struct Dense {
 
 static void refuse(Dense *d, const IrNode *n, const char *why) {
     if (!d->c->error)
-        d->c->error = arena_printf(d->c->scratch, "%s has no dense twin: %s", ir_ops[n->op].name, why);
+        d->c->error =
+            arena_printf(d->c->scratch, "%s has no dense twin: %s", ir_ops[n->op].name, why);
 }
 
 /* The route behind an operand that is result `index` of one; NULL after refusing. */
@@ -52,12 +54,14 @@ static int chosen(const IrNode *route) {
     return (int)ir_cols(&route->in[0]->type);
 }
 
-/* ---- values per expert -------------------------------------------------------------------------- */
+/* ---- values per expert --------------------------------------------------------------------------
+ */
 
 /* node->mark: how many copies of a value [E,..] are needed; 0: it is no such value. */
 static void mark_per_expert(IrValue *v, int64_t experts, int k) {
     IrNode *n = v->node;
-    if (v->type.rank < 1 || v->type.dim[0] != experts || v->type.dtype != DT_f32 || n->mark >= k) return;
+    if (v->type.rank < 1 || v->type.dim[0] != experts || v->type.dtype != DT_f32 || n->mark >= k)
+        return;
     n->mark = k;
     for (int i = 0; i < n->nin; i++) mark_per_expert(n->in[i], experts, k);
 }
@@ -75,7 +79,8 @@ static void find_per_expert(Dense *d) {
     }
 }
 
-/* ---- copies ------------------------------------------------------------------------------------- */
+/* ---- copies -------------------------------------------------------------------------------------
+ */
 
 static Copies *new_copies(Dense *d, IrNode *n, int k) {
     Copies *c = ARENA_NEW(d->c->scratch, Copies);
@@ -95,8 +100,8 @@ static IrType with_rows(IrType t, int64_t from, int64_t to) {
     return t;
 }
 
-/* Operand v for copy j of a node whose `from` rows are now `to`. Constants, and what is broadcast to the
- * rows, are made again; other values are the same for every row. */
+/* Operand v for copy j of a node whose `from` rows are now `to`. Constants, and what is broadcast
+ * to the rows, are made again; other values are the same for every row. */
 static IrValue *operand(Dense *d, IrValue *v, int j, int64_t from, int64_t to) {
     IrValue *copy = copy_of(v, j);
     IrType t = with_rows(v->type, from, to);
@@ -124,7 +129,8 @@ static int attributes(Dense *d, const IrNode *n, int j, int64_t from, int64_t to
             dim[0] = to;
             a.v.v = dim;
         }
-        if (j > 0 && *n->attr[i].s && (a.id == ATTR_dropout_stream || a.id == ATTR_attention_stream))
+        if (j > 0 && *n->attr[i].s &&
+            (a.id == ATTR_dropout_stream || a.id == ATTR_attention_stream))
             a.v.s = arena_printf(d->c->scratch, "%s.%d", a.v.s, j);
         out[count++] = a;
     }
@@ -148,7 +154,8 @@ static void rebuild(Dense *d, IrNode *n, int k, int64_t from, int64_t to) {
     }
 }
 
-/* Every expert's weights [E,..] become those of K layers [1,..], which start equal if the experts do. */
+/* Every expert's weights [E,..] become those of K layers [1,..], which start equal if the experts
+ * do. */
 static void split_weight(Dense *d, IrNode *n) {
     IrType t = n->out[0].type;
     const char *stream = ir_str(n, ATTR_param_stream);
@@ -164,7 +171,8 @@ static void split_weight(Dense *d, IrNode *n) {
     }
 }
 
-/* ---- grouped values ----------------------------------------------------------------------------- */
+/* ---- grouped values -----------------------------------------------------------------------------
+ */
 
 /* Copy j of a per-expert operand [1,..] without its first dimension. */
 static IrValue *one_expert(Dense *d, const IrNode *n, int i, int j) {
@@ -188,10 +196,11 @@ static void plain_product(Dense *d, IrNode *n) {
         if (n->nin > 4) bias = one_expert(d, n, 4, j);
         if (d->c->error) return;
         if (n->op == OP_expert_linear)
-            c->of[j][0] = IR_OP(&d->b, linear, ((IrValue *const[]){x, w, bias}), bias ? 3 : 2, NO_ATTRS);
-        else
             c->of[j][0] =
-                IR_OP(&d->b, matmul, VALS(x, w), ATTRS(A_INT(matmul_tb, ir_int(n, ATTR_expert_matmul_tb))));
+                IR_OP(&d->b, linear, ((IrValue *const[]){x, w, bias}), bias ? 3 : 2, NO_ATTRS);
+        else
+            c->of[j][0] = IR_OP(&d->b, matmul, VALS(x, w),
+                                ATTRS(A_INT(matmul_tb, ir_int(n, ATTR_expert_matmul_tb))));
     }
 }
 
@@ -265,7 +274,8 @@ static void visit(Dense *d, IrNode *n) {
         rebuild(d, n, k, rows, tokens);
 }
 
-/* ---- results ------------------------------------------------------------------------------------ */
+/* ---- results ------------------------------------------------------------------------------------
+ */
 
 /* node->mark below */
 enum { UNKNOWN, LIVE /* losses need it */, PLAIN, ROUTING };

@@ -2,8 +2,8 @@
  *
  * requires  a graph that verifies; MODEL ops allowed
  * ensures   only CORE ops; outputs keep their names, types and order; dead nodes are gone
- * Randomness: an op with a stream reads the key `rng_key {stream}`. With c->training false, dropout is
- * the identity, noise is 0, and no key decides anything.
+ * Randomness: an op with a stream reads the key `rng_key {stream}`. With c->training false, dropout
+ * is the identity, noise is 0, and no key decides anything.
  *
  * before  %3 = linear %0, %1, %2 : f32[8,4]
  * after   %3 = matmul %0, %1 : f32[8,4]
@@ -16,8 +16,8 @@
 #include <math.h>
 #include <string.h>
 
-/* Builds the replacement of n (which has one result) and returns its value. A rule that cannot take a
- * legal node returns NULL and says why in b->error. */
+/* Builds the replacement of n (which has one result) and returns its value. A rule that cannot take
+ * a legal node returns NULL and says why in b->error. */
 typedef IrValue *ExpandFn(IrBuilder *b, const IrNode *n, bool training);
 
 #define EXPAND_RULE_LEAF(name)
@@ -98,8 +98,8 @@ static IrValue *expand_silu(IrBuilder *b, const IrNode *n, bool training) {
     return ir_binary(b, OP_mul, n->in[0], ir_unary(b, OP_sigmoid, n->in[0]));
 }
 
-/* -|x| is written min(-x, x) because of its gradient: at x = 0 the ties give 1 - 1/2, which is right,
- * where |x| would give 1. Noisy gates start exactly there. */
+/* -|x| is written min(-x, x) because of its gradient: at x = 0 the ties give 1 - 1/2, which is
+ * right, where |x| would give 1. Noisy gates start exactly there. */
 static IrValue *expand_softplus(IrBuilder *b, const IrNode *n, bool training) {
     (void)training;
     IrValue *x = n->in[0];
@@ -116,7 +116,8 @@ static IrValue *expand_square(IrBuilder *b, const IrNode *n, bool training) {
 /* The key of a stream. The language always names it; IR text may not. */
 static IrValue *random_key(IrBuilder *b, const IrNode *n, const char *stream) {
     if (!stream[0]) {
-        b->error = arena_printf(b->g->arena, "%s needs the name of its random stream", ir_ops[n->op].name);
+        b->error =
+            arena_printf(b->g->arena, "%s needs the name of its random stream", ir_ops[n->op].name);
         return NULL;
     }
     return ir_rng_key(b, stream);
@@ -129,8 +130,8 @@ static IrValue *uniform_like(IrBuilder *b, const IrNode *n, const char *stream, 
     return IR_OP(b, uniform, VALS(key), ATTRS(A_INTS(uniform_shape, x->type.dim, x->type.rank)));
 }
 
-/* Dropped where u < p. Uniform numbers are multiples of 2^-24, so rounding p up to the next one decides
- * the same elements and makes the threshold exact in f32. */
+/* Dropped where u < p. Uniform numbers are multiples of 2^-24, so rounding p up to the next one
+ * decides the same elements and makes the threshold exact in f32. */
 static IrValue *expand_dropout(IrBuilder *b, const IrNode *n, bool training) {
     double p = ir_float(n, ATTR_dropout_p);
     IrValue *x = n->in[0];
@@ -145,7 +146,8 @@ static IrValue *expand_dropout(IrBuilder *b, const IrNode *n, bool training) {
     return ir_binary(b, OP_mul, x, factor);
 }
 
-/* 2u - 1 is exact in f32, and so is its sum with 2^-24: the normal numbers are symmetric and finite. */
+/* 2u - 1 is exact in f32, and so is its sum with 2^-24: the normal numbers are symmetric and
+ * finite. */
 static IrValue *expand_noise(IrBuilder *b, const IrNode *n, bool training) {
     const char *kind = ir_str(n, ATTR_noise_kind);
     const IrType *t = &n->out[0].type;
@@ -164,7 +166,8 @@ static IrValue *expand_noise(IrBuilder *b, const IrNode *n, bool training) {
     return ir_scale(b, ir_unary(b, OP_erfinv, odd), sqrt(2.0));
 }
 
-/* sdpa always has a key operand; without dropout it is the shared stream "unused", which is never read. */
+/* sdpa always has a key operand; without dropout it is the shared stream "unused", which is never
+ * read. */
 static IrValue *expand_attention(IrBuilder *b, const IrNode *n, bool training) {
     int64_t heads = ir_int(n, ATTR_attention_heads);
     double dropout = training ? ir_float(n, ATTR_attention_dropout) : 0.0;
@@ -172,7 +175,8 @@ static IrValue *expand_attention(IrBuilder *b, const IrNode *n, bool training) {
     if (!key) return NULL;
     double scale = 1.0 / sqrt((double)(ir_cols(&n->in[0]->type) / heads));
     return IR_OP(b, sdpa, VALS(n->in[0], n->in[1], n->in[2], key),
-                 ATTRS(A_INT(sdpa_heads, heads), A_FLOAT(sdpa_scale, scale), A_FLOAT(sdpa_dropout, dropout)));
+                 ATTRS(A_INT(sdpa_heads, heads), A_FLOAT(sdpa_scale, scale),
+                       A_FLOAT(sdpa_dropout, dropout)));
 }
 
 /* [B,C,H,W] -> [B,C,H/p,p,W/p,p] -> [B,H/p,W/p,p,p,C] -> [B,(H/p)(W/p),p*p*C] */
@@ -182,7 +186,8 @@ static IrValue *expand_patchify(IrBuilder *b, const IrNode *n, bool training) {
     const int64_t *d = x->type.dim, p = ir_int(n, ATTR_patchify_patch);
     IrType split = IR_TYPE(x->type.dtype, d[0], d[1], d[2] / p, p, d[3] / p, p);
     const int64_t perm[] = {0, 2, 4, 3, 5, 1};
-    IrValue *y = IR_OP(b, transpose, VALS(ir_reshape(b, x, &split)), ATTRS(A_INTS(transpose_perm, perm, 6)));
+    IrValue *y =
+        IR_OP(b, transpose, VALS(ir_reshape(b, x, &split)), ATTRS(A_INTS(transpose_perm, perm, 6)));
     return ir_reshape(b, y, &n->out[0].type);
 }
 
@@ -218,8 +223,8 @@ static IrValue *expand_expert_capacity(IrBuilder *b, const IrNode *n, bool train
     return ir_op(b, OP_capacity, VALS(n->in[0], ir_reshape(b, place, &flat)), attr, 3);
 }
 
-/* E * sum_e (count_e / T) * (sum_t p_te / T), the two means taken out of the sum. Counts are constants:
- * the gradient flows through the probabilities only. */
+/* E * sum_e (count_e / T) * (sum_t p_te / T), the two means taken out of the sum. Counts are
+ * constants: the gradient flows through the probabilities only. */
 static IrValue *expand_load_balance(IrBuilder *b, const IrNode *n, bool training) {
     (void)training;
     int64_t tokens = n->in[1]->type.dim[0], experts = ir_cols(&n->in[0]->type);

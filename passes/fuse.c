@@ -1,11 +1,12 @@
 /* Fusion: groups nodes into clusters, one kernel each. It invents no ops.
  *
- * requires CORE ops; ensures: every ELTWISE and KERNEL node has a cluster number, counted in an order in
- * which the clusters can run; LEAF, VIEW and GATHER nodes, and the little elementwise work on gathered rows
- * that fuse_wants_inline names, have none (they are done in their consumers' loads); a cluster has at most
- * one KERNEL node, its anchor, and behind a LEAD a TAIL that takes its rows as they come: a gate is one
- * cluster, the product, its softmax and the top-k. Before a product a FRONT may make its rows, which then
- * exist in nobody's memory: a norm that no backward pass will ask for.
+ * requires CORE ops; ensures: every ELTWISE and KERNEL node has a cluster number, counted in an
+ * order in which the clusters can run; LEAF, VIEW and GATHER nodes, and the little elementwise work
+ * on gathered rows that fuse_wants_inline names, have none (they are done in their consumers'
+ * loads); a cluster has at most one KERNEL node, its anchor, and behind a LEAD a TAIL that takes
+ * its rows as they come: a gate is one cluster, the product, its softmax and the top-k. Before a
+ * product a FRONT may make its rows, which then exist in nobody's memory: a norm that no backward
+ * pass will ask for.
  *
  *   %2 = matmul %x, %w          @0
  *   %3 = add %2, %b             @0   epilogue of the matmul
@@ -13,10 +14,10 @@
  *   %5 = sum %4 {axes = [0]}    @1
  *
  * Every member of a cluster is computed at the positions (row, column) of one flattened space: the
- * operand space of the anchor (PRO), its result space (EPI), or, without an anchor, the members' own. Tails
- * live there, too. A member reads another member at the same position only; everything else it reads from
- * memory. Two clusters merge only if no path runs from one to the other through a third, so that the clusters
- * form a directed acyclic graph. */
+ * operand space of the anchor (PRO), its result space (EPI), or, without an anchor, the members'
+ * own. Tails live there, too. A member reads another member at the same position only; everything
+ * else it reads from memory. Two clusters merge only if no path runs from one to the other through
+ * a third, so that the clusters form a directed acyclic graph. */
 #include "passes/fuse.h"
 #include "passes/view.h"
 
@@ -38,18 +39,21 @@ typedef struct Fuser {
     IrGraph *g;
     Group *group;
     int ngroup;
-    int *uses;     /* per node id */
-    int *order;    /* groups, each after all that it reads; those merged into others stand about idle */
+    int *uses; /* per node id */
+    int *
+        order; /* groups, each after all that it reads; those merged into others stand about idle */
     int *position; /* per group: where it stands in order */
     int *seen;     /* per group: stamp of the last search that met it */
     int *stack;    /* room for every group */
     int stamp;
-    IrNode **again; /* per node id: elementwise work that reads its first result again, through `kept` */
+    IrNode **
+        again; /* per node id: elementwise work that reads its first result again, through `kept` */
 } Fuser;
 
 enum {
     MAX_MEMBERS = 48,
-    PANEL = 64,       /* a product has items enough when these columns are one block's, as they are anyway, */
+    PANEL =
+        64, /* a product has items enough when these columns are one block's, as they are anyway, */
     MANY_ROWS = 1024, /* or when there are so many rows */
 };
 
@@ -71,7 +75,8 @@ bool fuse_is_inline(const IrNode *n) {
 
 /* Read in its consumer's load, from wherever its own operands are. */
 static bool read_through(const IrNode *n) {
-    return ir_ops[n->op].route == ROUTE_GATHER || (ir_ops[n->op].route == ROUTE_ELTWISE && !needs_code(n));
+    return ir_ops[n->op].route == ROUTE_GATHER ||
+           (ir_ops[n->op].route == ROUTE_ELTWISE && !needs_code(n));
 }
 
 /* Does reading v in a load touch group `id`'s results? */
@@ -95,8 +100,8 @@ static void group_add(Fuser *f, Group *gr, IrNode *n) {
     n->cluster = (int)(gr - f->group);
 }
 
-/* Pushes the group that v is read from, if it comes after `early` and this search has not met it. True if it
- * is `early` itself. */
+/* Pushes the group that v is read from, if it comes after `early` and this search has not met it.
+ * True if it is `early` itself. */
 static bool push_source(Fuser *f, IrValue *v, int early, int *n) {
     const IrNode *p = view_root(v)->node;
     if (read_through(p)) {
@@ -116,13 +121,14 @@ static bool push_sources(Fuser *f, int id, int early, int *n) {
     const Group *gr = &f->group[id];
     bool met = false;
     for (int i = 0; i < gr->nnode; i++)
-        for (int k = 0; k < gr->node[i]->nin; k++) met |= push_source(f, gr->node[i]->in[k], early, n);
+        for (int k = 0; k < gr->node[i]->nin; k++)
+            met |= push_source(f, gr->node[i]->in[k], early, n);
     return met;
 }
 
-/* Marks (seen == stamp) the groups that stand after `early` and that `late` needs; a group runs as a whole.
- * False if one of them needs `early`: then a path leads from early to late through a third group. None leads
- * back, as the order says. */
+/* Marks (seen == stamp) the groups that stand after `early` and that `late` needs; a group runs as
+ * a whole. False if one of them needs `early`: then a path leads from early to late through a third
+ * group. None leads back, as the order says. */
 static bool mark_between(Fuser *f, int early, int late) {
     int n = 0;
     f->stamp++;
@@ -136,7 +142,8 @@ static bool mark_between(Fuser *f, int early, int late) {
     return true;
 }
 
-/* After mark_between: the marked groups go before `early`, so that `late` may run where early does. */
+/* After mark_between: the marked groups go before `early`, so that `late` may run where early does.
+ */
 static void close_gap(Fuser *f, int early, int late) {
     int first = f->position[early], last = f->position[late], n = 0, at = first;
     for (int i = first; i <= last; i++) {
@@ -166,10 +173,11 @@ static bool is_kernel(const IrNode *n) {
     return ir_ops[n->op].route == ROUTE_KERNEL;
 }
 
-/* A member of one group may read a member of another only at the same position once they are merged:
- * does every operand of `self` that comes from `other` come straight? Sets *reads_anchor if the result of a
- * kernel is among them. */
-static bool reads_in_place(const Group *self, const Group *other, int other_id, bool *reads_anchor) {
+/* A member of one group may read a member of another only at the same position once they are
+ * merged: does every operand of `self` that comes from `other` come straight? Sets *reads_anchor if
+ * the result of a kernel is among them. */
+static bool reads_in_place(const Group *self, const Group *other, int other_id,
+                           bool *reads_anchor) {
     for (int i = 0; i < self->nnode; i++) {
         const IrNode *n = self->node[i];
         for (int k = 0; k < n->nin; k++) {
@@ -179,8 +187,10 @@ static bool reads_in_place(const Group *self, const Group *other, int other_id, 
                 continue;
             }
             if (root->cluster != other_id) continue;
-            bool rows = n == self->anchor && k == 0 && may_front(other); /* what front_fits then looks at */
-            if (is_kernel(n) && !fuse_evaluates(n, k) && !rows) return false; /* the kernel reads memory */
+            bool rows =
+                n == self->anchor && k == 0 && may_front(other); /* what front_fits then looks at */
+            if (is_kernel(n) && !fuse_evaluates(n, k) && !rows)
+                return false; /* the kernel reads memory */
             IrValue *v = view_same_position(n->in[k]);
             if (v->node != root || v->index != 0) return false;
             if (!is_kernel(root)) continue;
@@ -206,8 +216,9 @@ static bool used_outside(const Fuser *f, const Group *a, const Group *b) {
     return false;
 }
 
-/* Is a member of `a` added to the result of b's anchor? Sums of products start from such an operand when it
- * lies in memory, which rounds otherwise than adding it in the end: clusters must not differ in that. */
+/* Is a member of `a` added to the result of b's anchor? Sums of products start from such an operand
+ * when it lies in memory, which rounds otherwise than adding it in the end: clusters must not
+ * differ in that. */
 static bool adds_to_anchor(const Group *a, const Group *b) {
     for (int i = 0; i < b->nnode; i++) {
         const IrNode *n = b->node[i];
@@ -219,8 +230,8 @@ static bool adds_to_anchor(const Group *a, const Group *b) {
     return false;
 }
 
-/* May elementwise work `a`, which b's results are combined with, be done where b's results are? Not for
- * anchors that evaluate operands: what stands before them is theirs to compute first. */
+/* May elementwise work `a`, which b's results are combined with, be done where b's results are? Not
+ * for anchors that evaluate operands: what stands before them is theirs to compute first. */
 static bool joins_epilogue(const Group *a, const Group *b) {
     if (a->anchor || !b->anchor || (ir_ops[b->anchor->op].flags & (OPF_PRO | OPF_EPI)) != OPF_EPI)
         return false;
@@ -231,7 +242,8 @@ static bool joins_epilogue(const Group *a, const Group *b) {
 static bool leads_rows(const IrNode *n) {
     if (n->op != OP_matmul) return true;
     Space s = space_of(&n->out[0].type);
-    return n->in[1]->type.rank == 2 && !ir_int(n, ATTR_matmul_ta) && (s.cols <= PANEL || s.rows >= MANY_ROWS);
+    return n->in[1]->type.rank == 2 && !ir_int(n, ATTR_matmul_ta) &&
+           (s.cols <= PANEL || s.rows >= MANY_ROWS);
 }
 
 /* Is b a TAIL op alone, with room for it in a? */
@@ -239,7 +251,8 @@ static bool tail_fits(const Group *a, const Group *b) {
     const IrNode *last = a->ntail ? a->tail[a->ntail - 1] : a->anchor;
     unsigned lead = ir_ops[last->op].flags, tail = ir_ops[b->anchor->op].flags;
     if (!(lead & OPF_LEAD) || !(tail & OPF_TAIL) || b->nnode != 1) return false;
-    if ((lead & OPF_PRO) && (tail & OPF_LEAD)) return false; /* one kernel at most walks rows in passes */
+    if ((lead & OPF_PRO) && (tail & OPF_LEAD))
+        return false; /* one kernel at most walks rows in passes */
     return space_equal(a->out, b->in) && leads_rows(last);
 }
 
@@ -260,7 +273,8 @@ static bool spaces_fit(const Fuser *f, const Group *a, const Group *b, bool read
     }
     if (joins_epilogue(a, b)) return true;
     if (!space_equal(a->in, b->in)) return false;
-    /* Only anchors that walk their operands row by row can also store what their producers compute. */
+    /* Only anchors that walk their operands row by row can also store what their producers compute.
+     */
     return !b->anchor || (ir_ops[b->anchor->op].flags & OPF_EPI) || !used_outside(f, a, b);
 }
 
@@ -278,7 +292,8 @@ static bool try_merge(Fuser *f, int into, int self) {
     Group *a = &f->group[into], *b = &f->group[self];
     bool reads_anchor = false, ignored = false;
     if (a->nnode + b->nnode > MAX_MEMBERS) return false;
-    if (!reads_in_place(b, a, into, &reads_anchor) || !reads_in_place(a, b, self, &ignored)) return false;
+    if (!reads_in_place(b, a, into, &reads_anchor) || !reads_in_place(a, b, self, &ignored))
+        return false;
     if (!spaces_fit(f, a, b, reads_anchor)) return false;
     bool in_order = f->position[into] < f->position[self];
     int early = in_order ? into : self, late = in_order ? self : into;
@@ -319,8 +334,8 @@ static void group_new(Fuser *f, IrNode *n) {
     group_add(f, gr, n);
 }
 
-/* Elementwise work that is done again in the backward pass joins what reads the same kept value at the same
- * position: one load serves both. */
+/* Elementwise work that is done again in the backward pass joins what reads the same kept value at
+ * the same position: one load serves both. */
 static void place_beside(Fuser *f, IrNode *n, int k) {
     const IrValue *v = view_same_position(n->in[k]);
     bool again = v->node->op == OP_kept;
@@ -341,7 +356,8 @@ static void place(Fuser *f, IrNode *n) {
     for (int k = 0; k < n->nin; k++) place_beside(f, n, k);
 }
 
-/* uses[id]: how often members of any cluster and graph outputs read node id, looking through views. */
+/* uses[id]: how often members of any cluster and graph outputs read node id, looking through views.
+ */
 static void count_uses(Fuser *f) {
     IR_FOR (n, f->g) {
         if (ir_ops[n->op].route == ROUTE_VIEW) continue;

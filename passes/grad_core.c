@@ -1,5 +1,6 @@
-/* Gradient rules of views, elementwise ops, reductions, matrix products and data movement. Each builds
- * CORE ops; see grad.h for the contract. y is the result, dy its gradient, x or a, b the operands. */
+/* Gradient rules of views, elementwise ops, reductions, matrix products and data movement. Each
+ * builds CORE ops; see grad.h for the contract. y is the result, dy its gradient, x or a, b the
+ * operands. */
 #include "passes/grad.h"
 
 /* 2 / sqrt(pi) */
@@ -64,9 +65,10 @@ void grad_transpose(IrBuilder *b, const IrNode *n, IrValue *const *dy, IrValue *
 
 void grad_slice(IrBuilder *b, const IrNode *n, IrValue *const *dy, IrValue **dx) {
     int64_t axis = ir_int(n, ATTR_slice_axis);
-    dx[0] = IR_OP(b, unslice, VALS(dy[0]),
-                  ATTRS(A_INT(unslice_axis, axis), A_INT(unslice_start, ir_int(n, ATTR_slice_start)),
-                        A_INT(unslice_size, n->in[0]->type.dim[axis])));
+    dx[0] =
+        IR_OP(b, unslice, VALS(dy[0]),
+              ATTRS(A_INT(unslice_axis, axis), A_INT(unslice_start, ir_int(n, ATTR_slice_start)),
+                    A_INT(unslice_size, n->in[0]->type.dim[axis])));
 }
 
 void grad_unslice(IrBuilder *b, const IrNode *n, IrValue *const *dy, IrValue **dx) {
@@ -228,7 +230,8 @@ void grad_layer_norm(IrBuilder *b, const IrNode *n, IrValue *const *dy, IrValue 
     IrValue *y = &n->out[0], *rstd = &n->out[1];
     if (dy[0]) dx[0] = IR_OP(b, layer_norm_grad, VALS(y, rstd, dy[0]), NO_ATTRS);
     if (!dy[1]) return;
-    IrValue *rows = ir_scale(b, mul(b, dy[1], mul(b, rstd, rstd)), -1.0 / (double)ir_cols(&y->type));
+    IrValue *rows =
+        ir_scale(b, mul(b, dy[1], mul(b, rstd, rstd)), -1.0 / (double)ir_cols(&y->type));
     IrValue *through_rstd = mul(b, ir_broadcast(b, rows, &y->type), y);
     dx[0] = dx[0] ? add(b, dx[0], through_rstd) : through_rstd;
 }
@@ -243,9 +246,9 @@ void grad_xent(IrBuilder *b, const IrNode *n, IrValue *const *dy, IrValue **dx) 
 }
 
 static IrValue *matmul(IrBuilder *b, const IrNode *n, IrValue *x, bool tx, IrValue *y, bool ty) {
-    return IR_OP(
-        b, matmul, VALS(x, y),
-        ATTRS(A_INT(matmul_ta, tx), A_INT(matmul_tb, ty), A_INT(matmul_bf16, ir_int(n, ATTR_matmul_bf16))));
+    return IR_OP(b, matmul, VALS(x, y),
+                 ATTRS(A_INT(matmul_ta, tx), A_INT(matmul_tb, ty),
+                       A_INT(matmul_bf16, ir_int(n, ATTR_matmul_bf16))));
 }
 
 static IrValue *as_matrix(IrBuilder *b, IrValue *x) {
@@ -253,10 +256,10 @@ static IrValue *as_matrix(IrBuilder *b, IrValue *x) {
     return ir_reshape(b, x, &flat);
 }
 
-/* dA = dy B^T and dB = A^T dy, each in the orientation its operand is stored in. A matrix b shared by
- * all leading dimensions of a sums its gradient over them: they count as rows. Gradients are computed in the
- * precision of their product. The weight's gradient first: both products read dy, and the data's gradient is
- * what the next one back reads. */
+/* dA = dy B^T and dB = A^T dy, each in the orientation its operand is stored in. A matrix b shared
+ * by all leading dimensions of a sums its gradient over them: they count as rows. Gradients are
+ * computed in the precision of their product. The weight's gradient first: both products read dy,
+ * and the data's gradient is what the next one back reads. */
 void grad_matmul(IrBuilder *b, const IrNode *n, IrValue *const *dy, IrValue **dx) {
     bool ta = ir_int(n, ATTR_matmul_ta) != 0, tb = ir_int(n, ATTR_matmul_tb) != 0;
     IrValue *x = n->in[0], *y = n->in[1], *d = dy[0];
@@ -271,10 +274,11 @@ void grad_sdpa(IrBuilder *b, const IrNode *n, IrValue *const *dy, IrValue **dx) 
         b->error = "sdpa has no gradient through its logsumexp result";
         return;
     }
-    IrValue *dq = IR_OP(b, sdpa_grad, VALS(n->in[0], n->in[1], n->in[2], n->in[3], &n->out[1], dy[0]),
-                        ATTRS(A_INT(sdpa_grad_heads, ir_int(n, ATTR_sdpa_heads)),
-                              A_FLOAT(sdpa_grad_scale, ir_float(n, ATTR_sdpa_scale)),
-                              A_FLOAT(sdpa_grad_dropout, ir_float(n, ATTR_sdpa_dropout)),
-                              A_INT(sdpa_grad_bf16, ir_int(n, ATTR_sdpa_bf16))));
+    IrValue *dq =
+        IR_OP(b, sdpa_grad, VALS(n->in[0], n->in[1], n->in[2], n->in[3], &n->out[1], dy[0]),
+              ATTRS(A_INT(sdpa_grad_heads, ir_int(n, ATTR_sdpa_heads)),
+                    A_FLOAT(sdpa_grad_scale, ir_float(n, ATTR_sdpa_scale)),
+                    A_FLOAT(sdpa_grad_dropout, ir_float(n, ATTR_sdpa_dropout)),
+                    A_INT(sdpa_grad_bf16, ir_int(n, ATTR_sdpa_bf16))));
     for (int i = 0; i < 3; i++) dx[i] = &dq->node->out[i];
 }

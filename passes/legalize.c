@@ -1,10 +1,10 @@
 /* What fusion needs before it groups nodes: every operand in a form its consumer's code can read.
  *
- * requires CORE ops; ensures: every VIEW resolves to strides; a GATHER is read only where a load hook
- * exists; operands that kernels address directly are materialised; graph outputs are materialised and
- * dense. All by inserting `copy`:
- *   %2 = transpose %1; %3 = reshape %2          =>  %2 = transpose %1; %c = copy %2; %3 = reshape %c
- *   %2 = dispatch %x, %p {k = 2}; %3 = sdpa %2  =>  ... %c = copy %2; %3 = sdpa %c */
+ * requires CORE ops; ensures: every VIEW resolves to strides; a GATHER is read only where a load
+ * hook exists; operands that kernels address directly are materialised; graph outputs are
+ * materialised and dense. All by inserting `copy`: %2 = transpose %1; %3 = reshape %2          =>
+ * %2 = transpose %1; %c = copy %2; %3 = reshape %c %2 = dispatch %x, %p {k = 2}; %3 = sdpa %2  =>
+ * ... %c = copy %2; %3 = sdpa %c */
 #include "passes/fuse.h"
 #include "passes/view.h"
 
@@ -20,7 +20,8 @@ typedef enum Need {
 /* By operand, not by shape: [T,1] may be rows or one number for each row. */
 bool fuse_evaluates(const IrNode *n, int i) {
     if (!(ir_ops[n->op].flags & OPF_PRO)) return false;
-    return i == 0 || (n->op == OP_softmax_grad && i == 1) || (n->op == OP_layer_norm_grad && i == 2);
+    return i == 0 || (n->op == OP_softmax_grad && i == 1) ||
+           (n->op == OP_layer_norm_grad && i == 2);
 }
 
 static Need kernel_need(const IrNode *n, int i) {
@@ -56,7 +57,8 @@ static bool is_deferred(const IrValue *v) {
 
 static bool dense(IrValue *v) {
     View w;
-    return view_resolve(v, &w) && view_is_dense(&w) && w.root->node->op != OP_const && !is_deferred(w.root);
+    return view_resolve(v, &w) && view_is_dense(&w) && w.root->node->op != OP_const &&
+           !is_deferred(w.root);
 }
 
 static bool row_scalar(IrValue *v) {
@@ -82,7 +84,8 @@ static bool satisfies(IrValue *v, Need need) {
         if (fuse_wants_inline(v->node)) return true;
         return dense(v) || (v->node->op == OP_dispatch && dense(v->node->in[0]));
     case NEED_VIEW: return plain;
-    case NEED_LAST: return plain && (w.stride[w.type.rank - 1] == 1 || w.type.dim[w.type.rank - 1] == 1);
+    case NEED_LAST:
+        return plain && (w.stride[w.type.rank - 1] == 1 || w.type.dim[w.type.rank - 1] == 1);
     case NEED_DENSE: return dense(v);
     }
     return false;

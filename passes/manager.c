@@ -1,6 +1,6 @@
-/* The pass manager: runs lists of passes, checks the graph before the first and after each one, prints
- * and times them on request. Requires nothing of the passes but their prototypes in passes.def.
- * It does not decide what a broken graph means: messages go to the caller. */
+/* The pass manager: runs lists of passes, checks the graph before the first and after each one,
+ * prints and times them on request. Requires nothing of the passes but their prototypes in
+ * passes.def. It does not decide what a broken graph means: messages go to the caller. */
 #include "passes/passes.h"
 
 #include <string.h>
@@ -23,7 +23,8 @@ static const PassRow rows[PASS_COUNT] = {
 #define LOWER PASS_simplify, PASS_splitk, PASS_routing, PASS_cse, PASS_narrow
 #define EVAL(...) {PASS_expand, __VA_ARGS__ LOWER, PASS_fuse}
 #define GRAD(...) {PASS_expand, __VA_ARGS__ PASS_autodiff, LOWER, PASS_fuse}
-#define TRAIN(...) {PASS_expand, __VA_ARGS__ PASS_autodiff, PASS_optimizer, LOWER, PASS_recompute, PASS_fuse}
+#define TRAIN(...)                                                                                 \
+    {PASS_expand, __VA_ARGS__ PASS_autodiff, PASS_optimizer, LOWER, PASS_recompute, PASS_fuse}
 
 static const PassId pipe_eval[] = EVAL(), pipe_grad[] = GRAD(), pipe_train[] = TRAIN();
 static const PassId bf16_eval[] = EVAL(PASS_precision, ), bf16_grad[] = GRAD(PASS_precision, ),
@@ -31,7 +32,8 @@ static const PassId bf16_eval[] = EVAL(PASS_precision, ), bf16_grad[] = GRAD(PAS
 
 #define COUNT(a) ((int)(sizeof(a) / sizeof((a)[0])))
 
-_Static_assert(PASS_COUNT <= COUNT(((PassCtx *)0)->seconds), "PassCtx.seconds has one entry per pass");
+_Static_assert(PASS_COUNT <= COUNT(((PassCtx *)0)->seconds),
+               "PassCtx.seconds has one entry per pass");
 
 PassCtx pass_ctx(Arena *scratch) {
     return (PassCtx){.scratch = scratch,
@@ -67,7 +69,8 @@ int pass_pipeline_bf16(Pipeline p, const PassId **list) {
 
 /* dense and expand replace MODEL ops; simplify and cse do not look at what they mean. */
 static bool takes_model_ops(PassId p) {
-    return p == PASS_dense || p == PASS_telemetry || p == PASS_expand || p == PASS_simplify || p == PASS_cse;
+    return p == PASS_dense || p == PASS_telemetry || p == PASS_expand || p == PASS_simplify ||
+           p == PASS_cse;
 }
 
 static const IrNode *first_model_op(const IrGraph *g) {
@@ -84,7 +87,8 @@ static void print_after(const PassCtx *c, const IrGraph *g, PassId p, bool chang
     if (changed) fputs(ir_to_text(c->scratch, g), stderr);
 }
 
-/* The pass itself. A node that the shape rules refuse ends it: sizes are the user's, not the pass's. */
+/* The pass itself. A node that the shape rules refuse ends it: sizes are the user's, not the
+ * pass's. */
 static bool run_guarded(PassCtx *c, IrGraph *g, PassId p) {
     IrGuard guard = {.message = NULL};
     g->guard = &guard;
@@ -105,7 +109,8 @@ static const char *run_one(PassCtx *c, IrGraph *g, PassId p) {
     const IrNode *model = first_model_op(g);
     if (model && !takes_model_ops(p)) {
         c->refused = true;
-        return arena_printf(g->arena, "pass %s: the graph still has the MODEL op %s; run expand first", name,
+        return arena_printf(g->arena,
+                            "pass %s: the graph still has the MODEL op %s; run expand first", name,
                             ir_ops[model->op].name);
     }
     double start = vm_seconds();
@@ -161,7 +166,8 @@ int pass_parse_list(Arena *a, const char *text, PassId *out, int cap, const char
         size_t field = strcspn(s, ","), len = field;
         while (len > 0 && s[len - 1] == ' ') len--;
         int p = 0;
-        while (p < PASS_COUNT && (strlen(rows[p].name) != len || memcmp(rows[p].name, s, len) != 0)) p++;
+        while (p < PASS_COUNT && (strlen(rows[p].name) != len || memcmp(rows[p].name, s, len) != 0))
+            p++;
         if (p == PASS_COUNT) {
             *error = unknown_pass(a, s, len);
             return -1;

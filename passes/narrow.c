@@ -1,17 +1,18 @@
 /* narrow: what marked products and attention read of activations becomes bf16 in memory.
  *
- * requires  CORE ops; products and attention marked by `precision` (and, through autodiff, their gradients)
- * ensures   operand 0 of every marked product, and operand 1 of every weight gradient, is a `narrow`, or rows
- *           a `dispatch` picks of one, or columns of one; so are q, k, v and do of marked attention. A value
- *           is narrowed once for all its readers. Marks that the code generator has no bf16 code for are gone
- *           (none that `precision` and autodiff make). Weights stay as they are: products read packed copies
- *           of them, which are bf16. Dead nodes are removed.
+ * requires  CORE ops; products and attention marked by `precision` (and, through autodiff, their
+ * gradients) ensures   operand 0 of every marked product, and operand 1 of every weight gradient,
+ * is a `narrow`, or rows a `dispatch` picks of one, or columns of one; so are q, k, v and do of
+ * marked attention. A value is narrowed once for all its readers. Marks that the code generator has
+ * no bf16 code for are gone (none that `precision` and autodiff make). Weights stay as they are:
+ * products read packed copies of them, which are bf16. Dead nodes are removed.
  *
  * before  %3 = matmul %1, %2 {bf16 = 1} : f32[8,32]
  * after   %3 = narrow %1 : bf16[8,16]
  *         %4 = matmul %3, %2 {bf16 = 1} : f32[8,32]
  *
- * Rounding what is rounded already changes nothing: the pass is about memory, the result has the same bits.
+ * Rounding what is rounded already changes nothing: the pass is about memory, the result has the
+ * same bits.
  */
 #include "passes/passes.h"
 #include "passes/view.h"
@@ -37,8 +38,10 @@ static IrValue *narrowed(Narrower *N, IrValue *v) {
     } else if (n->op == OP_dispatch) {
         IrValue *x = narrowed(N, n->in[0]);
         b.at = n->next;
-        r = IR_OP(&b, dispatch, VALS(x, n->in[1]), ATTRS(A_INT(dispatch_k, ir_int(n, ATTR_dispatch_k))));
-    } else if (n->op == OP_slice && ir_int(n, ATTR_slice_axis) == v->type.rank - 1) { /* q of q, k and v */
+        r = IR_OP(&b, dispatch, VALS(x, n->in[1]),
+                  ATTRS(A_INT(dispatch_k, ir_int(n, ATTR_dispatch_k))));
+    } else if (n->op == OP_slice &&
+               ir_int(n, ATTR_slice_axis) == v->type.rank - 1) { /* q of q, k and v */
         IrValue *x = narrowed(N, n->in[0]);
         b.at = n->next;
         r = ir_slice(&b, x, v->type.rank - 1, ir_int(n, ATTR_slice_start), ir_cols(&v->type));
@@ -56,8 +59,8 @@ static bool is_attention(const IrNode *n) {
 
 /* Is b a weight that can be packed, or are all operands that are rounded activations (*all)? */
 static bool has_code(const IrNode *n, bool *all) {
-    *all =
-        is_attention(n) || n->op == OP_expert_matmul_dw || (n->op == OP_matmul && ir_int(n, ATTR_matmul_ta));
+    *all = is_attention(n) || n->op == OP_expert_matmul_dw ||
+           (n->op == OP_matmul && ir_int(n, ATTR_matmul_ta));
     if (n->op == OP_expert_matmul_dw) return true;
     if (is_attention(n)) {
         int64_t heads = ir_int(n, n->op == OP_sdpa ? ATTR_sdpa_heads : ATTR_sdpa_grad_heads);
@@ -80,8 +83,9 @@ bool pass_narrow(PassCtx *c, IrGraph *g) {
         if (!has_code(n, &all)) {
             for (int i = 0; i < n->nin; i++) /* only in text written by hand */
                 if (n->in[i]->type.dtype == DT_bf16 && !c->error)
-                    c->error = arena_printf(c->scratch, "%s of operands that are bf16 already has no code",
-                                            ir_ops[n->op].name);
+                    c->error =
+                        arena_printf(c->scratch, "%s of operands that are bf16 already has no code",
+                                     ir_ops[n->op].name);
             if (c->error) return true;
             ir_set_int(n, ir_bf16_attr(n->op), 0);
             continue;

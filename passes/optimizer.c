@@ -1,12 +1,11 @@
 /* optimizer: turn the outputs grad.<param> into AdamW updates.
  *
- * requires  a graph that verifies, CORE ops only; every grad output named grad.<param> with the type of
- *           that param; settings in c->adamw
- * ensures   no grad outputs; for each of them, in their order at the end of the graph, an adamw node
- *           with state leaves adam.m.<param> and adam.v.<param> and the shared input step.adamw f32[4].
- *           Weight decay is c->adamw.decay where the param's decay is 1, else 0.
- * A gradient that is the constant 0 (the objective does not depend on the weight) makes no update: the
- * weight stays as it is, weight decay included.
+ * requires  a graph that verifies, CORE ops only; every grad output named grad.<param> with the
+ * type of that param; settings in c->adamw ensures   no grad outputs; for each of them, in their
+ * order at the end of the graph, an adamw node with state leaves adam.m.<param> and adam.v.<param>
+ * and the shared input step.adamw f32[4]. Weight decay is c->adamw.decay where the param's decay is
+ * 1, else 0. A gradient that is the constant 0 (the objective does not depend on the weight) makes
+ * no update: the weight stays as it is, weight decay included.
  *
  * before  grad "grad.w" %9
  * after   %10 = input {name = "step.adamw"} : f32[4]
@@ -65,11 +64,13 @@ bool pass_optimizer(PassCtx *c, IrGraph *g) {
         }
         IrNode *param = param_of(g, &o);
         if (!param) {
-            c->error = arena_printf(c->scratch, "output %s does not name a weight of its type", o.name);
+            c->error =
+                arena_printf(c->scratch, "output %s does not name a weight of its type", o.name);
             return true;
         }
         if (!is_zero(o.value) && !update(c, &b, param, o.value)) {
-            c->error = arena_printf(c->scratch, "the leaves of %s exist with other types", o.name + 5);
+            c->error =
+                arena_printf(c->scratch, "the leaves of %s exist with other types", o.name + 5);
             return true;
         }
     }

@@ -8,9 +8,9 @@
 
 #include "ir/ir.h"
 
-/* In PassCtx.recompute: the light steps, which derive elementwise results (GELU and its derivative) from the
- * value they come from. They save memory and take no time: the work joins kernels that meet that value anyway
- * (fuse.c). */
+/* In PassCtx.recompute: the light steps, which derive elementwise results (GELU and its derivative)
+ * from the value they come from. They save memory and take no time: the work joins kernels that
+ * meet that value anyway (fuse.c). */
 enum { RECOMPUTE_LIGHT = -1 };
 
 typedef struct PassCtx {
@@ -20,8 +20,8 @@ typedef struct PassCtx {
     struct {
         double beta1, beta2, eps, decay;
     } adamw;
-    /* recompute: how many of its steps to make, 0 none, or RECOMPUTE_LIGHT; sets how many there are (LIGHT:
-     * how many were made), and how many of them, the first ones, are light */
+    /* recompute: how many of its steps to make, 0 none, or RECOMPUTE_LIGHT; sets how many there are
+     * (LIGHT: how many were made), and how many of them, the first ones, are light */
     int recompute, recompute_steps, recompute_light;
     const struct RecomputeList *recompute_list; /* NULL, or recompute_list's for an equal graph */
     /* manager */
@@ -32,8 +32,8 @@ typedef struct PassCtx {
     /* Set by a pass that cannot take its graph (an op without gradient on the way to a weight): the
      * graph is then left half done and pass_run returns the message. */
     const char *error;
-    /* Set by pass_run with its message: the given graph is at fault, not a pass: IR text written by hand, or
-     * sizes that some op made on the way cannot have. where: of the op, if it is known. */
+    /* Set by pass_run with its message: the given graph is at fault, not a pass: IR text written by
+     * hand, or sizes that some op made on the way cannot have. where: of the op, if it is known. */
     bool refused;
     IrLoc where;
 } PassCtx;
@@ -77,10 +77,10 @@ int pass_pipeline(Pipeline p, const PassId **list);
 /* The same with matrix products in bf16: `precision` comes after `expand`. */
 int pass_pipeline_bf16(Pipeline p, const PassId **list);
 
-/* Runs passes in order. NULL, or a message in the graph's arena. With c->refused it is about the given
- * graph ("before the first pass: ...", "pass autodiff: ..."); otherwise the graph did not verify after a
- * pass ("after pass cse: ..."), which is our bug, and the caller decides how to die. A pass that changes
- * the graph, other than fuse, takes every node out of its cluster. */
+/* Runs passes in order. NULL, or a message in the graph's arena. With c->refused it is about the
+ * given graph ("before the first pass: ...", "pass autodiff: ..."); otherwise the graph did not
+ * verify after a pass ("after pass cse: ..."), which is our bug, and the caller decides how to die.
+ * A pass that changes the graph, other than fuse, takes every node out of its cluster. */
 const char *pass_run(PassCtx *c, IrGraph *g, const PassId *list, int n);
 
 /* "expand,simplify" -> ids. -1 and a message for an unknown name. */

@@ -2,13 +2,14 @@
  *
  * requires  CORE ops, before autodiff: gradients are computed in the precision of their product
  * ensures   bf16 = 1 on every product of an activation and a weight, but for
- *           - the router's: products whose result reaches a topk without passing an attention or another
- *             product with a weight. Which experts a token meets, and with what weight, is decided in f32;
- *           - small ones: an odd number of inputs or outputs, or fewer than 16. Both are inner dimensions, of
- *             the product and of its gradient, and are read in pairs.
- *           bf16 = 1 on attention whose heads have an even size of at least 16 (the size is an inner
- *           dimension), but not where its result reaches a topk as the router's would.
- * Losses, norms, softmax (attention's too) and the optimizer stay as they are.
+ *           - the router's: products whose result reaches a topk without passing an attention or
+ * another product with a weight. Which experts a token meets, and with what weight, is decided in
+ * f32;
+ *           - small ones: an odd number of inputs or outputs, or fewer than 16. Both are inner
+ * dimensions, of the product and of its gradient, and are read in pairs. bf16 = 1 on attention
+ * whose heads have an even size of at least 16 (the size is an inner dimension), but not where its
+ * result reaches a topk as the router's would. Losses, norms, softmax (attention's too) and the
+ * optimizer stay as they are.
  *
  * before  %2 = matmul %0, %1 : f32[8,32]
  * after   %2 = matmul %0, %1 {bf16 = 1} : f32[8,32] */
@@ -17,8 +18,9 @@
 
 enum { SMALLEST = 16 };
 
-/* What stands between a router and the products before it: attention, and every product with a weight. The
- * cosines of a gate are a product of two computed values, and what it makes them of is the gate's, too. */
+/* What stands between a router and the products before it: attention, and every product with a
+ * weight. The cosines of a gate are a product of two computed values, and what it makes them of is
+ * the gate's, too. */
 static bool ends_search(const IrNode *n) {
     if (n->op == OP_matmul) return view_root(n->in[1])->node->op == OP_param;
     return ir_bf16_attr(n->op) != ATTR_COUNT;
@@ -38,7 +40,8 @@ static bool pairs(int64_t n) {
 }
 
 static bool qualifies(const IrNode *n) {
-    if (n->op == OP_sdpa) return !n->mark && pairs(ir_cols(&n->in[0]->type) / ir_int(n, ATTR_sdpa_heads));
+    if (n->op == OP_sdpa)
+        return !n->mark && pairs(ir_cols(&n->in[0]->type) / ir_int(n, ATTR_sdpa_heads));
     if (n->op != OP_matmul && n->op != OP_expert_matmul) return false;
     const IrType *b = &n->in[1]->type;
     if (n->mark || view_root(n->in[1])->node->op != OP_param) return false;

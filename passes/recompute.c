@@ -1,13 +1,14 @@
 /* recompute: compute forward values again in the backward pass instead of keeping them.
  *
- * requires  a graph that verifies, CORE ops only, after optimizer, simplify, cse and narrow; c->recompute is
- *           how many steps to make (recompute_steps.c lists them, the cheapest first), or RECOMPUTE_LIGHT
- * ensures   c->recompute_steps is the number of steps there are, c->recompute_light how many are light.
- *           A graph without updates, or with c->recompute 0, is left as it is. Otherwise the backward pass
- *           reads copies of the nodes whose results are not kept, right before their first reader; copies
- *           read what is kept through `kept`, so that neither cse nor fusion joins them with the originals.
- * A copy has the op, attributes and operand values of its original, so its results are the same bits: random
- * numbers are a function of their key, and kernels cut their work by shape alone.
+ * requires  a graph that verifies, CORE ops only, after optimizer, simplify, cse and narrow;
+ * c->recompute is how many steps to make (recompute_steps.c lists them, the cheapest first), or
+ * RECOMPUTE_LIGHT ensures   c->recompute_steps is the number of steps there are, c->recompute_light
+ * how many are light. A graph without updates, or with c->recompute 0, is left as it is. Otherwise
+ * the backward pass reads copies of the nodes whose results are not kept, right before their first
+ * reader; copies read what is kept through `kept`, so that neither cse nor fusion joins them with
+ * the originals. A copy has the op, attributes and operand values of its original, so its results
+ * are the same bits: random numbers are a function of their key, and kernels cut their work by
+ * shape alone.
  *
  * before  %3 = matmul %1, %2                       ; forward
  *         %4 = gelu %3
@@ -42,7 +43,8 @@ static bool is_leaf(const IrNode *n) {
     return ir_ops[n->op].route == ROUTE_LEAF;
 }
 
-/* ---- forward and backward ------------------------------------------------------------------------- */
+/* ---- forward and backward
+ * ------------------------------------------------------------------------- */
 
 /* Operands stand before their users: one sweep from the end. */
 static void find_forward(Recompute *r) {
@@ -53,7 +55,8 @@ static void find_forward(Recompute *r) {
         for (int i = 0; i < n->nin && r->forward[n->id]; i++) r->forward[n->in[i]->node->id] = true;
 }
 
-/* Elementwise work on forward values alone could be done at either time: the derivative of an activation. */
+/* Elementwise work on forward values alone could be done at either time: the derivative of an
+ * activation. */
 static void find_pure(Recompute *r) {
     IR_FOR (n, r->g) {
         bool cheap = recompute_see_through(n) || ir_ops[n->op].route == ROUTE_ELTWISE;
@@ -85,7 +88,8 @@ static void find_small(Recompute *r) {
     for (int i = 0; i < r->nvalue; i++) r->small[i] = 64 * recompute_bytes(r->value[i]) <= largest;
 }
 
-/* ---- cuts ------------------------------------------------------------------------------------------ */
+/* ---- cuts
+ * ------------------------------------------------------------------------------------------ */
 
 static void note_use(const Recompute *r, int *last, const IrValue *v, int at) {
     const IrNode *n = v->node;
@@ -97,11 +101,12 @@ static void note_use(const Recompute *r, int *last, const IrValue *v, int at) {
     for (int i = 0; i < n->nin; i++) note_use(r, last, n->in[i], at);
 }
 
-/* Walks the forward pass with the large values that are still to be read: where it is one alone, that one
- * is a cut. */
+/* Walks the forward pass with the large values that are still to be read: where it is one alone,
+ * that one is a cut. */
 static void find_cuts(Recompute *r) {
     int *last = ARENA_ARRAY(r->arena, int, r->nvalue), live = 0, sum = 0;
-    int *dies = ARENA_ARRAY(r->arena, int, r->g->nnodes), *next = ARENA_ARRAY(r->arena, int, r->nvalue);
+    int *dies = ARENA_ARRAY(r->arena, int, r->g->nnodes),
+        *next = ARENA_ARRAY(r->arena, int, r->nvalue);
     for (int i = 0; i < r->g->nnodes; i++) dies[i] = -1;
     for (int i = 0; i < r->nvalue; i++) last[i] = -1;
     IR_FOR (n, r->g)
@@ -130,7 +135,8 @@ static void find_cuts(Recompute *r) {
     }
 }
 
-/* Elementwise work of the backward pass on forward values belongs to the latest segment it reads. */
+/* Elementwise work of the backward pass on forward values belongs to the latest segment it reads.
+ */
 static int operand_segment(const Recompute *r, const IrValue *v) {
     const IrNode *n = v->node;
     if (is_leaf(n)) return 0;
@@ -187,7 +193,8 @@ static Recompute analyse(Arena *a, IrGraph *g) {
     return r;
 }
 
-/* ---- rewriting ------------------------------------------------------------------------------------- */
+/* ---- rewriting
+ * ------------------------------------------------------------------------------------- */
 
 typedef struct Rewrite {
     const Recompute *r;

@@ -1,5 +1,6 @@
-/* Internal to the pass recompute: which forward values the backward pass reads from memory, and which it
- * computes again. recompute.c finds the values and rewrites the graph; recompute_steps.c chooses. */
+/* Internal to the pass recompute: which forward values the backward pass reads from memory, and
+ * which it computes again. recompute.c finds the values and rewrites the graph; recompute_steps.c
+ * chooses. */
 #ifndef VMOEC_PASSES_RECOMPUTE_H
 #define VMOEC_PASSES_RECOMPUTE_H
 
@@ -35,9 +36,9 @@ int64_t recompute_bytes(const IrValue *v);
 /* Done in its readers' loads: costs nothing and is never in memory. */
 bool recompute_see_through(const IrNode *n);
 
-/* The list of steps for the graph, a function of it: each changes `kept` so that less memory is held from the
- * forward to the backward pass. Light ones come first, then the cheapest, by bytes saved per work added.
- * `all`: not the light ones alone. Changes `kept`. */
+/* The list of steps for the graph, a function of it: each changes `kept` so that less memory is
+ * held from the forward to the backward pass. Light ones come first, then the cheapest, by bytes
+ * saved per work added. `all`: not the light ones alone. Changes `kept`. */
 RecomputeList *recompute_choose(Recompute *r, Arena *a, bool all);
 
 /* Makes the first `steps` steps of the list, or all with fewer in it; `kept` is as at first. */

@@ -1,15 +1,17 @@
-/* The steps of the pass recompute: what to stop keeping, in which order. Every step drops values from `kept`
- * and may add one:
+/* The steps of the pass recompute: what to stop keeping, in which order. Every step drops values
+ * from `kept` and may add one:
  *
  *   drop    v                    is made again from what is kept: a norm, an activation, a product
- *   derive  u for v, w, ..       elementwise results of u are made again from it: gelu and gelu_grad
- *   block   u for a segment      the segment after the cut u is made again from it (checkpointing)
- *   merge   -                    every other cut that is kept: longer segments from fewer cuts
+ *   derive  u for v, w, ..       elementwise results of u are made again from it: gelu and
+ * gelu_grad block   u for a segment      the segment after the cut u is made again from it
+ * (checkpointing) merge   -                    every other cut that is kept: longer segments from
+ * fewer cuts
  *
- * Greedy: always the step that saves most bytes per unit of added work, given the steps before it, the
- * earliest of equals; light steps, which derive elementwise results from one value, before all others; merges
- * last, because only a plan of memory can tell whether longer segments pay. Work is counted, not measured:
- * arithmetic of products and attention, and a price per element for the rest. */
+ * Greedy: always the step that saves most bytes per unit of added work, given the steps before it,
+ * the earliest of equals; light steps, which derive elementwise results from one value, before all
+ * others; merges last, because only a plan of memory can tell whether longer segments pay. Work is
+ * counted, not measured: arithmetic of products and attention, and a price per element for the
+ * rest. */
 #include <stddef.h>
 #include <string.h>
 
@@ -25,8 +27,8 @@ typedef struct Step {
     IrValue *drop[MAX_DROP]; /* large: see step_new and step_copy */
 } Step;
 
-/* What a step is worth, and the segments that this was found from: as long as no step changes anything in one
- * of them, it is the same. */
+/* What a step is worth, and the segments that this was found from: as long as no step changes
+ * anything in one of them, it is the same. */
 typedef struct Weighed {
     bool any, light;
     double saved, work;
@@ -49,7 +51,8 @@ typedef struct Chooser {
     RecomputeList *list;
     Arena *arena; /* of the list */
     int cap_step, cap_drop;
-    /* Values of pure nodes by segment, ascending: those of segment s are of[begin[s]] to of[begin[s + 1]]. */
+    /* Values of pure nodes by segment, ascending: those of segment s are of[begin[s]] to of[begin[s
+     * + 1]]. */
     int *of, *begin, nsegment;
 } Chooser;
 
@@ -76,7 +79,8 @@ static void sort_by_segment(Chooser *c) {
         if (r->pure[r->value[i]->node->id]) c->begin[r->segment[r->value[i]->node->id] + 2]++;
     for (int s = 1; s < c->nsegment + 3; s++) c->begin[s] += c->begin[s - 1];
     for (int i = 0; i < r->nvalue; i++)
-        if (r->pure[r->value[i]->node->id]) c->of[c->begin[r->segment[r->value[i]->node->id] + 1]++] = i;
+        if (r->pure[r->value[i]->node->id])
+            c->of[c->begin[r->segment[r->value[i]->node->id] + 1]++] = i;
 }
 
 /* The values of the segments from and from + 1, ascending. */
@@ -103,7 +107,8 @@ static int walk_next(Walk *w) {
     return w->c->of[w->at[first ? 0 : 1]++];
 }
 
-/* ---- work ------------------------------------------------------------------------------------------ */
+/* ---- work
+ * ------------------------------------------------------------------------------------------ */
 
 static double node_work(const IrNode *n) {
     double out = 0, in = 0;
@@ -132,7 +137,8 @@ static void note_segment(Chooser *c, int id) {
     if (s > c->last) c->last = s;
 }
 
-/* Work of making v from what is kept, without what is made again anyway or was counted in this search. */
+/* Work of making v from what is kept, without what is made again anyway or was counted in this
+ * search. */
 static double closure(Chooser *c, const IrValue *v) {
     const IrNode *n = v->node;
     c->list->met++;
@@ -155,7 +161,8 @@ static void keep_all(Chooser *c, const Step *s, bool undo) {
 
 /* Fills in what a step saves and costs. False: it saves nothing. */
 static bool weigh(Chooser *c, Step *s) {
-    s->saved = s->add && !c->r->kept[recompute_id(c->r, s->add)] ? -(double)recompute_bytes(s->add) : 0;
+    s->saved =
+        s->add && !c->r->kept[recompute_id(c->r, s->add)] ? -(double)recompute_bytes(s->add) : 0;
     for (int i = 0; i < s->ndrop; i++) s->saved += (double)recompute_bytes(s->drop[i]);
     if (!s->ndrop || s->saved <= 0) return false;
     Weighed *w = !s->add && s->ndrop == 1 ? &c->weighed[recompute_id(c->r, s->drop[0])] : NULL;
@@ -198,7 +205,8 @@ static void *grown(Arena *a, void *old, size_t size, int n, int *cap) {
 static void list_step(Chooser *c, const Step *s) {
     RecomputeList *l = c->list;
     l->step = grown(c->arena, l->step, sizeof *l->step, l->n, &c->cap_step);
-    l->step[l->n++] = (struct RecomputeStep){s->add ? recompute_id(c->r, s->add) : -1, l->ndrop, s->ndrop};
+    l->step[l->n++] =
+        (struct RecomputeStep){s->add ? recompute_id(c->r, s->add) : -1, l->ndrop, s->ndrop};
     for (int i = 0; i < s->ndrop; i++) {
         l->drop = grown(c->arena, l->drop, sizeof *l->drop, l->ndrop, &c->cap_drop);
         l->drop[l->ndrop++] = recompute_id(c->r, s->drop[i]);
@@ -234,7 +242,8 @@ static void commit(Chooser *c, const Step *s) {
     forget_weighed(c, s);
 }
 
-/* ---- candidates ------------------------------------------------------------------------------------ */
+/* ---- candidates
+ * ------------------------------------------------------------------------------------ */
 
 static bool large_kept(const Recompute *r, int id) {
     return r->kept[id] && !r->small[id];
@@ -269,7 +278,8 @@ static bool derives(const Chooser *c, const IrValue *v, const IrValue *u, bool *
     return true;
 }
 
-/* Keeps u in place of all that derives from it. Only the readers' segment and the one before are searched. */
+/* Keeps u in place of all that derives from it. Only the readers' segment and the one before are
+ * searched. */
 static void consider_derive(Chooser *c, IrValue *u, Step *best) {
     Recompute *r = c->r;
     Step s = step_new(u);
@@ -284,8 +294,8 @@ static void consider_derive(Chooser *c, IrValue *u, Step *best) {
     consider(c, &s, best);
 }
 
-/* A product whose sums may start from what is added to it (codegen/kernels/gemm_block.c) must not be kept itself:
- * they could not, and would round otherwise. */
+/* A product whose sums may start from what is added to it (codegen/kernels/gemm_block.c) must not
+ * be kept itself: they could not, and would round otherwise. */
 static bool starts_from_addend(const IrValue *u, const IrNode *reader) {
     return reader->op == OP_add && (u->node->op == OP_matmul || u->node->op == OP_expert_matmul);
 }
@@ -332,11 +342,13 @@ static void consider_value(Chooser *c, int i, Step *best) {
     Recompute *r = c->r;
     if (!large_kept(r, i)) return;
     if (!r->cut[i]) consider_drop(c, r->value[i], best);
-    if (ir_ops[r->value[i]->node->op].route == ROUTE_ELTWISE) consider_operands(c, r->value[i], best);
+    if (ir_ops[r->value[i]->node->op].route == ROUTE_ELTWISE)
+        consider_operands(c, r->value[i], best);
 }
 
-/* Light steps are all made, so their order does not matter: each value's best, in one walk. This is done for
- * every program that is compiled; the search over all steps only for a budget. True while there were any. */
+/* Light steps are all made, so their order does not matter: each value's best, in one walk. This is
+ * done for every program that is compiled; the search over all steps only for a budget. True while
+ * there were any. */
 static bool light_round(Chooser *c) {
     int before = c->list->n;
     for (int i = 0; i < c->r->nvalue; i++) {

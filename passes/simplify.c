@@ -3,9 +3,9 @@
  *
  * requires  a graph that verifies
  * ensures   no rule applies any more (a second run changes nothing); dead nodes are gone
- * Rules are exact: infinities and NaNs included, the result has the same bits, with three documented
- * exceptions: the sign of a zero result, products of two constants that scale one value, and constants
- * folded in double precision, which lose fewer bits than the ops they replace.
+ * Rules are exact: infinities and NaNs included, the result has the same bits, with three
+ * documented exceptions: the sign of a zero result, products of two constants that scale one value,
+ * and constants folded in double precision, which lose fewer bits than the ops they replace.
  *
  * before  %1 = const {value = 1} : f32[2,3]
  *         %2 = mul %0, %1 : f32[2,3]
@@ -39,7 +39,8 @@ static IrValue *simplified(IrBuilder *b, const IrNode *n) {
     return v ? v : apply(simplify_view, b, n);
 }
 
-/* What stands for v now; chains arise when the stand-in itself was replaced earlier in the round. */
+/* What stands for v now; chains arise when the stand-in itself was replaced earlier in the round.
+ */
 static IrValue *current(IrValue *v) {
     while (v->node->aux) v = v->node->aux;
     return v;
@@ -63,8 +64,8 @@ static bool sweep(IrGraph *g) {
         b.loc = n->loc;
         IrValue *v = simplified(&b, n);
         if (!v) continue;
-        VM_CHECK(ir_type_equal(&v->type, &n->out[0].type), "simplify: %s became %s", ir_ops[n->op].name,
-                 ir_ops[v->node->op].name);
+        VM_CHECK(ir_type_equal(&v->type, &n->out[0].type), "simplify: %s became %s",
+                 ir_ops[n->op].name, ir_ops[v->node->op].name);
         n->aux = v;
         changed = true;
     }
@@ -72,8 +73,8 @@ static bool sweep(IrGraph *g) {
     return changed;
 }
 
-/* Every rule removes an op, moves a constant or view towards a normal form, or shortens a chain, so a
- * graph needs a handful of rounds. It is right after any number of them. */
+/* Every rule removes an op, moves a constant or view towards a normal form, or shortens a chain, so
+ * a graph needs a handful of rounds. It is right after any number of them. */
 enum { MAX_ROUNDS = 1000 };
 
 bool pass_simplify(PassCtx *c, IrGraph *g) {

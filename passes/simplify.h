@@ -4,9 +4,9 @@
 
 #include "ir/ir.h"
 
-/* A value equal to result 0 of n, or NULL when the rule does not apply. New nodes are built with b, which
- * stands before n; b->error is not used. n->mark is the number of uses of its results before this round,
- * 0 for nodes made in it. The value has the type of the result. */
+/* A value equal to result 0 of n, or NULL when the rule does not apply. New nodes are built with b,
+ * which stands before n; b->error is not used. n->mark is the number of uses of its results before
+ * this round, 0 for nodes made in it. The value has the type of the result. */
 typedef IrValue *SimplifyRule(IrBuilder *b, const IrNode *n);
 
 typedef struct SimplifyRow {

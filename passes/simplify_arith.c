@@ -1,14 +1,14 @@
 /* Rules for constants and elementwise ops. x and y are any values, c and d constants.
  *
- * Folding evaluates only ops that every machine rounds alike; exp and its kind stay, so that no result
- * depends on the compiler's own math library. */
+ * Folding evaluates only ops that every machine rounds alike; exp and its kind stay, so that no
+ * result depends on the compiler's own math library. */
 #include "passes/simplify.h"
 
 #include <float.h>
 #include <math.h>
 
-/* Constants are kept in double precision but used as f32: nothing may overflow or vanish there. False for
- * NaN. Of two such numbers no product or quotient vanishes in double. */
+/* Constants are kept in double precision but used as f32: nothing may overflow or vanish there.
+ * False for NaN. Of two such numbers no product or quotient vanishes in double. */
 static bool fits_f32(double c) {
     double m = fabs(c);
     return m == 0.0 || (m >= FLT_MIN && m <= FLT_MAX);
@@ -75,7 +75,8 @@ static bool is_finite(const IrValue *v) {
     double c;
     OpCode op = v->node->op;
     if (simplify_const(v, &c)) return fits_f32(c);
-    return op == OP_less || op == OP_equal || op == OP_cast || op == OP_uniform || op == OP_histogram;
+    return op == OP_less || op == OP_equal || op == OP_cast || op == OP_uniform ||
+           op == OP_histogram;
 }
 
 /* x + 0 -> x    x + -y -> x - y    -x + y -> y - x */
@@ -124,7 +125,8 @@ static IrValue *rule_mul(IrBuilder *b, const IrNode *n) {
 static IrValue *rule_div(IrBuilder *b, const IrNode *n) {
     double c;
     int exponent;
-    if (!simplify_const(n->in[1], &c) || c == 0.0 || !fits_f32(c) || !fits_f32(1.0 / c)) return NULL;
+    if (!simplify_const(n->in[1], &c) || c == 0.0 || !fits_f32(c) || !fits_f32(1.0 / c))
+        return NULL;
     return fabs(frexp(c, &exponent)) == 0.5 ? times(b, n->in[0], 1.0 / c) : NULL;
 }
 
@@ -169,7 +171,8 @@ static IrValue *rule_copy(IrBuilder *b, const IrNode *n) {
 }
 
 const SimplifyRow simplify_arith[] = {
-    {OP_add, rule_add},      {OP_sub, rule_sub},      {OP_mul, rule_mul},   {OP_div, rule_div},
-    {OP_neg, rule_neg},      {OP_abs, rule_abs},      {OP_relu, rule_relu}, {OP_select, rule_select},
-    {OP_maximum, rule_same}, {OP_minimum, rule_same}, {OP_copy, rule_copy}, {OP_COUNT, NULL},
+    {OP_add, rule_add},      {OP_sub, rule_sub},       {OP_mul, rule_mul},
+    {OP_div, rule_div},      {OP_neg, rule_neg},       {OP_abs, rule_abs},
+    {OP_relu, rule_relu},    {OP_select, rule_select}, {OP_maximum, rule_same},
+    {OP_minimum, rule_same}, {OP_copy, rule_copy},     {OP_COUNT, NULL},
 };

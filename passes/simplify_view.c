@@ -1,5 +1,6 @@
-/* Rules for views, data movement, and reductions that only change the shape. Normal forms: a transpose
- * or broadcast that moves no element is a reshape; chains of one kind of view are one view. */
+/* Rules for views, data movement, and reductions that only change the shape. Normal forms: a
+ * transpose or broadcast that moves no element is a reshape; chains of one kind of view are one
+ * view. */
 #include "passes/simplify.h"
 
 #include <math.h>
@@ -39,8 +40,8 @@ static bool same_but_leading_ones(const IrType *a, const IrType *b) {
     return true;
 }
 
-/* broadcast(broadcast(x)) -> broadcast(x); leading ones that a reshape below it adds or removes do not
- * matter; one that repeats nothing is a reshape */
+/* broadcast(broadcast(x)) -> broadcast(x); leading ones that a reshape below it adds or removes do
+ * not matter; one that repeats nothing is a reshape */
 static IrValue *rule_broadcast(IrBuilder *b, const IrNode *n) {
     IrValue *x = n->in[0];
     const IrType *t = &n->out[0].type;
@@ -48,7 +49,8 @@ static IrValue *rule_broadcast(IrBuilder *b, const IrNode *n) {
     IrValue *inner = view_of(x, OP_broadcast);
     if (inner) return ir_broadcast(b, inner, t);
     inner = view_of(x, OP_reshape);
-    if (!inner || inner->type.rank > t->rank || !same_but_leading_ones(&inner->type, &x->type)) return NULL;
+    if (!inner || inner->type.rank > t->rank || !same_but_leading_ones(&inner->type, &x->type))
+        return NULL;
     return ir_broadcast(b, inner, t);
 }
 
@@ -81,18 +83,21 @@ static IrValue *slice_or_all(IrBuilder *b, IrValue *x, int axis, int64_t start, 
 }
 
 /* A slice that lies within one operand of a concat. */
-static IrValue *slice_of_concat(IrBuilder *b, const IrNode *concat, int axis, int64_t start, int64_t size) {
+static IrValue *slice_of_concat(IrBuilder *b, const IrNode *concat, int axis, int64_t start,
+                                int64_t size) {
     int64_t at = 0;
     for (int i = 0; i < concat->nin; i++) {
         int64_t end = at + concat->in[i]->type.dim[axis];
-        if (start >= at && start + size <= end) return slice_or_all(b, concat->in[i], axis, start - at, size);
+        if (start >= at && start + size <= end)
+            return slice_or_all(b, concat->in[i], axis, start - at, size);
         at = end;
     }
     return NULL;
 }
 
 /* A slice that lies within the placed part of an unslice, or beside it. */
-static IrValue *slice_of_unslice(IrBuilder *b, const IrNode *n, int axis, int64_t start, int64_t size) {
+static IrValue *slice_of_unslice(IrBuilder *b, const IrNode *n, int axis, int64_t start,
+                                 int64_t size) {
     const IrNode *placed = n->in[0]->node;
     IrValue *x = placed->in[0];
     int64_t at = ir_int(placed, ATTR_unslice_start), end = at + x->type.dim[axis];
@@ -100,7 +105,8 @@ static IrValue *slice_of_unslice(IrBuilder *b, const IrNode *n, int axis, int64_
     return start >= end || start + size <= at ? ir_const(b, 0.0, n->out[0].type) : NULL;
 }
 
-/* slice(slice(x)) along one dimension -> slice(x); slices of what was just put together -> the part */
+/* slice(slice(x)) along one dimension -> slice(x); slices of what was just put together -> the part
+ */
 static IrValue *rule_slice(IrBuilder *b, const IrNode *n) {
     IrValue *x = n->in[0];
     const IrNode *maker = x->node;
@@ -133,7 +139,8 @@ static IrValue *concat_of_slices(IrBuilder *b, const IrNode *n, int axis) {
 static IrValue *rule_concat(IrBuilder *b, const IrNode *n) {
     double c, d;
     if (n->nin == 1) return n->in[0];
-    if (!simplify_const(n->in[0], &c)) return concat_of_slices(b, n, (int)ir_int(n, ATTR_concat_axis));
+    if (!simplify_const(n->in[0], &c))
+        return concat_of_slices(b, n, (int)ir_int(n, ATTR_concat_axis));
     for (int i = 1; i < n->nin; i++) {
         if (!simplify_const(n->in[i], &d) || c != d || signbit(c) != signbit(d)) return NULL;
     }
@@ -147,7 +154,8 @@ static IrValue *rule_unslice(IrBuilder *b, const IrNode *n) {
     return simplify_const(n->in[0], &c) && c == 0.0 ? ir_const(b, 0.0, n->out[0].type) : NULL;
 }
 
-/* sum over dimensions of size one -> reshape; over a constant whose partial sums are exact -> constant */
+/* sum over dimensions of size one -> reshape; over a constant whose partial sums are exact ->
+ * constant */
 static IrValue *rule_sum(IrBuilder *b, const IrNode *n) {
     IrValue *x = n->in[0];
     double c, count = (double)ir_elems(&x->type) / (double)ir_elems(&n->out[0].type);
@@ -174,7 +182,8 @@ static int64_t part_start(const IrNode *p) {
 /* Parts are kept in the order of their starts. */
 static bool add_part(Terms *t, const IrNode *p) {
     if (t->nparts == MAX_TERMS) return false;
-    if (t->nparts && ir_int(p, ATTR_unslice_axis) != ir_int(t->part[0], ATTR_unslice_axis)) return false;
+    if (t->nparts && ir_int(p, ATTR_unslice_axis) != ir_int(t->part[0], ATTR_unslice_axis))
+        return false;
     int i = t->nparts++;
     for (; i > 0 && part_start(t->part[i - 1]) > part_start(p); i--) t->part[i] = t->part[i - 1];
     t->part[i] = p;
@@ -202,8 +211,9 @@ static bool tiles(const Terms *t, int64_t size) {
     return at == size;
 }
 
-/* unslice(x) + unslice(y) + .. + z -> concat(x, y, ..) + z where the parts tile the dimension. Every
- * element is a part plus zeros plus z, so one other term leaves nothing to round differently. */
+/* unslice(x) + unslice(y) + .. + z -> concat(x, y, ..) + z where the parts tile the dimension.
+ * Every element is a part plus zeros plus z, so one other term leaves nothing to round differently.
+ */
 static IrValue *rule_tiles(IrBuilder *b, const IrNode *n) {
     Terms t = {.nparts = 0};
     if (!collect(&t, &n->out[0], 0) || t.nparts < 2) return NULL;

@@ -1,25 +1,25 @@
 /* splitk: sum long weight gradients in parts.
  *
  * requires  CORE ops
- * ensures   a product over the rows of two activations (matmul with ta, expert_matmul_dw) that has many more
- *           rows than its result has columns is several products, each over a part of the rows, and their
- *           sum. Products with few rows stay as they are.
+ * ensures   a product over the rows of two activations (matmul with ta, expert_matmul_dw) that has
+ * many more rows than its result has columns is several products, each over a part of the rows, and
+ * their sum. Products with few rows stay as they are.
  *
- * A weight gradient that is computed block by block reads each operand once per block of the other one's
- * columns, and rows that are longer than the caches come from memory every time. A part fits, all of its
- * blocks find it in the cache, and there are as many work items as parts without making blocks small. The
- * parts follow from shapes only, so that results have the same bits on every machine of an instruction set.
+ * A weight gradient that is computed block by block reads each operand once per block of the other
+ * one's columns, and rows that are longer than the caches come from memory every time. A part fits,
+ * all of its blocks find it in the cache, and there are as many work items as parts without making
+ * blocks small. The parts follow from shapes only, so that results have the same bits on every
+ * machine of an instruction set.
  *
- * before  %2 = matmul %0, %1 {ta = 1} : f32[64,96]                   (%0 f32[16384,64], %1 f32[16384,96])
- * after   %2 = reshape %0 : f32[16,1024,64]
- *         %3 = reshape %1 : f32[16,1024,96]
- *         %4 = matmul %2, %3 {ta = 1} : f32[16,64,96]
- *         %5 = sum %4 {axes = [0]} : f32[64,96] */
+ * before  %2 = matmul %0, %1 {ta = 1} : f32[64,96]                   (%0 f32[16384,64], %1
+ * f32[16384,96]) after   %2 = reshape %0 : f32[16,1024,64] %3 = reshape %1 : f32[16,1024,96] %4 =
+ * matmul %2, %3 {ta = 1} : f32[16,64,96] %5 = sum %4 {axes = [0]} : f32[64,96] */
 #include "passes/passes.h"
 
 enum {
-    FEWEST_ROWS = 8192, /* of a product that is split: shorter ones gain nothing (docs/performance.md) */
-    PART_ROWS = 1024,   /* and more in each part */
+    FEWEST_ROWS =
+        8192, /* of a product that is split: shorter ones gain nothing (docs/performance.md) */
+    PART_ROWS = 1024, /* and more in each part */
     MOST_PARTS = 16,
     RESULT_SHARE = 8 /* partial results have at most one element for so many of the operands */
 };
@@ -46,7 +46,8 @@ static IrValue *sum_parts(IrBuilder *b, IrValue *y) {
 static IrValue *split_matmul(IrBuilder *b, IrNode *n) {
     const IrType *x = &n->in[0]->type, *dy = &n->in[1]->type;
     if (!ir_int(n, ATTR_matmul_ta) || ir_int(n, ATTR_matmul_tb) || x->rank != 2) return NULL;
-    int64_t rows = x->dim[0], parts = most_parts(rows, x->dim[1] + dy->dim[1], ir_elems(&n->out[0].type));
+    int64_t rows = x->dim[0],
+            parts = most_parts(rows, x->dim[1] + dy->dim[1], ir_elems(&n->out[0].type));
     while (parts > 1 && rows % parts) parts--;
     if (parts <= 1) return NULL;
     IrValue *y = IR_OP(b, matmul, VALS(in_parts(b, n->in[0], parts), in_parts(b, n->in[1], parts)),
@@ -63,9 +64,10 @@ static IrValue *split_expert(IrBuilder *b, IrNode *n) {
     int64_t most = rows / experts / PART_ROWS;
     if (most < parts) parts = most;
     if (parts <= 1) return NULL;
-    return sum_parts(b, IR_OP(b, expert_matmul_dw, VALS(n->in[0], n->in[1], n->in[2]),
-                              ATTRS(A_INT(expert_matmul_dw_bf16, ir_int(n, ATTR_expert_matmul_dw_bf16)),
-                                    A_INT(expert_matmul_dw_parts, parts))));
+    return sum_parts(
+        b, IR_OP(b, expert_matmul_dw, VALS(n->in[0], n->in[1], n->in[2]),
+                 ATTRS(A_INT(expert_matmul_dw_bf16, ir_int(n, ATTR_expert_matmul_dw_bf16)),
+                       A_INT(expert_matmul_dw_parts, parts))));
 }
 
 bool pass_splitk(PassCtx *c, IrGraph *g) {

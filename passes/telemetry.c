@@ -4,11 +4,11 @@
  * ensures   every route whose choices are an output R has outputs that live to the end of the step:
  *             R.offsets  i32[E+1]  where each expert's rows begin
  *             R.choices  i32[T,K]  the choices that are served; only where a route may drop pairs
- *             R.logits   f32[T,E]  what the gate is the softmax of, or values whose softmax is meant; only
- *                                  where there is a gate
+ *             R.logits   f32[T,E]  what the gate is the softmax of, or values whose softmax is
+ * meant; only where there is a gate
  *
- * Nothing is computed for them: runtime/log/telemetry.c looks at them when a step is logged. Weights get the same
- * bits with and without.
+ * Nothing is computed for them: runtime/log/telemetry.c looks at them when a step is logged.
+ * Weights get the same bits with and without.
  *
  * before  %3, %4, %5, %6 = route %2 {experts = 4} : ..        (%2 of topk %1, %1 = softmax %0)
  *         output "1.moe.route" %2
@@ -28,13 +28,15 @@ static IrValue *chosen_by(IrValue *index) {
         bool by_rank = n->op == OP_select && n->in[0]->node->op == OP_less &&
                        behind_views(n->in[0]->node->in[0])->node->op == OP_rank;
         if (by_rank) return behind_views(behind_views(n->in[0]->node->in[0])->node->in[0]);
-        n = behind_views(n->in[n->op == OP_select ? 1 : 0])->node; /* training, and what keep_pairs keeps */
+        n = behind_views(n->in[n->op == OP_select ? 1 : 0])
+                ->node; /* training, and what keep_pairs keeps */
     }
     if (n->op == OP_fall_through) n = behind_views(n->in[0])->node;
     return n->op == OP_topk || n->op == OP_rank ? behind_views(n->in[0]) : NULL;
 }
 
-/* The weights that rows come back with when every expert has them all; NULL: nothing of the kind. */
+/* The weights that rows come back with when every expert has them all; NULL: nothing of the kind.
+ */
 static IrValue *weighed_by(const IrGraph *g, const IrNode *route) {
     if (ir_cols(&route->in[0]->type) != ir_int(route, ATTR_route_experts)) return NULL;
     IR_FOR (n, g)
@@ -42,7 +44,8 @@ static IrValue *weighed_by(const IrGraph *g, const IrNode *route) {
     return NULL;
 }
 
-/* The gate's logits as values of T rows and E columns; NULL: there is no gate, or it has another form. */
+/* The gate's logits as values of T rows and E columns; NULL: there is no gate, or it has another
+ * form. */
 static IrValue *logits_of(const IrGraph *g, const IrNode *route) {
     IrValue *p = chosen_by(route->in[0]);
     if (!p && behind_views(route->in[0])->node->op == OP_iota) p = weighed_by(g, route);

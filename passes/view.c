@@ -10,9 +10,9 @@ static void dense_strides(const IrType *t, int64_t *stride) {
     }
 }
 
-/* Strides of `to` over the elements that w walks in row-major order; false if no strides do it. Both
- * shapes are cut into the shortest runs of dimensions with equal products; inside a run the old
- * dimensions must be collapsible into one. */
+/* Strides of `to` over the elements that w walks in row-major order; false if no strides do it.
+ * Both shapes are cut into the shortest runs of dimensions with equal products; inside a run the
+ * old dimensions must be collapsible into one. */
 static bool reshape_strides(const View *w, const IrType *to, int64_t *stride) {
     int i = 0, j = 0;
     while (i < w->type.rank || j < to->rank) {

@@ -1,4 +1,5 @@
-/* How a value is found in memory when it is a VIEW of another: shared by fusion and code generation. */
+/* How a value is found in memory when it is a VIEW of another: shared by fusion and code
+ * generation. */
 #ifndef VMOEC_PASSES_VIEW_H
 #define VMOEC_PASSES_VIEW_H
 
@@ -22,8 +23,9 @@ IrValue *view_root(IrValue *v);
 /* Row-major without gaps: the view is `root`'s bytes from `offset`. */
 bool view_is_dense(const View *w);
 
-/* Position-preserving: flattened to [rows, cols], element (r, c) of v is element (r, c) of the result. Walks
- * back through reshapes that keep the last dimension, and stop_gradient; stops at anything else. */
+/* Position-preserving: flattened to [rows, cols], element (r, c) of v is element (r, c) of the
+ * result. Walks back through reshapes that keep the last dimension, and stop_gradient; stops at
+ * anything else. */
 IrValue *view_same_position(IrValue *v);
 
 #endif

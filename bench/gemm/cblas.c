@@ -1,5 +1,5 @@
-/* OpenBLAS and BLIS through the interface both have. A weight may be stored either way round, whichever is
- * faster; neither has an interface for packing ahead. */
+/* OpenBLAS and BLIS through the interface both have. A weight may be stored either way round,
+ * whichever is faster; neither has an interface for packing ahead. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -7,8 +7,8 @@
 
 /* The interface is older than its headers, which the two libraries install under one name. */
 enum { ROW_MAJOR = 101, NO_TRANS = 111, TRANS = 112 };
-void cblas_sgemm(int layout, int ta, int tb, int m, int n, int k, float alpha, const float *a, int lda,
-                 const float *b, int ldb, float beta, float *c, int ldc);
+void cblas_sgemm(int layout, int ta, int tb, int m, int n, int k, float alpha, const float *a,
+                 int lda, const float *b, int ldb, float beta, float *c, int ldc);
 
 #ifdef GEMM_blis
 void bli_init(void);
@@ -44,9 +44,9 @@ static void run(const State *s, bool turned) {
     bool tb = p->tb != turned;
     for (int i = 0; i < p->count; i++) {
         const Product *x = &p->product[i];
-        cblas_sgemm(ROW_MAJOR, p->ta ? TRANS : NO_TRANS, tb ? TRANS : NO_TRANS, (int)x->m, (int)x->n,
-                    (int)x->k, 1, x->a, (int)(p->ta ? x->m : x->k), turned ? s->turned[i] : x->b,
-                    (int)(tb ? x->k : x->n), 0, x->c, (int)x->n);
+        cblas_sgemm(ROW_MAJOR, p->ta ? TRANS : NO_TRANS, tb ? TRANS : NO_TRANS, (int)x->m,
+                    (int)x->n, (int)x->k, 1, x->a, (int)(p->ta ? x->m : x->k),
+                    turned ? s->turned[i] : x->b, (int)(tb ? x->k : x->n), 0, x->c, (int)x->n);
     }
 }
 

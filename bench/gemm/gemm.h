@@ -1,5 +1,6 @@
-/* Matrix products by other libraries, one program per library (their symbols clash). main.c reads problems,
- * fills operands, times and checks; a backend (cblas.c, onednn.c, xsmm.c) computes. Row-major f32 throughout.
+/* Matrix products by other libraries, one program per library (their symbols clash). main.c reads
+ * problems, fills operands, times and checks; a backend (cblas.c, onednn.c, xsmm.c) computes.
+ * Row-major f32 throughout.
  */
 #ifndef VMOEC_BENCH_GEMM_GEMM_H
 #define VMOEC_BENCH_GEMM_GEMM_H
@@ -24,14 +25,16 @@ typedef struct Problem {
 
 const char *gemm_version(void);
 
-/* Whatever may be done ahead, choosing the fastest of the ways the library offers. NULL: it cannot. */
+/* Whatever may be done ahead, choosing the fastest of the ways the library offers. NULL: it cannot.
+ */
 void *gemm_prepare(const Problem *p);
 void gemm_run(void *state);
 void gemm_free(void *state);
 
 /* For backends that try several ways: seconds of one run, the best of some. */
 double gemm_seconds(void (*run)(void *), void *state);
-/* The faster of two prepared states, the other one freed; best NULL: state. *seconds: of the best. */
+/* The faster of two prepared states, the other one freed; best NULL: state. *seconds: of the best.
+ */
 void *gemm_faster(void *best, void *state, double *seconds);
 void *gemm_alloc(int64_t bytes); /* aligned to 64 bytes, never NULL; free() */
 

@@ -1,7 +1,8 @@
-/* Times products in one library. A problem is a line "M N K TA TB COUNT SPLIT WEIGHT" on stdin: COUNT
- * products of that shape, whose m (SPLIT m), or k (SPLIT k), is shared by all of them as experts share rows;
- * SPLIT - : each has all of it. The answer is a line "MILLISECONDS ERROR": the median of about a tenth of a
- * second's runs, and the largest error of some elements, relative to what a sum of that length may lose. */
+/* Times products in one library. A problem is a line "M N K TA TB COUNT SPLIT WEIGHT" on stdin:
+ * COUNT products of that shape, whose m (SPLIT m), or k (SPLIT k), is shared by all of them as
+ * experts share rows; SPLIT - : each has all of it. The answer is a line "MILLISECONDS ERROR": the
+ * median of about a tenth of a second's runs, and the largest error of some elements, relative to
+ * what a sum of that length may lose. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -79,7 +80,8 @@ static float *random_matrix(int64_t n, uint32_t seed) {
     return x;
 }
 
-/* Sampled elements in double precision; numbers are in [-1, 1), so a sum of k has size sqrt(k) / 3. */
+/* Sampled elements in double precision; numbers are in [-1, 1), so a sum of k has size sqrt(k) / 3.
+ */
 static double worst_error(const Problem *p) {
     double worst = 0;
     uint32_t seed = 7;
@@ -141,8 +143,8 @@ int main(void) {
     char split;
     char line[256];
     while (fgets(line, sizeof line, stdin)) {
-        int got =
-            sscanf(line, "%lld %lld %lld %d %d %d %c %d", &m, &n, &k, &ta, &tb, &count, &split, &weight);
+        int got = sscanf(line, "%lld %lld %lld %d %d %d %c %d", &m, &n, &k, &ta, &tb, &count,
+                         &split, &weight);
         if (got != 8 || m < 1 || n < 1 || k < 1 || count < 1 ||
             (split != '-' && (split == 'k' ? k : m) < count)) {
             fprintf(stderr, "cannot read: %s", line);

@@ -1,5 +1,5 @@
-/* oneDNN 2: the matmul and the inner product primitives, whichever is faster. A weight gets the layout the
- * primitive asks for, before the clock starts. */
+/* oneDNN 2: the matmul and the inner product primitives, whichever is faster. A weight gets the
+ * layout the primitive asks for, before the clock starts. */
 #include "bench/gemm/gemm.h"
 
 #if __has_include(<oneapi/dnnl/dnnl.h>)
@@ -65,7 +65,8 @@ static void add_arg(Op *op, int which, const dnnl_memory_desc_t *d, const float 
 }
 
 /* The weight in the layout that pd wants. */
-static void add_weight(Op *op, dnnl_primitive_desc_t pd, const dnnl_memory_desc_t *given, const float *data) {
+static void add_weight(Op *op, dnnl_primitive_desc_t pd, const dnnl_memory_desc_t *given,
+                       const float *data) {
     const dnnl_memory_desc_t *want = dnnl_primitive_desc_query_md(pd, dnnl_query_weights_md, 0);
     if (dnnl_memory_desc_equal(want, given)) {
         add_arg(op, DNNL_ARG_WEIGHTS, given, data);
@@ -99,7 +100,8 @@ static bool matmul(Op *op, const Problem *p, const Product *x) {
     dnnl_memory_desc_t w = p->weight ? any(x->k, x->n) : b;
     dnnl_matmul_desc_t d;
     dnnl_primitive_desc_t pd;
-    if (dnnl_matmul_desc_init(&d, &a, &w, NULL, &c) != dnnl_success || !make(op, &pd, &d, NULL)) return false;
+    if (dnnl_matmul_desc_init(&d, &a, &w, NULL, &c) != dnnl_success || !make(op, &pd, &d, NULL))
+        return false;
     add_arg(op, DNNL_ARG_SRC, &a, x->a);
     add_weight(op, pd, &b, x->b);
     add_arg(op, DNNL_ARG_DST, &c, x->c);
@@ -115,7 +117,8 @@ static bool inner_product(Op *op, const Problem *p, const Product *x) {
     dnnl_memory_desc_t w = p->weight ? any(x->n, x->k) : b;
     dnnl_inner_product_desc_t d;
     dnnl_primitive_desc_t pd;
-    if (dnnl_inner_product_forward_desc_init(&d, dnnl_forward_inference, &a, &w, NULL, &c) != dnnl_success ||
+    if (dnnl_inner_product_forward_desc_init(&d, dnnl_forward_inference, &a, &w, NULL, &c) !=
+            dnnl_success ||
         !make(op, &pd, &d, NULL))
         return false;
     add_arg(op, DNNL_ARG_SRC, &a, x->a);
@@ -136,8 +139,9 @@ static bool weight_gradient(Op *op, const Problem *p, const Product *x) {
             dnnl_success ||
         dnnl_primitive_desc_create(&hint, &fd, NULL, engine, NULL) != dnnl_success)
         return false;
-    bool ok = dnnl_inner_product_backward_weights_desc_init(&d, &src, &c, NULL, &dst) == dnnl_success &&
-              make(op, &pd, &d, hint);
+    bool ok =
+        dnnl_inner_product_backward_weights_desc_init(&d, &src, &c, NULL, &dst) == dnnl_success &&
+        make(op, &pd, &d, hint);
     dnnl_primitive_desc_destroy(hint);
     if (!ok) return false;
     add_arg(op, DNNL_ARG_SRC, &src, x->b);
@@ -150,7 +154,8 @@ static bool weight_gradient(Op *op, const Problem *p, const Product *x) {
 void gemm_run(void *state) {
     const State *s = state;
     for (int i = 0; i < s->count; i++)
-        check(dnnl_primitive_execute(s->op[i].primitive, stream, s->op[i].narg, s->op[i].arg), "execute");
+        check(dnnl_primitive_execute(s->op[i].primitive, stream, s->op[i].narg, s->op[i].arg),
+              "execute");
     check(dnnl_stream_wait(stream), "wait");
 }
 

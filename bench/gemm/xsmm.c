@@ -1,7 +1,7 @@
-/* libxsmm: its small kernels (code made at run time for one block) under a blocking of ours, with the fastest
- * of several block sizes. Its own large product is not used: it hands over to a BLAS. libxsmm is
- * column-major: c^T = b^T a^T, so that its rows are our columns. A weight is cut into panels of columns
- * before the clock starts; another b while it runs. */
+/* libxsmm: its small kernels (code made at run time for one block) under a blocking of ours, with
+ * the fastest of several block sizes. Its own large product is not used: it hands over to a BLAS.
+ * libxsmm is column-major: c^T = b^T a^T, so that its rows are our columns. A weight is cut into
+ * panels of columns before the clock starts; another b while it runs. */
 #include "bench/gemm/gemm.h"
 
 #if __has_include(<libxsmm.h>)
@@ -14,7 +14,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_INNER = 512 }; /* inner dimension of one kernel call: a panel of 64 columns then fits in L2 */
+enum {
+    MAX_INNER = 512
+}; /* inner dimension of one kernel call: a panel of 64 columns then fits in L2 */
 
 typedef struct State {
     const Problem *p;
@@ -49,19 +51,20 @@ static void cut(State *s, int i) {
     const Product *x = &s->p->product[i];
     int64_t n = blocks(x->n, s->cols);
 #pragma omp parallel for
-    for (int64_t j = 0; j < n; j++) cut_panel(s->p, x, s->cols, j, s->panel[i] + j * x->k * s->cols);
+    for (int64_t j = 0; j < n; j++)
+        cut_panel(s->p, x, s->cols, j, s->panel[i] + j * x->k * s->cols);
 }
 
 /* rows x cols of c at (i, j): panel times rows of a, over the inner dimension in pieces. */
-static void block(const State *s, const Product *x, const float *panel, const float *a, int64_t lda, float *c,
-                  int64_t m, int64_t n) {
+static void block(const State *s, const Product *x, const float *panel, const float *a, int64_t lda,
+                  float *c, int64_t m, int64_t n) {
     const libxsmm_blasint la = (libxsmm_blasint)s->cols, lb = (libxsmm_blasint)lda,
                           lc = (libxsmm_blasint)x->n;
     const float one = 1, zero = 0;
     for (int64_t k = 0; k < x->k; k += MAX_INNER) {
-        libxsmm_smmfunction f = libxsmm_smmdispatch((libxsmm_blasint)n, (libxsmm_blasint)m,
-                                                    (libxsmm_blasint)smaller(MAX_INNER, x->k - k), &la, &lb,
-                                                    &lc, &one, k ? &one : &zero, NULL, NULL);
+        libxsmm_smmfunction f = libxsmm_smmdispatch(
+            (libxsmm_blasint)n, (libxsmm_blasint)m, (libxsmm_blasint)smaller(MAX_INNER, x->k - k),
+            &la, &lb, &lc, &one, k ? &one : &zero, NULL, NULL);
         if (!f) {
             fprintf(stderr, "libxsmm has no kernel for a block of %d x %d\n", (int)m, (int)n);
             exit(3);
@@ -84,7 +87,8 @@ static void run_product(const State *s, const Product *x, const float *panels) {
         int64_t have = -1; /* the row block in `turned` */
 #pragma omp for
         for (int64_t i = 0; i < nr * nc; i++) {
-            int64_t row = i / nc * s->rows, col = i % nc * s->cols, m = smaller(s->rows, x->m - row);
+            int64_t row = i / nc * s->rows, col = i % nc * s->cols,
+                    m = smaller(s->rows, x->m - row);
             const float *a = x->a + row * x->k;
             if (turned && have != row) turn_rows(x, row, m, turned), have = row;
             if (turned) a = turned;
@@ -129,7 +133,8 @@ void *gemm_prepare(const Problem *p) {
     static const int64_t way[][2] = {{24, 64}, {48, 64}, {96, 64}, {32, 48}, {96, 48}};
     State *best = NULL;
     double seconds = 0;
-    for (int i = 0; i < 5; i++) best = gemm_faster(best, prepare(p, way[i][0], way[i][1]), &seconds);
+    for (int i = 0; i < 5; i++)
+        best = gemm_faster(best, prepare(p, way[i][0], way[i][1]), &seconds);
     return best;
 }
 #else

@@ -1,9 +1,10 @@
-/* bfloat16: numbers that are the upper half of an f32. In registers they are f32 vectors; memory and the dot
- * product instruction have the short form. VDPBF16PS multiplies pairs: lane i of the sum gets
- * a[2i] b[2i] + a[2i+1] b[2i+1], so whoever feeds it lays two inner positions side by side: a pair is one
- * 32-bit word, the earlier position in its lower half.
+/* bfloat16: numbers that are the upper half of an f32. In registers they are f32 vectors; memory
+ * and the dot product instruction have the short form. VDPBF16PS multiplies pairs: lane i of the
+ * sum gets a[2i] b[2i] + a[2i+1] b[2i+1], so whoever feeds it lays two inner positions side by
+ * side: a pair is one 32-bit word, the earlier position in its lower half.
  *
- * Requires a target with AVX512_BF16. Denormal operands and results count as zero, as the instruction does.
+ * Requires a target with AVX512_BF16. Denormal operands and results count as zero, as the
+ * instruction does.
  */
 #include "codegen/build/emit.h"
 
@@ -80,7 +81,8 @@ Val kb_dot(Kb *k, Val sum, Val a, Val b) {
     return kb_call(k, "llvm.x86.avx512bf16.dpbf16ps.512", NULL, arg, 3);
 }
 
-/* ---- pairs of rows ---------------------------------------------------------------------------------- */
+/* ---- pairs of rows
+ * ---------------------------------------------------------------------------------- */
 
 /* Columns [col, + 2 vl) of two rows as 2 vl words. */
 static void pair_wide(Kb *k, Val even, Val odd, Val col, Val to) {
@@ -93,7 +95,8 @@ static void pair_wide(Kb *k, Val even, Val odd, Val col, Val to) {
             lane[2 * i] = kb_i32(k, part * k->vl + i);
             lane[2 * i + 1] = kb_i32(k, (2 + part) * k->vl + i);
         }
-        Val v = LLVMBuildShuffleVector(k->b, x, y, LLVMConstVector(lane, (unsigned)(2 * k->vl)), "");
+        Val v =
+            LLVMBuildShuffleVector(k->b, x, y, LLVMConstVector(lane, (unsigned)(2 * k->vl)), "");
         kb_store(k, v, kb_gep(k, k->i32, to, kb_i64(k, (int64_t)part * k->vl)), NULL);
     }
 }

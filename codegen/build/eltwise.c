@@ -1,4 +1,5 @@
-/* Elementwise ops: one SIMD value from one SIMD value per operand. Comparisons give 1 or 0 in f32. */
+/* Elementwise ops: one SIMD value from one SIMD value per operand. Comparisons give 1 or 0 in f32.
+ */
 #include "codegen/build/emit.h"
 
 #define EMIT(name) Val cg_emit_##name(Kb *k, const IrNode *n, Val *in, Pos pos)
@@ -103,17 +104,20 @@ EMIT(gelu_grad) {
 
 EMIT(add) {
     UNUSED_POS;
-    return is_float(n) ? LLVMBuildFAdd(k->b, in[0], in[1], "") : LLVMBuildAdd(k->b, in[0], in[1], "");
+    return is_float(n) ? LLVMBuildFAdd(k->b, in[0], in[1], "")
+                       : LLVMBuildAdd(k->b, in[0], in[1], "");
 }
 
 EMIT(sub) {
     UNUSED_POS;
-    return is_float(n) ? LLVMBuildFSub(k->b, in[0], in[1], "") : LLVMBuildSub(k->b, in[0], in[1], "");
+    return is_float(n) ? LLVMBuildFSub(k->b, in[0], in[1], "")
+                       : LLVMBuildSub(k->b, in[0], in[1], "");
 }
 
 EMIT(mul) {
     UNUSED_POS;
-    return is_float(n) ? LLVMBuildFMul(k->b, in[0], in[1], "") : LLVMBuildMul(k->b, in[0], in[1], "");
+    return is_float(n) ? LLVMBuildFMul(k->b, in[0], in[1], "")
+                       : LLVMBuildMul(k->b, in[0], in[1], "");
 }
 
 EMIT(div) {
@@ -162,7 +166,8 @@ EMIT(cast) {
     return LLVMBuildSIToFP(k->b, in[0], k->vf, "");
 }
 
-/* A gather from the list, which lies among the kernel's constants. Indices outside read an end of it. */
+/* A gather from the list, which lies among the kernel's constants. Indices outside read an end of
+ * it. */
 EMIT(lookup) {
     UNUSED_POS;
     const int64_t *value;
@@ -208,7 +213,8 @@ Val cg_gather_row_dispatch(Kb *k, const IrNode *node, Val index) {
 }
 
 Val cg_gather_row_expert_expand(Kb *k, const IrNode *node, Val index) {
-    int64_t last = node->in[0]->type.dim[0] - 1; /* rows that are nobody's have the number of experts */
+    int64_t last =
+        node->in[0]->type.dim[0] - 1; /* rows that are nobody's have the number of experts */
     bool vector = LLVMGetTypeKind(LLVMTypeOf(index)) == LLVMVectorTypeKind;
     Val most = vector ? kb_vi(k, (int32_t)last) : kb_i64(k, last);
     return LLVMBuildSelect(k->b, LLVMBuildICmp(k->b, LLVMIntSLT, index, most, ""), index, most, "");

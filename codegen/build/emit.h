@@ -1,12 +1,12 @@
 /* The kernel builder: what lowering rules are written with. Internal to this folder.
  *
- * A kernel is one LLVM function `void k(ptr args, i64 begin, i64 end, ptr scratch)`. Inside, code is
- * vectors of `vl` floats (or i32) along the last dimension of a flattened [rows, cols] space. Positions
- * are SSA values; where a row's end does not fill a vector, the position carries a mask. Results never
- * depend on masked lanes, and reductions see a neutral element there.
+ * A kernel is one LLVM function `void k(ptr args, i64 begin, i64 end, ptr scratch)`. Inside, code
+ * is vectors of `vl` floats (or i32) along the last dimension of a flattened [rows, cols] space.
+ * Positions are SSA values; where a row's end does not fill a vector, the position carries a mask.
+ * Results never depend on masked lanes, and reductions see a neutral element there.
  *
- * Work is cut into items by the problem's size only; a call computes the items [begin, end). A kernel may
- * have several runs of items (kb_share each), numbered one after the other. */
+ * Work is cut into items by the problem's size only; a call computes the items [begin, end). A
+ * kernel may have several runs of items (kb_share each), numbered one after the other. */
 #ifndef VMOEC_CODEGEN_BUILD_EMIT_H
 #define VMOEC_CODEGEN_BUILD_EMIT_H
 
@@ -22,8 +22,8 @@ typedef struct Pos {
     Val mask;     /* <vl x i1> or NULL */
 } Pos;
 
-/* A value that lies in memory other than its buffer (scratch): dense rows of `ld` floats starting at
- * (row0, col0). */
+/* A value that lies in memory other than its buffer (scratch): dense rows of `ld` floats starting
+ * at (row0, col0). */
 typedef struct Source {
     const IrValue *value;
     Val ptr, row0, col0; /* row0, col0 NULL: 0 */
@@ -47,7 +47,7 @@ typedef struct Kb {
     LLVMTypeRef f32, i32, i64, i1, ptr, vf, vi, vm; /* scalars; vectors of f32, i32, i1 */
     int64_t scratch_bytes;                          /* high water of kb_scratch */
     Val *arg_ptr;                                   /* loaded in the entry block */
-    bool flat;                                      /* positions are (0, element) of dense tensors */
+    bool flat; /* positions are (0, element) of dense tensors */
     /* values already emitted at the current position */
     struct {
         const IrValue *value;
@@ -58,14 +58,15 @@ typedef struct Kb {
     int nsource;
 } Kb;
 
-/* ---- kernel.c: functions, constants, loops, scratch -------------------------------------------- */
+/* ---- kernel.c: functions, constants, loops, scratch --------------------------------------------
+ */
 
 /* Starts and ends the function of a cluster; kb_begin leaves the builder in the body. */
 void kb_begin(Kb *k, const char *name);
 void kb_end(Kb *k);
 
-/* A function that kernels share, as a value to call: made once per unit, by `body`, which finds k->fn and the
- * builder at its entry. Its name must say everything that its body depends on. */
+/* A function that kernels share, as a value to call: made once per unit, by `body`, which finds
+ * k->fn and the builder at its entry. Its name must say everything that its body depends on. */
 typedef void (*HelperBody)(Kb *k, const void *ctx);
 Val kb_helper(Kb *k, const char *name, LLVMTypeRef type, HelperBody body, const void *ctx);
 
@@ -103,8 +104,8 @@ typedef struct Loop {
 void kb_loop(Kb *k, Loop *l, Val from, Val to, int64_t step, const Val *init, int ncarry);
 void kb_loop_end(Kb *k, Loop *l);
 
-/* Calls body for 0, step, .. below end. Short walks are written out; in long ones `at` is a loop's variable,
- * so that code does not grow with a model's sizes. */
+/* Calls body for 0, step, .. below end. Short walks are written out; in long ones `at` is a loop's
+ * variable, so that code does not grow with a model's sizes. */
 typedef void (*EachBody)(Kb *k, Val at, void *ctx);
 void kb_each(Kb *k, int64_t end, int64_t step, EachBody body, void *ctx);
 
@@ -123,7 +124,8 @@ void kb_single(Kb *k, If *f);
 /* `bytes` of this thread's scratch, 64-byte aligned; lives until the kernel ends. */
 Val kb_scratch(Kb *k, int64_t bytes);
 
-/* ---- eval.c: reading and writing at a position ---------------------------------------------------- */
+/* ---- eval.c: reading and writing at a position
+ * ---------------------------------------------------- */
 
 /* Forgets what was emitted at the previous position. Call whenever the position changes. */
 void kb_new_pos(Kb *k);
@@ -136,7 +138,8 @@ void kb_drop_sources(Kb *k);
 /* The SIMD value of v at pos: follows members, views, gathers and constants. */
 Val kb_eval(Kb *k, IrValue *v, Pos pos);
 
-/* Vector access to raw float, i32 or i16 memory; masked when mask is not NULL (other lanes read 0). */
+/* Vector access to raw float, i32 or i16 memory; masked when mask is not NULL (other lanes read 0).
+ */
 Val kb_load(Kb *k, LLVMTypeRef vec, Val ptr, Val mask);
 void kb_store(Kb *k, Val v, Val ptr, Val mask);
 /* ptr[i] of i32 memory, as i64. */
@@ -147,33 +150,39 @@ Val kb_load_indexed(Kb *k, LLVMTypeRef vec, LLVMTypeRef elem, Val ptr, Val index
 /* Lane l reads ptr[l * stride]. */
 Val kb_load_strided(Kb *k, LLVMTypeRef vec, LLVMTypeRef elem, Val ptr, int64_t stride, Val mask);
 
-/* Asks for the cache line of ptr[at]; it may lie past the tensor. _l2: into the second level only. */
+/* Asks for the cache line of ptr[at]; it may lie past the tensor. _l2: into the second level only.
+ */
 void kb_prefetch(Kb *k, Val ptr, Val at);
 void kb_prefetch_l2(Kb *k, Val ptr, Val at);
 /* The lines of ptr[at .. at + floats). */
 void kb_prefetch_run(Kb *k, Val ptr, Val at, int64_t floats);
 void kb_prefetch_run_l2(Kb *k, Val ptr, Val at, int64_t floats);
 
-/* Pointer to the argument for v's buffer (v must be a stored or leaf value, or a view with strides). */
+/* Pointer to the argument for v's buffer (v must be a stored or leaf value, or a view with
+ * strides). */
 Val kb_ptr(Kb *k, const IrValue *v);
 Val kb_view_ptr(Kb *k, const View *w); /* at the view's offset */
 /* Element offset (i64) of flattened row `row` of a view with its last dimension at 0. */
 Val kb_row_offset(Kb *k, const View *w, Val row);
 /* Element offset of matrix `index` of a view whose last two dimensions are the matrix. */
 Val kb_matrix_offset(Kb *k, const View *w, Val index);
-/* The flattened row of a gather's operand 0 that flattened row `row` of its result is (rank > 1). */
+/* The flattened row of a gather's operand 0 that flattened row `row` of its result is (rank > 1).
+ */
 Val kb_gather_row(Kb *k, const IrNode *gather, Val row);
 
-/* Stores the elementwise members that others read; those that need the anchor's result, or those that do not.
+/* Stores the elementwise members that others read; those that need the anchor's result, or those
+ * that do not.
  */
 typedef enum StoreSet { STORE_ALL, STORE_BEFORE_ANCHOR, STORE_AFTER_ANCHOR } StoreSet;
 void kb_store_members(Kb *k, StoreSet set, Pos pos);
-/* In a kernel that walks rows: stores what is there before it, a leading product's result included. */
+/* In a kernel that walks rows: stores what is there before it, a leading product's result included.
+ */
 void kb_store_arrived(Kb *k, Pos pos);
 /* Stores val as element pos of v if v has a buffer. */
 void kb_store_value(Kb *k, const IrValue *v, Val val, Pos pos);
 
-/* ---- bf16.c: bfloat16 -------------------------------------------------------------------------------- */
+/* ---- bf16.c: bfloat16
+ * -------------------------------------------------------------------------------- */
 
 LLVMTypeRef kb_elem(Kb *k, DType d); /* what a tensor's elements are in memory (bf16: i16) */
 /* f32 vectors from and to bf16 memory; storing rounds. */
@@ -182,29 +191,33 @@ void kb_store_bf16(Kb *k, Val x, Val ptr, Val mask);
 Val kb_widen(Kb *k, Val half); /* <vl x i16> to f32 */
 /* Two f32 vectors rounded and laid side by side, lane by lane: <vl x i32> of pairs. */
 Val kb_pair(Kb *k, Val even, Val odd);
-/* One f32 vector rounded: its vl/2 pairs of neighbours in the lower words, typed f32 for kb_transpose. */
+/* One f32 vector rounded: its vl/2 pairs of neighbours in the lower words, typed f32 for
+ * kb_transpose. */
 Val kb_round_row(Kb *k, Val x);
 /* Two f32 vectors rounded, one after the other: <2 vl x i16>. */
 Val kb_round_two(Kb *k, Val lo, Val hi);
 /* sum + dot products of pairs: a, b <vl x i32> */
 Val kb_dot(Kb *k, Val sum, Val a, Val b);
-/* Columns [col0, end) of two bf16 rows, side by side, to words at `to` (whole vectors are written). odd NULL:
- * zeros. */
+/* Columns [col0, end) of two bf16 rows, side by side, to words at `to` (whole vectors are written).
+ * odd NULL: zeros. */
 void kb_pair_rows(Kb *k, Val even, Val odd, Val col0, Val end, Val to);
 
-/* ---- rowloop.c: walking the columns of a row ------------------------------------------------------ */
+/* ---- rowloop.c: walking the columns of a row
+ * ------------------------------------------------------ */
 
-/* Calls body for every vector of a row of `cols` columns: a loop over whole vectors, then the masked rest.
- * carry: values carried through, updated in place. */
+/* Calls body for every vector of a row of `cols` columns: a loop over whole vectors, then the
+ * masked rest. carry: values carried through, updated in place. */
 typedef void (*ColsBody)(Kb *k, Pos pos, Val *carry, void *ctx);
 void kb_cols(Kb *k, Val row, int64_t cols, Val *carry, int ncarry, ColsBody body, void *ctx);
 
-/* A run of items of some thousand elements each: body for every row of this call's items. Behind a product
- * (matmul.c) an item is a block of its rows, which the product has just computed into scratch. */
+/* A run of items of some thousand elements each: body for every row of this call's items. Behind a
+ * product (matmul.c) an item is a block of its rows, which the product has just computed into
+ * scratch. */
 typedef void (*RowBody)(Kb *k, Val row, void *ctx);
 void kb_rows(Kb *k, int64_t rows, int64_t cols, RowBody body, void *ctx);
 
-/* A run of items over n elements in one row: body at (0, element), the masked rest as an item of its own. */
+/* A run of items over n elements in one row: body at (0, element), the masked rest as an item of
+ * its own. */
 void kb_flat(Kb *k, int64_t n, ColsBody body, void *ctx);
 
 /* Replaces masked-off lanes by `neutral`. */
@@ -217,7 +230,8 @@ Val kb_hmax(Kb *k, Val v); /* as kb_fmax */
 /* The larger of two numbers, a of equals; NaN if one is: a comparison alone would drop it. */
 Val kb_fmax(Kb *k, Val a, Val b);
 
-/* ---- math.c: own functions of vectors; error bounds at their definitions --------------------------- */
+/* ---- math.c: own functions of vectors; error bounds at their definitions
+ * --------------------------- */
 Val kb_exp(Kb *k, Val x);
 Val kb_exp2(Kb *k, Val x); /* x <= 127 */
 Val kb_log(Kb *k, Val x);
@@ -230,29 +244,33 @@ Val kb_normal_cdf(Kb *k, Val x, Val *gauss); /* Phi(x), and exp(-x^2/2), which c
 Val kb_rsqrt(Kb *k, Val x);
 Val kb_uniform(Kb *k, Val key0, Val key1, Val element); /* <vl x i32> elements -> [0,1) */
 
-/* matmul.c: kb_rows behind the product that is the cluster's anchor. And the product of rows that the
- * cluster's front makes: make writes row `row` of operand 0 to floats at `to`, whole vectors. */
+/* matmul.c: kb_rows behind the product that is the cluster's anchor. And the product of rows that
+ * the cluster's front makes: make writes row `row` of operand 0 to floats at `to`, whole vectors.
+ */
 void kb_rows_of_product(Kb *k, RowBody body, void *ctx);
 typedef void (*RowMaker)(Kb *k, Val row, Val to, void *ctx);
 void kb_product_of_rows(Kb *k, RowMaker make, void *ctx);
 
-/* ---- moe.c: the top-k, alone or at the end of a row kernel ------------------------------------------- */
+/* ---- moe.c: the top-k, alone or at the end of a row kernel
+ * ------------------------------------------- */
 
 typedef struct TopK {
     IrNode *n;
-    int64_t cols, k;        /* of operand 0, chosen */
-    Val row, alive, chosen; /* scratch: the row; lanes not yet chosen (i32); the last choice, in every lane */
+    int64_t cols, k; /* of operand 0, chosen */
+    Val row, alive,
+        chosen; /* scratch: the row; lanes not yet chosen (i32); the last choice, in every lane */
 } TopK;
 /* Takes the scratch. Then, for every row, its vectors in order and the row itself. */
 void kb_topk_begin(Kb *k, TopK *t, IrNode *topk);
 void kb_topk_vector(Kb *k, const TopK *t, Pos pos);
 void kb_topk_row(Kb *k, TopK *t, Val row);
 
-/* ---- gemm.c: the micro-kernel ------------------------------------------------------------------------ */
+/* ---- gemm.c: the micro-kernel
+ * ------------------------------------------------------------------------ */
 
-/* c_i[c_at + j] = init_i[init_at + j] + sum over kk < count of a_i[kk * a_step] * b[kk * b_step + j], for
- * rows i of the tile and j in [0, nr). The rows' addresses come as arrays of tile.rows pointers; two rows may
- * be the same one. init_rows may equal c_rows. */
+/* c_i[c_at + j] = init_i[init_at + j] + sum over kk < count of a_i[kk * a_step] * b[kk * b_step +
+ * j], for rows i of the tile and j in [0, nr). The rows' addresses come as arrays of tile.rows
+ * pointers; two rows may be the same one. init_rows may equal c_rows. */
 typedef struct Micro {
     Tile tile;
     bool side_by_side; /* row i of a is a_rows + i: a_rows is the first row itself, not a table */
@@ -260,7 +278,7 @@ typedef struct Micro {
     Val a_rows, a_step, b, b_step, count;
     Val c_rows, c_at;
     Val init_rows, init_at; /* init_rows NULL: zero */
-    Val ahead;              /* memory that is read soon: line kk is asked for at inner position kk; or NULL */
+    Val ahead; /* memory that is read soon: line kk is asked for at inner position kk; or NULL */
 } Micro;
 enum { MICRO_LINE = 16 /* floats of such a line */ };
 void kb_micro(Kb *k, const Micro *m);
@@ -268,7 +286,8 @@ void kb_micro(Kb *k, const Micro *m);
 /* narrow.c: the body of one whose tile is narrow. */
 void kb_narrow_body(Kb *k, const Micro *m);
 
-/* ---- rules, one per row of ops.def ------------------------------------------------------------------ */
+/* ---- rules, one per row of ops.def
+ * ------------------------------------------------------------------ */
 
 #define CG_LEAF(n)
 #define CG_VIEW(n)

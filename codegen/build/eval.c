@@ -1,6 +1,6 @@
-/* Reading and writing at a position: the load and store hooks every kernel shares. A value is, in this
- * order: already emitted here, lying in scratch, a constant, an elementwise member (its operands are
- * evaluated at the same position), a gathered row, or memory behind a view. */
+/* Reading and writing at a position: the load and store hooks every kernel shares. A value is, in
+ * this order: already emitted here, lying in scratch, a constant, an elementwise member (its
+ * operands are evaluated at the same position), a gathered row, or memory behind a view. */
 #include "codegen/build/emit.h"
 #include "passes/passes.h"
 
@@ -9,7 +9,8 @@ void kb_new_pos(Kb *k) {
 }
 
 void kb_bind(Kb *k, const IrValue *v, Val val) {
-    if (k->nmemo == (int)(sizeof k->memo / sizeof k->memo[0])) return; /* too many: evaluated again */
+    if (k->nmemo == (int)(sizeof k->memo / sizeof k->memo[0]))
+        return; /* too many: evaluated again */
     k->memo[k->nmemo].value = v;
     k->memo[k->nmemo++].v = val;
 }
@@ -120,7 +121,8 @@ static Val arg_at(Kb *k, const IrValue *root, int64_t offset) {
     PlanPlace place = plan_place_of(k->plan, root);
     int64_t bytes = (place.offset + offset) * ir_dtype_size(root->type.dtype);
     for (int i = 0; i < k->cl->narg; i++)
-        if (k->cl->arg[i].buffer == place.buffer && k->cl->arg[i].offset == bytes) return k->arg_ptr[i];
+        if (k->cl->arg[i].buffer == place.buffer && k->cl->arg[i].offset == bytes)
+            return k->arg_ptr[i];
     VM_BUG("codegen: %%%d (%s) is not an argument of its kernel", root->node->id,
            ir_ops[root->node->op].name);
 }
@@ -209,10 +211,11 @@ static Val eval_gather(Kb *k, const IrNode *g, Pos pos) {
         return eval_view(k, &w, (Pos){kb_gather_row(k, g, pos.row), pos.col, pos.mask});
     /* [T] -> [R]: every lane has its own index */
     Val index = kb_load(k, k->vi, kb_gep(k, k->i32, kb_ptr(k, g->in[1]), pos.col), pos.mask);
-    Val from = LLVMBuildMul(k->b, cg_gather_rule(g->op)(k, g, index), kb_vi(k, (int32_t)w.stride[0]), "");
+    Val from =
+        LLVMBuildMul(k->b, cg_gather_rule(g->op)(k, g, index), kb_vi(k, (int32_t)w.stride[0]), "");
     bool is_f32 = w.type.dtype == DT_f32;
-    return kb_load_indexed(k, is_f32 ? k->vf : k->vi, is_f32 ? k->f32 : k->i32, kb_view_ptr(k, &w), from,
-                           pos.mask);
+    return kb_load_indexed(k, is_f32 ? k->vf : k->vi, is_f32 ? k->f32 : k->i32, kb_view_ptr(k, &w),
+                           from, pos.mask);
 }
 
 static Val eval_source(Kb *k, const Source *s, Pos pos) {

@@ -52,9 +52,9 @@ Val kb_mask_below(Kb *k, Val count) {
 }
 
 /* Val kb_NAME(k, a, b): one instruction. */
-#define BINARY(name, build)                                                                                  \
-    Val kb_##name(Kb *k, Val a, Val b) {                                                                     \
-        return build(k->b, a, b, "");                                                                        \
+#define BINARY(name, build)                                                                        \
+    Val kb_##name(Kb *k, Val a, Val b) {                                                           \
+        return build(k->b, a, b, "");                                                              \
     }
 BINARY(add, LLVMBuildNSWAdd)
 BINARY(sub, LLVMBuildNSWSub)
@@ -89,15 +89,16 @@ Val kb_call(Kb *k, const char *intrinsic, LLVMTypeRef overload, Val *args, int n
     VM_CHECK(id != 0, "codegen: no intrinsic %s", intrinsic);
     size_t count = overload ? 1 : 0;
     Val fn = LLVMGetIntrinsicDeclaration(k->mod, id, &overload, count);
-    return LLVMBuildCall2(k->b, LLVMIntrinsicGetType(k->ctx, id, &overload, count), fn, args, (unsigned)n,
-                          "");
+    return LLVMBuildCall2(k->b, LLVMIntrinsicGetType(k->ctx, id, &overload, count), fn, args,
+                          (unsigned)n, "");
 }
 
 /* Code without tables for unwinding: nothing in it throws. */
 static Val add_function(Kb *k, const char *name, LLVMTypeRef type) {
     Val fn = LLVMAddFunction(k->mod, name, type);
     unsigned kind = LLVMGetEnumAttributeKindForName("nounwind", 8);
-    LLVMAddAttributeAtIndex(fn, LLVMAttributeFunctionIndex, LLVMCreateEnumAttribute(k->ctx, kind, 0));
+    LLVMAddAttributeAtIndex(fn, LLVMAttributeFunctionIndex,
+                            LLVMCreateEnumAttribute(k->ctx, kind, 0));
     return fn;
 }
 
@@ -117,7 +118,8 @@ void kb_begin(Kb *k, const char *name) {
     LLVMPositionBuilderAtEnd(k->b, entry);
     k->arg_ptr = ARENA_ARRAY(k->arena, Val, k->cl->narg + 1);
     for (int i = 0; i < k->cl->narg; i++)
-        k->arg_ptr[i] = LLVMBuildLoad2(k->b, k->ptr, kb_gep(k, k->ptr, k->args, kb_i64(k, i)), "arg");
+        k->arg_ptr[i] =
+            LLVMBuildLoad2(k->b, k->ptr, kb_gep(k, k->ptr, k->args, kb_i64(k, i)), "arg");
     LLVMPositionBuilderAtEnd(k->b, body);
 }
 

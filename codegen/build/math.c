@@ -1,6 +1,6 @@
-/* Functions of vectors, so that results do not depend on any libm. Polynomials are weighted minimax fits
- * (the intervals stand with them); errors are bounds over all f32 inputs against the exact value, checked by
- * tests/ops/test_math.c on one in a thousand. NaN in, NaN out. */
+/* Functions of vectors, so that results do not depend on any libm. Polynomials are weighted minimax
+ * fits (the intervals stand with them); errors are bounds over all f32 inputs against the exact
+ * value, checked by tests/ops/test_math.c on one in a thousand. NaN in, NaN out. */
 #include "codegen/build/emit.h"
 
 static Val fma3(Kb *k, Val a, Val b, Val c) {
@@ -43,7 +43,8 @@ static Val scalef(Kb *k, Val x, Val n) {
     return LLVMBuildCall2(k->b, LLVMIntrinsicGetType(k->ctx, id, NULL, 0), fn, arg, 5, "");
 }
 
-/* x * 2^n for whole n; without that instruction in two steps, so that neither factor is out of range. */
+/* x * 2^n for whole n; without that instruction in two steps, so that neither factor is out of
+ * range. */
 static Val times_pow2(Kb *k, Val x, Val n) {
     if (k->vl == 16) return scalef(k, x, n);
     Val i = LLVMBuildFPToSI(k->b, n, k->vi, "");
@@ -52,8 +53,8 @@ static Val times_pow2(Kb *k, Val x, Val n) {
     return kb_fmul(k, kb_fmul(k, x, pow2(k, half)), pow2(k, rest));
 }
 
-/* e^x. Error 2 ulp. x = n ln2 + r, |r| <= ln2/2; 2^n in two factors, so that overflow and denormals come
- * out right. */
+/* e^x. Error 2 ulp. x = n ln2 + r, |r| <= ln2/2; 2^n in two factors, so that overflow and denormals
+ * come out right. */
 Val kb_exp(Kb *k, Val x) {
     static const double c[] = {0.5000000095132499, 0.16666518885714088, 0.041666205979815046,
                                0.008368883751738448, 0.0013950479098018102};
@@ -90,7 +91,8 @@ Val kb_log(Kb *k, Val x) {
     Val tiny = LLVMBuildFCmp(k->b, LLVMRealOLT, x, kb_vf(k, 0x1p-126), "");
     Val y = LLVMBuildSelect(k->b, tiny, kb_fmul(k, x, kb_vf(k, 0x1p23)), x, "");
     Val bits = as_int(k, y);
-    Val e = LLVMBuildAShr(k->b, LLVMBuildSub(k->b, bits, kb_vi(k, 0x3f3504f3), ""), kb_vi(k, 23), "");
+    Val e =
+        LLVMBuildAShr(k->b, LLVMBuildSub(k->b, bits, kb_vi(k, 0x3f3504f3), ""), kb_vi(k, 23), "");
     Val m = as_float(k, LLVMBuildSub(k->b, bits, LLVMBuildShl(k->b, e, kb_vi(k, 23), ""), ""));
     Val bias = LLVMBuildSelect(k->b, tiny, kb_vf(k, -23), kb_vf(k, 0), "");
     Val ef = kb_fadd(k, LLVMBuildSIToFP(k->b, e, k->vf, ""), bias);
@@ -107,8 +109,8 @@ Val kb_log(Kb *k, Val x) {
     return LLVMBuildSelect(k->b, bad, kb_fdiv(k, kb_fsub(k, x, x), kb_vf(k, 0)), r, "");
 }
 
-/* ln(1+x). Error 4 ulp; ln(1-1) = -inf, NaN below. u = 1 + x has rounded away x - (u - 1), exactly that, and
- * (x - (u - 1)) / u is what this means to the logarithm. */
+/* ln(1+x). Error 4 ulp; ln(1-1) = -inf, NaN below. u = 1 + x has rounded away x - (u - 1), exactly
+ * that, and (x - (u - 1)) / u is what this means to the logarithm. */
 Val kb_log1p(Kb *k, Val x) {
     Val one = kb_vf(k, 1), u = kb_fadd(k, x, one), y = kb_log(k, u);
     Val lost = kb_fdiv(k, kb_fsub(k, x, kb_fsub(k, u, one)), u);
@@ -128,13 +130,15 @@ Val kb_tanh(Kb *k, Val x) {
     return LLVMBuildSelect(k->b, near0, small, copysign2(k, big, x), "");
 }
 
-/* erf x. Error 2e-7 absolute and relative. Odd polynomial below 1, 1 - exp(-Q(|x|)) above, 1 from 4 on. */
+/* erf x. Error 2e-7 absolute and relative. Odd polynomial below 1, 1 - exp(-Q(|x|)) above, 1 from 4
+ * on. */
 Val kb_erf(Kb *k, Val x) {
-    static const double small_c[] = {1.1283791659180988,   -0.3761262714850124,  0.11283600278304343,
-                                     -0.02685444813296614, 0.005189541293987784, -0.000802088924838934,
-                                     7.889267951273482e-05};
-    static const double large_c[] = {-0.00017055203043297607, 1.1294951590577995,   0.6333866465652668,
-                                     0.10823661932748668,     -0.02509149677691591, 0.004160526992208868,
+    static const double small_c[] = {
+        1.1283791659180988,   -0.3761262714850124,   0.11283600278304343,  -0.02685444813296614,
+        0.005189541293987784, -0.000802088924838934, 7.889267951273482e-05};
+    static const double large_c[] = {-0.00017055203043297607, 1.1294951590577995,
+                                     0.6333866465652668,      0.10823661932748668,
+                                     -0.02509149677691591,    0.004160526992208868,
                                      -0.00043230300504881747, 2.090955558731178e-05};
     Val a = fabs1(k, x);
     Val small = kb_fmul(k, x, poly(k, kb_fmul(k, x, x), small_c, 7));
@@ -146,19 +150,21 @@ Val kb_erf(Kb *k, Val x) {
     return LLVMBuildSelect(k->b, near0, small, big, "");
 }
 
-/* erf^-1 x. Error 4 ulp; infinite at -1 and 1, NaN beyond. x P(w) with w = -ln(1 - x^2), as Giles (2010)
- * has it: P by w - 5/2 below w = 5 and by sqrt(w) - 3 up to w = 16, which is beyond the last f32 below 1.
- * The fits are ours, with relative errors below 6e-9. 1 - x^2 is made of its factors: both are exact or
- * nearly so where it is small. */
+/* erf^-1 x. Error 4 ulp; infinite at -1 and 1, NaN beyond. x P(w) with w = -ln(1 - x^2), as Giles
+ * (2010) has it: P by w - 5/2 below w = 5 and by sqrt(w) - 3 up to w = 16, which is beyond the last
+ * f32 below 1. The fits are ours, with relative errors below 6e-9. 1 - x^2 is made of its factors:
+ * both are exact or nearly so where it is small. */
 Val kb_erfinv(Kb *k, Val x) {
-    static const double near_c[] = {1.5014093592833349,      0.24664028615311745,    -0.004177386784447849,
-                                    -0.0012527418833153793,  0.00021834443603034422, -4.963345585561324e-06,
-                                    -3.4627030115974046e-06, 4.66170389890342e-07,   2.3232462791351318e-08,
-                                    -8.791051064317831e-09};
-    static const double far_c[] = {2.832976795532601,     1.001675092978576,      0.009445697563060448,
-                                   -0.00763952729121209,  0.005683029500178584,   -0.003586389661209756,
-                                   0.0014962927740356726, -7.777219465526124e-05, -0.00031911466280577067,
-                                   0.0001297270559743513};
+    static const double near_c[] = {1.5014093592833349,      0.24664028615311745,
+                                    -0.004177386784447849,   -0.0012527418833153793,
+                                    0.00021834443603034422,  -4.963345585561324e-06,
+                                    -3.4627030115974046e-06, 4.66170389890342e-07,
+                                    2.3232462791351318e-08,  -8.791051064317831e-09};
+    static const double far_c[] = {2.832976795532601,       1.001675092978576,
+                                   0.009445697563060448,    -0.00763952729121209,
+                                   0.005683029500178584,    -0.003586389661209756,
+                                   0.0014962927740356726,   -7.777219465526124e-05,
+                                   -0.00031911466280577067, 0.0001297270559743513};
     Val one = kb_vf(k, 1);
     Val w = LLVMBuildFNeg(k->b, kb_log(k, kb_fmul(k, kb_fsub(k, one, x), kb_fadd(k, one, x))), "");
     Val inner = poly(k, kb_fsub(k, w, kb_vf(k, 2.5)), near_c, 10);
@@ -174,8 +180,8 @@ Val kb_sigmoid(Kb *k, Val x) {
 }
 
 /* Phi(x) by Phi(-|x|) = exp(-x^2/2) u P(u), u = 1/(1 + 0.28 |x|): relative error 3e-7, and x^2 3e-8
- * more from the rounding of the exponent, down to where it underflows, so that the far left of GELU keeps
- * five digits and more. The form is Hastings' (1955), the fit ours. */
+ * more from the rounding of the exponent, down to where it underflows, so that the far left of GELU
+ * keeps five digits and more. The form is Hastings' (1955), the fit ours. */
 Val kb_normal_cdf(Kb *k, Val x, Val *gauss) {
     static const double c[] = {0.11164743949831231, 0.11261823052454337,  0.09680521571548162,
                                0.10716501168957726, 0.019860170971284872, 0.06675941050667157,

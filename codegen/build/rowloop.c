@@ -41,7 +41,8 @@ void kb_flat(Kb *k, int64_t n, ColsBody body, void *ctx) {
     If only;
     kb_single(k, &only);
     kb_new_pos(k);
-    body(k, (Pos){kb_i64(k, 0), kb_i64(k, whole), kb_mask_below(k, kb_i64(k, n - whole))}, NULL, ctx);
+    body(k, (Pos){kb_i64(k, 0), kb_i64(k, whole), kb_mask_below(k, kb_i64(k, n - whole))}, NULL,
+         ctx);
     kb_if_end(k, &only);
 }
 
@@ -84,8 +85,10 @@ static Val horizontal(Kb *k, Val v, Val (*join)(Kb *k, Val lo, Val hi)) {
             idx_hi[i] = kb_i32(k, i + n);
         }
         LLVMTypeRef t = LLVMTypeOf(v);
-        Val lo = LLVMBuildShuffleVector(k->b, v, LLVMGetPoison(t), LLVMConstVector(idx_lo, (unsigned)n), "");
-        Val hi = LLVMBuildShuffleVector(k->b, v, LLVMGetPoison(t), LLVMConstVector(idx_hi, (unsigned)n), "");
+        Val lo = LLVMBuildShuffleVector(k->b, v, LLVMGetPoison(t),
+                                        LLVMConstVector(idx_lo, (unsigned)n), "");
+        Val hi = LLVMBuildShuffleVector(k->b, v, LLVMGetPoison(t),
+                                        LLVMConstVector(idx_hi, (unsigned)n), "");
         v = join(k, lo, hi);
     }
     return LLVMBuildExtractElement(k->b, v, kb_i32(k, 0), "");
@@ -107,7 +110,8 @@ void kb_transpose(Kb *k, Val *row) {
             lo[i] = kb_i32(k, upper ? k->vl + i - half : i);
             hi[i] = kb_i32(k, upper ? k->vl + i : i + half);
         }
-        Val lo_mask = LLVMConstVector(lo, (unsigned)k->vl), hi_mask = LLVMConstVector(hi, (unsigned)k->vl);
+        Val lo_mask = LLVMConstVector(lo, (unsigned)k->vl),
+            hi_mask = LLVMConstVector(hi, (unsigned)k->vl);
         for (int i = 0; i < k->vl; i++) {
             if (i & half) continue;
             Val a = row[i], b = row[i + half];

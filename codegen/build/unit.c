@@ -1,5 +1,5 @@
-/* The back end: clusters to LLVM IR to objects. Every kernel is a module and an object of its own, so that it
- * can be kept and loaded alone; functions that kernels share are made once per unit. */
+/* The back end: clusters to LLVM IR to objects. Every kernel is a module and an object of its own,
+ * so that it can be kept and loaded alone; functions that kernels share are made once per unit. */
 #include "codegen/build/unit.h"
 
 #include <dlfcn.h>
@@ -16,7 +16,8 @@
 extern const CgBackend cg_backend_llvm;
 
 /* The builder emits what it means; these clean up its address arithmetic. */
-static const char pass_list[] = "function(early-cse,instcombine<no-verify-fixpoint>,loop-mssa(licm))";
+static const char pass_list[] =
+    "function(early-cse,instcombine<no-verify-fixpoint>,loop-mssa(licm))";
 
 typedef struct Helper {
     const char *name;
@@ -38,9 +39,9 @@ struct CgUnit {
 /* ---- memory ---- */
 
 /* llvm/Support/ErrorHandling.h; the C API has no names for them. */
-extern void
-install_bad_alloc_handler(void (*handler)(void *, const char *, bool),
-                          void *user) __asm__("_ZN4llvm31install_bad_alloc_error_handlerEPFvPvPKcbES0_");
+extern void install_bad_alloc_handler(
+    void (*handler)(void *, const char *, bool),
+    void *user) __asm__("_ZN4llvm31install_bad_alloc_error_handlerEPFvPvPKcbES0_");
 extern void remove_bad_alloc_handler(void) __asm__("_ZN4llvm30remove_bad_alloc_error_handlerEv");
 
 static void no_memory(void *user, const char *reason, bool crash) {
@@ -49,7 +50,8 @@ static void no_memory(void *user, const char *reason, bool crash) {
 }
 
 static void fatal_error(const char *reason) {
-    if (strstr(reason, "out of memory") || strstr(reason, "annot allocate memory")) vm_out_of_memory(0);
+    if (strstr(reason, "out of memory") || strstr(reason, "annot allocate memory"))
+        vm_out_of_memory(0);
     VM_BUG("LLVM: %s", reason);
 }
 
@@ -75,8 +77,8 @@ static LLVMTargetMachineRef machine_for(Arena *a, const CgTarget *t, LLVMTargetR
     char *found = host ? have(LLVMGetHostCPUFeatures()) : NULL;
     const char *features = host ? arena_printf(a, "%s,%s", found, t->features) : t->features;
     LLVMTargetMachineRef m =
-        LLVMCreateTargetMachine(target, triple, host ? cpu : t->cpu, features, LLVMCodeGenLevelDefault,
-                                LLVMRelocPIC, LLVMCodeModelSmall);
+        LLVMCreateTargetMachine(target, triple, host ? cpu : t->cpu, features,
+                                LLVMCodeGenLevelDefault, LLVMRelocPIC, LLVMCodeModelSmall);
     if (cpu) LLVMDisposeMessage(cpu);
     if (found) LLVMDisposeMessage(found);
     return m;
@@ -196,7 +198,8 @@ static const char *optimise(CgUnit *u, LLVMModuleRef mod) {
 }
 
 /* Takes the module; NULL and *error on failure. The caller disposes the buffer. */
-static LLVMMemoryBufferRef emit(CgUnit *u, LLVMModuleRef mod, LLVMCodeGenFileType type, const char **error) {
+static LLVMMemoryBufferRef emit(CgUnit *u, LLVMModuleRef mod, LLVMCodeGenFileType type,
+                                const char **error) {
     char *message = NULL;
     LLVMMemoryBufferRef out = NULL;
     *error = optimise(u, mod);
@@ -209,7 +212,8 @@ static LLVMMemoryBufferRef emit(CgUnit *u, LLVMModuleRef mod, LLVMCodeGenFileTyp
     return out;
 }
 
-static const char *deliver(CgUnit *u, LLVMModuleRef mod, const char *symbol, CgSink sink, void *user) {
+static const char *deliver(CgUnit *u, LLVMModuleRef mod, const char *symbol, CgSink sink,
+                           void *user) {
     const char *error;
     LLVMMemoryBufferRef object = emit(u, mod, LLVMObjectFile, &error);
     if (!object) return error;
@@ -225,7 +229,8 @@ static const char *unit_compile(CgUnit *u, CgJob job, CgFacts *facts, CgSink sin
     *facts = lower(u, job, mod, CG_KERNEL_SYMBOL, true);
     double t1 = vm_seconds();
     const char *error = NULL;
-    for (Helper *h = u->helper; h && h->mod && !error; h = h->next) { /* new ones stand before old ones */
+    for (Helper *h = u->helper; h && h->mod && !error;
+         h = h->next) { /* new ones stand before old ones */
         LLVMModuleRef own = h->mod;
         h->mod = NULL;
         error = deliver(u, own, h->name, sink, user);

@@ -1,5 +1,5 @@
-/* LLVM's state while kernels are compiled: context, target machine, shared functions. Internal to this
- * folder. All LLVM lifetime is in unit.c. */
+/* LLVM's state while kernels are compiled: context, target machine, shared functions. Internal to
+ * this folder. All LLVM lifetime is in unit.c. */
 #ifndef VMOEC_CODEGEN_BUILD_UNIT_H
 #define VMOEC_CODEGEN_BUILD_UNIT_H
 

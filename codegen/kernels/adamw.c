@@ -1,10 +1,10 @@
-/* The optimizer step of one weight: one pass over p, g, m and v (Loshchilov and Hutter's AdamW as PyTorch
- * computes it: decay first, then the bias-corrected step).
+/* The optimizer step of one weight: one pass over p, g, m and v (Loshchilov and Hutter's AdamW as
+ * PyTorch computes it: decay first, then the bias-corrected step).
  *
- * A weight that products read packed is updated in tiles of a few rows and some hundred columns, and the tile
- * is copied to its packed places while it is in the cache: as it is, or turned by squares in registers.
- * Padding of a packed copy is left as it was (zero), except lanes of rows past the weight's last, which get
- * zero again. */
+ * A weight that products read packed is updated in tiles of a few rows and some hundred columns,
+ * and the tile is copied to its packed places while it is in the cache: as it is, or turned by
+ * squares in registers. Padding of a packed copy is left as it was (zero), except lanes of rows
+ * past the weight's last, which get zero again. */
 #include "codegen/build/emit.h"
 
 enum { TILE_ROWS = 16, TILE_COLS = 256 }; /* multiples of every vector length */
@@ -16,14 +16,15 @@ typedef struct Adam {
     int64_t rows, cols;          /* of one matrix of the weight */
 } Adam;
 
-/* A vector in the weight: matrix, row and column, and whether it is the masked last one of its row. */
+/* A vector in the weight: matrix, row and column, and whether it is the masked last one of its row.
+ */
 typedef struct At {
     Val matrix, row, col, mask;
 } At;
 
 static Val splat_step(Kb *k, const IrNode *n, int i) {
-    return kb_splat(k,
-                    LLVMBuildLoad2(k->b, k->f32, kb_gep(k, k->f32, kb_ptr(k, n->in[4]), kb_i64(k, i)), ""));
+    return kb_splat(
+        k, LLVMBuildLoad2(k->b, k->f32, kb_gep(k, k->f32, kb_ptr(k, n->in[4]), kb_i64(k, i)), ""));
 }
 
 /* Updates the elements from i on; the weight's new values. */
@@ -52,7 +53,8 @@ static void update_flat(Kb *k, Pos pos, Val *carry, void *ctx) {
     update(k, ctx, pos.col, pos.mask);
 }
 
-/* ---- packed copies ---------------------------------------------------------------------------------------
+/* ---- packed copies
+ * ---------------------------------------------------------------------------------------
  */
 
 static Val packed_ptr(Kb *k, const PlanKept *keep) {
@@ -94,7 +96,8 @@ static void store_straight(Kb *k, const Adam *a, Val x, const At *at) {
         If part;
         if (keep->turned || keep->pack->bf16) continue;
         bool opened = begin_inside(k, &part, a, keep, at);
-        Val kk = kb_sub(k, at->row, kb_i64(k, keep->row0)), n = kb_sub(k, at->col, kb_i64(k, keep->col0));
+        Val kk = kb_sub(k, at->row, kb_i64(k, keep->row0)),
+            n = kb_sub(k, at->col, kb_i64(k, keep->col0));
         kb_store(k, x, packed_at(k, keep, at->matrix, kk, n), at->mask);
         if (opened) kb_if_end(k, &part);
     }
@@ -107,7 +110,8 @@ static Val weight_at(Kb *k, const Adam *a, const At *at, Val row) {
     return kb_load(k, k->vf, kb_gep(k, k->f32, a->p, from), at->mask);
 }
 
-/* Two rows as pairs; called for every other row. A copy begins at an even row and has an even number. */
+/* Two rows as pairs; called for every other row. A copy begins at an even row and has an even
+ * number. */
 static void store_pairs(Kb *k, const Adam *a, const At *at, int64_t cols) {
     (void)cols;
     Val next = kb_min(k, kb_add(k, at->row, kb_i64(k, 1)), kb_i64(k, a->rows - 1));
@@ -117,14 +121,15 @@ static void store_pairs(Kb *k, const Adam *a, const At *at, int64_t cols) {
         If part;
         if (keep->turned || !keep->pack->bf16) continue;
         bool opened = begin_inside(k, &part, a, keep, at);
-        Val kk = kb_sub(k, at->row, kb_i64(k, keep->row0)), n = kb_sub(k, at->col, kb_i64(k, keep->col0));
+        Val kk = kb_sub(k, at->row, kb_i64(k, keep->row0)),
+            n = kb_sub(k, at->col, kb_i64(k, keep->col0));
         kb_store(k, x, packed_at(k, keep, at->matrix, kk, n), at->mask);
         if (opened) kb_if_end(k, &part);
     }
 }
 
-/* Turns the square of the weight that begins at `at` and stores its `cols` columns: as they are, or two by
- * two as pairs. */
+/* Turns the square of the weight that begins at `at` and stores its `cols` columns: as they are, or
+ * two by two as pairs. */
 static void store_turned_as(Kb *k, const Adam *a, const At *at, int64_t cols, bool bf16) {
     Val x[64], last = kb_i64(k, a->rows - 1);
     for (int j = 0; j < k->vl; j++) {
@@ -141,7 +146,8 @@ static void store_turned_as(Kb *k, const Adam *a, const At *at, int64_t cols, bo
         If part;
         if (!keep->turned || keep->pack->bf16 != bf16) continue;
         bool opened = begin_inside(k, &part, a, keep, at);
-        Val kk = kb_sub(k, at->col, kb_i64(k, keep->col0)), n = kb_sub(k, at->row, kb_i64(k, keep->row0));
+        Val kk = kb_sub(k, at->col, kb_i64(k, keep->col0)),
+            n = kb_sub(k, at->row, kb_i64(k, keep->row0));
         Val to = packed_at(k, keep, at->matrix, kk, n);
         for (int64_t j = 0; j < cols / (bf16 ? 2 : 1); j++)
             kb_store(k, x[j], kb_gep(k, k->f32, to, kb_i64(k, j * keep->pack->nr)), NULL);
@@ -157,7 +163,8 @@ static void store_turned_pairs(Kb *k, const Adam *a, const At *at, int64_t cols)
     store_turned_as(k, a, at, cols, true);
 }
 
-/* ---- tiles ------------------------------------------------------------------------------------------------
+/* ---- tiles
+ * ------------------------------------------------------------------------------------------------
  */
 
 typedef void (*AtBody)(Kb *k, const Adam *a, const At *at, int64_t cols);
@@ -169,7 +176,8 @@ static void update_at(Kb *k, const Adam *a, const At *at, int64_t cols) {
     store_straight(k, a, x, at);
 }
 
-/* Calls body for the vectors of a tile, every `row_step` rows; `at` holds the tile's first row and column. */
+/* Calls body for the vectors of a tile, every `row_step` rows; `at` holds the tile's first row and
+ * column. */
 static void walk_tile(Kb *k, const Adam *a, const At *at, int row_step, AtBody body) {
     int64_t whole = a->cols / k->vl * k->vl;
     Val row_end = kb_min(k, kb_add(k, at->row, kb_i64(k, TILE_ROWS)), kb_i64(k, a->rows));
@@ -193,9 +201,11 @@ static void update_tiles(Kb *k, Adam *a) {
     const IrType *t = &a->n->in[0]->type;
     a->rows = t->dim[t->rank - 2];
     a->cols = t->dim[t->rank - 1];
-    int64_t down = (a->rows + TILE_ROWS - 1) / TILE_ROWS, across = (a->cols + TILE_COLS - 1) / TILE_COLS;
+    int64_t down = (a->rows + TILE_ROWS - 1) / TILE_ROWS,
+            across = (a->cols + TILE_COLS - 1) / TILE_COLS;
     bool wants[2][2] = {{false}}; /* [turned][bf16] */
-    for (int i = 0; i < k->cl->nkeep; i++) wants[k->cl->keep[i]->turned][k->cl->keep[i]->pack->bf16] = true;
+    for (int i = 0; i < k->cl->nkeep; i++)
+        wants[k->cl->keep[i]->turned][k->cl->keep[i]->pack->bf16] = true;
     Val begin, end;
     kb_share(k, ir_elems(t) / (a->rows * a->cols) * down * across, &begin, &end);
     Loop item;

@@ -1,18 +1,20 @@
-/* Scaled dot-product attention, forward and backward. A work item is some panels of queries of one (image,
- * head) forward and a whole (image, head) backward. Scores live in this thread's scratch for a panel
- * (forward) or a block of panels (backward) at a time, never in memory as a whole; backward recomputes them
- * from the saved logsumexp (Dao et al. 2022). dk and dv are accumulated over blocks in ascending order by the
- * item's only owner.
+/* Scaled dot-product attention, forward and backward. A work item is some panels of queries of one
+ * (image, head) forward and a whole (image, head) backward. Scores live in this thread's scratch
+ * for a panel (forward) or a block of panels (backward) at a time, never in memory as a whole;
+ * backward recomputes them from the saved logsumexp (Dao et al. 2022). dk and dv are accumulated
+ * over blocks in ascending order by the item's only owner.
  *
- * Scores are kept transposed, [keys, queries]. A panel is two vectors of queries, the last one three where
- * their number is odd, so at most a vector is padded; lanes past the last query are never stored. */
+ * Scores are kept transposed, [keys, queries]. A panel is two vectors of queries, the last one
+ * three where their number is odd, so at most a vector is padded; lanes past the last query are
+ * never stored. */
 #include "codegen/kernels/attention.h"
 
 enum { VECTORS = 2, WANT_ITEMS = 64 };
 
 static Attn describe(Kb *k, IrNode *n, AttrId heads, AttrId scale, AttrId dropout) {
     const IrType *q = &n->in[0]->type, *kv = &n->in[1]->type;
-    Attn a = {.n = n, .batch = q->dim[0], .heads = ir_int(n, heads), .nq = q->dim[1], .nk = kv->dim[1]};
+    Attn a = {
+        .n = n, .batch = q->dim[0], .heads = ir_int(n, heads), .nq = q->dim[1], .nk = kv->dim[1]};
     a.d = q->dim[2] / a.heads;
     a.scale = ir_float(n, scale);
     a.dropout = ir_float(n, dropout);
@@ -77,7 +79,8 @@ static void item_loop(Kb *k, Attn *a, Loop *l, int64_t parts, Val *part) {
     a->h_index = kb_urem(k, a->item, a->heads);
 }
 
-/* c[d, queries] = columns of m times the panel's [keys, queries], summed over keys or pairs of them. */
+/* c[d, queries] = columns of m times the panel's [keys, queries], summed over keys or pairs of
+ * them. */
 static Product column_product(Kb *k, const Attn *a, const Panel *p, Mat m, Val scores, Val to) {
     return (Product){.bf16 = a->bf16,
                      .rows = a->d,
@@ -105,7 +108,8 @@ static Val divide(Kb *k, void *ctx, Val row0, int r, int v, Val sum, Val *carry)
     return kb_fmul(k, sum, inverse[v]);
 }
 
-/* Results are divided by the sums of exponentials: d numbers of a query, where the probabilities are nk. */
+/* Results are divided by the sums of exponentials: d numbers of a query, where the probabilities
+ * are nk. */
 static void forward_panel(Kb *k, const Attn *a, const Panel *p, Val number, void *ctx) {
     const Forward *f = ctx;
     Val most[4], inverse[4];
@@ -146,9 +150,10 @@ void cg_lower_sdpa(Kb *k, IrNode *n) {
 /* ---- backward ---- */
 
 typedef struct Backward {
-    Mat q, key, v, dout;       /* copies */
-    Mat q2, key2, dout2;       /* what sums over queries or keys read: the copies, with bf16 pairs of rows */
-    Mat dq, dk, dv;            /* dk and dv: where they are summed */
+    Mat q, key, v, dout; /* copies */
+    Mat q2, key2,
+        dout2;      /* what sums over queries or keys read: the copies, with bf16 pairs of rows */
+    Mat dq, dk, dv; /* dk and dv: where they are summed */
     Val packed_q, packed_do;   /* of a panel */
     Val probs, ds, sums;       /* of the block; with bf16 of a panel */
     Val short_probs, short_ds; /* bf16: of the block */
@@ -156,8 +161,8 @@ typedef struct Backward {
     Val first;                 /* the block's first panel */
 } Backward;
 
-/* Two blocks of scores take half of a second level cache of 1 MiB, whole heads where they fit. An odd number
- * of vectors between rows spreads a panel's rows over the whole first level cache. */
+/* Two blocks of scores take half of a second level cache of 1 MiB, whole heads where they fit. An
+ * odd number of vectors between rows spreads a panel's rows over the whole first level cache. */
 static void choose_block(const Kb *k, Attn *a, Backward *x) {
     enum { BYTES = 512 << 10 };
     int64_t most = BYTES / (2 * a->nk * VECTORS * k->vl * (a->bf16 ? 2 : 4));
@@ -195,8 +200,8 @@ static void backward_panel(Kb *k, const Attn *a, const Panel *p, Val number, voi
     attn_unpack(k, a, p, x->sums, x->dq);
 }
 
-/* c[keys, d] (+)= scores of the block times rows of m: summed over `count` rows (queries or pairs of them)
- * from row0 on. */
+/* c[keys, d] (+)= scores of the block times rows of m: summed over `count` rows (queries or pairs
+ * of them) from row0 on. */
 typedef struct KeyProduct {
     const Attn *a;
     Val scores, b, count;
@@ -207,7 +212,8 @@ typedef struct KeyProduct {
 /* The columns of `width` vectors from column `col` on. */
 static void key_columns(Kb *k, const KeyProduct *x, Val col, int64_t width) {
     const Attn *a = x->a;
-    Product p = {.bf16 = a->bf16, .rows = a->nk, .vectors = (int)width, .a = x->scores, .a_step = 1};
+    Product p = {
+        .bf16 = a->bf16, .rows = a->nk, .vectors = (int)width, .a = x->scores, .a_step = 1};
     p.a_row = a->bf16 ? a->short_step : a->score_step;
     p.b = kb_gep(k, k->f32, x->b, col);
     p.b_step = x->m.step;
@@ -218,8 +224,8 @@ static void key_columns(Kb *k, const KeyProduct *x, Val col, int64_t width) {
     attn_product(k, &p, NULL);
 }
 
-/* Parts as wide as registers allow and as equal as can be. A head of common size has few, which are written
- * out; of others, all that have the same width share a loop. */
+/* Parts as wide as registers allow and as equal as can be. A head of common size has few, which are
+ * written out; of others, all that have the same width share a loop. */
 static void key_product(Kb *k, const KeyProduct *x) {
     enum { WIDEST = 4, WRITTEN_OUT = 4 };
     int64_t vectors = x->a->row / k->vl, most = k->target->vector_registers >= 32 ? WIDEST : 2;
@@ -242,7 +248,8 @@ static void key_product(Kb *k, const KeyProduct *x) {
 static void backward_block(Kb *k, const Attn *a, Backward *x) {
     Val end = kb_min(k, kb_add(k, x->first, kb_i64(k, x->block)), kb_i64(k, a->panels));
     for_panels(k, a, x->first, end, backward_panel, x);
-    Val width = kb_i64(k, VECTORS * k->vl), q0 = kb_mul(k, x->first, width), stop = kb_mul(k, end, width);
+    Val width = kb_i64(k, VECTORS * k->vl), q0 = kb_mul(k, x->first, width),
+        stop = kb_mul(k, end, width);
     Val last = LLVMBuildICmp(k->b, LLVMIntEQ, end, kb_i64(k, a->panels), "");
     stop = LLVMBuildSelect(k->b, last, kb_i64(k, a->nq), stop, "");
     Val count = kb_sub(k, stop, q0);
@@ -251,7 +258,8 @@ static void backward_block(Kb *k, const Attn *a, Backward *x) {
         q0 = kb_udiv(k, q0, 2);
     }
     KeyProduct dk = {.a = a, .scores = a->bf16 ? x->short_ds : x->ds, .m = x->q2, .to = x->dk};
-    KeyProduct dv = {.a = a, .scores = a->bf16 ? x->short_probs : x->probs, .m = x->dout2, .to = x->dv};
+    KeyProduct dv = {
+        .a = a, .scores = a->bf16 ? x->short_probs : x->probs, .m = x->dout2, .to = x->dv};
     KeyProduct *const both[] = {&dk, &dv};
     for (int i = 0; i < 2; i++) {
         both[i]->b = attn_row(k, both[i]->m, q0);
@@ -304,7 +312,8 @@ void cg_lower_sdpa_grad(Kb *k, IrNode *n) {
     Backward x = {0};
     backward_scratch(k, &a, &x);
     bool whole = a.d == a.row;
-    Val dk_scratch = whole ? NULL : copy_of(k, &a, a.nk), dv_scratch = whole ? NULL : copy_of(k, &a, a.nk);
+    Val dk_scratch = whole ? NULL : copy_of(k, &a, a.nk),
+        dv_scratch = whole ? NULL : copy_of(k, &a, a.nk);
     Loop item, block;
     Val part;
     item_loop(k, &a, &item, 1, &part);

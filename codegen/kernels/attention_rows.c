@@ -1,12 +1,13 @@
-/* Rows of heads: where they lie, copies of them in scratch, and transposing panels of queries. Heads of
- * packed tensors are short rows thousands of bytes apart, which collide in the cache and are a page each;
- * copied side by side they are met again and again at no such cost. */
+/* Rows of heads: where they lie, copies of them in scratch, and transposing panels of queries.
+ * Heads of packed tensors are short rows thousands of bytes apart, which collide in the cache and
+ * are a page each; copied side by side they are met again and again at no such cost. */
 #include "codegen/kernels/attention.h"
 
 Mat attn_head(Kb *k, const Attn *a, IrValue *v) {
     View w;
     view_resolve(v, &w);
-    Val at = kb_add(k, kb_mul(k, a->b_index, kb_i64(k, w.stride[0])), kb_mul(k, a->h_index, kb_i64(k, a->d)));
+    Val at = kb_add(k, kb_mul(k, a->b_index, kb_i64(k, w.stride[0])),
+                    kb_mul(k, a->h_index, kb_i64(k, a->d)));
     bool halves = v->type.dtype == DT_bf16;
     VM_CHECK(halves == a->bf16, "codegen: attention has operands of another precision");
     return (Mat){kb_gep(k, kb_elem(k, v->type.dtype), kb_view_ptr(k, &w), at), w.stride[1], halves};
@@ -21,10 +22,12 @@ Mat attn_head_result(Kb *k, const Attn *a, int result) {
 }
 
 Val attn_row(Kb *k, Mat m, Val row) {
-    return kb_gep(k, kb_elem(k, m.halves ? DT_bf16 : DT_f32), m.ptr, kb_mul(k, row, kb_i64(k, m.step)));
+    return kb_gep(k, kb_elem(k, m.halves ? DT_bf16 : DT_f32), m.ptr,
+                  kb_mul(k, row, kb_i64(k, m.step)));
 }
 
-/* n words of a row from word `col` on: floats, or pairs typed f32. Halves need not begin at a whole word. */
+/* n words of a row from word `col` on: floats, or pairs typed f32. Halves need not begin at a whole
+ * word. */
 static Val words_at(Kb *k, Mat m, Val row, Val col, int64_t n) {
     if (!m.halves)
         return kb_load(k, k->vf, kb_gep(k, k->f32, row, col),
@@ -93,8 +96,8 @@ void attn_clear(Kb *k, const Attn *a, Mat to, int64_t rows) {
 }
 
 /* Columns c0.. (at most a vector, `n` of them) of vector v's queries. */
-static void pack_square(Kb *k, const Attn *a, const Panel *p, int v, Mat m, Val c0, int64_t n, double scale,
-                        Val to) {
+static void pack_square(Kb *k, const Attn *a, const Panel *p, int v, Mat m, Val c0, int64_t n,
+                        double scale, Val to) {
     Val row[16];
     for (int i = 0; i < k->vl; i++) {
         Val q = kb_add(k, p->q0, kb_i64(k, (int64_t)v * k->vl + i));
@@ -117,11 +120,13 @@ void attn_pack(Kb *k, const Attn *a, const Panel *p, Mat m, double scale, Val to
         kb_loop(k, &c, kb_i64(k, 0), kb_i64(k, whole), k->vl, NULL, 0);
         pack_square(k, a, p, v, m, c.i, k->vl, scale, to);
         kb_loop_end(k, &c);
-        if (whole < a->words) pack_square(k, a, p, v, m, kb_i64(k, whole), a->words - whole, scale, to);
+        if (whole < a->words)
+            pack_square(k, a, p, v, m, kb_i64(k, whole), a->words - whole, scale, to);
     }
 }
 
-static void unpack_square(Kb *k, const Attn *a, const Panel *p, int v, Val from, Val c0, int64_t n, Mat m) {
+static void unpack_square(Kb *k, const Attn *a, const Panel *p, int v, Val from, Val c0, int64_t n,
+                          Mat m) {
     Val row[16], mask = n < k->vl ? kb_mask_below(k, kb_i64(k, n)) : NULL;
     for (int c = 0; c < k->vl; c++) {
         Val at = kb_mul(k, kb_add(k, c0, kb_i64(k, c)), kb_i64(k, (int64_t)p->vectors * k->vl));

@@ -1,8 +1,10 @@
-/* Scores of a panel of queries, [keys, queries]: a vector holds one key's scores for many queries, so softmax
- * needs no sums across lanes. What can be done while scores are in registers is done there. */
+/* Scores of a panel of queries, [keys, queries]: a vector holds one key's scores for many queries,
+ * so softmax needs no sums across lanes. What can be done while scores are in registers is done
+ * there. */
 #include "codegen/kernels/attention.h"
 
-/* Factor of each probability of key j for a vector of queries: 0 with probability p, else 1/(1-p). */
+/* Factor of each probability of key j for a vector of queries: 0 with probability p, else 1/(1-p).
+ */
 static Val drop_factor(Kb *k, const Attn *a, Val query, Val j) {
     Val key = kb_ptr(k, a->n->in[3]);
     Val key0 = LLVMBuildLoad2(k->b, k->i32, key, "");
@@ -11,7 +13,8 @@ static Val drop_factor(Kb *k, const Attn *a, Val query, Val j) {
     Val first = LLVMBuildTrunc(k->b, kb_add(k, kb_mul(k, row, kb_i64(k, a->nk)), j), k->i32, "");
     Val step = LLVMBuildMul(k->b, kb_lanes(k), kb_vi(k, (int32_t)a->nk), "");
     Val u = kb_uniform(k, key0, key1, LLVMBuildAdd(k->b, kb_splat(k, first), step, ""));
-    double parts = a->dropout * 0x1p24; /* u counts 2^-24ths: u < dropout means u < the next whole count */
+    double parts =
+        a->dropout * 0x1p24; /* u counts 2^-24ths: u < dropout means u < the next whole count */
     int64_t whole = (int64_t)parts + ((double)(int64_t)parts < parts);
     Val drop = LLVMBuildFCmp(k->b, LLVMRealOLT, u, kb_vf(k, (double)whole * 0x1p-24), "");
     return LLVMBuildSelect(k->b, drop, kb_vf(k, 0), kb_vf(k, 1 / (1 - a->dropout)), "");
@@ -37,7 +40,8 @@ static void over_keys(Kb *k, const Attn *a, Loop *l, const Val *init, int n) {
     kb_loop(k, l, kb_i64(k, 0), kb_i64(k, a->nk), 1, init, n);
 }
 
-/* Keys j and, where it exists, j + 1; sums are carried from pair to pair. odd: is there a key j + 1? */
+/* Keys j and, where it exists, j + 1; sums are carried from pair to pair. odd: is there a key j +
+ * 1? */
 typedef void (*KeysBody)(Kb *k, const void *ctx, Val j, bool odd, Val *sums);
 static void over_key_pairs(Kb *k, const Attn *a, KeysBody body, const void *ctx, Val *sums, int n) {
     Loop l;
@@ -111,7 +115,8 @@ typedef struct Softmax {
 /* The exponential of a score, which sum[v] gets and dropout may drop. */
 static Val exponential(Kb *k, const Softmax *s, Val j, int v, Val *sum) {
     const Attn *a = s->a;
-    Val e = kb_exp2(k, scaled(k, a, kb_load(k, k->vf, vec_at(k, a, s->scores, j, v), NULL), s->most[v]));
+    Val e = kb_exp2(
+        k, scaled(k, a, kb_load(k, k->vf, vec_at(k, a, s->scores, j, v), NULL), s->most[v]));
     sum[v] = kb_fadd(k, sum[v], e);
     return a->dropout > 0 ? kb_fmul(k, e, drop_factor(k, a, query_of(k, s->p, v), j)) : e;
 }
@@ -142,9 +147,11 @@ void attn_softmax(Kb *k, const Attn *a, const Panel *p, Val scores, const Val *m
         for (int v = 0; v < p->vectors; v++) sum[v] = j.carry[v];
     }
     for (int v = 0; v < p->vectors; v++) {
-        Val mask, lse = lse_at(k, a, p, kb_ptr(k, &a->n->out[1]), v, &mask), log_sum = kb_log(k, sum[v]);
-        kb_store(k, kb_call(k, "llvm.fma", k->vf, (Val[]){most[v], kb_vf(k, 1 / LOG2_E), log_sum}, 3), lse,
-                 mask);
+        Val mask, lse = lse_at(k, a, p, kb_ptr(k, &a->n->out[1]), v, &mask),
+                  log_sum = kb_log(k, sum[v]);
+        kb_store(k,
+                 kb_call(k, "llvm.fma", k->vf, (Val[]){most[v], kb_vf(k, 1 / LOG2_E), log_sum}, 3),
+                 lse, mask);
         inverse[v] = LLVMBuildFDiv(k->b, kb_vf(k, 1), sum[v], "");
     }
 }
@@ -164,7 +171,8 @@ static Val probability(Kb *k, void *ctx, Val row0, int r, int v, Val sum, Val *c
     return kb_exp2(k, scaled(k, g->a, sum, g->lse[v]));
 }
 
-/* Even and odd rows of a tile in sums of their own: one chain would take longer than the tile's products. */
+/* Even and odd rows of a tile in sums of their own: one chain would take longer than the tile's
+ * products. */
 static Val add_delta(Kb *k, void *ctx, Val row0, int r, int v, Val sum, Val *delta) {
     const Grads *g = ctx;
     Val p = kb_load(k, k->vf, vec_at(k, g->a, g->probs, kb_add(k, row0, kb_i64(k, r)), v), NULL);
@@ -217,7 +225,8 @@ static Val less_delta(Kb *k, const Subtract *x, Val j, int v, Val *prob) {
 static void store_short(Kb *k, const Attn *a, Val scores, Val j, int vectors, const Val *x) {
     Val row = kb_mul(k, j, kb_i64(k, 2 * a->short_step));
     for (int v = 0; v < vectors; v += 2) {
-        Val to = kb_gep(k, kb_elem(k, DT_bf16), scores, kb_add(k, row, kb_i64(k, (int64_t)v * k->vl)));
+        Val to =
+            kb_gep(k, kb_elem(k, DT_bf16), scores, kb_add(k, row, kb_i64(k, (int64_t)v * k->vl)));
         if (v + 1 < vectors)
             kb_store(k, kb_round_two(k, x[v], x[v + 1]), to, NULL);
         else
@@ -237,10 +246,12 @@ static void subtract_pair(Kb *k, const void *ctx, Val j, bool odd, Val *sums) {
         store_short(k, x->a, x->s->short_probs, key, vectors, prob[i]);
         store_short(k, x->a, x->s->short_ds, key, vectors, ds[i]);
     }
-    for (int v = 0; v < vectors; v++) store_pair(k, x->a, x->s->ds, j, v, (Val[]){ds[0][v], ds[1][v]});
+    for (int v = 0; v < vectors; v++)
+        store_pair(k, x->a, x->s->ds, j, v, (Val[]){ds[0][v], ds[1][v]});
 }
 
-static void subtract_delta(Kb *k, const Attn *a, const Panel *p, const PanelScores *s, const Val *delta) {
+static void subtract_delta(Kb *k, const Attn *a, const Panel *p, const PanelScores *s,
+                           const Val *delta) {
     Subtract x = {a, p, s, delta};
     Loop j;
     if (a->bf16) {
@@ -256,8 +267,8 @@ static void subtract_delta(Kb *k, const Attn *a, const Panel *p, const PanelScor
     kb_loop_end(k, &j);
 }
 
-void attn_score_grads(Kb *k, const Attn *a, const Panel *p, Mat key, Mat v, Val packed_q, Val packed_do,
-                      const PanelScores *to) {
+void attn_score_grads(Kb *k, const Attn *a, const Panel *p, Mat key, Mat v, Val packed_q,
+                      Val packed_do, const PanelScores *to) {
     Val probs = to->probs, ds = to->ds;
     Grads g = {.a = a, .vectors = p->vectors, .probs = probs};
     Val delta[8];

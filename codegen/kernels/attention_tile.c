@@ -1,8 +1,9 @@
-/* The products inside attention: register tiles whose strides, and mostly whose inner length, are constants.
+/* The products inside attention: register tiles whose strides, and mostly whose inner length, are
+ * constants.
  *
- * Rows are cut into tiles of two heights that differ by one at most, so nothing is padded: that costs a
- * second copy of the code and saves what the last tile of 145 rows would waste. b is read by vectors, a is
- * broadcast. Sums are in order of the inner dimension. */
+ * Rows are cut into tiles of two heights that differ by one at most, so nothing is padded: that
+ * costs a second copy of the code and saves what the last tile of 145 rows would waste. b is read
+ * by vectors, a is broadcast. Sums are in order of the inner dimension. */
 #include "codegen/kernels/attention.h"
 
 /* One position of the inner dimension. */
@@ -17,7 +18,8 @@ static void step(Kb *k, const Product *p, int rows, Val a, Val b, Val *sum) {
         Val x = kb_splat(k, LLVMBuildLoad2(k->b, p->bf16 ? k->i32 : k->f32, from, ""));
         for (int v = 0; v < p->vectors; v++) {
             Val *s = &sum[r * p->vectors + v];
-            *s = p->bf16 ? kb_dot(k, *s, x, bv[v]) : kb_call(k, "llvm.fma", k->vf, (Val[]){x, bv[v], *s}, 3);
+            *s = p->bf16 ? kb_dot(k, *s, x, bv[v])
+                         : kb_call(k, "llvm.fma", k->vf, (Val[]){x, bv[v], *s}, 3);
         }
     }
 }

@@ -5,24 +5,27 @@ static Val load_offset(Kb *k, const Gemm *g, Val expert) {
     return kb_load_i32(k, g->offset_ptr, expert);
 }
 
-/* Address of routed row `row` (in units of the operand's rows) of a grouped operand, gathered when it is
- * a dispatch. */
+/* Address of routed row `row` (in units of the operand's rows) of a grouped operand, gathered when
+ * it is a dispatch. */
 static Val routed_row(Kb *k, IrValue *v, Val row) {
     const IrType *t = &v->type;
     View w;
     if (v->node->op != OP_dispatch) {
         view_resolve(v, &w);
-        return kb_gep(k, kb_elem(k, t->dtype), kb_view_ptr(k, &w), kb_mul(k, row, kb_i64(k, ir_cols(t))));
+        return kb_gep(k, kb_elem(k, t->dtype), kb_view_ptr(k, &w),
+                      kb_mul(k, row, kb_i64(k, ir_cols(t))));
     }
     view_resolve(v->node->in[0], &w);
     Val from = kb_gather_row(k, v->node, row);
-    return kb_gep(k, kb_elem(k, t->dtype), kb_view_ptr(k, &w), kb_mul(k, from, kb_i64(k, ir_cols(t))));
+    return kb_gep(k, kb_elem(k, t->dtype), kb_view_ptr(k, &w),
+                  kb_mul(k, from, kb_i64(k, ir_cols(t))));
 }
 
 static Val expert_a_row(Kb *k, const Gemm *g, Val matrix, Val row, Val local) {
     (void)matrix;
     if (g->made_a)
-        return kb_gep(k, k->f32, g->made_a, kb_mul(k, local, kb_i64(k, gemm_padded_cols(k, g->n->in[0]))));
+        return kb_gep(k, k->f32, g->made_a,
+                      kb_mul(k, local, kb_i64(k, gemm_padded_cols(k, g->n->in[0]))));
     return routed_row(k, g->n->in[0], row);
 }
 
@@ -35,8 +38,8 @@ static int64_t rows_per_routed(const IrValue *v) {
     return v->type.rank > 1 ? ir_rows(&v->type) / v->type.dim[0] : 1;
 }
 
-/* Blocks of experts before e are numbered below this: it leaves room for a partial block of each, and is
- * known from e's offset alone. */
+/* Blocks of experts before e are numbered below this: it leaves room for a partial block of each,
+ * and is known from e's offset alone. */
 static Val first_block(Kb *k, const Gemm *g, Val e, int64_t per) {
     return kb_add(k, e, kb_udiv(k, kb_mul(k, load_offset(k, g, e), kb_i64(k, per)), g->mb));
 }
@@ -53,11 +56,14 @@ static Val expert_of_block(Kb *k, const Gemm *g, Val block, int64_t experts, int
     return e;
 }
 
-/* All experts' row blocks form one pool, however skewed the routing is. Numbers that no block has, one per
- * expert at most, lie between the blocks, so that equal ranges of items hold about equally many blocks. */
+/* All experts' row blocks form one pool, however skewed the routing is. Numbers that no block has,
+ * one per expert at most, lie between the blocks, so that equal ranges of items hold about equally
+ * many blocks. */
 void cg_lower_expert_matmul(Kb *k, IrNode *n) {
-    Gemm g = {.n = n, .packed = true, .a_row = expert_a_row, .b_matrix = expert_b_matrix, .a_step = 1};
-    g.streams_b = true; /* an expert's rows may be few, and then nothing of its matrix is in a cache yet */
+    Gemm g = {
+        .n = n, .packed = true, .a_row = expert_a_row, .b_matrix = expert_b_matrix, .a_step = 1};
+    g.streams_b =
+        true; /* an expert's rows may be few, and then nothing of its matrix is in a cache yet */
     const IrType *t = &n->out[0].type;
     int64_t experts = n->in[1]->type.dim[0], per = rows_per_routed(n->in[0]);
     g.cols = ir_cols(t);
@@ -66,7 +72,8 @@ void cg_lower_expert_matmul(Kb *k, IrNode *n) {
     g.offset_ptr = kb_ptr(k, n->in[2]);
     gemm_choose(k, &g);
     gemm_scratch(k, &g);
-    if (fuse_is_inline(n->in[0]->node)) g.made_a = kb_scratch(k, g.mb * gemm_padded_cols(k, n->in[0]) * 4);
+    if (fuse_is_inline(n->in[0]->node))
+        g.made_a = kb_scratch(k, g.mb * gemm_padded_cols(k, n->in[0]) * 4);
     Val begin, end;
     Loop l;
     If any;
@@ -86,8 +93,8 @@ void cg_lower_expert_matmul(Kb *k, IrNode *n) {
 
 /* ---- weight gradient of the grouped product: inner dimension = the expert's rows ---- */
 
-/* Rows of v are read in place if they lie one after the other; rows that are looked up, or made in the load,
- * are copied chunk by chunk: each is used for a whole block. */
+/* Rows of v are read in place if they lie one after the other; rows that are looked up, or made in
+ * the load, are copied chunk by chunk: each is used for a whole block. */
 static bool in_place(const IrValue *v) {
     const IrNode *n = v->node;
     return ir_ops[n->op].route != ROUTE_GATHER && !fuse_is_inline(n);
@@ -184,7 +191,11 @@ static void part_rows(Kb *k, Gemm *g, Val matrix, int64_t experts, int64_t parts
 }
 
 void cg_lower_expert_matmul_dw(Kb *k, IrNode *n) {
-    Gemm g = {.n = n, .a_row = dw_a_row, .b_matrix = dw_b_matrix, .chunk = dw_chunk, .side_by_side = true};
+    Gemm g = {.n = n,
+              .a_row = dw_a_row,
+              .b_matrix = dw_b_matrix,
+              .chunk = dw_chunk,
+              .side_by_side = true};
     const IrType *t = &n->out[0].type;
     int64_t experts = n->in[2]->type.dim[0] - 1, parts = ir_int(n, ATTR_expert_matmul_dw_parts);
     g.rows = t->dim[t->rank - 2];
@@ -206,7 +217,8 @@ void cg_lower_expert_matmul_dw(Kb *k, IrNode *n) {
     part_rows(k, &g, matrix, experts, parts);
     Val row0 = kb_mul(k, kb_udiv(k, item, g.col_blocks), kb_i64(k, g.mb));
     Val row_end = kb_min(k, kb_add(k, row0, kb_i64(k, g.mb)), kb_i64(k, g.rows));
-    Val out_row = kb_add(k, kb_mul(k, matrix, kb_i64(k, g.rows)), row0), cb = kb_urem(k, item, g.col_blocks);
+    Val out_row = kb_add(k, kb_mul(k, matrix, kb_i64(k, g.rows)), row0),
+        cb = kb_urem(k, item, g.col_blocks);
     g.row0 = row0;
     g.col0 = kb_mul(k, cb, kb_i64(k, g.np * g.tile.nr));
     gemm_block(k, &g, matrix, row0, row_end, out_row, cb, dw_inner(k, &g, g.rows_of_part));

@@ -1,13 +1,13 @@
-/* Sums over each expert's rows: the gradients of biases and other values per expert. Elementwise producers
- * are evaluated in the load.
+/* Sums over each expert's rows: the gradients of biases and other values per expert. Elementwise
+ * producers are evaluated in the load.
  *
- * An item is a strip of columns of one expert. Its rows are found by bisection, because the operand says
- * which expert a row belongs to and is ascending; they are added in two or four interleaved chains (rows of
- * one number: in one chain per lane), so the order depends on the routing only. */
+ * An item is a strip of columns of one expert. Its rows are found by bisection, because the operand
+ * says which expert a row belongs to and is ascending; they are added in two or four interleaved
+ * chains (rows of one number: in one chain per lane), so the order depends on the routing only. */
 #include "codegen/build/emit.h"
 
-/* A strip is half a row where that is possible, so that an expert with most of the rows is two items at
- * least. */
+/* A strip is half a row where that is possible, so that an expert with most of the rows is two
+ * items at least. */
 enum { MAX_STRIP = 8, ACCUMULATORS = 16, MAX_WAYS = 4 };
 
 typedef struct ExpertSum {
@@ -41,7 +41,8 @@ static void add_row(Kb *k, const ExpertSum *x, Val row, Val inner, Val col, int 
     kb_new_pos(k);
 }
 
-static void sum_strip(Kb *k, const ExpertSum *x, Val expert, Val inner, Val col, int strip, Val mask) {
+static void sum_strip(Kb *k, const ExpertSum *x, Val expert, Val inner, Val col, int strip,
+                      Val mask) {
     int ways = ACCUMULATORS / strip < MAX_WAYS ? ACCUMULATORS / strip : MAX_WAYS;
     Val first = first_row(k, x, expert), last = first_row(k, x, kb_add(k, expert, kb_i64(k, 1)));
     Val count = kb_sub(k, last, first), zero[ACCUMULATORS];
@@ -61,7 +62,8 @@ static void sum_strip(Kb *k, const ExpertSum *x, Val expert, Val inner, Val col,
         Val sum = kb_fadd(k, rest.carry[s], l.carry[strip + s]);
         for (int w = 2; w < ways; w += 2)
             sum = kb_fadd(k, sum, kb_fadd(k, l.carry[w * strip + s], l.carry[(w + 1) * strip + s]));
-        kb_store_value(k, &x->n->out[0], sum, (Pos){row, kb_add(k, col, kb_i64(k, s * k->vl)), mask});
+        kb_store_value(k, &x->n->out[0], sum,
+                       (Pos){row, kb_add(k, col, kb_i64(k, s * k->vl)), mask});
     }
 }
 
@@ -95,7 +97,8 @@ static void sum_numbers(Kb *k, const ExpertSum *x) {
     kb_loop(k, &r, first, last, k->vl, &zero, 1);
     kb_new_pos(k);
     r.next[0] = r.carry[0];
-    add_numbers(k, (Pos){kb_i64(k, 0), r.i, kb_mask_below(k, kb_sub(k, last, r.i))}, r.next, (void *)x);
+    add_numbers(k, (Pos){kb_i64(k, 0), r.i, kb_mask_below(k, kb_sub(k, last, r.i))}, r.next,
+                (void *)x);
     kb_loop_end(k, &r);
     LLVMBuildStore(k->b, kb_hsum(k, r.carry[0]), kb_gep(k, k->f32, out, e.i));
     kb_loop_end(k, &e);

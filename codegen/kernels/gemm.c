@@ -1,16 +1,19 @@
-/* The matrix micro-kernel: a register tile of R rows and V vectors, one loop over the inner dimension.
+/* The matrix micro-kernel: a register tile of R rows and V vectors, one loop over the inner
+ * dimension.
  *
  *   void mk_RxV(ptr a_rows, i64 a_step, ptr b, i64 b_step, i64 count, ptr c_rows, i64 c_at,
  *               ptr init_rows, i64 init_at, ptr ahead)
  *
- * One function per tile shape and kind; every product calls it with its own strides, so it costs its compile
- * time once. Rows of a and c, and what the sums start from, come through pointers: gathered rows are read in
- * place, and the last, partial tile of a block repeats its last row, which writes the same numbers twice.
- * Accumulation over the inner dimension is in order. Tiles of few columns have other bodies (narrow.c).
+ * One function per tile shape and kind; every product calls it with its own strides, so it costs
+ * its compile time once. Rows of a and c, and what the sums start from, come through pointers:
+ * gathered rows are read in place, and the last, partial tile of a block repeats its last row,
+ * which writes the same numbers twice. Accumulation over the inner dimension is in order. Tiles of
+ * few columns have other bodies (narrow.c).
  *
- * Kinds are letters of the name: s for k takes one pointer to rows of a that lie side by side; b multiplies
- * pairs of bf16, a pair in the place of a float; z starts sums from zero and ignores init_rows and init_at; p
- * also asks for a cache line of `ahead` per inner position, which the others ignore. */
+ * Kinds are letters of the name: s for k takes one pointer to rows of a that lie side by side; b
+ * multiplies pairs of bf16, a pair in the place of a float; z starts sums from zero and ignores
+ * init_rows and init_at; p also asks for a cache line of `ahead` per inner position, which the
+ * others ignore. */
 #include "codegen/build/emit.h"
 
 static Val row_of(Kb *k, Val rows, int r) {
@@ -36,7 +39,8 @@ static void micro_body(Kb *k, const Micro *m) {
     int rows = m->tile.rows, vecs = m->tile.vectors, n = rows * vecs;
     Val a[16], carry[MAX_CARRY], bv[4];
     for (int r = 0; r < rows; r++)
-        a[r] = m->side_by_side ? kb_gep(k, k->f32, m->a_rows, kb_i64(k, r)) : row_of(k, m->a_rows, r);
+        a[r] =
+            m->side_by_side ? kb_gep(k, k->f32, m->a_rows, kb_i64(k, r)) : row_of(k, m->a_rows, r);
     for (int r = 0; r < rows; r++) {
         Val init = m->init_rows ? row_of(k, m->init_rows, r) : NULL;
         for (int v = 0; v < vecs; v++)
@@ -51,8 +55,8 @@ static void micro_body(Kb *k, const Micro *m) {
     l.next[n] = kb_add(k, a_off, m->a_step);
     l.next[n + 1] = kb_add(k, l.carry[n + 1], m->b_step);
     for (int v = 0; v < vecs; v++)
-        bv[v] =
-            kb_load(k, m->bf16 ? k->vi : k->vf, kb_gep(k, k->f32, b, kb_i64(k, (int64_t)v * k->vl)), NULL);
+        bv[v] = kb_load(k, m->bf16 ? k->vi : k->vf,
+                        kb_gep(k, k->f32, b, kb_i64(k, (int64_t)v * k->vl)), NULL);
     if (m->ahead) kb_prefetch(k, m->ahead, kb_mul(k, l.i, kb_i64(k, MICRO_LINE)));
     for (int r = 0; r < rows; r++) {
         Val x = splat_a(k, m, a[r], a_off);
@@ -62,12 +66,14 @@ static void micro_body(Kb *k, const Micro *m) {
     kb_loop_end(k, &l);
     for (int r = 0; r < rows; r++) {
         Val c = row_of(k, m->c_rows, r);
-        for (int v = 0; v < vecs; v++) kb_store(k, l.carry[r * vecs + v], vector_at(k, c, m->c_at, v), NULL);
+        for (int v = 0; v < vecs; v++)
+            kb_store(k, l.carry[r * vecs + v], vector_at(k, c, m->c_at, v), NULL);
     }
 }
 
 static LLVMTypeRef micro_type(Kb *k) {
-    LLVMTypeRef param[] = {k->ptr, k->i64, k->ptr, k->i64, k->i64, k->ptr, k->i64, k->ptr, k->i64, k->ptr};
+    LLVMTypeRef param[] = {k->ptr, k->i64, k->ptr, k->i64, k->i64,
+                           k->ptr, k->i64, k->ptr, k->i64, k->ptr};
     return LLVMFunctionType(LLVMVoidTypeInContext(k->ctx), param, 10, 0);
 }
 
@@ -103,9 +109,9 @@ static void micro_function(Kb *k, const void *ctx) {
 static Val micro(Kb *k, const Micro *call) {
     MicroSpec spec = {call->tile, call->side_by_side, call->bf16, call->init_rows != NULL,
                       call->ahead != NULL};
-    const char *name =
-        arena_printf(k->arena, "m%c%s%s%s_%dx%d", spec.side_by_side ? 's' : 'k', spec.bf16 ? "b" : "",
-                     spec.init ? "" : "z", spec.ahead ? "p" : "", spec.tile.rows, spec.tile.vectors);
+    const char *name = arena_printf(k->arena, "m%c%s%s%s_%dx%d", spec.side_by_side ? 's' : 'k',
+                                    spec.bf16 ? "b" : "", spec.init ? "" : "z",
+                                    spec.ahead ? "p" : "", spec.tile.rows, spec.tile.vectors);
     if (spec.tile.narrow) name = arena_printf(k->arena, "%s_%d", name, spec.tile.narrow);
     return kb_helper(k, name, micro_type(k), micro_function, &spec);
 }

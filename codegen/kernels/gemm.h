@@ -1,5 +1,6 @@
-/* What matrix products share: the description of one product and the block loop over it. Internal to this
- * folder. gemm.c has the micro-kernel, gemm_block.c the blocks, matmul.c and expert_matmul.c the products. */
+/* What matrix products share: the description of one product and the block loop over it. Internal
+ * to this folder. gemm.c has the micro-kernel, gemm_block.c the blocks, matmul.c and
+ * expert_matmul.c the products. */
 #ifndef VMOEC_CODEGEN_KERNELS_GEMM_H
 #define VMOEC_CODEGEN_KERNELS_GEMM_H
 
@@ -10,7 +11,8 @@
 typedef enum GemmStore {
     GEMM_DIRECT, /* the micro-kernel writes the result itself: nothing is fused behind it */
     GEMM_TILE,   /* tile by tile: into scratch, through the fused consumers while it is hot, out */
-    GEMM_BLOCK   /* the whole block into scratch: its inner dimension comes in chunks, or its rows go on */
+    GEMM_BLOCK /* the whole block into scratch: its inner dimension comes in chunks, or its rows go
+                  on */
 } GemmStore;
 
 typedef struct Gemm {
@@ -22,42 +24,47 @@ typedef struct Gemm {
     bool packed, side_by_side; /* side_by_side: rows of a are one float apart */
     bool far;                  /* operands read in place are in no cache yet */
     bool streams_b; /* packed panels of b are met by few tiles: the next panel is asked for early */
-    /* Operands are bf16. Everything that counts or walks inner positions then counts pairs of them: inner,
-     * kc, a_step, b_step, made_a, made_b and packed panels have a pair where f32 has a float. */
+    /* Operands are bf16. Everything that counts or walks inner positions then counts pairs of them:
+     * inner, kc, a_step, b_step, made_a, made_b and packed panels have a pair where f32 has a
+     * float. */
     bool bf16;
     GemmStore store;
     IrValue *result; /* what the micro-kernel computes: the product, or the product + start */
     IrValue *start;  /* added first, as what the sums begin with; NULL: zero */
-    /* address of row m of a at inner position 0 (`local`: its number in the block), and of b's matrix */
+    /* address of row m of a at inner position 0 (`local`: its number in the block), and of b's
+     * matrix */
     Val (*a_row)(Kb *k, const struct Gemm *g, Val matrix, Val row, Val local);
     Val (*b_matrix)(Kb *k, const struct Gemm *g, Val matrix);
     /* before a chunk: copies what cannot be read in place; NULL: nothing */
     void (*chunk)(Kb *k, const struct Gemm *g, Val k0, Val count);
     int64_t a_step, b_step; /* elements between inner positions */
     RowMaker front;         /* makes rows of a, into made_a; or NULL */
-    RowBody behind;         /* takes whole rows of the result, instead of consumers and stores; or NULL */
-    void *ctx;              /* theirs */
+    RowBody behind; /* takes whole rows of the result, instead of consumers and stores; or NULL */
+    void *ctx;      /* theirs */
     View a, b;
-    Val offset_ptr;               /* grouped: i32 offsets */
-    Val row_ptr, out_ptr, in_ptr; /* scratch: per row of the block, where a, the result and the start lie */
-    Val acc, zeros;               /* scratch: a tile, or the block; a row of zeros for sums to start from */
-    Val spare;                    /* scratch: where rows past the end go, when they are not repeated */
-    Val made_a, made_b;           /* scratch for rows of operands that are not read in place; or NULL */
-    bool pairs;       /* both operands are paired row by row into made_a and made_b, chunk by chunk */
-    Val row0, col0;   /* expert_matmul_dw, pairs: where the block begins in the result */
-    Val first_row;    /* expert_matmul_dw, pairs: of the operands' rows, the first one of this matrix */
+    Val offset_ptr; /* grouped: i32 offsets */
+    Val row_ptr, out_ptr,
+        in_ptr;         /* scratch: per row of the block, where a, the result and the start lie */
+    Val acc, zeros;     /* scratch: a tile, or the block; a row of zeros for sums to start from */
+    Val spare;          /* scratch: where rows past the end go, when they are not repeated */
+    Val made_a, made_b; /* scratch for rows of operands that are not read in place; or NULL */
+    bool pairs;     /* both operands are paired row by row into made_a and made_b, chunk by chunk */
+    Val row0, col0; /* expert_matmul_dw, pairs: where the block begins in the result */
+    Val first_row;  /* expert_matmul_dw, pairs: of the operands' rows, the first one of this matrix
+                     */
     Val rows_of_part; /* expert_matmul_dw: how many */
 } Gemm;
 
-/* Decides tile, blocks and how results are stored; g->cols, g->inner, g->packed, g->b_step and g->rows are
- * set. May take a start and change g->result. */
+/* Decides tile, blocks and how results are stored; g->cols, g->inner, g->packed, g->b_step and
+ * g->rows are set. May take a start and change g->result. */
 void gemm_choose(Kb *k, Gemm *g);
 /* Takes the scratch that gemm_block needs. */
 void gemm_scratch(Kb *k, Gemm *g);
 
-/* Rows [row0, row_end) (at most mb) of a matrix, column block cb. out_row: the result's flattened row that
- * row0 is. */
-void gemm_block(Kb *k, const Gemm *g, Val matrix, Val row0, Val row_end, Val out_row, Val cb, Val inner);
+/* Rows [row0, row_end) (at most mb) of a matrix, column block cb. out_row: the result's flattened
+ * row that row0 is. */
+void gemm_block(Kb *k, const Gemm *g, Val matrix, Val row0, Val row_end, Val out_row, Val cb,
+                Val inner);
 
 /* Copies row `row` of v, columns [col0, end), to `to` (floats, whole vectors are written). */
 void gemm_make_row(Kb *k, IrValue *v, Val row, Val col0, Val end, Val to);
@@ -65,10 +72,10 @@ void gemm_make_row(Kb *k, IrValue *v, Val row, Val col0, Val end, Val to);
 int64_t gemm_padded_cols(const Kb *k, const IrValue *v);
 /* The scratch and the strides of a product whose operands are paired chunk by chunk (g->pairs). */
 void gemm_pair_scratch(Kb *k, Gemm *g);
-/* Makes made_a and made_b of pairs [k0, + count): rows first.. of a and b, `rows` of them in all. row_at: the
- * address of an operand's row. */
-void gemm_pair_chunk(Kb *k, const Gemm *g, Val (*row_at)(Kb *k, IrValue *v, Val row), Val first, Val rows,
-                     Val k0, Val count);
+/* Makes made_a and made_b of pairs [k0, + count): rows first.. of a and b, `rows` of them in all.
+ * row_at: the address of an operand's row. */
+void gemm_pair_chunk(Kb *k, const Gemm *g, Val (*row_at)(Kb *k, IrValue *v, Val row), Val first,
+                     Val rows, Val k0, Val count);
 
 /* Address of the packed copy of b of this cluster. */
 Val gemm_packed_base(Kb *k);

@@ -1,15 +1,17 @@
-/* Blocks of matrix products. The result is cut into blocks of `mb` rows and `np` column panels; a block is
- * one work item. Panels outside, tiles inside: a panel of b serves all the block's tiles from cache. The
- * inner dimension runs through in one go as long as a panel of b fits the cache; otherwise in chunks, and the
- * sums wait in the result or in scratch.
+/* Blocks of matrix products. The result is cut into blocks of `mb` rows and `np` column panels; a
+ * block is one work item. Panels outside, tiles inside: a panel of b serves all the block's tiles
+ * from cache. The inner dimension runs through in one go as long as a panel of b fits the cache;
+ * otherwise in chunks, and the sums wait in the result or in scratch.
  *
- * What is fused behind a product runs tile by tile, while the tile is hot, and its stores overlap with the
- * next tile's arithmetic; a bias or a residual that is added first costs nothing, because the sums start from
- * it; and where nothing else is fused, the micro-kernel writes the result itself.
+ * What is fused behind a product runs tile by tile, while the tile is hot, and its stores overlap
+ * with the next tile's arithmetic; a bias or a residual that is added first costs nothing, because
+ * the sums start from it; and where nothing else is fused, the micro-kernel writes the result
+ * itself.
  *
  * How large blocks and chunks are is blocks.c's choice.
  *
- * Rows past the end of a block repeat its last row, so there is one code path for whole and partial tiles. */
+ * Rows past the end of a block repeat its last row, so there is one code path for whole and partial
+ * tiles. */
 #include "codegen/kernels/gemm.h"
 
 #include "codegen/plan/blocks.h"
@@ -22,8 +24,8 @@ static bool is_chunked(const Gemm *g) {
     return !g->inner || g->kc < g->inner;
 }
 
-/* The sums start from rows in memory: an operand, what earlier chunks left, or, when later chunks will need
- * the same code, a row of zeros. */
+/* The sums start from rows in memory: an operand, what earlier chunks left, or, when later chunks
+ * will need the same code, a row of zeros. */
 static bool has_init(const Gemm *g) {
     return g->start || is_chunked(g);
 }
@@ -41,7 +43,8 @@ static bool can_start(const Kb *k, const Gemm *g, IrValue *v) {
     return view_resolve(v, &w) && w.stride[w.type.rank - 1] == 1;
 }
 
-/* If the product is only ever read by one addition of its cluster, the sums start from the other operand. */
+/* If the product is only ever read by one addition of its cluster, the sums start from the other
+ * operand. */
 static void take_start(Kb *k, Gemm *g) {
     IrValue *y = &g->n->out[0];
     IrNode *reader = NULL;
@@ -66,8 +69,8 @@ static bool is_direct(const Kb *k, const Gemm *g) {
     return k->cl->nnode == own && plan_is_stored(k->plan, g->result) && g->cols % g->tile.nr == 0;
 }
 
-/* Are operands, but packed weights, more than any second level holds and a share of the third that may not be
- * this core's? */
+/* Are operands, but packed weights, more than any second level holds and a share of the third that
+ * may not be this core's? */
 static bool is_far(const Gemm *g) {
     int64_t bytes = 0;
     for (int i = 0; i < (g->packed ? 1 : 2); i++)
@@ -76,7 +79,8 @@ static bool is_far(const Gemm *g) {
 }
 
 void gemm_choose(Kb *k, Gemm *g) {
-    bool narrow = g->n->in[0]->type.dtype == DT_bf16 && (g->packed || g->n->in[1]->type.dtype == DT_bf16);
+    bool narrow =
+        g->n->in[0]->type.dtype == DT_bf16 && (g->packed || g->n->in[1]->type.dtype == DT_bf16);
     VM_CHECK(!g->bf16 || narrow, "codegen: a bf16 product of f32 operands");
     g->tile = block_tile(k->target, k->cl);
     g->panels = ceil_div(g->cols, g->tile.nr);
@@ -85,10 +89,13 @@ void gemm_choose(Kb *k, Gemm *g) {
     g->np = blocks.panels;
     g->col_blocks = ceil_div(g->panels, g->np);
     BlockLimits limits = block_limits(k->target);
-    int64_t most = g->packed ? limits.packed_kc : g->pairs ? limits.strided_kc / 2 : limits.strided_kc;
+    int64_t most = g->packed  ? limits.packed_kc
+                   : g->pairs ? limits.strided_kc / 2
+                              : limits.strided_kc;
     g->kc = most;
     if (g->inner)
-        g->kc = g->inner <= most + most / 2 ? g->inner : ceil_div(g->inner, ceil_div(g->inner, most));
+        g->kc =
+            g->inner <= most + most / 2 ? g->inner : ceil_div(g->inner, ceil_div(g->inner, most));
     if (g->tile.narrow) g->kc = g->inner; /* nothing is met again */
     g->result = &g->n->out[0];
     if (!g->tile.narrow) take_start(k, g);
@@ -102,7 +109,8 @@ void gemm_scratch(Kb *k, Gemm *g) {
     if (!g->side_by_side) g->row_ptr = kb_scratch(k, g->mb * 8);
     g->out_ptr = kb_scratch(k, g->mb * 8);
     g->in_ptr = kb_scratch(k, g->mb * 8);
-    if (g->side_by_side && g->store == GEMM_DIRECT) g->spare = kb_scratch(k, g->panels * g->tile.nr * 4);
+    if (g->side_by_side && g->store == GEMM_DIRECT)
+        g->spare = kb_scratch(k, g->panels * g->tile.nr * 4);
     if (is_chunked(g) && !g->start) g->zeros = kb_scratch(k, g->tile.nr * 4);
     if (g->store == GEMM_DIRECT) return;
     g->acc = kb_scratch(k, (g->store == GEMM_BLOCK ? g->mb * g->np * g->tile.nr : tile) * 4);
@@ -128,15 +136,16 @@ static Val out_address(Kb *k, const Block *x, Val local, Val row) {
     return kb_gep(k, k->f32, g->acc, within);
 }
 
-/* Where results go and sums start, per row of the block; rows past the last repeat it (in scratch they have
- * places of their own). */
+/* Where results go and sums start, per row of the block; rows past the last repeat it (in scratch
+ * they have places of their own). */
 static void result_rows(Kb *k, const Block *x) {
     const Gemm *g = x->g;
     Loop l;
     View start;
     if (g->start) view_resolve(g->start, &start);
     kb_loop(k, &l, kb_i64(k, 0), kb_i64(k, g->mb), 1, NULL, 0);
-    Val local = kb_min(k, l.i, kb_sub(k, x->nrows, kb_i64(k, 1))), row = kb_add(k, x->out_row, local);
+    Val local = kb_min(k, l.i, kb_sub(k, x->nrows, kb_i64(k, 1))),
+        row = kb_add(k, x->out_row, local);
     Val out = out_address(k, x, g->store == GEMM_DIRECT ? local : l.i, row);
     if (g->spare) { /* rows of a past the end are not repeated: what comes of them goes nowhere */
         Val inside = LLVMBuildICmp(k->b, LLVMIntSLT, l.i, x->nrows, "");
@@ -194,7 +203,8 @@ static void epilogue_vector(Kb *k, const Gemm *g, Pos pos) {
 }
 
 /* Results [out_row0, + nrows) x [col0, + width) lie at `from`, rows of `width` floats. */
-static void epilogue(Kb *k, const Gemm *g, Val from, Val out_row0, Val nrows, Val col0, int64_t width) {
+static void epilogue(Kb *k, const Gemm *g, Val from, Val out_row0, Val nrows, Val col0,
+                     int64_t width) {
     int64_t whole_cols = g->cols / k->vl * k->vl;
     Val end = kb_add(k, col0, kb_i64(k, width));
     if (g->cols % width) end = kb_min(k, end, kb_i64(k, whole_cols));
@@ -219,7 +229,8 @@ static void epilogue(Kb *k, const Gemm *g, Val from, Val out_row0, Val nrows, Va
 
 /* The block's rows, whole ones, to the kernel behind. */
 static void rows_behind(Kb *k, const Gemm *g, Val out_row0, Val nrows) {
-    kb_source(k, (Source){g->result, g->acc, out_row0, kb_i64(k, 0), kb_i64(k, g->np * g->tile.nr)});
+    kb_source(k,
+              (Source){g->result, g->acc, out_row0, kb_i64(k, 0), kb_i64(k, g->np * g->tile.nr)});
     Loop r;
     kb_loop(k, &r, kb_i64(k, 0), nrows, 1, NULL, 0);
     kb_new_pos(k);
@@ -233,7 +244,8 @@ static void rows_behind(Kb *k, const Gemm *g, Val out_row0, Val nrows) {
 /* Is v a full-sized operand in memory that the epilogue reads row by row? */
 static bool is_streamed(const Kb *k, const Gemm *g, IrValue *v, View *w) {
     const IrNode *root = view_root(v)->node;
-    if (plan_member(k->cl, root) >= 0 || root->op == OP_const || ir_ops[root->op].route == ROUTE_GATHER)
+    if (plan_member(k->cl, root) >= 0 || root->op == OP_const ||
+        ir_ops[root->op].route == ROUTE_GATHER)
         return false;
     if (ir_ops[root->op].route == ROUTE_ELTWISE && fuse_is_inline(root)) return false;
     if (ir_cols(&v->type) != g->cols || !view_resolve(v, w) || w->type.rank < 2) return false;
@@ -243,7 +255,8 @@ static bool is_streamed(const Kb *k, const Gemm *g, IrValue *v, View *w) {
 /* What the epilogue of this tile will read besides the tile. */
 static void prefetch_operands(Kb *k, const Block *x, Val r, Val col) {
     const Gemm *g = x->g;
-    Val first = kb_add(k, x->out_row, r), rows = kb_min(k, kb_i64(k, g->tile.rows), kb_sub(k, x->nrows, r));
+    Val first = kb_add(k, x->out_row, r),
+        rows = kb_min(k, kb_i64(k, g->tile.rows), kb_sub(k, x->nrows, r));
     for (int i = 0; i < k->cl->nnode; i++) {
         const IrNode *n = k->cl->node[i];
         for (int j = 0; n != g->n && n->op != OP_uniform && j < n->nin; j++) {
@@ -265,14 +278,14 @@ static void prefetch_start(Kb *k, const Block *x, Val r, Val col) {
     if (!g->start || !is_streamed(k, g, g->start, &w)) return;
     Val next = kb_min(k, kb_add(k, r, kb_i64(k, g->tile.rows)), kb_i64(k, g->mb - g->tile.rows));
     for (int i = 0; i < g->tile.rows; i++) {
-        Val row =
-            LLVMBuildLoad2(k->b, k->ptr, kb_gep(k, k->ptr, g->in_ptr, kb_add(k, next, kb_i64(k, i))), "");
+        Val row = LLVMBuildLoad2(k->b, k->ptr,
+                                 kb_gep(k, k->ptr, g->in_ptr, kb_add(k, next, kb_i64(k, i))), "");
         kb_prefetch_run(k, row, col, g->tile.nr);
     }
 }
 
-/* Which of `count` rows to ask for at tile r of panel p, so that all tiles of `panels` panels together ask
- * for all of them. */
+/* Which of `count` rows to ask for at tile r of panel p, so that all tiles of `panels` panels
+ * together ask for all of them. */
 typedef struct Share {
     Val from, to;
 } Share;
@@ -288,49 +301,56 @@ static Share share_of(Kb *k, const Block *x, Val r, Val p, Val panels, Val count
 static void prefetch_share(Kb *k, Share s, Val base, int64_t step, int64_t width) {
     Loop l;
     kb_loop(k, &l, s.from, s.to, 1, NULL, 0);
-    kb_prefetch_run_l2(k, kb_gep(k, k->f32, base, kb_mul(k, l.i, kb_i64(k, step))), kb_i64(k, 0), width);
+    kb_prefetch_run_l2(k, kb_gep(k, k->f32, base, kb_mul(k, l.i, kb_i64(k, step))), kb_i64(k, 0),
+                       width);
     kb_loop_end(k, &l);
 }
 
-/* Weight gradients: rows of both operands are far apart, so the hardware does not foresee them. While a panel
- * of b is used, the next one is fetched; while a chunk is, the next one's rows of a. Past the last chunk are
- * the rows that another item begins with. */
+/* Weight gradients: rows of both operands are far apart, so the hardware does not foresee them.
+ * While a panel of b is used, the next one is fetched; while a chunk is, the next one's rows of a.
+ * Past the last chunk are the rows that another item begins with. */
 static void prefetch_strided(Kb *k, const Block *x, Val b, Val r, Val panel, Val panel_end, Val k0,
                              Val count) {
     const Gemm *g = x->g;
     Val one = kb_i64(k, 1), later = kb_add(k, k0, count);
     if (!g->made_b) {
-        Val next = kb_add(k, panel, one), last = LLVMBuildICmp(k->b, LLVMIntEQ, next, panel_end, "");
+        Val next = kb_add(k, panel, one),
+            last = LLVMBuildICmp(k->b, LLVMIntEQ, next, panel_end, "");
         Val at = LLVMBuildSelect(k->b, last, later, k0, "");
         next = LLVMBuildSelect(k->b, last, x->panel0, next, "");
-        prefetch_share(k, share_of(k, x, r, kb_i64(k, 0), one, count), panel_of_b(k, x, b, next, at),
-                       g->b_step, g->tile.nr);
+        prefetch_share(k, share_of(k, x, r, kb_i64(k, 0), one, count),
+                       panel_of_b(k, x, b, next, at), g->b_step, g->tile.nr);
     }
     if (g->made_a) return;
-    Share s = share_of(k, x, r, kb_sub(k, panel, x->panel0), kb_sub(k, panel_end, x->panel0), count);
+    Share s =
+        share_of(k, x, r, kb_sub(k, panel, x->panel0), kb_sub(k, panel_end, x->panel0), count);
     prefetch_share(k, s, row_of_a(k, x, x->row0, later), g->a_step, g->mb);
 }
 
-/* Products with a packed b: the next block's rows of a, while this one's last columns are computed. */
+/* Products with a packed b: the next block's rows of a, while this one's last columns are computed.
+ */
 static void prefetch_rows(Kb *k, const Block *x, Val r, Val panel, Val panel_end) {
     const Gemm *g = x->g;
     Val next_rows = LLVMBuildICmp(k->b, LLVMIntEQ, panel_end, kb_i64(k, g->panels), "");
     Val count = LLVMBuildSelect(k->b, next_rows, kb_i64(k, g->mb), kb_i64(k, 0), "");
-    Share s = share_of(k, x, r, kb_sub(k, panel, x->panel0), kb_sub(k, panel_end, x->panel0), count);
+    Share s =
+        share_of(k, x, r, kb_sub(k, panel, x->panel0), kb_sub(k, panel_end, x->panel0), count);
     Loop l;
     kb_loop(k, &l, s.from, s.to, 1, NULL, 0);
-    Val last = kb_i64(k, ir_rows(&g->n->out[0].type) - 1), row = kb_min(k, kb_add(k, x->row_end, l.i), last);
+    Val last = kb_i64(k, ir_rows(&g->n->out[0].type) - 1),
+        row = kb_min(k, kb_add(k, x->row_end, l.i), last);
     kb_prefetch_run_l2(k, g->a_row(k, g, x->matrix, row, row), kb_i64(k, 0), g->inner);
     kb_loop_end(k, &l);
 }
 
-/* What tile row r of a panel at bp asks for: its share of the panel behind. The last panel of a matrix is
- * followed by the first of the next one. Every inner position asks for one line, so that few requests wait at
- * a time. */
+/* What tile row r of a panel at bp asks for: its share of the panel behind. The last panel of a
+ * matrix is followed by the first of the next one. Every inner position asks for one line, so that
+ * few requests wait at a time. */
 static Val panel_ahead(Kb *k, const Gemm *g, Val r, Val bp) {
     int64_t lines = ceil_div(g->tile.nr, LINE); /* of an inner position */
     Val share = kb_udiv(k, r, g->tile.rows);
-    Val next = kb_add(k, kb_i64(k, g->inner * g->tile.nr), kb_mul(k, share, kb_i64(k, g->inner * LINE)));
+    Val next =
+        kb_add(k, kb_i64(k, g->inner * g->tile.nr), kb_mul(k, share, kb_i64(k, g->inner * LINE)));
     Val any = LLVMBuildICmp(k->b, LLVMIntSLT, share, kb_i64(k, lines), "");
     return LLVMBuildSelect(k->b, any, kb_gep(k, k->f32, bp, next), bp, "");
 }
@@ -341,9 +361,12 @@ static Val panel_ahead(Kb *k, const Gemm *g, Val r, Val bp) {
 static void tile(Kb *k, const Block *x, Val r, Val panel, Val bp, Val k0, Val count) {
     const Gemm *g = x->g;
     int64_t nr = g->tile.nr;
-    Val col = kb_mul(k, panel, kb_i64(k, nr)), within = kb_mul(k, kb_sub(k, panel, x->panel0), kb_i64(k, nr));
-    Micro m = {.tile = g->tile, .side_by_side = g->side_by_side, .bf16 = g->bf16, .b = bp, .count = count};
-    m.a_rows = g->side_by_side ? row_of_a(k, x, kb_add(k, x->row0, r), k0) : kb_gep(k, k->ptr, g->row_ptr, r);
+    Val col = kb_mul(k, panel, kb_i64(k, nr)),
+        within = kb_mul(k, kb_sub(k, panel, x->panel0), kb_i64(k, nr));
+    Micro m = {
+        .tile = g->tile, .side_by_side = g->side_by_side, .bf16 = g->bf16, .b = bp, .count = count};
+    m.a_rows = g->side_by_side ? row_of_a(k, x, kb_add(k, x->row0, r), k0)
+                               : kb_gep(k, k->ptr, g->row_ptr, r);
     m.a_step = kb_i64(k, g->a_step);
     m.b_step = kb_i64(k, g->packed ? nr : g->b_step);
     m.c_rows = kb_gep(k, k->ptr, g->out_ptr, r);
@@ -403,8 +426,15 @@ static void make_a_rows(Kb *k, const Gemm *g, Val row0, Val row_end) {
     kb_loop_end(k, &l);
 }
 
-void gemm_block(Kb *k, const Gemm *g, Val matrix, Val row0, Val row_end, Val out_row, Val cb, Val inner) {
-    Block x = {g, matrix, row0, row_end, kb_sub(k, row_end, row0), out_row, kb_mul(k, cb, kb_i64(k, g->np))};
+void gemm_block(Kb *k, const Gemm *g, Val matrix, Val row0, Val row_end, Val out_row, Val cb,
+                Val inner) {
+    Block x = {g,
+               matrix,
+               row0,
+               row_end,
+               kb_sub(k, row_end, row0),
+               out_row,
+               kb_mul(k, cb, kb_i64(k, g->np))};
     if (g->made_a && !g->chunk) make_a_rows(k, g, row0, row_end);
     if (g->zeros) clear_zeros(k, g);
     result_rows(k, &x);
@@ -447,7 +477,8 @@ Val gemm_packed_base(Kb *k) {
     VM_BUG("codegen: packed operand is not an argument");
 }
 
-/* ---- pairs of rows ----------------------------------------------------------------------------------- */
+/* ---- pairs of rows
+ * ----------------------------------------------------------------------------------- */
 
 static int64_t paired_a_width(const Kb *k, const Gemm *g) {
     return ceil_div(g->mb, k->vl) * k->vl;
@@ -482,8 +513,8 @@ static void prefetch_pair(Kb *k, const Gemm *g, Val (*row_at)(Kb *k, IrValue *v,
     }
 }
 
-void gemm_pair_chunk(Kb *k, const Gemm *g, Val (*row_at)(Kb *k, IrValue *v, Val row), Val first, Val rows,
-                     Val k0, Val count) {
+void gemm_pair_chunk(Kb *k, const Gemm *g, Val (*row_at)(Kb *k, IrValue *v, Val row), Val first,
+                     Val rows, Val k0, Val count) {
     Val whole = kb_min(k, count, kb_sub(k, LLVMBuildAShr(k->b, rows, kb_i64(k, 1), ""), k0));
     Val even[2], odd[2];
     Loop l;

@@ -1,6 +1,6 @@
 /* Clusters without an anchor: elementwise work over every position. When everything that is read or
- * written is dense, the tensors are walked as one long row; copies that change the order of very short rows
- * gather whole vectors. */
+ * written is dense, the tensors are walked as one long row; copies that change the order of very
+ * short rows gather whole vectors. */
 #include "codegen/build/emit.h"
 #include "passes/passes.h"
 
@@ -22,7 +22,8 @@ static bool operand_is_flat(const Kb *k, IrValue *v) {
 
 static bool cluster_is_flat(const Kb *k) {
     for (int i = 0; i < k->cl->nstore; i++)
-        if (plan_place_of(k->plan, k->cl->store[i]).ld != ir_cols(&k->cl->store[i]->type)) return false;
+        if (plan_place_of(k->plan, k->cl->store[i]).ld != ir_cols(&k->cl->store[i]->type))
+            return false;
     for (int i = 0; i < k->cl->nnode; i++) {
         const IrNode *n = k->cl->node[i];
         if (n->op == OP_iota) return false;
@@ -43,14 +44,15 @@ static void map_row(Kb *k, Val row, void *ctx) {
     kb_cols(k, row, cols, NULL, 0, store_all, NULL);
 }
 
-/* ---- copies with short rows -------------------------------------------------------------------------------
+/* ---- copies with short rows
+ * -------------------------------------------------------------------------------
  */
 
 enum { MAX_JOINED = 256 };
 
-/* A copy, rounded or not, whose last dimension is shorter than a vector (patches of an image: colour by
- * colour): trailing dimensions are joined to rows of `cols` elements, and every vector of a row is one gather
- * with constant offsets. */
+/* A copy, rounded or not, whose last dimension is shorter than a vector (patches of an image:
+ * colour by colour): trailing dimensions are joined to rows of `cols` elements, and every vector of
+ * a row is one gather with constant offsets. */
 typedef struct Joined {
     View rows; /* what is read, with rows of one element */
     int tail;  /* first joined dimension */
@@ -62,13 +64,15 @@ typedef struct Joined {
 static bool join_dims(Kb *k, View *from, Joined *j) {
     const IrNode *n = k->cl->node[0];
     const IrType *t = &n->out[0].type;
-    if (k->cl->nnode != 1 || (n->op != OP_copy && n->op != OP_narrow) || ir_cols(t) >= k->vl) return false;
+    if (k->cl->nnode != 1 || (n->op != OP_copy && n->op != OP_narrow) || ir_cols(t) >= k->vl)
+        return false;
     if (n->in[0]->type.dtype != DT_f32) return false;
     const IrValue *root = view_root(n->in[0]);
     if (ir_ops[root->node->op].route == ROUTE_GATHER || fuse_is_inline(root->node) ||
         root->node->op == OP_const)
         return false;
-    if (!view_resolve(n->in[0], from) || plan_place_of(k->plan, &n->out[0]).ld != ir_cols(t)) return false;
+    if (!view_resolve(n->in[0], from) || plan_place_of(k->plan, &n->out[0]).ld != ir_cols(t))
+        return false;
     *j = (Joined){.tail = t->rank, .cols = 1, .from = from, .to = &n->out[0]};
     while (j->tail > 0 && j->cols * t->dim[j->tail - 1] <= MAX_JOINED) j->cols *= t->dim[--j->tail];
     if (j->cols < k->vl) return false;
@@ -98,7 +102,8 @@ static void copy_joined(Kb *k, Val row, void *ctx) {
         for (int i = 0; i < k->vl; i++)
             lane[i] = kb_i32(k, (int32_t)(col + i < j->cols ? joined_offset(j, col + i) : 0));
         if (col + k->vl > j->cols) mask = kb_mask_below(k, kb_i64(k, j->cols - col));
-        Val x = kb_load_indexed(k, k->vf, k->f32, from, LLVMConstVector(lane, (unsigned)k->vl), mask);
+        Val x =
+            kb_load_indexed(k, k->vf, k->f32, from, LLVMConstVector(lane, (unsigned)k->vl), mask);
         Val at = kb_gep(k, elem, to, kb_i64(k, col));
         if (j->to->type.dtype == DT_bf16)
             kb_store_bf16(k, x, at, mask);

@@ -1,9 +1,11 @@
-/* Matrix products, dense and batched: out[.., M, N] = a[.., M, K] b[.., K, N], either operand transposed.
- * Blocks of rows and columns of all matrices are one pool of items. */
+/* Matrix products, dense and batched: out[.., M, N] = a[.., M, K] b[.., K, N], either operand
+ * transposed. Blocks of rows and columns of all matrices are one pool of items. */
 #include "codegen/plan/blocks.h"
 #include "codegen/kernels/gemm.h"
 
-enum { FEW_ROWS = 512 }; /* with so few a weight comes from memory, and is not met often enough to hide it */
+enum {
+    FEW_ROWS = 512
+}; /* with so few a weight comes from memory, and is not met often enough to hide it */
 
 static bool shared_b(const IrNode *n) {
     return n->in[1]->type.rank == 2;
@@ -19,11 +21,13 @@ static Val dense_a_row(Kb *k, const Gemm *g, Val matrix, Val row, Val local) {
     Val base = kb_view_ptr(k, &g->a);
     int r = g->a.type.rank;
     if (ir_int(g->n, ATTR_matmul_ta)) {
-        Val at = kb_add(k, kb_matrix_offset(k, &g->a, matrix), kb_mul(k, row, kb_i64(k, g->a.stride[r - 1])));
+        Val at = kb_add(k, kb_matrix_offset(k, &g->a, matrix),
+                        kb_mul(k, row, kb_i64(k, g->a.stride[r - 1])));
         return kb_gep(k, elem, base, at);
     }
     if (shared_b(g->n)) return kb_gep(k, elem, base, kb_row_offset(k, &g->a, row));
-    Val at = kb_add(k, kb_matrix_offset(k, &g->a, matrix), kb_mul(k, row, kb_i64(k, g->a.stride[r - 2])));
+    Val at = kb_add(k, kb_matrix_offset(k, &g->a, matrix),
+                    kb_mul(k, row, kb_i64(k, g->a.stride[r - 2])));
     return kb_gep(k, elem, base, at);
 }
 
@@ -47,7 +51,8 @@ static void pair_chunk(Kb *k, const Gemm *g, Val k0, Val count) {
     gemm_pair_chunk(k, g, view_row, g->first_row, kb_i64(k, a->dim[a->rank - 2]), k0, count);
 }
 
-/* Rows of a are read in place, two elements at a time; the operands of a weight gradient are paired. */
+/* Rows of a are read in place, two elements at a time; the operands of a weight gradient are
+ * paired. */
 static void use_bf16(Gemm *g, bool ta) {
     g->bf16 = true;
     g->inner = ceil_div(g->inner, 2);
@@ -56,7 +61,10 @@ static void use_bf16(Gemm *g, bool ta) {
 }
 
 static void lower_product(Kb *k, IrNode *n, RowMaker front, RowBody behind, void *ctx) {
-    Gemm g = {.n = n, .packed = k->cl->pack_buffer >= 0, .a_row = dense_a_row, .b_matrix = dense_b_matrix};
+    Gemm g = {.n = n,
+              .packed = k->cl->pack_buffer >= 0,
+              .a_row = dense_a_row,
+              .b_matrix = dense_b_matrix};
     g.front = front;
     g.behind = behind;
     g.ctx = ctx;

@@ -1,6 +1,6 @@
-/* Kernels around experts: top-k, taking and placing by index, and the combination of expert rows. Orders are
- * fixed: ties go to the lowest expert, contributions are added in order of choice. Counting and sorting by
- * expert are route.c's. */
+/* Kernels around experts: top-k, taking and placing by index, and the combination of expert rows.
+ * Orders are fixed: ties go to the lowest expert, contributions are added in order of choice.
+ * Counting and sorting by expert are route.c's. */
 #include "codegen/build/emit.h"
 
 static Val load_f32(Kb *k, Val ptr, Val i) {
@@ -28,13 +28,15 @@ void kb_topk_vector(Kb *k, const TopK *t, Pos pos) {
     kb_store(k, ones, kb_gep(k, k->i32, t->alive, pos.col), NULL);
 }
 
-/* Takes the last choice out. carry: per lane the best value and its column (INT32_MAX: none yet). A later
- * column wins only if strictly larger, or if it is the first NaN: those come before all numbers. */
+/* Takes the last choice out. carry: per lane the best value and its column (INT32_MAX: none yet). A
+ * later column wins only if strictly larger, or if it is the first NaN: those come before all
+ * numbers. */
 static void pass_best(Kb *k, Pos pos, Val *carry, void *ctx) {
     const TopK *t = ctx;
     Val x = kb_load(k, k->vf, kb_gep(k, k->f32, t->row, pos.col), NULL),
         at = kb_gep(k, k->i32, t->alive, pos.col);
-    Val col = LLVMBuildAdd(k->b, kb_splat(k, LLVMBuildTrunc(k->b, pos.col, k->i32, "")), kb_lanes(k), "");
+    Val col =
+        LLVMBuildAdd(k->b, kb_splat(k, LLVMBuildTrunc(k->b, pos.col, k->i32, "")), kb_lanes(k), "");
     Val gone = LLVMBuildICmp(k->b, LLVMIntEQ, col, t->chosen, "");
     Val alive = LLVMBuildSelect(k->b, gone, kb_vi(k, 0), kb_load(k, k->vi, at, NULL), "");
     kb_store(k, alive, at, NULL);
@@ -184,7 +186,8 @@ static void combine_vector(Kb *k, Pos pos, Val *carry, void *ctx) {
     Val at = kb_add(k, kb_mul(k, token, kb_i64(k, c->k)), j.i);
     Val routed = kb_load_i32(k, slot, at), some = has_row(k, routed);
     Val r = kb_add(k, kb_mul(k, kb_max(k, routed, kb_i64(k, 0)), kb_i64(k, c->inner)), within);
-    Val x = kb_load(k, k->vf, kb_gep(k, k->f32, rows, kb_add(k, kb_mul(k, r, kb_i64(k, c->cols)), pos.col)),
+    Val x = kb_load(k, k->vf,
+                    kb_gep(k, k->f32, rows, kb_add(k, kb_mul(k, r, kb_i64(k, c->cols)), pos.col)),
                     pos.mask);
     x = LLVMBuildSelect(k->b, some, x, kb_vf(k, 0), "");
     if (c->weighted) {
@@ -227,7 +230,8 @@ static void combine_row(Kb *k, Val row, void *ctx) {
 
 static void lower_combine(Kb *k, IrNode *n, bool weighted) {
     const IrType *t = &n->out[0].type, *rt = &n->in[0]->type;
-    int64_t inner = rt->rank > 1 ? ir_rows(rt) / rt->dim[0] : 0; /* rows of a token; 0: each is one number */
+    int64_t inner =
+        rt->rank > 1 ? ir_rows(rt) / rt->dim[0] : 0; /* rows of a token; 0: each is one number */
     Combine c = {n, inner, ir_cols(t), ir_cols(&n->in[1]->type), weighted};
     kb_rows(k, ir_rows(t), c.cols, combine_row, &c);
 }

@@ -14,8 +14,12 @@ typedef struct Move {
 
 static Move move_along(IrNode *n, IrValue *from, int64_t axis, int64_t start) {
     const IrType *ft = &from->type, *tt = &n->out[0].type;
-    Move m = {
-        .n = n, .from = from, .last = axis == ft->rank - 1, .rest = 1, .start = start, .cols = ir_cols(ft)};
+    Move m = {.n = n,
+              .from = from,
+              .last = axis == ft->rank - 1,
+              .rest = 1,
+              .start = start,
+              .cols = ir_cols(ft)};
     for (int d = (int)axis + 1; d < ft->rank - 1; d++) m.rest *= ft->dim[d];
     m.from_rows = ft->dim[axis] * m.rest;
     m.to_rows = tt->dim[axis] * m.rest;

@@ -1,14 +1,15 @@
-/* Bodies of the micro-kernel (gemm.c) for products with few columns: a router's logits, a classifier's head,
- * and their weights' gradients. A tile of the usual kind would leave most lanes of its vectors empty. Here
- * lanes are rows of the result, one vector per column, and squares are transposed in registers.
+/* Bodies of the micro-kernel (gemm.c) for products with few columns: a router's logits, a
+ * classifier's head, and their weights' gradients. A tile of the usual kind would leave most lanes
+ * of its vectors empty. Here lanes are rows of the result, one vector per column, and squares are
+ * transposed in registers.
  *
- * - rows_body: a square of a, vl rows by vl inner positions, is loaded, transposed and multiplied with the
- *   scalars of b at each position; b is read as it stands, no packed copy is needed.
+ * - rows_body: a square of a, vl rows by vl inner positions, is loaded, transposed and multiplied
+ * with the scalars of b at each position; b is read as it stands, no packed copy is needed.
  * - columns_body: rows of a lie side by side, so a vector of it holds vl rows of one position.
  *
- * Both write whole vectors, of which tile.narrow lanes count, and start from zero. With up to four columns
- * rows_body has two sums for each, of even and of odd positions, to hide the latency of additions; otherwise
- * sums are in order of the inner dimension. */
+ * Both write whole vectors, of which tile.narrow lanes count, and start from zero. With up to four
+ * columns rows_body has two sums for each, of even and of odd positions, to hide the latency of
+ * additions; otherwise sums are in order of the inner dimension. */
 #include "codegen/build/emit.h"
 
 static Val scalar_of_b(Kb *k, const Micro *m, Val at, int col) {
@@ -27,7 +28,8 @@ static void store_rows(Kb *k, const Micro *m, const Val *col, int row0) {
     for (int i = 0; i < k->vl; i++) square[i] = i < m->tile.narrow ? col[i] : kb_vf(k, 0);
     kb_transpose(k, square);
     for (int i = 0; i < k->vl; i++) {
-        Val row = LLVMBuildLoad2(k->b, k->ptr, kb_gep(k, k->ptr, m->c_rows, kb_i64(k, row0 + i)), "");
+        Val row =
+            LLVMBuildLoad2(k->b, k->ptr, kb_gep(k, k->ptr, m->c_rows, kb_i64(k, row0 + i)), "");
         kb_store(k, square[i], kb_gep(k, k->f32, row, m->c_at), NULL);
     }
 }
@@ -36,10 +38,12 @@ static int sets_of(const Micro *m) {
     return m->tile.narrow <= 4 ? 2 : 1;
 }
 
-/* Positions [at, at + vl) of the rows, transposed; positions from `end` on are zero when it is given. */
+/* Positions [at, at + vl) of the rows, transposed; positions from `end` on are zero when it is
+ * given. */
 static void load_square(Kb *k, const Val *row, Val at, Val end, Val *square) {
     Val mask = end ? kb_mask_below(k, kb_sub(k, end, at)) : NULL;
-    for (int i = 0; i < k->vl; i++) square[i] = kb_load(k, k->vf, kb_gep(k, k->f32, row[i], at), mask);
+    for (int i = 0; i < k->vl; i++)
+        square[i] = kb_load(k, k->vf, kb_gep(k, k->f32, row[i], at), mask);
     kb_transpose(k, square);
 }
 
@@ -79,8 +83,8 @@ static void rows_body(Kb *k, const Micro *m) {
     add_square(k, m, square, rest.i, m->count, rest.next);
     kb_loop_end(k, &rest);
     for (int i = 0; i < m->tile.narrow; i++)
-        sum[i] =
-            n > m->tile.narrow ? kb_fadd(k, rest.carry[i], rest.carry[m->tile.narrow + i]) : rest.carry[i];
+        sum[i] = n > m->tile.narrow ? kb_fadd(k, rest.carry[i], rest.carry[m->tile.narrow + i])
+                                    : rest.carry[i];
     store_rows(k, m, sum, 0);
 }
 

@@ -1,8 +1,9 @@
-/* Packing a matrix into panels for the micro-kernel: [matrices][ceil(N/nr)][K][nr], zero padded; for bf16
- * [matrices][ceil(N/nr)][K/2][nr] pairs. */
+/* Packing a matrix into panels for the micro-kernel: [matrices][ceil(N/nr)][K][nr], zero padded;
+ * for bf16 [matrices][ceil(N/nr)][K/2][nr] pairs. */
 #include "codegen/build/emit.h"
 
-/* One vector of a panel row: columns col.. of matrix row kk; gathers when the matrix is transposed. */
+/* One vector of a panel row: columns col.. of matrix row kk; gathers when the matrix is transposed.
+ */
 static Val panel_vector(Kb *k, Val matrix, Val kk, Val col, int64_t sk, int64_t sn, Val mask) {
     Val at = kb_add(k, kb_mul(k, kk, kb_i64(k, sk)), kb_mul(k, col, kb_i64(k, sn)));
     Val ptr = kb_gep(k, k->f32, matrix, at);

@@ -1,6 +1,6 @@
-/* Orders of choices: rank (short rows by counting what comes before each element, long ones by a radix sort),
- * capacity and fall_through (choices that find room, in such an order). Each item is a row or a group of
- * tokens, done by one thread in a fixed order; results are integers and exact. */
+/* Orders of choices: rank (short rows by counting what comes before each element, long ones by a
+ * radix sort), capacity and fall_through (choices that find room, in such an order). Each item is a
+ * row or a group of tokens, done by one thread in a fixed order; results are integers and exact. */
 #include "codegen/build/emit.h"
 
 /* ---- rank ---- */
@@ -21,8 +21,8 @@ static void store32(Kb *k, Val v, Val base, Val i) {
     LLVMBuildStore(k->b, v, kb_gep(k, k->i32, base, i));
 }
 
-/* Bits whose unsigned order is the descending order of x, a number or a vector: -0 is 0, and every NaN comes
- * first. */
+/* Bits whose unsigned order is the descending order of x, a number or a vector: -0 is 0, and every
+ * NaN comes first. */
 static Val descending_bits(Kb *k, Val x) {
     bool vector = LLVMTypeOf(x) == k->vf;
     Val zero = vector ? kb_vi(k, 0) : kb_i32(k, 0), plus = vector ? kb_vf(k, 0) : kb_f32(k, 0);
@@ -47,7 +47,8 @@ static void bump(Kb *k, Val base, Val at) {
 
 /* Keys of the row, and how often every digit of every pass occurs. */
 static void read_keys(Kb *k, const Radix *r, IrValue *x, Val row) {
-    Val zero = kb_i64(k, 0), from = kb_gep(k, k->f32, kb_ptr(k, x), kb_mul(k, row, kb_i64(k, r->n)));
+    Val zero = kb_i64(k, 0),
+        from = kb_gep(k, k->f32, kb_ptr(k, x), kb_mul(k, row, kb_i64(k, r->n)));
     Loop l;
     kb_loop(k, &l, zero, kb_i64(k, PASSES * DIGITS), k->vl, NULL, 0);
     kb_store(k, kb_vi(k, 0), kb_gep(k, k->i32, r->count, l.i), NULL);
@@ -64,7 +65,8 @@ static void read_keys(Kb *k, const Radix *r, IrValue *x, Val row) {
 static void first_places(Kb *k, const Radix *r, int p) {
     Val none = kb_i32(k, 0);
     Loop l;
-    kb_loop(k, &l, kb_i64(k, (int64_t)p * DIGITS), kb_i64(k, (int64_t)(p + 1) * DIGITS), 1, &none, 1);
+    kb_loop(k, &l, kb_i64(k, (int64_t)p * DIGITS), kb_i64(k, (int64_t)(p + 1) * DIGITS), 1, &none,
+            1);
     Val count = load32(k, r->count, l.i);
     store32(k, l.carry[0], r->count, l.i);
     l.next[0] = LLVMBuildAdd(k->b, l.carry[0], count, "");
@@ -90,8 +92,8 @@ static void sort_pass(Kb *k, const Radix *r, int p, Val out) {
     kb_loop_end(k, &l);
 }
 
-/* Places of a short row: for every element, how many come before it. Sorting has a fixed price of thousands
- * of counters. */
+/* Places of a short row: for every element, how many come before it. Sorting has a fixed price of
+ * thousands of counters. */
 static void count_before(Kb *k, Val from, int64_t n, Val keys, Val out) {
     Val zero = kb_i64(k, 0), cols = kb_i64(k, n), none = kb_vi(k, 0);
     Loop i, j;
@@ -101,11 +103,12 @@ static void count_before(Kb *k, Val from, int64_t n, Val keys, Val out) {
     kb_loop_end(k, &i);
     kb_loop(k, &i, zero, cols, k->vl, NULL, 0);
     Val own = kb_load(k, k->vi, kb_gep(k, k->i32, keys, i.i), NULL);
-    Val index = LLVMBuildAdd(k->b, kb_splat(k, LLVMBuildTrunc(k->b, i.i, k->i32, "")), kb_lanes(k), "");
+    Val index =
+        LLVMBuildAdd(k->b, kb_splat(k, LLVMBuildTrunc(k->b, i.i, k->i32, "")), kb_lanes(k), "");
     kb_loop(k, &j, zero, cols, 1, &none, 1);
     Val other = kb_splat(k, load32(k, keys, j.i));
-    Val earlier =
-        LLVMBuildICmp(k->b, LLVMIntSLT, kb_splat(k, LLVMBuildTrunc(k->b, j.i, k->i32, "")), index, "");
+    Val earlier = LLVMBuildICmp(k->b, LLVMIntSLT,
+                                kb_splat(k, LLVMBuildTrunc(k->b, j.i, k->i32, "")), index, "");
     Val tie = LLVMBuildAnd(k->b, LLVMBuildICmp(k->b, LLVMIntEQ, other, own, ""), earlier, "");
     Val before = LLVMBuildOr(k->b, LLVMBuildICmp(k->b, LLVMIntULT, other, own, ""), tie, "");
     j.next[0] = LLVMBuildSub(k->b, j.carry[0], LLVMBuildSExt(k->b, before, k->vi, ""), "");
@@ -202,12 +205,14 @@ void cg_lower_fall_through(Kb *k, IrNode *n) {
     kb_loop(k, &g, begin, end, 1, NULL, 0);
     Val out = kb_gep(k, k->i32, kb_ptr(k, &n->out[0]), kb_mul(k, g.i, kb_i64(k, tokens)));
     clear_room(k, taken, experts);
-    invert(k, kb_gep(k, k->i32, kb_ptr(k, n->in[0]), kb_mul(k, g.i, kb_i64(k, pairs))), pairs, order);
+    invert(k, kb_gep(k, k->i32, kb_ptr(k, n->in[0]), kb_mul(k, g.i, kb_i64(k, pairs))), pairs,
+           order);
     kb_loop(k, &l, zero, kb_i64(k, tokens), 1, NULL, 0);
     kb_store_i32(k, kb_i64(k, -1), out, l.i);
     kb_loop_end(k, &l);
     kb_loop(k, &l, zero, kb_i64(k, pairs), 1, NULL, 0);
-    Val pair = kb_load_i32(k, order, l.i), token = kb_udiv(k, pair, experts), e = kb_urem(k, pair, experts);
+    Val pair = kb_load_i32(k, order, l.i), token = kb_udiv(k, pair, experts),
+        e = kb_urem(k, pair, experts);
     Val has = kb_load_i32(k, out, token), before = kb_load_i32(k, taken, e);
     Val takes = LLVMBuildAnd(k->b, LLVMBuildICmp(k->b, LLVMIntSLT, has, zero, ""),
                              LLVMBuildICmp(k->b, LLVMIntSLT, before, limit, ""), "");

@@ -1,14 +1,16 @@
 /* Sums over any axes. Elementwise producers are evaluated in the load.
  *
- * The order of additions depends on the shape only: columns are summed over rows in `ways` interleaved
- * chains that are added at the end; a reduced last dimension ends in the tree of kb_hsum. */
+ * The order of additions depends on the shape only: columns are summed over rows in `ways`
+ * interleaved chains that are added at the end; a reduced last dimension ends in the tree of
+ * kb_hsum. */
 #include "codegen/build/emit.h"
 
 typedef struct Reduce {
     IrNode *n;
     int64_t cols;
-    int64_t nkeep, nred;                                   /* flattened rows: kept, reduced */
-    int64_t keep_dim[IR_MAX_RANK], keep_step[IR_MAX_RANK]; /* per kept row dimension: size, step in rows */
+    int64_t nkeep, nred; /* flattened rows: kept, reduced */
+    int64_t keep_dim[IR_MAX_RANK],
+        keep_step[IR_MAX_RANK]; /* per kept row dimension: size, step in rows */
     int64_t red_dim[IR_MAX_RANK], red_step[IR_MAX_RANK];
     int keep, red;
     bool last; /* the last dimension is reduced too */
@@ -115,7 +117,8 @@ static void sum_strip(Kb *k, const Reduce *r, Val keep, Val col, int strip, Val 
         add_strip(k, r, row, col, strip, mask, acc + w * strip, acc + w * strip);
     }
     for (int s = 0; s < strip; s++) {
-        Val a = kb_fadd(k, acc[s], acc[strip + s]), b = kb_fadd(k, acc[2 * strip + s], acc[3 * strip + s]);
+        Val a = kb_fadd(k, acc[s], acc[strip + s]),
+            b = kb_fadd(k, acc[2 * strip + s], acc[3 * strip + s]);
         Pos pos = {keep, kb_add(k, col, kb_i64(k, s * k->vl)), mask};
         kb_store_value(k, &r->n->out[0], kb_fadd(k, a, b), pos);
     }

@@ -1,8 +1,9 @@
-/* Counting and sorting by expert: histogram, route_counts and route. A stable counting sort over the pairs
- * (token, choice) in flattened order: how often each expert occurs, where its rows begin, then every pair to
- * its row. With the counts of segments of the pairs as an operand, every segment is an item that finds its
- * own rows: those of earlier experts and of earlier segments come before them. Without, one item does it all.
- * requires indices of experts that exist, or -1. Results are exact; who computes an item does not matter.
+/* Counting and sorting by expert: histogram, route_counts and route. A stable counting sort over
+ * the pairs (token, choice) in flattened order: how often each expert occurs, where its rows begin,
+ * then every pair to its row. With the counts of segments of the pairs as an operand, every segment
+ * is an item that finds its own rows: those of earlier experts and of earlier segments come before
+ * them. Without, one item does it all. requires indices of experts that exist, or -1. Results are
+ * exact; who computes an item does not matter.
  *
  * Counters and cursors have a place more than there are experts, for pairs without one. */
 #include "codegen/build/emit.h"
@@ -65,7 +66,8 @@ static void count_pairs(Kb *k, const Sort *s, Val from, Val to, Val counts) {
 }
 
 void cg_lower_histogram(Kb *k, IrNode *n) {
-    Sort s = {kb_ptr(k, n->in[0]), ir_elems(&n->in[0]->type), ir_elems(&n->out[0].type), 1, 0, true};
+    Sort s = {
+        kb_ptr(k, n->in[0]), ir_elems(&n->in[0]->type), ir_elems(&n->out[0].type), 1, 0, true};
     Val out = kb_ptr(k, &n->out[0]), counts = kb_scratch(k, (s.experts + 1) * 4);
     If only;
     Loop l;
@@ -109,10 +111,10 @@ static void fill_rows(Kb *k, Val expert, Val e, Val from, Val to) {
 }
 
 /* cursor[e]: the first row of expert e that belongs to `segment`, and behind them how many rows are
- * somebody's. Fills `expert` for as many rows as the segment has pairs, [first, last), and `pair` where they
- * are nobody's. */
-static void first_rows(Kb *k, const Sort *s, Val counts, Val segment, Val first, Val last, Val cursor,
-                       Val expert, Val pair) {
+ * somebody's. Fills `expert` for as many rows as the segment has pairs, [first, last), and `pair`
+ * where they are nobody's. */
+static void first_rows(Kb *k, const Sort *s, Val counts, Val segment, Val first, Val last,
+                       Val cursor, Val expert, Val pair) {
     Val zero = kb_i64(k, 0), none[2] = {zero, zero};
     Loop e, t;
     kb_loop(k, &e, zero, kb_i64(k, s->experts), 1, &zero, 1);
@@ -175,9 +177,11 @@ void cg_lower_route(Kb *k, IrNode *n) {
     Loop l;
     kb_share(k, s.segments, &begin, &end);
     kb_loop(k, &l, begin, end, 1, NULL, 0);
-    Val first = segment_begin(k, &s, l.i), last = segment_begin(k, &s, kb_add(k, l.i, kb_i64(k, 1)));
+    Val first = segment_begin(k, &s, l.i),
+        last = segment_begin(k, &s, kb_add(k, l.i, kb_i64(k, 1)));
     if (!counted) count_pairs(k, &s, first, last, counts);
-    first_rows(k, &s, counts, l.i, first, last, cursor, kb_ptr(k, &n->out[3]), kb_ptr(k, &n->out[1]));
+    first_rows(k, &s, counts, l.i, first, last, cursor, kb_ptr(k, &n->out[3]),
+               kb_ptr(k, &n->out[1]));
     store_offsets(k, &s, l.i, cursor, offset);
     place_pairs(k, &s, n, first, last, cursor);
     kb_loop_end(k, &l);

@@ -1,9 +1,10 @@
-/* Kernels that work row by row: softmax, layer norm, cross-entropy, largest element, and their gradients.
+/* Kernels that work row by row: softmax, layer norm, cross-entropy, largest element, and their
+ * gradients.
  *
  * Operands are evaluated once per row (with whatever elementwise producers were fused) into this
- * thread's scratch; further passes read the scratch. Elementwise consumers run in the last pass, and a top-k
- * of the result (a gate's) takes the row from there. Sums have
- * one accumulator vector per row, folded by the fixed tree of kb_hsum. */
+ * thread's scratch; further passes read the scratch. Elementwise consumers run in the last pass,
+ * and a top-k of the result (a gate's) takes the row from there. Sums have one accumulator vector
+ * per row, folded by the fixed tree of kb_hsum. */
 #include "codegen/build/emit.h"
 
 enum { MAX_ROW_OPERANDS = 2 };
@@ -19,7 +20,7 @@ typedef struct Row {
     ColsBody first; /* sees the operands' values through row_operand() */
     int ncarry;
     TopK topk; /* n NULL: the cluster ends with this kernel's consumers */
-    Val to;    /* where the row goes as a product's operand (kb_product_of_rows); NULL: it is stored */
+    Val to; /* where the row goes as a product's operand (kb_product_of_rows); NULL: it is stored */
     void (*emit_row)(Kb *k, struct Row *r, Val row);
 } Row;
 
@@ -80,8 +81,8 @@ static void run_rows(Kb *k, Row *r) {
         kb_rows(k, r->rows, r->cols, one_row, r);
 }
 
-/* Largest of the row so far, for an exponential to stay in range: a NaN may get lost here, for it reaches the
- * sum of exponentials anyhow. */
+/* Largest of the row so far, for an exponential to stay in range: a NaN may get lost here, for it
+ * reaches the sum of exponentials anyhow. */
 static void pass_shift(Kb *k, Pos pos, Val *carry, void *ctx) {
     Val x = kb_keep(k, operand(k, ctx, 0, pos), pos, kb_vf(k, -1e39));
     Val more = LLVMBuildFCmp(k->b, LLVMRealUGT, x, carry[0], "");
@@ -172,9 +173,10 @@ static Val variance_of_row(Kb *k, Row *r, Val row) {
     return kb_fmul(k, kb_hsum(k, q), kb_f32(k, 1.0 / (double)r->cols));
 }
 
-/* The mean, in scalar[0], is rounded to the size of the numbers. Where their spread is less than 2^-10 of it
- * (or both are 0 or infinite), that would be seen in the result: numbers are replaced by their distance from
- * the first of them, and equal ones are exactly 0. Other rows keep what they have. Gives the variance. */
+/* The mean, in scalar[0], is rounded to the size of the numbers. Where their spread is less than
+ * 2^-10 of it (or both are 0 or infinite), that would be seen in the result: numbers are replaced
+ * by their distance from the first of them, and equal ones are exactly 0. Other rows keep what they
+ * have. Gives the variance. */
 static Val recentre(Kb *k, Row *r, Val row, Val var) {
     Val mean = r->scalar[0];
     Val spread = kb_fmul(k, var, kb_f32(k, 0x1p20));
@@ -197,8 +199,8 @@ static Val recentre(Kb *k, Row *r, Val row, Val var) {
     return joined[1];
 }
 
-/* Two passes over the row (mean, then centred squares), and two more where the mean has lost the digits that
- * matter: no cancellation. */
+/* Two passes over the row (mean, then centred squares), and two more where the mean has lost the
+ * digits that matter: no cancellation. */
 static void layer_norm_row(Kb *k, Row *r, Val row) {
     Val n = kb_f32(k, 1.0 / (double)r->cols), s = kb_vf(k, 0);
     kb_cols(k, row, r->cols, &s, 1, load_operands, r);
@@ -227,7 +229,8 @@ static void pass_layer_norm_grad(Kb *k, Pos pos, Val *carry, void *ctx) {
     Row *r = ctx;
     (void)carry;
     Val y = operand(k, r, 0, pos), dy = operand(k, r, 1, pos);
-    Val d = kb_fsub(k, kb_fsub(k, dy, kb_splat(k, r->scalar[0])), kb_fmul(k, y, kb_splat(k, r->scalar[1])));
+    Val d = kb_fsub(k, kb_fsub(k, dy, kb_splat(k, r->scalar[0])),
+                    kb_fmul(k, y, kb_splat(k, r->scalar[1])));
     finish(k, r, kb_fmul(k, d, kb_splat(k, r->scalar[2])), pos);
 }
 
@@ -241,7 +244,11 @@ static void layer_norm_grad_row(Kb *k, Row *r, Val row) {
 }
 
 void cg_lower_layer_norm_grad(Kb *k, IrNode *n) {
-    Row r = {.n = n, .nop = 2, .operand = {0, 2}, .first = pass_norm_sums, .emit_row = layer_norm_grad_row};
+    Row r = {.n = n,
+             .nop = 2,
+             .operand = {0, 2},
+             .first = pass_norm_sums,
+             .emit_row = layer_norm_grad_row};
     run_rows(k, &r);
 }
 
@@ -258,7 +265,8 @@ static void xent_row(Kb *k, Row *r, Val row) {
     Val target = LLVMBuildLoad2(k->b, k->f32, at, "");
     r->scalar[0] = kb_hmax(k, m);
     kb_cols(k, row, r->cols, &s, 1, pass_exp_sum, r);
-    Val lse = LLVMBuildExtractElement(k->b, kb_log(k, kb_splat(k, kb_hsum(k, s))), kb_i32(k, 0), "");
+    Val lse =
+        LLVMBuildExtractElement(k->b, kb_log(k, kb_splat(k, kb_hsum(k, s))), kb_i32(k, 0), "");
     store_scalar(k, &r->n->out[0], kb_fsub(k, kb_fadd(k, lse, r->scalar[0]), target), row);
 }
 
@@ -282,11 +290,13 @@ void cg_lower_max(Kb *k, IrNode *n) {
     run_rows(k, &r);
 }
 
-/* carry: per lane the largest value and its column; a later column wins only if strictly larger. A NaN stays.
+/* carry: per lane the largest value and its column; a later column wins only if strictly larger. A
+ * NaN stays.
  */
 static void pass_argmax(Kb *k, Pos pos, Val *carry, void *ctx) {
     Val x = kb_keep(k, operand(k, ctx, 0, pos), pos, kb_vf(k, -1e39));
-    Val col = LLVMBuildAdd(k->b, kb_splat(k, LLVMBuildTrunc(k->b, pos.col, k->i32, "")), kb_lanes(k), "");
+    Val col =
+        LLVMBuildAdd(k->b, kb_splat(k, LLVMBuildTrunc(k->b, pos.col, k->i32, "")), kb_lanes(k), "");
     Val more = LLVMBuildFCmp(k->b, LLVMRealOGT, x, carry[0], "");
     carry[0] = kb_fmax(k, carry[0], x);
     carry[1] = LLVMBuildSelect(k->b, more, col, carry[1], "");
@@ -298,7 +308,8 @@ static void argmax_row(Kb *k, Row *r, Val row) {
     Val best = kb_hmax(k, c[0]), bad = LLVMBuildFCmp(k->b, LLVMRealUNO, best, best, "");
     Val is_best = LLVMBuildFCmp(k->b, LLVMRealOEQ, c[0], kb_splat(k, best), "");
     Val idx = LLVMBuildSelect(k->b, is_best, c[1], kb_vi(k, INT32_MAX), "");
-    Val lowest = kb_call(k, "llvm.vector.reduce.smin", k->vi, &idx, 1); /* integer: any order, same result */
+    Val lowest =
+        kb_call(k, "llvm.vector.reduce.smin", k->vi, &idx, 1); /* integer: any order, same result */
     /* a row without any number above -inf has index 0, as the first of equals */
     Val none = LLVMBuildICmp(k->b, LLVMIntEQ, lowest, kb_i32(k, INT32_MAX), "");
     lowest = LLVMBuildSelect(k->b, none, kb_i32(k, 0), lowest, "");

@@ -24,8 +24,8 @@ static void no_memory(void) {
     vm_out_of_memory(0);
 }
 
-/* LLVM's memory comes from C++'s operator new, whose failure would be an abort. The handler has to be in
- * place before LLVM is loaded, whose constructors allocate. */
+/* LLVM's memory comes from C++'s operator new, whose failure would be an abort. The handler has to
+ * be in place before LLVM is loaded, whose constructors allocate. */
 static void guard_memory(void) {
     void *library = dlopen("libstdc++.so.6", RTLD_NOW | RTLD_LOCAL);
     void *at = library ? dlsym(library, "_ZSt15set_new_handlerPFvvE") : NULL;
@@ -40,13 +40,15 @@ const CgBackend *backend_load(Arena *a, const char **error) {
     if (&cg_backend_llvm) return &cg_backend_llvm;
     const char *path = backend_path(a);
     if (!path) {
-        *error = "the code generator cannot be found: the system does not say where this program is";
+        *error =
+            "the code generator cannot be found: the system does not say where this program is";
         return NULL;
     }
     void *lib = dlopen(path, RTLD_NOW | RTLD_LOCAL); /* stays as long as the process */
     if (!lib) {
         const char *why = dlerror();
-        *error = arena_printf(a, "the code generator cannot be loaded: %s", why ? why : "out of memory");
+        *error =
+            arena_printf(a, "the code generator cannot be loaded: %s", why ? why : "out of memory");
         return NULL;
     }
     const CgBackend *b = dlsym(lib, "cg_backend_llvm");

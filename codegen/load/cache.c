@@ -1,15 +1,17 @@
-/* The cache of objects on disk: DIR/v2/XX/<30 hex digits>, XX being the first two digits of the key's hash.
+/* The cache of objects on disk: DIR/v2/XX/<30 hex digits>, XX being the first two digits of the
+ * key's hash.
  *
- * Code from the cache runs with the user's rights, so only what this user wrote and nobody else can have
- * touched is read: v2 is opened once with every folder above it checked (vm_dir_private), everything else is
- * reached from there without following links, and each file is checked after it was opened. Nothing is
- * synced: an entry that a crash of the machine left half written does not match its checksum.
+ * Code from the cache runs with the user's rights, so only what this user wrote and nobody else can
+ * have touched is read: v2 is opened once with every folder above it checked (vm_dir_private),
+ * everything else is reached from there without following links, and each file is checked after it
+ * was opened. Nothing is synced: an entry that a crash of the machine left half written does not
+ * match its checksum.
  *
- * New entries are written in v2 itself under temporary names, so that what killed processes left is found by
- * looking at one folder.
+ * New entries are written in v2 itself under temporary names, so that what killed processes left is
+ * found by looking at one folder.
  *
- * An entry also names the LLVM library that made it, with its size and time: when the system's LLVM has been
- * replaced, its entries miss. */
+ * An entry also names the LLVM library that made it, with its size and time: when the system's LLVM
+ * has been replaced, its entries miss. */
 #include "codegen/load/cache.h"
 
 #include <dirent.h>
@@ -94,8 +96,8 @@ static bool is_entry(const char *name) {
            strspn(name, "0123456789abcdef") == sizeof((Name *)0)->file - 1;
 }
 
-/* A second name would let others keep a file that was removed, or bring it back; none is left when somebody
- * has just put a newer file in its place. */
+/* A second name would let others keep a file that was removed, or bring it back; none is left when
+ * somebody has just put a newer file in its place. */
 static bool is_ours(const struct stat *st) {
     return S_ISREG(st->st_mode) && vm_owned(st) && st->st_nlink <= 1;
 }
@@ -111,7 +113,8 @@ static bool read_whole(int fd, char *data, size_t size) {
     return true;
 }
 
-/* An entry's bytes in the arena; NULL when it is not there, or not a file as cache_store makes them. */
+/* An entry's bytes in the arena; NULL when it is not there, or not a file as cache_store makes
+ * them. */
 static char *read_entry(const Cache *c, Arena *a, const Name *name, size_t *size) {
     int folder = vm_private_in(&c->dir, name->folder, false);
     if (folder < 0) return NULL;
@@ -164,7 +167,8 @@ static bool entry_read(Cache *c, char *data, size_t size, const char *key, Cache
     memcpy(&h, data, sizeof h);
     if (memcmp(h.magic, magic, sizeof magic) != 0 || h.version != VERSION) return false;
     size_t rest = size - sizeof h, key_bytes = strlen(key);
-    if (h.key_bytes != key_bytes || h.key_bytes > rest || h.library_bytes > rest - h.key_bytes) return false;
+    if (h.key_bytes != key_bytes || h.key_bytes > rest || h.library_bytes > rest - h.key_bytes)
+        return false;
     if (h.object_bytes != rest - h.key_bytes - h.library_bytes) return false;
     VmHash sum = entry_sum(data, size);
     if (h.sum[0] != sum.lo || h.sum[1] != sum.hi || memcmp(data + sizeof h, key, key_bytes) != 0)
@@ -220,8 +224,8 @@ static int by_use(const void *x, const void *y) {
     return (a->used > b->used) - (a->used < b->used);
 }
 
-/* The entries of a folder, and not more than MOST of them: a folder that holds to its part has fewer. What is
- * not an entry's name is not ours. */
+/* The entries of a folder, and not more than MOST of them: a folder that holds to its part has
+ * fewer. What is not an entry's name is not ours. */
 enum { MOST = 1024, MOST_OTHERS = 1024 };
 static int list_entries(DIR *d, Kept *kept, int64_t *bytes) {
     int n = 0, others = 0;
@@ -257,7 +261,8 @@ static void trim_folder(Arena *a, int folder) {
     closedir(d);
 }
 
-static char *entry_make(Arena *a, const char *key, const CacheEntry *e, const char *library, size_t *size) {
+static char *entry_make(Arena *a, const char *key, const CacheEntry *e, const char *library,
+                        size_t *size) {
     Header h = {.version = VERSION,
                 .key_bytes = (uint32_t)strlen(key),
                 .library_bytes = (uint32_t)strlen(library),

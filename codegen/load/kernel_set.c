@@ -1,5 +1,6 @@
-/* Numbers the distinct kernels of a module by their signatures and gets their code: objects from the cache,
- * the rest from workers, everything through the loader. Never touches LLVM, except to print. */
+/* Numbers the distinct kernels of a module by their signatures and gets their code: objects from
+ * the cache, the rest from workers, everything through the loader. Never touches LLVM, except to
+ * print. */
 #include "codegen/load/kernel_set.h"
 
 #include <string.h>
@@ -78,7 +79,8 @@ static void add_helper(Batch *b, const char *name, const void *data, size_t size
         if (b->nhelper) memcpy(grown, b->helper, (size_t)b->nhelper * sizeof *grown);
         b->helper = grown;
     }
-    b->helper[b->nhelper++] = (LoadObject){.symbol = name, .data = data, .size = size, .shared = true};
+    b->helper[b->nhelper++] =
+        (LoadObject){.symbol = name, .data = data, .size = size, .shared = true};
 }
 
 static bool helper_from_cache(Batch *b, const char *name) {
@@ -138,13 +140,15 @@ static const char *compile_rest(Batch *b, bool code) {
     s->stats->seconds_ir += w.seconds_ir;
     s->stats->seconds_llvm += w.seconds_llvm;
     if (error) return error;
-    for (int i = 0; i < w.nhelper; i++) add_helper(b, w.helper[i].name, w.helper[i].object, w.helper[i].size);
+    for (int i = 0; i < w.nhelper; i++)
+        add_helper(b, w.helper[i].name, w.helper[i].object, w.helper[i].size);
     for (int i = 0; i < w.n; i++) {
         Kernel *k = &s->item[kernel[i]];
         k->facts = w.item[i].facts;
         k->known = true;
         if (!code) continue;
-        LoadObject o = {.symbol = CG_KERNEL_SYMBOL, .data = w.item[i].object, .size = w.item[i].size};
+        LoadObject o = {
+            .symbol = CG_KERNEL_SYMBOL, .data = w.item[i].object, .size = w.item[i].size};
         const char *wrong = code_check(b->arena, &o, NULL);
         VM_CHECK(!wrong, "codegen: an object the loader does not take: %s", wrong);
         b->kernel[kernel[i]] = o;

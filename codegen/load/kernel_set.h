@@ -38,8 +38,8 @@ int kernel_set_add(KernelSet *s, Plan *p, PlanCluster *c);
 /* Makes every kernel's facts known and, with `code`, its function. NULL or a message. */
 const char *kernel_set_compile(KernelSet *s, bool code);
 
-/* LLVM IR or assembly of the kernels without code; g is the graph to report should lowering crash. NULL or a
- * message. */
+/* LLVM IR or assembly of the kernels without code; g is the graph to report should lowering crash.
+ * NULL or a message. */
 const char *kernel_set_print(KernelSet *s, const IrGraph *g, bool assembly, Text *out);
 
 #endif

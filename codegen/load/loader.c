@@ -1,10 +1,10 @@
-/* The loader: x86-64 ELF relocatables into memory. Sections of all objects are laid out in one mapping, code
- * first, constants after it on pages of their own; calls to what lies elsewhere (moves of memory, shared
- * functions loaded earlier) go through stubs at the end of the code. The mapping is written before it is made
- * executable and never again.
+/* The loader: x86-64 ELF relocatables into memory. Sections of all objects are laid out in one
+ * mapping, code first, constants after it on pages of their own; calls to what lies elsewhere
+ * (moves of memory, shared functions loaded earlier) go through stubs at the end of the code. The
+ * mapping is written before it is made executable and never again.
  *
- * Handles what kernels consist of: read-only sections and the relocations 64, PC32, PLT32 and PC64. Writable
- * data, thread-local storage, common symbols and a GOT do not occur and are refused. */
+ * Handles what kernels consist of: read-only sections and the relocations 64, PC32, PLT32 and PC64.
+ * Writable data, thread-local storage, common symbols and a GOT do not occur and are refused. */
 #include "codegen/load/loader.h"
 
 #include <elf.h>
@@ -111,7 +111,8 @@ static const char *text_at(const char *names, size_t size, uint64_t offset) {
 
 static const char *read_names(const LoadObject *o, const Elf *e, uint64_t index, const char **out,
                               size_t *size) {
-    if (index >= (uint64_t)e->nsection || e->section[index].sh_type != SHT_STRTAB) return "names are missing";
+    if (index >= (uint64_t)e->nsection || e->section[index].sh_type != SHT_STRTAB)
+        return "names are missing";
     const Elf64_Shdr *s = &e->section[index];
     if (!in_file(o, s->sh_offset, s->sh_size) || !s->sh_size) return "names lie outside";
     *out = (const char *)o->data + s->sh_offset;
@@ -129,7 +130,8 @@ static const char *read_header(Arena *a, const LoadObject *o, Elf *e) {
     if (h.e_type != ET_REL || h.e_machine != EM_X86_64) return "no x86-64 relocatable";
     if (h.e_shentsize != sizeof(Elf64_Shdr) || !h.e_shnum || h.e_shnum > MAX_SECTIONS)
         return "wrong sections";
-    if (!in_file(o, h.e_shoff, (uint64_t)h.e_shnum * sizeof(Elf64_Shdr))) return "sections lie outside";
+    if (!in_file(o, h.e_shoff, (uint64_t)h.e_shnum * sizeof(Elf64_Shdr)))
+        return "sections lie outside";
     e->nsection = h.e_shnum;
     e->section = table(a, o, h.e_shoff, h.e_shnum, sizeof(Elf64_Shdr));
     e->loaded = ARENA_ARRAY(a, bool, e->nsection);
@@ -168,14 +170,16 @@ static const char *read_symbols(Arena *a, const LoadObject *o, Elf *e) {
         at = i;
     }
     const Elf64_Shdr *s = &e->section[at];
-    if (!at || s->sh_entsize != sizeof(Elf64_Sym) || s->sh_size % sizeof(Elf64_Sym)) return "wrong symbols";
+    if (!at || s->sh_entsize != sizeof(Elf64_Sym) || s->sh_size % sizeof(Elf64_Sym))
+        return "wrong symbols";
     if (!in_file(o, s->sh_offset, s->sh_size)) return "symbols lie outside";
     const char *error = read_names(o, e, s->sh_link, &e->names, &e->names_size);
     if (error) return error;
     e->nsymbol = (int)(s->sh_size / sizeof(Elf64_Sym));
     e->symbol = table(a, o, s->sh_offset, (size_t)e->nsymbol, sizeof(Elf64_Sym));
     for (int i = 0; i < e->nsymbol; i++)
-        if (!text_at(e->names, e->names_size, e->symbol[i].st_name)) return "a symbol's name lies outside";
+        if (!text_at(e->names, e->names_size, e->symbol[i].st_name))
+            return "a symbol's name lies outside";
     return NULL;
 }
 
@@ -196,28 +200,32 @@ static int width_of(uint32_t type) {
 }
 
 /* Relocation table `index`, when it is about a loaded section; *n 0 otherwise. */
-static const char *read_relocations(Arena *a, const Elf *e, int index, const Elf64_Rela **out, size_t *n) {
+static const char *read_relocations(Arena *a, const Elf *e, int index, const Elf64_Rela **out,
+                                    size_t *n) {
     const Elf64_Shdr *s = &e->section[index];
     *n = 0;
     if (s->sh_type == SHT_REL || s->sh_type == SHT_GROUP) return "a section of another kind";
     if (s->sh_type != SHT_RELA) return NULL;
     if (s->sh_info >= (uint32_t)e->nsection) return "relocations of no section";
     if (!e->loaded[s->sh_info]) return NULL;
-    if (s->sh_entsize != sizeof(Elf64_Rela) || s->sh_size % sizeof(Elf64_Rela)) return "wrong relocations";
+    if (s->sh_entsize != sizeof(Elf64_Rela) || s->sh_size % sizeof(Elf64_Rela))
+        return "wrong relocations";
     if (!in_file(e->o, s->sh_offset, s->sh_size)) return "relocations lie outside";
     *n = s->sh_size / sizeof(Elf64_Rela);
     *out = table(a, e->o, s->sh_offset, *n, sizeof(Elf64_Rela));
     return NULL;
 }
 
-static const char *check_relocation(Arena *a, const Elf *e, const Elf64_Shdr *target, const Elf64_Rela *r) {
+static const char *check_relocation(Arena *a, const Elf *e, const Elf64_Shdr *target,
+                                    const Elf64_Rela *r) {
     int width = width_of((uint32_t)ELF64_R_TYPE(r->r_info));
     if (!width) return arena_printf(a, "relocation type %u", (unsigned)ELF64_R_TYPE(r->r_info));
     if (r->r_offset > target->sh_size || target->sh_size - r->r_offset < (uint64_t)width)
         return "a relocation lies outside";
     if (ELF64_R_SYM(r->r_info) >= (uint64_t)e->nsymbol) return "a relocation of no symbol";
     const Elf64_Sym *s = &e->symbol[ELF64_R_SYM(r->r_info)];
-    if (s->st_shndx != SHN_UNDEF && !defined(e, s)) return "a relocation against a section of another kind";
+    if (s->st_shndx != SHN_UNDEF && !defined(e, s))
+        return "a relocation against a section of another kind";
     if (s->st_shndx == SHN_UNDEF && !e->names[s->st_name]) return "a relocation of no symbol";
     return NULL;
 }
@@ -237,7 +245,8 @@ static const char *check_relocations(Arena *a, const Elf *e) {
 static const Elf64_Sym *find_symbol(const Elf *e, const char *name) {
     for (int i = 0; i < e->nsymbol; i++) {
         const Elf64_Sym *s = &e->symbol[i];
-        if (ELF64_ST_TYPE(s->st_info) == STT_FUNC && !strcmp(e->names + s->st_name, name) && defined(e, s))
+        if (ELF64_ST_TYPE(s->st_info) == STT_FUNC && !strcmp(e->names + s->st_name, name) &&
+            defined(e, s))
             return s;
     }
     return NULL;
@@ -308,7 +317,8 @@ static size_t place_sections(Image *im, bool code, size_t at) {
 static int undefined_symbols(const Image *im) {
     int n = 0;
     for (int i = 0; i < im->n; i++)
-        for (int k = 0; k < im->elf[i].nsymbol; k++) n += im->elf[i].symbol[k].st_shndx == SHN_UNDEF;
+        for (int k = 0; k < im->elf[i].nsymbol; k++)
+            n += im->elf[i].symbol[k].st_shndx == SHN_UNDEF;
     return n;
 }
 
@@ -344,7 +354,8 @@ static char *make_stub(Image *im, const char *name, void *to) {
     return at;
 }
 
-/* The address of a name that an object does not define: a shared function of this image, or a stub. */
+/* The address of a name that an object does not define: a shared function of this image, or a stub.
+ */
 static char *outside(Image *im, const char *name) {
     for (int i = 0; i < im->n; i++)
         if (im->object[i].shared && !strcmp(im->object[i].symbol, name)) return im->object[i].entry;
@@ -358,8 +369,8 @@ static char *outside(Image *im, const char *name) {
 static const char *relocate(Image *im, const Elf *e, const Elf64_Rela *r, char *section) {
     const Elf64_Sym *s = &e->symbol[ELF64_R_SYM(r->r_info)];
     const char *name = e->names + s->st_name;
-    char *target =
-        s->st_shndx == SHN_UNDEF ? outside(im, name) : im->at + e->offset[s->st_shndx] + s->st_value;
+    char *target = s->st_shndx == SHN_UNDEF ? outside(im, name)
+                                            : im->at + e->offset[s->st_shndx] + s->st_value;
     if (!target) return arena_printf(im->arena, "generated code needs %s, which nobody has", name);
     char *place = section + r->r_offset;
     uint32_t type = (uint32_t)ELF64_R_TYPE(r->r_info);
@@ -383,7 +394,9 @@ static const char *relocate_all(Image *im) {
             size_t n;
             const char *error = read_relocations(im->arena, e, s, &r, &n);
             char *section =
-                im->at + e->offset[e->section[s].sh_info < (uint32_t)e->nsection ? e->section[s].sh_info : 0];
+                im->at +
+                e->offset[e->section[s].sh_info < (uint32_t)e->nsection ? e->section[s].sh_info
+                                                                        : 0];
             for (size_t k = 0; k < n && !error; k++) error = relocate(im, e, &r[k], section);
             if (error) return error;
         }

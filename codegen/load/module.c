@@ -1,5 +1,5 @@
-/* Modules: programs of one model that share kernels. Plans programs, writes plans down as the plain data of
- * runtime/exec/abi.h, and fills in their kernels' code, which kernel_set.c gets. */
+/* Modules: programs of one model that share kernels. Plans programs, writes plans down as the plain
+ * data of runtime/exec/abi.h, and fills in their kernels' code, which kernel_set.c gets. */
 #include "codegen/plan/blocks.h"
 #include "codegen/load/kernel_set.h"
 #include "base/clock.h"
@@ -55,7 +55,8 @@ static const char *place_text(Arena *a, IrLoc at) {
     return at.file ? arena_printf(a, "%s:%d:%d", at.file, at.line, at.col) : NULL;
 }
 
-static VmTensor tensor_of(CgModule *m, const Plan *p, const IrValue *v, const char *name, VmRole role) {
+static VmTensor tensor_of(CgModule *m, const Plan *p, const IrValue *v, const char *name,
+                          VmRole role) {
     const PlanBuffer *b = &p->buffer[plan_buffer(p, v)];
     VmTensor t = {.name = arena_strdup(m->arena, name),
                   .role = role,
@@ -77,9 +78,15 @@ static void add_tensors(CgModule *m, const Plan *p, Program *out) {
     IR_FOR (node, p->g) {
         const IrValue *v = &node->out[0];
         switch (node->op) {
-        case OP_input: list[n++] = tensor_of(m, p, v, ir_str(node, ATTR_input_name), VM_ROLE_INPUT); break;
-        case OP_state: list[n++] = tensor_of(m, p, v, ir_str(node, ATTR_state_name), VM_ROLE_STATE); break;
-        case OP_table: list[n++] = tensor_of(m, p, v, ir_str(node, ATTR_table_values), VM_ROLE_TABLE); break;
+        case OP_input:
+            list[n++] = tensor_of(m, p, v, ir_str(node, ATTR_input_name), VM_ROLE_INPUT);
+            break;
+        case OP_state:
+            list[n++] = tensor_of(m, p, v, ir_str(node, ATTR_state_name), VM_ROLE_STATE);
+            break;
+        case OP_table:
+            list[n++] = tensor_of(m, p, v, ir_str(node, ATTR_table_values), VM_ROLE_TABLE);
+            break;
         case OP_rng_key:
             list[n++] = tensor_of(m, p, v, ir_str(node, ATTR_rng_key_stream), VM_ROLE_RNG_KEY);
             break;
@@ -139,7 +146,8 @@ static void add_packs(CgModule *m, Plan *p, Program *out) {
     for (int i = 0; i < p->nkept; i++) {
         const PlanKept *k = &p->kept[i];
         out->pack_kernel[i] = kernel_set_add(&m->kernels, p, k->task);
-        out->pack[i] = (VmPack){.task = task_of(m, p, k->task), .offset = p->buffer[k->buffer].offset};
+        out->pack[i] =
+            (VmPack){.task = task_of(m, p, k->task), .offset = p->buffer[k->buffer].offset};
     }
     out->vm.pack = out->pack;
     out->vm.npack = p->nkept;
@@ -179,14 +187,15 @@ void cg_module_pack_in_step(CgModule *m, bool on) {
 bool cg_task_product(const CgModule *m, const VmProgram *p, int task, CgChosen *out) {
     const Program *own = m->programs;
     while (own && &own->vm != p) own = own->next;
-    VM_CHECK(own && task < own->vm.ntask, "codegen: task %d of a program that is not the module's", task);
+    VM_CHECK(own && task < own->vm.ntask, "codegen: task %d of a program that is not the module's",
+             task);
     const PlanCluster *c = &own->plan->cluster[task];
     CgProduct product;
     if (!block_product(c, &product)) return false;
     Tile tile = block_tile(m->target, c);
     Blocks b = block_of(m->target, c, &tile);
-    *out =
-        (CgChosen){{product, b.rows, b.panels * tile.nr}, tile.rows, tile.nr, block_typical_rows(&product)};
+    *out = (CgChosen){
+        {product, b.rows, b.panels * tile.nr}, tile.rows, tile.nr, block_typical_rows(&product)};
     return true;
 }
 
@@ -202,8 +211,10 @@ static void fill_programs(CgModule *m) {
     for (Program *p = m->programs; p; p = p->next) {
         int64_t scratch = 0;
         for (int i = 0; i < p->vm.ntask; i++) fill_task(m, &p->task[i], p->kernel[i], &scratch);
-        for (int i = 0; i < p->vm.npack; i++) fill_task(m, &p->pack[i].task, p->pack_kernel[i], &scratch);
-        p->vm.scratch_bytes = scratch + 1024; /* the last vectors of a panel may read past their row */
+        for (int i = 0; i < p->vm.npack; i++)
+            fill_task(m, &p->pack[i].task, p->pack_kernel[i], &scratch);
+        p->vm.scratch_bytes =
+            scratch + 1024; /* the last vectors of a panel may read past their row */
     }
 }
 

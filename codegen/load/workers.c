@@ -1,8 +1,9 @@
-/* Forked compilers. Each writes what it made into a file in memory that the parent reads when the process is
- * gone; the queue is a counter in shared memory. Which worker makes an object does not change its bytes.
+/* Forked compilers. Each writes what it made into a file in memory that the parent reads when the
+ * process is gone; the queue is a counter in shared memory. Which worker makes an object does not
+ * change its bytes.
  *
- * A worker may be forked when the team of threads exists: it uses no OpenMP, and the C library puts its own
- * locks right in the child. */
+ * A worker may be forked when the team of threads exists: it uses no OpenMP, and the C library puts
+ * its own locks right in the child. */
 #include "codegen/load/workers.h"
 
 #include <errno.h>
@@ -89,7 +90,8 @@ static void take_object(void *user, const char *symbol, const void *object, size
     const char *text = kernel ? c->w->item[c->item].text : work_helper_text(c->arena, symbol);
     CacheEntry e = {kernel ? c->facts : (CgFacts){0}, object, size};
     cache_store(c->w->cache, text, &e, c->backend->library());
-    Record r = {.kind = kernel ? REC_KERNEL : REC_HELPER, .item = (uint32_t)c->item, .facts = c->facts};
+    Record r = {
+        .kind = kernel ? REC_KERNEL : REC_HELPER, .item = (uint32_t)c->item, .facts = c->facts};
     put_record(c->fd, r, kernel ? "" : symbol, object, size);
 }
 
@@ -116,7 +118,8 @@ static bool compile_queue(Child *c, Queue *q, int me) {
             error = c->backend->compile(u, job, &c->facts, take_object, c, end.seconds + 1);
             if (error) return complain(c, error);
         } else {
-            Record r = {.kind = REC_KERNEL, .item = (uint32_t)c->item, .facts = c->backend->facts(u, job)};
+            Record r = {
+                .kind = REC_KERNEL, .item = (uint32_t)c->item, .facts = c->backend->facts(u, job)};
             put_record(c->fd, r, "", NULL, 0);
         }
         atomic_store(&q->current[me], -1);
@@ -133,7 +136,9 @@ static void end_worker(void) {
 /* ---- in the parent ---- */
 
 #ifdef __SANITIZE_ADDRESS__
-enum { FORKS = false }; /* the sanitizer's allocator deadlocks in a child when another thread was inside it */
+enum {
+    FORKS = false
+}; /* the sanitizer's allocator deadlocks in a child when another thread was inside it */
 #else
 enum { FORKS = true };
 #endif
@@ -194,7 +199,8 @@ static void add_helper(Arena *a, Work *w, const char *name, const void *object, 
     w->helper[w->nhelper++] = (WorkHelper){name, object, size};
 }
 
-/* Takes a worker's records in; true when the last one is there. *error: what the worker complained of. */
+/* Takes a worker's records in; true when the last one is there. *error: what the worker complained
+ * of. */
 static bool take_results(Arena *a, Work *w, int fd, const char **error) {
     size_t size, at = 0;
     char *data = read_results(a, fd, &size);
@@ -202,7 +208,8 @@ static bool take_results(Arena *a, Work *w, int fd, const char **error) {
         memcpy(&r, data + at, sizeof r);
         at += sizeof r;
         if (r.name_bytes > size - at || r.data_bytes > size - at - r.name_bytes) return false;
-        const char *name = arena_strndup(a, data + at, r.name_bytes), *object = data + at + r.name_bytes;
+        const char *name = arena_strndup(a, data + at, r.name_bytes),
+                   *object = data + at + r.name_bytes;
         at += r.name_bytes + r.data_bytes;
         switch (r.kind) {
         case REC_KERNEL:
@@ -224,7 +231,8 @@ static bool take_results(Arena *a, Work *w, int fd, const char **error) {
     return false;
 }
 
-/* The same order whatever the hash tables say: long kernels first, so that no worker begins one last. */
+/* The same order whatever the hash tables say: long kernels first, so that no worker begins one
+ * last. */
 static int by_length(const void *x, const void *y) {
     const WorkItem *a = *(const WorkItem *const *)x, *b = *(const WorkItem *const *)y;
     size_t m = strlen(a->text), n = strlen(b->text);
@@ -245,17 +253,22 @@ static int *work_order(Arena *a, const Work *w) {
 static const char *death(Arena *a, Work *w, const Queue *q, int me, int status, bool complete) {
     if (complete) return NULL;
     int sig = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
-    bool crashed = sig == SIGABRT || sig == SIGSEGV || sig == SIGBUS || sig == SIGILL || sig == SIGFPE;
+    bool crashed =
+        sig == SIGABRT || sig == SIGSEGV || sig == SIGBUS || sig == SIGILL || sig == SIGFPE;
     if (sig == SIGKILL)
         return "a process that compiled was killed (signal 9), as systems do when memory runs out";
-    if (sig && !crashed) return arena_printf(a, "a process that compiled was ended by signal %d", sig);
+    if (sig && !crashed)
+        return arena_printf(a, "a process that compiled was ended by signal %d", sig);
     int code = WIFEXITED(status) ? WEXITSTATUS(status) : 0;
     if (code == STATUS_ENV || code == STATUS_LOADER) return "out of memory while compiling";
-    if (!sig) return arena_printf(a, "a process that compiled ended early, with exit status %d", code);
+    if (!sig)
+        return arena_printf(a, "a process that compiled ended early, with exit status %d", code);
     int item = atomic_load(&q->current[me]);
     /* LLVM's constructors abort without memory, before a handler of ours can be in place */
-    if (item == LOADING && sig == SIGABRT) return "LLVM could not be loaded, most likely without memory";
-    if (item < 0 || item >= w->n) VM_BUG("codegen: a worker died of signal %d between kernels", sig);
+    if (item == LOADING && sig == SIGABRT)
+        return "LLVM could not be loaded, most likely without memory";
+    if (item < 0 || item >= w->n)
+        VM_BUG("codegen: a worker died of signal %d between kernels", sig);
     *w->lowering = w->item[item].job.plan->g;
     VM_BUG("codegen: a worker died of signal %d while it compiled\n%s", sig, w->item[item].text);
 }
@@ -265,7 +278,8 @@ static const char *gather(Arena *a, Work *w, const Queue *q, const Worker *worke
     const char *first = NULL;
     int status[MAX_WORKERS] = {0};
     for (int i = 0; i < n; i++)
-        while (worker[i].pid > 0 && waitpid(worker[i].pid, &status[i], 0) < 0 && errno == EINTR) continue;
+        while (worker[i].pid > 0 && waitpid(worker[i].pid, &status[i], 0) < 0 && errno == EINTR)
+            continue;
     for (int i = 0; i < n; i++) {
         const char *error = NULL;
         bool complete = take_results(a, w, worker[i].fd, &error);
@@ -286,9 +300,11 @@ const char *work_run(Arena *a, Work *w) {
     if (want > w->n) want = w->n;
     fflush(NULL); /* should a library end a worker with exit() */
     Worker worker[MAX_WORKERS];
-    while (w->started < want && start_worker(w, order, q, w->started, &worker[w->started])) w->started++;
-    const char *error = w->started ? gather(a, w, q, worker, w->started)
-                                   : arena_printf(a, "no process to compile in: %s", strerror(errno));
+    while (w->started < want && start_worker(w, order, q, w->started, &worker[w->started]))
+        w->started++;
+    const char *error = w->started
+                            ? gather(a, w, q, worker, w->started)
+                            : arena_printf(a, "no process to compile in: %s", strerror(errno));
     munmap(q, sizeof *q);
     *w->lowering = NULL;
     for (int i = 0; i < w->n && !error; i++)

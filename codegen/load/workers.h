@@ -1,5 +1,6 @@
-/* The processes that compile. They are forked with the plans in their memory, load LLVM, take kernels from a
- * common queue and hand back objects; LLVM and all it allocated go away with them. */
+/* The processes that compile. They are forked with the plans in their memory, load LLVM, take
+ * kernels from a common queue and hand back objects; LLVM and all it allocated go away with them.
+ */
 #ifndef VMOEC_CODEGEN_LOAD_WORKERS_H
 #define VMOEC_CODEGEN_LOAD_WORKERS_H
 
@@ -40,7 +41,8 @@ typedef struct Work {
 /* What the cache calls a shared function. */
 const char *work_helper_text(Arena *a, const char *name);
 
-/* Does the work; results are in arena a. NULL, or a message when the environment does not play along. */
+/* Does the work; results are in arena a. NULL, or a message when the environment does not play
+ * along. */
 const char *work_run(Arena *a, Work *w);
 
 #endif

@@ -1,7 +1,7 @@
-/* Arguments and signatures. A cluster's arguments are the buffers it touches, in the order in which a fixed
- * walk over its members meets them; its signature is the text of that walk, with buffers named by argument
- * number. Lowering a cluster reads nothing that is not in the signature, so equal signatures mean equal
- * kernels. */
+/* Arguments and signatures. A cluster's arguments are the buffers it touches, in the order in which
+ * a fixed walk over its members meets them; its signature is the text of that walk, with buffers
+ * named by argument number. Lowering a cluster reads nothing that is not in the signature, so equal
+ * signatures mean equal kernels. */
 #include <inttypes.h>
 #include <string.h>
 
@@ -15,7 +15,8 @@ static PlanCols join_cols(PlanCols a, PlanCols b) {
     return (PlanCols){a.ld, a.from < b.from ? a.from : b.from, a.end > b.end ? a.end : b.end};
 }
 
-int plan_arg_buffer(PlanCluster *c, Arena *a, int buffer, int64_t offset, PlanCols cols, bool written) {
+int plan_arg_buffer(PlanCluster *c, Arena *a, int buffer, int64_t offset, PlanCols cols,
+                    bool written) {
     for (int i = 0; i < c->narg; i++)
         if (c->arg[i].buffer == buffer && c->arg[i].offset == offset) {
             c->arg[i].written |= written;
@@ -51,9 +52,11 @@ PlanCols plan_view_cols(const Plan *p, const View *w) {
     return (PlanCols){at.ld * size, from * size, end * size};
 }
 
-int plan_arg(Plan *p, PlanCluster *c, const IrValue *v, int64_t offset_elems, PlanCols cols, bool written) {
+int plan_arg(Plan *p, PlanCluster *c, const IrValue *v, int64_t offset_elems, PlanCols cols,
+             bool written) {
     PlanPlace at = plan_place_of(p, v);
-    VM_CHECK(at.buffer >= 0, "plan: %%%d (%s) is read but not stored", v->node->id, ir_ops[v->node->op].name);
+    VM_CHECK(at.buffer >= 0, "plan: %%%d (%s) is read but not stored", v->node->id,
+             ir_ops[v->node->op].name);
     int64_t bytes = (at.offset + offset_elems) * ir_dtype_size(v->type.dtype);
     return plan_arg_buffer(c, p->arena, at.buffer, bytes, cols, written);
 }
@@ -123,8 +126,8 @@ static void sig_operand(Plan *p, PlanCluster *c, Text *t, IrValue *v) {
 
 static void sig_pack(Plan *p, PlanCluster *c, Text *t) {
     const Pack *k = c->pack;
-    text_addf(t, "pack nr=%d t=%d b=%d %" PRId64 "x%" PRId64 "x%" PRId64 " a%d(", k->nr, k->transposed,
-              k->bf16, k->matrices, k->k, k->n,
+    text_addf(t, "pack nr=%d t=%d b=%d %" PRId64 "x%" PRId64 "x%" PRId64 " a%d(", k->nr,
+              k->transposed, k->bf16, k->matrices, k->k, k->n,
               plan_arg(p, c, k->src.root, k->src.offset, plan_all_cols, false));
     sig_type(t, &k->src.type);
     for (int d = 0; d < k->src.type.rank; d++) text_addf(t, ",%" PRId64, k->src.stride[d]);
@@ -133,8 +136,8 @@ static void sig_pack(Plan *p, PlanCluster *c, Text *t) {
 
 static void sig_keep(Plan *p, PlanCluster *c, Text *t, const PlanKept *k) {
     text_addf(t, " keep a%d nr=%d t=%d b=%d %" PRId64 "+%" PRId64 "x%" PRId64 "+%" PRId64,
-              plan_arg_buffer(c, p->arena, k->buffer, 0, plan_all_cols, true), k->pack->nr, k->turned,
-              k->pack->bf16, k->row0, k->rows, k->col0, k->cols);
+              plan_arg_buffer(c, p->arena, k->buffer, 0, plan_all_cols, true), k->pack->nr,
+              k->turned, k->pack->bf16, k->row0, k->rows, k->col0, k->cols);
 }
 
 static void sig_member(Plan *p, PlanCluster *c, Text *t, IrNode *n) {
@@ -144,8 +147,8 @@ static void sig_member(Plan *p, PlanCluster *c, Text *t, IrNode *n) {
         text_add(t, " ");
         bool packed = i == 1 && n == c->anchor && c->pack_buffer >= 0;
         if (packed) {
-            text_addf(t,
-                      "packed a%d:", plan_arg_buffer(c, p->arena, c->pack_buffer, 0, plan_all_cols, false));
+            text_addf(t, "packed a%d:",
+                      plan_arg_buffer(c, p->arena, c->pack_buffer, 0, plan_all_cols, false));
             sig_type(t, &n->in[i]->type);
         } else {
             sig_operand(p, c, t, n->in[i]);
@@ -157,7 +160,8 @@ static void sig_member(Plan *p, PlanCluster *c, Text *t, IrNode *n) {
         text_add(t, " ");
         sig_type(t, &n->out[r].type);
         if (!plan_is_stored(p, &n->out[r])) continue;
-        text_addf(t, "=a%d/%" PRId64, plan_arg(p, c, &n->out[r], 0, plan_value_cols(p, &n->out[r]), true),
+        text_addf(t, "=a%d/%" PRId64,
+                  plan_arg(p, c, &n->out[r], 0, plan_value_cols(p, &n->out[r]), true),
                   plan_place_of(p, &n->out[r]).ld);
     }
     text_add(t, "\n");
@@ -197,12 +201,14 @@ const char *plan_signature(Plan *p, PlanCluster *c) {
 const char *plan_kernel_name(Plan *p, const PlanCluster *c) {
     Text t = text_new(p->arena);
     if (c->pack) {
-        text_addf(&t, "pack_%" PRId64 "x%" PRId64 "x%" PRId64, c->pack->matrices, c->pack->k, c->pack->n);
+        text_addf(&t, "pack_%" PRId64 "x%" PRId64 "x%" PRId64, c->pack->matrices, c->pack->k,
+                  c->pack->n);
         return t.data;
     }
     const IrNode *main = c->anchor ? c->anchor : c->node[c->nnode - 1];
     text_add(&t, ir_ops[main->op].name);
-    const IrType *shape = c->anchor && c->anchor->nin ? &c->anchor->in[0]->type : &main->out[0].type;
+    const IrType *shape =
+        c->anchor && c->anchor->nin ? &c->anchor->in[0]->type : &main->out[0].type;
     if (main->op == OP_matmul || main->op == OP_expert_matmul || main->op == OP_expert_matmul_dw)
         shape = &main->out[0].type;
     for (int d = 0; d < shape->rank; d++) text_addf(&t, "%s%" PRId64, d ? "x" : "_", shape->dim[d]);
@@ -217,19 +223,21 @@ double plan_flops(const PlanCluster *c) {
     double out = (double)ir_elems(&n->out[0].type);
     int r = n->nin ? n->in[0]->type.rank : 0;
     switch (n->op) {
-    case OP_matmul: return 2 * out * (double)n->in[0]->type.dim[ir_int(n, ATTR_matmul_ta) ? r - 2 : r - 1];
+    case OP_matmul:
+        return 2 * out * (double)n->in[0]->type.dim[ir_int(n, ATTR_matmul_ta) ? r - 2 : r - 1];
     case OP_expert_matmul: return 2 * out * (double)n->in[0]->type.dim[r - 1];
     case OP_expert_matmul_dw:
         return 2 * (double)ir_elems(&n->in[0]->type) * (double)n->in[1]->type.dim[r - 1];
     case OP_sdpa: return 4 * out * (double)n->in[1]->type.dim[1];
     case OP_sdpa_grad:
-        return 8 * out * (double)n->in[1]->type.dim[1]; /* recomputing the scores is not useful work */
+        return 8 * out *
+               (double)n->in[1]->type.dim[1]; /* recomputing the scores is not useful work */
     default: return 0;
     }
 }
 
-/* A buffer counts once however many arguments point into it (q, k and v of one packed tensor), and twice when
- * it is updated in place. */
+/* A buffer counts once however many arguments point into it (q, k and v of one packed tensor), and
+ * twice when it is updated in place. */
 double plan_bytes(const Plan *p, const PlanCluster *c) {
     bool in_place = c->anchor && (ir_ops[c->anchor->op].flags & OPF_EFFECT);
     double bytes = 0;
@@ -237,7 +245,8 @@ double plan_bytes(const Plan *p, const PlanCluster *c) {
         bool seen = false;
         for (int j = 0; j < i && !seen; j++) seen = c->arg[j].buffer == c->arg[i].buffer;
         if (!seen)
-            bytes += (in_place && c->arg[i].written ? 2 : 1) * (double)p->buffer[c->arg[i].buffer].bytes;
+            bytes +=
+                (in_place && c->arg[i].written ? 2 : 1) * (double)p->buffer[c->arg[i].buffer].bytes;
     }
     return bytes;
 }
@@ -247,8 +256,8 @@ static void print_args(Text *t, const Plan *p, const PlanCluster *c, int task) {
     static const char *const space[VM_SPACE_COUNT] = {"weights", "state", "work", "packed"};
     for (int k = 0; k < c->narg; k++) {
         const PlanBuffer *b = &p->buffer[c->arg[k].buffer];
-        text_addf(t, "%s%s%s+%" PRId64, k ? ", " : " (", c->arg[k].written ? "=" : "", space[b->space],
-                  b->offset + c->arg[k].offset);
+        text_addf(t, "%s%s%s+%" PRId64, k ? ", " : " (", c->arg[k].written ? "=" : "",
+                  space[b->space], b->offset + c->arg[k].offset);
         if (b->over >= 0 && b->first == task) text_add(t, " in place");
     }
     text_add(t, ")\n");
@@ -256,21 +265,24 @@ static void print_args(Text *t, const Plan *p, const PlanCluster *c, int task) {
 
 void plan_print(Text *t, const Plan *p) {
     text_addf(t, "plan @%s {\n", p->g->name);
-    text_addf(t, "  memory weights %" PRId64 " state %" PRId64 " work %" PRId64 " packed %" PRId64 "\n",
-              p->space_bytes[VM_WEIGHTS], p->space_bytes[VM_STATE], p->space_bytes[VM_WORK],
-              p->space_bytes[VM_PACKED]);
+    text_addf(
+        t, "  memory weights %" PRId64 " state %" PRId64 " work %" PRId64 " packed %" PRId64 "\n",
+        p->space_bytes[VM_WEIGHTS], p->space_bytes[VM_STATE], p->space_bytes[VM_WORK],
+        p->space_bytes[VM_PACKED]);
     int64_t live;
     int when;
     plan_live(p, &live, &when);
     text_addf(t, "  live %" PRId64 " at task %d\n", live, when);
     for (int i = 0; i < p->nkept; i++) {
         const PlanKept *k = &p->kept[i];
-        text_addf(t, "  %s %s", k->updated ? "kept" : "ready", plan_kernel_name((Plan *)p, k->task));
+        text_addf(t, "  %s %s", k->updated ? "kept" : "ready",
+                  plan_kernel_name((Plan *)p, k->task));
         print_args(t, p, k->task, -1);
     }
     for (int i = 0; i < p->ncluster; i++) {
         const PlanCluster *c = &p->cluster[i];
-        text_addf(t, "  task %d%s %s", i, c->barrier ? " barrier" : "", plan_kernel_name((Plan *)p, c));
+        text_addf(t, "  task %d%s %s", i, c->barrier ? " barrier" : "",
+                  plan_kernel_name((Plan *)p, c));
         print_args(t, p, c, i);
     }
     text_add(t, "}\n");

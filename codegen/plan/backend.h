@@ -1,14 +1,15 @@
-/* The seam between the two halves of this folder. Plans, signatures, the cache and the loader are part of the
- * program; what needs LLVM (every file that includes codegen/build/emit.h) is a shared object beside it, loaded by
- * the processes that compile and by nobody else: a process that trains holds no compiler. Programs that link
- * both halves, as the unit tests do, need no shared object. */
+/* The seam between the two halves of this folder. Plans, signatures, the cache and the loader are
+ * part of the program; what needs LLVM (every file that includes codegen/build/emit.h) is a shared
+ * object beside it, loaded by the processes that compile and by nobody else: a process that trains
+ * holds no compiler. Programs that link both halves, as the unit tests do, need no shared object.
+ */
 #ifndef VMOEC_CODEGEN_PLAN_BACKEND_H
 #define VMOEC_CODEGEN_PLAN_BACKEND_H
 
 #include "codegen/plan/plan.h"
 
-/* Identifies the sources that code is made by: codegen/, passes/, ir/ and the headers shared with the
- * runtime. Made by the Makefile. */
+/* Identifies the sources that code is made by: codegen/, passes/, ir/ and the headers shared with
+ * the runtime. Made by the Makefile. */
 extern const char cg_compiler_id[];
 
 /* What lowering finds out about a kernel. */
@@ -21,8 +22,8 @@ typedef struct CgJob {
     PlanCluster *cluster;
 } CgJob;
 
-/* Every kernel is an object of its own, which defines this function. Functions that kernels share are objects
- * too, under their own names. */
+/* Every kernel is an object of its own, which defines this function. Functions that kernels share
+ * are objects too, under their own names. */
 #define CG_KERNEL_SYMBOL "vmoe_kernel"
 typedef void (*CgSink)(void *user, const char *symbol, const void *object, size_t size);
 
@@ -35,18 +36,20 @@ typedef struct CgBackend {
     void (*destroy)(CgUnit *u);
     /* Lowers a kernel and throws the code away. */
     CgFacts (*facts)(CgUnit *u, CgJob job);
-    /* Makes a kernel's object and those of shared functions this unit has not made before; the sink gets
-     * each, the kernel last. NULL or a message. Adds the time it took to seconds[0] (LLVM IR) and [1] (LLVM).
+    /* Makes a kernel's object and those of shared functions this unit has not made before; the sink
+     * gets each, the kernel last. NULL or a message. Adds the time it took to seconds[0] (LLVM IR)
+     * and [1] (LLVM).
      */
-    const char *(*compile)(CgUnit *u, CgJob job, CgFacts *facts, CgSink sink, void *user, double *seconds);
+    const char *(*compile)(CgUnit *u, CgJob job, CgFacts *facts, CgSink sink, void *user,
+                           double *seconds);
     /* All kernels in one module, as LLVM IR or as assembly. NULL or a message. */
     const char *(*print)(CgUnit *u, const CgJob *job, int n, bool assembly, Text *out);
     /* The file of the LLVM library in use; "" when it is not known. */
     const char *(*library)(void);
 } CgBackend;
 
-/* backend.c: the back end that is linked in, or the shared object's, loaded into this process. NULL and
- * *error: it is not there, or of another build. */
+/* backend.c: the back end that is linked in, or the shared object's, loaded into this process. NULL
+ * and *error: it is not there, or of another build. */
 const CgBackend *backend_load(Arena *a, const char **error);
 
 #endif

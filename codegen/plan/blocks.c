@@ -1,32 +1,35 @@
-/* The model of blocks: how much of a matrix product one work item computes, from the target's registers and
- * caches. The only place that decides it; tile.c decides the register tile, gemm_block.c makes the code.
+/* The model of blocks: how much of a matrix product one work item computes, from the target's
+ * registers and caches. The only place that decides it; tile.c decides the register tile,
+ * gemm_block.c makes the code.
  *
- * A block is `rows` x `cols` of the result. Panels of b are outside and register tiles inside: a panel of b,
- * kc x nr floats, meets all of the block's tiles, and the block's rows of a are read once per panel. Shares
- * of the caches, first where b is packed:
+ * A block is `rows` x `cols` of the result. Panels of b are outside and register tiles inside: a
+ * panel of b, kc x nr floats, meets all of the block's tiles, and the block's rows of a are read
+ * once per panel. Shares of the caches, first where b is packed:
  *
- * - half of L2: one panel of b. It comes in order and streams, so it may be long: kc = L2 / 2 over 256 bytes,
- *   the widest panel of any target, so that kc does not depend on the tile.
- * - 3/8 of L2: the block's rows of a, 1024 inner positions of each (models rarely have longer ones).
+ * - half of L2: one panel of b. It comes in order and streams, so it may be long: kc = L2 / 2 over
+ * 256 bytes, the widest panel of any target, so that kc does not depend on the tile.
+ * - 3/8 of L2: the block's rows of a, 1024 inner positions of each (models rarely have longer
+ * ones).
  * - 1/8 of L2: the block's results, and what is added to them.
  *
  * Where b is not packed (weight gradients), its rows are a page or more apart:
  *
- * - 2/3 of L1: a chunk of a panel of b, kc x 128 bytes, which has to be met again before it goes. The rest is
- *   for the columns of a that pass by.
- * - 3/16 of L2: the block's rows of a, 256 inner positions of each, up to whole tiles of 14 rows. Blocks are
- *   taller here because both operands are read anew for every chunk; results go to memory between chunks.
+ * - 2/3 of L1: a chunk of a panel of b, kc x 128 bytes, which has to be met again before it goes.
+ * The rest is for the columns of a that pass by.
+ * - 3/16 of L2: the block's rows of a, 256 inner positions of each, up to whole tiles of 14 rows.
+ * Blocks are taller here because both operands are read anew for every chunk; results go to memory
+ * between chunks.
  *
- * With 48 KiB and 1 MiB: kc 2048 and 256, 96 and 196 rows, 256 columns. Bounds on all of them keep odd
- * reports of a virtual machine harmless and stay where the model was measured. The third level is shared by
- * cores and its share is unknown, so nothing is made to fit it.
+ * With 48 KiB and 1 MiB: kc 2048 and 256, 96 and 196 rows, 256 columns. Bounds on all of them keep
+ * odd reports of a virtual machine harmless and stay where the model was measured. The third level
+ * is shared by cores and its share is unknown, so nothing is made to fit it.
  *
- * Within these limits every operand is read about once per block: the fewer rows and columns a block has, the
- * more is read. Among the blocks that leave `items` items or more (several for each core of a small machine),
- * the one that reads least; then rows are evened out over the blocks.
+ * Within these limits every operand is read about once per block: the fewer rows and columns a
+ * block has, the more is read. Among the blocks that leave `items` items or more (several for each
+ * core of a small machine), the one that reads least; then rows are evened out over the blocks.
  *
- * Rows and columns of blocks never change a result's bits: each element is one sum in order of its inner
- * dimension, whoever computes it. That is why they alone can be tuned. */
+ * Rows and columns of blocks never change a result's bits: each element is one sum in order of its
+ * inner dimension, whoever computes it. That is why they alone can be tuned. */
 #include "codegen/plan/blocks.h"
 
 #include <string.h>
@@ -60,8 +63,8 @@ BlockLimits block_limits(const CgTarget *t) {
     return l;
 }
 
-Blocks block_choose(const BlockLimits *l, const Tile *tile, bool packed, int64_t matrices, int64_t rows,
-                    int64_t panels) {
+Blocks block_choose(const BlockLimits *l, const Tile *tile, bool packed, int64_t matrices,
+                    int64_t rows, int64_t panels) {
     int64_t tr = tile->rows, most_rows = packed ? l->rows : l->strided_rows;
     int64_t most_panels = l->cols / tile->nr > 0 ? l->cols / tile->nr : 1, best_items = 0;
     Blocks out = {tr, 1};
@@ -82,12 +85,14 @@ Blocks block_choose(const BlockLimits *l, const Tile *tile, bool packed, int64_t
 }
 
 Blocks block_whole_rows(const BlockLimits *l, const Tile *tile, int64_t rows, int64_t panels) {
-    int64_t most = bounded(rows / (4 * l->items), tile->rows, tile->rows, l->rows / tile->rows * tile->rows);
+    int64_t most =
+        bounded(rows / (4 * l->items), tile->rows, tile->rows, l->rows / tile->rows * tile->rows);
     int64_t blocks = (rows + most - 1) / most;
     return (Blocks){ceil_to((rows + blocks - 1) / blocks, tile->rows), panels};
 }
 
-Blocks block_fit(const Tile *tile, int64_t rows, int64_t panels, int64_t want_rows, int64_t want_cols) {
+Blocks block_fit(const Tile *tile, int64_t rows, int64_t panels, int64_t want_rows,
+                 int64_t want_cols) {
     return (Blocks){bounded(want_rows, tile->rows, tile->rows, ceil_to(rows, tile->rows)),
                     bounded(want_cols / tile->nr, 1, 1, panels)};
 }
@@ -109,7 +114,8 @@ bool block_product(const PlanCluster *c, CgProduct *out) {
         return true;
     }
     if (n->op == OP_expert_matmul) {
-        *out = (CgProduct){cg_product_kind[2], n->in[1]->type.dim[0], ir_rows(t), ir_cols(t), ir_cols(a)};
+        *out = (CgProduct){cg_product_kind[2], n->in[1]->type.dim[0], ir_rows(t), ir_cols(t),
+                           ir_cols(a)};
         return true;
     }
     if (n->op != OP_expert_matmul_dw) return false;
@@ -129,13 +135,15 @@ bool block_side_by_side(const PlanCluster *c) {
     if (n->op == OP_expert_matmul_dw) return true;
     if (ir_rounds_operands(n)) return false; /* pairs of bf16 are read through row pointers */
     if (n->op != OP_matmul || !ir_int(n, ATTR_matmul_ta) || c->pack_buffer >= 0) return false;
-    return view_resolve(n->in[0], &a) && a.stride[a.type.rank - 1] == 1; /* packs have tile_choose's tile */
+    return view_resolve(n->in[0], &a) &&
+           a.stride[a.type.rank - 1] == 1; /* packs have tile_choose's tile */
 }
 
 bool block_is_narrow(const CgTarget *t, const IrNode *n) {
     View a, b;
     if (n->op != OP_matmul || ir_rounds_operands(n) || ir_int(n, ATTR_matmul_tb)) return false;
-    if (t->vector_registers < 32 || 4 * ir_cols(&n->out[0].type) > 3 * t->vector_floats) return false;
+    if (t->vector_registers < 32 || 4 * ir_cols(&n->out[0].type) > 3 * t->vector_floats)
+        return false;
     bool ta = ir_int(n, ATTR_matmul_ta);
     if (!view_resolve(n->in[0], &a) || !view_resolve(n->in[1], &b)) return false;
     if (a.stride[a.type.rank - 1] != 1 || b.stride[b.type.rank - 1] != 1) return false;
@@ -156,7 +164,8 @@ Blocks block_of(const CgTarget *t, const PlanCluster *c, const Tile *tile) {
     VM_CHECK(block_product(c, &p), "codegen: blocks of what is no product");
     int64_t panels = (p.n + tile->nr - 1) / tile->nr;
     bool whole = c->ntail || c->front;
-    if (c->block_rows) return block_fit(tile, p.m, panels, c->block_rows, whole ? p.n : c->block_cols);
+    if (c->block_rows)
+        return block_fit(tile, p.m, panels, c->block_rows, whole ? p.n : c->block_cols);
     BlockLimits l = block_limits(t);
     if (whole) return block_whole_rows(&l, tile, block_typical_rows(&p), panels);
     return block_choose(&l, tile, c->pack_buffer >= 0, p.count, block_typical_rows(&p), panels);
@@ -165,14 +174,15 @@ Blocks block_of(const CgTarget *t, const PlanCluster *c, const Tile *tile) {
 /* ---- tuning ---- */
 
 bool cg_product_equal(const CgProduct *a, const CgProduct *b) {
-    return !strcmp(a->kind, b->kind) && a->count == b->count && a->m == b->m && a->n == b->n && a->k == b->k;
+    return !strcmp(a->kind, b->kind) && a->count == b->count && a->m == b->m && a->n == b->n &&
+           a->k == b->k;
 }
 
 CgBlocks cg_blocks_near(const CgChosen *c, int64_t rows, int64_t cols) {
     Tile tile = {.rows = (int)c->tile_rows, .nr = (int)c->tile_cols};
     int64_t most = CG_BLOCK_MAX, panels = (c->blocks.product.n + tile.nr - 1) / tile.nr;
-    Blocks b =
-        block_fit(&tile, c->typical_rows, panels, rows < most ? rows : most, cols < most ? cols : most);
+    Blocks b = block_fit(&tile, c->typical_rows, panels, rows < most ? rows : most,
+                         cols < most ? cols : most);
     int64_t blocks = (c->typical_rows + b.rows - 1) / b.rows;
     if (blocks) b.rows = ceil_to((c->typical_rows + blocks - 1) / blocks, tile.rows);
     return (CgBlocks){c->blocks.product, b.rows, b.panels * tile.nr};

@@ -1,5 +1,5 @@
-/* Blocks of matrix products: how large they may be, and how large they are. Internal to this folder; the
- * model is stated in blocks.c. */
+/* Blocks of matrix products: how large they may be, and how large they are. Internal to this
+ * folder; the model is stated in blocks.c. */
 #ifndef VMOEC_CODEGEN_PLAN_BLOCKS_H
 #define VMOEC_CODEGEN_PLAN_BLOCKS_H
 
@@ -7,8 +7,9 @@
 
 /* What the caches allow, in floats. */
 typedef struct BlockLimits {
-    int64_t packed_kc, strided_kc; /* inner positions of a chunk: of a packed panel of b, of rows far apart */
-    int64_t rows, strided_rows;    /* of a block: with a packed b, and without */
+    int64_t packed_kc,
+        strided_kc; /* inner positions of a chunk: of a packed panel of b, of rows far apart */
+    int64_t rows, strided_rows; /* of a block: with a packed b, and without */
     int64_t cols;
     int64_t items; /* blocks wanted, before larger ones are */
 } BlockLimits;
@@ -19,16 +20,17 @@ typedef struct Blocks {
 } Blocks;
 
 /* Blocks of `matrices` products of about `rows` rows and `panels` panels each. */
-Blocks block_choose(const BlockLimits *l, const Tile *tile, bool packed, int64_t matrices, int64_t rows,
-                    int64_t panels);
+Blocks block_choose(const BlockLimits *l, const Tile *tile, bool packed, int64_t matrices,
+                    int64_t rows, int64_t panels);
 
-/* Blocks of whole rows, for a kernel behind the product that takes them as they come, or one before it that
- * makes the operand's. */
+/* Blocks of whole rows, for a kernel behind the product that takes them as they come, or one before
+ * it that makes the operand's. */
 Blocks block_whole_rows(const BlockLimits *l, const Tile *tile, int64_t rows, int64_t panels);
 
-/* The same when somebody else decides: the whole tiles of a block of want_rows x want_cols, at least one of
- * each, and no more than `rows` and `panels` need. */
-Blocks block_fit(const Tile *tile, int64_t rows, int64_t panels, int64_t want_rows, int64_t want_cols);
+/* The same when somebody else decides: the whole tiles of a block of want_rows x want_cols, at
+ * least one of each, and no more than `rows` and `panels` need. */
+Blocks block_fit(const Tile *tile, int64_t rows, int64_t panels, int64_t want_rows,
+                 int64_t want_cols);
 
 /* A product of the plan: false for every other cluster. */
 bool block_product(const PlanCluster *c, CgProduct *out);

@@ -1,5 +1,5 @@
-/* What a program will take, from its plan alone: memory by space, the moment that decides it, arithmetic.
- * Nothing is lowered; the answer takes about as long as the plan. */
+/* What a program will take, from its plan alone: memory by space, the moment that decides it,
+ * arithmetic. Nothing is lowered; the answer takes about as long as the plan. */
 #include "codegen/plan/plan.h"
 
 /* Inserts a buffer among the largest. */
@@ -19,7 +19,8 @@ static int counted_from(const PlanBuffer *b) {
 }
 
 int64_t *plan_live_at(const Plan *p) {
-    int64_t *live = ARENA_ARRAY(p->arena, int64_t, p->ncluster + 1); /* first: what each task changes */
+    int64_t *live =
+        ARENA_ARRAY(p->arena, int64_t, p->ncluster + 1); /* first: what each task changes */
     for (int i = 0; i < p->nbuffer; i++) {
         const PlanBuffer *b = &p->buffer[i];
         if (b->space != VM_WORK || b->first > b->last) continue; /* placed, but nobody touches it */
@@ -53,7 +54,8 @@ bool cg_footprint_within(Arena *a, const CgTarget *t, IrGraph *g, bool pack_in_s
     plan_live(p, &out->live, &out->widest);
     for (int i = 0; i < p->nbuffer; i++) {
         const PlanBuffer *b = &p->buffer[i];
-        if (b->space == VM_WORK && counted_from(b) <= out->widest && out->widest <= b->last) hold(out, b);
+        if (b->space == VM_WORK && counted_from(b) <= out->widest && out->widest <= b->last)
+            hold(out, b);
     }
     return within;
 }

@@ -1,38 +1,42 @@
 /* Results that are written over an operand which nobody reads any more.
  *
  * requires  buffers with their lifetimes (plan.c), before they are placed
- * ensures   PlanBuffer.over of a result names the operand's buffer whose memory it takes, and memory.c gives
- *           both the same offset. A buffer is taken by one result at most; chains are possible.
- * It changes neither kernels nor signatures: which addresses are equal is the caller's affair, so a kernel
- * computes the same bits either way. It follows that all below must hold for the code as it is.
+ * ensures   PlanBuffer.over of a result names the operand's buffer whose memory it takes, and
+ * memory.c gives both the same offset. A buffer is taken by one result at most; chains are
+ * possible. It changes neither kernels nor signatures: which addresses are equal is the caller's
+ * affair, so a kernel computes the same bits either way. It follows that all below must hold for
+ * the code as it is.
  *
  * A result `r` of task `t` may take the buffer of `o` if
- * - o is work memory that a task of this step wrote, and t is the last to read it: leaves and graph outputs
- *   live to the end of the step, packed matrices have no value;
- * - both are dense, with as many elements of the same size (columns of an elided concat are not dense);
- * - t reads o only element by element where it writes r: directly, as an operand of an elementwise member or
- *   as one that the anchor evaluates, through views that leave all elements where they are. Not through a
- *   gather, and nothing that a kernel addresses itself: another position may belong to another item, which
- *   another thread has written already;
+ * - o is work memory that a task of this step wrote, and t is the last to read it: leaves and graph
+ * outputs live to the end of the step, packed matrices have no value;
+ * - both are dense, with as many elements of the same size (columns of an elided concat are not
+ * dense);
+ * - t reads o only element by element where it writes r: directly, as an operand of an elementwise
+ * member or as one that the anchor evaluates, through views that leave all elements where they are.
+ * Not through a gather, and nothing that a kernel addresses itself: another position may belong to
+ * another item, which another thread has written already;
  * - at every position all of that is read before r is written there.
  *
- * The last point rests on how kernels walk. Every position belongs to one item and is written by it alone,
- * vectors do not overlap, and lanes past a row's end are masked out of loads and stores (eval.c, map.c,
- * rowloop.c). At a position a value is evaluated once: kb_eval keeps it, so a member that was evaluated
- * before r is stored reads nothing afterwards, and one that was not is a reason to refuse. Three kinds of
- * kernels store what members compute:
- * - without an anchor (map.c): every position is visited once, results are stored in the order of `store`;
- * - EPI without PRO (gemm_block.c, moe.c): the anchor's result first, then the members, once per position. An
- *   operand that sums start from is read by the micro-kernel, which reads a tile before it writes any of it,
- *   before the epilogue of that tile; with chunks of the inner dimension by the first one alone. Rows that a
- *   partial tile repeats lie in that tile. Columns past a row's end are read, but what comes of them is never
- *   stored;
- * - PRO and EPI (rows.c): the first pass over a row evaluates the anchor's operands into scratch and stores
- *   what does not need the anchor; the last one evaluates again, stores the anchor's result and then the
- *   rest. So what the last pass reads must not be written by the first.
- * Nothing else is proven, so nothing else is done: where a product has a kernel before or behind it that
- * walks rows, two loops read and write; attention reads whole heads, the sums, moves and routing kernels have
- * results of another shape or at other positions, and adamw has its own way of writing in place. */
+ * The last point rests on how kernels walk. Every position belongs to one item and is written by it
+ * alone, vectors do not overlap, and lanes past a row's end are masked out of loads and stores
+ * (eval.c, map.c, rowloop.c). At a position a value is evaluated once: kb_eval keeps it, so a
+ * member that was evaluated before r is stored reads nothing afterwards, and one that was not is a
+ * reason to refuse. Three kinds of kernels store what members compute:
+ * - without an anchor (map.c): every position is visited once, results are stored in the order of
+ * `store`;
+ * - EPI without PRO (gemm_block.c, moe.c): the anchor's result first, then the members, once per
+ * position. An operand that sums start from is read by the micro-kernel, which reads a tile before
+ * it writes any of it, before the epilogue of that tile; with chunks of the inner dimension by the
+ * first one alone. Rows that a partial tile repeats lie in that tile. Columns past a row's end are
+ * read, but what comes of them is never stored;
+ * - PRO and EPI (rows.c): the first pass over a row evaluates the anchor's operands into scratch
+ * and stores what does not need the anchor; the last one evaluates again, stores the anchor's
+ * result and then the rest. So what the last pass reads must not be written by the first. Nothing
+ * else is proven, so nothing else is done: where a product has a kernel before or behind it that
+ * walks rows, two loops read and write; attention reads whole heads, the sums, moves and routing
+ * kernels have results of another shape or at other positions, and adamw has its own way of writing
+ * in place. */
 #include "codegen/plan/plan.h"
 #include "passes/fuse.h"
 
@@ -50,7 +54,8 @@ typedef struct InPlace {
     bool *again; /* evaluated in the last pass over a row */
 } InPlace;
 
-/* ---- what a task reads ------------------------------------------------------------------------------- */
+/* ---- what a task reads
+ * ------------------------------------------------------------------------------- */
 
 /* Done in the load: what is read is its operands. */
 static bool in_load(const IrNode *n) {
@@ -71,15 +76,17 @@ static bool touches(const InPlace *x, IrValue *v, int buffer) {
 static bool same_elements(const Plan *p, IrValue *v, const IrValue *r) {
     View w;
     const IrValue *root = view_root(v);
-    if (in_load(root->node) || !view_resolve(v, &w) || w.offset != 0 || !view_is_dense(&w)) return false;
+    if (in_load(root->node) || !view_resolve(v, &w) || w.offset != 0 || !view_is_dense(&w))
+        return false;
     PlanPlace at = plan_place_of(p, root);
-    return at.offset == 0 && at.ld == ir_cols(&root->type) && ir_elems(&root->type) == ir_elems(&r->type) &&
+    return at.offset == 0 && at.ld == ir_cols(&root->type) &&
+           ir_elems(&root->type) == ir_elems(&r->type) &&
            ir_elems(&v->type) == ir_elems(&r->type) && ir_cols(&v->type) == ir_cols(&r->type) &&
            ir_dtype_size(root->type.dtype) == ir_dtype_size(r->type.dtype);
 }
 
-/* Sets x->reads. False if nobody reads the buffer, or somebody in another way than element by element where r
- * is written. */
+/* Sets x->reads. False if nobody reads the buffer, or somebody in another way than element by
+ * element where r is written. */
 static bool find_readers(InPlace *x, int buffer, const IrValue *r) {
     bool any = false;
     for (int i = 0; i < x->c->nnode; i++) {
@@ -89,7 +96,8 @@ static bool find_readers(InPlace *x, int buffer, const IrValue *r) {
         for (int k = 0; k < n->nin; k++) {
             if (!touches(x, n->in[k], buffer)) continue;
             bool evaluated = n->op != OP_uniform;
-            if (kernel) evaluated = n == x->c->anchor && x->kind == KIND_ROWS && fuse_evaluates(n, k);
+            if (kernel)
+                evaluated = n == x->c->anchor && x->kind == KIND_ROWS && fuse_evaluates(n, k);
             if (!evaluated || !same_elements(x->p, n->in[k], r)) return false;
             any = x->reads[i] = true;
         }
@@ -97,7 +105,8 @@ static bool find_readers(InPlace *x, int buffer, const IrValue *r) {
     return any;
 }
 
-/* ---- what is evaluated when ---------------------------------------------------------------------------- */
+/* ---- what is evaluated when
+ * ---------------------------------------------------------------------------- */
 
 static int member_of(const InPlace *x, IrValue *v) {
     return plan_member(x->c, view_root(v)->node);
@@ -118,8 +127,8 @@ static void find_after(InPlace *x) {
     }
 }
 
-/* Adds the members that evaluating v evaluates; the anchor's result is there already. Members stand in graph
- * order, so one walk from the end finds all. */
+/* Adds the members that evaluating v evaluates; the anchor's result is there already. Members stand
+ * in graph order, so one walk from the end finds all. */
 static void add_evaluated(const InPlace *x, bool *set, IrValue *v) {
     int from = member_of(x, v);
     if (from < 0) return;
@@ -185,7 +194,8 @@ static bool all_kept(const PlanCluster *c) {
     return n <= PLAN_KEPT_VALUES;
 }
 
-/* ---- the choice ---------------------------------------------------------------------------------------- */
+/* ---- the choice
+ * ---------------------------------------------------------------------------------------- */
 
 static enum Kind kind_of(const PlanCluster *c) {
     if (c->pack || c->elided || plan_row_kernel(c) != c->anchor || !all_kept(c)) return KIND_NONE;

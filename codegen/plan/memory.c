@@ -1,8 +1,9 @@
-/* Where buffers live. Weights and state are laid out in the order of their leaves, so that every program
- * of a module agrees; packed weights have their places from the module's table (packs.c). Work buffers whose
- * lifetimes do not meet may share memory: largest first, each at the lowest offset that is free for its whole
- * lifetime. A result that is written over an operand (inplace.c) is one block with it, as long as that does
- * not cost memory: a block that lives long has fewer places. */
+/* Where buffers live. Weights and state are laid out in the order of their leaves, so that every
+ * program of a module agrees; packed weights have their places from the module's table (packs.c).
+ * Work buffers whose lifetimes do not meet may share memory: largest first, each at the lowest
+ * offset that is free for its whole lifetime. A result that is written over an operand (inplace.c)
+ * is one block with it, as long as that does not cost memory: a block that lives long has fewer
+ * places. */
 #include <limits.h>
 #include <stdlib.h>
 
@@ -37,7 +38,8 @@ typedef struct Placed {
 /* Room for placing, which may be tried several times. */
 typedef struct Placer {
     Plan *p;
-    PlanBuffer *block;  /* by buffer: as they are placed; those that others are written over live longer */
+    PlanBuffer
+        *block; /* by buffer: as they are placed; those that others are written over live longer */
     PlanBuffer **order; /* blocks, the largest first */
     Placed *placed;     /* in order of offset */
     Pair *pair;
@@ -77,7 +79,8 @@ static bool place_work(const Placer *x, int64_t limit) {
         placed[slot] = (Placed){b->first, b->last, at, at + b->bytes};
     }
     for (int i = 0; i < p->nbuffer; i++)
-        if (p->buffer[i].space == VM_WORK) p->buffer[i].offset = block[block_of_buffer(p, i)].offset;
+        if (p->buffer[i].space == VM_WORK)
+            p->buffer[i].offset = block[block_of_buffer(p, i)].offset;
     return true;
 }
 
@@ -85,8 +88,8 @@ static void set_pairs(Plan *p, const Pair *pair, int n, bool in_place) {
     for (int i = 0; i < n; i++) p->buffer[pair[i].buffer].over = in_place ? pair[i].over : -1;
 }
 
-/* Takes out and returns what the least amount of memory does not need: at its task there is room for both
- * buffers. */
+/* Takes out and returns what the least amount of memory does not need: at its task there is room
+ * for both buffers. */
 static int spare_pairs(const Placer *x) {
     Plan *p = x->p;
     Pair *pair = x->pair;
@@ -113,9 +116,9 @@ static void put_back(const Placer *x, const Pair *pair, int n, int64_t bytes) {
     put_back(x, pair + n / 2, n - n / 2, bytes);
 }
 
-/* Writing in place where nobody needs the room is worth having as well: it takes fewer cache lines, and fewer
- * barriers, since less memory changes hands. That does not take less than `least`, and is left out where so
- * much is enough: -1 where more than the size counts. */
+/* Writing in place where nobody needs the room is worth having as well: it takes fewer cache lines,
+ * and fewer barriers, since less memory changes hands. That does not take less than `least`, and is
+ * left out where so much is enough: -1 where more than the size counts. */
 static void place_in_place(Plan *p, int64_t least) {
     Placer x = {.p = p,
                 .block = ARENA_ARRAY(p->arena, PlanBuffer, p->nbuffer),
@@ -171,7 +174,8 @@ static bool overlap(const Plan *p, const PlanArg *x, const PlanArg *y) {
 static bool conflict(const Plan *p, const PlanCluster *early, const PlanCluster *late) {
     for (int i = 0; i < early->narg; i++)
         for (int j = 0; j < late->narg; j++)
-            if ((early->arg[i].written || late->arg[j].written) && overlap(p, &early->arg[i], &late->arg[j]))
+            if ((early->arg[i].written || late->arg[j].written) &&
+                overlap(p, &early->arg[i], &late->arg[j]))
                 return true;
     return false;
 }

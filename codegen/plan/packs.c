@@ -1,6 +1,7 @@
-/* Packed copies of weights that outlive a step: where they live, and which of them the optimizer writes as it
- * updates the weight. A copy's place depends on what is copied and how, so programs of a module share it.
- * Which copies are right at a given moment is the runtime's business (engine.c). */
+/* Packed copies of weights that outlive a step: where they live, and which of them the optimizer
+ * writes as it updates the weight. A copy's place depends on what is copied and how, so programs of
+ * a module share it. Which copies are right at a given moment is the runtime's business (engine.c).
+ */
 #include <inttypes.h>
 #include <limits.h>
 #include <string.h>
@@ -65,8 +66,8 @@ static bool edge_fits(int64_t from, int64_t size, int64_t whole, int unit) {
     return from % unit == 0 && from + size <= whole && (size % unit == 0 || from + size == whole);
 }
 
-/* Can adamw write this copy: is it the same rectangle of every matrix of the weight, with edges where vectors
- * begin and end? Fills in where. */
+/* Can adamw write this copy: is it the same rectangle of every matrix of the weight, with edges
+ * where vectors begin and end? Fills in where. */
 static bool is_rectangle(const Pack *k, int vl, PlanKept *out) {
     const IrType *t = &k->src.root->type;
     if (t->rank < 2) return false;
@@ -109,7 +110,8 @@ int plan_keep_pack(Plan *p, const Pack *want) {
         if (pack_equal(p->kept[i].pack, want)) return p->kept[i].buffer;
     PlanKept kept = {.updated = w->updated, .next = -1};
     if (kept.updated && !is_rectangle(want, p->target->vector_floats, &kept)) return -1;
-    if (!p->kept) p->kept = ARENA_ARRAY(p->arena, PlanKept, p->ncluster); /* one product wants one at most */
+    if (!p->kept)
+        p->kept = ARENA_ARRAY(p->arena, PlanKept, p->ncluster); /* one product wants one at most */
     Pack *pack = ARENA_NEW(p->arena, Pack);
     *pack = *want;
     kept.pack = pack;

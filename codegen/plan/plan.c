@@ -1,6 +1,6 @@
 /* Planning: from a fused graph to tasks and buffers. requires pass_fuse's numbering. Decides which
- * matrices are packed, the order of the tasks, and how long every buffer lives; offsets and barriers are
- * memory.c's. */
+ * matrices are packed, the order of the tasks, and how long every buffer lives; offsets and
+ * barriers are memory.c's. */
 #include <limits.h>
 #include <string.h>
 
@@ -88,12 +88,13 @@ static int **count_readers(const Plan *p) {
     IR_FOR (n, p->g) count[n->id] = ARENA_ARRAY(p->arena, int, n->nout);
     IR_FOR (n, p->g)
         for (int i = 0; i < n->nin; i++) count[n->in[i]->node->id][n->in[i]->index]++;
-    for (int i = 0; i < p->g->nout; i++) count[p->g->out[i].value->node->id][p->g->out[i].value->index]++;
+    for (int i = 0; i < p->g->nout; i++)
+        count[p->g->out[i].value->node->id][p->g->out[i].value->index]++;
     return count;
 }
 
-/* A concat along the last dimension needs no code when each operand is written straight to its columns:
- * its producer can, and nobody else reads it. */
+/* A concat along the last dimension needs no code when each operand is written straight to its
+ * columns: its producer can, and nobody else reads it. */
 static void elide_concats(Plan *p) {
     int **readers = count_readers(p);
     IR_FOR (n, p->g) {
@@ -187,8 +188,9 @@ static void note_reader(int *last_reader, IrValue *v, int i) {
     for (int k = 0; k < root->nin; k++) note_reader(last_reader, root->in[k], i);
 }
 
-/* Optimizer updates of large weights run as soon as nobody reads the weight any more: their gradients die
- * early. Small ones stay at the end, where they share one barrier. Other clusters keep their order. */
+/* Optimizer updates of large weights run as soon as nobody reads the weight any more: their
+ * gradients die early. Small ones stay at the end, where they share one barrier. Other clusters
+ * keep their order. */
 static void order_updates(Plan *p) {
     enum { LARGE = 16384 };
     int *when = ARENA_ARRAY(p->arena, int, p->ncluster), n = p->ncluster;
@@ -213,19 +215,23 @@ static void order_updates(Plan *p) {
     int *start = ARENA_ARRAY(p->arena, int, n + 2);
     for (int i = 0; i < n; i++) start[when[i] + 1 + 1]++;
     for (int i = 0; i <= n; i++) start[i + 1] += start[i];
-    for (int pass = 0; pass < 2; pass++) /* the cluster itself first, then the updates that wait for it */
+    for (int pass = 0; pass < 2;
+         pass++) /* the cluster itself first, then the updates that wait for it */
         for (int i = 0; i < n; i++)
             if ((when[i] != i) == (pass == 1)) sorted[start[when[i] + 1]++] = p->cluster[i];
     p->cluster = sorted;
 }
 
 bool pack_equal(const Pack *a, const Pack *b) {
-    if (a->src.root != b->src.root || a->src.offset != b->src.offset || a->transposed != b->transposed)
+    if (a->src.root != b->src.root || a->src.offset != b->src.offset ||
+        a->transposed != b->transposed)
         return false;
-    if (a->bf16 != b->bf16 || a->nr != b->nr || a->k != b->k || a->n != b->n || a->matrices != b->matrices)
+    if (a->bf16 != b->bf16 || a->nr != b->nr || a->k != b->k || a->n != b->n ||
+        a->matrices != b->matrices)
         return false;
     if (a->src.type.rank != b->src.type.rank) return false;
-    return !memcmp(a->src.stride, b->src.stride, sizeof a->src.stride[0] * (size_t)a->src.type.rank);
+    return !memcmp(a->src.stride, b->src.stride,
+                   sizeof a->src.stride[0] * (size_t)a->src.type.rank);
 }
 
 /* Does operand 1 of this product have to be packed, and how? Activations that are read in rows of
@@ -239,11 +245,16 @@ static bool wants_pack(const Plan *p, IrNode *n, Pack *out) {
     if (n->op == OP_matmul && ir_rounds_operands(n) && ir_int(n, ATTR_matmul_ta)) return false;
     view_resolve(b, &w);
     int r = b->type.rank;
-    if (n->op == OP_matmul && !t && w.root->node->op != OP_param && w.stride[r - 1] == 1) return false;
+    if (n->op == OP_matmul && !t && w.root->node->op != OP_param && w.stride[r - 1] == 1)
+        return false;
     int64_t k = b->type.dim[t ? r - 1 : r - 2], cols = b->type.dim[t ? r - 2 : r - 1];
-    *out = (Pack){
-        w, t,   ir_rounds_operands(n), tile_choose(p->target, cols).nr, ir_elems(&b->type) / (k * cols),
-        k, cols};
+    *out = (Pack){w,
+                  t,
+                  ir_rounds_operands(n),
+                  tile_choose(p->target, cols).nr,
+                  ir_elems(&b->type) / (k * cols),
+                  k,
+                  cols};
     return true;
 }
 
@@ -252,14 +263,16 @@ int64_t pack_bytes(const Pack *k) {
     return k->matrices * panels * k->k * k->nr * (k->bf16 ? 2 : 4);
 }
 
-/* Products of weights read copies that outlive the step. For others, inserts a pack task before the first
- * product that needs it; later ones share it while it is recent: packing again costs less than memory for the
- * whole step does, which is what products that are computed again in the backward pass would take. */
+/* Products of weights read copies that outlive the step. For others, inserts a pack task before the
+ * first product that needs it; later ones share it while it is recent: packing again costs less
+ * than memory for the whole step does, which is what products that are computed again in the
+ * backward pass would take. */
 static void insert_packs(Plan *p) {
     enum { RECENT = 32 };
     PlanCluster *out = ARENA_ARRAY(p->arena, PlanCluster, 2 * p->ncluster + 1);
     int *last_use = ARENA_ARRAY(p->arena, int, 2 * p->ncluster + 1); /* by pack task */
-    int *recent = ARENA_ARRAY(p->arena, int, p->ncluster + 1);       /* pack tasks in use, in their order */
+    int *recent =
+        ARENA_ARRAY(p->arena, int, p->ncluster + 1); /* pack tasks in use, in their order */
     int n = 0, nrecent = 0;
     for (int i = 0; i < p->ncluster; i++) {
         Pack want;
@@ -345,7 +358,8 @@ Plan *plan_create_unplaced(Arena *a, IrGraph *g, const CgTarget *t, PackTable *p
     return p;
 }
 
-Plan *plan_create_tuned(Arena *a, IrGraph *g, const CgTarget *t, PackTable *packs, const CgTuning *tuning) {
+Plan *plan_create_tuned(Arena *a, IrGraph *g, const CgTarget *t, PackTable *packs,
+                        const CgTuning *tuning) {
     Plan *p = begin(a, g, t, packs);
     for (int i = 0; i < p->ncluster; i++) {
         block_tune(&p->cluster[i], tuning);

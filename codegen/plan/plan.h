@@ -1,5 +1,6 @@
-/* The plan of one program: which clusters run in which order, and where every buffer lives. Internal to
- * this folder. Made by plan.c and memory.c from a fused graph; read by the lowering rules. */
+/* The plan of one program: which clusters run in which order, and where every buffer lives.
+ * Internal to this folder. Made by plan.c and memory.c from a fused graph; read by the lowering
+ * rules. */
 #ifndef VMOEC_CODEGEN_PLAN_PLAN_H
 #define VMOEC_CODEGEN_PLAN_PLAN_H
 
@@ -19,7 +20,8 @@ typedef struct PlanBuffer {
 /* Values that kb_eval keeps at a position. */
 enum { PLAN_KEPT_VALUES = 128 };
 
-/* Panels of `nr` columns for the matmul micro-kernels: [matrices][ceil(N/nr)][K][nr], zero padded. */
+/* Panels of `nr` columns for the matmul micro-kernels: [matrices][ceil(N/nr)][K][nr], zero padded.
+ */
 typedef struct Pack {
     View src; /* of the operand, [matrices..,K,N] or, when transposed, [matrices..,N,K] */
     bool transposed;
@@ -33,7 +35,8 @@ struct PlanKept;
 typedef struct PlanCluster {
     IrNode *anchor;               /* NULL: elementwise only, or a pack */
     IrNode *front;                /* makes the rows of operand 0 of a product; usually NULL */
-    IrNode *tail[FUSE_MAX_TAILS]; /* kernels that take its rows as they come: a gate's softmax and top-k */
+    IrNode *tail[FUSE_MAX_TAILS]; /* kernels that take its rows as they come: a gate's softmax and
+                                     top-k */
     int ntail;
     IrNode **node; /* members in graph order */
     int nnode;
@@ -52,13 +55,14 @@ typedef struct PlanCluster {
     bool elided; /* a concat whose operands are written in place: no task */
 } PlanCluster;
 
-/* Columns [from, end) of a buffer seen as rows of `ld` bytes, counted in bytes; ld 0: all of the buffer. */
+/* Columns [from, end) of a buffer seen as rows of `ld` bytes, counted in bytes; ld 0: all of the
+ * buffer. */
 typedef struct PlanCols {
     int64_t ld, from, end;
 } PlanCols;
 
-/* Where a stored value lies in its buffer: rows of `ld` elements from element `offset`. Dense except for the
- * operands of an elided concat. */
+/* Where a stored value lies in its buffer: rows of `ld` elements from element `offset`. Dense
+ * except for the operands of an elided concat. */
 typedef struct PlanPlace {
     int buffer; /* -1: not stored */
     int64_t offset, ld;
@@ -83,8 +87,8 @@ typedef struct PlanKept {
     struct PlanCluster *task; /* makes it from the weight; not part of a step */
 } PlanKept;
 
-/* Places of packed weights in VM_PACKED, the same for all programs planned with the table. Places are never
- * given back. */
+/* Places of packed weights in VM_PACKED, the same for all programs planned with the table. Places
+ * are never given back. */
 typedef struct PackTable PackTable;
 PackTable *pack_table_create(Arena *a);
 
@@ -104,12 +108,14 @@ typedef struct Plan {
     int64_t space_bytes[VM_SPACE_COUNT];
 } Plan;
 
-/* Groups nodes, inserts packs, orders tasks, finds buffers and their lifetimes, places them. packs NULL: all
- * are made in the step. */
+/* Groups nodes, inserts packs, orders tasks, finds buffers and their lifetimes, places them. packs
+ * NULL: all are made in the step. */
 Plan *plan_create(Arena *a, IrGraph *g, const CgTarget *t, PackTable *packs);
 /* The same with other blocks of products. */
-Plan *plan_create_tuned(Arena *a, IrGraph *g, const CgTarget *t, PackTable *packs, const CgTuning *tuning);
-/* Without signatures and barriers, up to where plan_place would follow: for what needs less than a plan. */
+Plan *plan_create_tuned(Arena *a, IrGraph *g, const CgTarget *t, PackTable *packs,
+                        const CgTuning *tuning);
+/* Without signatures and barriers, up to where plan_place would follow: for what needs less than a
+ * plan. */
 Plan *plan_create_unplaced(Arena *a, IrGraph *g, const CgTarget *t, PackTable *packs);
 void plan_print(Text *t, const Plan *p);
 
@@ -117,9 +123,9 @@ int plan_new_buffer(Plan *p, int space, int64_t bytes, const IrValue *v);
 int64_t pack_bytes(const Pack *k);
 bool pack_equal(const Pack *a, const Pack *b);
 
-/* packs.c: the buffer of a packed weight that outlives the step, or -1 when it has to be packed in every
- * step: there is no table, the source is no weight, or this program updates the weight and adamw cannot write
- * this copy. */
+/* packs.c: the buffer of a packed weight that outlives the step, or -1 when it has to be packed in
+ * every step: there is no table, the source is no weight, or this program updates the weight and
+ * adamw cannot write this copy. */
 int plan_keep_pack(Plan *p, const Pack *want);
 /* Tells every adamw which copies it writes. */
 void plan_link_updates(Plan *p);
@@ -129,18 +135,20 @@ void plan_in_place(Plan *p);
 
 /* memory.c: offsets of the VM_WORK buffers by lifetime, and where barriers must stand. */
 void plan_place(Plan *p);
-/* The same, but false, with a lower bound in space_bytes[VM_WORK] and nothing placed, when VM_WORK and
- * VM_PACKED cannot be had in `enough` bytes. Below INT64_MAX the sizes are right alone: less may be in place.
+/* The same, but false, with a lower bound in space_bytes[VM_WORK] and nothing placed, when VM_WORK
+ * and VM_PACKED cannot be had in `enough` bytes. Below INT64_MAX the sizes are right alone: less
+ * may be in place.
  */
 bool plan_place_within(Plan *p, int64_t enough);
 void plan_barriers(Plan *p);
 
-/* footprint.c: the bytes of VM_WORK that matter at each task; the most of them, and at which task. */
+/* footprint.c: the bytes of VM_WORK that matter at each task; the most of them, and at which task.
+ */
 int64_t *plan_live_at(const Plan *p);
 void plan_live(const Plan *p, int64_t *most, int *when);
 
-/* The kernel that walks a cluster's rows: the anchor, or the front of a product, or its first tail. And the
- * one behind it, or NULL. */
+/* The kernel that walks a cluster's rows: the anchor, or the front of a product, or its first tail.
+ * And the one behind it, or NULL. */
 IrNode *plan_row_kernel(const PlanCluster *c);
 IrNode *plan_row_tail(const PlanCluster *c);
 
@@ -153,8 +161,10 @@ bool plan_is_stored(const Plan *p, const IrValue *v);
 PlanPlace plan_place_of(const Plan *p, const IrValue *v);
 
 /* args.c: the argument that points at element `offset_elems` of v's buffer; added when new. */
-int plan_arg(Plan *p, PlanCluster *c, const IrValue *v, int64_t offset_elems, PlanCols cols, bool written);
-int plan_arg_buffer(PlanCluster *c, Arena *a, int buffer, int64_t offset_bytes, PlanCols cols, bool written);
+int plan_arg(Plan *p, PlanCluster *c, const IrValue *v, int64_t offset_elems, PlanCols cols,
+             bool written);
+int plan_arg_buffer(PlanCluster *c, Arena *a, int buffer, int64_t offset_bytes, PlanCols cols,
+                    bool written);
 extern const PlanCols plan_all_cols;
 
 /* The columns a stored value takes in its buffer, and those a view of one reads. */
@@ -180,8 +190,8 @@ typedef struct Tile {
     int narrow; /* above 0: only so many columns of one vector count (narrow.c) */
 } Tile;
 Tile tile_choose(const CgTarget *t, int64_t n);
-/* The same for a product of `rows` x n whose rows of a lie side by side, so that they need one address
- * register. */
+/* The same for a product of `rows` x n whose rows of a lie side by side, so that they need one
+ * address register. */
 Tile tile_choose_side_by_side(const CgTarget *t, int64_t rows, int64_t n);
 /* The same for `cols` columns, at most three quarters of a vector (narrow.c). */
 Tile tile_choose_narrow(const CgTarget *t, int cols, int64_t rows, bool side_by_side);

@@ -15,10 +15,12 @@ static bool host_has_avx2(void) {
     return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
 }
 
-/* Everything that LLVM concludes the CPU's model and features from: what code for "the host" depends on. */
+/* Everything that LLVM concludes the CPU's model and features from: what code for "the host"
+ * depends on. */
 static const char *host_text(Arena *a) {
-    static const unsigned leaf[][2] = {{0x1, 0},  {0x7, 0},  {0x7, 1},        {0xd, 1},       {0x14, 0},
-                                       {0x19, 0}, {0x24, 0}, {0x80000001, 0}, {0x80000008, 0}};
+    static const unsigned leaf[][2] = {{0x1, 0},  {0x7, 0},        {0x7, 1},
+                                       {0xd, 1},  {0x14, 0},       {0x19, 0},
+                                       {0x24, 0}, {0x80000001, 0}, {0x80000008, 0}};
     Text t = text_new(a);
     unsigned r[4], low, high;
     __cpuid(0, r[0], r[1], r[2], r[3]);
@@ -30,7 +32,9 @@ static const char *host_text(Arena *a) {
         if (leaf[i][0] == 0x80000008) r[0] = r[2] = r[3] = 0; /* and how many there are */
         text_addf(&t, " %x.%x.%x.%x", r[0], r[1], r[2], r[3]);
     }
-    __asm__("xgetbv" : "=a"(low), "=d"(high) : "c"(0)); /* which registers the system saves; AVX implies it */
+    __asm__("xgetbv"
+            : "=a"(low), "=d"(high)
+            : "c"(0)); /* which registers the system saves; AVX implies it */
     text_addf(&t, " %x.%x", high, low);
     return t.data;
 }

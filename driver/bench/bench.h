@@ -1,5 +1,5 @@
-/* vmoec bench, internal to the files bench_*.c and cmd_bench.c: timing one compiled program task by task,
- * next to the peaks of this machine, and saying the result as a table, JSON or a picture. */
+/* vmoec bench, internal to the files bench_*.c and cmd_bench.c: timing one compiled program task by
+ * task, next to the peaks of this machine, and saying the result as a table, JSON or a picture. */
 #ifndef VMOEC_DRIVER_BENCH_BENCH_H
 #define VMOEC_DRIVER_BENCH_BENCH_H
 
@@ -31,23 +31,26 @@ typedef struct Bench {
     int nkernel;
 } Bench;
 
-/* ---- bench_time.c ------------------------------------------------------------------------------- */
+/* ---- bench_time.c -------------------------------------------------------------------------------
+ */
 
-/* Values of the optimizer's step scalars for the step that comes next; a learning rate so small that random
- * labels do no harm over any number of steps. Nothing when the program has none. */
+/* Values of the optimizer's step scalars for the step that comes next; a learning rate so small
+ * that random labels do no harm over any number of steps. Nothing when the program has none. */
 void bench_set_step(Bench *b);
 /* Median time of a step. steps 0: about `seconds` worth of them, at least 9. */
 void bench_time_steps(Bench *b, int steps, double seconds);
 /* Rows of b->kernel, the longest first: each task's median of `runs` runs. */
 void bench_time_kernels(Bench *b, int runs);
 
-/* ---- bench_report.c ----------------------------------------------------------------------------- */
+/* ---- bench_report.c -----------------------------------------------------------------------------
+ */
 
 /* Billions of `amount` per second; 0 in no time. */
 double bench_rate(double amount, double seconds);
 /* "compute" or "memory": which of the two peaks gives the longer least time. */
 const char *bench_bound(const Bench *b, const KernelTime *k);
-/* That least time as a share of the measured one: 1 is the roof. Above 1 when data comes from caches. */
+/* That least time as a share of the measured one: 1 is the roof. Above 1 when data comes from
+ * caches. */
 double bench_roof(const Bench *b, const KernelTime *k);
 double bench_total(const Bench *b); /* seconds of all rows */
 
@@ -56,12 +59,14 @@ void bench_print_table(const Bench *b);
 struct json_t *bench_kernels_json(const Bench *b);
 void bench_print_json(const Bench *b);
 
-/* ---- bench_roofline.c --------------------------------------------------------------------------- */
+/* ---- bench_roofline.c ---------------------------------------------------------------------------
+ */
 
 /* The rows as a roofline diagram, SVG. */
 VmStatus bench_write_roofline(const Bench *b, const char *path);
 
-/* ---- bench_problem.c: the text of --kernel -------------------------------------------------------- */
+/* ---- bench_problem.c: the text of --kernel
+ * -------------------------------------------------------- */
 
 typedef enum ProblemKind {
 #define KIND(name, ...) PROBLEM_##name,
@@ -85,19 +90,23 @@ const char *problem_kind_name(ProblemKind k);
 int64_t problem_int(const Problem *p, ProblemKey k);
 double problem_float(const Problem *p, ProblemKey k);
 
-/* Reads "matmul m=64 n=384 k=96". Mistakes become diagnostics with their column in the text; false then. */
+/* Reads "matmul m=64 n=384 k=96". Mistakes become diagnostics with their column in the text; false
+ * then. */
 bool problem_parse(Diags *d, const char *text, Problem *out);
 /* Every kind with its keys. */
 void problem_help(FILE *f);
 
-/* ---- bench_graph.c ------------------------------------------------------------------------------- */
+/* ---- bench_graph.c
+ * ------------------------------------------------------------------------------- */
 
 /* The problem as an IR graph of CORE and MODEL ops, results as outputs. */
 IrGraph *problem_graph(Arena *a, const Problem *p);
-/* Fills an input of that graph: normal numbers, and gates that send rows to experts as the problem says. */
+/* Fills an input of that graph: normal numbers, and gates that send rows to experts as the problem
+ * says. */
 void problem_fill(const Problem *p, const IrGraph *g, const IrNode *input, float *data);
 
-/* ---- bench_kernel.c ------------------------------------------------------------------------------ */
+/* ---- bench_kernel.c
+ * ------------------------------------------------------------------------------ */
 
 /* vmoec bench --kernel. */
 VmStatus bench_kernel(const Args *a);

@@ -1,6 +1,6 @@
-/* The problems of `vmoec bench --kernel` as IR graphs, built as the graph of a model has them: weights are
- * learned parameters, routed rows come from a gate through topk and route, attention reads one packed qkv
- * tensor. */
+/* The problems of `vmoec bench --kernel` as IR graphs, built as the graph of a model has them:
+ * weights are learned parameters, routed rows come from a gate through topk and route, attention
+ * reads one packed qkv tensor. */
 #include <math.h>
 #include <string.h>
 
@@ -30,7 +30,8 @@ static void output(IrBuilder *b, const char *name, IrValue *v) {
 /* bias: already of y's shape; NULL: made here, one number per column. */
 static IrValue *epilogue(IrBuilder *b, IrValue *y, IrValue *bias, int what) {
     if (what & EPI_BIAS) {
-        if (!bias) bias = ir_broadcast(b, weight(b, "bias", IR_TYPE(DT_f32, ir_cols(&y->type))), &y->type);
+        if (!bias)
+            bias = ir_broadcast(b, weight(b, "bias", IR_TYPE(DT_f32, ir_cols(&y->type))), &y->type);
         y = ir_binary(b, OP_add, y, bias);
     }
     if (what & EPI_GELU) y = ir_unary(b, OP_gelu, y);
@@ -64,25 +65,30 @@ static Routed routed(IrBuilder *b, int64_t rows, int64_t experts, int64_t top_k)
     int64_t tokens = rows / top_k;
     IrValue *gate = input(b, "gate", IR_TYPE(DT_f32, tokens, experts));
     IrValue *chosen = IR_OP(b, topk, VALS(gate), ATTRS(A_INT(topk_k, top_k)));
-    IrValue *route = IR_OP(b, route, VALS(&chosen->node->out[1]), ATTRS(A_INT(route_experts, experts)));
+    IrValue *route =
+        IR_OP(b, route, VALS(&chosen->node->out[1]), ATTRS(A_INT(route_experts, experts)));
     return (Routed){route->node, rows, tokens, top_k};
 }
 
 /* [rows, cols], or [tokens, cols] read through dispatch. */
-static IrValue *rows_of(IrBuilder *b, const Routed *r, const char *name, int64_t cols, bool gather) {
+static IrValue *rows_of(IrBuilder *b, const Routed *r, const char *name, int64_t cols,
+                        bool gather) {
     if (!gather) return input(b, name, IR_TYPE(DT_f32, r->rows, cols));
     IrValue *x = input(b, name, IR_TYPE(DT_f32, r->tokens, cols));
     return IR_OP(b, dispatch, VALS(x, &r->route->out[1]), ATTRS(A_INT(dispatch_k, r->top_k)));
 }
 
 static void build_expert_matmul(IrBuilder *b, const Problem *p) {
-    int64_t n = INT(expert_matmul_n), k = INT(expert_matmul_k), experts = INT(expert_matmul_experts);
+    int64_t n = INT(expert_matmul_n), k = INT(expert_matmul_k),
+            experts = INT(expert_matmul_experts);
     bool tb = INT(expert_matmul_tb);
     int what = epilogue_of[INT(expert_matmul_epilogue)];
     Routed r = routed(b, INT(expert_matmul_m), experts, INT(expert_matmul_top_k));
     IrValue *x = rows_of(b, &r, "a", k, INT(expert_matmul_gather));
-    IrValue *w = weight(b, "b", tb ? IR_TYPE(DT_f32, experts, n, k) : IR_TYPE(DT_f32, experts, k, n));
-    IrValue *y = IR_OP(b, expert_matmul, VALS(x, w, &r.route->out[0]), ATTRS(A_INT(expert_matmul_tb, tb)));
+    IrValue *w =
+        weight(b, "b", tb ? IR_TYPE(DT_f32, experts, n, k) : IR_TYPE(DT_f32, experts, k, n));
+    IrValue *y =
+        IR_OP(b, expert_matmul, VALS(x, w, &r.route->out[0]), ATTRS(A_INT(expert_matmul_tb, tb)));
     IrValue *bias = NULL;
     if (what & EPI_BIAS) {
         bias = weight(b, "bias", IR_TYPE(DT_f32, experts, n));
@@ -92,7 +98,8 @@ static void build_expert_matmul(IrBuilder *b, const Problem *p) {
 }
 
 static void build_expert_matmul_dw(IrBuilder *b, const Problem *p) {
-    Routed r = routed(b, INT(expert_matmul_dw_k), INT(expert_matmul_dw_experts), INT(expert_matmul_dw_top_k));
+    Routed r = routed(b, INT(expert_matmul_dw_k), INT(expert_matmul_dw_experts),
+                      INT(expert_matmul_dw_top_k));
     IrValue *x = rows_of(b, &r, "a", INT(expert_matmul_dw_m), INT(expert_matmul_dw_gather));
     IrValue *dy = rows_of(b, &r, "b", INT(expert_matmul_dw_n), false);
     output(b, "y", IR_OP(b, expert_matmul_dw, VALS(x, dy, &r.route->out[0]), NO_ATTRS));
@@ -105,7 +112,8 @@ static IrNode *attention(IrBuilder *b, int64_t batch, int64_t n, int64_t dim, in
     for (int i = 0; i < 3; i++) qkvk[i] = ir_slice(b, qkv, 2, i * dim, dim);
     qkvk[3] = ir_rng_key(b, "dropout");
     double scale = 1 / sqrt((double)dim / (double)heads);
-    return ir_op(b, OP_sdpa, qkvk, 4, ATTRS(A_INT(sdpa_heads, heads), A_FLOAT(sdpa_scale, scale)))->node;
+    return ir_op(b, OP_sdpa, qkvk, 4, ATTRS(A_INT(sdpa_heads, heads), A_FLOAT(sdpa_scale, scale)))
+        ->node;
 }
 
 static void build_sdpa(IrBuilder *b, const Problem *p) {
@@ -122,9 +130,9 @@ static void build_sdpa_grad(IrBuilder *b, const Problem *p) {
     in[4] = &n->out[1];
     in[5] = input(b, "do", n->out[0].type);
     double scale = 1 / sqrt((double)dim / (double)heads);
-    IrNode *g =
-        ir_op(b, OP_sdpa_grad, in, 6, ATTRS(A_INT(sdpa_grad_heads, heads), A_FLOAT(sdpa_grad_scale, scale)))
-            ->node;
+    IrNode *g = ir_op(b, OP_sdpa_grad, in, 6,
+                      ATTRS(A_INT(sdpa_grad_heads, heads), A_FLOAT(sdpa_grad_scale, scale)))
+                    ->node;
     output(b, "dq", &g->out[0]);
     output(b, "dk", &g->out[1]);
     output(b, "dv", &g->out[2]);
@@ -184,10 +192,12 @@ IrGraph *problem_graph(Arena *a, const Problem *p) {
     return g;
 }
 
-/* ---- values --------------------------------------------------------------------------------------- */
+/* ---- values
+ * --------------------------------------------------------------------------------------- */
 
-/* The first choice of the tokens: `skew` of them expert 0, spread evenly over the batch, and the others in
- * turn among the rest; all in turn when balanced. The next choices are the experts that follow. */
+/* The first choice of the tokens: `skew` of them expert 0, spread evenly over the batch, and the
+ * others in turn among the rest; all in turn when balanced. The next choices are the experts that
+ * follow. */
 static void fill_gate(const IrType *t, double skew, int64_t top_k, float *gate) {
     int64_t tokens = t->dim[0], experts = t->dim[1], next = 0;
     memset(gate, 0, (size_t)(tokens * experts) * sizeof *gate);
@@ -195,7 +205,8 @@ static void fill_gate(const IrType *t, double skew, int64_t top_k, float *gate) 
         bool heavy = floor((double)(i + 1) * skew) > floor((double)i * skew);
         int64_t first = 0;
         if (!heavy) first = skew > 0 && experts > 1 ? 1 + next++ % (experts - 1) : next++ % experts;
-        for (int64_t j = 0; j < top_k; j++) gate[i * experts + (first + j) % experts] = (float)(top_k - j);
+        for (int64_t j = 0; j < top_k; j++)
+            gate[i * experts + (first + j) % experts] = (float)(top_k - j);
     }
 }
 
@@ -203,8 +214,9 @@ void problem_fill(const Problem *p, const IrGraph *g, const IrNode *n, float *da
     if (strcmp(ir_str(n, ATTR_input_name), "gate") != 0)
         fill_input(g, n, 1, data);
     else if (p->kind == PROBLEM_expert_matmul)
-        fill_gate(&n->out[0].type, problem_float(p, KEY_expert_matmul_skew), INT(expert_matmul_top_k), data);
+        fill_gate(&n->out[0].type, problem_float(p, KEY_expert_matmul_skew),
+                  INT(expert_matmul_top_k), data);
     else
-        fill_gate(&n->out[0].type, problem_float(p, KEY_expert_matmul_dw_skew), INT(expert_matmul_dw_top_k),
-                  data);
+        fill_gate(&n->out[0].type, problem_float(p, KEY_expert_matmul_dw_skew),
+                  INT(expert_matmul_dw_top_k), data);
 }

@@ -1,8 +1,10 @@
-/* vmoec bench --kernel: one problem, built as a graph, compiled like any program, compared with the f64
- * interpreter and timed. Operands stay where they are from run to run, so small ones come from caches.
+/* vmoec bench --kernel: one problem, built as a graph, compiled like any program, compared with the
+ * f64 interpreter and timed. Operands stay where they are from run to run, so small ones come from
+ * caches.
  *
- * Tasks around the kernel itself (packing a weight, sorting routed rows) are rows of their own: in a model
- * they are shared by many steps or kernels. Two times are given, the kernel's alone and with its packing. */
+ * Tasks around the kernel itself (packing a weight, sorting routed rows) are rows of their own: in
+ * a model they are shared by many steps or kernels. Two times are given, the kernel's alone and
+ * with its packing. */
 #include "driver/bench/bench.h"
 
 #include <ctype.h>
@@ -24,10 +26,12 @@ typedef struct KernelBench {
     bool verified;
     double error; /* of the worst tensor */
     const char *where;
-    KernelTime kernel, packing; /* sums over the rows that are the problem itself, and its packing */
+    KernelTime kernel,
+        packing; /* sums over the rows that are the problem itself, and its packing */
 } KernelBench;
 
-/* ---- compiling ------------------------------------------------------------------------------------ */
+/* ---- compiling
+ * ------------------------------------------------------------------------------------ */
 
 static VmStatus compile(KernelBench *k, int threads) {
     Session *s = k->b.s;
@@ -64,7 +68,8 @@ static void fill_operands(KernelBench *k) {
     if (step) step[0] = 0.1f; /* for the verified step: large enough that a wrong update shows */
 }
 
-/* ---- verifying ------------------------------------------------------------------------------------ */
+/* ---- verifying
+ * ------------------------------------------------------------------------------------ */
 
 static Interp *interpret(const KernelBench *k) {
     Interp *it = interp_create(k->b.s->arena, k->graph, false);
@@ -104,7 +109,8 @@ static void verify(KernelBench *k) {
     k->verified = true;
 }
 
-/* ---- timing --------------------------------------------------------------------------------------- */
+/* ---- timing
+ * --------------------------------------------------------------------------------------- */
 
 static bool is_packing(const char *name) {
     return !strncmp(name, "pack_", 5);
@@ -124,8 +130,8 @@ static void add_row(KernelTime *sum, const KernelTime *row) {
     sum->bytes += row->bytes;
 }
 
-/* The program several times over, with a barrier before every task: one run then takes long enough that
- * waking the team does not count. Returns how often. */
+/* The program several times over, with a barrier before every task: one run then takes long enough
+ * that waking the team does not count. Returns how often. */
 static int repeat(KernelBench *k) {
     const VmProgram *p = k->b.code;
     int times = (int)fmin(fmax(RUN_SECONDS / k->b.step_seconds, 1), MAX_REPEATS), n = p->ntask;
@@ -146,7 +152,8 @@ static int repeat(KernelBench *k) {
     return times;
 }
 
-/* What one run costs more when a weight was changed from outside, so that its packed copy is made anew. */
+/* What one run costs more when a weight was changed from outside, so that its packed copy is made
+ * anew. */
 static void time_packing(KernelBench *k) {
     if (!k->b.code->npack) return;
     double best[2] = {INFINITY, INFINITY};
@@ -185,7 +192,8 @@ static void time_problem(KernelBench *k, int steps) {
         if (!is_packing(b->kernel[i].name)) add_row(&k->kernel, &b->kernel[i]);
 }
 
-/* ---- results -------------------------------------------------------------------------------------- */
+/* ---- results
+ * -------------------------------------------------------------------------------------- */
 
 static bool right(const KernelBench *k) {
     return !k->verified || k->error <= COMPARE_TOLERANCE;
@@ -195,29 +203,33 @@ static void print_table(const KernelBench *k) {
     const Bench *b = &k->b;
     printf("%s, %d thread%s, f32\n", k->problem.text, b->threads, b->threads == 1 ? "" : "s");
     if (k->verified)
-        printf("verified  %10.2e    largest error relative to the f64 interpreter (%s), at most %.0e: %s\n",
+        printf("verified  %10.2e    largest error relative to the f64 interpreter (%s), at most "
+               "%.0e: %s\n",
                k->error, k->where, COMPARE_TOLERANCE, right(k) ? "ok" : "WRONG");
     else
         printf("verified          no\n");
-    printf("kernel    %10.4f ms   median of %d, %.1f GFLOP/s, %.1f GB/s, %.1f %% of its roof (%s)\n",
-           1e3 * k->kernel.seconds, b->steps, bench_rate(k->kernel.flops, k->kernel.seconds),
-           bench_rate(k->kernel.bytes, k->kernel.seconds), 100 * bench_roof(b, &k->kernel),
-           bench_bound(b, &k->kernel));
+    printf(
+        "kernel    %10.4f ms   median of %d, %.1f GFLOP/s, %.1f GB/s, %.1f %% of its roof (%s)\n",
+        1e3 * k->kernel.seconds, b->steps, bench_rate(k->kernel.flops, k->kernel.seconds),
+        bench_rate(k->kernel.bytes, k->kernel.seconds), 100 * bench_roof(b, &k->kernel),
+        bench_bound(b, &k->kernel));
     if (k->packing.calls)
         printf("packing   %10.4f ms   %.4f ms with it\n", 1e3 * k->packing.seconds,
                1e3 * (k->kernel.seconds + k->packing.seconds));
-    printf("machine   %10.1f GFLOP/s f32 FMA, %.1f GB/s copy, measured now\n\n", b->peak_gflops, b->peak_gbs);
+    printf("machine   %10.1f GFLOP/s f32 FMA, %.1f GB/s copy, measured now\n\n", b->peak_gflops,
+           b->peak_gbs);
     bench_print_kernels(b);
 }
 
 static void print_json(const KernelBench *k) {
     const Bench *b = &k->b;
-    json_t *j = json_pack("{s:o, s:i, s:s, s:i}", "kernel", drv_json_text(k->problem.text), "threads",
-                          b->threads, "precision", "f32", "steps", b->steps);
+    json_t *j = json_pack("{s:o, s:i, s:s, s:i}", "kernel", drv_json_text(k->problem.text),
+                          "threads", b->threads, "precision", "f32", "steps", b->steps);
     json_object_set_new(j, "ms", drv_json_number(1e3 * k->kernel.seconds));
     json_object_set_new(j, "ms_with_packing",
                         drv_json_number(1e3 * (k->kernel.seconds + k->packing.seconds)));
-    json_object_set_new(j, "gflops", drv_json_number(bench_rate(k->kernel.flops, k->kernel.seconds)));
+    json_object_set_new(j, "gflops",
+                        drv_json_number(bench_rate(k->kernel.flops, k->kernel.seconds)));
     json_object_set_new(j, "gbs", drv_json_number(bench_rate(k->kernel.bytes, k->kernel.seconds)));
     json_object_set_new(j, "roof", drv_json_number(bench_roof(b, &k->kernel)));
     json_object_set_new(j, "bound", json_string(bench_bound(b, &k->kernel)));
@@ -246,8 +258,8 @@ static VmStatus run(KernelBench *k, const Args *a) {
         print_table(k);
     if (args_flag(a, OPT_bench_time)) session_print_times(b->s);
     if (!right(k))
-        return drv_fail(VM_INPUT, "%s: %s is off by %.2e, more than %.0e", k->problem.text, k->where,
-                        k->error, COMPARE_TOLERANCE);
+        return drv_fail(VM_INPUT, "%s: %s is off by %.2e, more than %.0e", k->problem.text,
+                        k->where, k->error, COMPARE_TOLERANCE);
     const char *picture = args_str(a, OPT_bench_roofline);
     return picture ? bench_write_roofline(b, picture) : VM_OK;
 }

@@ -1,5 +1,6 @@
-/* Lists the matrix products of a model's step in the words of `bench --kernel`, so that what a model needs
- * can be timed one by one, here and in other libraries. Reads a graph of CORE ops only. */
+/* Lists the matrix products of a model's step in the words of `bench --kernel`, so that what a
+ * model needs can be timed one by one, here and in other libraries. Reads a graph of CORE ops only.
+ */
 #include "driver/driver.h"
 
 #include <string.h>
@@ -40,8 +41,8 @@ static void add_routing(Text *t, int64_t experts, int64_t k) {
 static const char *expert_text(Arena *a, const IrNode *n) {
     const IrType *x = &n->in[0]->type, *y = &n->out[0].type;
     Text t = text_new(a);
-    text_addf(&t, "expert_matmul m=%lld n=%lld k=%lld", (long long)ir_rows(x), (long long)ir_cols(y),
-              (long long)ir_cols(x));
+    text_addf(&t, "expert_matmul m=%lld n=%lld k=%lld", (long long)ir_rows(x),
+              (long long)ir_cols(y), (long long)ir_cols(x));
     if (ir_int(n, ATTR_expert_matmul_tb)) text_add(&t, " tb=1");
     add_routing(&t, n->in[1]->type.dim[0], gathered(n->in[0]));
     return t.data;
@@ -50,8 +51,8 @@ static const char *expert_text(Arena *a, const IrNode *n) {
 static const char *expert_dw_text(Arena *a, const IrNode *n) {
     const IrType *x = &n->in[0]->type, *dy = &n->in[1]->type;
     Text t = text_new(a);
-    text_addf(&t, "expert_matmul_dw m=%lld n=%lld k=%lld", (long long)ir_cols(x), (long long)ir_cols(dy),
-              (long long)ir_rows(x));
+    text_addf(&t, "expert_matmul_dw m=%lld n=%lld k=%lld", (long long)ir_cols(x),
+              (long long)ir_cols(dy), (long long)ir_rows(x));
     add_routing(&t, n->in[2]->type.dim[0] - 1, gathered(n->in[0]));
     return t.data;
 }

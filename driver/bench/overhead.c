@@ -1,6 +1,7 @@
-/* What routing costs: a model's step against the same model with plain layers on the same number of rows
- * (passes/dense.c), both without their optimizer updates, because E times the weights are E times that work.
- * Also: routing that a benchmark decides instead of the gates, and how full the fullest expert is. */
+/* What routing costs: a model's step against the same model with plain layers on the same number of
+ * rows (passes/dense.c), both without their optimizer updates, because E times the weights are E
+ * times that work. Also: routing that a benchmark decides instead of the gates, and how full the
+ * fullest expert is. */
 #include "driver/driver.h"
 
 #include <math.h>
@@ -9,7 +10,8 @@
 
 #include "base/rng.h"
 
-/* ---- forced routing ------------------------------------------------------------------------------ */
+/* ---- forced routing
+ * ------------------------------------------------------------------------------ */
 
 static const char forced_prefix[] = "bench.routing.";
 
@@ -22,12 +24,13 @@ VmStatus routing_parse(const char *text, Routing *out) {
     if (!strcmp(text, "uniform")) return VM_OK;
     if (!strncmp(text, "skew=", 5) && text[5]) out->share = strtod(text + 5, &end);
     if (end && !*end && out->share > 0 && out->share <= 1) return VM_OK;
-    return drv_fail(VM_USAGE, "--routing is learned, uniform or skew=SHARE with a share in (0, 1], not '%s'",
+    return drv_fail(VM_USAGE,
+                    "--routing is learned, uniform or skew=SHARE with a share in (0, 1], not '%s'",
                     text);
 }
 
-/* Every top_k reads its gate plus a table of 0 for the experts to choose and -1e30 for all others: their
- * values stay the gate's own. */
+/* Every top_k reads its gate plus a table of 0 for the experts to choose and -1e30 for all others:
+ * their values stay the gate's own. */
 void routing_force(IrGraph *g) {
     int i = 0;
     IR_FOR (n, g) {
@@ -35,7 +38,8 @@ void routing_force(IrGraph *g) {
         IrBuilder b = ir_builder(g);
         b.at = n;
         b.loc = n->loc;
-        IrValue *table = ir_input(&b, arena_printf(g->arena, "%s%d", forced_prefix, i++), n->in[0]->type);
+        IrValue *table =
+            ir_input(&b, arena_printf(g->arena, "%s%d", forced_prefix, i++), n->in[0]->type);
         n->in[0] = ir_binary(&b, OP_add, n->in[0], table);
     }
 }
@@ -47,8 +51,8 @@ static int64_t table_choices(const IrGraph *g, const IrNode *table) {
     VM_BUG("no top_k reads %s", ir_str(table, ATTR_input_name));
 }
 
-/* Tokens in a fixed random order take experts in turn: equal loads. With a skew, the first choice of that
- * share of the tokens is expert 0, and all other choices go to the others in turn. */
+/* Tokens in a fixed random order take experts in turn: equal loads. With a skew, the first choice
+ * of that share of the tokens is expert 0, and all other choices go to the others in turn. */
 static void fill_table(const Routing *r, int64_t tokens, int64_t experts, int64_t k, float *to) {
     int64_t *order = malloc((size_t)tokens * sizeof *order), turn = 0;
     if (!order) vm_out_of_memory((size_t)tokens * sizeof *order);
@@ -75,7 +79,8 @@ static void fill_table(const Routing *r, int64_t tokens, int64_t experts, int64_
 
 void routing_fill(const Session *s, const IrGraph *g, VmEngine *e, int program) {
     IR_FOR (n, g) {
-        if (n->op != OP_input || strncmp(ir_str(n, ATTR_input_name), forced_prefix, strlen(forced_prefix)))
+        if (n->op != OP_input ||
+            strncmp(ir_str(n, ATTR_input_name), forced_prefix, strlen(forced_prefix)))
             continue;
         const IrType *t = &n->out[0].type;
         float *to = vm_engine_data(e, program, ir_str(n, ATTR_input_name));
@@ -83,7 +88,8 @@ void routing_fill(const Session *s, const IrGraph *g, VmEngine *e, int program) 
     }
 }
 
-/* ---- loads --------------------------------------------------------------------------------------- */
+/* ---- loads
+ * --------------------------------------------------------------------------------------- */
 
 double routing_load(const IrGraph *g, VmEngine *e, int program) {
     double worst = 0;
@@ -102,7 +108,8 @@ double routing_load(const IrGraph *g, VmEngine *e, int program) {
     return worst;
 }
 
-/* ---- overhead ------------------------------------------------------------------------------------ */
+/* ---- overhead
+ * ------------------------------------------------------------------------------------ */
 
 /* The program without its optimizer updates: weights stay as they are. */
 static VmProgram *without_updates(Arena *a, const VmProgram *p) {
@@ -172,7 +179,8 @@ VmStatus bench_overhead(Session *s, const IrGraph *g, const Program *p, int step
     if (st) return drv_fail(st, "%s", err.text);
     side[0].program = vm_engine_add(s->engine, without_updates(s->arena, p->code), &err);
     side[1].program = vm_engine_add(side[1].engine, without_updates(s->arena, twin->code), &err);
-    st = side[0].program < 0 || side[1].program < 0 ? VM_ENV : vm_engine_init(side[1].engine, 0, &err);
+    st = side[0].program < 0 || side[1].program < 0 ? VM_ENV
+                                                    : vm_engine_init(side[1].engine, 0, &err);
     if (st) drv_fail(st, "%s", err.text);
     for (int k = 0; k < 2 && !st; k++) fill_side(s, g, &side[k]);
     if (!st) time_both(s->arena, side, steps, out);

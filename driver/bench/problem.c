@@ -1,5 +1,5 @@
-/* The text of `vmoec bench --kernel`: a kind and NAME=VALUE words, "matmul m=64 n=384 k=96 ta=1". What there
- * is stands in problems.def; mistakes become diagnostics that point into the text. */
+/* The text of `vmoec bench --kernel`: a kind and NAME=VALUE words, "matmul m=64 n=384 k=96 ta=1".
+ * What there is stands in problems.def; mistakes become diagnostics that point into the text. */
 #include <errno.h>
 #include <math.h>
 #include <stdlib.h>
@@ -20,7 +20,8 @@ typedef struct KeyRow {
 
 #define NEEDED NAN
 static const KeyRow key_rows[KEY_COUNT] = {
-#define KEY(kind, name, type, dflt, lo, hi, doc) {PROBLEM_##kind, #name, KEY_TYPE_##type, dflt, lo, hi, doc},
+#define KEY(kind, name, type, dflt, lo, hi, doc)                                                   \
+    {PROBLEM_##kind, #name, KEY_TYPE_##type, dflt, lo, hi, doc},
 #include "driver/bench/problems.def"
 };
 
@@ -60,7 +61,8 @@ double problem_float(const Problem *p, ProblemKey k) {
     return p->value[k];
 }
 
-/* ---- what there is, for messages ------------------------------------------------------------------ */
+/* ---- what there is, for messages
+ * ------------------------------------------------------------------ */
 
 static const char *kind_names(Arena *a) {
     Text t = text_new(a);
@@ -84,7 +86,8 @@ static const char *hint(Arena *a, const char *near) {
     return near ? arena_printf(a, "; did you mean %s?", near) : "";
 }
 
-/* ---- words ---------------------------------------------------------------------------------------- */
+/* ---- words
+ * ---------------------------------------------------------------------------------------- */
 
 static Span word_span(const Reader *r, const char *from, const char *to) {
     return (Span){r->src, (int)(from - r->src->text), (int)(to - r->src->text)};
@@ -101,8 +104,9 @@ static bool read_kind(Reader *r, const char *from, const char *to) {
         r->p->kind = (ProblemKind)i;
         return true;
     }
-    Diag *e = diag_error(r->d, r->kind, D_kernel_text, "expected the name of a kernel, found '%s'%s", word,
-                         hint(a, spell_suggest(word, names, PROBLEM_COUNT)));
+    Diag *e =
+        diag_error(r->d, r->kind, D_kernel_text, "expected the name of a kernel, found '%s'%s",
+                   word, hint(a, spell_suggest(word, names, PROBLEM_COUNT)));
     diag_note(r->d, e, (Span){0}, "there are %s", kind_names(a));
     return false;
 }
@@ -190,18 +194,21 @@ static void read_key(Reader *r, const char *from, const char *to) {
         return;
     }
     if (r->given[k].src) {
-        Diag *e = diag_error(r->d, word_span(r, from, to), D_kernel_text, "%s is given twice", name);
+        Diag *e =
+            diag_error(r->d, word_span(r, from, to), D_kernel_text, "%s is given twice", name);
         diag_note(r->d, e, r->given[k], "here first");
         return;
     }
     r->given[k] = word_span(r, from, to);
     if (read_number(&key_rows[k], word, &r->p->value[k])) return;
-    const char *near = key_rows[k].type == KEY_TYPE_CHOICE ? near_choice(a, &key_rows[k], word) : NULL;
+    const char *near =
+        key_rows[k].type == KEY_TYPE_CHOICE ? near_choice(a, &key_rows[k], word) : NULL;
     diag_error(r->d, word_span(r, eq + 1, to), D_kernel_text, "expected %s for %s, found '%s'%s",
                expected(a, &key_rows[k]), name, word, hint(a, near));
 }
 
-/* ---- what only the whole says --------------------------------------------------------------------- */
+/* ---- what only the whole says
+ * --------------------------------------------------------------------- */
 
 static double value(const Reader *r, const char *name) {
     int k = find_key(r->p->kind, name);
@@ -218,15 +225,16 @@ static void check_divides(Reader *r, const char *part, const char *whole) {
     if (find_key(r->p->kind, part) < 0 || find_key(r->p->kind, whole) < 0) return;
     double p = value(r, part), w = value(r, whole);
     if (fmod(w, p) != 0)
-        diag_error(r->d, span_of(r, part), D_kernel_text, "%s=%.0f does not divide %s=%.0f", part, p, whole,
-                   w);
+        diag_error(r->d, span_of(r, part), D_kernel_text, "%s=%.0f does not divide %s=%.0f", part,
+                   p, whole, w);
 }
 
 static void check_at_most(Reader *r, const char *part, const char *whole) {
     if (find_key(r->p->kind, part) < 0 || find_key(r->p->kind, whole) < 0) return;
     double p = value(r, part), w = value(r, whole);
     if (p > w)
-        diag_error(r->d, span_of(r, part), D_kernel_text, "%s=%.0f is more than %s=%.0f", part, p, whole, w);
+        diag_error(r->d, span_of(r, part), D_kernel_text, "%s=%.0f is more than %s=%.0f", part, p,
+                   whole, w);
 }
 
 static void check_size(Reader *r) {
@@ -244,7 +252,8 @@ static void check_size(Reader *r) {
 static void check_whole(Reader *r) {
     const char *missing = key_names(r->d->arena, r->p->kind, r);
     if (*missing) {
-        diag_error(r->d, r->kind, D_kernel_text, "%s needs %s", kind_rows[r->p->kind].name, missing);
+        diag_error(r->d, r->kind, D_kernel_text, "%s needs %s", kind_rows[r->p->kind].name,
+                   missing);
         return;
     }
     check_divides(r, "heads", "dim");
@@ -261,8 +270,8 @@ bool problem_parse(Diags *d, const char *text, Problem *out) {
     for (int k = 0; k < KEY_COUNT; k++) out->value[k] = key_rows[k].dflt;
     const char *p = r.src->text + strspn(r.src->text, blank);
     if (!*p) {
-        Diag *e =
-            diag_error(d, word_span(&r, p, p), D_kernel_text, "expected the name of a kernel, found nothing");
+        Diag *e = diag_error(d, word_span(&r, p, p), D_kernel_text,
+                             "expected the name of a kernel, found nothing");
         diag_note(d, e, (Span){0}, "there are %s", kind_names(d->arena));
         return false;
     }

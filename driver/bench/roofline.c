@@ -1,7 +1,7 @@
-/* The kernels of a step as a roofline diagram in SVG: arithmetic per byte against GFLOP/s under the two
- * measured roofs, beside it the kernels without products on a scale of GB/s, and a list that names the
- * largest. The area of a dot is the kernel's share of the step. Drawn for light and dark pages; needs no
- * script and no font. */
+/* The kernels of a step as a roofline diagram in SVG: arithmetic per byte against GFLOP/s under the
+ * two measured roofs, beside it the kernels without products on a scale of GB/s, and a list that
+ * names the largest. The area of a dot is the kernel's share of the step. Drawn for light and dark
+ * pages; needs no script and no font. */
 #include <math.h>
 #include <string.h>
 
@@ -39,14 +39,17 @@ static const char style[] =
     ".mark{font-size:11px;font-weight:600}.right{text-anchor:end}.mid{text-anchor:middle}\n"
     ".page{fill:#ffffff}.grid{stroke:#d8dee4;stroke-width:1}.axis{stroke:#8c959f;stroke-width:1}\n"
     ".line{stroke:#24292f;stroke-width:2;fill:none}.lead{stroke:#8c959f;stroke-width:1}\n"
-    ".compute{fill:#0969da;fill-opacity:.55;stroke:#0969da}.memory{fill:#d4711b;fill-opacity:.55;stroke:#"
+    ".compute{fill:#0969da;fill-opacity:.55;stroke:#0969da}.memory{fill:#d4711b;fill-opacity:.55;"
+    "stroke:#"
     "b35900}\n"
-    "@media (prefers-color-scheme:dark){text{fill:#e6edf3}.soft,.tick{fill:#9198a1}.page{fill:#0d1117}\n"
+    "@media "
+    "(prefers-color-scheme:dark){text{fill:#e6edf3}.soft,.tick{fill:#9198a1}.page{fill:#0d1117}\n"
     ".grid{stroke:#2a313c}.axis{stroke:#656c76}.line{stroke:#e6edf3}.lead{stroke:#656c76}\n"
     ".compute{fill:#4493f8;stroke:#79b8ff}.memory{fill:#f0883e;stroke:#ffb77c}}\n"
     "</style>\n";
 
-/* ---- writing -------------------------------------------------------------------------------------- */
+/* ---- writing
+ * -------------------------------------------------------------------------------------- */
 
 /* Names come from files: markup and what is not plain text is replaced. */
 static void add_escaped(Text *t, const char *s, size_t most) {
@@ -74,11 +77,12 @@ static void add_text(Picture *p, const char *class, double x, double y, const ch
 }
 
 static void add_line(Picture *p, const char *class, double x0, double y0, double x1, double y1) {
-    text_addf(&p->t, "<line class=\"%s\" x1=\"%.1f\" y1=\"%.1f\" x2=\"%.1f\" y2=\"%.1f\"/>\n", class, x0, y0,
-              x1, y1);
+    text_addf(&p->t, "<line class=\"%s\" x1=\"%.1f\" y1=\"%.1f\" x2=\"%.1f\" y2=\"%.1f\"/>\n",
+              class, x0, y0, x1, y1);
 }
 
-/* ---- axes ----------------------------------------------------------------------------------------- */
+/* ---- axes
+ * ----------------------------------------------------------------------------------------- */
 
 static double at_x(const Chart *c, double v) {
     return c->x + c->w * (log(v) - log(c->left)) / (log(c->right) - log(c->left));
@@ -128,7 +132,8 @@ static void draw_frame(Picture *p, const Chart *c) {
     add_line(p, "axis", c->x, c->y + c->h, c->x + c->w, c->y + c->h);
 }
 
-/* ---- what is where -------------------------------------------------------------------------------- */
+/* ---- what is where
+ * -------------------------------------------------------------------------------- */
 
 static double share(const Picture *p, const KernelTime *k) {
     return k->seconds / p->total;
@@ -171,7 +176,8 @@ static void set_limits(Picture *p) {
     p->bytes = (Chart){565, 78, 140, 430, 0.5, 2, g0 / 1.6, g1 * 1.6};
 }
 
-/* ---- dots and their numbers ----------------------------------------------------------------------- */
+/* ---- dots and their numbers
+ * ----------------------------------------------------------------------- */
 
 static bool overlaps(const Picture *p, Box a) {
     for (int i = 0; i < p->nlabel; i++) {
@@ -221,8 +227,8 @@ static void draw_dots(Picture *p) {
         if (!drawn(p, k)) continue;
         place(p, k, nth, of, &x[i], &y[i]);
         nth += !(k->flops > 0);
-        text_addf(&p->t, "<circle class=\"%s\" cx=\"%.1f\" cy=\"%.1f\" r=\"%.1f\"><title>", bench_bound(b, k),
-                  x[i], y[i], radius(p, k));
+        text_addf(&p->t, "<circle class=\"%s\" cx=\"%.1f\" cy=\"%.1f\" r=\"%.1f\"><title>",
+                  bench_bound(b, k), x[i], y[i], radius(p, k));
         add_escaped(&p->t, k->name, strlen(k->name));
         text_addf(&p->t, ": %.3f ms, %.0f %% of its roof</title></circle>\n", 1e3 * k->seconds,
                   100 * bench_roof(b, k));
@@ -231,7 +237,8 @@ static void draw_dots(Picture *p) {
         if (drawn(p, &b->kernel[i])) draw_mark(p, i, x[i], y[i]);
 }
 
-/* ---- the parts of the page ------------------------------------------------------------------------ */
+/* ---- the parts of the page
+ * ------------------------------------------------------------------------ */
 
 static void draw_roofs(Picture *p) {
     const Chart *c = &p->roof, *d = &p->bytes;
@@ -239,13 +246,15 @@ static void draw_roofs(Picture *p) {
     Arena *a = p->t.arena;
     double ridge = b->peak_gflops / b->peak_gbs, x0 = c->left, y0 = x0 * b->peak_gbs;
     if (y0 < c->bottom) y0 = c->bottom, x0 = y0 / b->peak_gbs;
-    text_addf(&p->t, "<polyline class=\"line\" points=\"%.1f,%.1f %.1f,%.1f %.1f,%.1f\"/>\n", at_x(c, x0),
-              at_y(c, y0), at_x(c, ridge), at_y(c, b->peak_gflops), c->x + c->w, at_y(c, b->peak_gflops));
+    text_addf(&p->t, "<polyline class=\"line\" points=\"%.1f,%.1f %.1f,%.1f %.1f,%.1f\"/>\n",
+              at_x(c, x0), at_y(c, y0), at_x(c, ridge), at_y(c, b->peak_gflops), c->x + c->w,
+              at_y(c, b->peak_gflops));
     add_text(p, "soft right", c->x + c->w - 2, at_y(c, b->peak_gflops) - 7,
              arena_printf(a, "%.0f GFLOP/s f32 FMA", b->peak_gflops));
     double y = at_y(d, b->peak_gbs);
     add_line(p, "line", d->x, y, d->x + d->w, y);
-    add_text(p, "soft right", d->x + d->w, d->y - 10, arena_printf(a, "line: copy, %.0f", b->peak_gbs));
+    add_text(p, "soft right", d->x + d->w, d->y - 10,
+             arena_printf(a, "line: copy, %.0f", b->peak_gbs));
 }
 
 static void draw_axes(Picture *p) {
@@ -256,7 +265,8 @@ static void draw_axes(Picture *p) {
     draw_ticks_y(p, d);
     draw_frame(p, d);
     add_text(p, "soft", c->x - 46, c->y - 10, "GFLOP/s");
-    add_text(p, "soft mid", c->x + c->w / 2, c->y + c->h + 36, "arithmetic per byte that must move, FLOP/B");
+    add_text(p, "soft mid", c->x + c->w / 2, c->y + c->h + 36,
+             "arithmetic per byte that must move, FLOP/B");
     add_text(p, "soft", d->x - 40, d->y - 10, "GB/s");
     add_text(p, "soft mid", d->x + d->w / 2, d->y + d->h + 36, "without products");
 }
@@ -265,9 +275,11 @@ static void draw_legend(Picture *p) {
     double y = HEIGHT - 26, x = 70;
     text_addf(&p->t, "<circle class=\"compute\" cx=\"%.1f\" cy=\"%.1f\" r=\"6\"/>\n", x, y - 4);
     add_text(p, "soft", x + 12, y, "bound by arithmetic");
-    text_addf(&p->t, "<circle class=\"memory\" cx=\"%.1f\" cy=\"%.1f\" r=\"6\"/>\n", x + 150, y - 4);
+    text_addf(&p->t, "<circle class=\"memory\" cx=\"%.1f\" cy=\"%.1f\" r=\"6\"/>\n", x + 150,
+              y - 4);
     add_text(p, "soft", x + 162, y, "bound by memory");
-    add_text(p, "soft", x + 285, y, "area: share of the step; a dot above a roof has its data in caches");
+    add_text(p, "soft", x + 285, y,
+             "area: share of the step; a dot above a roof has its data in caches");
 }
 
 static void draw_list(Picture *p) {
@@ -280,11 +292,12 @@ static void draw_list(Picture *p) {
     for (int i = 0; i < b->nkernel && i < NAMED; i++) {
         const KernelTime *k = &b->kernel[i];
         y += 26;
-        text_addf(&p->t, "<circle class=\"%s\" cx=\"%.1f\" cy=\"%.1f\" r=\"10\"/>\n", bench_bound(b, k),
-                  x + 8, y - 4);
+        text_addf(&p->t, "<circle class=\"%s\" cx=\"%.1f\" cy=\"%.1f\" r=\"10\"/>\n",
+                  bench_bound(b, k), x + 8, y - 4);
         add_text(p, "mark mid", x + 8, y, arena_printf(a, "%d", i + 1));
         const char *dots = strlen(k->name) > MAX_NAME ? ".." : "";
-        add_text(p, "name", x + 26, y, arena_printf(a, "%.*s%s", MAX_NAME - (*dots ? 2 : 0), k->name, dots));
+        add_text(p, "name", x + 26, y,
+                 arena_printf(a, "%.*s%s", MAX_NAME - (*dots ? 2 : 0), k->name, dots));
         add_text(p, "right", x + 308, y, arena_printf(a, "%.1f %%", 100 * share(p, k)));
         add_text(p, "right", x + 362, y, arena_printf(a, "%.0f %%", 100 * bench_roof(b, k)));
     }
@@ -299,10 +312,11 @@ static void draw_list(Picture *p) {
 static void draw_title(Picture *p) {
     const Bench *b = p->b;
     Arena *a = p->t.arena;
-    const char *what = b->s->path
-                           ? arena_printf(a, "%s, %s", b->s->path, b->training ? "training" : "inference")
-                           : "one kernel";
-    add_text(p, "title", 24, 34, arena_printf(a, "%s: %.3f ms per step", what, 1e3 * b->step_seconds));
+    const char *what =
+        b->s->path ? arena_printf(a, "%s, %s", b->s->path, b->training ? "training" : "inference")
+                   : "one kernel";
+    add_text(p, "title", 24, 34,
+             arena_printf(a, "%s: %.3f ms per step", what, 1e3 * b->step_seconds));
     add_text(p, "soft right", WIDTH - 24, 34,
              arena_printf(a, "%lld images, %d thread%s, f32", (long long)b->code->batch, b->threads,
                           b->threads == 1 ? "" : "s"));
@@ -312,7 +326,8 @@ VmStatus bench_write_roofline(const Bench *b, const char *path) {
     Picture p = {.t = text_new(b->s->arena), .b = b, .total = bench_total(b)};
     set_limits(&p);
     text_addf(&p.t,
-              "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 %d %d\" width=\"%d\" height=\"%d\" "
+              "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 %d %d\" width=\"%d\" "
+              "height=\"%d\" "
               "role=\"img\">\n",
               WIDTH, HEIGHT, WIDTH, HEIGHT);
     text_add(&p.t, "<title>Kernels of a step under the roofs of this machine</title>\n");

@@ -1,5 +1,5 @@
-/* Times a program: whole steps, and its tasks one by one. Requires an engine that holds the program, with its
- * inputs filled in. Medians, because machines are shared. */
+/* Times a program: whole steps, and its tasks one by one. Requires an engine that holds the
+ * program, with its inputs filled in. Medians, because machines are shared. */
 #include "driver/bench/bench.h"
 
 #include <math.h>

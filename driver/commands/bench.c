@@ -1,6 +1,6 @@
-/* vmoec bench: time per step and per kernel of a model, or of one kernel alone, next to the peaks of this
- * machine measured in the same run with the same threads. Images and labels are random: neither values nor
- * their order matter for the time, except through the load of the experts. */
+/* vmoec bench: time per step and per kernel of a model, or of one kernel alone, next to the peaks
+ * of this machine measured in the same run with the same threads. Images and labels are random:
+ * neither values nor their order matter for the time, except through the load of the experts. */
 #include "driver/bench/bench.h"
 
 #include <string.h>
@@ -10,7 +10,8 @@ static VmStatus fit(Bench *b, const Args *a) {
     if (!budget) return VM_OK;
     VmStatus st = drv_parse_size(budget, "mem-budget", &b->s->budget.limit);
     if (st) return st;
-    MemoryUse use = {.scratch = memory_scratch_ahead(b->threads), .process = memory_process_ahead(0)};
+    MemoryUse use = {.scratch = memory_scratch_ahead(b->threads),
+                     .process = memory_process_ahead(0)};
     st = session_fit(b->s, b->training, &use);
     if (!st) budget_print(stderr, b->s);
     return st;
@@ -29,13 +30,15 @@ static VmStatus bench_model(Bench *b, const Args *a) {
     Session *s = b->s;
     IrGraph *g = session_elaborate(s, s->batch);
     if (!g) return VM_INPUT;
-    if (b->training && !model_has_loss(g)) return drv_fail(VM_INPUT, "%s has no loss to train on", s->model);
+    if (b->training && !model_has_loss(g))
+        return drv_fail(VM_INPUT, "%s has no loss to train on", s->model);
     b->threads = vm_threads((int)args_int(a, OPT_bench_threads, 0));
     VmStatus st = session_engine(s, b->threads);
     if (!st) st = fit(b, a);
     if (st) return st;
     VmError err = {.text = ""};
-    const Program *p = session_program(s, b->training ? KIND_TRAIN : KIND_EVAL, s->batch, false, &err);
+    const Program *p =
+        session_program(s, b->training ? KIND_TRAIN : KIND_EVAL, s->batch, false, &err);
     if (!p) return drv_fail(err.status, "%s", err.text);
     b->code = p->code;
     b->index = p->index;
@@ -49,7 +52,8 @@ static VmStatus bench_model(Bench *b, const Args *a) {
     routing_fill(s, g, s->engine, b->index);
     session_first_step(s);
     bench_time_steps(b, (int)args_int(a, OPT_bench_steps, 0), 2);
-    memory_resident(&now, &b->peak_rss); /* before measuring the peaks, which takes memory of its own */
+    memory_resident(&now,
+                    &b->peak_rss); /* before measuring the peaks, which takes memory of its own */
     if (!args_flag(a, OPT_bench_step_only)) st = time_parts(b, g, p);
     if (st) return st;
     vm_measure_peaks(b->threads, &b->peak_gflops, &b->peak_gbs);
@@ -63,7 +67,8 @@ static VmStatus bench_model(Bench *b, const Args *a) {
     return picture ? bench_write_roofline(b, picture) : VM_OK;
 }
 
-/* Options that say something about a model's step mean nothing for one kernel, and the other way round. */
+/* Options that say something about a model's step mean nothing for one kernel, and the other way
+ * round. */
 static VmStatus check_kernel_options(const Args *a) {
     static const OptId of_models[] = {OPT_bench_mode, OPT_bench_batch,    OPT_bench_model,
                                       OPT_bench_set,  OPT_bench_routing,  OPT_bench_mem_budget,
@@ -86,7 +91,8 @@ static VmStatus check_options(const Args *a) {
     if (!kernel && args_flag(a, OPT_bench_no_verify))
         return drv_fail(VM_USAGE, "--no-verify goes with --kernel");
     if (args_flag(a, OPT_bench_step_only) && (kernel || args_str(a, OPT_bench_roofline)))
-        return drv_fail(VM_USAGE, "--step-only leaves no kernels for %s", kernel ? "--kernel" : "--roofline");
+        return drv_fail(VM_USAGE, "--step-only leaves no kernels for %s",
+                        kernel ? "--kernel" : "--roofline");
     if (kernel && check_kernel_options(a)) return VM_USAGE;
     if (mode && strcmp(mode, "train") && strcmp(mode, "infer"))
         return drv_fail(VM_USAGE, "--mode is train or infer, not '%s'", mode);

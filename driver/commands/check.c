@@ -4,20 +4,21 @@
 #include <string.h>
 #include <unistd.h>
 
-/* The model with a batch that a run of the train block would come to; n = 0: there is none. What is wrong
- * with it alone is said with where it comes from. */
+/* The model with a batch that a run of the train block would come to; n = 0: there is none. What is
+ * wrong with it alone is said with where it comes from. */
 static void check_batch(Session *s, FeExperiment *e, const FeTrain *t, int64_t n, int64_t of,
                         const char *split, Diags *d) {
     Diags *alone = diags_create(s->arena);
     if (!n || d->nerrors) return;
     if (fe_elaborate(e, s->arena, t->model, n, alone) || !alone->nerrors) return;
     (void)fe_elaborate(e, s->arena, t->model, n, d);
-    diag_note(d, d->last, t->data.span, "the last batch of %lld %s images has %lld", (long long)of, split,
-              (long long)n);
+    diag_note(d, d->last, t->data.span, "the last batch of %lld %s images has %lld", (long long)of,
+              split, (long long)n);
 }
 
 /* The last batches of an epoch and of the test set, as far as the data is there to be counted. */
-static VmStatus check_last_batches(Session *s, FeExperiment *e, const FeTrain *t, const char *dir, Diags *d) {
+static VmStatus check_last_batches(Session *s, FeExperiment *e, const FeTrain *t, const char *dir,
+                                   Diags *d) {
     VmError err = {.text = ""};
     int64_t images[VM_SPLITS], batch = t->data.batch;
     VmStatus st = data_counts(t, dir, images, &err);
@@ -41,7 +42,8 @@ static VmStatus check(Session *s, const Args *args) {
         const char *model = fe_model_name(e, i);
         bool trains = false;
         for (int t = 0; t < fe_ntrain(e); t++) trains |= !strcmp(fe_train(e, t)->model, model);
-        const IrGraph *g = fe_elaborate(e, a, model, trains ? 0 : args_int(args, OPT_check_batch, 0), d);
+        const IrGraph *g =
+            fe_elaborate(e, a, model, trains ? 0 : args_int(args, OPT_check_batch, 0), d);
         if (g) session_try_lowering(s, e, model, g, d);
     }
     VmStatus st = VM_OK;

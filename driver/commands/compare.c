@@ -21,7 +21,8 @@ double compare_spread(const VmTensor *t, const void *have, const RefTensor *want
         sum += d * d;
         square += want->data[i] * want->data[i];
     }
-    double count = n ? (double)n : 1, spread = sqrt(sum / count) / fmax(sqrt(square / count), floor);
+    double count = n ? (double)n : 1,
+           spread = sqrt(sum / count) / fmax(sqrt(square / count), floor);
     return isnan(spread) ? INFINITY : spread;
 }
 

@@ -28,7 +28,8 @@ static VmStatus parse_stage(const char *name, Stage *out) {
             return VM_OK;
         }
     const char *near = spell_suggest(name, stage_names, ST_COUNT);
-    return drv_fail(VM_USAGE, "no stage '%s'%s%s%s: ast, ir, dot, expand, grad, fuse, plan, llvm or asm",
+    return drv_fail(VM_USAGE,
+                    "no stage '%s'%s%s%s: ast, ir, dot, expand, grad, fuse, plan, llvm or asm",
                     name, near ? "; did you mean " : "", near ? near : "", near ? "?" : "");
 }
 
@@ -50,7 +51,8 @@ static VmStatus emit_ast(const Args *a) {
     return st;
 }
 
-/* ---- graphviz ------------------------------------------------------------------------------------- */
+/* ---- graphviz
+ * ------------------------------------------------------------------------------------- */
 
 static void dot_string(Text *t, const char *s) {
     for (; *s; s++) {
@@ -84,7 +86,8 @@ static void emit_dot(Text *t, IrGraph *g) {
         const char *name = leaf_name(n);
         if (name) text_add(t, "\\n");
         if (name) dot_string(t, name);
-        for (int i = 0; i < n->nout; i++) text_addf(t, "\\n%s", ir_type_text(g->arena, &n->out[i].type));
+        for (int i = 0; i < n->nout; i++)
+            text_addf(t, "\\n%s", ir_type_text(g->arena, &n->out[i].type));
         text_add(t, "\"];\n");
         for (int i = 0; i < n->nin; i++) text_addf(t, "  n%d -> n%d;\n", n->in[i]->node->id, n->id);
     }
@@ -96,7 +99,8 @@ static void emit_dot(Text *t, IrGraph *g) {
     text_add(t, "}\n");
 }
 
-/* ---- stages --------------------------------------------------------------------------------------- */
+/* ---- stages
+ * --------------------------------------------------------------------------------------- */
 
 static VmStatus emit_code(Session *s, Stage stage, ProgramKind kind, Text *t) {
     VmError err = {.text = ""};
@@ -111,12 +115,15 @@ static VmStatus emit_code(Session *s, Stage stage, ProgramKind kind, Text *t) {
 }
 
 static VmStatus emit_stage(Session *s, Stage stage, ProgramKind kind, IrGraph *g, Text *t) {
-    static const PassId expand[] = {PASS_expand, PASS_precision}, grad[] = {PASS_expand, PASS_autodiff},
+    static const PassId expand[] = {PASS_expand, PASS_precision},
+                        grad[] = {PASS_expand, PASS_autodiff},
                         bf16_grad[] = {PASS_expand, PASS_precision, PASS_autodiff};
     switch (stage) {
     case ST_dot: emit_dot(t, g); return VM_OK;
     case ST_expand: session_run_passes(s, g, expand, 1 + s->bf16, kind.training); break;
-    case ST_grad: session_run_passes(s, g, s->bf16 ? bf16_grad : grad, 2 + s->bf16, kind.training); break;
+    case ST_grad:
+        session_run_passes(s, g, s->bf16 ? bf16_grad : grad, 2 + s->bf16, kind.training);
+        break;
     case ST_fuse: session_lower(s, g, kind); break;
     case ST_plan:
     case ST_llvm:
@@ -134,8 +141,10 @@ static VmStatus emit(Session *s, const Args *a, Stage stage) {
     IrGraph *g = session_elaborate(s, s->batch);
     if (!g) return VM_INPUT;
     bool train = mode ? !strcmp(mode, "train") : model_has_loss(g);
-    if (!train && stage == ST_grad) return drv_fail(VM_USAGE, "there are no gradients without training");
-    if (train && !model_has_loss(g)) return drv_fail(VM_INPUT, "%s has no loss to train on", s->model);
+    if (!train && stage == ST_grad)
+        return drv_fail(VM_USAGE, "there are no gradients without training");
+    if (train && !model_has_loss(g))
+        return drv_fail(VM_INPUT, "%s has no loss to train on", s->model);
     Text t = text_new(s->arena);
     VmStatus st = emit_stage(s, stage, train ? KIND_TRAIN : KIND_EVAL, g, &t);
     if (st) return st;

@@ -1,4 +1,5 @@
-/* vmoec eval: loss and accuracy of given weights on the whole test set, last partial batch included. */
+/* vmoec eval: loss and accuracy of given weights on the whole test set, last partial batch
+ * included. */
 #include "driver/driver.h"
 
 #include <jansson.h>
@@ -18,8 +19,9 @@ static VmStatus evaluate(Session *s, const Args *a, const VmDataset *test) {
     if (st) return drv_fail(st, "%s", err.text);
     if (args_flag(a, OPT_eval_json))
         drv_print_json(json_pack("{s:s, s:o, s:I, s:o, s:o}", "model", s->model, "weights",
-                                 drv_json_text(args_str(a, OPT_eval_weights)), "images", (json_int_t)r.images,
-                                 "loss", drv_json_number(r.loss), "accuracy", drv_json_number(r.accuracy)));
+                                 drv_json_text(args_str(a, OPT_eval_weights)), "images",
+                                 (json_int_t)r.images, "loss", drv_json_number(r.loss), "accuracy",
+                                 drv_json_number(r.accuracy)));
     else if (isnan(r.accuracy))
         printf("%s: loss %.5f on %lld test images\n", s->model, r.loss, (long long)r.images);
     else
@@ -43,7 +45,8 @@ VmStatus cmd_eval(const Args *a) {
     int threads = (int)args_int(a, OPT_eval_threads, 0);
     st = session_memory(&s, false, NULL, args_str(a, OPT_eval_data), threads);
     if (!st)
-        st = session_data(&s, args_str(a, OPT_eval_data), (int)args_int(a, OPT_eval_threads, 0), NULL, &test);
+        st = session_data(&s, args_str(a, OPT_eval_data), (int)args_int(a, OPT_eval_threads, 0),
+                          NULL, &test);
     if (!st) st = evaluate(&s, a, test);
     vm_dataset_close(test);
     session_close(&s);

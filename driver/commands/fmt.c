@@ -30,7 +30,9 @@ static VmStatus format(Arena *a, const Args *args) {
     ast_format(&t, file);
     bool same = t.len == src->len && !memcmp(t.data, src->text, t.len);
     if (args_flag(args, OPT_fmt_check))
-        return same ? VM_OK : drv_fail(VM_INPUT, "%s is not formatted; run vmoec fmt --write %s", path, path);
+        return same ? VM_OK
+                    : drv_fail(VM_INPUT, "%s is not formatted; run vmoec fmt --write %s", path,
+                               path);
     if (args_flag(args, OPT_fmt_write)) return same ? VM_OK : write_back(a, path, &t);
     return drv_write_output(NULL, t.data, t.len);
 }

@@ -4,7 +4,8 @@
 #include <jansson.h>
 #include <string.h>
 
-/* Compiles what a run of training would and looks at this process then: all but tensors and data is there. */
+/* Compiles what a run of training would and looks at this process then: all but tensors and data is
+ * there. */
 static VmStatus measure_process(Session *s, bool training, int threads, MemoryUse *m) {
     ProgramKind kinds[2] = {KIND_EVAL, KIND_TRAIN};
     int64_t scratch = 0, peak;
@@ -45,12 +46,13 @@ static void print_table(const Session *s, const Counts *c, const MemoryUse *m) {
     for (int i = 0; i < c->nmodule; i++)
         printf("%-32s %14lld %14lld %16.0f\n", c->module[i].name, (long long)c->module[i].params,
                (long long)c->module[i].active, c->module[i].macs);
-    printf("%-32s %14lld %14lld %16.0f\n", "total", (long long)c->total.params, (long long)c->total.active,
-           c->total.macs);
+    printf("%-32s %14lld %14lld %16.0f\n", "total", (long long)c->total.params,
+           (long long)c->total.active, c->total.macs);
     if (c->image != c->total.active)
         printf("%-47s %14lld\n", "met by the tokens of an image, at most", (long long)c->image);
     if (c->total.attention > 0)
-        printf("%-62s %16.0f\n", "without attention's two products", c->total.macs - c->total.attention);
+        printf("%-62s %16.0f\n", "without attention's two products",
+               c->total.macs - c->total.attention);
     putchar('\n');
     const struct {
         const char *name;
@@ -68,8 +70,8 @@ static void print_table(const Session *s, const Counts *c, const MemoryUse *m) {
     budget_print(stdout, s);
 }
 
-/* Products of a training step, or of an evaluation when there is no loss: as the model has them, before the
- * passes that decide how to compute them (splitk cuts some, recompute repeats some). */
+/* Products of a training step, or of an evaluation when there is no loss: as the model has them,
+ * before the passes that decide how to compute them (splitk cuts some, recompute repeats some). */
 static json_t *matmuls_json(Session *s, const IrGraph *model) {
     static const PassId train[] = {PASS_expand, PASS_autodiff, PASS_simplify, PASS_cse};
     static const PassId eval[] = {PASS_expand, PASS_simplify, PASS_cse};
@@ -80,22 +82,23 @@ static json_t *matmuls_json(Session *s, const IrGraph *model) {
     int n = count_matmuls(s->arena, g, &list);
     json_t *out = json_array();
     for (int i = 0; i < n; i++)
-        json_array_append_new(out, json_pack("{s:s, s:i}", "kernel", list[i].text, "calls", list[i].calls));
+        json_array_append_new(
+            out, json_pack("{s:s, s:i}", "kernel", list[i].text, "calls", list[i].calls));
     return out;
 }
 
 static void print_json(const Session *s, const Counts *c, const MemoryUse *m, json_t *matmuls) {
     json_t *modules = json_array();
     for (int i = 0; i < c->nmodule; i++)
-        json_array_append_new(modules, json_pack("{s:s, s:I, s:I, s:I}", "name", c->module[i].name, "params",
-                                                 (json_int_t)c->module[i].params, "params_active",
-                                                 (json_int_t)c->module[i].active, "macs",
-                                                 (json_int_t)c->module[i].macs));
-    json_t *memory =
-        json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "weights", (json_int_t)m->weights, "state",
-                  (json_int_t)m->state, "activations", (json_int_t)m->work, "packed", (json_int_t)m->other,
-                  "scratch", (json_int_t)m->scratch, "data", (json_int_t)m->data, "process",
-                  (json_int_t)m->process, "peak", (json_int_t)m->total);
+        json_array_append_new(modules, json_pack("{s:s, s:I, s:I, s:I}", "name", c->module[i].name,
+                                                 "params", (json_int_t)c->module[i].params,
+                                                 "params_active", (json_int_t)c->module[i].active,
+                                                 "macs", (json_int_t)c->module[i].macs));
+    json_t *memory = json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "weights",
+                               (json_int_t)m->weights, "state", (json_int_t)m->state, "activations",
+                               (json_int_t)m->work, "packed", (json_int_t)m->other, "scratch",
+                               (json_int_t)m->scratch, "data", (json_int_t)m->data, "process",
+                               (json_int_t)m->process, "peak", (json_int_t)m->total);
     const Budget *u = &s->budget;
     if (u->limit)
         json_object_set_new(memory, "budget",
@@ -103,12 +106,12 @@ static void print_json(const Session *s, const Counts *c, const MemoryUse *m, js
                                       "recomputed", u->steps, "of", u->all, "peak_without",
                                       (json_int_t)u->before, "extra_flops",
                                       drv_json_number(u->flops_after / u->flops_before - 1)));
-    json_t *j =
-        json_pack("{s:o, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o, s:o}", "file", drv_json_text(s->path),
-                  "model", s->model, "batch", (json_int_t)s->batch, "params", (json_int_t)c->total.params,
-                  "params_active", (json_int_t)c->total.active, "macs", (json_int_t)c->total.macs,
-                  "macs_without_attention", (json_int_t)(c->total.macs - c->total.attention), "params_image",
-                  (json_int_t)c->image, "memory", memory, "modules", modules, "matmuls", matmuls);
+    json_t *j = json_pack(
+        "{s:o, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o, s:o}", "file", drv_json_text(s->path),
+        "model", s->model, "batch", (json_int_t)s->batch, "params", (json_int_t)c->total.params,
+        "params_active", (json_int_t)c->total.active, "macs", (json_int_t)c->total.macs,
+        "macs_without_attention", (json_int_t)(c->total.macs - c->total.attention), "params_image",
+        (json_int_t)c->image, "memory", memory, "modules", modules, "matmuls", matmuls);
     drv_print_json(j);
 }
 
@@ -117,8 +120,8 @@ VmStatus cmd_info(const Args *a) {
     if (mode && strcmp(mode, "train") && strcmp(mode, "infer"))
         return drv_fail(VM_USAGE, "--mode is train or infer, not '%s'", mode);
     Session s;
-    VmStatus st = session_open(&s, a->operand[0], &a->value[OPT_info_set], args_str(a, OPT_info_model),
-                               args_str(a, OPT_info_precision), false);
+    VmStatus st = session_open(&s, a->operand[0], &a->value[OPT_info_set],
+                               args_str(a, OPT_info_model), args_str(a, OPT_info_precision), false);
     if (st) return st;
     s.batch = args_int(a, OPT_info_batch, s.batch);
     IrGraph *g = session_elaborate(&s, s.batch);

@@ -3,8 +3,8 @@
 
 #include <string.h>
 
-/* A program with the weights of a graph and nothing to run: what a batch would need in activations does not
- * matter here, and neither does code. */
+/* A program with the weights of a graph and nothing to run: what a batch would need in activations
+ * does not matter here, and neither does code. */
 static VmProgram *weights_program(Arena *a, const IrGraph *g) {
     enum { ALIGN = 64 };
     VmTensor *list = ARENA_ARRAY(a, VmTensor, g->nnodes);
@@ -43,8 +43,8 @@ VmStatus cmd_init(const Args *a) {
     VmStatus st = args_require(a, OPT_init_o);
     Session s;
     if (!st)
-        st = session_open(&s, a->operand[0], &a->value[OPT_init_set], args_str(a, OPT_init_model), "f32",
-                          false);
+        st = session_open(&s, a->operand[0], &a->value[OPT_init_set], args_str(a, OPT_init_model),
+                          "f32", false);
     if (st) return st;
     uint64_t seed = (uint64_t)args_int(a, OPT_init_seed, s.train ? (int64_t)s.train->seed : 0);
     IrGraph *g = session_elaborate(&s, args_int(a, OPT_init_batch, s.batch));

@@ -1,5 +1,5 @@
-/* JSON results, and JSON's memory: what the library would refuse (numbers that are not finite, text that is
- * not UTF-8) is said in a way it takes, so that a result is always printed. */
+/* JSON results, and JSON's memory: what the library would refuse (numbers that are not finite, text
+ * that is not UTF-8) is said in a way it takes, so that a result is always printed. */
 #include "driver/driver.h"
 
 #include <jansson.h>

@@ -44,7 +44,8 @@ static bool asks_for_help(int argc, char **argv) {
 
 static int run(int argc, char **argv) {
     double started = drv_process_start();
-    signal(SIGXFSZ, SIG_IGN); /* a file over the size limit is a failed write, reported like a full disk */
+    signal(SIGXFSZ,
+           SIG_IGN); /* a file over the size limit is a failed write, reported like a full disk */
     signal(SIGPIPE, SIG_IGN); /* and so is a pipe that nobody reads: no reason to end a run */
     drv_standard_files();
     drv_json_memory();
@@ -74,14 +75,17 @@ static int run(int argc, char **argv) {
     return drv_flush(st);
 }
 
-/* ---- when a library decides to end --------------------------------------------------------------- */
+/* ---- when a library decides to end
+ * --------------------------------------------------------------- */
 
-/* libgomp calls exit(1) when it finds no memory, from its constructor on; to a caller that would say that the
- * input is wrong. It has said why; its own cleaning up may need what it does not have. */
+/* libgomp calls exit(1) when it finds no memory, from its constructor on; to a caller that would
+ * say that the input is wrong. It has said why; its own cleaning up may need what it does not have.
+ */
 static bool main_is_through;
 
 static void leave(void) {
-    static const char text[] = "vmoec: error: a library could not go on, most likely without memory\n";
+    static const char text[] =
+        "vmoec: error: a library could not go on, most likely without memory\n";
     if (main_is_through) return;
     (void)!write(STDERR_FILENO, text, sizeof text - 1);
     _exit(VM_ENV);
@@ -92,7 +96,8 @@ static void watch(void) {
 }
 
 /* Runs before the constructors of libraries. */
-__attribute__((section(".preinit_array"), used)) static void (*const before_libraries)(void) = watch;
+__attribute__((section(".preinit_array"),
+               used)) static void (*const before_libraries)(void) = watch;
 
 int main(int argc, char **argv) {
     int status = run(argc, argv);

@@ -40,7 +40,8 @@ static const char *read_text(Arena *a, const char *path, VmError *err) {
     return text;
 }
 
-/* The pipeline in the first line of a crash file: "; passes: a,b --training --recompute=7"; NULL: none. */
+/* The pipeline in the first line of a crash file: "; passes: a,b --training --recompute=7"; NULL:
+ * none. */
 static const char *file_passes(Arena *a, const char *text, bool *training, int *recompute) {
     static const char prefix[] = "; passes: ";
     if (strncmp(text, prefix, sizeof prefix - 1)) return NULL;

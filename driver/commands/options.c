@@ -1,4 +1,5 @@
-/* Commands and options: the table of options.def, its parser and its help. Knows nothing of what commands do.
+/* Commands and options: the table of options.def, its parser and its help. Knows nothing of what
+ * commands do.
  */
 #include "driver/driver.h"
 
@@ -24,7 +25,8 @@ typedef struct CmdRow {
 } CmdRow;
 
 static const OptRow opt_rows[OPT_COUNT] = {
-#define OPT(cmd, name, kind, operand, lo, hi, doc) {CMD_##cmd, #name, OPTION_##kind, operand, lo, hi, doc},
+#define OPT(cmd, name, kind, operand, lo, hi, doc)                                                 \
+    {CMD_##cmd, #name, OPTION_##kind, operand, lo, hi, doc},
 #include "driver/commands/options.def"
 };
 
@@ -58,7 +60,8 @@ const char *cmd_suggest(const char *name) {
     return spell_suggest(name, names, CMD_COUNT);
 }
 
-/* ---- parsing ------------------------------------------------------------------------------------ */
+/* ---- parsing ------------------------------------------------------------------------------------
+ */
 
 static VmStatus usage_error(const Args *a, const char *text) {
     drv_fail(VM_USAGE, "%s", text);
@@ -82,11 +85,12 @@ static VmStatus unknown_opt(Args *a, const char *word, size_t n) {
     int count = 0;
     char buf[NAME_MAX_LEN + 3];
     for (int i = 0; i < OPT_COUNT; i++)
-        if (opt_rows[i].cmd == a->cmd) names[count++] = arena_strdup(a->arena, typed_name(&opt_rows[i], buf));
+        if (opt_rows[i].cmd == a->cmd)
+            names[count++] = arena_strdup(a->arena, typed_name(&opt_rows[i], buf));
     const char *near = spell_suggest(arena_strndup(a->arena, word, n), names, count);
-    return usage_error(a,
-                       arena_printf(a->arena, "%s has no option %.*s%s%s%s", cmd_rows[a->cmd].name, (int)n,
-                                    word, near ? "; did you mean " : "", near ? near : "", near ? "?" : ""));
+    return usage_error(
+        a, arena_printf(a->arena, "%s has no option %.*s%s%s%s", cmd_rows[a->cmd].name, (int)n,
+                        word, near ? "; did you mean " : "", near ? near : "", near ? "?" : ""));
 }
 
 static VmStatus take_int(Args *a, const OptRow *r, OptValue *v, const char *word) {
@@ -94,11 +98,12 @@ static VmStatus take_int(Args *a, const OptRow *r, OptValue *v, const char *word
     errno = 0;
     long long x = strtoll(word, &end, 10);
     if (end == word || *end || errno == ERANGE)
-        return usage_error(
-            a, arena_printf(a->arena, "%s takes a whole number, not '%s'", typed_name(r, buf), word));
+        return usage_error(a, arena_printf(a->arena, "%s takes a whole number, not '%s'",
+                                           typed_name(r, buf), word));
     if (x < r->lo || x > r->hi)
-        return usage_error(a, arena_printf(a->arena, "%s %lld is out of range: %lld to %lld",
-                                           typed_name(r, buf), x, (long long)r->lo, (long long)r->hi));
+        return usage_error(a,
+                           arena_printf(a->arena, "%s %lld is out of range: %lld to %lld",
+                                        typed_name(r, buf), x, (long long)r->lo, (long long)r->hi));
     v->i = x;
     return VM_OK;
 }
@@ -114,7 +119,8 @@ static VmStatus take_value(Args *a, int id, const char *word) {
         return VM_OK;
     }
     char buf[NAME_MAX_LEN + 3];
-    if (v->n) return usage_error(a, arena_printf(a->arena, "%s is given twice", typed_name(r, buf)));
+    if (v->n)
+        return usage_error(a, arena_printf(a->arena, "%s is given twice", typed_name(r, buf)));
     v->n = 1;
     if (r->kind == OPTION_INT) return take_int(a, r, v, word);
     if (!*word) return usage_error(a, arena_printf(a->arena, "%s is empty", typed_name(r, buf)));
@@ -132,27 +138,28 @@ static VmStatus take_opt(Args *a, int argc, char **argv, int *i) {
     char buf[NAME_MAX_LEN + 3];
     if (opt_rows[id].kind == OPTION_FLAG) {
         if (eq)
-            return usage_error(a,
-                               arena_printf(a->arena, "%s takes no value", typed_name(&opt_rows[id], buf)));
+            return usage_error(
+                a, arena_printf(a->arena, "%s takes no value", typed_name(&opt_rows[id], buf)));
         a->value[id].n = 1;
         return VM_OK;
     }
     if (opt_rows[id].kind == OPTION_MAYBE && !eq) {
         if (a->value[id].n)
-            return usage_error(a,
-                               arena_printf(a->arena, "%s is given twice", typed_name(&opt_rows[id], buf)));
+            return usage_error(
+                a, arena_printf(a->arena, "%s is given twice", typed_name(&opt_rows[id], buf)));
         a->value[id].n = 1;
         return VM_OK;
     }
     if (eq) return take_value(a, id, eq + 1);
     if (*i + 1 >= argc)
-        return usage_error(a, arena_printf(a->arena, "%s needs a value: %s", typed_name(&opt_rows[id], buf),
-                                           opt_rows[id].operand));
+        return usage_error(a, arena_printf(a->arena, "%s needs a value: %s",
+                                           typed_name(&opt_rows[id], buf), opt_rows[id].operand));
     return take_value(a, id, argv[++*i]);
 }
 
 VmStatus args_parse(Arena *arena, CmdId cmd, int argc, char **argv, Args *out) {
-    *out = (Args){.arena = arena, .cmd = cmd, .operand = ARENA_ARRAY(arena, const char *, argc + 1)};
+    *out =
+        (Args){.arena = arena, .cmd = cmd, .operand = ARENA_ARRAY(arena, const char *, argc + 1)};
     bool options = true;
     for (int i = 0; i < argc; i++) {
         if (options && !strcmp(argv[i], "--")) {
@@ -170,16 +177,18 @@ VmStatus args_parse(Arena *arena, CmdId cmd, int argc, char **argv, Args *out) {
     if (out->noperand < c->lo)
         return usage_error(out, arena_printf(arena, "%s needs %s", c->name, c->operands));
     if (out->noperand > c->hi)
-        return usage_error(out, arena_printf(arena, "%s takes one file; '%s' is one word too many", c->name,
-                                             out->operand[c->hi]));
+        return usage_error(out, arena_printf(arena, "%s takes one file; '%s' is one word too many",
+                                             c->name, out->operand[c->hi]));
     return VM_OK;
 }
 
-/* ---- access ------------------------------------------------------------------------------------- */
+/* ---- access -------------------------------------------------------------------------------------
+ */
 
 static const OptValue *checked(const Args *a, OptId id, OptKind kind) {
-    VM_CHECK(opt_rows[id].cmd == a->cmd && opt_rows[id].kind == kind, "option %s of %s asked for in %s",
-             opt_rows[id].name, cmd_rows[opt_rows[id].cmd].name, cmd_rows[a->cmd].name);
+    VM_CHECK(opt_rows[id].cmd == a->cmd && opt_rows[id].kind == kind,
+             "option %s of %s asked for in %s", opt_rows[id].name, cmd_rows[opt_rows[id].cmd].name,
+             cmd_rows[a->cmd].name);
     return &a->value[id];
 }
 
@@ -205,19 +214,19 @@ VmStatus args_require(const Args *a, OptId id) {
                                        typed_name(&opt_rows[id], buf), opt_rows[id].operand));
 }
 
-/* ---- help --------------------------------------------------------------------------------------- */
+/* ---- help ---------------------------------------------------------------------------------------
+ */
 
 static void help_overview(FILE *f) {
-    fprintf(f,
-            "vmoec compiles .vmoe descriptions of vision mixture-of-experts models into native trainers.\n\n"
-            "usage: vmoec COMMAND [OPTIONS] FILE\n\n");
+    fprintf(f, "vmoec compiles .vmoe descriptions of vision mixture-of-experts models into native "
+               "trainers.\n\n"
+               "usage: vmoec COMMAND [OPTIONS] FILE\n\n");
     for (int i = 0; i < CMD_COUNT; i++)
         fprintf(f, "  %-7s %-7s %s\n", cmd_rows[i].name, cmd_rows[i].operands, cmd_rows[i].doc);
-    fprintf(
-        f,
-        "\n  vmoec help COMMAND   the options of a command\n"
-        "  vmoec --version      the version\n\n"
-        "Exit codes: 0 done, 1 the input is wrong, 2 the command line is wrong, 3 the environment failed.\n");
+    fprintf(f, "\n  vmoec help COMMAND   the options of a command\n"
+               "  vmoec --version      the version\n\n"
+               "Exit codes: 0 done, 1 the input is wrong, 2 the command line is wrong, 3 the "
+               "environment failed.\n");
 }
 
 void cmd_help(FILE *f, CmdId cmd) {

@@ -1,5 +1,5 @@
-/* vmoec run: one evaluation on given tensors, every result in a file. This is how vmoec is compared with
- * other frameworks. */
+/* vmoec run: one evaluation on given tensors, every result in a file. This is how vmoec is compared
+ * with other frameworks. */
 #include "driver/driver.h"
 
 #include <string.h>
@@ -21,7 +21,8 @@ static void problem(Run *r, const char *text) {
     if (r->nproblems++ < 5) text_addf(&r->problems, "\n       %s", text);
 }
 
-/* "which m takes as f32[B,8]", for a message; "" when the model cannot be built for its usual batch. */
+/* "which m takes as f32[B,8]", for a message; "" when the model cannot be built for its usual
+ * batch. */
 static const char *wanted(Run *r, const char *name) {
     IrGraph *g = session_elaborate(&r->s, r->s.batch);
     const IrNode *n = g ? ir_find_leaf(g, OP_input, name) : NULL;
@@ -30,15 +31,16 @@ static const char *wanted(Run *r, const char *name) {
                         ir_type_text(r->s.arena, &n->out[0].type));
 }
 
-/* The leading dimension of the file's tensor for the model's first input: known before the model is built,
- * which may be possible for some batches only. */
+/* The leading dimension of the file's tensor for the model's first input: known before the model is
+ * built, which may be possible for some batches only. */
 static VmStatus find_batch(Run *r, const char *path) {
     const char *name = fe_model_input(r->s.exp, r->s.model, 0);
     if (!name) return drv_fail(VM_INPUT, "%s has no inputs", r->s.model);
     const VmTensorView *v = vm_tensors_find(r->inputs, name);
     if (!v) return drv_fail(VM_INPUT, "%s has no tensor %s%s", path, name, wanted(r, name));
     if (v->rank < 1 || v->dim[0] < 1 || v->dim[0] > 65536)
-        return drv_fail(VM_INPUT, "%s: %s must have 1 to 65536 images as its leading dimension", path, name);
+        return drv_fail(VM_INPUT, "%s: %s must have 1 to 65536 images as its leading dimension",
+                        path, name);
     r->batch = v->dim[0];
     return VM_OK;
 }
@@ -50,8 +52,8 @@ static void check_classes(Run *r, const IrGraph *g, const char *name, const VmTe
     for (int i = 0; i < v->rank; i++) n *= v->dim[i];
     for (int64_t i = 0; classes && i < n; i++) {
         if (label[i] >= 0 && label[i] < classes) continue;
-        problem(r, arena_printf(r->s.arena, "%s[%lld] is %d, but there are %lld classes", name, (long long)i,
-                                label[i], (long long)classes));
+        problem(r, arena_printf(r->s.arena, "%s[%lld] is %d, but there are %lld classes", name,
+                                (long long)i, label[i], (long long)classes));
         return;
     }
 }
@@ -84,7 +86,8 @@ static VmStatus check_inputs(Run *r, const IrGraph *g, const char *path) {
     }
     if (!r->nproblems) return VM_OK;
     if (r->nproblems > 5) text_addf(&r->problems, "\n       and %d more", r->nproblems - 5);
-    return drv_fail(VM_INPUT, "the inputs in %s do not fit %s:%s", path, r->s.model, r->problems.data);
+    return drv_fail(VM_INPUT, "the inputs in %s do not fit %s:%s", path, r->s.model,
+                    r->problems.data);
 }
 
 static void copy_inputs(Run *r, int program) {
@@ -92,7 +95,8 @@ static void copy_inputs(Run *r, int program) {
         const VmTensorView *v = vm_tensors_at(r->inputs, i);
         void *to = vm_engine_data(r->s.engine, program, v->name);
         IrType t = view_type(v);
-        if (to) memcpy(to, v->data, (size_t)ir_elems(&t) * 4); /* NULL: nothing in the model uses it */
+        if (to)
+            memcpy(to, v->data, (size_t)ir_elems(&t) * 4); /* NULL: nothing in the model uses it */
     }
 }
 
@@ -128,7 +132,8 @@ static VmStatus run(Run *r, const Args *a) {
         return drv_fail(VM_INPUT, "%s has no loss to differentiate", r->s.model);
     st = session_engine(&r->s, vm_threads((int)args_int(a, OPT_run_threads, 0)));
     if (st) return st;
-    const Program *p = session_program(&r->s, r->kind, r->batch, args_flag(a, OPT_run_routes), &err);
+    const Program *p =
+        session_program(&r->s, r->kind, r->batch, args_flag(a, OPT_run_routes), &err);
     if (!p) return drv_fail(err.status, "%s", err.text);
     st = vm_weights_load(r->s.engine, p->index, args_str(a, OPT_run_weights), &err);
     if (st) return drv_fail(st, "%s", err.text);

@@ -8,7 +8,8 @@
 #include "codegen/plan/backend.h"
 #include "base/rng.h"
 
-/* runs/<file without folder and ending>; what is left of a name must be one ("...vmoe" leaves dots). */
+/* runs/<file without folder and ending>; what is left of a name must be one ("...vmoe" leaves
+ * dots). */
 static const char *default_out(Arena *a, const char *path) {
     const char *slash = strrchr(path, '/');
     const char *base = slash ? slash + 1 : path;
@@ -28,8 +29,9 @@ static VmStatus resume_of(const Args *a, VmResume *out) {
         else if (n == strlen("anyway") && !strncmp(p, "anyway", n))
             out->anyway = true;
         else
-            return drv_fail(VM_USAGE,
-                            "--resume takes previous, anyway or both with a comma between, not '%s'", text);
+            return drv_fail(
+                VM_USAGE, "--resume takes previous, anyway or both with a comma between, not '%s'",
+                text);
         p += n + (p[n] == ',');
     }
     return VM_OK;
@@ -59,9 +61,9 @@ static const char *per_channel(Arena *a, const FePerChannel *p) {
     return arena_printf(a, "[%.17g, %.17g, %.17g]", p->at[0], p->at[1], p->at[2]);
 }
 
-/* What else decides the weights, beside the settings the runtime knows: recorded in the logs and compared
- * when a run is resumed. train.graph is a fingerprint of the model, so that an edited model does not go on
- * from the old one's checkpoint unnoticed. */
+/* What else decides the weights, beside the settings the runtime knows: recorded in the logs and
+ * compared when a run is resumed. train.graph is a fingerprint of the model, so that an edited
+ * model does not go on from the old one's checkpoint unnoticed. */
 static void add_recipe(Session *s, IrGraph *g, VmTrainConfig *c) {
     enum { MORE = 8 };
     const FeTrain *t = s->train;
@@ -79,8 +81,8 @@ static void add_recipe(Session *s, IrGraph *g, VmTrainConfig *c) {
         {"train.weight_decay", arena_printf(s->arena, "%.17g", t->optimizer.weight_decay)},
         {"train.eps", arena_printf(s->arena, "%.17g", t->optimizer.eps)},
         {"train.precision", s->bf16 ? "bf16" : "f32"},
-        {"train.graph",
-         arena_printf(s->arena, "%016llx", (unsigned long long)vm_hash_name(ir_to_text(s->arena, g)))},
+        {"train.graph", arena_printf(s->arena, "%016llx",
+                                     (unsigned long long)vm_hash_name(ir_to_text(s->arena, g)))},
     };
     for (int i = 0; i < MORE; i++, n++) name[n] = more[i].name, value[n] = more[i].value;
     c->config_name = name;
@@ -95,7 +97,8 @@ typedef struct Start {
 } Start;
 
 /* The train block, with what the command line overrides. */
-static VmTrainConfig config_of(const Session *s, const Args *a, const Start *start, int64_t images) {
+static VmTrainConfig config_of(const Session *s, const Args *a, const Start *start,
+                               int64_t images) {
     const FeTrain *t = s->train;
     int64_t per_epoch = t->data.drop_last ? images / s->batch : (images + s->batch - 1) / s->batch;
     VmTrainConfig c = {.batch = s->batch,
@@ -138,14 +141,16 @@ static void print_found(Arena *a, const char *path, const VmWeightsFound *f) {
     const char *text = arena_printf(a, "%d of %d weights from %s", f->taken, f->total, path);
     int other = f->total - f->taken;
     for (int i = 0; i < 3 && f->other[i]; i++)
-        text = arena_printf(a, "%s%s%s", text, i ? ", " : "; fresh initial values for ", f->other[i]);
+        text =
+            arena_printf(a, "%s%s%s", text, i ? ", " : "; fresh initial values for ", f->other[i]);
     if (other > 3) text = arena_printf(a, "%s and %d more", text, other - 3);
-    if (f->unknown) text = arena_printf(a, "%s; %d in the file are not in the model", text, f->unknown);
+    if (f->unknown)
+        text = arena_printf(a, "%s; %d in the file are not in the model", text, f->unknown);
     fprintf(stderr, "%s\n", text);
 }
 
-/* Values that the weights start with. A weight that --weights has none for starts as in a run without it, so
- * the weights `vmoec init` wrote and the seed alone give the same run. */
+/* Values that the weights start with. A weight that --weights has none for starts as in a run
+ * without it, so the weights `vmoec init` wrote and the seed alone give the same run. */
 static VmStatus start_weights(Session *s, const Args *a, int program, VmTrainConfig *cfg,
                               VmWeightsFound *found, VmError *err) {
     double t0 = vm_seconds();
@@ -161,12 +166,14 @@ static VmStatus start_weights(Session *s, const Args *a, int program, VmTrainCon
 }
 
 /* Programs of all batch sizes, compiled as one. */
-static VmStatus plan_all(Session *s, const VmTrainConfig *c, const VmDataset *data, const VmDataset *test) {
+static VmStatus plan_all(Session *s, const VmTrainConfig *c, const VmDataset *data,
+                         const VmDataset *test) {
     VmBatchSize size[VM_BATCH_SIZES];
     int n = vm_train_batches(c, vm_dataset_size(data), vm_dataset_size(test), size);
     for (int i = 0; i < n; i++) {
         VmError why = {.text = ""}, err = {.text = ""};
-        if (session_ahead(s, size[i].training ? KIND_TRAIN : KIND_EVAL, size[i].images, &why)) continue;
+        if (session_ahead(s, size[i].training ? KIND_TRAIN : KIND_EVAL, size[i].images, &why))
+            continue;
         return drv_fail(vm_batch_refused(&size[i], &why, &err), "%s", err.text);
     }
     return VM_OK;
@@ -193,7 +200,8 @@ static VmStatus train(Session *s, const Args *a, const Start *start, const VmDat
     if (!st) st = vm_train(s->engine, session_source, s, &cfg, data, test, &r, &err);
     if (st) return drv_fail(st, "%s", err.text);
     if (!isnan(r.test_accuracy)) printf("test accuracy %.4f, ", r.test_accuracy);
-    printf("test loss %.5f after %lld steps in %.1f s\n", r.test_loss, (long long)r.steps, r.seconds);
+    printf("test loss %.5f after %lld steps in %.1f s\n", r.test_loss, (long long)r.steps,
+           r.seconds);
     int64_t now, peak;
     memory_resident(&now, &peak);
     vm_make_printable(r.weights); /* a folder's name may hold anything */
@@ -205,8 +213,9 @@ static VmStatus train(Session *s, const Args *a, const Start *start, const VmDat
 
 VmStatus cmd_train(const Args *a) {
     if (args_str(a, OPT_train_weights) && args_flag(a, OPT_train_resume))
-        return drv_fail(VM_USAGE, "--weights and --resume exclude each other: a run that is resumed has its "
-                                  "weights in its checkpoint, also one that was started with --weights");
+        return drv_fail(VM_USAGE,
+                        "--weights and --resume exclude each other: a run that is resumed has its "
+                        "weights in its checkpoint, also one that was started with --weights");
     Session s;
     Start start = {0};
     VmStatus st = resume_of(a, &start.resume);
@@ -226,8 +235,8 @@ VmStatus cmd_train(const Args *a) {
                         (int)args_int(a, OPT_train_threads, 0));
     if (!st && !args_flag(a, OPT_train_quiet)) budget_print(stderr, &s);
     if (!st)
-        st = session_data(&s, args_str(a, OPT_train_data), (int)args_int(a, OPT_train_threads, 0), &data,
-                          &test);
+        st = session_data(&s, args_str(a, OPT_train_data), (int)args_int(a, OPT_train_threads, 0),
+                          &data, &test);
     if (!st) st = train(&s, a, &start, data, test);
     vm_dataset_close(data);
     vm_dataset_close(test);

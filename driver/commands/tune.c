@@ -1,11 +1,11 @@
-/* vmoec tune: finds block sizes of matrix products that make a model's training step faster on this machine,
- * and keeps them in a small file (tuning.c).
+/* vmoec tune: finds block sizes of matrix products that make a model's training step faster on this
+ * machine, and keeps them in a small file (tuning.c).
  *
- * Every product tries its own i-th candidate in the i-th variant of the whole program, so that all products
- * are timed at once and in the place where they run, with the caches as the step leaves them. A variant and
- * the untuned program run one after the other, in turns first, and only such pairs are compared: a change of
- * the machine's speed meets both. At the end the winners together must beat the untuned program in whole
- * steps. */
+ * Every product tries its own i-th candidate in the i-th variant of the whole program, so that all
+ * products are timed at once and in the place where they run, with the caches as the step leaves
+ * them. A variant and the untuned program run one after the other, in turns first, and only such
+ * pairs are compared: a change of the machine's speed meets both. At the end the winners together
+ * must beat the untuned program in whole steps. */
 #include "driver/bench/bench.h"
 
 #include <inttypes.h>
@@ -45,7 +45,8 @@ typedef struct Tune {
     int *item_of; /* per task: its product, -1: none */
     double *task, *before, *after;
     int64_t step;
-    int repeat; /* steps that are timed as one, so that short ones are not lost in the clock's noise */
+    int repeat; /* steps that are timed as one, so that short ones are not lost in the clock's noise
+                 */
     double step_seconds, total; /* of `repeat` steps; total: of all their tasks */
 } Tune;
 
@@ -53,7 +54,8 @@ static double left(const Tune *t) {
     return t->deadline - vm_seconds();
 }
 
-/* ---- programs and steps -------------------------------------------------------------------------- */
+/* ---- programs and steps
+ * -------------------------------------------------------------------------- */
 
 /* The program with other blocks; NULL after a message. */
 static const Program *add(Tune *t, const CgTuning *tuning) {
@@ -81,7 +83,8 @@ static void set_step(const Tune *t, const Program *p) {
 static double whole_steps(Tune *t, const Program *p) {
     set_step(t, p);
     double t0 = vm_seconds();
-    for (int i = 0; i < t->repeat; i++) vm_engine_run(t->s->engine, p->index, 0, (uint64_t)t->step++);
+    for (int i = 0; i < t->repeat; i++)
+        vm_engine_run(t->s->engine, p->index, 0, (uint64_t)t->step++);
     return vm_seconds() - t0;
 }
 
@@ -101,7 +104,8 @@ static double profile(Tune *t, const Program *p, double *seconds) {
     return all;
 }
 
-/* ---- what to try ----------------------------------------------------------------------------------- */
+/* ---- what to try
+ * ----------------------------------------------------------------------------------- */
 
 static int by_time(const void *x, const void *y) {
     const Item *a = x, *b = y;
@@ -118,7 +122,8 @@ static int item_for(Tune *t, const CgChosen *c) {
 static void number_tasks(Tune *t) {
     CgChosen c;
     for (int i = 0; i < t->untuned->code->ntask; i++) {
-        t->item_of[i] = cg_task_product(t->s->module, t->untuned->code, i, &c) ? item_for(t, &c) : -1;
+        t->item_of[i] =
+            cg_task_product(t->s->module, t->untuned->code, i, &c) ? item_for(t, &c) : -1;
         if (t->item_of[i] >= 0) t->item[t->item_of[i]].calls++;
     }
 }
@@ -168,18 +173,21 @@ static double final_seconds(const Tune *t) {
     return 1.3 * (2 * MIN_FINAL + 2) * t->step_seconds;
 }
 
-/* Candidates for as many products as can be compiled in a fifth of what is left, the largest first. */
+/* Candidates for as many products as can be compiled in a fifth of what is left, the largest first.
+ */
 static void choose_candidates(Tune *t) {
     double seconds = 0.2 * (left(t) - final_seconds(t));
     for (int i = 0; i < t->nitem; i++) {
         Item *x = &t->item[i];
-        seconds -= t->per_kernel * fmin(x->calls, 3); /* products of one size differ in what is fused */
+        seconds -=
+            t->per_kernel * fmin(x->calls, 3); /* products of one size differ in what is fused */
         if (x->seconds < least_share * t->total || seconds < 0) break;
         find_candidates(x);
     }
 }
 
-/* ---- trying ------------------------------------------------------------------------------------------ */
+/* ---- trying
+ * ------------------------------------------------------------------------------------------ */
 
 /* Every product's candidate `which`. */
 static CgTuning *variant_of(const Tune *t, int which, int *n) {
@@ -252,7 +260,8 @@ static int choose_best(Tune *t) {
     return n;
 }
 
-/* ---- the result ------------------------------------------------------------------------------------- */
+/* ---- the result
+ * ------------------------------------------------------------------------------------- */
 
 typedef struct Verdict {
     double untuned, tuned, gain; /* medians */
@@ -286,17 +295,18 @@ static VmStatus judge(Tune *t, Verdict *out) {
 }
 
 static void print_table(const Tune *t) {
-    printf("%-48s %5s %9s %6s %10s %10s %6s\n", "product", "calls", "ms", "%", "untuned", "tuned", "gain");
+    printf("%-48s %5s %9s %6s %10s %10s %6s\n", "product", "calls", "ms", "%", "untuned", "tuned",
+           "gain");
     for (int i = 0; i < t->nitem; i++) {
         const Item *x = &t->item[i];
         if (!x->ntrial) continue;
         const CgBlocks *b = &x->base.blocks, *to = x->best >= 0 ? &x->trial[x->best].blocks : NULL;
-        printf("%-48s %5d %9.3f %6.1f %10s", tuning_product_text(t->s->arena, &b->product), x->calls,
-               1e3 * x->seconds / t->repeat, 100 * x->seconds / t->total,
+        printf("%-48s %5d %9.3f %6.1f %10s", tuning_product_text(t->s->arena, &b->product),
+               x->calls, 1e3 * x->seconds / t->repeat, 100 * x->seconds / t->total,
                arena_printf(t->s->arena, "%" PRId64 "x%" PRId64, b->rows, b->cols));
         if (to)
-            printf(" %10s %6.2f\n", arena_printf(t->s->arena, "%" PRId64 "x%" PRId64, to->rows, to->cols),
-                   x->gain);
+            printf(" %10s %6.2f\n",
+                   arena_printf(t->s->arena, "%" PRId64 "x%" PRId64, to->rows, to->cols), x->gain);
         else
             printf(" %10s %6s\n", "-", "-");
     }
@@ -306,7 +316,8 @@ static VmStatus write_result(const Tune *t, const Verdict *v, const char *path) 
     const Session *s = t->s;
     Text f = text_new(s->arena);
     text_addf(&f,
-              "# block sizes of %s's products, batch %" PRId64 ", made by vmoec tune; results do not depend"
+              "# block sizes of %s's products, batch %" PRId64
+              ", made by vmoec tune; results do not depend"
               " on them\n",
               s->model, s->batch);
     text_addf(&f, "# step %.3f ms untuned, %.3f ms tuned: %.3fx, faster in %d of %d pairs\n",
@@ -337,9 +348,10 @@ static VmStatus finish(Tune *t, const char *path) {
     if (!winners) return nothing(t, "no blocks are faster than those chosen without tuning");
     VmStatus st = judge(t, &v);
     if (st) return st;
-    printf("step      %10.3f ms untuned, %.3f ms tuned: %.3fx, faster in %d of %d pairs\n", 1e3 * v.untuned,
-           1e3 * v.tuned, v.gain, v.wins, v.pairs);
-    if (v.gain <= 1 || v.wins < min_final_wins * v.pairs) return nothing(t, "whole steps are not faster");
+    printf("step      %10.3f ms untuned, %.3f ms tuned: %.3fx, faster in %d of %d pairs\n",
+           1e3 * v.untuned, 1e3 * v.tuned, v.gain, v.wins, v.pairs);
+    if (v.gain <= 1 || v.wins < min_final_wins * v.pairs)
+        return nothing(t, "whole steps are not faster");
     st = write_result(t, &v, path);
     if (!st) printf("wrote %s, %d products (%.1f s)\n", path, winners, vm_seconds() - t->begin);
     return st;
@@ -369,8 +381,8 @@ static VmStatus tune(Tune *t, const Args *a) {
 
 VmStatus cmd_tune(const Args *a) {
     Session s;
-    VmStatus st =
-        session_open(&s, a->operand[0], &a->value[OPT_tune_set], args_str(a, OPT_tune_model), NULL, false);
+    VmStatus st = session_open(&s, a->operand[0], &a->value[OPT_tune_set],
+                               args_str(a, OPT_tune_model), NULL, false);
     if (st) return st;
     s.no_cache = args_flag(a, OPT_tune_no_cache);
     s.batch = args_int(a, OPT_tune_batch, s.batch);

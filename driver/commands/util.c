@@ -59,8 +59,10 @@ VmStatus drv_flush(VmStatus s) {
 }
 
 void drv_standard_files(void) {
-    for (int fd = 0; fd < 3; fd++) /* the lowest free number is taken; the wrong way round: every use fails */
-        if (fcntl(fd, F_GETFD) < 0) (void)!open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY);
+    for (int fd = 0; fd < 3;
+         fd++) /* the lowest free number is taken; the wrong way round: every use fails */
+        if (fcntl(fd, F_GETFD) < 0)
+            (void)!open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY);
 }
 
 static int by_value(const void *x, const void *y) {
@@ -107,15 +109,17 @@ static const char *model_dir(Arena *a) {
     char real[4096];
     const char *dir = arena_printf(a, "%s/../models", exe);
     if (!is_dir(dir)) return NULL;
-    return realpath(dir, real) ? arena_strdup(a, real) : dir; /* places in libraries are read by people */
+    return realpath(dir, real) ? arena_strdup(a, real)
+                               : dir; /* places in libraries are read by people */
 }
 
 const FeOptions *drv_fe_options(Arena *a, const OptValue *set) {
     FeOptions *o = ARENA_NEW(a, FeOptions);
     *o = (FeOptions){.set = set->list, .nset = set->n, .model_dir = model_dir(a)};
     if (o->model_dir) return o;
-    drv_fail(VM_ENV,
-             "the folder of layer libraries is not there: set VMOEC_MODELS to vmoec's models/ folder");
+    drv_fail(
+        VM_ENV,
+        "the folder of layer libraries is not there: set VMOEC_MODELS to vmoec's models/ folder");
     return NULL;
 }
 

@@ -1,9 +1,10 @@
-/* vmoec verify: the user's own model, computed in several ways that must agree. Compiled code against the f64
- * interpreter, which shares nothing with the code generator; gradients against finite differences of the
- * interpreted objective; one thread against several, bit for bit.
+/* vmoec verify: the user's own model, computed in several ways that must agree. Compiled code
+ * against the f64 interpreter, which shares nothing with the code generator; gradients against
+ * finite differences of the interpreted objective; one thread against several, bit for bit.
  *
- * Weights are the initial ones moved a little, so that zeros and ones hide nothing. Inputs are random, chosen
- * so that no routing decision is within rounding of a tie. The optimizer is checked for equal bits only. */
+ * Weights are the initial ones moved a little, so that zeros and ones hide nothing. Inputs are
+ * random, chosen so that no routing decision is within rounding of a tie. The optimizer is checked
+ * for equal bits only. */
 #include "driver/commands/compare.h"
 #include "driver/driver.h"
 #include "driver/commands/verify.h"
@@ -15,9 +16,9 @@
 #include "base/rng.h"
 
 #define FD_TOLERANCE 1e-4
-/* In bf16 the reference rounds the same operands, but where f32 and f64 differ in the last digit a number may
- * round the other way: tensors are compared as wholes (compare_spread). And what rounding operands to eight
- * bits makes of a gradient. */
+/* In bf16 the reference rounds the same operands, but where f32 and f64 differ in the last digit a
+ * number may round the other way: tensors are compared as wholes (compare_spread). And what
+ * rounding operands to eight bits makes of a gradient. */
 #define BF16_TOLERANCE 5e-2
 #define BF16_GRADIENT 0.1
 #define TIE_MARGIN 1e-5 /* gates closer than this may sort differently in f32 */
@@ -29,8 +30,9 @@ enum { SEED_TRIES = 20, TRAIN_STEPS = 3 };
 
 typedef struct Verify {
     Session *s;
-    IrGraph *model;          /* MODEL stage */
-    IrGraph *eval_graph;     /* what is interpreted: the model; in bf16 expanded, with its products marked */
+    IrGraph *model; /* MODEL stage */
+    IrGraph *
+        eval_graph; /* what is interpreted: the model; in bf16 expanded, with its products marked */
     IrGraph *training_graph; /* the same for training */
     IrGraph *grad;           /* expanded and differentiated, before any rewriting */
     IrGraph *exact;          /* bf16: grad in full precision */
@@ -66,7 +68,8 @@ static void worse(Row *r, double error, const char *where) {
     r->where = where;
 }
 
-/* ---- giving values --------------------------------------------------------------------------------- */
+/* ---- giving values
+ * --------------------------------------------------------------------------------- */
 
 /* Initial weights, each moved by up to 0.05. */
 static VmStatus set_weights(Verify *v, VmEngine *e) {
@@ -122,7 +125,8 @@ static Interp *interpret(const Verify *v, const IrGraph *g, bool training) {
     return it;
 }
 
-/* ---- ties ------------------------------------------------------------------------------------------- */
+/* ---- ties
+ * ------------------------------------------------------------------------------------------- */
 
 /* Smallest distance between neighbours among the k+1 largest of any row that is routed. */
 static double row_margin(const double *row, int64_t n, int64_t k) {
@@ -131,7 +135,8 @@ static double row_margin(const double *row, int64_t n, int64_t k) {
         double best = -INFINITY;
         for (int64_t j = 0; j < n; j++) {
             int64_t larger = 0;
-            for (int64_t l = 0; l < n; l++) larger += row[l] > row[j] || (row[l] == row[j] && l < j);
+            for (int64_t l = 0; l < n; l++)
+                larger += row[l] > row[j] || (row[l] == row[j] && l < j);
             if (larger == i) best = row[j];
         }
         if (i && last - best < margin) margin = last - best;
@@ -152,14 +157,16 @@ static double routing_margin(const IrGraph *g, const Interp *it) {
     return margin;
 }
 
-/* ---- comparisons ------------------------------------------------------------------------------------ */
+/* ---- comparisons
+ * ------------------------------------------------------------------------------------ */
 
 static bool is_grad(const VmTensor *t) {
     return t->role == VM_ROLE_GRAD;
 }
 
-/* How far rounding alone may move the outputs of a graph: the f64 interpreter run again with every number
- * moved in its last places. A gradient that cancels to 0 in theory is what rounding leaves of it in f32. */
+/* How far rounding alone may move the outputs of a graph: the f64 interpreter run again with every
+ * number moved in its last places. A gradient that cancels to 0 in theory is what rounding leaves
+ * of it in f32. */
 enum { VERIFY_MOVED = 3 };
 typedef struct Rounding {
     const Interp *exact, *moved[VERIFY_MOVED];
@@ -191,8 +198,8 @@ static double rounding_in(const Rounding *r, const char *name) {
 }
 
 /* Results of a compiled program against the interpreter's of the same names. */
-static Row compare(const Verify *v, const char *what, const Program *p, int index, const Rounding *rounding,
-                   bool grads, double floor) {
+static Row compare(const Verify *v, const char *what, const Program *p, int index,
+                   const Rounding *rounding, bool grads, double floor) {
     const Interp *it = rounding->exact;
     Row r = {.what = what};
     for (int i = 0; i < p->code->ntensor; i++) {
@@ -201,11 +208,12 @@ static Row compare(const Verify *v, const char *what, const Program *p, int inde
         const RefTensor *want = interp_out(it, t->name);
         VM_CHECK(want, "the interpreter has no output %s", t->name);
         const void *have = vm_engine_data(v->one, index, t->name);
-        double error =
-            v->s->bf16 ? compare_spread(t, have, want, floor) : compare_difference(t, have, want, floor, 0);
+        double error = v->s->bf16 ? compare_spread(t, have, want, floor)
+                                  : compare_difference(t, have, want, floor, 0);
         if (!v->s->bf16 && error > v->tolerance) { /* what is more than rounding explains? */
             double scale = fmax(compare_largest(want->data, ir_elems(&want->type)), floor);
-            double slack = fmin(ROUNDED_SAFETY * rounding_in(rounding, t->name), ROUNDED_MOST * scale);
+            double slack =
+                fmin(ROUNDED_SAFETY * rounding_in(rounding, t->name), ROUNDED_MOST * scale);
             error = compare_difference(t, have, want, floor, slack);
         }
         worse(&r, error, t->name);
@@ -247,8 +255,8 @@ static double slope(const Slope *s, double h) {
     return (objective_at(s, x + h) - objective_at(s, x - h)) / (2 * h);
 }
 
-/* Central differences; smaller steps when the first one disagrees, for it may have crossed a kink of relu or
- * a change of routing. */
+/* Central differences; smaller steps when the first one disagrees, for it may have crossed a kink
+ * of relu or a change of routing. */
 static double slope_error(const Slope *s, double want, double scale) {
     static const double step[] = {1e-4, 1e-5, 1e-6, 1e-7, 1e-8};
     double best = INFINITY;
@@ -270,8 +278,10 @@ static Row finite_differences(const Verify *v, const Interp *gradients, Interp *
         memcpy(s.w, interp_value(it, &n->out[0])->data, (size_t)elems * sizeof *s.w);
         for (int i = 0; i < v->samples && i < elems; i++) {
             s.at = sample_element(v, grad, name, i);
-            worse(&r, slope_error(&s, grad->data[s.at], fmax(compare_largest(grad->data, elems), floor)),
-                  name);
+            worse(
+                &r,
+                slope_error(&s, grad->data[s.at], fmax(compare_largest(grad->data, elems), floor)),
+                name);
         }
         interp_set(it, name, s.w);
     }
@@ -279,7 +289,8 @@ static Row finite_differences(const Verify *v, const Interp *gradients, Interp *
     return r;
 }
 
-/* Gradients with rounded operands beside those without: of the whole model, so that a wrong product shows. */
+/* Gradients with rounded operands beside those without: of the whole model, so that a wrong product
+ * shows. */
 static Row against_exact(const Verify *v, const Interp *gradients, double floor) {
     Row r = {.what = "gradients: interpreter in bf16, interpreter"};
     const Interp *exact = interpret(v, v->exact, true);
@@ -289,13 +300,15 @@ static Row against_exact(const Verify *v, const Interp *gradients, double floor)
         const RefTensor *x = interp_out(gradients, name), *y = interp_out(exact, name);
         int64_t elems = ir_elems(&y->type);
         double scale = fmax(compare_largest(y->data, elems), floor), sum = 0;
-        for (int64_t i = 0; i < elems; i++) sum += (x->data[i] - y->data[i]) * (x->data[i] - y->data[i]);
+        for (int64_t i = 0; i < elems; i++)
+            sum += (x->data[i] - y->data[i]) * (x->data[i] - y->data[i]);
         worse(&r, sqrt(sum / (double)elems) / scale, name);
     }
     return r;
 }
 
-/* ---- threads ------------------------------------------------------------------------------------------ */
+/* ---- threads
+ * ------------------------------------------------------------------------------------------ */
 
 static void train_steps(const Verify *v, VmEngine *e, int program) {
     for (int i = 0; i < TRAIN_STEPS; i++) {
@@ -318,8 +331,8 @@ static void same_bits(const Verify *v, Row *r, const Program *p, int index) {
         if (t->role == VM_ROLE_INPUT || t->role == VM_ROLE_RNG_KEY) continue;
         int64_t n = 4;
         for (int j = 0; j < t->rank; j++) n *= t->dim[j];
-        bool same = !memcmp(vm_engine_data(v->one, index, t->name), vm_engine_data(v->many, index, t->name),
-                            (size_t)n);
+        bool same = !memcmp(vm_engine_data(v->one, index, t->name),
+                            vm_engine_data(v->many, index, t->name), (size_t)n);
         r->count++;
         if (same) continue;
         if (!wrong++) r->where = t->name;
@@ -345,7 +358,8 @@ static void compare_threads(Verify *v) {
     report(v, r, 0);
 }
 
-/* ---- the command --------------------------------------------------------------------------------------- */
+/* ---- the command
+ * --------------------------------------------------------------------------------------- */
 
 static VmStatus make_engine(Verify *v, int threads, VmEngine **out) {
     VmError err = {.text = ""};
@@ -407,7 +421,8 @@ static VmStatus choose_inputs(Verify *v, Interp **eval, Interp **training) {
     }
     if (!(margin > TIE_MARGIN))
         fprintf(stderr,
-                "vmoec: warning: gates are closer than %g to a tie; routing may differ between f32 and f64\n",
+                "vmoec: warning: gates are closer than %g to a tie; routing may differ between f32 "
+                "and f64\n",
                 TIE_MARGIN);
     return VM_OK;
 }
@@ -417,21 +432,23 @@ static VmStatus verify(Verify *v) {
     Interp *eval = NULL, *training = NULL;
     if (!st) st = choose_inputs(v, &eval, &training);
     if (st) return st;
-    printf("verify %s of %s: %lld images, seed %llu\n", v->s->model, v->s->path, (long long)v->batch,
-           (unsigned long long)v->seed);
+    printf("verify %s of %s: %lld images, seed %llu\n", v->s->model, v->s->path,
+           (long long)v->batch, (unsigned long long)v->seed);
     printf("  %-44s %6s  %9s\n", "compared", "count", "worst");
     set_inputs(v, v->one, 0);
     vm_engine_run(v->one, 0, v->seed, 0);
     Rounding rounding = rounding_of(v, v->eval_graph, eval, false);
-    report(v, compare(v, "evaluation results: compiled, interpreter", v->eval, 0, &rounding, false, 1e-3),
-           v->tolerance);
+    report(
+        v,
+        compare(v, "evaluation results: compiled, interpreter", v->eval, 0, &rounding, false, 1e-3),
+        v->tolerance);
     if (v->grad) {
         Interp *gradients = interpret(v, v->grad, true);
         double floor = 0;
         IR_FOR (n, v->model) {
             if (n->op != OP_param) continue;
-            const RefTensor *g =
-                interp_out(gradients, arena_printf(v->s->arena, "grad.%s", ir_str(n, ATTR_param_name)));
+            const RefTensor *g = interp_out(
+                gradients, arena_printf(v->s->arena, "grad.%s", ir_str(n, ATTR_param_name)));
             if (g) floor = fmax(floor, 1e-3 * compare_largest(g->data, ir_elems(&g->type)));
         }
         if (floor == 0) return drv_fail(VM_INPUT, "every gradient of %s is zero", v->s->model);
@@ -439,11 +456,14 @@ static VmStatus verify(Verify *v) {
         vm_engine_run(v->one, 1, v->seed, 0);
         rounding = rounding_of(v, v->training_graph, training, true);
         report(v,
-               compare(v, "training results: compiled, interpreter", v->jit_grad, 1, &rounding, false, 1e-3),
+               compare(v, "training results: compiled, interpreter", v->jit_grad, 1, &rounding,
+                       false, 1e-3),
                v->tolerance);
         rounding = rounding_of(v, v->grad, gradients, true);
-        report(v, compare(v, "gradients: compiled, interpreter", v->jit_grad, 1, &rounding, true, floor),
-               v->tolerance);
+        report(
+            v,
+            compare(v, "gradients: compiled, interpreter", v->jit_grad, 1, &rounding, true, floor),
+            v->tolerance);
         if (v->exact) /* rounding has steps and no slopes */
             report(v, against_exact(v, gradients, floor), BF16_GRADIENT);
         else
@@ -453,15 +473,17 @@ static VmStatus verify(Verify *v) {
     st = verify_functions(v->s, v->model, eval, &f);
     if (st) return st;
     if (f.count)
-        report(v, (Row){"functions, element by element", f.count, f.worst, f.where}, FUNCTION_TOLERANCE);
+        report(v, (Row){"functions, element by element", f.count, f.worst, f.where},
+               FUNCTION_TOLERANCE);
     compare_threads(v);
     return v->failed ? drv_fail(VM_INPUT, "results disagree") : VM_OK;
 }
 
 VmStatus cmd_verify(const Args *a) {
     Session s;
-    VmStatus st = session_open(&s, a->operand[0], &a->value[OPT_verify_set], args_str(a, OPT_verify_model),
-                               args_str(a, OPT_verify_precision), false);
+    VmStatus st =
+        session_open(&s, a->operand[0], &a->value[OPT_verify_set], args_str(a, OPT_verify_model),
+                     args_str(a, OPT_verify_precision), false);
     if (st) return st;
     st = session_tuning(&s, args_str(a, OPT_verify_tune));
     if (st) return st;

@@ -11,8 +11,9 @@ typedef struct FunctionErrors {
     const char *where; /* the function, its argument and what it gave; NULL: nothing differs */
 } FunctionErrors;
 
-/* Every elementwise function that the model uses, compiled alone and compared with the interpreter. `seen`:
- * the model interpreted. The session has a module. */
-VmStatus verify_functions(Session *s, const IrGraph *model, const Interp *seen, FunctionErrors *out);
+/* Every elementwise function that the model uses, compiled alone and compared with the interpreter.
+ * `seen`: the model interpreted. The session has a module. */
+VmStatus verify_functions(Session *s, const IrGraph *model, const Interp *seen,
+                          FunctionErrors *out);
 
 #endif

@@ -1,6 +1,7 @@
-/* The elementwise functions of a model by themselves, element by element. A comparison of whole tensors
- * forgives what is small beside their largest number, and has to: sums round. A function of one number has no
- * such excuse, so its digits count however small the result is: ln(1 + e^x) at x = -30 is 9e-14 and not 0.
+/* The elementwise functions of a model by themselves, element by element. A comparison of whole
+ * tensors forgives what is small beside their largest number, and has to: sums round. A function of
+ * one number has no such excuse, so its digits count however small the result is: ln(1 + e^x) at x
+ * = -30 is 9e-14 and not 0.
  *
  * Arguments are a grid over what f32 holds and what the functions met in the interpreted model. */
 #include <math.h>
@@ -68,7 +69,8 @@ static const IrGraph *functions_of(Session *s, const IrGraph *model) {
     return g->nout ? g : NULL;
 }
 
-static void give_inputs(const IrGraph *g, const IrGraph *model, const Interp *seen, Interp *it, VmEngine *e) {
+static void give_inputs(const IrGraph *g, const IrGraph *model, const Interp *seen, Interp *it,
+                        VmEngine *e) {
     static float x[GRID + MET];
     IR_FOR (n, g) {
         if (n->op == OP_input) continue;
@@ -83,7 +85,8 @@ static void give_inputs(const IrGraph *g, const IrGraph *model, const Interp *se
     vm_engine_run(e, 0, 0, 0);
 }
 
-VmStatus verify_functions(Session *s, const IrGraph *model, const Interp *seen, FunctionErrors *out) {
+VmStatus verify_functions(Session *s, const IrGraph *model, const Interp *seen,
+                          FunctionErrors *out) {
     *out = (FunctionErrors){0};
     const IrGraph *g = functions_of(s, model);
     if (!g) return VM_OK;
@@ -111,7 +114,8 @@ VmStatus verify_functions(Session *s, const IrGraph *model, const Interp *seen, 
             if (error <= out->worst) continue;
             out->worst = error;
             float x = (float)interp_value(it, g->out[i].value->node->in[0])->data[k];
-            out->where = arena_printf(s->arena, "%s(%.9g) = %.9g", name, (double)x, (double)have[k]);
+            out->where =
+                arena_printf(s->arena, "%s(%.9g) = %.9g", name, (double)x, (double)have[k]);
         }
         out->count++;
     }

@@ -1,9 +1,9 @@
-/* --mem-budget: how much of the forward pass to compute again in the backward pass so that training fits, and
- * whether packed copies of weights outlive the step or share memory within it. The plan of memory is the
- * judge: steps of the pass recompute are tried until the predicted peak is within the budget, with either
- * kind of packing; the way with less arithmetic wins. Peaks fall with the steps until segments get too long,
- * then rise again; the search first looks where the least peak is, then for the fewest steps that fit before
- * it. */
+/* --mem-budget: how much of the forward pass to compute again in the backward pass so that training
+ * fits, and whether packed copies of weights outlive the step or share memory within it. The plan
+ * of memory is the judge: steps of the pass recompute are tried until the predicted peak is within
+ * the budget, with either kind of packing; the way with less arithmetic wins. Peaks fall with the
+ * steps until segments get too long, then rise again; the search first looks where the least peak
+ * is, then for the fewest steps that fit before it. */
 #include "driver/driver.h"
 
 /* What was found out about a number of steps, with one kind of packing. */
@@ -61,8 +61,8 @@ static int64_t packed_of(const Fit *f) {
 /* Packing takes as long as this much arithmetic, per byte that is written. */
 static const double pack_cost = 40;
 
-/* Makes f->print for so many steps: all of it, or, when that many bytes of work and packed space are not
- * enough, a bound. False: a bound. */
+/* Makes f->print for so many steps: all of it, or, when that many bytes of work and packed space
+ * are not enough, a bound. False: a bound. */
 static bool plan_steps(Fit *f, int steps, int64_t enough) {
     Session *s = f->s;
     arena_reset(f->arena);
@@ -75,8 +75,8 @@ static bool plan_steps(Fit *f, int steps, int64_t enough) {
     return cg_footprint_within(f->arena, s->target, g, f->pack_in_step, enough, &f->print);
 }
 
-/* Bytes of work and packed space with so many steps; no more is known about the number than that it is above
- * `enough` when it is. */
+/* Bytes of work and packed space with so many steps; no more is known about the number than that it
+ * is above `enough` when it is. */
 static int64_t try_steps(Fit *f, int steps, int64_t enough) {
     Tried *t = &f->tried[f->pack_in_step][steps];
     if (t->known || t->least > enough) return t->least;
@@ -145,7 +145,8 @@ static void add_holder(Text *t, const Fit *f, int i) {
         text_addf(t, "\n    %10s  a packed matrix", size);
         return;
     }
-    text_addf(t, "\n    %10s  %s %s", size, ir_ops[v->node->op].name, ir_type_text(t->arena, &v->type));
+    text_addf(t, "\n    %10s  %s %s", size, ir_ops[v->node->op].name,
+              ir_type_text(t->arena, &v->type));
     if (v->node->loc.file) text_addf(t, " of %s:%d", v->node->loc.file, v->node->loc.line);
 }
 
@@ -157,8 +158,8 @@ static VmStatus refuse(Fit *f, const MemoryUse *use, const Way *w) {
     text_addf(&t, "%s %s is not enough: the least is %s, with %d of %d recomputations%s",
               f->s->budget.of_group ? "the cgroup's memory limit of" : "--mem-budget",
               drv_bytes_text(a, f->s->budget.limit),
-              drv_bytes_text(a, use->total - use->work - use->other + w->work + w->packed), w->at, f->list->n,
-              w->pack_in_step ? " and weights packed in every step" : "");
+              drv_bytes_text(a, use->total - use->work - use->other + w->work + w->packed), w->at,
+              f->list->n, w->pack_in_step ? " and weights packed in every step" : "");
     const struct {
         const char *name;
         int64_t bytes;
@@ -170,13 +171,15 @@ static VmStatus refuse(Fit *f, const MemoryUse *use, const Way *w) {
                 {"program, libraries, code", use->process},
                 {"activations and gradients, of which at the widest point", w->work}};
     for (size_t i = 0; i < sizeof part / sizeof part[0]; i++)
-        if (part[i].bytes) text_addf(&t, "\n  %10s  %s", drv_bytes_text(a, part[i].bytes), part[i].name);
+        if (part[i].bytes)
+            text_addf(&t, "\n  %10s  %s", drv_bytes_text(a, part[i].bytes), part[i].name);
     for (int i = 0; i < f->print.nholder; i++) add_holder(&t, f, i);
     return drv_fail(VM_ENV, "%s", t.data);
 }
 
 static void sum_up(MemoryUse *use) {
-    use->total = use->weights + use->state + use->work + use->other + use->scratch + use->data + use->process;
+    use->total = use->weights + use->state + use->work + use->other + use->scratch + use->data +
+                 use->process;
 }
 
 static VmStatus choose(Fit *f, MemoryUse *use) {
@@ -195,8 +198,8 @@ static VmStatus choose(Fit *f, MemoryUse *use) {
         kept.least = floor;
         if (floor <= in_step.least) kept = find_way(f, false, room);
     }
-    bool second =
-        in_step.fits ? !kept.fits || in_step.cost < kept.cost : !kept.fits && in_step.least < kept.least;
+    bool second = in_step.fits ? !kept.fits || in_step.cost < kept.cost
+                               : !kept.fits && in_step.least < kept.least;
     Way *w = second ? &in_step : &kept;
     if (!w->fits) return refuse(f, use, w);
     b->all = f->list->n;
@@ -227,7 +230,8 @@ static VmStatus training(Fit *f, MemoryUse *use) {
     f->base = session_elaborate(s, s->batch);
     if (!f->base) return VM_INPUT;
     const PassId *list;
-    int n = s->bf16 ? pass_pipeline_bf16(PIPE_TRAIN, &list) : pass_pipeline(PIPE_TRAIN, &list), front = 0;
+    int n = s->bf16 ? pass_pipeline_bf16(PIPE_TRAIN, &list) : pass_pipeline(PIPE_TRAIN, &list),
+        front = 0;
     while (list[front] != PASS_recompute) front++;
     f->back = list + front;
     f->nback = n - front;
@@ -256,7 +260,8 @@ void budget_print(FILE *f, const Session *s) {
     const Budget *b = &s->budget;
     if (!b->limit || (!b->steps && !b->pack_in_step)) return;
     fprintf(f, "memory budget %s: ", drv_bytes_text(s->arena, b->limit));
-    fprintf(f, "%d of %d recomputations, %spredicted peak %s instead of %s, %.1f %% more arithmetic\n",
+    fprintf(f,
+            "%d of %d recomputations, %spredicted peak %s instead of %s, %.1f %% more arithmetic\n",
             b->steps, b->all, b->pack_in_step ? "weights packed in every step, " : "",
             drv_bytes_text(s->arena, b->after), drv_bytes_text(s->arena, b->before),
             100 * (b->flops_after / b->flops_before - 1));

@@ -1,12 +1,14 @@
-/* The pipeline every command shares: front end -> passes -> code generation -> engine. Programs are made by
- * kind and batch size when they are first asked for. Diagnostics are printed here; other failures come back.
+/* The pipeline every command shares: front end -> passes -> code generation -> engine. Programs are
+ * made by kind and batch size when they are first asked for. Diagnostics are printed here; other
+ * failures come back.
  */
 #include "driver/driver.h"
 
 #include <string.h>
 #include <unistd.h>
 
-/* ---- opening a file ------------------------------------------------------------------------------- */
+/* ---- opening a file
+ * ------------------------------------------------------------------------------- */
 
 static void show(const Diags *d) {
     diags_print(stderr, d, isatty(STDERR_FILENO));
@@ -14,7 +16,8 @@ static void show(const Diags *d) {
 
 static const char *train_names(Arena *a, const FeExperiment *e) {
     Text t = text_new(a);
-    for (int i = 0; i < fe_ntrain(e); i++) text_addf(&t, "%s%s", i ? ", " : "", fe_train(e, i)->model);
+    for (int i = 0; i < fe_ntrain(e); i++)
+        text_addf(&t, "%s%s", i ? ", " : "", fe_train(e, i)->model);
     return t.data;
 }
 
@@ -23,8 +26,8 @@ static VmStatus unknown_model(const Session *s, const char *model) {
     const char **names = ARENA_ARRAY(s->arena, const char *, n + 1);
     for (int i = 0; i < n; i++) names[i] = fe_model_name(s->exp, i);
     const char *near = spell_suggest(model, names, n);
-    return drv_fail(VM_USAGE, "%s has no model '%s'%s%s%s", s->path, model, near ? "; did you mean " : "",
-                    near ? near : "", near ? "?" : "");
+    return drv_fail(VM_USAGE, "%s has no model '%s'%s%s%s", s->path, model,
+                    near ? "; did you mean " : "", near ? near : "", near ? "?" : "");
 }
 
 static VmStatus choose_model(Session *s, const char *model, bool need_train) {
@@ -40,7 +43,8 @@ static VmStatus choose_model(Session *s, const char *model, bool need_train) {
     if (!s->model) return unknown_model(s, model);
     for (int i = 0; i < fe_ntrain(e) && !s->train; i++)
         if (!strcmp(s->model, fe_train(e, i)->model)) s->train = fe_train(e, i);
-    if (need_train && !s->train) return drv_fail(VM_INPUT, "%s has no train block for %s", s->path, s->model);
+    if (need_train && !s->train)
+        return drv_fail(VM_INPUT, "%s has no train block for %s", s->path, s->model);
     s->batch = s->train ? s->train->data.batch : 1;
     return VM_OK;
 }
@@ -87,7 +91,8 @@ static VmStatus choose_precision(Session *s, const char *option) {
     VmStatus st = s->bf16 ? host(s) : VM_OK;
     if (st || !s->bf16 || s->target->bf16) return st;
     fprintf(stderr, "vmoec: precision bf16 needs AVX512_BF16, which %s; computing in f32\n",
-            strcmp(s->target->isa, "avx512") ? "code for avx2 does not have" : "this CPU does not have");
+            strcmp(s->target->isa, "avx512") ? "code for avx2 does not have"
+                                             : "this CPU does not have");
     s->bf16 = false;
     return VM_OK;
 }
@@ -117,9 +122,10 @@ void session_close(Session *s) {
     *s = (Session){0};
 }
 
-/* Sizes that the model's own ops take may be too much for what passes make of them. Every command hears of it
- * here, before it begins, and with a place. */
-void session_try_lowering(Session *s, const FeExperiment *e, const char *model, const IrGraph *g, Diags *d) {
+/* Sizes that the model's own ops take may be too much for what passes make of them. Every command
+ * hears of it here, before it begins, and with a place. */
+void session_try_lowering(Session *s, const FeExperiment *e, const char *model, const IrGraph *g,
+                          Diags *d) {
     static const PassId train[] = {PASS_expand, PASS_autodiff, PASS_optimizer, PASS_simplify,
                                    PASS_splitk, PASS_routing,  PASS_cse};
     static const PassId eval[] = {PASS_expand, PASS_simplify, PASS_splitk, PASS_routing, PASS_cse};
@@ -140,7 +146,8 @@ void session_try_lowering(Session *s, const FeExperiment *e, const char *model, 
     }
 }
 
-/* Could a pass make something of these tensors that is too large? Only of those that are large already. */
+/* Could a pass make something of these tensors that is too large? Only of those that are large
+ * already. */
 static bool has_large_tensor(const IrGraph *g) {
     enum { LARGE_DIM = 1 << 24, LARGE = 1 << 28 };
     IR_FOR (n, g) {
@@ -167,7 +174,8 @@ IrGraph *session_elaborate(Session *s, int64_t batch) {
     return g;
 }
 
-/* ---- passes ---------------------------------------------------------------------------------------- */
+/* ---- passes
+ * ---------------------------------------------------------------------------------------- */
 
 const char *session_try_passes(Session *s, IrGraph *g, const PassId *list, int n, bool training) {
     double t0 = vm_seconds();
@@ -209,8 +217,8 @@ void session_lower(Session *s, IrGraph *g, ProgramKind kind) {
     session_run_passes(s, g, list, n, kind.training);
 }
 
-/* The first line of the file is what `vmoec opt` needs to go on from there. Runs while we are crashing, so it
- * allocates from its own arena and never fails loudly. */
+/* The first line of the file is what `vmoec opt` needs to go on from there. Runs while we are
+ * crashing, so it allocates from its own arena and never fails loudly. */
 void session_crash_hook(void *session) {
     Session *s = session;
     const IrGraph *g = s->crash_graph;
@@ -219,18 +227,21 @@ void session_crash_hook(void *session) {
     s->crash_graph = NULL;
     Text t = text_new(s->crash);
     text_add(&t, "; passes: ");
-    for (int i = 0; i < s->crash_n; i++) text_addf(&t, "%s%s", i ? "," : "", pass_name(s->crash_list[i]));
+    for (int i = 0; i < s->crash_n; i++)
+        text_addf(&t, "%s%s", i ? "," : "", pass_name(s->crash_list[i]));
     if (!s->crash_n) text_add(&t, "none (code generation)");
     text_add(&t, s->pass.training ? " --training" : "");
     if (s->pass.recompute) text_addf(&t, " --recompute=%d", s->pass.recompute);
     text_add(&t, "\n");
     ir_print(&t, g, true);
     if (!drv_write_file("vmoec-crash.vir", t.data, t.len))
-        fprintf(stderr,
-                "vmoec: the graph is in vmoec-crash.vir; `vmoec opt vmoec-crash.vir` runs the rest\n");
+        fprintf(
+            stderr,
+            "vmoec: the graph is in vmoec-crash.vir; `vmoec opt vmoec-crash.vir` runs the rest\n");
 }
 
-/* ---- programs -------------------------------------------------------------------------------------- */
+/* ---- programs
+ * -------------------------------------------------------------------------------------- */
 
 VmStatus session_module(Session *s) {
     if (s->module) return VM_OK;
@@ -257,7 +268,8 @@ static void add_route_outputs(IrGraph *g) {
     int i = 0;
     IR_FOR (n, g) {
         if (n->op != OP_route) continue;
-        ir_add_out(g, OUT_output, arena_printf(g->arena, "route.%d.experts", i++), n->in[0], 1, n->loc);
+        ir_add_out(g, OUT_output, arena_printf(g->arena, "route.%d.experts", i++), n->in[0], 1,
+                   n->loc);
     }
 }
 
@@ -269,7 +281,8 @@ static bool same_kind(const Program *p, ProgramKind k, int64_t batch, bool route
 static Program *plan(Session *s, ProgramKind kind, int64_t batch, bool routes, VmError *err) {
     for (int i = 0; i < s->nprogram; i++)
         if (same_kind(&s->program[i], kind, batch, routes, s->variant)) return &s->program[i];
-    VM_CHECK(s->nprogram < SESSION_MAX_PROGRAMS, "more than %d programs in one run", SESSION_MAX_PROGRAMS);
+    VM_CHECK(s->nprogram < SESSION_MAX_PROGRAMS, "more than %d programs in one run",
+             SESSION_MAX_PROGRAMS);
     IrGraph *g = session_elaborate(s, batch);
     if (!g) {
         vm_fail(err, VM_INPUT, "%s cannot be built for %lld images", s->model, (long long)batch);
@@ -302,8 +315,12 @@ static Program *plan(Session *s, ProgramKind kind, int64_t batch, bool routes, V
     VmProgram *code = cg_add_program(s->module, g, name, batch, macs, kind.pipe != PIPE_EVAL);
     s->crash_graph = NULL;
     s->seconds_codegen += vm_seconds() - t0;
-    s->program[s->nprogram] = (Program){
-        .kind = kind, .batch = batch, .routes = routes, .variant = s->variant, .index = -1, .code = code};
+    s->program[s->nprogram] = (Program){.kind = kind,
+                                        .batch = batch,
+                                        .routes = routes,
+                                        .variant = s->variant,
+                                        .index = -1,
+                                        .code = code};
     return &s->program[s->nprogram++];
 }
 
@@ -311,7 +328,8 @@ bool session_ahead(Session *s, ProgramKind kind, int64_t batch, VmError *err) {
     return plan(s, kind, batch, false, err) != NULL;
 }
 
-const Program *session_plan(Session *s, ProgramKind kind, int64_t batch, bool routes, VmError *err) {
+const Program *session_plan(Session *s, ProgramKind kind, int64_t batch, bool routes,
+                            VmError *err) {
     Program *p = plan(s, kind, batch, routes, err);
     const char *error = p ? cg_module_facts(s->module) : NULL;
     if (error) vm_fail(err, VM_ENV, "%s", error);
@@ -343,11 +361,13 @@ static Program *compile(Session *s, ProgramKind kind, int64_t batch, bool routes
     return p;
 }
 
-const Program *session_compile(Session *s, ProgramKind kind, int64_t batch, bool routes, VmError *err) {
+const Program *session_compile(Session *s, ProgramKind kind, int64_t batch, bool routes,
+                               VmError *err) {
     return compile(s, kind, batch, routes, err);
 }
 
-const Program *session_program(Session *s, ProgramKind kind, int64_t batch, bool routes, VmError *err) {
+const Program *session_program(Session *s, ProgramKind kind, int64_t batch, bool routes,
+                               VmError *err) {
     Program *p = compile(s, kind, batch, routes, err);
     if (!p || p->index >= 0) return p;
     p->index = vm_engine_add(s->engine, p->code, err);
@@ -387,8 +407,10 @@ void session_print_times(const Session *s) {
         fprintf(stderr, "    %-9s%8.1f ms\n", pass_name((PassId)i), 1e3 * s->pass.seconds[i]);
     fprintf(stderr, "  codegen    %8.1f ms\n", 1e3 * s->seconds_codegen);
     if (s->module) print_codegen(cg_module_stats(s->module));
-    if (s->tuning_path) fprintf(stderr, "tuning       %s, %d products\n", s->tuning_path, s->tuning->n);
+    if (s->tuning_path)
+        fprintf(stderr, "tuning       %s, %d products\n", s->tuning_path, s->tuning->n);
     if (s->seconds_init > 0) fprintf(stderr, "weights      %8.1f ms\n", 1e3 * s->seconds_init);
     if (s->seconds_to_step > 0)
-        fprintf(stderr, "first step   %8.1f ms after the start of the process\n", 1e3 * s->seconds_to_step);
+        fprintf(stderr, "first step   %8.1f ms after the start of the process\n",
+                1e3 * s->seconds_to_step);
 }

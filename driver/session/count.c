@@ -1,6 +1,6 @@
 /* Counts what a model costs: parameters, the share of them one token or one image meets, and
- * multiply-accumulates of one forward image, in total and per module. Requires a MODEL-stage graph; reads it
- * only. Elementwise work, normalisation and softmax are not counted. */
+ * multiply-accumulates of one forward image, in total and per module. Requires a MODEL-stage graph;
+ * reads it only. Elementwise work, normalisation and softmax are not counted. */
 #include "driver/driver.h"
 
 #include <ctype.h>
@@ -12,8 +12,8 @@ typedef struct Counter {
     int cap;
 } Counter;
 
-/* "classifier.3.moe.mlp.up.weight" -> "classifier.3.moe": the model, loop indices and the layer. A name with
- * less than that keeps everything but its last component. */
+/* "classifier.3.moe.mlp.up.weight" -> "classifier.3.moe": the model, loop indices and the layer. A
+ * name with less than that keeps everything but its last component. */
 static const char *module_of(Arena *a, const char *name) {
     const char *end = strrchr(name, '.');
     if (!end) return arena_strdup(a, name);
@@ -42,8 +42,8 @@ static Count *module(Counter *k, const char *name) {
     return m;
 }
 
-/* The parameter that v is, seen through views and elementwise work (a scaled or reshaped weight is still
- * that weight); NULL: none. */
+/* The parameter that v is, seen through views and elementwise work (a scaled or reshaped weight is
+ * still that weight); NULL: none. */
 static const IrNode *param_behind(const IrValue *v) {
     for (;;) {
         const IrNode *n = v->node;
@@ -68,11 +68,12 @@ static const IrNode *nearest_param(const IrValue *v) {
     }
 }
 
-/* ---- activated parameters ------------------------------------------------------------------------ */
+/* ---- activated parameters
+ * ------------------------------------------------------------------------ */
 
-/* Notes on the weight behind v how many of its E experts a token meets (on average, rounded, where experts
- * have limited room), or with images > 0 how many an image of so many may meet at most: all that its tokens
- * have choices for. mark holds the number, 0: every expert. */
+/* Notes on the weight behind v how many of its E experts a token meets (on average, rounded, where
+ * experts have limited room), or with images > 0 how many an image of so many may meet at most: all
+ * that its tokens have choices for. mark holds the number, 0: every expert. */
 static void mark_expert_weight(const IrValue *v, const IrNode *route, int64_t images) {
     if (!route || route->op != OP_route) return;
     int64_t experts = ir_int(route, ATTR_route_experts);
@@ -117,7 +118,8 @@ static void count_param(Counter *k, const IrNode *n) {
     k->c.total.active += active;
 }
 
-/* ---- multiply-accumulates ------------------------------------------------------------------------ */
+/* ---- multiply-accumulates
+ * ------------------------------------------------------------------------ */
 
 static bool is_attention(const IrNode *n) {
     return n->op == OP_attention || n->op == OP_sdpa;

@@ -1,5 +1,5 @@
-/* Where models meet data: opens the train block's data set and refuses one the model cannot take; makes up
- * inputs where none are needed. */
+/* Where models meet data: opens the train block's data set and refuses one the model cannot take;
+ * makes up inputs where none are needed. */
 #include "driver/driver.h"
 
 #include <string.h>
@@ -15,20 +15,22 @@ static const char *data_place(const Session *s) {
     return arena_printf(s->arena, "%s:%d:%d: ", at.src->path, line, col);
 }
 
-static const char *const split_names[VM_SPLITS] = {[VM_TRAIN] = "training set", [VM_TEST] = "test set"};
+static const char *const split_names[VM_SPLITS] = {
+    [VM_TRAIN] = "training set", [VM_TEST] = "test set"};
 
 static VmStatus check_image(const Session *s, const IrGraph *g, const VmDataset *d, VmSplit split) {
     const IrNode *image = ir_find_leaf(g, OP_input, "image");
     if (!image)
-        return drv_fail(VM_INPUT, "%s%s has no parameter named image to train on", data_place(s), s->model);
+        return drv_fail(VM_INPUT, "%s%s has no parameter named image to train on", data_place(s),
+                        s->model);
     int64_t c, h, w, classes;
     vm_dataset_shape(d, &c, &h, &w, &classes);
     const IrType *t = &image->out[0].type;
     if (t->dtype == DT_f32 && t->rank == 4 && t->dim[1] == c && t->dim[2] == h && t->dim[3] == w)
         return VM_OK;
     return drv_fail(VM_INPUT, "%sthe %s of the data has images of %lldx%lldx%lld but %s takes %s",
-                    data_place(s), split_names[split], (long long)c, (long long)h, (long long)w, s->model,
-                    ir_type_text(s->arena, t));
+                    data_place(s), split_names[split], (long long)c, (long long)h, (long long)w,
+                    s->model, ir_type_text(s->arena, t));
 }
 
 /* " (cat, dog, ..)"; empty: the classes have no names. */
@@ -40,25 +42,28 @@ static const char *class_list(const Session *s, const VmDataset *d, int64_t clas
     return *text ? arena_printf(s->arena, "%s%s)", text, classes > MANY ? ", .." : "") : "";
 }
 
-/* Logits that no image asks for are allowed: weights of a larger task may be trained on. They are never meant
- * by somebody whose folder of a class is missing, so they are said, also with --quiet. */
+/* Logits that no image asks for are allowed: weights of a larger task may be trained on. They are
+ * never meant by somebody whose folder of a class is missing, so they are said, also with --quiet.
+ */
 static void warn_few_classes(const Session *s, const IrGraph *g, const VmDataset *train) {
     int64_t classes, known = count_classes(g, "label");
     vm_dataset_shape(train, NULL, NULL, NULL, &classes);
     if (classes < known)
-        fprintf(stderr, "vmoec: warning: %sthe data has %lld class%s%s but the logits of %s have %lld\n",
-                data_place(s), (long long)classes, classes == 1 ? "" : "es", class_list(s, train, classes),
-                s->model, (long long)known);
+        fprintf(stderr,
+                "vmoec: warning: %sthe data has %lld class%s%s but the logits of %s have %lld\n",
+                data_place(s), (long long)classes, classes == 1 ? "" : "es",
+                class_list(s, train, classes), s->model, (long long)known);
 }
 
 static VmStatus check_label(const Session *s, const IrGraph *g, const VmDataset *d) {
     const IrNode *label = ir_find_leaf(g, OP_input, "label");
     if (!label)
-        return drv_fail(VM_INPUT, "%s%s has no parameter named label to train on", data_place(s), s->model);
+        return drv_fail(VM_INPUT, "%s%s has no parameter named label to train on", data_place(s),
+                        s->model);
     const IrType *t = &label->out[0].type;
     if (t->dtype != DT_i32 || t->rank != 1)
-        return drv_fail(VM_INPUT, "%slabels are class numbers but %s takes %s as label", data_place(s),
-                        s->model, ir_type_text(s->arena, t));
+        return drv_fail(VM_INPUT, "%slabels are class numbers but %s takes %s as label",
+                        data_place(s), s->model, ir_type_text(s->arena, t));
     int64_t c, h, w, classes;
     vm_dataset_shape(d, &c, &h, &w, &classes);
     int64_t known = count_classes(g, "label");
@@ -75,8 +80,8 @@ static VmStatus check_others(const Session *s, const IrGraph *g) {
         if (n->op != OP_input) continue;
         const char *name = ir_str(n, ATTR_input_name);
         if (strcmp(name, "image") && strcmp(name, "label"))
-            return drv_fail(VM_INPUT, "%sthe data has nothing for the parameter %s of %s", data_place(s),
-                            name, s->model);
+            return drv_fail(VM_INPUT, "%sthe data has nothing for the parameter %s of %s",
+                            data_place(s), name, s->model);
     }
     return VM_OK;
 }
@@ -99,7 +104,8 @@ VmStatus data_counts(const FeTrain *t, const char *dir, int64_t images[VM_SPLITS
     return vm_dataset_measure(&spec, bytes, images, err);
 }
 
-VmStatus session_data_bytes(const Session *s, bool training, const char *dir, int64_t *bytes, VmError *err) {
+VmStatus session_data_bytes(const Session *s, bool training, const char *dir, int64_t *bytes,
+                            VmError *err) {
     *bytes = 0;
     if (!s->train) return VM_OK;
     VmDataSpec spec = spec_of(s->train, dir);
@@ -116,7 +122,8 @@ static VmStatus check_data(const Session *s, const IrGraph *g, const VmDataset *
     return st ? st : check_others(s, g);
 }
 
-VmStatus session_data(Session *s, const char *dir, int threads, VmDataset **train, VmDataset **test) {
+VmStatus session_data(Session *s, const char *dir, int threads, VmDataset **train,
+                      VmDataset **test) {
     VmDataset *d[VM_SPLITS] = {NULL, NULL};
     if (train) *train = NULL;
     *test = NULL;
@@ -126,8 +133,8 @@ VmStatus session_data(Session *s, const char *dir, int threads, VmDataset **trai
     spec.threads = threads;
     if (!strcmp(spec.kind, "idx")) spec.classes = count_classes(g, "label");
     VmError err = {.text = ""};
-    VmStatus st =
-        train ? vm_dataset_open_all(&spec, d, &err) : vm_dataset_open(&spec, VM_TEST, 0, &d[VM_TEST], &err);
+    VmStatus st = train ? vm_dataset_open_all(&spec, d, &err)
+                        : vm_dataset_open(&spec, VM_TEST, 0, &d[VM_TEST], &err);
     if (st) return drv_fail(st, "%s", err.text);
     const char *warning = vm_dataset_warning(d[VM_TEST]);
     if (warning) fprintf(stderr, "vmoec: warning: %s\n", warning);

@@ -12,7 +12,8 @@ static VmStatus find_limit(Session *s, const char *budget) {
     return st;
 }
 
-VmStatus session_memory(Session *s, bool training, const char *budget, const char *data_dir, int threads) {
+VmStatus session_memory(Session *s, bool training, const char *budget, const char *data_dir,
+                        int threads) {
     VmStatus st = find_limit(s, budget);
     if (st || !s->budget.limit) return st;
     VmError err = {.text = ""};

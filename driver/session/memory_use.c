@@ -29,8 +29,8 @@ void memory_resident(int64_t *now, int64_t *peak) {
     }
 }
 
-/* Plans, code and the team of threads come after the choice. Measured on the models of models/: what a
- * process grows by from there to the last step beside tensors, at most. */
+/* Plans, code and the team of threads come after the choice. Measured on the models of models/:
+ * what a process grows by from there to the last step beside tensors, at most. */
 enum { GROWTH = 2 << 20, GROWTH_PER_TASK = 8 << 10, SCRATCH_PER_THREAD = 384 << 10 };
 
 int64_t memory_process_ahead(int64_t data) {

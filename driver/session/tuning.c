@@ -1,16 +1,14 @@
-/* Tuning files: block sizes of matrix products that a person or `vmoec tune` chose, one product per line.
+/* Tuning files: block sizes of matrix products that a person or `vmoec tune` chose, one product per
+ * line.
  *
  *   # comment
- *   cpu AMD EPYC                                  header lines, each at most once, before the products
- *   isa avx512
- *   threads 2
- *   compiler 5f0c...
- *   matmul m=3152 n=768 k=192 -> rows=96 cols=256  # 1.04x
- *   matmul count=48 m=197 n=64 k=197 -> rows=40 cols=64
+ *   cpu AMD EPYC                                  header lines, each at most once, before the
+ * products isa avx512 threads 2 compiler 5f0c... matmul m=3152 n=768 k=192 -> rows=96 cols=256
+ * # 1.04x matmul count=48 m=197 n=64 k=197 -> rows=40 cols=64
  *
- * A file made for another CPU or instruction set is ignored with a warning; without these lines it holds
- * everywhere. Threads and compiler say how it was made and decide nothing. Knows nothing of how blocks are
- * measured (cmd_tune.c). */
+ * A file made for another CPU or instruction set is ignored with a warning; without these lines it
+ * holds everywhere. Threads and compiler say how it was made and decide nothing. Knows nothing of
+ * how blocks are measured (cmd_tune.c). */
 #include "driver/driver.h"
 
 #include <inttypes.h>
@@ -78,19 +76,22 @@ static bool field(Reader *r, const char *name, int64_t most, int64_t *out) {
     }
     *out = x;
     if (ok && x >= 1) return true;
-    diag_error(r->diags, s, D_tuning_file, "expected a whole number from 1 to %" PRId64 " for %s, found %s",
-               most, name, found(r, s));
+    diag_error(r->diags, s, D_tuning_file,
+               "expected a whole number from 1 to %" PRId64 " for %s, found %s", most, name,
+               found(r, s));
     return false;
 }
 
 static void keep(Reader *r, const CgBlocks *b, Span line) {
     for (int i = 0; i < r->n; i++) {
         if (!cg_product_equal(&r->list[i].product, &b->product)) continue;
-        diag_error(r->diags, line, D_tuning_file, "expected each product once, found this one a second time");
+        diag_error(r->diags, line, D_tuning_file,
+                   "expected each product once, found this one a second time");
         return;
     }
     if (r->n == MAX_PRODUCTS) {
-        diag_error(r->diags, line, D_tuning_file, "expected at most %d products, found more", MAX_PRODUCTS);
+        diag_error(r->diags, line, D_tuning_file, "expected at most %d products, found more",
+                   MAX_PRODUCTS);
         return;
     }
     if (r->n == r->cap) {
@@ -110,12 +111,15 @@ static void product(Reader *r, const char *kind, Span first) {
     bool counted = is_word(next_word(r), "count=");
     r->at = at;
     if (counted && !field(r, "count", MOST, &p->count)) return;
-    if (!field(r, "m", MOST, &p->m) || !field(r, "n", MOST, &p->n) || !field(r, "k", MOST, &p->k)) return;
+    if (!field(r, "m", MOST, &p->m) || !field(r, "n", MOST, &p->n) || !field(r, "k", MOST, &p->k))
+        return;
     if (!expect(r, "->")) return;
-    if (!field(r, "rows", CG_BLOCK_MAX, &b.rows) || !field(r, "cols", CG_BLOCK_MAX, &b.cols)) return;
+    if (!field(r, "rows", CG_BLOCK_MAX, &b.rows) || !field(r, "cols", CG_BLOCK_MAX, &b.cols))
+        return;
     Span rest = next_word(r);
     if (rest.end > rest.start)
-        diag_error(r->diags, rest, D_tuning_file, "expected the end of the line, found %s", found(r, rest));
+        diag_error(r->diags, rest, D_tuning_file, "expected the end of the line, found %s",
+                   found(r, rest));
     else
         keep(r, &b, (Span){first.src, first.start, r->end});
 }
@@ -123,8 +127,9 @@ static void product(Reader *r, const char *kind, Span first) {
 static void header(Reader *r, int which, Span name) {
     skip_blanks(r);
     if (r->header[which] || r->n)
-        diag_error(r->diags, name, D_tuning_file, "expected %s once and before the products, found it %s",
-                   header_name[which], r->header[which] ? "again" : "after one");
+        diag_error(r->diags, name, D_tuning_file,
+                   "expected %s once and before the products, found it %s", header_name[which],
+                   r->header[which] ? "again" : "after one");
     else if (r->at == r->end)
         diag_error(r->diags, (Span){r->src, r->at, r->at}, D_tuning_file,
                    "expected a value for %s, found the end of the line", header_name[which]);
@@ -150,14 +155,14 @@ static void line(Reader *r) {
             return;
         }
     }
-    const char *near =
-        spell_suggest(arena_strndup(r->arena, r->src->text + word.start, (size_t)(word.end - word.start)),
-                      known, HEADERS + CG_PRODUCT_KINDS);
-    diag_error(
-        r->diags, word, D_tuning_file,
-        "expected a product (matmul, matmul_ta, expert_matmul, expert_matmul_dw) or cpu, isa, threads, "
-        "compiler, found %s%s%s%s",
-        found(r, word), near ? "; did you mean " : "", near ? near : "", near ? "?" : "");
+    const char *near = spell_suggest(
+        arena_strndup(r->arena, r->src->text + word.start, (size_t)(word.end - word.start)), known,
+        HEADERS + CG_PRODUCT_KINDS);
+    diag_error(r->diags, word, D_tuning_file,
+               "expected a product (matmul, matmul_ta, expert_matmul, expert_matmul_dw) or cpu, "
+               "isa, threads, "
+               "compiler, found %s%s%s%s",
+               found(r, word), near ? "; did you mean " : "", near ? near : "", near ? "?" : "");
 }
 
 TuningFile *tuning_read(Arena *a, const Source *src, Diags *d) {
@@ -179,10 +184,12 @@ TuningFile *tuning_read(Arena *a, const Source *src, Diags *d) {
 
 const char *tuning_product_text(Arena *a, const CgProduct *p) {
     const char *count = p->count == 1 ? "" : arena_printf(a, " count=%" PRId64, p->count);
-    return arena_printf(a, "%s%s m=%" PRId64 " n=%" PRId64 " k=%" PRId64, p->kind, count, p->m, p->n, p->k);
+    return arena_printf(a, "%s%s m=%" PRId64 " n=%" PRId64 " k=%" PRId64, p->kind, count, p->m,
+                        p->n, p->k);
 }
 
-/* ---- in a session ------------------------------------------------------------------------------- */
+/* ---- in a session -------------------------------------------------------------------------------
+ */
 
 /* F.tune beside F.vmoe. */
 const char *tuning_beside(Arena *a, const char *path) {
@@ -208,7 +215,8 @@ static VmStatus load(Session *s, const char *path) {
     if (!s->target) return drv_fail(VM_ENV, "%s", error);
     if (other(f->cpu, s->target->name) || other(f->isa, s->target->isa)) {
         fprintf(stderr, "vmoec: warning: %s is ignored: it is for %s %s, this is %s %s\n", path,
-                f->cpu ? f->cpu : "any CPU,", f->isa ? f->isa : "", s->target->name, s->target->isa);
+                f->cpu ? f->cpu : "any CPU,", f->isa ? f->isa : "", s->target->name,
+                s->target->isa);
         return VM_OK;
     }
     s->tuning = &f->blocks;

@@ -1,5 +1,6 @@
-/* What all builtin functions share: the table, argument checks with messages, groups of experts, and
- * building nodes with shape messages turned into diagnostics. The functions are in builtins_*.c. */
+/* What all builtin functions share: the table, argument checks with messages, groups of experts,
+ * and building nodes with shape messages turned into diagnostics. The functions are in
+ * builtins_*.c. */
 #include "frontend/meaning/sema.h"
 
 #include <float.h>
@@ -46,14 +47,16 @@ const FeValue *call_builtin(Elab *E, const FeBuiltin *b, const Ast *call) {
     const FeActual *slot[FE_MAX_ARGS] = {0};
     c.nparam = parse_params(E->a, b->params, c.param, optional);
     const FeActual *act = eval_args(E, call);
-    if (!match_args(E, b->name, (Span){0}, c.param, c.nparam, act, call->nkid, slot)) return fv_bad();
+    if (!match_args(E, b->name, (Span){0}, c.param, c.nparam, act, call->nkid, slot))
+        return fv_bad();
     for (int i = 0; i < c.nparam; i++) {
         c.span[i] = call->span;
         if (slot[i]) {
             c.arg[i] = slot[i]->value;
             c.span[i] = slot[i]->span;
         } else if (!optional[i]) {
-            sema_error(E, call->span, D_missing_argument, "`%s` needs an argument `%s`", b->name, c.param[i]);
+            sema_error(E, call->span, D_missing_argument, "`%s` needs an argument `%s`", b->name,
+                       c.param[i]);
             return fv_bad();
         }
     }
@@ -64,8 +67,8 @@ const FeValue *call_builtin(Elab *E, const FeBuiltin *b, const Ast *call) {
 /* ---- arguments ------------------------------------------------------------------------------ */
 
 const FeValue *arg_kind_error(Elab *E, const FeCall *c, int i, const char *expected) {
-    Diag *dg = sema_error(E, c->span[i], D_wrong_kind, "`%s` of `%s` is %s, this is %s", c->param[i],
-                          c->b->name, expected, fv_describe(E->a, c->arg[i]));
+    Diag *dg = sema_error(E, c->span[i], D_wrong_kind, "`%s` of `%s` is %s, this is %s",
+                          c->param[i], c->b->name, expected, fv_describe(E->a, c->arg[i]));
     if (c->arg[i]->span.start != c->span[i].start) sema_note(E, dg, c->arg[i]->span, "made here");
     return fv_bad();
 }
@@ -100,7 +103,8 @@ bool arg_int(Elab *E, const FeCall *c, int i, int64_t lo, int64_t hi, int64_t *o
     }
     *out = v->i;
     if (v->i >= lo && v->i <= hi) return true;
-    return range_error(E, c, i, arena_printf(E->a, "%" PRId64, lo), arena_printf(E->a, "%" PRId64, hi));
+    return range_error(E, c, i, arena_printf(E->a, "%" PRId64, lo),
+                       arena_printf(E->a, "%" PRId64, hi));
 }
 
 bool arg_float(Elab *E, const FeCall *c, int i, double lo, double hi, double *out) {
@@ -154,20 +158,22 @@ bool arg_ints(Elab *E, const FeCall *c, int i, int64_t *out, int cap, int *n) {
     return ok;
 }
 
-static bool axis_value(Elab *E, const FeCall *c, int i, const FeValue *x, int64_t given, int64_t *axis) {
+static bool axis_value(Elab *E, const FeCall *c, int i, const FeValue *x, int64_t given,
+                       int64_t *axis) {
     int rank = x->v->type.rank;
     *axis = given < 0 && given >= -rank ? given + rank : given;
     if (*axis < 0 || *axis >= rank) {
-        Diag *dg =
-            sema_error(E, c->span[i], D_axis_range, "`%s` has no dimension %" PRId64 ": its tensor is %s",
-                       c->b->name, given, fv_text(E->a, x));
+        Diag *dg = sema_error(E, c->span[i], D_axis_range,
+                              "`%s` has no dimension %" PRId64 ": its tensor is %s", c->b->name,
+                              given, fv_text(E->a, x));
         sema_note(E, dg, x->span, "the tensor is made here");
         return false;
     }
     if (*axis > 0 || !x->group) return true;
-    Diag *dg = sema_error(E, c->span[i], D_axis_range,
-                          "`%s` along dimension 0 of a grouped tensor would mix rows of different experts",
-                          c->b->name);
+    Diag *dg =
+        sema_error(E, c->span[i], D_axis_range,
+                   "`%s` along dimension 0 of a grouped tensor would mix rows of different experts",
+                   c->b->name);
     sema_note(E, dg, x->span, "the tensor is made here");
     return false;
 }
@@ -212,8 +218,8 @@ static const char *without_op(const char *message, OpCode op) {
                                                                                    : message;
 }
 
-IrValue *build(Elab *E, Span s, const char *what, OpCode op, const FeValue *const *operand, int noperand,
-               IrValue *const *in, int nin, const AttrArg *attr, int nattr) {
+IrValue *build(Elab *E, Span s, const char *what, OpCode op, const FeValue *const *operand,
+               int noperand, IrValue *const *in, int nin, const AttrArg *attr, int nattr) {
     elab_at(E, s);
     IrValue *v = ir_try(&E->b, op, in, nin, attr, nattr);
     if (v) return v;
@@ -226,21 +232,21 @@ IrValue *build(Elab *E, Span s, const char *what, OpCode op, const FeValue *cons
 
 const FeValue *expand_rows(Elab *E, Span s, const FeValue *v) {
     if (v->kind != FV_TENSOR || !v->per_expert) return v;
-    IrValue *x =
-        build(E, s, "per-expert values", OP_expert_expand, &v, 1, VALS(v->v, v->group->expert), NO_ATTRS);
+    IrValue *x = build(E, s, "per-expert values", OP_expert_expand, &v, 1,
+                       VALS(v->v, v->group->expert), NO_ATTRS);
     return x ? fv_tensor(E->a, x, v->group, false, v->span) : fv_bad();
 }
 
-bool common_group(Elab *E, Span s, const char *what, const FeValue *const *v, int n, FeGroup **group,
-                  bool *rows) {
+bool common_group(Elab *E, Span s, const char *what, const FeValue *const *v, int n,
+                  FeGroup **group, bool *rows) {
     const FeValue *first = NULL;
     *rows = false;
     for (int i = 0; i < n; i++) {
         if (v[i]->kind != FV_TENSOR || !v[i]->group) continue;
         if (!first) first = v[i];
         if (first->group != v[i]->group) {
-            Diag *dg =
-                sema_error(E, s, D_group_mismatch, "%s mixes tensors grouped by different routes", what);
+            Diag *dg = sema_error(E, s, D_group_mismatch,
+                                  "%s mixes tensors grouped by different routes", what);
             sema_note(E, dg, first->group->span, "one route is made here");
             sema_note(E, dg, v[i]->group->span, "the other route is made here");
             return false;

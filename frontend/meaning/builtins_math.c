@@ -1,4 +1,5 @@
-/* Elementwise functions with broadcasting, row functions and reductions. Compile-time numbers fold. */
+/* Elementwise functions with broadcasting, row functions and reductions. Compile-time numbers fold.
+ */
 #include "frontend/meaning/sema.h"
 
 #include <float.h>
@@ -10,7 +11,8 @@
 
 static bool check_f32(Elab *E, Span s, const char *what, const FeValue *v) {
     if (v->kind != FV_TENSOR || v->v->type.dtype == DT_f32) return true;
-    Diag *dg = sema_error(E, s, D_wrong_kind, "%s works on f32, this is %s", what, fv_describe(E->a, v));
+    Diag *dg =
+        sema_error(E, s, D_wrong_kind, "%s works on f32, this is %s", what, fv_describe(E->a, v));
     sema_note(E, dg, v->span, "made here");
     return false;
 }
@@ -21,7 +23,8 @@ static bool check_number(Elab *E, Span s, double x) {
     return false;
 }
 
-static const FeValue *no_broadcast(Elab *E, Span s, const char *what, const FeValue *a, const FeValue *b) {
+static const FeValue *no_broadcast(Elab *E, Span s, const char *what, const FeValue *a,
+                                   const FeValue *b) {
     Diag *dg = sema_error(E, s, D_shape_mismatch, "%s: shapes %s and %s do not broadcast", what,
                           fv_text(E->a, a), fv_text(E->a, b));
     sema_note(E, dg, a->span, "%s is made here", fv_describe(E->a, a));
@@ -43,7 +46,8 @@ static bool broadcast_type(const IrType *a, const IrType *b, IrType *out) {
     int rank = a->rank > b->rank ? a->rank : b->rank;
     *out = (IrType){.dtype = DT_f32, .rank = rank};
     for (int i = 1; i <= rank; i++) {
-        int64_t x = i <= a->rank ? a->dim[a->rank - i] : 1, y = i <= b->rank ? b->dim[b->rank - i] : 1;
+        int64_t x = i <= a->rank ? a->dim[a->rank - i] : 1,
+                y = i <= b->rank ? b->dim[b->rank - i] : 1;
         if (x != y && x != 1 && y != 1) return false;
         out->dim[rank - i] = x == 1 ? y : x;
     }
@@ -55,9 +59,11 @@ static bool plain_fits(const FeValue *v, const FeGroup *g, int rank) {
     return !g || v->group || v->v->type.rank < rank || v->v->type.dim[0] == 1;
 }
 
-static IrValue *spread(Elab *E, Span s, const char *what, const FeValue *v, IrValue *x, const IrType *to) {
+static IrValue *spread(Elab *E, Span s, const char *what, const FeValue *v, IrValue *x,
+                       const IrType *to) {
     if (ir_shape_equal(&x->type, to)) return x;
-    return build(E, s, what, OP_broadcast, &v, 1, VALS(x), ATTRS(A_INTS(broadcast_shape, to->dim, to->rank)));
+    return build(E, s, what, OP_broadcast, &v, 1, VALS(x),
+                 ATTRS(A_INTS(broadcast_shape, to->dim, to->rank)));
 }
 
 static const FeValue *with_number(Elab *E, Span s, const char *what, OpCode op, const FeValue *a,
@@ -83,7 +89,8 @@ const FeValue *tensor_binary(Elab *E, Span s, const char *what, OpCode op, const
     for (int i = 0; rows && i < 2; i++) v[i] = expand_rows(E, s, v[i]);
     if (v[0]->kind == FV_BAD || v[1]->kind == FV_BAD) return fv_bad();
     int ra = v[0]->v->type.rank, rb = v[1]->v->type.rank, rank = ra > rb ? ra : rb;
-    if (!plain_fits(v[0], g, rank) || !plain_fits(v[1], g, rank)) return no_broadcast(E, s, what, a, b);
+    if (!plain_fits(v[0], g, rank) || !plain_fits(v[1], g, rank))
+        return no_broadcast(E, s, what, a, b);
     if (g && ((v[0]->group && !v[1]->group && ra < rb) || (v[1]->group && !v[0]->group && rb < ra)))
         return no_broadcast(E, s, what, a, b);
     elab_at(E, s);
@@ -140,7 +147,8 @@ const FeValue *builtin_math2(Elab *E, const FeCall *c) {
         if (c->arg[i]->kind != FV_TENSOR && !fv_is_number(c->arg[i]))
             return arg_kind_error(E, c, i, "a tensor or a number");
     if (a->kind == FV_TENSOR || b->kind == FV_TENSOR)
-        return tensor_binary(E, c->ast->span, arena_printf(E->a, "`%s`", c->b->name), c->b->op, a, b);
+        return tensor_binary(E, c->ast->span, arena_printf(E->a, "`%s`", c->b->name), c->b->op, a,
+                             b);
     bool ints = a->kind == FV_INT && b->kind == FV_INT;
     bool less = ints ? a->i < b->i : fv_number(a) < fv_number(b);
     const FeValue *r = less == (c->b->op == OP_minimum) ? a : b;
@@ -153,8 +161,9 @@ const FeValue *builtin_math2(Elab *E, const FeCall *c) {
 static bool has_last(Elab *E, const FeCall *c, const FeValue *x) {
     int need = x->group ? 2 : 1;
     if (x->v->type.rank >= need) return true;
-    Diag *dg = sema_error(E, c->span[0], D_shape_mismatch, "`%s` works along the last dimension, this is %s",
-                          c->b->name, fv_describe(E->a, x));
+    Diag *dg = sema_error(E, c->span[0], D_shape_mismatch,
+                          "`%s` works along the last dimension, this is %s", c->b->name,
+                          fv_describe(E->a, x));
     sema_note(E, dg, x->span, "made here");
     return false;
 }
@@ -163,9 +172,10 @@ const FeValue *builtin_softmax(Elab *E, const FeCall *c) {
     const FeValue *x;
     if (!arg_tensor(E, c, 0, &x) || !has_last(E, c, x)) return fv_bad();
     if (x->v->node->op == OP_topk && ir_cols(&x->v->type) == 1) {
-        Diag *dg = sema_warning(E, c->ast->span, D_dead_gate,
-                                "the softmax of one chosen value is 1: this gate has no gradient and cannot "
-                                "learn; take the softmax before top_k");
+        Diag *dg = sema_warning(
+            E, c->ast->span, D_dead_gate,
+            "the softmax of one chosen value is 1: this gate has no gradient and cannot "
+            "learn; take the softmax before top_k");
         sema_note(E, dg, x->span, "with k = 1, one value is chosen here");
     }
     return tensor_unary(E, c->ast->span, "`softmax`", OP_softmax, x);
@@ -174,15 +184,16 @@ const FeValue *builtin_softmax(Elab *E, const FeCall *c) {
 const FeValue *builtin_layer_norm(Elab *E, const FeCall *c) {
     const FeValue *x;
     double eps = 1e-6;
-    if (!arg_tensor(E, c, 0, &x) || !has_last(E, c, x) || !arg_float(E, c, 1, 0, 1, &eps)) return fv_bad();
+    if (!arg_tensor(E, c, 0, &x) || !has_last(E, c, x) || !arg_float(E, c, 1, 0, 1, &eps))
+        return fv_bad();
     IrValue *y = build(E, c->ast->span, "`layer_norm`", OP_layer_norm, &x, 1, VALS(x->v),
                        ATTRS(A_FLOAT(layer_norm_eps, eps)));
     return y ? fv_tensor(E->a, y, x->group, x->per_expert, c->ast->span) : fv_bad();
 }
 
 /* With `keep`, y has dimensions of 1 where x's were reduced. */
-static const FeValue *reduced(Elab *E, const FeCall *c, const FeValue *x, IrValue *y, const int64_t *axes,
-                              int n, bool keep) {
+static const FeValue *reduced(Elab *E, const FeCall *c, const FeValue *x, IrValue *y,
+                              const int64_t *axes, int n, bool keep) {
     if (!y) return fv_bad();
     IrType t = x->v->type;
     for (int i = 0; i < n; i++) t.dim[axes[i]] = 1;
@@ -200,15 +211,16 @@ const FeValue *builtin_reduce(Elab *E, const FeCall *c) {
         return fv_bad();
     if (n == 0) return x;
     AttrArg attr = c->b->op == OP_mean ? A_INTS(mean_axes, axes, n) : A_INTS(sum_axes, axes, n);
-    IrValue *y =
-        build(E, c->ast->span, arena_printf(E->a, "`%s`", c->b->name), c->b->op, &x, 1, VALS(x->v), &attr, 1);
+    IrValue *y = build(E, c->ast->span, arena_printf(E->a, "`%s`", c->b->name), c->b->op, &x, 1,
+                       VALS(x->v), &attr, 1);
     return reduced(E, c, x, y, axes, n, keep);
 }
 
 const FeValue *builtin_max(Elab *E, const FeCall *c) {
     const FeValue *x;
     bool keep = false;
-    if (!arg_tensor(E, c, 0, &x) || !has_last(E, c, x) || !arg_bool(E, c, 1, &keep)) return fv_bad();
+    if (!arg_tensor(E, c, 0, &x) || !has_last(E, c, x) || !arg_bool(E, c, 1, &keep))
+        return fv_bad();
     int64_t last = x->v->type.rank - 1;
     IrValue *y = build(E, c->ast->span, "`max`", OP_max, &x, 1, VALS(x->v), NO_ATTRS);
     return reduced(E, c, x, y, &last, 1, keep);
@@ -222,7 +234,8 @@ const FeValue *builtin_top_values(Elab *E, const FeCall *c) {
     if (!arg_int(E, c, 1, 1, ir_cols(&x->v->type), &k)) return fv_bad();
     IrType t = x->v->type, flat = IR_TYPE(DT_f32, ir_rows(&t), ir_cols(&t));
     IrValue *rows = ir_reshape(&E->b, x->v, &flat);
-    IrValue *y = build(E, c->ast->span, "`top_values`", OP_topk, &x, 1, VALS(rows), ATTRS(A_INT(topk_k, k)));
+    IrValue *y =
+        build(E, c->ast->span, "`top_values`", OP_topk, &x, 1, VALS(rows), ATTRS(A_INT(topk_k, k)));
     if (!y) return fv_bad();
     t.dim[t.rank - 1] = k;
     return fv_tensor(E->a, ir_reshape(&E->b, y, &t), x->group, x->per_expert, c->ast->span);

@@ -1,5 +1,5 @@
-/* Routing, and the losses and metrics over classes. A route is a value: which tokens go to which experts,
- * and with what weight they come back. */
+/* Routing, and the losses and metrics over classes. A route is a value: which tokens go to which
+ * experts, and with what weight they come back. */
 #include "frontend/meaning/sema.h"
 
 #include <inttypes.h>
@@ -9,12 +9,14 @@
 
 bool check_routable(Elab *E, const FeCall *c, const FeValue *x, const char *form) {
     if (x->group) {
-        Diag *dg = sema_error(E, c->span[0], D_nested_route, "a grouped tensor cannot be routed again");
+        Diag *dg =
+            sema_error(E, c->span[0], D_nested_route, "a grouped tensor cannot be routed again");
         sema_note(E, dg, x->group->span, "it was routed here");
         return false;
     }
     if (x->v->type.rank >= 2) return true;
-    Diag *dg = sema_error(E, c->span[0], D_shape_mismatch, "%s, this is %s", form, fv_text(E->a, x));
+    Diag *dg =
+        sema_error(E, c->span[0], D_shape_mismatch, "%s, this is %s", form, fv_text(E->a, x));
     sema_note(E, dg, x->span, "it is made here");
     return false;
 }
@@ -39,14 +41,16 @@ IrValue *flat_gate(Elab *E, const FeValue *gate, FeGroup *g) {
 /* Routing decisions are results of the model, so that they can be compared with other programs. */
 static void note_route(Elab *E, FeGroup *g) {
     FeOutName *o = ARENA_NEW(E->a, FeOutName);
-    *o = (FeOutName){.name = path_join(E->a, E->path->rel, "route"), .value = g->index, .span = g->span};
+    *o = (FeOutName){
+        .name = path_join(E->a, E->path->rel, "route"), .value = g->index, .span = g->span};
     *E->routes_tail = o;
     E->routes_tail = &o->next;
 }
 
 const FeValue *make_route(Elab *E, const FeCall *c, FeGroup *g, const FeValue *from, IrValue *w) {
-    IrValue *off = build(E, c->ast->span, arena_printf(E->a, "`%s`", c->b->name), OP_route, &from, 1,
-                         VALS(g->index), ATTRS(A_INT(route_experts, g->experts), A_INT(route_rows, g->rows)));
+    IrValue *off =
+        build(E, c->ast->span, arena_printf(E->a, "`%s`", c->b->name), OP_route, &from, 1,
+              VALS(g->index), ATTRS(A_INT(route_experts, g->experts), A_INT(route_rows, g->rows)));
     if (!off) return fv_bad();
     g->offsets = off;
     g->pair = off->node->out + 1;
@@ -78,7 +82,8 @@ const FeValue *builtin_top_k(Elab *E, const FeCall *c) {
                       c->arg[1]->overridden ? "--set, instead of this" : "here");
         return fv_bad();
     }
-    IrValue *w = build(E, c->ast->span, "`top_k`", OP_topk, &gate, 1, VALS(flat), ATTRS(A_INT(topk_k, g->k)));
+    IrValue *w = build(E, c->ast->span, "`top_k`", OP_topk, &gate, 1, VALS(flat),
+                       ATTRS(A_INT(topk_k, g->k)));
     if (!w) return fv_bad();
     g->chosen = g->index = w->node->out + 1;
     g->value = w;
@@ -95,8 +100,9 @@ const FeValue *builtin_with_weights(Elab *E, const FeCall *c) {
     const FeValue *r, *w;
     if (!arg_route(E, c, 0, &r) || !arg_tensor(E, c, 1, &w)) return fv_bad();
     if (w->group || !ir_shape_equal(&w->v->type, &r->v->type)) {
-        Diag *dg = sema_error(E, c->span[1], D_route_mismatch, "the weights of this route are %s, not %s",
-                              ir_type_text(E->a, &r->v->type), fv_text(E->a, w));
+        Diag *dg =
+            sema_error(E, c->span[1], D_route_mismatch, "the weights of this route are %s, not %s",
+                       ir_type_text(E->a, &r->v->type), fv_text(E->a, w));
         sema_note(E, dg, r->group->span, "the route is made here");
         sema_note(E, dg, w->span, "the weights are made here");
         return fv_bad();
@@ -122,7 +128,8 @@ const FeValue *builtin_dispatch(Elab *E, const FeCall *c) {
     if (!arg_tensor(E, c, 0, &x) || !arg_route(E, c, 1, &r)) return fv_bad();
     const FeGroup *g = r->group;
     if (x->group) {
-        Diag *dg = sema_error(E, c->span[0], D_nested_route, "a grouped tensor cannot be dispatched again");
+        Diag *dg = sema_error(E, c->span[0], D_nested_route,
+                              "a grouped tensor cannot be dispatched again");
         sema_note(E, dg, x->group->span, "it was routed here");
         return fv_bad();
     }
@@ -138,14 +145,17 @@ const FeValue *builtin_dispatch(Elab *E, const FeCall *c) {
     return y ? fv_tensor(E->a, y, r->group, false, c->ast->span) : fv_bad();
 }
 
-static const FeValue *combine_mismatch(Elab *E, const FeCall *c, const FeValue *y, const FeValue *r) {
+static const FeValue *combine_mismatch(Elab *E, const FeCall *c, const FeValue *y,
+                                       const FeValue *r) {
     Diag *dg;
     if (!y->group || y->per_expert) {
         dg = sema_error(E, c->span[0], D_route_mismatch,
-                        "`combine` needs a tensor that was dispatched, this is %s", fv_describe(E->a, y));
+                        "`combine` needs a tensor that was dispatched, this is %s",
+                        fv_describe(E->a, y));
         sema_note(E, dg, y->span, "the tensor is made here");
     } else {
-        dg = sema_error(E, c->span[1], D_route_mismatch, "the tensor was dispatched with another route");
+        dg = sema_error(E, c->span[1], D_route_mismatch,
+                        "the tensor was dispatched with another route");
         sema_note(E, dg, y->group->span, "its route is made here");
         sema_note(E, dg, r->group->span, "this route is made here");
     }
@@ -157,7 +167,8 @@ const FeValue *builtin_combine(Elab *E, const FeCall *c) {
     if (!arg_tensor(E, c, 0, &y) || !arg_route(E, c, 1, &r)) return fv_bad();
     const FeGroup *g = r->group;
     if (y->group != g || y->per_expert) return combine_mismatch(E, c, y, r);
-    IrValue *v = build(E, c->ast->span, "`combine`", OP_combine, &y, 1, VALS(y->v, g->row, r->v), NO_ATTRS);
+    IrValue *v =
+        build(E, c->ast->span, "`combine`", OP_combine, &y, 1, VALS(y->v, g->row, r->v), NO_ATTRS);
     if (!v) return fv_bad();
     IrType to = {.dtype = DT_f32, .rank = g->lead_rank + v->type.rank - 1};
     if (to.rank > IR_MAX_RANK) {
@@ -186,17 +197,18 @@ const FeValue *builtin_load_balance(Elab *E, const FeCall *c) {
         sema_note(E, dg, gate->span, "the gate is made here");
         return fv_bad();
     }
-    IrValue *v = build(E, c->ast->span, "`load_balance`", OP_load_balance, &gate, 1, VALS(gate->v, g->chosen),
-                       NO_ATTRS);
+    IrValue *v = build(E, c->ast->span, "`load_balance`", OP_load_balance, &gate, 1,
+                       VALS(gate->v, g->chosen), NO_ATTRS);
     return v ? fv_tensor(E->a, v, NULL, false, c->ast->span) : fv_bad();
 }
 
 /* ---- classes -------------------------------------------------------------------------------- */
 
-static const FeValue *class_mismatch(Elab *E, const FeCall *c, const FeValue *logits, const FeValue *label) {
+static const FeValue *class_mismatch(Elab *E, const FeCall *c, const FeValue *logits,
+                                     const FeValue *label) {
     Diag *dg = sema_error(E, c->ast->span, D_class_mismatch,
-                          "`%s`: the logits are %s, the label is class[%" PRId64 ", %" PRId64 "]", c->b->name,
-                          fv_text(E->a, logits), label->v->type.dim[0], label->classes);
+                          "`%s`: the logits are %s, the label is class[%" PRId64 ", %" PRId64 "]",
+                          c->b->name, fv_text(E->a, logits), label->v->type.dim[0], label->classes);
     sema_note(E, dg, logits->span, "the logits are made here");
     sema_note(E, dg, label->span, "the label is declared here");
     return fv_bad();
@@ -208,7 +220,8 @@ const FeValue *builtin_classes(Elab *E, const FeCall *c) {
     if (label->kind != FV_TENSOR || !label->classes)
         return arg_kind_error(E, c, 1, "a label such as class[B, 10]");
     const IrType *t = &logits->v->type;
-    if (logits->group || t->rank != 2 || t->dim[0] != label->v->type.dim[0] || t->dim[1] != label->classes)
+    if (logits->group || t->rank != 2 || t->dim[0] != label->v->type.dim[0] ||
+        t->dim[1] != label->classes)
         return class_mismatch(E, c, logits, label);
     const FeValue *v[2] = {logits, label};
     IrValue *y = build(E, c->ast->span, arena_printf(E->a, "`%s`", c->b->name), c->b->op, v, 2,

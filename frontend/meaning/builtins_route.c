@@ -1,19 +1,21 @@
-/* Routers other than top_k, and capacity. A router gives every pair (token, choice) an expert or none; what
- * the weights are is the model's affair (`weights`, `with_weights`). */
+/* Routers other than top_k, and capacity. A router gives every pair (token, choice) an expert or
+ * none; what the weights are is the model's affair (`weights`, `with_weights`). */
 #include "frontend/meaning/sema.h"
 
 #include <inttypes.h>
 #include <math.h>
 #include <string.h>
 
-/* Argument i: how many groups of tokens are routed by themselves. They have to divide the tokens. */
-static bool arg_groups(Elab *E, const FeCall *c, int i, int64_t tokens, Span tokens_span, int64_t *out) {
+/* Argument i: how many groups of tokens are routed by themselves. They have to divide the tokens.
+ */
+static bool arg_groups(Elab *E, const FeCall *c, int i, int64_t tokens, Span tokens_span,
+                       int64_t *out) {
     *out = 1;
     if (!arg_int(E, c, i, 1, INT32_MAX, out)) return false;
     if (tokens % *out == 0) return true;
     Diag *dg = sema_error(E, c->span[i], D_value_range,
-                          "`groups` of `%s` divides the number of tokens: %" PRId64 " groups of %" PRId64
-                          " tokens are not equally large",
+                          "`groups` of `%s` divides the number of tokens: %" PRId64
+                          " groups of %" PRId64 " tokens are not equally large",
                           c->b->name, *out, tokens);
     sema_note(E, dg, tokens_span, "the tokens are these");
     return false;
@@ -32,10 +34,11 @@ static IrValue *open_gate(Elab *E, const FeCall *c, const FeValue **gate, FeGrou
     return flat_gate(E, *gate, *g);
 }
 
-static const FeValue *no_room(Elab *E, const FeCall *c, int factor, const FeGroup *g, int64_t tokens) {
+static const FeValue *no_room(Elab *E, const FeCall *c, int factor, const FeGroup *g,
+                              int64_t tokens) {
     Diag *dg = sema_error(E, c->span[factor], D_value_range,
-                          "the capacity of `%s` is 0: %" PRId64 " tokens, %" PRId64 " experts", c->b->name,
-                          tokens, g->experts);
+                          "the capacity of `%s` is 0: %" PRId64 " tokens, %" PRId64 " experts",
+                          c->b->name, tokens, g->experts);
     sema_note(E, dg, g->span, "of this route");
     return fv_bad();
 }
@@ -62,7 +65,8 @@ const FeValue *builtin_all_experts(Elab *E, const FeCall *c) {
 static IrValue *by_expert(IrBuilder *b, IrValue *p, const FeGroup *g, int64_t groups) {
     static const int64_t swap[] = {0, 2, 1};
     IrType grouped = IR_TYPE(p->type.dtype, groups, g->tokens / groups, g->experts);
-    return IR_OP(b, transpose, VALS(ir_reshape(b, p, &grouped)), ATTRS(A_INTS(transpose_perm, swap, 3)));
+    return IR_OP(b, transpose, VALS(ir_reshape(b, p, &grouped)),
+                 ATTRS(A_INTS(transpose_perm, swap, 3)));
 }
 
 static IrValue *by_token(IrBuilder *b, IrValue *place, const FeGroup *g) {
@@ -72,13 +76,14 @@ static IrValue *by_token(IrBuilder *b, IrValue *place, const FeGroup *g) {
     return ir_reshape(b, turned, &flat);
 }
 
-/* What routers with room for C = ceil(factor N / E) tokens of each expert and group of N begin with:
- * arguments gate, factor, groups. The gate; NULL after reporting. */
-static IrValue *open_limited(Elab *E, const FeCall *c, const FeValue **gate, FeGroup **g, int64_t *groups,
-                             int64_t *limit) {
+/* What routers with room for C = ceil(factor N / E) tokens of each expert and group of N begin
+ * with: arguments gate, factor, groups. The gate; NULL after reporting. */
+static IrValue *open_limited(Elab *E, const FeCall *c, const FeValue **gate, FeGroup **g,
+                             int64_t *groups, int64_t *limit) {
     double factor = 1;
     IrValue *p = open_gate(E, c, gate, g);
-    if (!p || !arg_factor(E, c, 1, &factor) || !arg_groups(E, c, 2, (*g)->tokens, (*gate)->span, groups))
+    if (!p || !arg_factor(E, c, 1, &factor) ||
+        !arg_groups(E, c, 2, (*g)->tokens, (*gate)->span, groups))
         return NULL;
     int64_t n = (*g)->tokens / *groups;
     *limit = (int64_t)ceil(factor * (double)n / (double)(*g)->experts);
@@ -106,7 +111,8 @@ const FeValue *builtin_expert_choice(Elab *E, const FeCall *c) {
     return make_route(E, c, g, gate, p);
 }
 
-/* Priority routing: pairs in order of the gate; a token whose expert is full takes its next best one. */
+/* Priority routing: pairs in order of the gate; a token whose expert is full takes its next best
+ * one. */
 const FeValue *builtin_priority_choice(Elab *E, const FeCall *c) {
     const FeValue *gate;
     FeGroup *g;
@@ -132,7 +138,8 @@ static const char *const formulas[] = {"vmoe", "st_moe", "megablocks", "tutel", 
 enum { F_VMOE, F_ST_MOE, F_MEGABLOCKS, F_TUTEL, F_SWITCH, FORMULAS };
 
 /* 0: no room at all; INT64_MAX: no limit. */
-static int64_t capacity_of(int formula, double factor, const FeGroup *g, int64_t n, int64_t multiple) {
+static int64_t capacity_of(int formula, double factor, const FeGroup *g, int64_t n,
+                           int64_t multiple) {
     double e = (double)g->experts, k = (double)g->k, t = (double)n, c;
     bool dropless = factor == 0 && (formula == F_MEGABLOCKS || formula == F_TUTEL);
     if (dropless) return INT64_MAX;
@@ -154,7 +161,8 @@ static IrValue *priority_of(Elab *E, const FeGroup *g, int which) {
     return which == 2 ? ir_reshape(&E->b, ir_sum_axes(&E->b, g->value, &axis, 1), &flat) : NULL;
 }
 
-/* capacity(route, factor, eval = factor, formula = "vmoe", priority = "none", groups = 1, multiple = 4 or 1)
+/* capacity(route, factor, eval = factor, formula = "vmoe", priority = "none", groups = 1, multiple
+ * = 4 or 1)
  */
 const FeValue *builtin_capacity(Elab *E, const FeCall *c) {
     static const char *const priorities[] = {"none", "max", "sum"};
@@ -183,9 +191,10 @@ const FeValue *builtin_capacity(Elab *E, const FeCall *c) {
     g->span = c->ast->span;
     IrValue *key = priority_of(E, from, priority);
     IrValue *in[2] = {from->index, key};
-    g->index = build(E, c->ast->span, "`capacity`", OP_expert_capacity, &r, 1, in, key ? 2 : 1,
-                     ATTRS(A_INT(expert_capacity_experts, g->experts), A_INT(expert_capacity_train, limit[0]),
-                           A_INT(expert_capacity_eval, limit[1]), A_INT(expert_capacity_groups, groups)));
+    g->index = build(
+        E, c->ast->span, "`capacity`", OP_expert_capacity, &r, 1, in, key ? 2 : 1,
+        ATTRS(A_INT(expert_capacity_experts, g->experts), A_INT(expert_capacity_train, limit[0]),
+              A_INT(expert_capacity_eval, limit[1]), A_INT(expert_capacity_groups, groups)));
     if (!g->index) return fv_bad();
     int64_t most = groups * g->experts * (limit[0] > limit[1] ? limit[0] : limit[1]);
     int64_t now = from->rows ? from->rows : g->tokens * g->k;
@@ -195,8 +204,8 @@ const FeValue *builtin_capacity(Elab *E, const FeCall *c) {
 
 /* ---- choices that no gate makes ------------------------------------------------------------- */
 
-/* Experts by place: row r of the n along the last routed dimension, choice j. In turns: (r + j) mod E; in
- * blocks of equal size, one after the other: floor(r E / n). */
+/* Experts by place: row r of the n along the last routed dimension, choice j. In turns: (r + j) mod
+ * E; in blocks of equal size, one after the other: floor(r E / n). */
 static int64_t place_expert(int64_t r, int64_t j, int64_t n, int64_t experts, bool blocks) {
     return blocks ? r * experts / n : (r + j) % experts;
 }
@@ -210,14 +219,17 @@ const FeValue *builtin_uniform_route(Elab *E, const FeCall *c) {
     FeGroup *g = ARENA_NEW(E->a, FeGroup);
     g->span = c->ast->span;
     g->k = 1;
-    if (!arg_tensor(E, c, 0, &x) || !check_routable(E, c, x, "rows to route are [.., D]")) return fv_bad();
+    if (!arg_tensor(E, c, 0, &x) || !check_routable(E, c, x, "rows to route are [.., D]"))
+        return fv_bad();
     set_routed(g, &x->v->type);
-    if (!arg_int(E, c, 1, 1, MOST, &g->experts) || !arg_word(E, c, 3, orders, 2, &order)) return fv_bad();
+    if (!arg_int(E, c, 1, 1, MOST, &g->experts) || !arg_word(E, c, 3, orders, 2, &order))
+        return fv_bad();
     if (!arg_int(E, c, 2, 1, order ? 1 : g->experts, &g->k)) return fv_bad();
     int64_t n = g->lead[g->lead_rank - 1];
     if (n * g->k > MOST) {
-        sema_error(E, c->span[0], D_limit, "`uniform_route` takes at most %d rows and choices, not %" PRId64,
-                   MOST, n * g->k);
+        sema_error(E, c->span[0], D_limit,
+                   "`uniform_route` takes at most %d rows and choices, not %" PRId64, MOST,
+                   n * g->k);
         return fv_bad();
     }
     int64_t *expert = ARENA_ARRAY(E->a, int64_t, n * g->k), shape[] = {g->tokens / n, n * g->k};
@@ -226,7 +238,8 @@ const FeValue *builtin_uniform_route(Elab *E, const FeCall *c) {
     IrBuilder *b = &E->b;
     IrType pairs = IR_TYPE(DT_i32, g->tokens, g->k), weights = IR_TYPE(DT_f32, g->tokens, g->k);
     IrValue *place = IR_OP(b, iota, NO_VALS, ATTRS(A_INTS(iota_shape, shape, 2)));
-    IrValue *index = IR_OP(b, lookup, VALS(place), ATTRS(A_INTS(lookup_values, expert, (int)(n * g->k))));
+    IrValue *index =
+        IR_OP(b, lookup, VALS(place), ATTRS(A_INTS(lookup_values, expert, (int)(n * g->k))));
     g->chosen = g->index = ir_reshape(b, index, &pairs);
     g->value = ir_const(b, 1.0 / (double)g->k, weights);
     return make_route(E, c, g, x, g->value);
@@ -249,13 +262,14 @@ const FeValue *builtin_follow_label(Elab *E, const FeCall *c) {
     const FeGroup *from = r->group;
     int64_t images = label->v->type.dim[0], k = from->k;
     if (label->classes > from->experts || images != from->lead[0]) {
-        Diag *dg = label->classes > from->experts
-                       ? sema_error(E, c->span[1], D_class_mismatch,
-                                    "the label has %" PRId64 " classes and the route %" PRId64 " experts",
-                                    label->classes, from->experts)
-                       : sema_error(E, c->span[1], D_route_mismatch,
-                                    "there are %" PRId64 " labels, and %" PRId64 " images are routed", images,
-                                    from->lead[0]);
+        Diag *dg =
+            label->classes > from->experts
+                ? sema_error(E, c->span[1], D_class_mismatch,
+                             "the label has %" PRId64 " classes and the route %" PRId64 " experts",
+                             label->classes, from->experts)
+                : sema_error(E, c->span[1], D_route_mismatch,
+                             "there are %" PRId64 " labels, and %" PRId64 " images are routed",
+                             images, from->lead[0]);
         return with_route_notes(E, dg, from, label, "label");
     }
     IrBuilder *b = &E->b;
@@ -270,7 +284,8 @@ const FeValue *builtin_follow_label(Elab *E, const FeCall *c) {
         IrValue *choice = IR_OP(b, iota, NO_VALS, ATTRS(A_INTS(iota_shape, pairs.dim, 2)));
         IrValue *is_first = ir_binary(b, OP_less, choice, ir_const(b, 1, pairs));
         told =
-            IR_OP(b, select, VALS(is_first, ir_broadcast(b, told, &pairs), ir_const(b, -1, pairs)), NO_ATTRS);
+            IR_OP(b, select, VALS(is_first, ir_broadcast(b, told, &pairs), ir_const(b, -1, pairs)),
+                  NO_ATTRS);
         if (!g->rows) g->rows = g->tokens * k;
     }
     if (g->rows && g->rows < g->tokens) g->rows = g->tokens;
@@ -288,8 +303,9 @@ const FeValue *builtin_keep_pairs(Elab *E, const FeCall *c) {
     const FeGroup *from = r->group;
     IrType pairs = IR_TYPE(DT_f32, from->tokens, from->k);
     if (mask->group || !ir_type_equal(&mask->v->type, &pairs)) {
-        Diag *dg = sema_error(E, c->span[1], D_route_mismatch, "the pairs of this route are %s, not %s",
-                              ir_type_text(E->a, &pairs), fv_text(E->a, mask));
+        Diag *dg =
+            sema_error(E, c->span[1], D_route_mismatch, "the pairs of this route are %s, not %s",
+                       ir_type_text(E->a, &pairs), fv_text(E->a, mask));
         return with_route_notes(E, dg, from, mask, "mask");
     }
     IrBuilder *b = &E->b;
@@ -299,8 +315,9 @@ const FeValue *builtin_keep_pairs(Elab *E, const FeCall *c) {
     if (!g->rows) g->rows = g->tokens * g->k;
     IrValue *none = ir_const(b, -1, from->index->type);
     g->chosen = IR_OP(b, select, VALS(mask->v, from->chosen, none), NO_ATTRS);
-    g->index = from->index == from->chosen ? g->chosen
-                                           : IR_OP(b, select, VALS(mask->v, from->index, none), NO_ATTRS);
+    g->index = from->index == from->chosen
+                   ? g->chosen
+                   : IR_OP(b, select, VALS(mask->v, from->index, none), NO_ATTRS);
     return make_route(E, c, g, r, r->v);
 }
 
@@ -308,8 +325,8 @@ const FeValue *builtin_keep_pairs(Elab *E, const FeCall *c) {
 const FeValue *builtin_choice_counts(Elab *E, const FeCall *c) {
     const FeValue *r;
     if (!arg_route(E, c, 0, &r)) return fv_bad();
-    IrValue *y = build(E, c->ast->span, "`choice_counts`", OP_histogram, &r, 1, VALS(r->group->chosen),
-                       ATTRS(A_INT(histogram_bins, r->group->experts)));
+    IrValue *y = build(E, c->ast->span, "`choice_counts`", OP_histogram, &r, 1,
+                       VALS(r->group->chosen), ATTRS(A_INT(histogram_bins, r->group->experts)));
     return y ? fv_tensor(E->a, y, NULL, false, c->ast->span) : fv_bad();
 }
 

@@ -1,5 +1,5 @@
-/* Functions that change or tell shapes, matrix products, and the small compile-time helpers. A grouped
- * tensor keeps its rows as dimension 0 in all of them. */
+/* Functions that change or tell shapes, matrix products, and the small compile-time helpers. A
+ * grouped tensor keeps its rows as dimension 0 in all of them. */
 #include "frontend/meaning/sema.h"
 
 #include <float.h>
@@ -24,7 +24,8 @@ static bool complete_shape(Elab *E, const FeCall *c, const FeValue *x, int64_t *
     for (int i = 0; i < n; i++) {
         bool bad = dim[i] < -1 || dim[i] == 0 || (dim[i] == -1 && open >= 0);
         if (bad || (dim[i] > 0 && __builtin_mul_overflow(known, dim[i], &known))) {
-            sema_error(E, c->span[1], D_shape_mismatch, "a shape has positive dimensions and at most one -1");
+            sema_error(E, c->span[1], D_shape_mismatch,
+                       "a shape has positive dimensions and at most one -1");
             return false;
         }
         if (dim[i] == -1) open = i;
@@ -35,8 +36,8 @@ static bool complete_shape(Elab *E, const FeCall *c, const FeValue *x, int64_t *
     }
     if (known == total) return true;
     Diag *dg = sema_error(E, c->span[1], D_shape_mismatch,
-                          "%s has %" PRId64 " elements, the new shape %s has %" PRId64, fv_text(E->a, x),
-                          total, fv_text(E->a, c->arg[1]), known);
+                          "%s has %" PRId64 " elements, the new shape %s has %" PRId64,
+                          fv_text(E->a, x), total, fv_text(E->a, c->arg[1]), known);
     sema_note(E, dg, x->span, "the tensor is made here");
     return false;
 }
@@ -91,7 +92,8 @@ const FeValue *builtin_transpose(Elab *E, const FeCall *c) {
         if (ok) seen[perm[i]] = true;
     }
     if (!ok) {
-        Diag *dg = sema_error(E, c->span[1], D_axis_range, "%s is no permutation of the %d dimensions of %s",
+        Diag *dg = sema_error(E, c->span[1], D_axis_range,
+                              "%s is no permutation of the %d dimensions of %s",
                               fv_text(E->a, c->arg[1]), x->v->type.rank, fv_text(E->a, x));
         sema_note(E, dg, x->span, "the tensor is made here");
         return fv_bad();
@@ -109,19 +111,20 @@ const FeValue *builtin_slice(Elab *E, const FeCall *c) {
     int64_t extent = x->v->type.dim[axis];
     if (!arg_int(E, c, 2, 0, extent - 1, &start) || !arg_int(E, c, 3, 1, extent - start, &size))
         return fv_bad();
-    IrValue *y = build(E, c->ast->span, "`slice`", OP_slice, &x, 1, VALS(x->v),
-                       ATTRS(A_INT(slice_axis, axis), A_INT(slice_start, start), A_INT(slice_size, size)));
+    IrValue *y =
+        build(E, c->ast->span, "`slice`", OP_slice, &x, 1, VALS(x->v),
+              ATTRS(A_INT(slice_axis, axis), A_INT(slice_start, start), A_INT(slice_size, size)));
     return result(E, c, y, x);
 }
 
 /* Values whose rows are in the order of one route do not mix with values that are not. */
-static bool all_or_none(Elab *E, const FeCall *c, const char *what, const FeValue **v, int n, FeGroup **group,
-                        bool *rows) {
+static bool all_or_none(Elab *E, const FeCall *c, const char *what, const FeValue **v, int n,
+                        FeGroup **group, bool *rows) {
     if (!common_group(E, c->ast->span, what, v, n, group, rows)) return false;
     for (int i = 0; *rows && i < n; i++) {
         if (!v[i]->group) {
-            Diag *dg =
-                sema_error(E, c->ast->span, D_group_mismatch, "%s mixes grouped and plain tensors", what);
+            Diag *dg = sema_error(E, c->ast->span, D_group_mismatch,
+                                  "%s mixes grouped and plain tensors", what);
             sema_note(E, dg, v[i]->span, "%s is made here", fv_describe(E->a, v[i]));
             return false;
         }
@@ -160,9 +163,10 @@ const FeValue *builtin_split(Elab *E, const FeCall *c) {
     int axis = x->v->type.rank - 1;
     int64_t extent = axis >= 0 ? x->v->type.dim[axis] : 0;
     if (axis < (x->group ? 1 : 0) || extent % n != 0) {
-        Diag *dg = sema_error(E, c->ast->span, D_shape_mismatch,
-                              "`split` cannot cut the last dimension of %s into %" PRId64 " equal parts",
-                              fv_text(E->a, x), n);
+        Diag *dg =
+            sema_error(E, c->ast->span, D_shape_mismatch,
+                       "`split` cannot cut the last dimension of %s into %" PRId64 " equal parts",
+                       fv_text(E->a, x), n);
         sema_note(E, dg, x->span, "the tensor is made here");
         return fv_bad();
     }
@@ -191,8 +195,9 @@ const FeValue *builtin_patchify(Elab *E, const FeCall *c) {
 /* ---- products ------------------------------------------------------------------------------- */
 
 static const FeValue *needs_grouped(Elab *E, const FeCall *c, const FeValue *x, const FeValue *w) {
-    Diag *dg = sema_error(E, c->ast->span, D_group_mismatch, "`%s` has per-expert weights but %s", c->b->name,
-                          x->group ? "no rows of its experts" : "its tensor is not grouped");
+    Diag *dg =
+        sema_error(E, c->ast->span, D_group_mismatch, "`%s` has per-expert weights but %s",
+                   c->b->name, x->group ? "no rows of its experts" : "its tensor is not grouped");
     sema_note(E, dg, x->span, "%s is made here", fv_describe(E->a, x));
     sema_note(E, dg, w->span, "%s is made here", fv_describe(E->a, w));
     return fv_bad();
@@ -207,8 +212,8 @@ const FeValue *builtin_matmul(Elab *E, const FeCall *c) {
     const FeValue *x = v[0], *w = v[1];
     bool x_rows = x->group && !x->per_expert, shared = !w->group && w->v->type.rank == 2;
     if (x_rows && w->per_expert) {
-        IrValue *y = build(E, c->ast->span, "`matmul`", OP_expert_matmul, v, 2, VALS(x->v, w->v, g->offsets),
-                           NO_ATTRS);
+        IrValue *y = build(E, c->ast->span, "`matmul`", OP_expert_matmul, v, 2,
+                           VALS(x->v, w->v, g->offsets), NO_ATTRS);
         return result(E, c, y, x);
     }
     if (g && !shared && x->per_expert != w->per_expert) return needs_grouped(E, c, x, w);
@@ -223,12 +228,13 @@ static const FeValue *add_bias(Elab *E, const FeCall *c, const FeValue *y, const
     return tensor_binary(E, c->ast->span, "the bias of `project`", OP_add, y, bias);
 }
 
-static const FeValue *project_experts(Elab *E, const FeCall *c, const FeValue *const *v, FeGroup *g) {
+static const FeValue *project_experts(Elab *E, const FeCall *c, const FeValue *const *v,
+                                      FeGroup *g) {
     const FeValue *x = v[0], *w = v[1], *bias = v[2];
     bool fused = bias && bias->per_expert;
     IrValue *in[5] = {x->v, w->v, g->offsets, g->expert, fused ? bias->v : NULL};
-    IrValue *y =
-        build(E, c->ast->span, "`project`", OP_expert_linear, v, fused ? 3 : 2, in, fused ? 5 : 4, NO_ATTRS);
+    IrValue *y = build(E, c->ast->span, "`project`", OP_expert_linear, v, fused ? 3 : 2, in,
+                       fused ? 5 : 4, NO_ATTRS);
     const FeValue *r = result(E, c, y, x);
     return fused ? r : add_bias(E, c, r, bias);
 }
@@ -243,7 +249,8 @@ const FeValue *builtin_project(Elab *E, const FeCall *c) {
     if (!common_group(E, c->ast->span, "`project`", v, n, &g, &rows)) return fv_bad();
     const FeValue *x = v[0], *w = v[1], *bias = v[2];
     bool x_rows = x->group && !x->per_expert;
-    if (w->group) return x_rows && w->per_expert ? project_experts(E, c, v, g) : needs_grouped(E, c, x, w);
+    if (w->group)
+        return x_rows && w->per_expert ? project_experts(E, c, v, g) : needs_grouped(E, c, x, w);
     bool fused = bias && !bias->group;
     IrValue *in[3] = {x->v, w->v, fused ? bias->v : NULL};
     IrValue *y = build(E, c->ast->span, "`project`", OP_linear, v, n, in, fused ? 3 : 2, NO_ATTRS);
@@ -260,13 +267,14 @@ const FeValue *builtin_attention_core(Elab *E, const FeCall *c) {
     for (int i = 0; i < 3; i++)
         if (!arg_tensor(E, c, i, &v[i])) return fv_bad();
     if (!all_or_none(E, c, "`attention_core`", v, 3, &g, &rows)) return fv_bad();
-    if (!arg_int(E, c, 3, 1, 1 << 20, &heads) || !arg_float(E, c, 4, 0, 0.999999, &p)) return fv_bad();
+    if (!arg_int(E, c, 3, 1, 1 << 20, &heads) || !arg_float(E, c, 4, 0, 0.999999, &p))
+        return fv_bad();
     /* The name is taken even without dropout, so that switching it on moves no other stream. */
     const char *stream = unique_name(E, path_join(E->a, E->path->text, "dropout"));
-    IrValue *y =
-        build(E, c->ast->span, "`attention_core`", OP_attention, v, 3, VALS(v[0]->v, v[1]->v, v[2]->v),
-              ATTRS(A_INT(attention_heads, heads), A_FLOAT(attention_dropout, p),
-                    A_STR(attention_stream, p > 0 ? stream : "")));
+    IrValue *y = build(E, c->ast->span, "`attention_core`", OP_attention, v, 3,
+                       VALS(v[0]->v, v[1]->v, v[2]->v),
+                       ATTRS(A_INT(attention_heads, heads), A_FLOAT(attention_dropout, p),
+                             A_STR(attention_stream, p > 0 ? stream : "")));
     return result(E, c, y, v[0]);
 }
 
@@ -281,7 +289,8 @@ const FeValue *builtin_dropout(Elab *E, const FeCall *c) {
     return result(E, c, y, x);
 }
 
-/* normal_noise(x) and the others: the kind is in the name. A per-expert tensor has noise per expert. */
+/* normal_noise(x) and the others: the kind is in the name. A per-expert tensor has noise per
+ * expert. */
 const FeValue *builtin_noise(Elab *E, const FeCall *c) {
     const FeValue *x;
     if (!arg_tensor(E, c, 0, &x)) return fv_bad();
@@ -301,13 +310,15 @@ static bool list_of_classes(Elab *E, const FeCall *c, int64_t *value, int64_t *c
     for (int i = 0; i < list->n; i++) {
         const FeValue *v = list->item[i];
         if (v->kind != FV_INT || v->i < 0 || v->i >= (given ? given : INT32_MAX)) {
-            const char *range = given ? arena_printf(E->a, "0 to %" PRId64, given - 1) : "0 and more";
+            const char *range =
+                given ? arena_printf(E->a, "0 to %" PRId64, given - 1) : "0 and more";
             Diag *dg = sema_error(E, c->span[1], D_value_range,
-                                  "the entries of `lookup` are integers, %s, entry %d is %s", range, i,
-                                  fv_text(E->a, v));
+                                  "the entries of `lookup` are integers, %s, entry %d is %s", range,
+                                  i, fv_text(E->a, v));
             if (v->span.start != c->span[1].start) sema_note(E, dg, v->span, "it is made here");
             if (given)
-                sema_note(E, dg, c->arg[2]->span, "there are %" PRId64 " classes because of this", given);
+                sema_note(E, dg, c->arg[2]->span, "there are %" PRId64 " classes because of this",
+                          given);
             return false;
         }
         value[i] = v->i;
@@ -323,16 +334,19 @@ const FeValue *builtin_lookup(Elab *E, const FeCall *c) {
         return arg_kind_error(E, c, 0, "a label such as class[B, 10]");
     if (list->kind != FV_LIST) return arg_kind_error(E, c, 1, "a list of integers");
     if (list->n != label->classes) {
-        Diag *dg = sema_error(E, c->span[1], D_class_mismatch,
-                              "`lookup` needs one entry per class: the list has %d, the label has %" PRId64
-                              " classes",
-                              list->n, label->classes);
+        Diag *dg =
+            sema_error(E, c->span[1], D_class_mismatch,
+                       "`lookup` needs one entry per class: the list has %d, the label has %" PRId64
+                       " classes",
+                       list->n, label->classes);
         sema_note(E, dg, label->span, "the label is made here");
-        if (list->span.start != c->span[1].start) sema_note(E, dg, list->span, "the list is made here");
+        if (list->span.start != c->span[1].start)
+            sema_note(E, dg, list->span, "the list is made here");
         return fv_bad();
     }
     int64_t *value = ARENA_ARRAY(E->a, int64_t, list->n);
-    if (!arg_int(E, c, 2, 1, INT32_MAX, &classes) || !list_of_classes(E, c, value, &classes)) return fv_bad();
+    if (!arg_int(E, c, 2, 1, INT32_MAX, &classes) || !list_of_classes(E, c, value, &classes))
+        return fv_bad();
     IrValue *y = build(E, c->ast->span, "`lookup`", OP_lookup, &label, 1, VALS(label->v),
                        ATTRS(A_INTS(lookup_values, value, list->n)));
     if (!y) return fv_bad();
@@ -346,23 +360,25 @@ const FeValue *builtin_lookup(Elab *E, const FeCall *c) {
 const FeValue *builtin_sincos_2d(Elab *E, const FeCall *c) {
     int64_t rows = 0, cols = 0, dim = 0;
     if (!E->g) {
-        sema_error(E, c->ast->span, D_not_constant, "`sincos_2d` makes a tensor: it belongs in a model");
+        sema_error(E, c->ast->span, D_not_constant,
+                   "`sincos_2d` makes a tensor: it belongs in a model");
         return fv_bad();
     }
-    if (!arg_int(E, c, 0, 1, 1 << 15, &rows) || !arg_int(E, c, 1, 1, 1 << 15, &cols)) return fv_bad();
+    if (!arg_int(E, c, 0, 1, 1 << 15, &rows) || !arg_int(E, c, 1, 1, 1 << 15, &cols))
+        return fv_bad();
     if (!arg_int(E, c, 2, 4, 1 << 20, &dim)) return fv_bad();
     if (dim % 4 != 0) {
-        sema_error(
-            E, c->span[2], D_value_range,
-            "`dim` of `sincos_2d` is a multiple of 4 (sine and cosine of row and column), this is %" PRId64,
-            dim);
+        sema_error(E, c->span[2], D_value_range,
+                   "`dim` of `sincos_2d` is a multiple of 4 (sine and cosine of row and column), "
+                   "this is %" PRId64,
+                   dim);
         return fv_bad();
     }
     const char *values =
         arena_printf(E->a, "sincos_2d(%" PRId64 ",%" PRId64 ",%" PRId64 ")", rows, cols, dim);
     if (!ir_table_sincos_2d(values, &rows, &cols, &dim)) {
-        sema_error(E, c->ast->span, D_limit, "a table of %" PRId64 " x %" PRId64 " numbers is too large",
-                   rows * cols, dim);
+        sema_error(E, c->ast->span, D_limit,
+                   "a table of %" PRId64 " x %" PRId64 " numbers is too large", rows * cols, dim);
         return fv_bad();
     }
     elab_at(E, c->ast->span);
@@ -379,8 +395,8 @@ const FeValue *builtin_dim(Elab *E, const FeCall *c) {
     if (!arg_int(E, c, 1, INT64_MIN, INT64_MAX, &given)) return fv_bad();
     int64_t axis = given < 0 && given >= -rank ? given + rank : given;
     if (axis >= 0 && axis < rank) return fv_int(E->a, x->v->type.dim[axis], c->ast->span);
-    Diag *dg = sema_error(E, c->span[1], D_axis_range, "there is no dimension %" PRId64 " in %s", given,
-                          fv_text(E->a, x));
+    Diag *dg = sema_error(E, c->span[1], D_axis_range, "there is no dimension %" PRId64 " in %s",
+                          given, fv_text(E->a, x));
     sema_note(E, dg, x->span, "the tensor is made here");
     return fv_bad();
 }
@@ -391,7 +407,8 @@ const FeValue *builtin_shape(Elab *E, const FeCall *c) {
     if (x->kind != FV_TENSOR) return arg_kind_error(E, c, 0, "a tensor");
     FeValue *list = fv_new(E->a, FV_LIST, c->ast->span);
     const FeValue **item = ARENA_ARRAY(E->a, const FeValue *, x->v->type.rank + 1);
-    for (int i = 0; i < x->v->type.rank; i++) item[i] = fv_int(E->a, x->v->type.dim[i], c->ast->span);
+    for (int i = 0; i < x->v->type.rank; i++)
+        item[i] = fv_int(E->a, x->v->type.dim[i], c->ast->span);
     list->item = item;
     list->n = x->v->type.rank;
     return list;
@@ -433,7 +450,8 @@ static const FeValue *make_init(Elab *E, const FeCall *c, double number, int opt
                                         "trunc_normal", "uniform", "xavier"};
     FeValue *v = fv_new(E->a, FV_INIT, c->ast->span);
     v->decay = true;
-    if (!arg_bool(E, c, option, &v->decay) || !arg_bool(E, c, option + 1, &v->same)) return fv_bad();
+    if (!arg_bool(E, c, option, &v->decay) || !arg_bool(E, c, option + 1, &v->same))
+        return fv_bad();
     for (int i = 0; i < (int)(sizeof names / sizeof names[0]); i++)
         if (!strcmp(names[i], c->b->name)) v->init = (FeInitKind)i;
     v->f = number;

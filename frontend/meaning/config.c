@@ -1,5 +1,5 @@
-/* Configuration: the values of `config` blocks in order, with --set overrides checked against the type of the
- * value they replace. Later entries see earlier ones as overridden. */
+/* Configuration: the values of `config` blocks in order, with --set overrides checked against the
+ * type of the value they replace. Later entries see earlier ones as overridden. */
 #include "frontend/meaning/sema.h"
 
 #include <math.h>
@@ -36,9 +36,11 @@ static void read_sets(FeExperiment *e) {
 /* Parses the text as the language would; NULL when it is no value. */
 static const FeValue *parse_value(FeExperiment *e, const char *text) {
     Diags *quiet = diags_create(e->a);
-    const Source *src = source_from_text(e->a, "--set", arena_printf(e->a, "config { value = %s\n}\n", text));
+    const Source *src =
+        source_from_text(e->a, "--set", arena_printf(e->a, "config { value = %s\n}\n", text));
     const Ast *file = parse_file(e->a, src, quiet);
-    if (quiet->nerrors || file->nkid != 1 || file->kid[0]->kind != AST_CONFIG || file->kid[0]->nkid != 1)
+    if (quiet->nerrors || file->nkid != 1 || file->kid[0]->kind != AST_CONFIG ||
+        file->kid[0]->nkid != 1)
         return NULL;
     Elab E = elab_new(e, e->a, quiet);
     const FeValue *v = eval_expr(&E, file->kid[0]->kid[0]->a);
@@ -61,17 +63,18 @@ static bool same_shape(const FeValue *old, const FeValue *v) {
     return v->kind != FV_LIST || uniform_list(v);
 }
 
-static const FeValue * override(FeExperiment *e, const char *name, const FeValue *old, const char *text,
-                                Diags *d, Span declared) {
-    if (old->kind == FV_STR && text[0] != '"') return fv_str(e->a, arena_strdup(e->a, text), declared);
+static const FeValue * override(FeExperiment *e, const char *name, const FeValue *old,
+                                const char *text, Diags *d, Span declared) {
+    if (old->kind == FV_STR && text[0] != '"')
+        return fv_str(e->a, arena_strdup(e->a, text), declared);
     const FeValue *v = parse_value(e, text); /* in quotes: with the escapes of the file */
     if (v && same_shape(old, v)) {
         if (old->kind == FV_FLOAT) v = fv_float(e->a, fv_number(v), declared);
         return without_place(e, v, declared);
     }
-    Diag *dg =
-        diag_error(d, (Span){0}, D_set_value, "--set %s=%s: `%s` is %s like %s, not %s", name, text, name,
-                   fv_kind_name(old->kind), fv_text(e->a, old), v ? fv_describe(e->a, v) : "this");
+    Diag *dg = diag_error(d, (Span){0}, D_set_value, "--set %s=%s: `%s` is %s like %s, not %s",
+                          name, text, name, fv_kind_name(old->kind), fv_text(e->a, old),
+                          v ? fv_describe(e->a, v) : "this");
     diag_note(d, dg, declared, "`%s` is declared here", name);
     return old;
 }
@@ -97,7 +100,8 @@ static bool is_utf8(const char *text) {
 
 static const char *printable(Arena *a, const char *text) {
     Text t = text_new(a);
-    for (; *text; text++) text_addf(&t, (unsigned char)*text < 0x80 ? "%c" : "\\x%02x", (unsigned char)*text);
+    for (; *text; text++)
+        text_addf(&t, (unsigned char)*text < 0x80 ? "%c" : "\\x%02x", (unsigned char)*text);
     return t.data;
 }
 
@@ -111,15 +115,16 @@ static void check_set(const FeExperiment *e, Diags *d) {
             continue;
         }
         if (!is_utf8(text)) {
-            diag_error(d, (Span){0}, D_set_value, "--set: the text is not UTF-8: %s", printable(e->a, text));
+            diag_error(d, (Span){0}, D_set_value, "--set: the text is not UTF-8: %s",
+                       printable(e->a, text));
             continue;
         }
         const char *key = arena_strndup(e->a, text, (size_t)(eq - text));
         if (fe_find_config(e, key)) continue;
         if (diags_full(d)) return; /* a suggestion takes time */
         const char *near = spell_suggest(key, name, e->config.n);
-        diag_error(d, (Span){0}, D_set_unknown, "--set %s: there is no `%s` in config%s%s%s", text, key,
-                   near ? ": did you mean `" : "", near ? near : "", near ? "`?" : "");
+        diag_error(d, (Span){0}, D_set_unknown, "--set %s: there is no `%s` in config%s%s%s", text,
+                   key, near ? ": did you mean `" : "", near ? near : "", near ? "`?" : "");
     }
 }
 
@@ -135,7 +140,8 @@ static void add_field(FeExperiment *e, Elab *E, const Ast *x) {
     const FeValue *v = eval_expr(E, x->a);
     if (v->kind != FV_BAD && (!configurable(v->kind) || !uniform_list(v))) {
         sema_error(E, x->a->span, D_config_value,
-                   "a config value is a number, true or false, a string, a duration or a list of one kind, "
+                   "a config value is a number, true or false, a string, a duration or a list of "
+                   "one kind, "
                    "this is %s",
                    fv_describe(E->a, v));
         v = fv_bad();

@@ -1,5 +1,5 @@
-/* Elaboration of one model: its inputs, its body, its results. Holds the state of an elaboration and the
- * reporting of mistakes. Requires a loaded experiment; leaves it unchanged. */
+/* Elaboration of one model: its inputs, its body, its results. Holds the state of an elaboration
+ * and the reporting of mistakes. Requires a loaded experiment; leaves it unchanged. */
 #include "frontend/meaning/sema.h"
 
 #include <inttypes.h>
@@ -22,8 +22,8 @@ static Diag *report(Elab *E, DiagLevel level, Span s, DiagId id, const char *tex
         f = f->up;
     }
     int before = E->d->nerrors + E->d->nwarnings;
-    Diag *dg =
-        level == DIAG_ERROR ? diag_error(E->d, at, id, "%s", text) : diag_warning(E->d, at, id, "%s", text);
+    Diag *dg = level == DIAG_ERROR ? diag_error(E->d, at, id, "%s", text)
+                                   : diag_warning(E->d, at, id, "%s", text);
     if (E->d->nerrors + E->d->nwarnings == before) return NULL;
     if (at.src != s.src) diag_note(E->d, dg, s, "inside layer `%s`, here", E->frame->name);
     Span last = at;
@@ -79,7 +79,8 @@ Elab elab_new(FeExperiment *e, Arena *a, Diags *d) {
 
 /* ---- inputs --------------------------------------------------------------------------------- */
 
-static bool input_dim(Elab *E, const Ast *p, const Ast *dim, int64_t batch, bool *batch_bound, int64_t *out) {
+static bool input_dim(Elab *E, const Ast *p, const Ast *dim, int64_t batch, bool *batch_bound,
+                      int64_t *out) {
     bool name = dim->kind == AST_NAME;
     if (name && !strcmp(dim->name, "..")) {
         sema_error(E, dim->span, D_input_type, "an input needs all its dimensions");
@@ -87,13 +88,15 @@ static bool input_dim(Elab *E, const Ast *p, const Ast *dim, int64_t batch, bool
     }
     if (name && !scope_find(E->frame, dim->name) && !fe_find_config(E->e, dim->name)) {
         if (*batch_bound) {
-            sema_error(E, dim->span, D_input_type,
-                       "dimension %s of `%s` is unknown: only the first dimension, the batch, may be free",
-                       dim->name, p->name);
+            sema_error(
+                E, dim->span, D_input_type,
+                "dimension %s of `%s` is unknown: only the first dimension, the batch, may be free",
+                dim->name, p->name);
             return false;
         }
         *batch_bound = true;
-        scope_bind(E, E->frame->scope, dim->name, fv_int(E->a, batch, dim->span), dim->span, "a dimension");
+        scope_bind(E, E->frame->scope, dim->name, fv_int(E->a, batch, dim->span), dim->span,
+                   "a dimension");
     }
     if (!eval_int(E, dim, "a dimension", out)) return false;
     if (*out >= 1) return true;
@@ -101,10 +104,12 @@ static bool input_dim(Elab *E, const Ast *p, const Ast *dim, int64_t batch, bool
     return false;
 }
 
-static bool input_type(Elab *E, const Ast *p, int64_t batch, bool *batch_bound, IrType *t, int64_t *classes) {
+static bool input_type(Elab *E, const Ast *p, int64_t batch, bool *batch_bound, IrType *t,
+                       int64_t *classes) {
     const Ast *type = p->type;
     if (!type) {
-        sema_error(E, p->span, D_input_type, "input `%s` needs a type, such as f32[B, 1, 28, 28]", p->name);
+        sema_error(E, p->span, D_input_type, "input `%s` needs a type, such as f32[B, 1, 28, 28]",
+                   p->name);
         return false;
     }
     bool label = type->name && !strcmp(type->name, "class");
@@ -158,7 +163,8 @@ static void elab_inputs(Elab *E, const Ast *m, int64_t batch) {
         }
         scope_bind(E, E->frame->scope, p->name, v, p->span, NULL);
     }
-    if (m->nparam == 0) sema_error(E, m->name_span, D_input_type, "model `%s` has no inputs", m->name);
+    if (m->nparam == 0)
+        sema_error(E, m->name_span, D_input_type, "model `%s` has no inputs", m->name);
 }
 
 /* ---- what training needs -------------------------------------------------------------------- */
@@ -173,23 +179,29 @@ static void data_mismatch(Elab *E, const FeTrain *t, Span at, const char *text) 
     sema_note(E, dg, t->data.span, "the data is chosen here");
 }
 
-/* The named data sets have known shapes; of image folders only what the train block says is known, of IDX
- * files nothing. */
-static void check_data_shape(Elab *E, const FeTrain *t, const FeValue *image, const FeValue *label) {
+/* The named data sets have known shapes; of image folders only what the train block says is known,
+ * of IDX files nothing. */
+static void check_data_shape(Elab *E, const FeTrain *t, const FeValue *image,
+                             const FeValue *label) {
     const IrType *it = &image->v->type;
     const char *kind = t->data.kind;
     bool folder = !strcmp(kind, "image_folder"), cifar = !strcmp(kind, "cifar10");
     if (!strcmp(kind, "idx")) return;
-    int64_t side = t->data.resize ? t->data.resize : folder ? 0 : cifar ? 32 : 28, c = t->data.channels;
+    int64_t side = t->data.resize ? t->data.resize
+                   : folder       ? 0
+                   : cifar        ? 32
+                                  : 28,
+            c = t->data.channels;
     if (it->dim[1] != c || (side && (it->dim[2] != side || it->dim[3] != side))) {
         const char *sides = side ? arena_printf(E->a, "%" PRId64 ", %" PRId64, side, side) : "H, W";
         data_mismatch(E, t, image->span,
-                      arena_printf(E->a, "%s gives images [B, %" PRId64 ", %s], the model takes %s", kind, c,
-                                   sides, fv_text(E->a, image)));
+                      arena_printf(E->a, "%s gives images [B, %" PRId64 ", %s], the model takes %s",
+                                   kind, c, sides, fv_text(E->a, image)));
     }
     if (!folder && label->classes != 10)
-        data_mismatch(E, t, label->span,
-                      arena_printf(E->a, "%s has 10 classes, the label has %" PRId64, kind, label->classes));
+        data_mismatch(
+            E, t, label->span,
+            arena_printf(E->a, "%s has 10 classes, the label has %" PRId64, kind, label->classes));
 }
 
 /* The trainer feeds `image` and `label`. */
@@ -201,13 +213,15 @@ static void check_training_inputs(Elab *E, const Ast *m, const FeTrain *t) {
                           "a model that is trained has the inputs `image` and `label` only");
     if (!scope_find(E->frame, "image") || !scope_find(E->frame, "label")) {
         if (!E->failed)
-            data_mismatch(E, t, m->name_span, "a model that is trained has the inputs `image` and `label`");
+            data_mismatch(E, t, m->name_span,
+                          "a model that is trained has the inputs `image` and `label`");
         return;
     }
     if (!image || !label) return; /* reported */
     const IrType *it = &image->v->type;
     bool shaped = it->dtype == DT_f32 && it->rank == 4;
-    if (!shaped) data_mismatch(E, t, image->span, "the image of a model that is trained is f32[B, C, H, W]");
+    if (!shaped)
+        data_mismatch(E, t, image->span, "the image of a model that is trained is f32[B, C, H, W]");
     if (!label->classes)
         data_mismatch(E, t, label->span, "the label of a model that is trained is class[B, C]");
     if (shaped && label->v->type.dim[0] != it->dim[0])
@@ -244,10 +258,12 @@ static void model_result(Elab *E, const Ast *m, const FeValue *v) {
 
 static void check_results(Elab *E, const Ast *m, const FeTrain *t) {
     if (t && E->nloss == 0) {
-        Diag *dg = sema_error(E, m->name_span, D_no_loss, "model `%s` is trained but has no loss", m->name);
+        Diag *dg = sema_error(E, m->name_span, D_no_loss, "model `%s` is trained but has no loss",
+                              m->name);
         sema_note(E, dg, t->span, "it is trained here");
     } else if (E->g->nout == 0 && !E->outs) {
-        sema_error(E, m->name_span, D_no_result, "model `%s` has no loss, no metric and no result", m->name);
+        sema_error(E, m->name_span, D_no_result, "model `%s` has no loss, no metric and no result",
+                   m->name);
     }
 }
 
@@ -290,8 +306,9 @@ static void check_total(Elab *E, const Ast *m) {
         for (int i = 0; i < n->nout && ir_ops[n->op].route != ROUTE_VIEW && n->op != OP_const; i++)
             bytes += (double)ir_elems(&n->out[i].type) * ir_dtype_size(n->out[i].type.dtype);
     if (bytes <= FE_MAX_BYTES) return;
-    sema_error(E, m->name_span, D_limit, "the tensors of `%s` have at most %.0f TiB together, they take %.0f",
-               m->name, FE_MAX_BYTES / 0x1p40, bytes / 0x1p40);
+    sema_error(E, m->name_span, D_limit,
+               "the tensors of `%s` have at most %.0f TiB together, they take %.0f", m->name,
+               FE_MAX_BYTES / 0x1p40, bytes / 0x1p40);
 }
 
 IrGraph *fe_elaborate(FeExperiment *e, Arena *a, const char *model, int64_t batch, Diags *d) {

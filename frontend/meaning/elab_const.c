@@ -1,5 +1,5 @@
-/* Arithmetic and comparison of compile-time values. Integers are 64 bits and checked; `/` always makes a
- * float, `//` and `%` round down. Tensors do not come here. */
+/* Arithmetic and comparison of compile-time values. Integers are 64 bits and checked; `/` always
+ * makes a float, `//` and `%` round down. Tensors do not come here. */
 #include "frontend/meaning/sema.h"
 
 #include <math.h>
@@ -52,9 +52,12 @@ static const FeValue *int_divide(Elab *E, const Ast *x, int64_t a, const FeValue
 static const FeValue *int_arith(Elab *E, const Ast *x, const FeValue *a, const FeValue *b) {
     int64_t r;
     switch (x->op[0]) {
-    case '+': return __builtin_add_overflow(a->i, b->i, &r) ? overflow(E, x) : fv_int(E->a, r, x->span);
-    case '-': return __builtin_sub_overflow(a->i, b->i, &r) ? overflow(E, x) : fv_int(E->a, r, x->span);
-    case '*': return __builtin_mul_overflow(a->i, b->i, &r) ? overflow(E, x) : fv_int(E->a, r, x->span);
+    case '+':
+        return __builtin_add_overflow(a->i, b->i, &r) ? overflow(E, x) : fv_int(E->a, r, x->span);
+    case '-':
+        return __builtin_sub_overflow(a->i, b->i, &r) ? overflow(E, x) : fv_int(E->a, r, x->span);
+    case '*':
+        return __builtin_mul_overflow(a->i, b->i, &r) ? overflow(E, x) : fv_int(E->a, r, x->span);
     case '%': return int_divide(E, x, a->i, b, true);
     default: return int_divide(E, x, a->i, b, false);
     }
@@ -76,7 +79,8 @@ static const FeValue *compare(Elab *E, const Ast *x, const FeValue *a, const FeV
     if (!strcmp(x->op, "==") || !strcmp(x->op, "!=")) {
         if (a->kind >= FV_INIT || b->kind >= FV_INIT) return wrong_operands(E, x, a, b);
         E->work += a->size;
-        if (a->kind != b->kind && !(fv_is_number(a) && fv_is_number(b))) return wrong_operands(E, x, a, b);
+        if (a->kind != b->kind && !(fv_is_number(a) && fv_is_number(b)))
+            return wrong_operands(E, x, a, b);
         return fv_bool(E->a, fv_equal(a, b) == (x->op[0] == '='), x->span);
     }
     if (!fv_is_number(a) || !fv_is_number(b)) return wrong_operands(E, x, a, b);
@@ -103,9 +107,11 @@ const FeValue *const_unary(Elab *E, const Ast *x, const FeValue *a) {
         return fv_float(E->a, -a->f, x->span);
     } else if (a->kind == FV_INT) {
         int64_t r;
-        return __builtin_sub_overflow((int64_t)0, a->i, &r) ? overflow(E, x) : fv_int(E->a, r, x->span);
+        return __builtin_sub_overflow((int64_t)0, a->i, &r) ? overflow(E, x)
+                                                            : fv_int(E->a, r, x->span);
     }
-    Diag *dg = sema_error(E, x->span, D_wrong_kind, "`%s` does not work on %s", x->op, fv_describe(E->a, a));
+    Diag *dg = sema_error(E, x->span, D_wrong_kind, "`%s` does not work on %s", x->op,
+                          fv_describe(E->a, a));
     sema_note(E, dg, a->span, "made here");
     return fv_bad();
 }

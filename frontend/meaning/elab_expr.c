@@ -1,5 +1,6 @@
-/* Expressions: names, literals, lists, operators, conditionals and the choice between builtins and layers.
- * Conditions and indices are decided here, at compile time; only the chosen branch is evaluated. */
+/* Expressions: names, literals, lists, operators, conditionals and the choice between builtins and
+ * layers. Conditions and indices are decided here, at compile time; only the chosen branch is
+ * evaluated. */
 #include "frontend/meaning/sema.h"
 
 #include <errno.h>
@@ -44,7 +45,8 @@ static const FeValue *unknown_name(Elab *E, const Ast *x) {
     }
     const char *near = suggest_name(E, x->name);
     if (near)
-        sema_error(E, x->span, D_unknown_name, "unknown name `%s`: did you mean `%s`?", x->name, near);
+        sema_error(E, x->span, D_unknown_name, "unknown name `%s`: did you mean `%s`?", x->name,
+                   near);
     else
         sema_error(E, x->span, D_unknown_name, "unknown name `%s`", x->name);
     return fv_bad();
@@ -84,19 +86,21 @@ static const FeValue *eval_index(Elab *E, const Ast *x) {
     const FeValue *list = eval_expr(E, x->a), *at = eval_expr(E, x->b);
     if (list->kind == FV_BAD || at->kind == FV_BAD) return fv_bad();
     if (list->kind != FV_LIST) {
-        Diag *dg = sema_error(E, x->a->span, D_wrong_kind, "only a list can be indexed, this is %s%s",
-                              fv_describe(E->a, list), list->kind == FV_TENSOR ? ": use slice()" : "");
+        Diag *dg =
+            sema_error(E, x->a->span, D_wrong_kind, "only a list can be indexed, this is %s%s",
+                       fv_describe(E->a, list), list->kind == FV_TENSOR ? ": use slice()" : "");
         sema_note(E, dg, list->span, "made here");
         return fv_bad();
     }
     if (at->kind != FV_INT) {
-        sema_error(E, x->b->span, D_wrong_kind, "an index is an integer, this is %s", fv_describe(E->a, at));
+        sema_error(E, x->b->span, D_wrong_kind, "an index is an integer, this is %s",
+                   fv_describe(E->a, at));
         return fv_bad();
     }
     int64_t i = at->i < 0 ? at->i + list->n : at->i;
     if (i < 0 || i >= list->n) {
-        Diag *dg = sema_error(E, x->b->span, D_index_range, "index %" PRId64 " is outside a list of %d",
-                              at->i, list->n);
+        Diag *dg = sema_error(E, x->b->span, D_index_range,
+                              "index %" PRId64 " is outside a list of %d", at->i, list->n);
         sema_note(E, dg, list->span, "the list is made here");
         return fv_bad();
     }
@@ -130,7 +134,8 @@ static const FeValue *eval_binary(Elab *E, const Ast *x) {
     OpCode op = arith_op(x->op);
     bool ok = (at || fv_is_number(a)) && (bt || fv_is_number(b));
     if ((at || bt) && ok && op != OP_COUNT) {
-        if (op == OP_div && !bt && fv_number(b) == 0) return const_binary(E, x, fv_int(E->a, 1, a->span), b);
+        if (op == OP_div && !bt && fv_number(b) == 0)
+            return const_binary(E, x, fv_int(E->a, 1, a->span), b);
         return tensor_binary(E, x->span, arena_printf(E->a, "`%s`", x->op), op, a, b);
     }
     return const_binary(E, x, a, b);
@@ -139,7 +144,8 @@ static const FeValue *eval_binary(Elab *E, const Ast *x) {
 static const FeValue *eval_unary(Elab *E, const Ast *x) {
     const FeValue *a = eval_expr(E, x->a);
     if (a->kind == FV_BAD) return a;
-    if (a->kind == FV_TENSOR && !strcmp(x->op, "-")) return tensor_unary(E, x->span, "`-`", OP_neg, a);
+    if (a->kind == FV_TENSOR && !strcmp(x->op, "-"))
+        return tensor_unary(E, x->span, "`-`", OP_neg, a);
     return const_unary(E, x, a);
 }
 
@@ -158,12 +164,13 @@ static const FeValue *unknown_call(Elab *E, const Ast *x) {
         sema_error(E, x->name_span, D_unknown_call,
                    "`%s` is a model: only layers and functions can be called", x->name);
     } else if (b && b->value->kind != FV_BAD) {
-        Diag *dg = sema_error(E, x->name_span, D_unknown_call, "`%s` is %s, not a layer or function", x->name,
-                              fv_describe(E->a, b->value));
+        Diag *dg =
+            sema_error(E, x->name_span, D_unknown_call, "`%s` is %s, not a layer or function",
+                       x->name, fv_describe(E->a, b->value));
         sema_note(E, dg, b->span, "`%s` is bound here", x->name);
     } else if (near) {
-        sema_error(E, x->name_span, D_unknown_call, "unknown layer or function `%s`: did you mean `%s`?",
-                   x->name, near);
+        sema_error(E, x->name_span, D_unknown_call,
+                   "unknown layer or function `%s`: did you mean `%s`?", x->name, near);
     } else {
         sema_error(E, x->name_span, D_unknown_call, "unknown layer or function `%s`", x->name);
     }
@@ -233,8 +240,9 @@ bool eval_int(Elab *E, const Ast *x, const char *what, int64_t *out) {
     const FeValue *v = eval_expr(E, x);
     if (v->kind == FV_BAD) return false;
     if (v->kind != FV_INT) {
-        Diag *dg = sema_error(E, x->span, D_wrong_kind, "%s is an integer, this is %s%s", what,
-                              fv_describe(E->a, v), v->kind == FV_FLOAT ? ": `//` divides integers" : "");
+        Diag *dg =
+            sema_error(E, x->span, D_wrong_kind, "%s is an integer, this is %s%s", what,
+                       fv_describe(E->a, v), v->kind == FV_FLOAT ? ": `//` divides integers" : "");
         sema_note(E, dg, v->span, "made here");
         return false;
     }
@@ -247,8 +255,9 @@ bool eval_condition(Elab *E, const Ast *x, bool *out) {
     if (v->kind == FV_BAD) return false;
     if (v->kind != FV_BOOL) {
         const char *hint = v->kind == FV_TENSOR ? ": conditions are decided at compile time" : "";
-        Diag *dg = sema_error(E, x->span, D_wrong_kind, "a condition is true or false, this is %s%s",
-                              fv_describe(E->a, v), hint);
+        Diag *dg =
+            sema_error(E, x->span, D_wrong_kind, "a condition is true or false, this is %s%s",
+                       fv_describe(E->a, v), hint);
         sema_note(E, dg, v->span, "made here");
         return false;
     }

@@ -1,6 +1,6 @@
-/* Layer calls, expanded in place, and the weights they make. Arguments are evaluated in the caller's scope
- * but under the path of the call, so that weights made inside them are nested under it;
- * what is piped into a call keeps the caller's path. */
+/* Layer calls, expanded in place, and the weights they make. Arguments are evaluated in the
+ * caller's scope but under the path of the call, so that weights made inside them are nested under
+ * it; what is piped into a call keeps the caller's path. */
 #include "frontend/meaning/sema.h"
 
 #include <inttypes.h>
@@ -33,7 +33,8 @@ static void index_bindings(Elab *E, FeScope *s) {
     }
 }
 
-FeBinding *scope_bind(Elab *E, FeScope *s, const char *name, const FeValue *v, Span span, const char *fixed) {
+FeBinding *scope_bind(Elab *E, FeScope *s, const char *name, const FeValue *v, Span span,
+                      const char *fixed) {
     FeBinding *b = ARENA_NEW(E->a, FeBinding);
     *b = (FeBinding){.name = name, .value = v, .span = span, .fixed = fixed, .next = s->first};
     s->first = b;
@@ -60,8 +61,8 @@ FeActual *eval_args(Elab *E, const Ast *call) {
     return act;
 }
 
-/* The arguments of a layer call, whose own path this enters: arguments nest under it, what is piped into it
- * stands beside it. */
+/* The arguments of a layer call, whose own path this enters: arguments nest under it, what is piped
+ * into it stands beside it. */
 static FeActual *enter_and_eval_args(Elab *E, const FeLayer *l, const Ast *call) {
     FeActual *act = ARENA_ARRAY(E->a, FeActual, call->nkid + 1);
     int first = call->piped && call->nkid ? 1 : 0;
@@ -81,16 +82,16 @@ static int find_param(const char *const *param, int n, const char *name) {
     return -1;
 }
 
-static void unknown_arg(Elab *E, const char *callee, Span decl, const char *const *param, int nparam,
-                        const FeActual *act) {
+static void unknown_arg(Elab *E, const char *callee, Span decl, const char *const *param,
+                        int nparam, const FeActual *act) {
     const char *near = spell_suggest(act->name, param, nparam);
     Text t = text_new(E->a);
     for (int i = 0; i < nparam; i++) text_addf(&t, "%s`%s`", i ? ", " : "", param[i]);
     const char *hint = near     ? arena_printf(E->a, ": did you mean `%s`?", near)
                        : nparam ? arena_printf(E->a, "; it has %s", t.data)
                                 : "; it has none";
-    Diag *dg =
-        sema_error(E, act->span, D_unknown_argument, "`%s` has no parameter `%s`%s", callee, act->name, hint);
+    Diag *dg = sema_error(E, act->span, D_unknown_argument, "`%s` has no parameter `%s`%s", callee,
+                          act->name, hint);
     sema_note(E, dg, decl, "`%s` is declared here", callee);
 }
 
@@ -100,20 +101,22 @@ static bool take_slot(Elab *E, const char *callee, const char *name, const FeAct
         *slot = act;
         return act->value->kind != FV_BAD;
     }
-    Diag *dg = sema_error(E, act->span, D_duplicate_argument, "`%s` is given twice to `%s`", name, callee);
+    Diag *dg =
+        sema_error(E, act->span, D_duplicate_argument, "`%s` is given twice to `%s`", name, callee);
     sema_note(E, dg, (*slot)->span, "the first one is here");
     return false;
 }
 
 static bool too_many(Elab *E, const char *callee, Span decl, int nparam, const FeActual *act) {
-    Diag *dg = sema_error(E, act->span, D_too_many_arguments, "`%s` takes %d argument%s, this is one more",
-                          callee, nparam, nparam == 1 ? "" : "s");
+    Diag *dg =
+        sema_error(E, act->span, D_too_many_arguments, "`%s` takes %d argument%s, this is one more",
+                   callee, nparam, nparam == 1 ? "" : "s");
     sema_note(E, dg, decl, "`%s` is declared here", callee);
     return false;
 }
 
-/* f(x, patch = 7, dim): arguments before the first named one go by position; those after it take the
- * parameters that are still free, in order. */
+/* f(x, patch = 7, dim): arguments before the first named one go by position; those after it take
+ * the parameters that are still free, in order. */
 bool match_args(Elab *E, const char *callee, Span decl, const char *const *param, int nparam,
                 const FeActual *act, int nact, const FeActual **slot) {
     bool ok = true;
@@ -145,10 +148,12 @@ static bool grouped_args(Elab *E, const Ast *call, const FeActual *act, int n, F
     for (int i = 0; i < n; i++)
         if (act[i].value->kind == FV_TENSOR) v[nv++] = act[i].value;
     bool rows;
-    return common_group(E, call->span, arena_printf(E->a, "layer `%s`", call->name), v, nv, group, &rows);
+    return common_group(E, call->span, arena_printf(E->a, "layer `%s`", call->name), v, nv, group,
+                        &rows);
 }
 
-static bool bind_params(Elab *E, const FeLayer *l, const Ast *call, FeFrame *callee, const FeActual **slot) {
+static bool bind_params(Elab *E, const FeLayer *l, const Ast *call, FeFrame *callee,
+                        const FeActual **slot) {
     for (int i = 0; i < l->ast->nparam; i++) {
         const Ast *p = l->ast->param[i];
         const FeValue *v = slot[i] ? slot[i]->value : NULL;
@@ -176,7 +181,8 @@ static bool bind_params(Elab *E, const FeLayer *l, const Ast *call, FeFrame *cal
 
 static bool enter_call(Elab *E, const FeLayer *l, const Ast *call) {
     if (++E->steps > FE_MAX_STEPS) {
-        sema_error(E, call->span, D_limit, "more than %d layer calls and loop iterations", FE_MAX_STEPS);
+        sema_error(E, call->span, D_limit, "more than %d layer calls and loop iterations",
+                   FE_MAX_STEPS);
         E->stopped = true;
         return false;
     }
@@ -186,10 +192,12 @@ static bool enter_call(Elab *E, const FeLayer *l, const Ast *call) {
     for (; f && f->layer && f->layer != l; f = f->up) text_addf(&cycle, " -> `%s`", f->name);
     bool found = f && f->layer == l;
     if (found)
-        sema_error(E, call->span, D_recursion, "layer `%s` calls itself without end%s%s", call->name,
-                   E->frame->layer == l ? "" : ", through", E->frame->layer == l ? "" : cycle.data + 3);
+        sema_error(E, call->span, D_recursion, "layer `%s` calls itself without end%s%s",
+                   call->name, E->frame->layer == l ? "" : ", through",
+                   E->frame->layer == l ? "" : cycle.data + 3);
     else
-        sema_error(E, call->span, D_recursion, "layer calls are nested more than %d deep", FE_MAX_CALLS);
+        sema_error(E, call->span, D_recursion, "layer calls are nested more than %d deep",
+                   FE_MAX_CALLS);
     E->stopped = true;
     return false;
 }
@@ -205,15 +213,17 @@ static const FeValue *run_body(Elab *E, const FeLayer *l, const Ast *call, FeFra
     E->left = false;
     if (E->stopped || left || (v && v->kind == FV_BAD)) return fv_bad();
     if (!v) {
-        Diag *dg = sema_error(E, call->span, D_no_result,
-                              "layer `%s` has no result: its last statement is no expression", call->name);
+        Diag *dg =
+            sema_error(E, call->span, D_no_result,
+                       "layer `%s` has no result: its last statement is no expression", call->name);
         sema_note(E, dg, l->ast->name_span, "`%s` is declared here", call->name);
         return fv_bad();
     }
     const char *what = arena_printf(E->a, "the result of `%s`", call->name);
     if (l->ast->type && !match_type(E, l->ast->type, v, callee, call->span, what)) return fv_bad();
     if (v->kind != FV_TENSOR) return v;
-    FeValue *own = ARENA_NEW(E->a, FeValue); /* later messages point at the call, not into the layer */
+    FeValue *own =
+        ARENA_NEW(E->a, FeValue); /* later messages point at the call, not into the layer */
     *own = *v;
     own->span = call->span;
     return own;
@@ -234,7 +244,8 @@ const FeValue *call_layer(Elab *E, const FeLayer *l, const Ast *call) {
                       .up = E->frame};
     const FeValue *v = fv_bad();
     if (match_args(E, call->name, l->ast->name_span, param, np, act, call->nkid, slot) &&
-        grouped_args(E, call, act, call->nkid, &callee.group) && bind_params(E, l, call, &callee, slot))
+        grouped_args(E, call, act, call->nkid, &callee.group) &&
+        bind_params(E, l, call, &callee, slot))
         v = run_body(E, l, call, &callee);
     E->path = saved;
     return v;
@@ -242,7 +253,8 @@ const FeValue *call_layer(Elab *E, const FeLayer *l, const Ast *call) {
 
 /* ---- weights -------------------------------------------------------------------------------- */
 
-static const char *init_text(Elab *E, const Ast *stmt, const FeValue *init, int rank, const int64_t *dim) {
+static const char *init_text(Elab *E, const Ast *stmt, const FeValue *init, int rank,
+                             const int64_t *dim) {
     const char *x = fe_number_text(E->a, init->f);
     switch (init->init) {
     case INIT_zeros: return "zeros";
@@ -253,9 +265,10 @@ static const char *init_text(Elab *E, const Ast *stmt, const FeValue *init, int 
     case INIT_uniform: return arena_printf(E->a, "uniform(%s)", x);
     case INIT_xavier: break;
     }
-    if (rank >= 2) return arena_printf(E->a, "xavier(%" PRId64 ",%" PRId64 ")", dim[rank - 2], dim[rank - 1]);
-    Diag *dg = sema_error(E, stmt->a->span, D_weight_init, "xavier() needs two dimensions, `%s` has %d",
-                          stmt->name, rank);
+    if (rank >= 2)
+        return arena_printf(E->a, "xavier(%" PRId64 ",%" PRId64 ")", dim[rank - 2], dim[rank - 1]);
+    Diag *dg = sema_error(E, stmt->a->span, D_weight_init,
+                          "xavier() needs two dimensions, `%s` has %d", stmt->name, rank);
     sema_note(E, dg, init->span, "the initialiser is made here");
     return NULL;
 }
@@ -268,7 +281,8 @@ static bool weight_shape(Elab *E, const Ast *stmt, int64_t *dim, int *rank) {
         return false;
     }
     if (type->nkid + lead > IR_MAX_RANK) {
-        sema_error(E, type->span, D_weight_shape, "a weight has at most %d dimensions", IR_MAX_RANK - lead);
+        sema_error(E, type->span, D_weight_shape, "a weight has at most %d dimensions",
+                   IR_MAX_RANK - lead);
         return false;
     }
     double elems = 1;
@@ -283,7 +297,8 @@ static bool weight_shape(Elab *E, const Ast *stmt, int64_t *dim, int *rank) {
         elems *= (double)*n;
         if (*n >= 1 && elems < (double)FE_MAX_ELEMS) continue;
         sema_error(E, type->kid[i]->span, D_weight_shape, "%s: dimension %d of `%s` is %" PRId64,
-                   *n < 1 ? "a dimension is at least 1" : "this weight is too large", i, stmt->name, *n);
+                   *n < 1 ? "a dimension is at least 1" : "this weight is too large", i, stmt->name,
+                   *n);
         return false;
     }
     *rank = lead + type->nkid;
@@ -306,18 +321,20 @@ static const FeValue *make_weight(Elab *E, const Ast *stmt) {
     }
     const char *rule = init_text(E, stmt, init, rank - lead, dim + lead);
     if (!rule) return fv_bad();
-    bool random = init->init != INIT_zeros && init->init != INIT_ones && init->init != INIT_constant;
+    bool random =
+        init->init != INIT_zeros && init->init != INIT_ones && init->init != INIT_constant;
     if (init->same && random && lead) rule = arena_printf(E->a, "same(%s)", rule);
     if (!count_named(E, stmt->span)) return fv_bad();
     const char *name = path_join(E->a, E->path->text, stmt->name);
     if (!take_name(E, name)) {
-        sema_error(E, stmt->name_span, D_duplicate_weight, "the weight name %s is taken already", name);
+        sema_error(E, stmt->name_span, D_duplicate_weight, "the weight name %s is taken already",
+                   name);
         return fv_bad();
     }
     const char *own = path_join(E->a, E->path->init, stmt->name);
     elab_at(E, stmt->span);
-    IrValue *w =
-        ir_param(&E->b, name, ir_type(DT_f32, rank, dim), rule, strcmp(own, name) ? own : "", init->decay);
+    IrValue *w = ir_param(&E->b, name, ir_type(DT_f32, rank, dim), rule,
+                          strcmp(own, name) ? own : "", init->decay);
     return fv_tensor(E->a, w, E->frame->group, lead > 0, stmt->span);
 }
 

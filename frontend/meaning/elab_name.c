@@ -1,9 +1,9 @@
 /* Names: weight paths, their uniqueness, and which calls contribute a component.
  *
  * A weight's path is the model's name, one component for every enclosing layer call that can make
- * weights, the index of every enclosing loop, and the name in its `param` statement. Whether a layer can
- * make weights is decided from its text, not from the branches taken, so that paths do not change with the
- * configuration. */
+ * weights, the index of every enclosing loop, and the name in its `param` statement. Whether a
+ * layer can make weights is decided from its text, not from the branches taken, so that paths do
+ * not change with the configuration. */
 #include "frontend/meaning/sema.h"
 
 #include <inttypes.h>
@@ -108,7 +108,8 @@ static void note_all(FeExperiment *e, FeLayer *caller, Ast *const *x, int n) {
 static void note_callers(FeExperiment *e, FeLayer *caller, const Ast *x) {
     if (!x) return;
     if (x->kind == AST_WEIGHT) caller->makes_weights = true;
-    FeLayer *l = x->kind == AST_CALL && !fe_find_builtin(x->name) ? fe_find_layer(e, x->name) : NULL;
+    FeLayer *l =
+        x->kind == AST_CALL && !fe_find_builtin(x->name) ? fe_find_layer(e, x->name) : NULL;
     if (l) {
         FeCaller *c = ARENA_NEW(e->a, FeCaller);
         *c = (FeCaller){caller, l->callers};
@@ -121,8 +122,8 @@ static void note_callers(FeExperiment *e, FeLayer *caller, const Ast *x) {
     note_callers(e, caller, x->other);
 }
 
-/* Layers may call each other in any order: from those with a `param` of their own back to all that call them,
- * each once. */
+/* Layers may call each other in any order: from those with a `param` of their own back to all that
+ * call them, each once. */
 void fe_mark_weight_layers(FeExperiment *e) {
     FeLayer **open = ARENA_ARRAY(e->a, FeLayer *, e->layer.n + 1);
     int n = 0;

@@ -1,5 +1,5 @@
-/* Statements: bindings, weights, loops, conditionals, losses. Loops are unrolled, each iteration with its
- * own scope and path; a conditional's chosen branch is treated as if it stood alone. */
+/* Statements: bindings, weights, loops, conditionals, losses. Loops are unrolled, each iteration
+ * with its own scope and path; a conditional's chosen branch is treated as if it stood alone. */
 #include "frontend/meaning/sema.h"
 
 #include <inttypes.h>
@@ -29,8 +29,9 @@ static void bind_many(Elab *E, const Ast *s, const FeValue *v) {
     if (!fits && v->kind != FV_BAD) {
         const char *got =
             v->kind == FV_LIST ? arena_printf(E->a, "a list of %d", v->n) : fv_describe(E->a, v);
-        Diag *dg = sema_error(E, s->span, D_bind_count, "%d names need a list of %d values, this is %s",
-                              s->nkid, s->nkid, got);
+        Diag *dg =
+            sema_error(E, s->span, D_bind_count, "%d names need a list of %d values, this is %s",
+                       s->nkid, s->nkid, got);
         sema_note(E, dg, v->span, "made here");
     }
     for (int i = 0; i < s->nkid; i++) assign(E, s->kid[i], fits ? v->item[i] : fv_bad());
@@ -113,8 +114,9 @@ static void note_output(Elab *E, const Ast *name) {
     E->outs_tail = &o->next;
 }
 
-/* Tensors of the model that a loss or metric reads under their own name become results, however deep the
- * names stand in its expression. Those in the branches of a conditional may not have been read. */
+/* Tensors of the model that a loss or metric reads under their own name become results, however
+ * deep the names stand in its expression. Those in the branches of a conditional may not have been
+ * read. */
 static void note_outputs(Elab *E, const Ast *x) {
     if (!x || E->frame->layer || x->kind == AST_IF || x->kind == AST_COND) return;
     if (x->kind == AST_NAME) note_output(E, x);
@@ -182,7 +184,8 @@ static const FeValue *elab_value(Elab *E, const Ast *s, bool tail) {
     const FeValue *v = eval_expr(E, s->a);
     if (tail || v->kind == FV_BAD) return v;
     sema_error(E, s->span, D_unused_value,
-               "the value of this expression is not used; only the last statement of a layer is its result");
+               "the value of this expression is not used; only the last statement of a layer is "
+               "its result");
     return NULL;
 }
 

@@ -1,5 +1,5 @@
-/* Declared types of layer parameters and results against values: rank, element kind, and dimensions, which
- * are bound by their first use and checked afterwards. */
+/* Declared types of layer parameters and results against values: rank, element kind, and
+ * dimensions, which are bound by their first use and checked afterwards. */
 #include "frontend/meaning/sema.h"
 
 #include <inttypes.h>
@@ -31,19 +31,20 @@ static bool kind_fits(const Ast *type, const FeValue *v) {
 static bool check_kind(Elab *E, const Ast *type, const FeValue *v, Span at, const char *what) {
     if (v->kind == FV_TENSOR && kind_fits(type, v)) return true;
     const char *wanted = type_source(E->a, type);
-    Diag *dg =
-        sema_error(E, at, D_wrong_kind, "%s is a tensor %s, this is %s", what, wanted, fv_describe(E->a, v));
+    Diag *dg = sema_error(E, at, D_wrong_kind, "%s is a tensor %s, this is %s", what, wanted,
+                          fv_describe(E->a, v));
     if (v->span.start != at.start || v->span.src != at.src) sema_note(E, dg, v->span, "made here");
     sema_note(E, dg, type->span, "declared here");
     return false;
 }
 
-static void dim_mismatch(Elab *E, const Ast *type, const Ast *dim, int axis, int64_t want, int64_t got,
-                         const FeValue *v, const FeBinding *bound, Span at, const char *what) {
+static void dim_mismatch(Elab *E, const Ast *type, const Ast *dim, int axis, int64_t want,
+                         int64_t got, const FeValue *v, const FeBinding *bound, Span at,
+                         const char *what) {
     const char *name = dim->kind == AST_NAME ? arena_printf(E->a, "%s = ", dim->name) : "";
-    Diag *dg =
-        sema_error(E, at, D_shape_mismatch, "%s is %s: dimension %d of %s is %s%" PRId64 ", not %" PRId64,
-                   what, fv_text(E->a, v), axis, type_source(E->a, type), name, want, got);
+    Diag *dg = sema_error(E, at, D_shape_mismatch,
+                          "%s is %s: dimension %d of %s is %s%" PRId64 ", not %" PRId64, what,
+                          fv_text(E->a, v), axis, type_source(E->a, type), name, want, got);
     if (bound && bound->fixed) {
         sema_note(E, dg, bound->span, "%s is bound to %" PRId64 " here", dim->name, want);
         sema_note(E, dg, bound->value->span, "by this value");
@@ -56,8 +57,8 @@ static void dim_mismatch(Elab *E, const Ast *type, const Ast *dim, int axis, int
         sema_note(E, dg, v->span, "the value is made here");
 }
 
-/* A configuration name means its value only in signatures of the file that declares it: the library's `D`
- * stays free whatever the user calls his settings. */
+/* A configuration name means its value only in signatures of the file that declares it: the
+ * library's `D` stays free whatever the user calls his settings. */
 static const FeConfig *own_config(const Elab *E, const Ast *dim) {
     const FeConfig *c = fe_find_config(E->e, dim->name);
     return c && c->src == dim->span.src ? c : NULL;
@@ -71,8 +72,8 @@ static bool dim_value(Elab *E, const Ast *dim, FeFrame *callee, int64_t *want) {
     return ok;
 }
 
-static bool match_dim(Elab *E, const Ast *type, const Ast *dim, int axis, int64_t got, const FeValue *v,
-                      FeFrame *callee, Span at, const char *what) {
+static bool match_dim(Elab *E, const Ast *type, const Ast *dim, int axis, int64_t got,
+                      const FeValue *v, FeFrame *callee, Span at, const char *what) {
     const FeBinding *bound = NULL;
     if (dim->kind == AST_NAME) {
         bound = scope_find(callee, dim->name);
@@ -89,27 +90,30 @@ static bool match_dim(Elab *E, const Ast *type, const Ast *dim, int axis, int64_
     return false;
 }
 
-bool match_type(Elab *E, const Ast *type, const FeValue *v, FeFrame *callee, Span at, const char *what) {
+bool match_type(Elab *E, const Ast *type, const FeValue *v, FeFrame *callee, Span at,
+                const char *what) {
     if (v->kind == FV_BAD) return false;
     if (!check_kind(E, type, v, at, what)) return false;
     int64_t dim[MAX_DIMS];
     int n = value_dims(v, dim);
-    bool any = type->nkid > 0 && type->kid[0]->kind == AST_NAME && !strcmp(type->kid[0]->name, "..");
+    bool any =
+        type->nkid > 0 && type->kid[0]->kind == AST_NAME && !strcmp(type->kid[0]->name, "..");
     int fixed = type->nkid - any;
     if (any ? n < fixed : n != fixed) {
         const char *grouped = v->group && !v->per_expert
                                   ? ", grouped tensors have their rows as the only routed dimension"
                                   : "";
-        Diag *dg = sema_error(E, at, D_shape_mismatch, "%s is %s: expected %s%d dimension%s %s%s", what,
-                              fv_text(E->a, v), any ? "at least " : "", fixed, fixed == 1 ? "" : "s",
-                              type_source(E->a, type), grouped);
+        Diag *dg = sema_error(E, at, D_shape_mismatch, "%s is %s: expected %s%d dimension%s %s%s",
+                              what, fv_text(E->a, v), any ? "at least " : "", fixed,
+                              fixed == 1 ? "" : "s", type_source(E->a, type), grouped);
         sema_note(E, dg, type->span, "declared here");
         if (v->span.start != at.start || v->span.src != at.src)
             sema_note(E, dg, v->span, "the value is made here");
         return false;
     }
     for (int i = 0; i < fixed; i++)
-        if (!match_dim(E, type, type->kid[any + i], n - fixed + i, dim[n - fixed + i], v, callee, at, what))
+        if (!match_dim(E, type, type->kid[any + i], n - fixed + i, dim[n - fixed + i], v, callee,
+                       at, what))
             return false;
     return true;
 }

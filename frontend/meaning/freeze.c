@@ -1,5 +1,5 @@
-/* Patterns over weight names: which weights training leaves alone. `*` stands for any characters, dots
- * among them, and `?` for one. */
+/* Patterns over weight names: which weights training leaves alone. `*` stands for any characters,
+ * dots among them, and `?` for one. */
 #include "frontend/meaning/sema.h"
 
 #include <string.h>
@@ -80,10 +80,11 @@ static const char *some_names(Arena *a, const IrGraph *g) {
 static void no_match(Elab *E, const FePattern *p) {
     const char *near = nearest(E->a, E->g, p->text);
     if (near)
-        sema_error(E, p->span, D_frozen_weights, "`%s` matches no weight: did you mean `%s`?", p->text, near);
+        sema_error(E, p->span, D_frozen_weights, "`%s` matches no weight: did you mean `%s`?",
+                   p->text, near);
     else
-        sema_error(E, p->span, D_frozen_weights, "`%s` matches no weight; the weights are %s", p->text,
-                   some_names(E->a, E->g));
+        sema_error(E, p->span, D_frozen_weights, "`%s` matches no weight; the weights are %s",
+                   p->text, some_names(E->a, E->g));
 }
 
 void freeze_weights(Elab *E, const FeTrain *t) {
@@ -91,7 +92,8 @@ void freeze_weights(Elab *E, const FeTrain *t) {
     for (int i = 0; i < t->nfreeze; i++) {
         int count = 0;
         IR_FOR (n, E->g) {
-            if (n->op != OP_param || !matches(t->freeze[i].text, ir_str(n, ATTR_param_name))) continue;
+            if (n->op != OP_param || !matches(t->freeze[i].text, ir_str(n, ATTR_param_name)))
+                continue;
             ir_set_int(n, ATTR_param_frozen, 1);
             count++;
         }

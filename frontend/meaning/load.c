@@ -1,5 +1,5 @@
-/* Loading an experiment: the main file, everything it uses, and std/core; then the tables of layers,
- * models, configuration and train blocks. Does not elaborate. */
+/* Loading an experiment: the main file, everything it uses, and std/core; then the tables of
+ * layers, models, configuration and train blocks. Does not elaborate. */
 #include "frontend/meaning/sema.h"
 
 #include <limits.h>
@@ -65,8 +65,8 @@ static bool is_library(FeExperiment *e, const char *real) {
 static void load_uses(FeExperiment *e, FeFile *f, Diags *d);
 
 /* Reads and parses one file and, before it is listed as done, those it uses. */
-static FeFile *load_file(FeExperiment *e, const char *path, const char *real, Span used_at, bool main_file,
-                         Diags *d, VmError *err) {
+static FeFile *load_file(FeExperiment *e, const char *path, const char *real, Span used_at,
+                         bool main_file, Diags *d, VmError *err) {
     Source *src = source_load(e->a, path, err);
     if (!src) return NULL;
     FeFile *f = ARENA_NEW(e->a, FeFile);
@@ -87,9 +87,9 @@ static const char *search(FeExperiment *e, const FeFile *from, const char *name)
     size_t n = strlen(name);
     bool has_suffix = n > 5 && !strcmp(name + n - 5, ".vmoe");
     const char *suffix = has_suffix ? "" : ".vmoe";
-    const char *own = name[0] == '/'
-                          ? arena_printf(e->a, "%s%s", name, suffix)
-                          : arena_printf(e->a, "%s/%s%s", folder_of(e->a, from->src->path), name, suffix);
+    const char *own = name[0] == '/' ? arena_printf(e->a, "%s%s", name, suffix)
+                                     : arena_printf(e->a, "%s/%s%s",
+                                                    folder_of(e->a, from->src->path), name, suffix);
     if (is_file(own)) return own;
     if (!e->opt->model_dir || name[0] == '/') return NULL;
     const char *lib = arena_printf(e->a, "%s/%s%s", e->opt->model_dir, name, suffix);
@@ -107,8 +107,9 @@ static void use_file(FeExperiment *e, FeFile *from, const Ast *use, Diags *d) {
     const char *real = real_path(e->a, path);
     FeFile *have = real ? fe_name_get(&e->file_of, real) : NULL;
     if (have && have->loading) {
-        diag_error(d, use->span, D_use_cycle, "\"%s\" is being loaded already: %s and %s use each other",
-                   use->text, from->src->path, have->src->path);
+        diag_error(d, use->span, D_use_cycle,
+                   "\"%s\" is being loaded already: %s and %s use each other", use->text,
+                   from->src->path, have->src->path);
         return;
     }
     if (have) return;
@@ -127,7 +128,8 @@ static void use_file(FeExperiment *e, FeFile *from, const Ast *use, Diags *d) {
 
 static void load_uses(FeExperiment *e, FeFile *f, Diags *d) {
     for (int i = 0; i < f->ast->nkid; i++)
-        if (f->ast->kid[i]->kind == AST_USE && f->ast->kid[i]->text) use_file(e, f, f->ast->kid[i], d);
+        if (f->ast->kid[i]->kind == AST_USE && f->ast->kid[i]->text)
+            use_file(e, f, f->ast->kid[i], d);
 }
 
 static void load_core(FeExperiment *e, Diags *d) {
@@ -145,14 +147,15 @@ static void load_core(FeExperiment *e, Diags *d) {
 
 static void add_layer(FeExperiment *e, const FeFile *f, const Ast *x, Diags *d) {
     if (fe_find_builtin(x->name)) {
-        diag_error(d, x->name_span, D_duplicate_name, "`%s` is a builtin function: choose another name",
-                   x->name);
+        diag_error(d, x->name_span, D_duplicate_name,
+                   "`%s` is a builtin function: choose another name", x->name);
         return;
     }
     const FeLayer *old = fe_find_layer(e, x->name);
     if (old) {
         /* The library is loaded first, so the user's layer is the second one. */
-        Diag *dg = diag_error(d, x->name_span, D_duplicate_name, "there is already a layer `%s`", x->name);
+        Diag *dg =
+            diag_error(d, x->name_span, D_duplicate_name, "there is already a layer `%s`", x->name);
         diag_note(d, dg, old->ast->name_span, "the other `%s` is defined here", x->name);
         return;
     }
@@ -177,14 +180,15 @@ static void add_layer(FeExperiment *e, const FeFile *f, const Ast *x, Diags *d) 
 
 static void check_nparam(const Ast *x, Diags *d) {
     if (x->nparam <= FE_MAX_PARAMS) return;
-    diag_error(d, x->param[FE_MAX_PARAMS]->span, D_limit, "`%s` has %d parameters, expected at most %d",
-               x->name, x->nparam, FE_MAX_PARAMS);
+    diag_error(d, x->param[FE_MAX_PARAMS]->span, D_limit,
+               "`%s` has %d parameters, expected at most %d", x->name, x->nparam, FE_MAX_PARAMS);
 }
 
 static void add_model(FeExperiment *e, const Ast *x, Diags *d) {
     const Ast *old = fe_find_model(e, x->name);
     if (old) {
-        Diag *dg = diag_error(d, x->name_span, D_duplicate_name, "there is already a model `%s`", x->name);
+        Diag *dg =
+            diag_error(d, x->name_span, D_duplicate_name, "there is already a model `%s`", x->name);
         diag_note(d, dg, old->name_span, "the other `%s` is defined here", x->name);
         return;
     }
@@ -201,9 +205,9 @@ static void add_declaration(FeExperiment *e, const FeFile *f, const Ast *x, Diag
     }
     if ((x->kind == AST_MODEL || x->kind == AST_TRAIN) && !own) {
         const char *what = x->kind == AST_MODEL ? "model" : "train block";
-        Diag *dg =
-            diag_error(d, f->used_at, D_use_content,
-                       "a file that is used by another may only hold layers and config, not a %s", what);
+        Diag *dg = diag_error(
+            d, f->used_at, D_use_content,
+            "a file that is used by another may only hold layers and config, not a %s", what);
         diag_note(d, dg, x->span, "the %s is here", what);
         return;
     }

@@ -1,7 +1,7 @@
-/* Internal header of elaboration: compile-time values, scopes, weight paths, and the state shared by
- * load.c, config.c, value.c, elab*.c, builtins*.c and train.c. Values are immutable and live in the
- * arena of the Elab that made them. FV_BAD stands for a mistake that was reported: whoever meets it
- * stays silent. */
+/* Internal header of elaboration: compile-time values, scopes, weight paths, and the state shared
+ * by load.c, config.c, value.c, elab*.c, builtins*.c and train.c. Values are immutable and live in
+ * the arena of the Elab that made them. FV_BAD stands for a mistake that was reported: whoever
+ * meets it stays silent. */
 #ifndef VMOEC_FRONTEND_MEANING_SEMA_H
 #define VMOEC_FRONTEND_MEANING_SEMA_H
 
@@ -26,8 +26,8 @@ typedef enum FeKind {
 
 typedef struct FeValue FeValue;
 
-/* One routing decision: which tokens go to which experts. Grouped tensors and per-expert weights point
- * at the group they belong to; two are compatible only if it is the same one. */
+/* One routing decision: which tokens go to which experts. Grouped tensors and per-expert weights
+ * point at the group they belong to; two are compatible only if it is the same one. */
 typedef struct FeGroup {
     int64_t tokens, k, experts; /* T, K, E */
     int lead_rank;              /* routed leading dimensions, product T */
@@ -117,16 +117,17 @@ typedef struct FeConfig {
     const Source *src;
 } FeConfig;
 
-#define FE_LIST(T)                                                                                           \
-    struct {                                                                                                 \
-        T *at;                                                                                               \
-        int n, cap;                                                                                          \
+#define FE_LIST(T)                                                                                 \
+    struct {                                                                                       \
+        T *at;                                                                                     \
+        int n, cap;                                                                                \
     }
 
 struct FeExperiment {
     Arena *a;
     const FeOptions *opt;
-    FE_LIST(FeFile *) file; /* in order of loading: a file follows those it uses; the main file is last */
+    FE_LIST(FeFile *)
+    file; /* in order of loading: a file follows those it uses; the main file is last */
     FE_LIST(FeLayer *) layer;
     FE_LIST(const Ast *) model;
     FE_LIST(const Ast *) train_ast;
@@ -134,9 +135,9 @@ struct FeExperiment {
     FeTrain *train;
     int ntrain;
     FeNames layer_of, model_of, train_of; /* by name */
-    FeNames config_of;                    /* one more than the place in config.at, which moves as it grows */
-    FeNames file_of;                      /* by canonical path */
-    FeNames set_of;                       /* by name: the text after '=' of the last --set */
+    FeNames config_of; /* one more than the place in config.at, which moves as it grows */
+    FeNames file_of;   /* by canonical path */
+    FeNames set_of;    /* by name: the text after '=' of the last --set */
     int use_depth;
     const FeFile *main;
     const char **config_name, **config_text;
@@ -144,11 +145,11 @@ struct FeExperiment {
 };
 
 /* Appends to an FE_LIST in arena a. */
-#define FE_PUSH(a, list, x)                                                                                  \
-    do {                                                                                                     \
-        if ((list).n == (list).cap)                                                                          \
-            (list).at = fe_grow((a), (list).at, &(list).cap, sizeof(*(list).at), (list).n);                  \
-        (list).at[(list).n++] = (x);                                                                         \
+#define FE_PUSH(a, list, x)                                                                        \
+    do {                                                                                           \
+        if ((list).n == (list).cap)                                                                \
+            (list).at = fe_grow((a), (list).at, &(list).cap, sizeof(*(list).at), (list).n);        \
+        (list).at[(list).n++] = (x);                                                               \
     } while (0)
 void *fe_grow(Arena *a, void *old, int *cap, size_t size, int n);
 
@@ -206,7 +207,8 @@ typedef struct Elab {
     FeFrame *frame;
     const FePath *path;
     const char *model;
-    /* names of weights, streams and results already taken; count: how many were made from this one */
+    /* names of weights, streams and results already taken; count: how many were made from this one
+     */
     FeNames used;
     /* `name = call`: the call that takes the binding's name as its component */
     const Ast *named_call;
@@ -228,7 +230,8 @@ typedef struct Elab {
 enum {
     FE_MAX_STEPS = 100000, /* loop iterations and layer calls of a model */
     FE_MAX_NAMED = 10000,  /* weights and results of a model */
-    FE_MAX_ITEMS = 100000, /* elements of a list, and of all values of config, with those of inner lists */
+    FE_MAX_ITEMS =
+        100000, /* elements of a list, and of all values of config, with those of inner lists */
     FE_MAX_WORK = 2000000, /* expressions and list elements that are evaluated */
     FE_MAX_NODES = 50000,  /* operations of a model */
     FE_MAX_USES = 64,      /* files that use each other in a row */
@@ -244,10 +247,13 @@ Elab elab_new(FeExperiment *e, Arena *a, Diags *d);
 
 /* Reports at s; inside a library layer at the user's call instead, with a note at s. Notes name the
  * calls that led here. NULL when the same mistake was reported before. */
-Diag *sema_error(Elab *E, Span s, DiagId id, const char *fmt, ...) __attribute__((format(printf, 4, 5)));
-Diag *sema_warning(Elab *E, Span s, DiagId id, const char *fmt, ...) __attribute__((format(printf, 4, 5)));
+Diag *sema_error(Elab *E, Span s, DiagId id, const char *fmt, ...)
+    __attribute__((format(printf, 4, 5)));
+Diag *sema_warning(Elab *E, Span s, DiagId id, const char *fmt, ...)
+    __attribute__((format(printf, 4, 5)));
 /* Nothing for NULL and for spans without a source. */
-void sema_note(Elab *E, Diag *to, Span s, const char *fmt, ...) __attribute__((format(printf, 4, 5)));
+void sema_note(Elab *E, Diag *to, Span s, const char *fmt, ...)
+    __attribute__((format(printf, 4, 5)));
 
 IrLoc span_loc(Span s);
 /* Sets the location of nodes built next. */
@@ -273,20 +279,22 @@ typedef struct FeActual { /* an evaluated argument */
     Span span;
 } FeActual;
 
-/* Assigns actuals to parameter names; reports too many, unknown, duplicate. decl may be without a source.
- * slot[i] is NULL where nothing was given. False after a mistake. */
+/* Assigns actuals to parameter names; reports too many, unknown, duplicate. decl may be without a
+ * source. slot[i] is NULL where nothing was given. False after a mistake. */
 bool match_args(Elab *E, const char *callee, Span decl, const char *const *param, int nparam,
                 const FeActual *act, int nact, const FeActual **slot);
 const FeValue *call_layer(Elab *E, const FeLayer *l, const Ast *call);
 FeActual *eval_args(Elab *E, const Ast *call);
 void elab_weight(Elab *E, const Ast *stmt);
 
-/* A value against a declared type: binds unknown dimension names in `scope`, checks known ones. `what`
- * names the value in messages: "argument `x` of `norm`". at: where it was given. */
-bool match_type(Elab *E, const Ast *type, const FeValue *v, FeFrame *callee, Span at, const char *what);
+/* A value against a declared type: binds unknown dimension names in `scope`, checks known ones.
+ * `what` names the value in messages: "argument `x` of `norm`". at: where it was given. */
+bool match_type(Elab *E, const Ast *type, const FeValue *v, FeFrame *callee, Span at,
+                const char *what);
 
 FeBinding *scope_find(const FeFrame *f, const char *name);
-FeBinding *scope_bind(Elab *E, FeScope *s, const char *name, const FeValue *v, Span span, const char *fixed);
+FeBinding *scope_bind(Elab *E, FeScope *s, const char *name, const FeValue *v, Span span,
+                      const char *fixed);
 
 /* The call inside a bound expression that takes the binding's name, or NULL. */
 const Ast *named_call(const FeExperiment *e, const Ast *x);
@@ -329,7 +337,8 @@ const FeValue *call_builtin(Elab *E, const FeBuiltin *b, const Ast *call);
 #define BUILTIN(name, params, fn, op) const FeValue *builtin_##fn(Elab *E, const FeCall *c);
 #include "frontend/meaning/builtins.def"
 
-/* Argument i as something; false after reporting. Defaults are kept when the argument is left out. */
+/* Argument i as something; false after reporting. Defaults are kept when the argument is left out.
+ */
 bool arg_tensor(Elab *E, const FeCall *c, int i, const FeValue **out);
 bool arg_int(Elab *E, const FeCall *c, int i, int64_t lo, int64_t hi, int64_t *out);
 bool arg_float(Elab *E, const FeCall *c, int i, double lo, double hi, double *out);
@@ -343,8 +352,8 @@ bool arg_route(Elab *E, const FeCall *c, int i, const FeValue **out);
 bool arg_word(Elab *E, const FeCall *c, int i, const char *const *word, int n, int *out);
 const FeValue *arg_kind_error(Elab *E, const FeCall *c, int i, const char *expected);
 
-/* builtins_moe.c: what every router begins and ends with. Checks that x has rows and is not grouped; `form`
- * says what it should be. */
+/* builtins_moe.c: what every router begins and ends with. Checks that x has rows and is not
+ * grouped; `form` says what it should be. */
 bool check_routable(Elab *E, const FeCall *c, const FeValue *x, const char *form);
 /* The leading dimensions of a tensor are what g routes. */
 void set_routed(FeGroup *g, const IrType *t);
@@ -355,15 +364,16 @@ IrValue *flat_gate(Elab *E, const FeValue *gate, FeGroup *g);
 /* A route value of g, whose k, index, chosen, value and rows are set, with weights w: f32[T,K]. */
 const FeValue *make_route(Elab *E, const FeCall *c, FeGroup *g, const FeValue *from, IrValue *w);
 
-/* Builds a node at s; a refusal of the shape rule is reported at the call with notes at its operands. NULL
- * then. */
-IrValue *build(Elab *E, Span s, const char *what, OpCode op, const FeValue *const *operand, int noperand,
-               IrValue *const *in, int nin, const AttrArg *attr, int nattr);
+/* Builds a node at s; a refusal of the shape rule is reported at the call with notes at its
+ * operands. NULL then. */
+IrValue *build(Elab *E, Span s, const char *what, OpCode op, const FeValue *const *operand,
+               int noperand, IrValue *const *in, int nin, const AttrArg *attr, int nattr);
 /* Per-expert value as rows of its group. */
 const FeValue *expand_rows(Elab *E, Span s, const FeValue *v);
-/* The common group of values; false after reporting two different ones. *rows: some value is grouped rows. */
-bool common_group(Elab *E, Span s, const char *what, const FeValue *const *v, int n, FeGroup **group,
-                  bool *rows);
+/* The common group of values; false after reporting two different ones. *rows: some value is
+ * grouped rows. */
+bool common_group(Elab *E, Span s, const char *what, const FeValue *const *v, int n,
+                  FeGroup **group, bool *rows);
 /* Elementwise op on two values (numbers or tensors) with broadcasting. */
 const FeValue *tensor_binary(Elab *E, Span s, const char *what, OpCode op, const FeValue *a,
                              const FeValue *b);

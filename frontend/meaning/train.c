@@ -1,5 +1,5 @@
-/* Train blocks: every field checked against a table of names, kinds and ranges. The tables are the reference:
- * docs/language.md repeats their defaults. */
+/* Train blocks: every field checked against a table of names, kinds and ranges. The tables are the
+ * reference: docs/language.md repeats their defaults. */
 #include "frontend/meaning/sema.h"
 
 #include <float.h>
@@ -73,21 +73,22 @@ static const char *expected_kind(FieldKind k) {
 }
 
 static void wrong_kind(Elab *E, Span s, const char *what, FieldKind k, const FeValue *v) {
-    sema_error(E, s, D_wrong_kind, "%s is %s, this is %s", what, expected_kind(k), fv_describe(E->a, v));
+    sema_error(E, s, D_wrong_kind, "%s is %s, this is %s", what, expected_kind(k),
+               fv_describe(E->a, v));
 }
 
 static bool in_range(Elab *E, Span s, const char *what, double x, const Option *o) {
     if (x >= o->lo && x <= o->hi) return true;
-    const char *lo =
-        o->lo == TINY ? "more than 0" : arena_printf(E->a, "at least %s", fe_number_text(E->a, o->lo));
+    const char *lo = o->lo == TINY ? "more than 0"
+                                   : arena_printf(E->a, "at least %s", fe_number_text(E->a, o->lo));
     sema_error(E, s, D_value_range, "%s is %s and at most %s, this is %s", what, lo,
                fe_number_text(E->a, o->hi), fe_number_text(E->a, x));
     return false;
 }
 
 /* A number for all channels, or a list of three. */
-static void store_channels(Elab *E, FePerChannel *to, const Option *o, const char *what, const FeValue *v,
-                           Span s) {
+static void store_channels(Elab *E, FePerChannel *to, const Option *o, const char *what,
+                           const FeValue *v, Span s) {
     bool list = v->kind == FV_LIST && v->n == 3;
     FePerChannel p = {.n = list ? 3 : 1};
     for (int c = 0; c < 3; c++) {
@@ -103,7 +104,8 @@ static void store_channels(Elab *E, FePerChannel *to, const Option *o, const cha
     *to = p;
 }
 
-static void store(Elab *E, FeTrain *t, const Option *o, const char *what, const FeValue *v, Span s) {
+static void store(Elab *E, FeTrain *t, const Option *o, const char *what, const FeValue *v,
+                  Span s) {
     char *at = (char *)t + o->at;
     switch (o->kind) {
     case F_INT:
@@ -135,11 +137,13 @@ static void store(Elab *E, FeTrain *t, const Option *o, const char *what, const 
 
 static const char *choice_list(Arena *a, const Choice *c, int n) {
     Text t = text_new(a);
-    for (int i = 0; i < n; i++) text_addf(&t, "%s`%s`", i == 0 ? "" : i == n - 1 ? " or " : ", ", c[i].name);
+    for (int i = 0; i < n; i++)
+        text_addf(&t, "%s`%s`", i == 0 ? "" : i == n - 1 ? " or " : ", ", c[i].name);
     return t.data;
 }
 
-/* What is written, behind parentheses and in the chosen branch of conditionals; NULL after reporting. */
+/* What is written, behind parentheses and in the chosen branch of conditionals; NULL after
+ * reporting. */
 static const Ast *chosen(Elab *E, const Ast *x) {
     bool condition;
     while (x->kind == AST_PAREN || x->kind == AST_COND) {
@@ -168,11 +172,11 @@ static const Choice *choose(Elab *E, const Ast *field, const Choice *c, int n) {
     for (int i = 0; i < n; i++) name[i] = c[i].name;
     const char *near = spell_suggest(x->name, name, n);
     if (near)
-        sema_error(E, call ? x->name_span : x->span, D_train_field, "unknown %s `%s`: did you mean `%s`?",
-                   field->name, x->name, near);
+        sema_error(E, call ? x->name_span : x->span, D_train_field,
+                   "unknown %s `%s`: did you mean `%s`?", field->name, x->name, near);
     else
-        sema_error(E, call ? x->name_span : x->span, D_train_field, "unknown %s `%s`: it is %s", field->name,
-                   x->name, choice_list(E->a, c, n));
+        sema_error(E, call ? x->name_span : x->span, D_train_field, "unknown %s `%s`: it is %s",
+                   field->name, x->name, choice_list(E->a, c, n));
     return NULL;
 }
 
@@ -203,13 +207,15 @@ static void read_data(Elab *E, FeTrain *t, const Ast *f) {
     read_options(E, t, f, c);
     if (E->failed) return;
     if (any_place && !t->data.dir)
-        sema_error(E, f->a->span, D_train_field, "`%s` needs the folder of its files: %s(dir = \"...\")",
-                   c->name, c->name);
+        sema_error(E, f->a->span, D_train_field,
+                   "`%s` needs the folder of its files: %s(dir = \"...\")", c->name, c->name);
     if (t->data.channels == 2)
-        sema_error(E, f->a->span, D_value_range, "`channels` of `%s` is 3 or 1, this is 2", c->name);
+        sema_error(E, f->a->span, D_value_range, "`channels` of `%s` is 3 or 1, this is 2",
+                   c->name);
     if (t->data.channels == 1 && (t->data.mean.n > 1 || t->data.std.n > 1))
         sema_error(E, f->a->span, D_value_range,
-                   "`mean` and `std` are lists of three but the images of `%s` have 1 channel here", c->name);
+                   "`mean` and `std` are lists of three but the images of `%s` have 1 channel here",
+                   c->name);
 }
 
 static void read_optimizer(Elab *E, FeTrain *t, const Ast *f) {
@@ -226,8 +232,10 @@ static void read_schedule(Elab *E, FeTrain *t, const Ast *f) {
     t->schedule.kind = !strcmp(c->name, "cosine") ? SCHED_cosine : SCHED_constant;
     read_options(E, t, f, c);
     if (t->schedule.minimum > t->schedule.peak)
-        sema_error(E, f->a->span, D_value_range, "the minimum %s of the learning rate is above its peak %s",
-                   fe_number_text(E->a, t->schedule.minimum), fe_number_text(E->a, t->schedule.peak));
+        sema_error(E, f->a->span, D_value_range,
+                   "the minimum %s of the learning rate is above its peak %s",
+                   fe_number_text(E->a, t->schedule.minimum),
+                   fe_number_text(E->a, t->schedule.peak));
 }
 
 static void read_epochs(Elab *E, FeTrain *t, const Ast *f) {
@@ -251,8 +259,8 @@ static void read_number(Elab *E, const Ast *f, int64_t lo, int64_t *out) {
         return;
     }
     if (v->i < lo)
-        sema_error(E, f->a->span, D_value_range, "%s is at least %" PRId64 ", this is %" PRId64, what, lo,
-                   v->i);
+        sema_error(E, f->a->span, D_value_range, "%s is at least %" PRId64 ", this is %" PRId64,
+                   what, lo, v->i);
     else
         *out = v->i;
 }
@@ -265,8 +273,8 @@ static void read_precision(Elab *E, FeTrain *t, const Ast *f) {
     if (name && !strcmp(x->name, "bf16"))
         t->bf16 = true;
     else if (!name || strcmp(x->name, "f32"))
-        sema_error(E, x->span, D_train_field, "`precision` is `f32` or `bf16`%s%s%s", name ? ", not `" : "",
-                   name ? x->name : "", name ? "`" : "");
+        sema_error(E, x->span, D_train_field, "`precision` is `f32` or `bf16`%s%s%s",
+                   name ? ", not `" : "", name ? x->name : "", name ? "`" : "");
 }
 
 /* A string or a list of them. What they match is known once the model is elaborated. */
@@ -278,7 +286,8 @@ static void read_freeze(Elab *E, FeTrain *t, const Ast *f) {
     for (int i = 0; i < n; i++) {
         const FeValue *x = v->kind == FV_LIST ? v->item[i] : v;
         if (x->kind != FV_STR) {
-            sema_error(E, f->a->span, D_wrong_kind, "`freeze` is a string or a list of strings, this is %s",
+            sema_error(E, f->a->span, D_wrong_kind,
+                       "`freeze` is a string or a list of strings, this is %s",
                        fv_describe(E->a, x));
             return;
         }
@@ -310,15 +319,16 @@ static void read_field(Elab *E, FeTrain *t, const Ast *f) {
     } else {
         const char *near = spell_suggest(f->name, field_names, COUNT(field_names));
         sema_error(E, f->name_span, D_train_field, "a train block has no field `%s`%s", f->name,
-                   near
-                       ? arena_printf(E->a, ": did you mean `%s`?", near)
-                       : ": it has data, optimizer, schedule, epochs, seed, log_every, precision and freeze");
+                   near ? arena_printf(E->a, ": did you mean `%s`?", near)
+                        : ": it has data, optimizer, schedule, epochs, seed, log_every, precision "
+                          "and freeze");
     }
 }
 
 static const Ast *earlier_field(const Ast *x, int n) {
     for (int i = 0; i < n; i++)
-        if (x->kid[i]->kind == AST_FIELD && !strcmp(x->kid[i]->name, x->kid[n]->name)) return x->kid[i];
+        if (x->kid[i]->kind == AST_FIELD && !strcmp(x->kid[i]->name, x->kid[n]->name))
+            return x->kid[i];
     return NULL;
 }
 
@@ -342,7 +352,8 @@ static void read_train(Elab *E, FeTrain *t, const Ast *x) {
 /* ---- blocks --------------------------------------------------------------------------------- */
 
 static FeTrain defaults(const Ast *x) {
-    FeTrain t = {.model = x->name, .span = x->span, .seed = 0, .log_every = 100, .epochs = {.count = 1}};
+    FeTrain t = {
+        .model = x->name, .span = x->span, .seed = 0, .log_every = 100, .epochs = {.count = 1}};
     t.data.kind = "fashion_mnist";
     t.data.batch = 128;
     t.data.channels = 1;
@@ -361,12 +372,14 @@ static FeTrain defaults(const Ast *x) {
 static bool check_block(Elab *E, FeExperiment *e, const Ast *x) {
     if (x->text) {
         sema_error(E, x->span, D_train_from,
-                   "starting from the weights of another model is not supported: remove `from %s`", x->text);
+                   "starting from the weights of another model is not supported: remove `from %s`",
+                   x->text);
         return false;
     }
     const FeTrain *old = fe_train_of(e, x->name);
     if (old) {
-        Diag *dg = sema_error(E, x->name_span, D_duplicate_name, "model `%s` is trained twice", x->name);
+        Diag *dg =
+            sema_error(E, x->name_span, D_duplicate_name, "model `%s` is trained twice", x->name);
         sema_note(E, dg, old->span, "the first train block is here");
         return false;
     }

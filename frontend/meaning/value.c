@@ -1,4 +1,5 @@
-/* Compile-time values: making them, comparing them, and telling users what they are. No evaluation. */
+/* Compile-time values: making them, comparing them, and telling users what they are. No evaluation.
+ */
 #include "frontend/meaning/sema.h"
 
 #include <inttypes.h>
@@ -152,7 +153,8 @@ const char *fv_describe(Arena *a, const FeValue *v) {
         if (v->classes) return arena_printf(a, "a label of %" PRId64 " classes", v->classes);
         if (!v->group) return arena_printf(a, "a tensor %s", text);
         if (v->per_expert) return arena_printf(a, "a per-expert tensor %s", text);
-        return arena_printf(a, "a tensor %s grouped by %" PRId64 " experts", text, v->group->experts);
+        return arena_printf(a, "a tensor %s grouped by %" PRId64 " experts", text,
+                            v->group->experts);
     case FV_BAD: break;
     }
     return "nothing";

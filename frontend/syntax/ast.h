@@ -8,24 +8,23 @@
  *   model  := "model" NAME "(" params ")" block
  *   train  := "train" NAME [ "from" NAME ] "{" { NAME "=" expr } "}"
  *   param  := NAME [ ":" type ] [ "=" expr ]
- *   type   := [ "f32" | "i32" | "class" ] "[" [ ".." "," ] [ expr { "," expr } ] "]"   (".." any leading
- * dimensions) block  := "{" { stmt } "}" stmt   := NAME { "," NAME } "=" expr | "param" NAME ":" type "="
- * expr               (a learned weight and its initialiser) | "for" NAME "in" expr ".." expr [ "same_init" ]
- * block | "if" expr block [ "else" ( block | if ) ] | ( "loss" | "aux" | "metric" ) [ NAME "=" ] expr [ ","
- * "weight" "=" expr ] | expr                                         (last statement: the layer's result)
- *   expr   := "if" expr "{" expr "}" "else" ( "{" expr "}" | if-expr ) | pipe
- *   pipe   := or { "|>" NAME "(" args ")" }                (the value becomes the first argument)
- *   or     := and { "or" and } ; and := not { "and" not } ; not := [ "not" ] cmp
- *   cmp    := sum [ ("=="|"!="|"<"|"<="|">"|">=") sum ]
- *   sum    := term { ("+"|"-") term } ; term := unary { ("*"|"/"|"//"|"%") unary }
- *   unary  := [ "-" ] post ; post := atom { "[" expr "]" }
- *   atom   := NUMBER [ "epoch" | "epochs" | "step" | "steps" ] | STRING | "true" | "false" | NAME
- *           | NAME "(" args ")" | "[" [ expr { "," expr } ] "]" | "(" expr ")"
- *   args   := [ arg { "," arg } ] ; arg := [ NAME "=" ] expr
+ *   type   := [ "f32" | "i32" | "class" ] "[" [ ".." "," ] [ expr { "," expr } ] "]"   (".." any
+ * leading dimensions) block  := "{" { stmt } "}" stmt   := NAME { "," NAME } "=" expr | "param"
+ * NAME ":" type "=" expr               (a learned weight and its initialiser) | "for" NAME "in"
+ * expr ".." expr [ "same_init" ] block | "if" expr block [ "else" ( block | if ) ] | ( "loss" |
+ * "aux" | "metric" ) [ NAME "=" ] expr [ "," "weight" "=" expr ] | expr (last statement: the
+ * layer's result) expr   := "if" expr "{" expr "}" "else" ( "{" expr "}" | if-expr ) | pipe pipe :=
+ * or { "|>" NAME "(" args ")" }                (the value becomes the first argument) or     := and
+ * { "or" and } ; and := not { "and" not } ; not := [ "not" ] cmp cmp    := sum [
+ * ("=="|"!="|"<"|"<="|">"|">=") sum ] sum    := term { ("+"|"-") term } ; term := unary {
+ * ("*"|"/"|"//"|"%") unary } unary  := [ "-" ] post ; post := atom { "[" expr "]" } atom   :=
+ * NUMBER [ "epoch" | "epochs" | "step" | "steps" ] | STRING | "true" | "false" | NAME | NAME "("
+ * args ")" | "[" [ expr { "," expr } ] "]" | "(" expr ")" args   := [ arg { "," arg } ] ; arg := [
+ * NAME "=" ] expr
  *
- * Statements end at a newline, ";" or the closing brace. Newlines inside ( ) and [ ], after a binary
- * operator, "," or "=", and before "|>" or "else" do not end a statement. A "," may stand before the
- * closing bracket of params, args, lists and types. */
+ * Statements end at a newline, ";" or the closing brace. Newlines inside ( ) and [ ], after a
+ * binary operator, "," or "=", and before "|>" or "else" do not end a statement. A "," may stand
+ * before the closing bracket of params, args, lists and types. */
 #ifndef VMOEC_FRONTEND_SYNTAX_AST_H
 #define VMOEC_FRONTEND_SYNTAX_AST_H
 
@@ -41,7 +40,8 @@ typedef enum AstKind {
     AST_TRAIN,  /* name: model; text: "from" model or NULL; kid: AST_FIELD */
     AST_FIELD,  /* name; a: value */
     AST_PARAM,  /* formal parameter: name; type or NULL; a: default or NULL */
-    AST_TYPE,   /* name: "f32" "i32" "class" or NULL; kid: dimensions; a leading ".." is an AST_NAME ".." */
+    AST_TYPE,   /* name: "f32" "i32" "class" or NULL; kid: dimensions; a leading ".." is an AST_NAME
+                   ".." */
     /* statements */
     AST_BIND,   /* kid: AST_NAME targets; a: value */
     AST_WEIGHT, /* name; type; a: initialiser */
@@ -86,7 +86,8 @@ struct Ast {
     int nparam;
     /* for the formatter: comment lines standing before the node, the comment ending its line, and
      * whether a blank line stood before. Texts include the '#'; an empty text is a blank line.
-     * comment_end: before the closing brace. A piped call's comments are those of its first AST_ARG. */
+     * comment_end: before the closing brace. A piped call's comments are those of its first
+     * AST_ARG. */
     const char **comment;
     int ncomment;
     const char *trailing;
@@ -98,8 +99,8 @@ struct Ast {
     int height;               /* 1 + the largest height below; at most AST_MAX_HEIGHT */
 };
 
-/* Always returns an AST_FILE; mistakes are in d. Nesting deeper than 200 and more than a million nodes
- * are diagnostics. */
+/* Always returns an AST_FILE; mistakes are in d. Nesting deeper than 200 and more than a million
+ * nodes are diagnostics. */
 Ast *parse_file(Arena *a, const Source *src, Diags *d);
 
 /* Canonical text of a file that parsed without errors. format(parse(format(x))) == format(x). */

@@ -1,16 +1,20 @@
-/* The tree as indented text, for `vmoec emit --stage ast`: one node a line, its role before the kind
- * where the position does not tell. Without places and comments, so that two trees can be compared. */
+/* The tree as indented text, for `vmoec emit --stage ast`: one node a line, its role before the
+ * kind where the position does not tell. Without places and comments, so that two trees can be
+ * compared. */
 #include "frontend/syntax/ast.h"
 
 static const char *const kind_names[] = {
-    [AST_FILE] = "file",     [AST_USE] = "use",     [AST_CONFIG] = "config", [AST_LAYER] = "layer",
-    [AST_MODEL] = "model",   [AST_TRAIN] = "train", [AST_FIELD] = "field",   [AST_PARAM] = "param",
-    [AST_TYPE] = "type",     [AST_BIND] = "bind",   [AST_WEIGHT] = "weight", [AST_FOR] = "for",
-    [AST_IF] = "if",         [AST_BLOCK] = "block", [AST_LOSS] = "loss",     [AST_AUX] = "aux",
-    [AST_METRIC] = "metric", [AST_EXPR] = "expr",   [AST_NUMBER] = "number", [AST_STRING] = "string",
-    [AST_BOOL] = "bool",     [AST_NAME] = "name",   [AST_LIST] = "list",     [AST_CALL] = "call",
-    [AST_ARG] = "arg",       [AST_INDEX] = "index", [AST_UNARY] = "unary",   [AST_BINARY] = "binary",
-    [AST_COND] = "cond",     [AST_PAREN] = "paren", [AST_BAD] = "bad",
+    [AST_FILE] = "file",     [AST_USE] = "use",       [AST_CONFIG] = "config",
+    [AST_LAYER] = "layer",   [AST_MODEL] = "model",   [AST_TRAIN] = "train",
+    [AST_FIELD] = "field",   [AST_PARAM] = "param",   [AST_TYPE] = "type",
+    [AST_BIND] = "bind",     [AST_WEIGHT] = "weight", [AST_FOR] = "for",
+    [AST_IF] = "if",         [AST_BLOCK] = "block",   [AST_LOSS] = "loss",
+    [AST_AUX] = "aux",       [AST_METRIC] = "metric", [AST_EXPR] = "expr",
+    [AST_NUMBER] = "number", [AST_STRING] = "string", [AST_BOOL] = "bool",
+    [AST_NAME] = "name",     [AST_LIST] = "list",     [AST_CALL] = "call",
+    [AST_ARG] = "arg",       [AST_INDEX] = "index",   [AST_UNARY] = "unary",
+    [AST_BINARY] = "binary", [AST_COND] = "cond",     [AST_PAREN] = "paren",
+    [AST_BAD] = "bad",
 };
 
 static void dump_quoted(Text *t, const char *s) {
@@ -48,7 +52,10 @@ static void dump(Text *t, const Ast *n, int indent, const char *role) {
     bool range = n->kind == AST_FOR, targets = n->kind == AST_BIND;
     for (int i = 0; i < n->nkid && targets; i++) dump(t, n->kid[i], indent + 1, NULL);
     if (n->a)
-        dump(t, n->a, indent + 1, range ? "from" : n->kind == AST_IF || n->kind == AST_COND ? "if" : NULL);
+        dump(t, n->a, indent + 1,
+             range                                      ? "from"
+             : n->kind == AST_IF || n->kind == AST_COND ? "if"
+                                                        : NULL);
     if (n->b)
         dump(t, n->b, indent + 1,
              range                   ? "to"

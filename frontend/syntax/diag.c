@@ -44,7 +44,8 @@ static bool same_place(const Diag *x, const Diag *y) {
     return x->span.start == y->span.start && x->span.end == y->span.end;
 }
 
-/* For a diagnostic that is not kept, the spare one is returned, so that notes can be added in vain. */
+/* For a diagnostic that is not kept, the spare one is returned, so that notes can be added in vain.
+ */
 static Diag *add(Diags *d, DiagLevel level, Span s, DiagId id, const char *fmt, va_list ap) {
     int *count = level == DIAG_ERROR ? &d->nerrors : &d->nwarnings;
     *d->spare = (Diag){.level = level, .id = id, .span = s, .text = ""};
@@ -133,7 +134,8 @@ const char *spell_suggest(const char *name, const char *const *candidates, int n
     for (int i = 0; i < n && len <= MAX_SPELL; i++) {
         size_t m = strlen(candidates[i]);
         size_t gap = m > len ? m - len : len - m;
-        if (m > MAX_SPELL || gap >= (size_t)best_distance || strcmp(name, candidates[i]) == 0) continue;
+        if (m > MAX_SPELL || gap >= (size_t)best_distance || strcmp(name, candidates[i]) == 0)
+            continue;
         int k = distance(name, (int)len, candidates[i], (int)m);
         if (k >= best_distance) continue;
         best = candidates[i];

@@ -25,8 +25,8 @@ typedef struct Source {
     int nline;
 } Source;
 
-/* NULL with err filled in when it cannot be opened or read (VM_ENV: "cannot open 'x': No such file or
- * directory"), or holds NUL bytes or more than 16 MiB (VM_INPUT). */
+/* NULL with err filled in when it cannot be opened or read (VM_ENV: "cannot open 'x': No such file
+ * or directory"), or holds NUL bytes or more than 16 MiB (VM_INPUT). */
 Source *source_load(Arena *a, const char *path, VmError *err);
 Source *source_from_text(Arena *a, const char *path, const char *text);
 
@@ -73,17 +73,20 @@ typedef struct Diags {
     Diag *first, *last;
     int nerrors, nwarnings; /* kept ones */
     Diag *spare;            /* stands for those not kept */
-    bool environment;       /* an error is no mistake of the user's: a library file that cannot be read */
+    bool environment; /* an error is no mistake of the user's: a library file that cannot be read */
 } Diags;
 
 Diags *diags_create(Arena *a);
 
 /* Messages are lower case without a full stop; they name the thing and give expected and found. At
  * most 100 errors are kept; the same error at the same place is kept once. */
-Diag *diag_error(Diags *d, Span s, DiagId id, const char *fmt, ...) __attribute__((format(printf, 4, 5)));
-Diag *diag_warning(Diags *d, Span s, DiagId id, const char *fmt, ...) __attribute__((format(printf, 4, 5)));
+Diag *diag_error(Diags *d, Span s, DiagId id, const char *fmt, ...)
+    __attribute__((format(printf, 4, 5)));
+Diag *diag_warning(Diags *d, Span s, DiagId id, const char *fmt, ...)
+    __attribute__((format(printf, 4, 5)));
 /* Adds to the diagnostic just returned; NULL is fine. */
-void diag_note(Diags *d, Diag *to, Span s, const char *fmt, ...) __attribute__((format(printf, 4, 5)));
+void diag_note(Diags *d, Diag *to, Span s, const char *fmt, ...)
+    __attribute__((format(printf, 4, 5)));
 
 /* In order of file and place. colour: ANSI colours for a terminal. */
 void diags_print(FILE *f, const Diags *d, bool colour);

@@ -1,6 +1,6 @@
-/* Diagnostics as text for people and as JSON for editors. Output is always valid UTF-8 without control
- * characters, whatever the source holds: it goes to terminals and JSON readers. Columns count bytes;
- * carets count characters, and tabs are repeated under tabs. */
+/* Diagnostics as text for people and as JSON for editors. Output is always valid UTF-8 without
+ * control characters, whatever the source holds: it goes to terminals and JSON readers. Columns
+ * count bytes; carets count characters, and tabs are repeated under tabs. */
 #include "frontend/syntax/diag.h"
 
 #include <stdlib.h>
@@ -54,7 +54,8 @@ typedef struct Style {
 } Style;
 
 static const Style plain = {"", "", "", "", "", ""};
-static const Style coloured = {"\033[1m", "\033[1;31m", "\033[1;35m", "\033[1;36m", "\033[1;32m", "\033[0m"};
+static const Style coloured = {"\033[1m",    "\033[1;31m", "\033[1;35m",
+                               "\033[1;36m", "\033[1;32m", "\033[0m"};
 
 static bool continues(const char *s, int i) {
     return ((unsigned char)s[i] & 0xC0) == 0x80;
@@ -119,7 +120,8 @@ typedef struct Order {
 static int by_place(const void *pa, const void *pb) {
     const Order *a = pa, *b = pb;
     if (a->file != b->file) return a->file < b->file ? -1 : 1;
-    if (a->diag->span.start != b->diag->span.start) return a->diag->span.start < b->diag->span.start ? -1 : 1;
+    if (a->diag->span.start != b->diag->span.start)
+        return a->diag->span.start < b->diag->span.start ? -1 : 1;
     return a->seq < b->seq ? -1 : 1;
 }
 
@@ -147,8 +149,8 @@ void diags_print(FILE *f, const Diags *d, bool colour) {
     for (int i = 0; i < n; i++) {
         const Diag *x = o[i].diag;
         bool error = x->level == DIAG_ERROR;
-        print_one(f, x->span, st, error ? st->error : st->warning, error ? "error" : "warning", x->text,
-                  diag_slug(x->id));
+        print_one(f, x->span, st, error ? st->error : st->warning, error ? "error" : "warning",
+                  x->text, diag_slug(x->id));
         for (const DiagNote *note = x->notes; note; note = note->next)
             print_one(f, note->span, st, st->note, "note", note->text, NULL);
     }
@@ -175,7 +177,8 @@ static void json_string(FILE *f, const char *s) {
     fputc('"', f);
 }
 
-/* "file":..,"line":..,"column":..,"end_line":..,"end_column":.. ; null and zeros without a place. */
+/* "file":..,"line":..,"column":..,"end_line":..,"end_column":.. ; null and zeros without a place.
+ */
 static void json_place(FILE *f, Span s) {
     int line, col, end_line, end_col;
     span_place(s, &line, &col);
@@ -185,7 +188,8 @@ static void json_place(FILE *f, Span s) {
         json_string(f, s.src->path);
     else
         fputs("null", f);
-    fprintf(f, ",\"line\":%d,\"column\":%d,\"end_line\":%d,\"end_column\":%d", line, col, end_line, end_col);
+    fprintf(f, ",\"line\":%d,\"column\":%d,\"end_line\":%d,\"end_column\":%d", line, col, end_line,
+            end_col);
 }
 
 void diags_print_json(FILE *f, const Diags *d) {

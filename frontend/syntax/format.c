@@ -1,6 +1,7 @@
 /* Canonical text: statements, blocks and comments. Requires a file that parsed without errors.
  * Expressions and their line breaks are format_expr.c's. Two spaces of indentation, one blank line
- * where there was any, one around layers, models and train blocks; nothing is aligned or reordered. */
+ * where there was any, one around layers, models and train blocks; nothing is aligned or reordered.
+ */
 #include "frontend/syntax/format.h"
 
 #include <string.h>
@@ -47,7 +48,8 @@ static bool flat_block(const Ast *n) {
     if (!n->on_one_line || n->trailing || n->ncomment_end) return false;
     for (int i = 0; i < n->nkid; i++) {
         const Ast *k = n->kid[i];
-        if (k->ncomment || k->trailing || k->trailing_end || k->kind == AST_FOR || k->kind == AST_IF)
+        if (k->ncomment || k->trailing || k->trailing_end || k->kind == AST_FOR ||
+            k->kind == AST_IF)
             return false;
     }
     return true;

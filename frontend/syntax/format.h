@@ -19,6 +19,6 @@ typedef struct Formatter {
 void fmt_add(Formatter *f, const char *s);
 void fmt_string(Formatter *f, const char *contents);
 void fmt_expr(Formatter *f, const Ast *n, int reserve); /* types too */
-void fmt_params(Formatter *f, const Ast *n);            /* "(a, b: [N]) -> [N]" of a layer or model */
+void fmt_params(Formatter *f, const Ast *n); /* "(a, b: [N]) -> [N]" of a layer or model */
 
 #endif

@@ -1,7 +1,7 @@
-/* Expressions as canonical text. What fits on the line stays on it; otherwise the outermost construct
- * is broken: pipes one stage a line, arguments and elements one a line, sums behind their operators.
- * Comments between elements force that too. Each attempt to stay flat stops at the end of the line, so
- * time is linear in the text. */
+/* Expressions as canonical text. What fits on the line stays on it; otherwise the outermost
+ * construct is broken: pipes one stage a line, arguments and elements one a line, sums behind their
+ * operators. Comments between elements force that too. Each attempt to stay flat stops at the end
+ * of the line, so time is linear in the text. */
 #include "frontend/syntax/format.h"
 
 #include <string.h>
@@ -153,7 +153,8 @@ static void flat(Formatter *f, const Ast *n) {
 /* Adds n without line ends if that fits. */
 static bool try_flat(Formatter *f, const Ast *n) {
     Text scratch = text_new(f->text->arena);
-    Formatter s = {.text = &scratch, .column = f->column, .limit = FMT_COLUMNS - f->reserve, .flat = true};
+    Formatter s = {
+        .text = &scratch, .column = f->column, .limit = FMT_COLUMNS - f->reserve, .flat = true};
     flat(&s, n);
     if (s.overflow) return false;
     fmt_add(f, scratch.data);
@@ -259,7 +260,8 @@ static void broken_pipe(Formatter *f, const Ast *n) {
 }
 
 static bool same_level(const char *a, const char *b) {
-    static const char *const levels[] = {" or ", " and ", " == != < <= > >= ", " + - ", " * / // % "};
+    static const char *const levels[] = {" or ", " and ", " == != < <= > >= ", " + - ",
+                                         " * / // % "};
     char x[8] = " ", y[8] = " ";
     strcat(strncat(x, a, 4), " ");
     strcat(strncat(y, b, 4), " ");

@@ -1,6 +1,6 @@
 /* Text to tokens, one at a time. Requires a terminated source without NUL bytes. Every mistake is
- * reported once and repaired, so the parser sees a plausible token stream. Time is linear in the text.
- * Does not know keywords. */
+ * reported once and repaired, so the parser sees a plausible token stream. Time is linear in the
+ * text. Does not know keywords. */
 #include "frontend/syntax/lexer.h"
 
 #include <math.h>
@@ -73,7 +73,8 @@ static void add_lead(Lexer *l, Token *t, Gap *g, const char *text) {
     t->lead[t->nlead++] = text;
 }
 
-/* The blank line before a comment or token belongs to the first of them, or separates two of them. */
+/* The blank line before a comment or token belongs to the first of them, or separates two of them.
+ */
 static void note_blank(Lexer *l, Token *t, Gap *g) {
     if (g->line_end < 2) return;
     if (t->nlead)
@@ -83,7 +84,9 @@ static void note_blank(Lexer *l, Token *t, Gap *g) {
 }
 
 static void add_comment(Lexer *l, Token *t, Gap *g, int start, int end) {
-    while (end > start && (at(l, end - 1) == ' ' || at(l, end - 1) == '\t' || at(l, end - 1) == '\r')) end--;
+    while (end > start &&
+           (at(l, end - 1) == ' ' || at(l, end - 1) == '\t' || at(l, end - 1) == '\r'))
+        end--;
     const char *text = arena_strndup(l->arena, l->src->text + start, (size_t)(end - start));
     if (!t->newline && start > l->bol && !t->trailing_prev && t->nlead == 0) {
         t->trailing_prev = text;
@@ -104,7 +107,8 @@ static void skip_c_comment(Lexer *l) {
     const char *end = l->no_comment_end ? NULL : strstr(l->src->text + l->pos + 2, "*/");
     if (!end) l->no_comment_end = true;
     int stop = end ? (int)(end - l->src->text) + 2 : line_end(l, l->pos);
-    diag_error(l->diags, span(l, l->pos, l->pos + 2), D_wrong_comment, "comments start with `#`, found `/*`");
+    diag_error(l->diags, span(l, l->pos, l->pos + 2), D_wrong_comment,
+               "comments start with `#`, found `/*`");
     for (; l->pos < stop; l->pos++)
         if (at(l, l->pos) == '\n') l->bol = l->pos + 1;
 }
@@ -116,7 +120,8 @@ static bool full(const Lexer *l) {
 
 static void skip_gap(Lexer *l, Token *t, Gap *g) {
     if (full(l)) l->pos = (int)l->src->len;
-    if (l->pos == l->bol) t->newline = true; /* the start of the file: tokens never end at a line start */
+    if (l->pos == l->bol)
+        t->newline = true; /* the start of the file: tokens never end at a line start */
     for (;;) {
         int c = at(l, l->pos);
         if (c == ' ' || c == '\t' || (c == '\r' && at(l, l->pos + 1) == '\n')) {
@@ -180,7 +185,8 @@ static void lex_name(Lexer *l, Token *t) {
     t->kind = TOK_NAME;
     if (l->pos - t->start > MAX_NAME)
         diag_error(l->diags, span(l, t->start, l->pos), D_limit,
-                   "a name has at most %d characters, this one has %d", MAX_NAME, l->pos - t->start);
+                   "a name has at most %d characters, this one has %d", MAX_NAME,
+                   l->pos - t->start);
     if (!ascii)
         diag_error(l->diags, span(l, t->start, l->pos), D_bad_character,
                    "names are made of ASCII letters, digits and `_`, found `%.*s`",
@@ -231,7 +237,8 @@ static void number_value(Lexer *l, Token *t) {
 
 static const char *glued_reason(const Lexer *l, const Token *t, int i, int c) {
     const char *s = l->src->text + i;
-    if (strncmp(s, "epoch", 5) == 0 || strncmp(s, "step", 4) == 0) return "write a space before the unit";
+    if (strncmp(s, "epoch", 5) == 0 || strncmp(s, "step", 4) == 0)
+        return "write a space before the unit";
     bool zero = i == t->start + 1 && at(l, t->start) == '0';
     if (zero && (c == 'x' || c == 'X' || c == 'b' || c == 'B')) return "only decimal numbers exist";
     if (c == '_') return "digits cannot be grouped";
@@ -290,7 +297,8 @@ static void lex_string(Lexer *l, Token *t) {
         int c = at(l, i);
         if (c == '\\') {
             text[n] = escape(l, ++i);
-            if (text[n] == '\\' && at(l, i) != '\\') i--; /* keep the character of an unknown escape */
+            if (text[n] == '\\' && at(l, i) != '\\')
+                i--; /* keep the character of an unknown escape */
             n++;
         } else {
             text[n++] = (char)c;
@@ -334,9 +342,11 @@ static void bad_character(Lexer *l) {
         diag_error(l->diags, span(l, start, l->pos), D_bad_character,
                    "carriage return without a line feed; lines end in LF or CRLF");
     else if (c < ' ' || c >= 0x7F)
-        diag_error(l->diags, span(l, start, l->pos), D_bad_character, "unexpected byte 0x%02x", (unsigned)c);
+        diag_error(l->diags, span(l, start, l->pos), D_bad_character, "unexpected byte 0x%02x",
+                   (unsigned)c);
     else
-        diag_error(l->diags, span(l, start, l->pos), D_bad_character, "unexpected `%c`%s", c, ascii_hint(c));
+        diag_error(l->diags, span(l, start, l->pos), D_bad_character, "unexpected `%c`%s", c,
+                   ascii_hint(c));
 }
 
 static bool lex_punctuation(Lexer *l, Token *t) {
@@ -365,7 +375,8 @@ Token lex_next(Lexer *l) {
         bool digit = is_digit(c) || (c == '.' && is_digit(at(l, l->pos + 1)));
         if (digit)
             lex_number(l, &t);
-        else if (is_letter(c) || (c >= 0x80 && !lookalike_hint(l, l->pos) && utf8_length(l, l->pos) > 1))
+        else if (is_letter(c) ||
+                 (c >= 0x80 && !lookalike_hint(l, l->pos) && utf8_length(l, l->pos) > 1))
             lex_name(l, &t);
         else if (c == '"' || c == '\'')
             lex_string(l, &t);

@@ -1,50 +1,50 @@
 /* Tokens of a .vmoe file. Internal to the front end: the parser and its tests use it.
  *
- * Newlines are no tokens: each token says whether a line ended before it, and the parser decides from
- * the brackets around it whether that ends a statement. Words are all TOK_NAME; the parser knows which
- * are keywords where. Comments ride on the token after them, for the formatter. */
+ * Newlines are no tokens: each token says whether a line ended before it, and the parser decides
+ * from the brackets around it whether that ends a statement. Words are all TOK_NAME; the parser
+ * knows which are keywords where. Comments ride on the token after them, for the formatter. */
 #ifndef VMOEC_FRONTEND_SYNTAX_LEXER_H
 #define VMOEC_FRONTEND_SYNTAX_LEXER_H
 
 #include "frontend/syntax/diag.h"
 
 /* TOKEN(kind, spelling): the fixed spellings; longest match wins, so longer ones come first. */
-#define LEXER_PUNCTUATION(TOKEN)                                                                             \
-    TOKEN(ELLIPSIS, "...")                                                                                   \
-    TOKEN(PIPE, "|>")                                                                                        \
-    TOKEN(ARROW, "->")                                                                                       \
-    TOKEN(RANGE, "..")                                                                                       \
-    TOKEN(EQ, "==")                                                                                          \
-    TOKEN(NE, "!=")                                                                                          \
-    TOKEN(LE, "<=")                                                                                          \
-    TOKEN(GE, ">=")                                                                                          \
-    TOKEN(FAT_ARROW, "=>")                                                                                   \
-    TOKEN(WALRUS, ":=")                                                                                      \
-    TOKEN(ADD_ASSIGN, "+=")                                                                                  \
-    TOKEN(SUB_ASSIGN, "-=")                                                                                  \
-    TOKEN(MUL_ASSIGN, "*=")                                                                                  \
-    TOKEN(DIV_ASSIGN, "/=")                                                                                  \
-    TOKEN(POWER, "**")                                                                                       \
-    TOKEN(AND_AND, "&&")                                                                                     \
-    TOKEN(OR_OR, "||")                                                                                       \
-    TOKEN(IDIV, "//")                                                                                        \
-    TOKEN(LPAREN, "(")                                                                                       \
-    TOKEN(RPAREN, ")")                                                                                       \
-    TOKEN(LBRACKET, "[")                                                                                     \
-    TOKEN(RBRACKET, "]")                                                                                     \
-    TOKEN(LBRACE, "{")                                                                                       \
-    TOKEN(RBRACE, "}")                                                                                       \
-    TOKEN(COMMA, ",")                                                                                        \
-    TOKEN(SEMICOLON, ";")                                                                                    \
-    TOKEN(COLON, ":")                                                                                        \
-    TOKEN(ASSIGN, "=")                                                                                       \
-    TOKEN(LT, "<")                                                                                           \
-    TOKEN(GT, ">")                                                                                           \
-    TOKEN(PLUS, "+")                                                                                         \
-    TOKEN(MINUS, "-")                                                                                        \
-    TOKEN(STAR, "*")                                                                                         \
-    TOKEN(SLASH, "/")                                                                                        \
-    TOKEN(PERCENT, "%")                                                                                      \
+#define LEXER_PUNCTUATION(TOKEN)                                                                   \
+    TOKEN(ELLIPSIS, "...")                                                                         \
+    TOKEN(PIPE, "|>")                                                                              \
+    TOKEN(ARROW, "->")                                                                             \
+    TOKEN(RANGE, "..")                                                                             \
+    TOKEN(EQ, "==")                                                                                \
+    TOKEN(NE, "!=")                                                                                \
+    TOKEN(LE, "<=")                                                                                \
+    TOKEN(GE, ">=")                                                                                \
+    TOKEN(FAT_ARROW, "=>")                                                                         \
+    TOKEN(WALRUS, ":=")                                                                            \
+    TOKEN(ADD_ASSIGN, "+=")                                                                        \
+    TOKEN(SUB_ASSIGN, "-=")                                                                        \
+    TOKEN(MUL_ASSIGN, "*=")                                                                        \
+    TOKEN(DIV_ASSIGN, "/=")                                                                        \
+    TOKEN(POWER, "**")                                                                             \
+    TOKEN(AND_AND, "&&")                                                                           \
+    TOKEN(OR_OR, "||")                                                                             \
+    TOKEN(IDIV, "//")                                                                              \
+    TOKEN(LPAREN, "(")                                                                             \
+    TOKEN(RPAREN, ")")                                                                             \
+    TOKEN(LBRACKET, "[")                                                                           \
+    TOKEN(RBRACKET, "]")                                                                           \
+    TOKEN(LBRACE, "{")                                                                             \
+    TOKEN(RBRACE, "}")                                                                             \
+    TOKEN(COMMA, ",")                                                                              \
+    TOKEN(SEMICOLON, ";")                                                                          \
+    TOKEN(COLON, ":")                                                                              \
+    TOKEN(ASSIGN, "=")                                                                             \
+    TOKEN(LT, "<")                                                                                 \
+    TOKEN(GT, ">")                                                                                 \
+    TOKEN(PLUS, "+")                                                                               \
+    TOKEN(MINUS, "-")                                                                              \
+    TOKEN(STAR, "*")                                                                               \
+    TOKEN(SLASH, "/")                                                                              \
+    TOKEN(PERCENT, "%")                                                                            \
     TOKEN(BANG, "!")
 
 typedef enum TokKind {

@@ -37,7 +37,8 @@ static void end_statement(Parser *p, Ast *n) {
         parser_sync_statement(p);
         n->kind = AST_BAD;
     }
-    const char **trailing = n->kind == AST_FOR || n->kind == AST_IF ? &n->trailing_end : &n->trailing;
+    const char **trailing =
+        n->kind == AST_FOR || n->kind == AST_IF ? &n->trailing_end : &n->trailing;
     *trailing = parser_take_trailing(p);
     while (parser_accept(p, TOK_SEMICOLON))
         if (!*trailing) *trailing = parser_take_trailing(p);
@@ -50,8 +51,9 @@ static bool has_newline(const Parser *p, int start, int end) {
 static void block_unclosed(Parser *p, Span open) {
     if (p->unclosed) return;
     Diag *x = parser_error(p, open, D_missing_brace, "`{` is never closed; expected `}` before %s",
-                           p->tok.kind == TOK_EOF ? "the end of the file"
-                                                  : arena_printf(p->arena, "`%s`", parser_text(p, &p->tok)));
+                           p->tok.kind == TOK_EOF
+                               ? "the end of the file"
+                               : arena_printf(p->arena, "`%s`", parser_text(p, &p->tok)));
     if (x && p->suspect.src)
         diag_note(p->diags, x, p->suspect,
                   "the `}` of this block stands in another column; one may be missing here");
@@ -72,8 +74,9 @@ static void block_statements(Parser *p, AstList *l, StatementFn statement, int i
     }
 }
 
-/* The "{" of a block. Without it, a following line that is indented is taken for its body, so that one
- * missing brace is one message. Returns whether there is a body; *indent >= 0: it ends by indentation. */
+/* The "{" of a block. Without it, a following line that is indented is taken for its body, so that
+ * one missing brace is one message. Returns whether there is a body; *indent >= 0: it ends by
+ * indentation. */
 static bool open_block(Parser *p, const char *after, int *indent) {
     *indent = -1;
     if (!p->panic && parser_at(p, TOK_COLON)) {
@@ -108,7 +111,8 @@ static void close_block(Parser *p, Ast *n, Span open, int indent) {
     parser_advance(p);
 }
 
-/* n: gets the statements as kids and the comments of the braces. after: what stands before, for messages. */
+/* n: gets the statements as kids and the comments of the braces. after: what stands before, for
+ * messages. */
 static void parse_block(Parser *p, Ast *n, StatementFn statement, const char *after) {
     if (!parser_enter(p)) return;
     int col = p->stmt_col, indent;
@@ -161,12 +165,13 @@ static void expect_assign(Parser *p, const char *name) {
     case TOK_SUB_ASSIGN:
     case TOK_MUL_ASSIGN:
     case TOK_DIV_ASSIGN:
-        hint = arena_printf(p->arena, "write `%.40s = %.40s %c ...`", name, name, p->src->text[p->tok.start]);
+        hint = arena_printf(p->arena, "write `%.40s = %.40s %c ...`", name, name,
+                            p->src->text[p->tok.start]);
         break;
     default: parser_unexpected(p, "`=`", NULL); return;
     }
-    parser_error(p, parser_span(p), D_wrong_operator, "expected `=` after `%.40s`, found %s; %s", name,
-                 parser_found(p), hint);
+    parser_error(p, parser_span(p), D_wrong_operator, "expected `=` after `%.40s`, found %s; %s",
+                 name, parser_found(p), hint);
     parser_advance(p);
 }
 
@@ -189,7 +194,8 @@ static Ast *parse_weight(Parser *p) {
     n->name = parser_name(p, "the name of a weight", &n->name_span);
     if (parser_expect(p, TOK_COLON, "weights are declared `param name: [dims] = xavier()`"))
         n->type = parser_type(p);
-    if (parser_expect(p, TOK_ASSIGN, "every weight has an initialiser, such as xavier() or zeros()"))
+    if (parser_expect(p, TOK_ASSIGN,
+                      "every weight has an initialiser, such as xavier() or zeros()"))
         n->a = parser_expr(p);
     return end(p, n);
 }
@@ -258,12 +264,13 @@ static Ast *parse_loss(Parser *p, AstKind kind) {
     const char *word = parser_text(p, &p->tok);
     parser_advance(p);
     if (parser_at(p, TOK_ASSIGN)) {
-        parser_error(
-            p, parser_span(p), D_reserved_name,
-            "expected an expression after the keyword `%s`, found `=`; write `%s expr` or `%s name = expr`",
-            word, word, word);
+        parser_error(p, parser_span(p), D_reserved_name,
+                     "expected an expression after the keyword `%s`, found `=`; write `%s expr` or "
+                     "`%s name = expr`",
+                     word, word, word);
         parser_advance(p);
-    } else if (p->tok.kind == TOK_NAME && !parser_line_ended(p) && parser_ahead(p)->kind == TOK_ASSIGN) {
+    } else if (p->tok.kind == TOK_NAME && !parser_line_ended(p) &&
+               parser_ahead(p)->kind == TOK_ASSIGN) {
         n->name = parser_name(p, "a name", &n->name_span);
         parser_advance(p);
     }
@@ -304,9 +311,11 @@ static Ast *parse_expression_statement(Parser *p) {
                      parser_ahead(p)->kind == TOK_NAME && !parser_ahead(p)->newline &&
                      !parser_reserved(p, parser_ahead(p));
     if (two_names) {
-        const char *meant =
-            spell_suggest(parser_text(p, &p->tok), keywords, (int)(sizeof keywords / sizeof *keywords));
-        if (meant) parser_unexpected(p, "a statement", arena_printf(p->arena, "did you mean `%s`?", meant));
+        const char *meant = spell_suggest(parser_text(p, &p->tok), keywords,
+                                          (int)(sizeof keywords / sizeof *keywords));
+        if (meant)
+            parser_unexpected(p, "a statement",
+                              arena_printf(p->arena, "did you mean `%s`?", meant));
     }
     if (!p->panic) n->a = parser_expr(p);
     return end(p, n);
@@ -328,14 +337,16 @@ static bool bind_starts(Parser *p) {
     }
 }
 
-/* A word of another language at the start of a statement. Returns whether the rest can be parsed. */
+/* A word of another language at the start of a statement. Returns whether the rest can be parsed.
+ */
 static bool skip_foreign(Parser *p) {
     const char *hint = parser_foreign_hint(p);
     const Token *next = parser_ahead(p);
     if (!hint || next->newline || next->kind == TOK_LPAREN || next->kind == TOK_PIPE) return false;
-    parser_error(p, parser_span(p), D_foreign_keyword, "unknown word %s; %s", parser_found(p), hint);
-    bool binds =
-        parser_word(p, "let") || parser_word(p, "var") || parser_word(p, "const") || parser_word(p, "return");
+    parser_error(p, parser_span(p), D_foreign_keyword, "unknown word %s; %s", parser_found(p),
+                 hint);
+    bool binds = parser_word(p, "let") || parser_word(p, "var") || parser_word(p, "const") ||
+                 parser_word(p, "return");
     if (!binds) p->panic = true;
     parser_advance(p);
     p->stmt_start = p->tok.start;
@@ -386,15 +397,17 @@ static Ast *parse_field(Parser *p, bool any_name) {
     }
     if (!p->panic && parser_at(p, TOK_COLON)) {
         parser_error(p, parser_span(p), D_wrong_operator,
-                     "expected `=` after `%.40s`, found `:`; fields are written `name = value`", n->name);
+                     "expected `=` after `%.40s`, found `:`; fields are written `name = value`",
+                     n->name);
         parser_advance(p);
     } else if (!p->panic) {
         expect_assign(p, n->name);
     }
     if (!p->panic) n->a = parser_expr(p);
     if (!p->panic && parser_at(p, TOK_COMMA)) {
-        parser_error(p, parser_span(p), D_unexpected_token,
-                     "expected the end of the field, found `,`; fields are separated by `;` or a new line");
+        parser_error(
+            p, parser_span(p), D_unexpected_token,
+            "expected the end of the field, found `,`; fields are separated by `;` or a new line");
         p->tok.kind = TOK_SEMICOLON;
     }
     return end(p, n);
@@ -427,12 +440,14 @@ static Ast *parse_body_declaration(Parser *p, AstKind kind) {
         n->param = l.items;
         n->nparam = l.n;
     } else {
-        parser_unexpected(p, arena_printf(p->arena, "`(` and the parameters of the %s", what), NULL);
+        parser_unexpected(p, arena_printf(p->arena, "`(` and the parameters of the %s", what),
+                          NULL);
     }
     if (!p->panic && parser_at(p, TOK_ARROW)) {
         if (kind == AST_MODEL)
-            parser_error(p, parser_span(p), D_unexpected_token,
-                         "expected `{` after the parameters, found `->`; a model has losses, no result");
+            parser_error(
+                p, parser_span(p), D_unexpected_token,
+                "expected `{` after the parameters, found `->`; a model has losses, no result");
         parser_advance(p);
         n->type = parser_type(p);
     }
@@ -484,19 +499,20 @@ static Ast *not_a_declaration(Parser *p) {
         skip_line(p);
         return n;
     } else if (hint) {
-        parser_error(p, parser_span(p), D_foreign_keyword, "unknown word `%s`; %s", parser_text(p, &p->tok),
-                     hint);
+        parser_error(p, parser_span(p), D_foreign_keyword, "unknown word `%s`; %s",
+                     parser_text(p, &p->tok), hint);
     } else {
-        const char *meant = p->tok.kind != TOK_NAME ? NULL : spell_suggest(parser_text(p, &p->tok), words, 5);
+        const char *meant =
+            p->tok.kind != TOK_NAME ? NULL : spell_suggest(parser_text(p, &p->tok), words, 5);
         bool known = p->tok.repaired || p->prev_repaired;
         int len = p->tok.end - p->tok.start;
-        Diag *x = known
-                      ? NULL
-                      : parser_error(
-                            p, parser_span(p), D_unexpected_token,
-                            "expected a declaration (use, config, layer, model or train), found `%.*s`%s%s%s",
-                            len > 40 ? 40 : len, p->src->text + p->tok.start, meant ? "; did you mean `" : "",
-                            meant ? meant : "", meant ? "`?" : "");
+        Diag *x = known ? NULL
+                        : parser_error(p, parser_span(p), D_unexpected_token,
+                                       "expected a declaration (use, config, layer, model or "
+                                       "train), found `%.*s`%s%s%s",
+                                       len > 40 ? 40 : len, p->src->text + p->tok.start,
+                                       meant ? "; did you mean `" : "", meant ? meant : "",
+                                       meant ? "`?" : "");
         if (x && p->tok.col > 0 && p->last_close.src)
             diag_note(p->diags, x, p->last_close,
                       "the declaration before ends here; is this `}` one too many?");
@@ -512,7 +528,8 @@ static Ast *parse_declaration(Parser *p) {
     if (parser_word(p, "model")) return parse_body_declaration(p, AST_MODEL);
     if (parser_word(p, "train")) return parse_train(p);
     if (parser_word(p, "def") && parser_ahead(p)->kind == TOK_NAME) {
-        parser_error(p, parser_span(p), D_foreign_keyword, "unknown word `def`; %s", parser_foreign_hint(p));
+        parser_error(p, parser_span(p), D_foreign_keyword, "unknown word `def`; %s",
+                     parser_foreign_hint(p));
         p->panic = true; /* the head is likely foreign too; the body may well be right */
         return parse_body_declaration(p, AST_LAYER);
     }

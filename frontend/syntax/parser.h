@@ -56,10 +56,12 @@ bool parser_enter(Parser *p); /* false: too deep, reported; otherwise pair with 
 void parser_leave(Parser *p);
 
 /* messages; both return NULL when nothing was added. unexpected and expect set panic */
-Diag *parser_error(Parser *p, Span s, DiagId id, const char *fmt, ...) __attribute__((format(printf, 4, 5)));
+Diag *parser_error(Parser *p, Span s, DiagId id, const char *fmt, ...)
+    __attribute__((format(printf, 4, 5)));
 Diag *parser_unexpected(Parser *p, const char *expected, const char *hint);
 bool parser_expect(Parser *p, TokKind kind, const char *hint);
-const char *parser_found(const Parser *p); /* the current token as prose: "'x'", "the end of the line" */
+const char *
+parser_found(const Parser *p); /* the current token as prose: "'x'", "the end of the line" */
 bool parser_reserved(const Parser *p, const Token *t);
 const char *parser_foreign_hint(const Parser *p);
 /* A name that is no keyword; *span is its place. NULL after reporting. */
@@ -83,6 +85,7 @@ void parser_hoist(Parser *p, Ast *n);
 Ast *parser_expr(Parser *p);
 Ast *parser_type(Parser *p);
 /* Elements up to and with the closing bracket; the current token is the opening one. */
-void parser_elements(Parser *p, Ast *owner, AstList *out, Ast *(*element)(Parser *), const char *what);
+void parser_elements(Parser *p, Ast *owner, AstList *out, Ast *(*element)(Parser *),
+                     const char *what);
 
 #endif

@@ -1,5 +1,5 @@
-/* The parser's machinery: token stream, nodes, messages, recovery and comments. Knows the language's
- * keywords but not its grammar. */
+/* The parser's machinery: token stream, nodes, messages, recovery and comments. Knows the
+ * language's keywords but not its grammar. */
 #include "frontend/syntax/parser.h"
 
 #include <stdarg.h>
@@ -80,7 +80,8 @@ bool parser_line_ended(const Parser *p) {
 
 Ast *parser_node(Parser *p, AstKind kind) {
     if (++p->nodes == MAX_NODES && !p->stop) {
-        diag_error(p->diags, parser_span(p), D_too_large, "the file has more than a million constructs");
+        diag_error(p->diags, parser_span(p), D_too_large,
+                   "the file has more than a million constructs");
         give_up(p);
     }
     Ast *n = ARENA_NEW(p->arena, Ast);
@@ -127,7 +128,8 @@ void parser_list_add(Parser *p, AstList *l, Ast *n) {
 
 bool parser_enter(Parser *p) {
     if (++p->depth <= MAX_DEPTH) return true;
-    parser_error(p, parser_span(p), D_nesting_too_deep, "nested more than %d levels deep", MAX_DEPTH);
+    parser_error(p, parser_span(p), D_nesting_too_deep, "nested more than %d levels deep",
+                 MAX_DEPTH);
     give_up(p);
     p->depth--;
     return false;
@@ -197,7 +199,8 @@ const char *parser_found(const Parser *p) {
     if (found_line_end(p)) return "the end of the line";
     int n = t->end - t->start;
     const char *s = p->src->text + t->start;
-    if (t->kind == TOK_STRING) return n > 30 ? "a string" : arena_printf(p->arena, "the string %.*s", n, s);
+    if (t->kind == TOK_STRING)
+        return n > 30 ? "a string" : arena_printf(p->arena, "the string %.*s", n, s);
     return arena_printf(p->arena, "`%.*s%s`", n > 40 ? 40 : n, s, n > 40 ? "..." : "");
 }
 
@@ -209,9 +212,10 @@ static Span found_span(const Parser *p) {
 
 Diag *parser_unexpected(Parser *p, const char *expected, const char *hint) {
     bool known = p->tok.repaired || p->prev_repaired;
-    Diag *x = known ? NULL
-                    : parser_error(p, found_span(p), D_unexpected_token, "expected %s, found %s%s%s",
-                                   expected, parser_found(p), hint ? "; " : "", hint ? hint : "");
+    Diag *x = known
+                  ? NULL
+                  : parser_error(p, found_span(p), D_unexpected_token, "expected %s, found %s%s%s",
+                                 expected, parser_found(p), hint ? "; " : "", hint ? hint : "");
     p->panic = true;
     return x;
 }
@@ -231,7 +235,8 @@ const char *parser_name(Parser *p, const char *what, Span *span) {
         return NULL;
     }
     if (parser_reserved(p, &p->tok)) {
-        parser_error(p, *span, D_reserved_name, "expected %s, found the keyword %s", what, parser_found(p));
+        parser_error(p, *span, D_reserved_name, "expected %s, found the keyword %s", what,
+                     parser_found(p));
     }
     const char *name = parser_text(p, &p->tok);
     parser_advance(p);
@@ -265,15 +270,17 @@ bool parser_line_aligned(const Parser *p) {
     return p->tok.newline && p->tok.col <= p->stmt_col && !is_closer(p->tok.kind);
 }
 
-/* Skips what is left of a broken statement: up to a new line outside its brackets, or one that stands
- * no further right than the statement, up to ";" or to the brace that closes the block around it. */
+/* Skips what is left of a broken statement: up to a new line outside its brackets, or one that
+ * stands no further right than the statement, up to ";" or to the brace that closes the block
+ * around it. */
 void parser_sync_statement(Parser *p) {
     int paren = p->paren, brace = p->brace;
     while (p->tok.kind != TOK_EOF) {
         TokKind k = p->tok.kind;
         bool outside = paren <= 0 && brace <= 0;
         bool first = p->tok.start == p->stmt_start;
-        if (p->tok.newline && !first && !is_closer(k) && (outside || p->tok.col <= p->stmt_col)) break;
+        if (p->tok.newline && !first && !is_closer(k) && (outside || p->tok.col <= p->stmt_col))
+            break;
         if (k == TOK_SEMICOLON && outside) break;
         if (k == TOK_RBRACE && brace <= 0) break;
         paren += (k == TOK_LPAREN || k == TOK_LBRACKET) - (k == TOK_RPAREN || k == TOK_RBRACKET);
@@ -315,13 +322,14 @@ const char *parser_take_trailing(Parser *p) {
     return text;
 }
 
-/* What waits, then the current token's own comments. In elements only the latter: what waits belongs to
- * the statement. */
+/* What waits, then the current token's own comments. In elements only the latter: what waits
+ * belongs to the statement. */
 void parser_take_lead(Parser *p, Ast *n, bool elements) {
     Token *t = &p->tok;
     int waiting = elements ? 0 : p->npending;
     if (!elements && waiting == 0 && !t->trailing_prev) n->blank_before = t->blank;
-    const char *behind = elements ? NULL : parser_take_trailing(p); /* of what stands before, and not taken */
+    const char *behind =
+        elements ? NULL : parser_take_trailing(p); /* of what stands before, and not taken */
     if (waiting + t->nlead == 0 && !behind) return;
     const char **all = ARENA_ARRAY(p->arena, const char *, waiting + t->nlead + 2);
     int k = 0;

@@ -1,5 +1,5 @@
-/* Expressions and types. Requires the machinery of parser_core.c. Recursion is bounded by parser_enter;
- * chains of operators are loops, bounded by the height of their tree. */
+/* Expressions and types. Requires the machinery of parser_core.c. Recursion is bounded by
+ * parser_enter; chains of operators are loops, bounded by the height of their tree. */
 #include "frontend/syntax/parser.h"
 
 #include <string.h>
@@ -8,22 +8,24 @@
 
 static bool element_starts(const Parser *p) {
     TokKind k = p->tok.kind;
-    if (k != TOK_NAME) return k == TOK_NUMBER || k == TOK_STRING || k == TOK_LPAREN || k == TOK_LBRACKET;
+    if (k != TOK_NAME)
+        return k == TOK_NUMBER || k == TOK_STRING || k == TOK_LPAREN || k == TOK_LBRACKET;
     return !parser_reserved(p, &p->tok) || parser_word(p, "if") || parser_word(p, "not") ||
            parser_word(p, "true") || parser_word(p, "false");
 }
 
 static void never_closed(Parser *p, int open, TokKind close) {
     parser_error(p, (Span){p->src, open, open + 1}, D_missing_brace,
-                 "`%c` is never closed; expected `%s` before %s", p->src->text[open], lex_spelling(close),
-                 parser_found(p));
+                 "`%c` is never closed; expected `%s` before %s", p->src->text[open],
+                 lex_spelling(close), parser_found(p));
     p->panic = true;
 }
 
 static void wrong_closer(Parser *p, int open, TokKind close) {
     char opening = p->src->text[open];
-    Diag *x = parser_error(p, parser_span(p), D_missing_brace, "expected `%s` to close `%c`, found %s",
-                           lex_spelling(close), opening, parser_found(p));
+    Diag *x =
+        parser_error(p, parser_span(p), D_missing_brace, "expected `%s` to close `%c`, found %s",
+                     lex_spelling(close), opening, parser_found(p));
     if (x) diag_note(p->diags, x, (Span){p->src, open, open + 1}, "`%c` is opened here", opening);
 }
 
@@ -31,7 +33,8 @@ static void wrong_closer(Parser *p, int open, TokKind close) {
 static bool bad_separator(Parser *p, int open, TokKind close) {
     TokKind k = p->tok.kind;
     if (p->panic) return false;
-    if (parser_statement_starts(p) || parser_line_aligned(p) || k == TOK_LBRACE || k == TOK_RBRACE) {
+    if (parser_statement_starts(p) || parser_line_aligned(p) || k == TOK_LBRACE ||
+        k == TOK_RBRACE) {
         never_closed(p, open, close);
         return false;
     }
@@ -50,7 +53,8 @@ static void take_element_trailing(Parser *p, Ast *e) {
 }
 
 /* One element with its comments and the comma behind it. Returns whether another may follow. */
-static bool parse_element(Parser *p, AstList *out, Ast *(*element)(Parser *), int open, TokKind close) {
+static bool parse_element(Parser *p, AstList *out, Ast *(*element)(Parser *), int open,
+                          TokKind close) {
     Ast lead = {0};
     parser_take_lead(p, &lead, true);
     Ast *e = element(p);
@@ -66,7 +70,8 @@ static bool parse_element(Parser *p, AstList *out, Ast *(*element)(Parser *), in
     return bad_separator(p, open, close);
 }
 
-void parser_elements(Parser *p, Ast *owner, AstList *out, Ast *(*element)(Parser *), const char *what) {
+void parser_elements(Parser *p, Ast *owner, AstList *out, Ast *(*element)(Parser *),
+                     const char *what) {
     int open = p->tok.start;
     TokKind close = p->tok.kind == TOK_LPAREN ? TOK_RPAREN : TOK_RBRACKET;
     p->paren++;
@@ -118,9 +123,9 @@ Ast *parser_type(Parser *p) {
     n->nkid = l.n;
     for (int i = 1; i < l.n; i++)
         if (l.items[i]->kind == AST_NAME && strcmp(l.items[i]->name, "..") == 0)
-            parser_error(
-                p, l.items[i]->span, D_unexpected_token,
-                "expected a dimension, found `..`; it stands for leading dimensions and comes first");
+            parser_error(p, l.items[i]->span, D_unexpected_token,
+                         "expected a dimension, found `..`; it stands for leading dimensions and "
+                         "comes first");
     return parser_finish(p, n);
 }
 
@@ -176,8 +181,8 @@ static Ast *parse_paren(Parser *p) {
     if (k == TOK_RBRACKET) {
         wrong_closer(p, open, TOK_RPAREN);
     } else if (k != TOK_RPAREN) {
-        bool unclosed =
-            parser_statement_starts(p) || parser_line_aligned(p) || k == TOK_LBRACE || k == TOK_RBRACE;
+        bool unclosed = parser_statement_starts(p) || parser_line_aligned(p) || k == TOK_LBRACE ||
+                        k == TOK_RBRACE;
         if (unclosed)
             never_closed(p, open, TOK_RPAREN);
         else
@@ -208,8 +213,8 @@ static bool word_of_value(Parser *p, Ast **value) {
     bool yes = parser_word(p, "true") || parser_word(p, "True");
     if (!yes && !parser_word(p, "false") && !parser_word(p, "False")) return false;
     if (parser_word(p, "True") || parser_word(p, "False"))
-        parser_error(p, parser_span(p), D_foreign_keyword, "unknown word %s; write `%s`", parser_found(p),
-                     yes ? "true" : "false");
+        parser_error(p, parser_span(p), D_foreign_keyword, "unknown word %s; write `%s`",
+                     parser_found(p), yes ? "true" : "false");
     *value = parse_bool(p, yes);
     return true;
 }
@@ -287,8 +292,8 @@ static Ast *parse_postfix(Parser *p) {
         Span open = parser_span(p);
         parser_elements(p, NULL, &l, parser_expr, "an index");
         if (!p->panic && l.n != 1)
-            parser_error(p, span_join(open, (Span){p->src, p->prev_end - 1, p->prev_end}), D_unexpected_token,
-                         "expected one index, found %d", l.n);
+            parser_error(p, span_join(open, (Span){p->src, p->prev_end - 1, p->prev_end}),
+                         D_unexpected_token, "expected one index, found %d", l.n);
         x->b = l.n ? l.items[0] : parser_bad(p);
         n = parser_finish(p, x);
     }
@@ -368,12 +373,13 @@ static Ast *parse_binary(Parser *p, int level) {
     while ((i = find_operator(p, level)) >= 0) {
         Ast *x = parser_node(p, AST_BINARY);
         if (operators[i].wrong)
-            parser_error(p, parser_span(p), D_wrong_operator, "unknown operator %s; %s", parser_found(p),
-                         operators[i].wrong);
+            parser_error(p, parser_span(p), D_wrong_operator, "unknown operator %s; %s",
+                         parser_found(p), operators[i].wrong);
         if (level == LEVEL_cmp && count++ == 1)
-            parser_error(p, parser_span(p), D_chained_comparison,
-                         "comparisons cannot be chained, found %s after another; join two with `and`",
-                         parser_found(p));
+            parser_error(
+                p, parser_span(p), D_chained_comparison,
+                "comparisons cannot be chained, found %s after another; join two with `and`",
+                parser_found(p));
         x->op = operators[i].op;
         x->a = n;
         x->span.start = n->span.start;
@@ -398,8 +404,9 @@ static Ast *parse_stage(Parser *p, Ast *x) {
     call->name = parser_name(p, "a layer after `|>`", &call->name_span);
     if (!call->name) return parser_bad(p);
     if (!parser_at(p, TOK_LPAREN) || parser_line_ended(p)) {
-        parser_unexpected(p, "`(`",
-                          arena_printf(p->arena, "a pipe leads into a call, such as %.40s()", call->name));
+        parser_unexpected(
+            p, "`(`",
+            arena_printf(p->arena, "a pipe leads into a call, such as %.40s()", call->name));
         return parser_bad(p);
     }
     AstList l = {0};
@@ -429,7 +436,8 @@ static Ast *parse_branch(Parser *p) {
         if (unclosed)
             never_closed(p, open, TOK_RBRACE);
         else
-            parser_unexpected(p, "`}`", "the branches of an if-expression hold one expression each");
+            parser_unexpected(p, "`}`",
+                              "the branches of an if-expression hold one expression each");
         p->panic = true;
         p->paren += paren;
         return n;
@@ -451,8 +459,8 @@ static Ast *parse_cond(Parser *p) {
         return n;
     }
     if (!parser_word(p, "else")) {
-        parser_error(p, n->span, D_missing_else, "an `if` used as a value needs an `else`, found %s",
-                     parser_found(p));
+        parser_error(p, n->span, D_missing_else,
+                     "an `if` used as a value needs an `else`, found %s", parser_found(p));
         n->other = parser_bad(p);
     } else {
         parser_advance(p);

@@ -1,5 +1,5 @@
-/* Source text: loading files and turning byte offsets into places. Requires an arena that outlives the
- * sources. Does not look at the text beyond refusing what cannot be a text file. */
+/* Source text: loading files and turning byte offsets into places. Requires an arena that outlives
+ * the sources. Does not look at the text beyond refusing what cannot be a text file. */
 #include "frontend/syntax/diag.h"
 
 #include <errno.h>
@@ -37,17 +37,20 @@ static Source *source_new(Arena *a, const char *path, const char *text, size_t l
     return s;
 }
 
-static VmStatus read_text(Arena *a, int fd, const char *path, char **text, size_t *len, VmError *err) {
+static VmStatus read_text(Arena *a, int fd, const char *path, char **text, size_t *len,
+                          VmError *err) {
     char *data;
     if (lseek(fd, 0, SEEK_END) > SOURCE_MAX)
         return vm_fail(err, VM_INPUT, "cannot read %s: it is larger than 16 MiB", path);
-    if (lseek(fd, 0, SEEK_SET) != 0) return vm_fail(err, VM_ENV, "cannot read %s: %s", path, strerror(errno));
+    if (lseek(fd, 0, SEEK_SET) != 0)
+        return vm_fail(err, VM_ENV, "cannot read %s: %s", path, strerror(errno));
     VmStatus s = vm_read_descriptor(fd, path, &data, len, err);
     if (s) return s;
     *text = arena_strndup(a, data, *len);
     free(data);
     if (!memchr(*text, '\0', *len)) return VM_OK;
-    return vm_fail(err, VM_INPUT, "cannot read %s: it contains NUL bytes and is not a text file", path);
+    return vm_fail(err, VM_INPUT, "cannot read %s: it contains NUL bytes and is not a text file",
+                   path);
 }
 
 Source *source_load(Arena *a, const char *path, VmError *err) {

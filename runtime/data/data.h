@@ -8,7 +8,7 @@
 #include "base/hash.h"
 #include "base/status.h"
 
-/* ---- data (kinds.c, stream.c, idx.c, image_*.c, resize.c, dataset.c) -------------------------  */
+/* ---- data (kinds.c, stream.c, idx.c, image_*.c, resize.c, dataset.c) ------------------------- */
 
 typedef struct VmDataSpec {
     const char *kind;       /* "fashion_mnist" | "mnist" | "idx" | "cifar10" | "image_folder" */
@@ -20,32 +20,34 @@ typedef struct VmDataSpec {
     int threads;            /* that decode; 0: vm_threads(0) */
 } VmDataSpec;
 
-/* One split in memory, as bytes. Resizing (to a square of side `resize`, bilinear with antialiasing) rounds
- * to bytes as image libraries do. An explicit `dir` is the only place looked at (and DIR/<kind>). Files that
- * are missing are VM_ENV, with every place tried and how to get the data; so are files that cannot be opened
- * or read. Files with wrong contents are VM_INPUT; of images, the first ten by name and how many there are.
+/* One split in memory, as bytes. Resizing (to a square of side `resize`, bilinear with
+ * antialiasing) rounds to bytes as image libraries do. An explicit `dir` is the only place looked
+ * at (and DIR/<kind>). Files that are missing are VM_ENV, with every place tried and how to get the
+ * data; so are files that cannot be opened or read. Files with wrong contents are VM_INPUT; of
+ * images, the first ten by name and how many there are.
  *
  * The order of images is that of an IDX file, or bytewise by class and file name. */
 typedef struct VmDataset VmDataset;
 typedef enum VmSplit { VM_TRAIN, VM_TEST, VM_SPLITS } VmSplit;
-VmStatus vm_dataset_open(const VmDataSpec *spec, VmSplit split, int64_t limit /* 0: all */, VmDataset **out,
-                         VmError *err);
+VmStatus vm_dataset_open(const VmDataSpec *spec, VmSplit split, int64_t limit /* 0: all */,
+                         VmDataset **out, VmError *err);
 /* Both, at once: an archive is unpacked only once. */
 VmStatus vm_dataset_open_all(const VmDataSpec *spec, VmDataset *out[VM_SPLITS], VmError *err);
 void vm_dataset_close(VmDataset *d);
 /* Bytes of images and labels in memory. */
 int64_t vm_dataset_bytes(const VmDataset *d);
-/* The same and the number of images of splits that are not open, from files' headers (an archive is read
- * through, but nothing decoded). Errors as vm_dataset_open, without a look at the contents. */
-VmStatus vm_dataset_measure(const VmDataSpec *spec, int64_t bytes[VM_SPLITS], int64_t images[VM_SPLITS],
-                            VmError *err);
+/* The same and the number of images of splits that are not open, from files' headers (an archive is
+ * read through, but nothing decoded). Errors as vm_dataset_open, without a look at the contents. */
+VmStatus vm_dataset_measure(const VmDataSpec *spec, int64_t bytes[VM_SPLITS],
+                            int64_t images[VM_SPLITS], VmError *err);
 /* What a user should know of the data, a sentence; NULL: nothing. */
 const char *vm_dataset_warning(const VmDataset *d);
-/* Whether the data is an archive, which is read through to be measured; false also when there is none. */
+/* Whether the data is an archive, which is read through to be measured; false also when there is
+ * none. */
 bool vm_dataset_is_archive(const VmDataSpec *spec);
-/* Of everything that training sees of a split: images as bytes (after resizing), labels, sides, channels and
- * the names of class folders. Equal data gives equal fingerprints, from a folder or an archive. All bytes are
- * read, about 10 GB/s. */
+/* Of everything that training sees of a split: images as bytes (after resizing), labels, sides,
+ * channels and the names of class folders. Equal data gives equal fingerprints, from a folder or an
+ * archive. All bytes are read, about 10 GB/s. */
 VmHash vm_dataset_fingerprint(const VmDataset *d);
 /* The name of class i of a data set with class folders; NULL: it has no names, or no such class. */
 const char *vm_dataset_class(const VmDataset *d, int64_t i);
@@ -53,8 +55,10 @@ int64_t vm_dataset_size(const VmDataset *d);
 /* classes: what the kind or its class folders say; of other data the largest label + 1. */
 void vm_dataset_shape(const VmDataset *d, int64_t *channels, int64_t *height, int64_t *width,
                       int64_t *classes);
-/* Normalised images and labels of the given indices, densely into image[n][C][H][W] and label[n]. */
-void vm_dataset_batch(const VmDataset *d, const int64_t *index, int64_t n, float *image, int32_t *label);
+/* Normalised images and labels of the given indices, densely into image[n][C][H][W] and label[n].
+ */
+void vm_dataset_batch(const VmDataset *d, const int64_t *index, int64_t n, float *image,
+                      int32_t *label);
 /* The order of one epoch: a permutation of 0..size-1, a pure function of (seed, epoch). */
 void vm_dataset_shuffle(int64_t size, uint64_t seed, uint64_t epoch, int64_t *index);
 

@@ -1,4 +1,5 @@
-/* Loads, checks and serves data sets: one split in memory as bytes, batches normalised on the way out.
+/* Loads, checks and serves data sets: one split in memory as bytes, batches normalised on the way
+ * out.
  *
  * Does not: augment; know where files are (kinds.c) or their formats (idx.c, image_*.c). */
 #include "runtime/data/image.h"
@@ -33,7 +34,8 @@ static VmStatus take_labels(VmDataset *d, const VmIdx *label, const char *path, 
     for (int64_t i = 0; i < label->dim[0]; i++) {
         if (wanted > 0 && label->data[i] >= wanted) {
             return vm_fail(err, VM_INPUT,
-                           "%s: label %d of image %" PRId64 " is not below the number of classes, %" PRId64,
+                           "%s: label %d of image %" PRId64
+                           " is not below the number of classes, %" PRId64,
                            path, label->data[i], i, wanted);
         }
         if (label->data[i] > most) most = label->data[i];
@@ -43,8 +45,8 @@ static VmStatus take_labels(VmDataset *d, const VmIdx *label, const char *path, 
     return VM_OK;
 }
 
-/* In place, so that both sizes are never held at once: larger results grow into room made before the
- * originals, smaller ones stay behind what is still to be read. */
+/* In place, so that both sizes are never held at once: larger results grow into room made before
+ * the originals, smaller ones stay behind what is still to be read. */
 static VmStatus resize_all(VmDataset *d, int64_t side, VmError *err) {
     enum { CHUNK = 256 };
     if (side == 0 || (side == d->height && side == d->width)) return VM_OK;
@@ -62,7 +64,8 @@ static VmStatus resize_all(VmDataset *d, int64_t side, VmError *err) {
     }
     free(chunk);
     if (!ok) {
-        return vm_fail(err, VM_ENV, "out of memory resizing %" PRId64 " images to %" PRId64 " x %" PRId64,
+        return vm_fail(err, VM_ENV,
+                       "out of memory resizing %" PRId64 " images to %" PRId64 " x %" PRId64,
                        d->size, side, side);
     }
     all = realloc(d->image, n * to); /* gives back what smaller images leave */
@@ -80,9 +83,10 @@ static VmStatus load_idx(VmDataset *d, const VmDataSpec *spec, const VmDataKind 
     d->image = image.data;
     if (!s) s = vm_idx_read(label_path, 1, &label, err);
     if (!s && image.dim[0] != label.dim[0])
-        s = vm_fail(err, VM_INPUT, "%s has %" PRId64 " images but %s has %" PRId64 " labels", image_path,
-                    image.dim[0], label_path, label.dim[0]);
-    if (!s) s = take_labels(d, &label, label_path, spec->classes > 0 ? spec->classes : k->classes, err);
+        s = vm_fail(err, VM_INPUT, "%s has %" PRId64 " images but %s has %" PRId64 " labels",
+                    image_path, image.dim[0], label_path, label.dim[0]);
+    if (!s)
+        s = take_labels(d, &label, label_path, spec->classes > 0 ? spec->classes : k->classes, err);
     if (!s && k->classes) d->classes = k->classes;
     free(label.data);
     free(image_path);
@@ -106,7 +110,8 @@ static VmImageSource image_source(const VmDataSpec *spec, const char *path) {
 static VmStatus take_classes(VmDataset *d, const VmImagesInfo *info, VmError *err) {
     d->names = malloc(info->names_bytes + 1);
     d->class = vm_calloc((size_t)info->classes, sizeof *d->class);
-    if (!d->names || !d->class) return vm_fail(err, VM_ENV, "out of memory for the names of classes");
+    if (!d->names || !d->class)
+        return vm_fail(err, VM_ENV, "out of memory for the names of classes");
     memcpy(d->names, info->names, info->names_bytes);
     d->names_bytes = info->names_bytes;
     d->classes = info->classes;
@@ -115,12 +120,12 @@ static VmStatus take_classes(VmDataset *d, const VmImagesInfo *info, VmError *er
     return VM_OK;
 }
 
-static VmStatus check_folders(const VmDataSpec *spec, const VmDataKind *k, const char *path, int64_t classes,
-                              VmError *err) {
+static VmStatus check_folders(const VmDataSpec *spec, const VmDataKind *k, const char *path,
+                              int64_t classes, VmError *err) {
     int64_t most = spec->classes > 0 ? spec->classes : k->classes;
     if (most == 0 || (k->classes ? classes == most : classes <= most)) return VM_OK;
-    return vm_fail(err, VM_INPUT, "%s: train/ has %" PRId64 " class folders; %s %" PRId64, path, classes,
-                   k->classes ? "expected are" : "at most expected are", most);
+    return vm_fail(err, VM_INPUT, "%s: train/ has %" PRId64 " class folders; %s %" PRId64, path,
+                   classes, k->classes ? "expected are" : "at most expected are", most);
 }
 
 /* Splits whose place in d is NULL are not wanted. */
@@ -161,8 +166,8 @@ static VmStatus check_spec(const VmDataSpec *spec, const VmDataKind **kind, VmEr
     }
     if (spec->resize < 0 || spec->resize > VM_MAX_SIDE) {
         return vm_fail(err, VM_INPUT,
-                       "cannot resize images to %" PRId64 "; expected 1..%d, or 0 to keep them", spec->resize,
-                       VM_MAX_SIDE);
+                       "cannot resize images to %" PRId64 "; expected 1..%d, or 0 to keep them",
+                       spec->resize, VM_MAX_SIDE);
     }
     int64_t channels = spec->channels;
     if (channels != 0 && channels != 1 && !(channels == 3 && k->folder))
@@ -208,8 +213,8 @@ bool vm_dataset_is_archive(const VmDataSpec *spec) {
     return archive;
 }
 
-VmStatus vm_dataset_measure(const VmDataSpec *spec, int64_t bytes[VM_SPLITS], int64_t images[VM_SPLITS],
-                            VmError *err) {
+VmStatus vm_dataset_measure(const VmDataSpec *spec, int64_t bytes[VM_SPLITS],
+                            int64_t images[VM_SPLITS], VmError *err) {
     const VmDataKind *k;
     char *path = NULL;
     VmImages split[VM_SPLITS];
@@ -221,7 +226,8 @@ VmStatus vm_dataset_measure(const VmDataSpec *spec, int64_t bytes[VM_SPLITS], in
     free(path);
     for (int i = 0; i < VM_SPLITS && !s; i++) {
         images[i] = split[i].size;
-        bytes[i] = data_bytes(split[i].size, k->folder ? src.channels : 1, split[i].height, split[i].width);
+        bytes[i] = data_bytes(split[i].size, k->folder ? src.channels : 1, split[i].height,
+                              split[i].width);
     }
     return s;
 }
@@ -242,8 +248,8 @@ static void set_values(VmDataset *d, const VmDataSpec *spec) {
     }
 }
 
-static VmStatus open_splits(const VmDataSpec *spec, const bool want[VM_SPLITS], VmDataset *out[VM_SPLITS],
-                            VmError *err) {
+static VmStatus open_splits(const VmDataSpec *spec, const bool want[VM_SPLITS],
+                            VmDataset *out[VM_SPLITS], VmError *err) {
     out[VM_TRAIN] = out[VM_TEST] = NULL;
     const VmDataKind *k;
     VmStatus s = check_spec(spec, &k, err);
@@ -312,7 +318,8 @@ void vm_dataset_shape(const VmDataset *d, int64_t *channels, int64_t *height, in
     if (classes) *classes = d->classes;
 }
 
-void vm_dataset_batch(const VmDataset *d, const int64_t *index, int64_t n, float *image, int32_t *label) {
+void vm_dataset_batch(const VmDataset *d, const int64_t *index, int64_t n, float *image,
+                      int32_t *label) {
     int64_t pixels = d->height * d->width;
     for (int64_t i = 0; i < n; i++) {
         for (int64_t c = 0; c < d->channels; c++) {
@@ -324,7 +331,8 @@ void vm_dataset_batch(const VmDataset *d, const int64_t *index, int64_t n, float
     }
 }
 
-/* Fisher and Yates, from the end; element i of the stream decides where place i takes its image from. */
+/* Fisher and Yates, from the end; element i of the stream decides where place i takes its image
+ * from. */
 void vm_dataset_shuffle(int64_t size, uint64_t seed, uint64_t epoch, int64_t *index) {
     uint32_t key[2];
     vm_rng_key(seed, vm_hash_name("data.shuffle"), epoch, key);

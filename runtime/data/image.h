@@ -1,5 +1,5 @@
-/* What the readers of image data sets share. dataset.c uses vm_images_read and vm_images_measure; nobody else
- * sees any of it. */
+/* What the readers of image data sets share. dataset.c uses vm_images_read and vm_images_measure;
+ * nobody else sees any of it. */
 #ifndef VMOEC_RUNTIME_DATA_IMAGE_H
 #define VMOEC_RUNTIME_DATA_IMAGE_H
 
@@ -12,23 +12,26 @@ enum { VM_MAX_SIDE = 4096, VM_MAX_CLASSES = 1 << 16, VM_MAX_IMAGE_FILE = 1 << 26
 /* The name of a file as messages show it; long ones lose their middle. */
 enum { VM_SHOWN_NAME = 256 };
 
-/* ---- image_decode.c ---------------------------------------------------------------------------- */
+/* ---- image_decode.c ----------------------------------------------------------------------------
+ */
 
 /* One per thread; keeps buffers from image to image. NULL: out of memory. */
 typedef struct VmImageDecoder VmImageDecoder;
 VmImageDecoder *vm_image_decoder_create(void);
 void vm_image_decoder_destroy(VmImageDecoder *d);
-/* Reads the header of a JPEG or PNG; sides are within 1..VM_MAX_SIDE. `name` is for messages. Name and bytes
- * are borrowed until the next vm_image_open. VM_INPUT for files that are no images or damaged. */
-VmStatus vm_image_open(VmImageDecoder *d, const char *name, const uint8_t *bytes, size_t n, int64_t *height,
-                       int64_t *width, VmError *err);
+/* Reads the header of a JPEG or PNG; sides are within 1..VM_MAX_SIDE. `name` is for messages. Name
+ * and bytes are borrowed until the next vm_image_open. VM_INPUT for files that are no images or
+ * damaged. */
+VmStatus vm_image_open(VmImageDecoder *d, const char *name, const uint8_t *bytes, size_t n,
+                       int64_t *height, int64_t *width, VmError *err);
 /* PNG images of 16 bits per channel that were cut to 8. */
 int64_t vm_image_decoder_cut(const VmImageDecoder *d);
-/* Pixels of the open image into plane[channels][height][width]; channels 3 (red, green, blue) or 1 (grey).
- * Once per vm_image_open. */
+/* Pixels of the open image into plane[channels][height][width]; channels 3 (red, green, blue) or 1
+ * (grey). Once per vm_image_open. */
 VmStatus vm_image_planes(VmImageDecoder *d, int64_t channels, uint8_t *plane, VmError *err);
 
-/* ---- image_names.c: what the paths of a data set say ---------------------------------------------- */
+/* ---- image_names.c: what the paths of a data set say
+ * ---------------------------------------------- */
 
 /* Folders of the data set: val/ serves as the test set where there is no test/. */
 enum { VM_PART_TRAIN, VM_PART_TEST, VM_PART_VAL, VM_PARTS };
@@ -64,13 +67,19 @@ typedef struct VmImageNames {
     char first_skipped[256];
 } VmImageNames;
 
-typedef enum VmEntryKind { VM_ENTRY_FILE, VM_ENTRY_FOLDER, VM_ENTRY_LINK, VM_ENTRY_OTHER } VmEntryKind;
+typedef enum VmEntryKind {
+    VM_ENTRY_FILE,
+    VM_ENTRY_FOLDER,
+    VM_ENTRY_LINK,
+    VM_ENTRY_OTHER
+} VmEntryKind;
 
-/* Takes one path, relative to the data set, in any order. *part: where the image belongs (its slot is
- * part[..].n - 1 now), or -1: not an image. */
+/* Takes one path, relative to the data set, in any order. *part: where the image belongs (its slot
+ * is part[..].n - 1 now), or -1: not an image. */
 VmStatus vm_names_add(VmImageNames *n, const char *path, VmEntryKind kind, int *part, VmError *err);
-/* After the last: checks classes, sets labels, and puts the names of kept parts in order: classes by name,
- * files of a class by name, bytewise. Files named twice and classes without images are VM_INPUT. */
+/* After the last: checks classes, sets labels, and puts the names of kept parts in order: classes
+ * by name, files of a class by name, bytewise. Files named twice and classes without images are
+ * VM_INPUT. */
 VmStatus vm_names_finish(VmImageNames *n, VmError *err);
 int64_t vm_names_classes(const VmImageNames *n);
 /* The part that is the test set: test/, or val/ without one. */
@@ -81,7 +90,8 @@ void vm_names_show(const char *path, char to[VM_SHOWN_NAME]);
 char *vm_names_path(const VmImageNames *n, int part, const VmImageName *name);
 extern const char *const vm_part_names[VM_PARTS];
 
-/* ---- image_set.c ---------------------------------------------------------------------------------- */
+/* ---- image_set.c
+ * ---------------------------------------------------------------------------------- */
 
 /* One split: image[size][channels][height][width] and label[size], freed by the caller. */
 typedef struct VmImages {
@@ -99,13 +109,16 @@ typedef struct VmImageSource {
 
 typedef struct VmImagesInfo {
     int64_t classes;
-    char *names;        /* of classes by label, one after the other, each with its zero byte; the caller's */
+    char *
+        names; /* of classes by label, one after the other, each with its zero byte; the caller's */
     size_t names_bytes; /* with all zero bytes */
     char note[1024];    /* what a user should know, as a sentence; empty: nothing */
 } VmImagesInfo;
 
-/* Reads a split or both (out[s] NULL: not wanted), decoding on all threads. On errors nothing is kept. */
-VmStatus vm_images_read(const VmImageSource *src, VmImages *const out[2], VmImagesInfo *info, VmError *err);
+/* Reads a split or both (out[s] NULL: not wanted), decoding on all threads. On errors nothing is
+ * kept. */
+VmStatus vm_images_read(const VmImageSource *src, VmImages *const out[2], VmImagesInfo *info,
+                        VmError *err);
 /* Sizes only: all names are read, and the header of one image of each split. */
 VmStatus vm_images_measure(const VmImageSource *src, VmImages out[2], VmError *err);
 
@@ -116,7 +129,8 @@ typedef struct VmImageStore {
     char first[VM_SHOWN_NAME]; /* the image that set the size */
 } VmImageStore;
 
-/* ---- image_bad.c: images that cannot be used --------------------------------------------------------- */
+/* ---- image_bad.c: images that cannot be used
+ * --------------------------------------------------------- */
 
 enum { VM_BAD_SHOWN = 10 };
 
@@ -146,28 +160,32 @@ typedef struct VmImageLoader {
     VmError failure;
 } VmImageLoader;
 
-/* By any thread: an image, known by its number in its part, is bad (VM_INPUT), or the system failed. Bad
- * images do not end the reading, so that all are known in the end, whoever met them first. */
+/* By any thread: an image, known by its number in its part, is bad (VM_INPUT), or the system
+ * failed. Bad images do not end the reading, so that all are known in the end, whoever met them
+ * first. */
 void vm_image_failed(VmImageLoader *l, int part, int64_t number, VmStatus s, const VmError *err);
-/* After the last image: the failure of the system, or the bad images of all kept parts, the first of them by
- * name; VM_OK if there are none. */
+/* After the last image: the failure of the system, or the bad images of all kept parts, the first
+ * of them by name; VM_OK if there are none. */
 VmStatus vm_images_verdict(const VmImageLoader *l, VmError *err);
 
-/* The first image of a part that can be opened says how large all are. `name` is the file as messages show
- * it. */
-VmStatus vm_image_first(VmImageLoader *l, int part, const char *name, const uint8_t *bytes, size_t n,
-                        VmError *err);
+/* The first image of a part that can be opened says how large all are. `name` is the file as
+ * messages show it. */
+VmStatus vm_image_first(VmImageLoader *l, int part, const char *name, const uint8_t *bytes,
+                        size_t n, VmError *err);
 int64_t vm_image_bytes(const VmImageLoader *l, int part);
-/* Room for at least `need` images and, if that is reasonable, for `wish`. Nobody may be loading into the
- * part. */
+/* Room for at least `need` images and, if that is reasonable, for `wish`. Nobody may be loading
+ * into the part. */
 VmStatus vm_image_room(VmImageLoader *l, int part, int64_t need, int64_t wish, VmError *err);
-/* Decodes one image to its place; the part has room for it. By any thread of a team of src->threads. */
-VmStatus vm_image_load(VmImageLoader *l, int part, int64_t slot, const char *name, const uint8_t *bytes,
-                       size_t n, VmError *err);
+/* Decodes one image to its place; the part has room for it. By any thread of a team of
+ * src->threads. */
+VmStatus vm_image_load(VmImageLoader *l, int part, int64_t slot, const char *name,
+                       const uint8_t *bytes, size_t n, VmError *err);
 
-/* ---- image_folder.c, image_archive.c -------------------------------------------------------------- */
+/* ---- image_folder.c, image_archive.c
+ * -------------------------------------------------------------- */
 
-/* Names and images of the parts to be kept, or (measure) names and the size of each part's first image. */
+/* Names and images of the parts to be kept, or (measure) names and the size of each part's first
+ * image. */
 VmStatus vm_images_walk(VmImageLoader *l, bool measure, VmError *err);
 VmStatus vm_images_unpack(VmImageLoader *l, bool measure, VmError *err);
 

@@ -1,6 +1,6 @@
-/* Reads image data sets from a tar archive, plain or packed with gzip, bzip2, xz or zstd: one thread unpacks,
- * once for all splits, while the others decode. The archive must be whole: with its end mark, and nothing
- * behind it.
+/* Reads image data sets from a tar archive, plain or packed with gzip, bzip2, xz or zstd: one
+ * thread unpacks, once for all splits, while the others decode. The archive must be whole: with its
+ * end mark, and nothing behind it.
  *
  * Does not: write anything to disk; follow links; know packings (stream.c). */
 #include "runtime/data/image.h"
@@ -14,12 +14,13 @@
 #include <string.h>
 
 enum {
-    BATCH_FILES = 64,        /* decoded as one task */
-    BATCH_BYTES = 1 << 18,   /* of files, unless one is larger */
-    PENDING_BYTES = 1 << 24, /* unpacked and not yet decoded; beyond, the unpacking thread decodes too */
-    FIRST_ROOM = 1 << 25,    /* bytes of decoded images */
-    BLOCK = 1 << 17,         /* of the unpacked archive */
-    END_MARK = 1024,         /* bytes of zeros that end a tar archive */
+    BATCH_FILES = 64,      /* decoded as one task */
+    BATCH_BYTES = 1 << 18, /* of files, unless one is larger */
+    PENDING_BYTES =
+        1 << 24, /* unpacked and not yet decoded; beyond, the unpacking thread decodes too */
+    FIRST_ROOM = 1 << 25, /* bytes of decoded images */
+    BLOCK = 1 << 17,      /* of the unpacked archive */
+    END_MARK = 1024,      /* bytes of zeros that end a tar archive */
 };
 
 typedef struct BatchFile {
@@ -39,7 +40,8 @@ typedef struct Batch {
 typedef struct Unpacker {
     VmImageLoader *l;
     struct archive *a;
-    struct archive_entry *entry; /* libarchive's own is not looked at when there was no memory for it */
+    struct archive_entry
+        *entry; /* libarchive's own is not looked at when there was no memory for it */
     VmStream *stream;
     uint8_t *block;
     int64_t fed, data_end; /* bytes given to libarchive; the end of the last one that is not zero */
@@ -123,24 +125,25 @@ static la_ssize_t feed(struct archive *a, void *user, const void **block) {
 static VmStatus archive_failed(const Unpacker *u, VmError *err) {
     if (u->broken) return vm_fail(err, u->broken, "%s", u->why.text);
     const char *why = archive_error_string(u->a), *path = u->l->src->path;
-    if (archive_errno(u->a) == ENOMEM || !why) return vm_fail(err, VM_ENV, "%s: out of memory", path);
+    if (archive_errno(u->a) == ENOMEM || !why)
+        return vm_fail(err, VM_ENV, "%s: out of memory", path);
     return vm_fail(err, VM_INPUT, "%s: no tar archive, or damaged%s%s: %s", path,
                    u->last[0] ? " at or behind the entry " : " at its beginning", u->last, why);
 }
 
-/* libarchive takes any end for the end. `mark`: where the end mark should be, behind the last entry. Packed
- * or not, the rest is read: checksums stand at its end. */
+/* libarchive takes any end for the end. `mark`: where the end mark should be, behind the last
+ * entry. Packed or not, the rest is read: checksums stand at its end. */
 static VmStatus check_end(Unpacker *u, int64_t mark, VmError *err) {
     const char *path = u->l->src->path;
     for (size_t n = 1; n > 0;) {
         if (next_block(u, &n)) return archive_failed(u, err);
     }
     if (u->data_end > mark)
-        return vm_fail(
-            err, VM_INPUT,
-            "%s: something follows the end of the archive; of two archives joined to one file only the "
-            "first would be read: pack their files as one",
-            path);
+        return vm_fail(err, VM_INPUT,
+                       "%s: something follows the end of the archive; of two archives joined to "
+                       "one file only the "
+                       "first would be read: pack their files as one",
+                       path);
     if (u->fed - mark >= END_MARK) return VM_OK;
     return vm_fail(err, VM_INPUT, "%s: cut off: the archive's end mark is missing%s%s", path,
                    u->last[0] ? " behind the entry " : "", u->last);
@@ -150,7 +153,8 @@ static VmStatus check_end(Unpacker *u, int64_t mark, VmError *err) {
 
 /* Contents of the entry into the batch, which gets room for them. */
 static VmStatus unpack(Unpacker *u, const char *path, size_t size, VmError *err) {
-    if (u->batch && (u->batch->n == BATCH_FILES || u->batch->room - u->batch->used < size)) submit(u);
+    if (u->batch && (u->batch->n == BATCH_FILES || u->batch->room - u->batch->used < size))
+        submit(u);
     if (!u->batch) u->batch = batch_create(size);
     char *copy = u->batch ? strdup(path) : NULL;
     if (!copy) return vm_fail(err, VM_ENV, "%s: out of memory", u->l->src->path);
@@ -162,15 +166,16 @@ static VmStatus unpack(Unpacker *u, const char *path, size_t size, VmError *err)
         la_ssize_t k = archive_read_data(u->a, b->bytes + f->at + got, f->n - got);
         if (k < 0) s = archive_failed(u, err);
         if (k == 0)
-            s = vm_fail(err, VM_INPUT, "%s: %s is cut off: %zu of %zu bytes", u->l->src->path, path, got,
-                        f->n);
+            s = vm_fail(err, VM_INPUT, "%s: %s is cut off: %zu of %zu bytes", u->l->src->path, path,
+                        got, f->n);
         got += k > 0 ? (size_t)k : 0;
     }
     if (s) free(copy);
     return s;
 }
 
-/* A place in the store for the image just unpacked. VM_INPUT: it is bad, and none came before that is not. */
+/* A place in the store for the image just unpacked. VM_INPUT: it is bad, and none came before that
+ * is not. */
 static VmStatus place(Unpacker *u, BatchFile *f, int part, VmError *err) {
     VmImageLoader *l = u->l;
     VmImageStore *t = &l->store[part];
@@ -202,18 +207,20 @@ static VmEntryKind entry_kind(struct archive_entry *e) {
 static VmStatus take_entry(Unpacker *u, struct archive_entry *e, VmError *err) {
     VmImageLoader *l = u->l;
     const char *path = archive_entry_pathname(e);
-    if (!path) return vm_fail(err, VM_INPUT, "%s: an entry has a name that cannot be read", l->src->path);
+    if (!path)
+        return vm_fail(err, VM_INPUT, "%s: an entry has a name that cannot be read", l->src->path);
     vm_names_show(path, u->last);
     int part;
     VmStatus s = vm_names_add(&l->names, path, entry_kind(e), &part, err);
     if (s || part < 0 || !l->names.part[part].keep) return s;
-    if (part == VM_PART_VAL && l->names.part[VM_PART_TEST].seen) return VM_OK; /* test/ goes first */
+    if (part == VM_PART_VAL && l->names.part[VM_PART_TEST].seen)
+        return VM_OK; /* test/ goes first */
     if (u->measure && l->store[part].height > 0) return VM_OK;
     int64_t size = archive_entry_size(e), number = l->names.part[part].n - 1;
     VmError why;
     if (size < 0 || size > VM_MAX_IMAGE_FILE) {
-        vm_fail(&why, VM_INPUT, "%s: %" PRId64 " bytes are too many for an image; at most %d", u->last, size,
-                VM_MAX_IMAGE_FILE);
+        vm_fail(&why, VM_INPUT, "%s: %" PRId64 " bytes are too many for an image; at most %d",
+                u->last, size, VM_MAX_IMAGE_FILE);
         vm_image_failed(l, part, number, VM_INPUT, &why);
         return VM_OK;
     }
@@ -232,7 +239,8 @@ static VmStatus take_entry(Unpacker *u, struct archive_entry *e, VmError *err) {
     return VM_OK;
 }
 
-/* To the archive's end, also past bad images: all are to be known, and whether the archive itself is damaged.
+/* To the archive's end, also past bad images: all are to be known, and whether the archive itself
+ * is damaged.
  */
 static VmStatus unpack_all(Unpacker *u, VmError *err) {
     VmImageLoader *l = u->l;
@@ -244,7 +252,8 @@ static VmStatus unpack_all(Unpacker *u, VmError *err) {
             s = check_end(u, mark, err);
             break;
         }
-        bool read = r == ARCHIVE_OK || r == ARCHIVE_WARN; /* ARCHIVE_RETRY is a damaged header here */
+        bool read =
+            r == ARCHIVE_OK || r == ARCHIVE_WARN; /* ARCHIVE_RETRY is a damaged header here */
         s = read ? take_entry(u, u->entry, err) : archive_failed(u, err);
         if (!s && archive_read_data_skip(u->a) < ARCHIVE_WARN) s = archive_failed(u, err);
         mark = archive_filter_bytes(u->a, 0);
@@ -264,7 +273,8 @@ static VmStatus open_archive(Unpacker *u, VmError *err) {
     u->entry = archive_entry_new();
     bool ok = a && u->block && u->entry && archive_read_support_format_tar(a) >= ARCHIVE_WARN;
     if (!ok) return vm_fail(err, VM_ENV, "%s: out of memory", u->l->src->path);
-    return archive_read_open(a, u, NULL, feed, NULL) < ARCHIVE_WARN ? archive_failed(u, err) : VM_OK;
+    return archive_read_open(a, u, NULL, feed, NULL) < ARCHIVE_WARN ? archive_failed(u, err)
+                                                                    : VM_OK;
 }
 
 static void close_archive(Unpacker *u) {

@@ -1,5 +1,5 @@
-/* Bad images of a set: counted, and the first of them kept by their number, so that what a user reads does
- * not depend on threads.
+/* Bad images of a set: counted, and the first of them kept by their number, so that what a user
+ * reads does not depend on threads.
  *
  * Does not: decide what is bad. */
 #include "runtime/data/image.h"
@@ -35,8 +35,9 @@ static VmStatus list(const VmImageLoader *l, const char *root, const int part[2]
                      int64_t images, VmError *err) {
     enum { LAST_LINE = 48 };
     char text[sizeof err->text];
-    size_t at = (size_t)snprintf(
-        text, sizeof text, "%s: %" PRId64 " of %" PRId64 " images cannot be used:", root, count, images);
+    size_t at = (size_t)snprintf(text, sizeof text,
+                                 "%s: %" PRId64 " of %" PRId64 " images cannot be used:", root,
+                                 count, images);
     int shown = 0;
     for (int p = 0; p < 2; p++) {
         const VmBadImages *b = &l->bad[part[p]];
@@ -47,7 +48,8 @@ static VmStatus list(const VmImageLoader *l, const char *root, const int part[2]
             shown++;
         }
     }
-    if (count > shown) snprintf(text + at, sizeof text - at, "\n  and %" PRId64 " more", count - shown);
+    if (count > shown)
+        snprintf(text + at, sizeof text - at, "\n  and %" PRId64 " more", count - shown);
     return vm_fail(err, VM_INPUT, "%s", text);
 }
 

@@ -1,9 +1,9 @@
-/* Turns the bytes of a JPEG or PNG file into 8-bit planes, the same bits on every machine: JPEG with the
- * exact integer transform and smooth chroma, PNG without gamma, transparency dropped, 16 bits cut to 8. What
- * a file is decides its first bytes, not its name.
+/* Turns the bytes of a JPEG or PNG file into 8-bit planes, the same bits on every machine: JPEG
+ * with the exact integer transform and smooth chroma, PNG without gamma, transparency dropped, 16
+ * bits cut to 8. What a file is decides its first bytes, not its name.
  *
- * Strict: a file the decoder complains about is refused, also when it could show something. Sides are checked
- * before anything is allocated.
+ * Strict: a file the decoder complains about is refused, also when it could show something. Sides
+ * are checked before anything is allocated.
  *
  * Does not: resize; look at EXIF orientation or colour profiles; read CMYK. */
 #include "runtime/data/image.h"
@@ -14,7 +14,9 @@
 #include <string.h>
 #include <turbojpeg.h>
 
-enum { MAX_CHUNK = 1 << 22 }; /* of PNG, other than pixels: profiles and texts, which are not looked at */
+enum {
+    MAX_CHUNK = 1 << 22
+}; /* of PNG, other than pixels: profiles and texts, which are not looked at */
 
 struct VmImageDecoder {
     tjhandle jpeg; /* made when first needed */
@@ -29,8 +31,8 @@ struct VmImageDecoder {
     size_t room;
 };
 
-/* libspng tells of some failed allocations as of damage, and gives its allocator nothing to know the image
- * by. */
+/* libspng tells of some failed allocations as of damage, and gives its allocator nothing to know
+ * the image by. */
 static _Thread_local bool png_starved;
 
 static void *noted(void *p) {
@@ -93,10 +95,12 @@ static VmStatus open_jpeg(VmImageDecoder *d, VmError *err) {
     if (!d->jpeg) return no_memory(d, err);
     /* A file that ends before the image's header, or has none, is a success that sets nothing. */
     int w = 0, h = 0, sampling = -1, colours = -1;
-    if (tjDecompressHeader3(d->jpeg, d->bytes, (unsigned long)d->n, &w, &h, &sampling, &colours) != 0)
+    if (tjDecompressHeader3(d->jpeg, d->bytes, (unsigned long)d->n, &w, &h, &sampling, &colours) !=
+        0)
         return jpeg_failed(d, err);
     if (w == 0 || h == 0)
-        return vm_fail(err, VM_INPUT, "%s: damaged JPEG: it ends before the image's header", d->name);
+        return vm_fail(err, VM_INPUT, "%s: damaged JPEG: it ends before the image's header",
+                       d->name);
     if (colours == TJCS_CMYK || colours == TJCS_YCCK)
         return vm_fail(err, VM_INPUT, "%s: a JPEG in CMYK; expected RGB or grey", d->name);
     d->height = h;
@@ -120,9 +124,10 @@ static VmStatus open_png(VmImageDecoder *d, VmError *err) {
     return VM_OK;
 }
 
-VmStatus vm_image_open(VmImageDecoder *d, const char *name, const uint8_t *bytes, size_t n, int64_t *height,
-                       int64_t *width, VmError *err) {
-    static const uint8_t jpeg[3] = {0xff, 0xd8, 0xff}, png[8] = {0x89, 'P', 'N', 'G', '\r', '\n', 0x1a, '\n'};
+VmStatus vm_image_open(VmImageDecoder *d, const char *name, const uint8_t *bytes, size_t n,
+                       int64_t *height, int64_t *width, VmError *err) {
+    static const uint8_t jpeg[3] = {0xff, 0xd8, 0xff},
+                         png[8] = {0x89, 'P', 'N', 'G', '\r', '\n', 0x1a, '\n'};
     close_png(d);
     d->name = name;
     d->bytes = bytes;
@@ -133,12 +138,14 @@ VmStatus vm_image_open(VmImageDecoder *d, const char *name, const uint8_t *bytes
     else if (n >= sizeof png && memcmp(bytes, png, sizeof png) == 0)
         s = open_png(d, err);
     else
-        s = vm_fail(err, VM_INPUT, "%s: neither a JPEG nor a PNG image%s", name, n ? "" : ": it is empty");
+        s = vm_fail(err, VM_INPUT, "%s: neither a JPEG nor a PNG image%s", name,
+                    n ? "" : ": it is empty");
     if (s) return s;
     if (d->height < 1 || d->width < 1 || d->height > VM_MAX_SIDE || d->width > VM_MAX_SIDE) {
         return vm_fail(err, VM_INPUT,
-                       "%s: the image is %" PRId64 " x %" PRId64 "; sides are expected within 1..%d", name,
-                       d->height, d->width, VM_MAX_SIDE);
+                       "%s: the image is %" PRId64 " x %" PRId64
+                       "; sides are expected within 1..%d",
+                       name, d->height, d->width, VM_MAX_SIDE);
     }
     *height = d->height;
     *width = d->width;
@@ -157,13 +164,14 @@ static VmStatus decode_rgb(VmImageDecoder *d, size_t need, VmError *err) {
         return bad ? png_failed(d, bad, err) : VM_OK;
     }
     int flags = TJFLAG_ACCURATEDCT | TJFLAG_STOPONWARNING | TJFLAG_LIMITSCANS;
-    if (tjDecompress2(d->jpeg, d->bytes, (unsigned long)d->n, d->rgb, (int)d->width, 0, (int)d->height,
-                      TJPF_RGB, flags) != 0)
+    if (tjDecompress2(d->jpeg, d->bytes, (unsigned long)d->n, d->rgb, (int)d->width, 0,
+                      (int)d->height, TJPF_RGB, flags) != 0)
         return jpeg_failed(d, err);
     return VM_OK;
 }
 
-/* Grey is the luma of ITU-R 601 in 16 bits of fixed point, as image libraries make it; equal colours stay. */
+/* Grey is the luma of ITU-R 601 in 16 bits of fixed point, as image libraries make it; equal
+ * colours stay. */
 static void to_planes(const uint8_t *rgb, size_t pixels, int64_t channels, uint8_t *plane) {
     if (channels == 1) {
         for (size_t i = 0; i < pixels; i++) {

@@ -1,5 +1,6 @@
-/* Reads image data sets from a folder: names first, then all threads read and decode files. Everything is
- * reached from the open folder, so paths may be as long as the system allows below it.
+/* Reads image data sets from a folder: names first, then all threads read and decode files.
+ * Everything is reached from the open folder, so paths may be as long as the system allows below
+ * it.
  *
  * Does not: decode (image_set.c); look deeper than train/CLASS/NAME. */
 #include "runtime/data/image.h"
@@ -21,20 +22,25 @@ static VmStatus cannot_open(const VmImageLoader *l, const char *path, VmError *e
 }
 
 /* What a link leads to is what counts. */
-static VmStatus kind_of(const VmImageLoader *l, const struct dirent *e, const char *path, VmEntryKind *kind,
-                        VmError *err) {
+static VmStatus kind_of(const VmImageLoader *l, const struct dirent *e, const char *path,
+                        VmEntryKind *kind, VmError *err) {
     struct stat st;
-    *kind = e->d_type == DT_DIR ? VM_ENTRY_FOLDER : e->d_type == DT_REG ? VM_ENTRY_FILE : VM_ENTRY_OTHER;
+    *kind = e->d_type == DT_DIR   ? VM_ENTRY_FOLDER
+            : e->d_type == DT_REG ? VM_ENTRY_FILE
+                                  : VM_ENTRY_OTHER;
     if (e->d_type != DT_LNK && e->d_type != DT_UNKNOWN) return VM_OK;
-    if (fstatat(l->root, path, &st, 0) != 0) return errno == ENOENT ? VM_OK : cannot_open(l, path, err);
-    *kind = S_ISDIR(st.st_mode) ? VM_ENTRY_FOLDER : S_ISREG(st.st_mode) ? VM_ENTRY_FILE : VM_ENTRY_OTHER;
+    if (fstatat(l->root, path, &st, 0) != 0)
+        return errno == ENOENT ? VM_OK : cannot_open(l, path, err);
+    *kind = S_ISDIR(st.st_mode)   ? VM_ENTRY_FOLDER
+            : S_ISREG(st.st_mode) ? VM_ENTRY_FILE
+                                  : VM_ENTRY_OTHER;
     return VM_OK;
 }
 
 static VmStatus walk(VmImageLoader *l, const char *path, bool files, int depth, VmError *err);
 
-static VmStatus take(VmImageLoader *l, const struct dirent *e, const char *folder, bool files, int depth,
-                     VmError *err) {
+static VmStatus take(VmImageLoader *l, const struct dirent *e, const char *folder, bool files,
+                     int depth, VmError *err) {
     if (e->d_name[0] == '.') return VM_OK;
     char *path;
     VmEntryKind kind;
@@ -50,8 +56,8 @@ static VmStatus take(VmImageLoader *l, const struct dirent *e, const char *folde
 /* Adds what is in a folder, and in its class folders if `files` (one level more). */
 static VmStatus walk(VmImageLoader *l, const char *path, bool files, int depth, VmError *err) {
     struct dirent **list = NULL;
-    int n =
-        scandirat(l->root, path, &list, NULL, alphasort); /* any order; the same each time, for messages */
+    int n = scandirat(l->root, path, &list, NULL,
+                      alphasort); /* any order; the same each time, for messages */
     VmStatus s = n < 0 ? cannot_open(l, path, err) : VM_OK;
     for (int i = 0; i < n; i++) {
         if (!s) s = take(l, list[i], path, files, depth, err);
@@ -82,8 +88,8 @@ static VmStatus list_images(VmImageLoader *l, bool train, bool test, VmError *er
     return walk(l, vm_part_names[has_test ? VM_PART_TEST : VM_PART_VAL], true, 0, err);
 }
 
-static VmStatus read_image(const VmImageLoader *l, const char *path, const char *shown, char **bytes,
-                           size_t *n, VmError *err) {
+static VmStatus read_image(const VmImageLoader *l, const char *path, const char *shown,
+                           char **bytes, size_t *n, VmError *err) {
     *bytes = NULL;
     char *full;
     if (asprintf(&full, "%s/%s", l->src->path, path) < 0) return no_memory(l, err);
@@ -91,8 +97,8 @@ static VmStatus read_image(const VmImageLoader *l, const char *path, const char 
     struct stat st;
     VmStatus s = fd < 0 ? VM_ENV : VM_OK;
     if (!s && fstat(fd, &st) == 0 && st.st_size > VM_MAX_IMAGE_FILE)
-        s = vm_fail(err, VM_INPUT, "%s: %" PRId64 " bytes are too many for an image; at most %d", shown,
-                    (int64_t)st.st_size, VM_MAX_IMAGE_FILE);
+        s = vm_fail(err, VM_INPUT, "%s: %" PRId64 " bytes are too many for an image; at most %d",
+                    shown, (int64_t)st.st_size, VM_MAX_IMAGE_FILE);
     if (!s) s = vm_read_descriptor(fd, full, bytes, n, err);
     if (fd >= 0) close(fd);
     free(full);
@@ -101,7 +107,8 @@ static VmStatus read_image(const VmImageLoader *l, const char *path, const char 
 
 /* Image i of a part, in its final place; first: its size only. */
 static VmStatus load_file(VmImageLoader *l, int part, int64_t i, bool first, VmError *err) {
-    char *path = vm_names_path(&l->names, part, &l->names.part[part].at[i]), shown[VM_SHOWN_NAME], *bytes;
+    char *path = vm_names_path(&l->names, part, &l->names.part[part].at[i]), shown[VM_SHOWN_NAME],
+         *bytes;
     size_t n;
     if (!path) return no_memory(l, err);
     vm_names_show(path, shown);
@@ -113,7 +120,8 @@ static VmStatus load_file(VmImageLoader *l, int part, int64_t i, bool first, VmE
     return s;
 }
 
-/* Images that are bad are seen twice if they come before the first that is not; only then they are counted.
+/* Images that are bad are seen twice if they come before the first that is not; only then they are
+ * counted.
  */
 static VmStatus load_part(VmImageLoader *l, int part, bool measure, VmError *err) {
     int64_t n = l->names.part[part].n;
@@ -136,7 +144,8 @@ static VmStatus load_part(VmImageLoader *l, int part, bool measure, VmError *err
 }
 
 VmStatus vm_images_walk(VmImageLoader *l, bool measure, VmError *err) {
-    VmStatus s = list_images(l, l->names.part[VM_PART_TRAIN].keep, l->names.part[VM_PART_TEST].keep, err);
+    VmStatus s =
+        list_images(l, l->names.part[VM_PART_TRAIN].keep, l->names.part[VM_PART_TEST].keep, err);
     if (!s) s = vm_names_finish(&l->names, err);
     int part[2] = {VM_PART_TRAIN, vm_names_test(&l->names)};
     for (int i = 0; i < 2 && !s; i++) {

@@ -1,5 +1,6 @@
-/* What the paths of an image data set say: train/CLASS/NAME.ext and test/CLASS/NAME.ext (or val/) make
- * classes and images, in an order that is the same for a folder, an archive, and any order of its entries.
+/* What the paths of an image data set say: train/CLASS/NAME.ext and test/CLASS/NAME.ext (or val/)
+ * make classes and images, in an order that is the same for a folder, an archive, and any order of
+ * its entries.
  *
  * Does not: touch files. */
 #include "runtime/data/image.h"
@@ -54,7 +55,8 @@ void vm_names_show(const char *path, char to[VM_SHOWN_NAME]) {
 
 char *vm_names_path(const VmImageNames *n, int part, const VmImageName *name) {
     char *path;
-    int len = asprintf(&path, "%s/%s/%s", vm_part_names[part], name->class->name, n->text + name->text);
+    int len =
+        asprintf(&path, "%s/%s/%s", vm_part_names[part], name->class->name, n->text + name->text);
     return len < 0 ? NULL : path;
 }
 
@@ -158,7 +160,8 @@ static void skip(VmImageNames *n, const char *path) {
     }
 }
 
-static VmStatus add_image(VmImageNames *n, int part, VmImageClass *c, const char *file, VmError *err) {
+static VmStatus add_image(VmImageNames *n, int part, VmImageClass *c, const char *file,
+                          VmError *err) {
     VmImagePart *p = &n->part[part];
     if (p->keep) {
         VmImageName name = {.class = c, .slot = p->n};
@@ -184,7 +187,8 @@ static bool is_image_folder(const char *file) {
     return is_image_name(name);
 }
 
-VmStatus vm_names_add(VmImageNames *n, const char *path, VmEntryKind kind, int *part, VmError *err) {
+VmStatus vm_names_add(VmImageNames *n, const char *path, VmEntryKind kind, int *part,
+                      VmError *err) {
     *part = -1;
     char name[512];
     path = without_dots(path);
@@ -201,8 +205,8 @@ VmStatus vm_names_add(VmImageNames *n, const char *path, VmEntryKind kind, int *
     }
     size_t len = file ? (size_t)(file - class) : strlen(class);
     if (len == 0 || len >= sizeof name)
-        return vm_fail(err, VM_INPUT, "%s: a class folder's name of %zu bytes is not within 1..%zu", n->root,
-                       len, sizeof name - 1);
+        return vm_fail(err, VM_INPUT, "%s: a class folder's name of %zu bytes is not within 1..%zu",
+                       n->root, len, sizeof name - 1);
     memcpy(name, class, len);
     name[len] = '\0';
     VmImageClass *c;
@@ -212,7 +216,8 @@ VmStatus vm_names_add(VmImageNames *n, const char *path, VmEntryKind kind, int *
     if (folder && is_image_folder(file)) {
         char shown[VM_SHOWN_NAME];
         vm_names_show(path, shown);
-        return vm_fail(err, VM_INPUT, "%s: %s is a folder; expected an image of that name", n->root, shown);
+        return vm_fail(err, VM_INPUT, "%s: %s is a folder; expected an image of that name", n->root,
+                       shown);
     }
     if (folder || !file[1]) return VM_OK;
     if (strchr(file + 1, '/') || !is_image_name(file)) {
@@ -272,22 +277,25 @@ static VmStatus check_classes(VmImageNames *n, VmError *err) {
         if (!c->folder[VM_PART_TRAIN]) continue;
         c->label = label++;
         if (n->part[VM_PART_TRAIN].keep && c->count[VM_PART_TRAIN] == 0)
-            return vm_fail(err, VM_INPUT, "%s: class '%s' of train/ has no images (.jpg, .jpeg, .png)",
-                           n->root, c->name);
+            return vm_fail(err, VM_INPUT,
+                           "%s: class '%s' of train/ has no images (.jpg, .jpeg, .png)", n->root,
+                           c->name);
     }
     if (label == 0)
-        return vm_fail(err, VM_INPUT,
-                       "%s: no class folders in train/; expected train/CLASS/NAME.jpg (or .jpeg, .png)",
-                       n->root);
+        return vm_fail(
+            err, VM_INPUT,
+            "%s: no class folders in train/; expected train/CLASS/NAME.jpg (or .jpeg, .png)",
+            n->root);
     for (int64_t i = 0; i < n->nclass; i++) {
         const VmImageClass *c = n->class[i];
         if (c->folder[test] && c->label < 0)
-            return vm_fail(err, VM_INPUT, "%s: class '%s' of %s/ is not one of the %" PRId64 " of train/",
-                           n->root, c->name, vm_part_names[test], label);
+            return vm_fail(err, VM_INPUT,
+                           "%s: class '%s' of %s/ is not one of the %" PRId64 " of train/", n->root,
+                           c->name, vm_part_names[test], label);
     }
     if (n->part[test].keep && n->part[test].n == 0)
-        return vm_fail(err, VM_INPUT, "%s: no images in test/; expected test/CLASS/NAME.jpg (or val/)",
-                       n->root);
+        return vm_fail(err, VM_INPUT,
+                       "%s: no images in test/; expected test/CLASS/NAME.jpg (or val/)", n->root);
     return VM_OK;
 }
 

@@ -1,9 +1,10 @@
-/* Image data sets in memory: decoded images at their places, all of one size, in the order of their names.
- * What comes out does not depend on the number of threads, on folder or archive, or on the order of an
- * archive's entries; neither does which of several bad files an error names, for one source.
+/* Image data sets in memory: decoded images at their places, all of one size, in the order of their
+ * names. What comes out does not depend on the number of threads, on folder or archive, or on the
+ * order of an archive's entries; neither does which of several bad files an error names, for one
+ * source.
  *
- * Does not: find files (image_folder.c, image_archive.c), know what paths mean (image_names.c) or what is in
- * an image (image_decode.c). */
+ * Does not: find files (image_folder.c, image_archive.c), know what paths mean (image_names.c) or
+ * what is in an image (image_decode.c). */
 #include "runtime/data/image.h"
 
 #include <errno.h>
@@ -46,8 +47,8 @@ int64_t vm_image_bytes(const VmImageLoader *l, int part) {
 }
 
 /* `name` as messages show it. The store has room for the slot. */
-VmStatus vm_image_load(VmImageLoader *l, int part, int64_t slot, const char *name, const uint8_t *bytes,
-                       size_t n, VmError *err) {
+VmStatus vm_image_load(VmImageLoader *l, int part, int64_t slot, const char *name,
+                       const uint8_t *bytes, size_t n, VmError *err) {
     VmImageStore *t = &l->store[part];
     VmImageDecoder *d;
     int64_t h, w;
@@ -63,8 +64,8 @@ VmStatus vm_image_load(VmImageLoader *l, int part, int64_t slot, const char *nam
                    name, h, w, t->first, t->height, t->width);
 }
 
-VmStatus vm_image_first(VmImageLoader *l, int part, const char *name, const uint8_t *bytes, size_t n,
-                        VmError *err) {
+VmStatus vm_image_first(VmImageLoader *l, int part, const char *name, const uint8_t *bytes,
+                        size_t n, VmError *err) {
     VmImageStore *t = &l->store[part];
     VmImageDecoder *d;
     VmStatus s = thread_decoder(l, &d, err);
@@ -75,19 +76,21 @@ VmStatus vm_image_first(VmImageLoader *l, int part, const char *name, const uint
     return VM_OK;
 }
 
-/* Room for at least `need` images and, if that is reasonable, for `wish`. Nobody may be decoding into this
- * part. What this machine cannot hold is refused before it is tried: systems that promise memory they do not
- * have would kill the process. */
+/* Room for at least `need` images and, if that is reasonable, for `wish`. Nobody may be decoding
+ * into this part. What this machine cannot hold is refused before it is tried: systems that promise
+ * memory they do not have would kill the process. */
 VmStatus vm_image_room(VmImageLoader *l, int part, int64_t need, int64_t wish, VmError *err) {
     VmImageStore *t = &l->store[part];
     int64_t one = vm_image_bytes(l, part);
-    int64_t memory = (int64_t)sysconf(_SC_PHYS_PAGES) * (int64_t)sysconf(_SC_PAGESIZE), most = memory / one;
+    int64_t memory = (int64_t)sysconf(_SC_PHYS_PAGES) * (int64_t)sysconf(_SC_PAGESIZE),
+            most = memory / one;
     if (wish > most) wish = most;
     if (wish < need) wish = need;
     uint8_t *p = most < need ? NULL : realloc(t->image, (size_t)(wish * one));
     if (!p)
         return vm_fail(err, VM_ENV,
-                       "%s: out of memory: %" PRId64 " images of %" PRId64 " x %" PRId64 " x %" PRId64
+                       "%s: out of memory: %" PRId64 " images of %" PRId64 " x %" PRId64
+                       " x %" PRId64
                        " take %.2f GiB; this machine has %.2f (`resize` makes images smaller)",
                        l->src->path, need, l->src->channels, t->height, t->width,
                        (double)need * (double)one / 0x1p30, (double)memory / 0x1p30);
@@ -98,7 +101,8 @@ VmStatus vm_image_room(VmImageLoader *l, int part, int64_t need, int64_t wish, V
 
 /* ---- whole sets ---- */
 
-static VmStatus loader_open(VmImageLoader *l, const VmImageSource *src, bool train, bool test, VmError *err) {
+static VmStatus loader_open(VmImageLoader *l, const VmImageSource *src, bool train, bool test,
+                            VmError *err) {
     struct stat st;
     *l = (VmImageLoader){.src = src, .names.root = src->path, .root = -1};
     if (stat(src->path, &st) != 0)
@@ -145,7 +149,8 @@ static VmStatus hand_over(VmImageLoader *l, int part, VmImages *out, VmError *er
     return VM_OK;
 }
 
-static void add_note(VmImagesInfo *info, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+static void add_note(VmImagesInfo *info, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3)));
 static void add_note(VmImagesInfo *info, const char *fmt, ...) {
     size_t at = strlen(info->note), room = sizeof info->note - at;
     if (at) at += (size_t)snprintf(info->note + at, room, "; ");
@@ -160,7 +165,8 @@ static void describe(const VmImageLoader *l, VmImagesInfo *info) {
     const VmImageNames *n = &l->names;
     bool one = n->skipped == 1;
     int64_t cut = 0;
-    for (int i = 0; i < l->src->threads; i++) cut += l->decoder[i] ? vm_image_decoder_cut(l->decoder[i]) : 0;
+    for (int i = 0; i < l->src->threads; i++)
+        cut += l->decoder[i] ? vm_image_decoder_cut(l->decoder[i]) : 0;
     info->note[0] = '\0';
     if (n->skipped)
         add_note(info,
@@ -169,10 +175,12 @@ static void describe(const VmImageLoader *l, VmImagesInfo *info) {
                  n->skipped, one ? "" : "s", l->src->path, one ? "is" : "are", n->first_skipped,
                  one ? "" : " and others");
     if (cut)
-        add_note(info, "%" PRId64 " PNG image%s of %.200s %s 16 bits per channel, of which 8 are used", cut,
-                 cut == 1 ? "" : "s", l->src->path, cut == 1 ? "has" : "have");
+        add_note(info,
+                 "%" PRId64 " PNG image%s of %.200s %s 16 bits per channel, of which 8 are used",
+                 cut, cut == 1 ? "" : "s", l->src->path, cut == 1 ? "has" : "have");
     if (l->unchecked)
-        add_note(info, "%.200s is packed without a checksum, so that damage may not show", l->src->path);
+        add_note(info, "%.200s is packed without a checksum, so that damage may not show",
+                 l->src->path);
 }
 
 /* The classes' names by label, one after the other, each with its zero byte. */
@@ -193,7 +201,8 @@ static VmStatus class_names(const VmImageLoader *l, VmImagesInfo *info, VmError 
     return VM_OK;
 }
 
-VmStatus vm_images_read(const VmImageSource *src, VmImages *const out[2], VmImagesInfo *info, VmError *err) {
+VmStatus vm_images_read(const VmImageSource *src, VmImages *const out[2], VmImagesInfo *info,
+                        VmError *err) {
     VmImageLoader l;
     *info = (VmImagesInfo){0};
     for (int i = 0; i < 2; i++) {
@@ -221,7 +230,8 @@ VmStatus vm_images_measure(const VmImageSource *src, VmImages out[2], VmError *e
     if (!s) s = l.archive ? vm_images_unpack(&l, true, err) : vm_images_walk(&l, true, err);
     for (int i = 0; i < 2 && !s; i++) {
         int part = i == 0 ? VM_PART_TRAIN : vm_names_test(&l.names);
-        out[i] = (VmImages){l.names.part[part].n, l.store[part].height, l.store[part].width, NULL, NULL};
+        out[i] =
+            (VmImages){l.names.part[part].n, l.store[part].height, l.store[part].width, NULL, NULL};
     }
     loader_close(&l);
     return s;

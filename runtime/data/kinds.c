@@ -1,5 +1,5 @@
-/* The kinds of data sets, and finding their files: the only places looked at are those a user named,
- * VMOE_DATA and a kind's usual one.
+/* The kinds of data sets, and finding their files: the only places looked at are those a user
+ * named, VMOE_DATA and a kind's usual one.
  *
  * Does not: open anything. */
 #include "runtime/data/kinds.h"
@@ -16,24 +16,28 @@ static const VmDataKind kinds[] = {
     {.name = "fashion_mnist",
      .classes = 10,
      .usual_place = "/usr/share/datasets/fashion-mnist",
-     .advice = "on Debian: apt install dataset-fashion-mnist; or put its four IDX files in a folder and give "
+     .advice = "on Debian: apt install dataset-fashion-mnist; or put its four IDX files in a "
+               "folder and give "
                "it with --data"},
     {.name = "mnist",
      .classes = 10,
-     .advice = "put the four IDX files of MNIST in a folder and give it with --data, or set VMOE_DATA"},
-    {.name = "idx",
      .advice =
-         "give the folder with train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-idx3-ubyte "
-         "and t10k-labels-idx1-ubyte (each may end in .gz) with --data"},
+         "put the four IDX files of MNIST in a folder and give it with --data, or set VMOE_DATA"},
+    {.name = "idx",
+     .advice = "give the folder with train-images-idx3-ubyte, train-labels-idx1-ubyte, "
+               "t10k-images-idx3-ubyte "
+               "and t10k-labels-idx1-ubyte (each may end in .gz) with --data"},
     {.name = "cifar10",
      .classes = 10,
      .folder = true,
      .archive = "cifar10-jpeg.tar.xz",
-     .advice = "give a folder with train/CLASS/NAME.png and test/CLASS/NAME.png (or .jpg), or a tar archive "
+     .advice = "give a folder with train/CLASS/NAME.png and test/CLASS/NAME.png (or .jpg), or a "
+               "tar archive "
                "of one, with --data, or set VMOE_DATA"},
     {.name = "image_folder",
      .folder = true,
-     .advice = "give a folder with train/CLASS/NAME.jpg and test/CLASS/NAME.jpg (or .png), or a tar archive "
+     .advice = "give a folder with train/CLASS/NAME.jpg and test/CLASS/NAME.jpg (or .png), or a "
+               "tar archive "
                "of one, with --data"},
 };
 
@@ -57,8 +61,8 @@ static char *join(const char *dir, const char *name, const char *end) {
     return asprintf(&path, "%s%s%s%s", dir, slash, name, end) < 0 ? NULL : path;
 }
 
-/* What is at a path; 0: nothing. A link to nothing and a folder that may not be searched are failures:
- * whoever has them does not mean another place. */
+/* What is at a path; 0: nothing. A link to nothing and a folder that may not be searched are
+ * failures: whoever has them does not mean another place. */
 static VmStatus look(const char *path, mode_t *mode, VmError *err) {
     struct stat st;
     *mode = 0;
@@ -135,10 +139,12 @@ static VmStatus file_in(const char *dir, const char *name, char **found, VmError
     return s;
 }
 
-VmStatus vm_find_idx(const VmDataSpec *spec, const VmDataKind *k, VmSplit split, char **images, char **labels,
-                     VmError *err) {
-    const char *image_name = split == VM_TRAIN ? "train-images-idx3-ubyte" : "t10k-images-idx3-ubyte";
-    const char *label_name = split == VM_TRAIN ? "train-labels-idx1-ubyte" : "t10k-labels-idx1-ubyte";
+VmStatus vm_find_idx(const VmDataSpec *spec, const VmDataKind *k, VmSplit split, char **images,
+                     char **labels, VmError *err) {
+    const char *image_name =
+        split == VM_TRAIN ? "train-images-idx3-ubyte" : "t10k-images-idx3-ubyte";
+    const char *label_name =
+        split == VM_TRAIN ? "train-labels-idx1-ubyte" : "t10k-labels-idx1-ubyte";
     Places p;
     *images = *labels = NULL;
     VmStatus s = list_places(spec, k, &p, err);
@@ -147,7 +153,8 @@ VmStatus vm_find_idx(const VmDataSpec *spec, const VmDataKind *k, VmSplit split,
         if (s || !*images) continue;
         s = file_in(p.path[i], label_name, labels, err);
         if (!s && !*labels)
-            s = vm_fail(err, VM_ENV, "%s is there but %s/%s[.gz] is not", *images, p.path[i], label_name);
+            s = vm_fail(err, VM_ENV, "%s is there but %s/%s[.gz] is not", *images, p.path[i],
+                        label_name);
     }
     char looked_for[64];
     snprintf(looked_for, sizeof looked_for, "%s[.gz]", image_name);

@@ -1,8 +1,8 @@
-/* Resizes 8-bit images: bilinear with antialiasing, with the same rounding as the Python Imaging Library,
- * because published results were trained on images resized by it. Rows first, then columns; each pass
- * multiplies with weights in fixed point (22 bits), adds one half and rounds to a byte. (Pillow 10 does
- * exactly this; Pillow 13 takes the columns first when the image gets wider and lower, which moves single
- * pixels by one.)
+/* Resizes 8-bit images: bilinear with antialiasing, with the same rounding as the Python Imaging
+ * Library, because published results were trained on images resized by it. Rows first, then
+ * columns; each pass multiplies with weights in fixed point (22 bits), adds one half and rounds to
+ * a byte. (Pillow 10 does exactly this; Pillow 13 takes the columns first when the image gets wider
+ * and lower, which moves single pixels by one.)
  *
  * Enlarging, the filter is the usual tent one source pixel wide; shrinking, it is as wide as the
  * factor, so every source pixel counts.
@@ -16,7 +16,8 @@
 
 enum { FRACTION_BITS = 22 };
 
-/* Weights of one pass: output i is the sum of weight[i * width + j] * input[first[i] + j], j < count[i]. */
+/* Weights of one pass: output i is the sum of weight[i * width + j] * input[first[i] + j], j <
+ * count[i]. */
 typedef struct Taps {
     int64_t width;
     int64_t *first, *count;
@@ -73,7 +74,8 @@ static uint8_t weigh(const uint8_t *src, int64_t stride, const int32_t *weight, 
     return (uint8_t)(value < 255 ? value : 255);
 }
 
-bool vm_resize_u8(const uint8_t *src, int64_t n, int64_t h, int64_t w, uint8_t *dst, int64_t oh, int64_t ow) {
+bool vm_resize_u8(const uint8_t *src, int64_t n, int64_t h, int64_t w, uint8_t *dst, int64_t oh,
+                  int64_t ow) {
     Taps across, down;
     if (!taps_create(&across, w, ow)) return false;
     if (!taps_create(&down, h, oh)) {
@@ -86,14 +88,15 @@ bool vm_resize_u8(const uint8_t *src, int64_t n, int64_t h, int64_t w, uint8_t *
         uint8_t *result = dst + k * oh * ow;
         for (int64_t y = 0; y < h; y++) {
             for (int64_t x = 0; x < ow; x++) {
-                rows[y * ow + x] = weigh(image + y * w + across.first[x], 1, across.weight + x * across.width,
-                                         across.count[x]);
+                rows[y * ow + x] = weigh(image + y * w + across.first[x], 1,
+                                         across.weight + x * across.width, across.count[x]);
             }
         }
         for (int64_t y = 0; y < oh; y++) {
             const int32_t *weight = down.weight + y * down.width;
             for (int64_t x = 0; x < ow; x++) {
-                result[y * ow + x] = weigh(rows + down.first[y] * ow + x, ow, weight, down.count[y]);
+                result[y * ow + x] =
+                    weigh(rows + down.first[y] * ow + x, ow, weight, down.count[y]);
             }
         }
     }

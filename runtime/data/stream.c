@@ -1,6 +1,6 @@
-/* Unpacks files as they are read. gzip goes through zlib itself: libarchive does not compare its checksum and
- * length. bzip2, xz and zstd go through libarchive's filters, which check what the format has; that nothing
- * follows them is checked here.
+/* Unpacks files as they are read. gzip goes through zlib itself: libarchive does not compare its
+ * checksum and length. bzip2, xz and zstd go through libarchive's filters, which check what the
+ * format has; that nothing follows them is checked here.
  *
  * Does not: know what is in the file. */
 #include "runtime/data/stream.h"
@@ -33,7 +33,8 @@ struct VmStream {
     uint8_t *block;
     /* bzip2, xz, zstd */
     struct archive *a;
-    struct archive_entry *entry; /* libarchive's own is not looked at when there was no memory for it */
+    struct archive_entry
+        *entry; /* libarchive's own is not looked at when there was no memory for it */
 };
 
 static VmStatus no_memory(const VmStream *s, VmError *err) {
@@ -86,7 +87,8 @@ static VmStatus refill(VmStream *s, VmError *err) {
 
 static VmStatus next_member(VmStream *s, VmError *err) {
     if (s->z.next_in[0] != 0x1f)
-        return vm_fail(err, VM_INPUT, "%s: damaged: something follows the compressed data", s->path);
+        return vm_fail(err, VM_INPUT, "%s: damaged: something follows the compressed data",
+                       s->path);
     s->in_member = inflateReset(&s->z) == Z_OK;
     return s->in_member ? VM_OK : no_memory(s, err);
 }
@@ -134,7 +136,8 @@ static VmStatus open_filter(VmStream *s, VmError *err) {
     if (!ok || archive_read_support_format_raw(a) < ARCHIVE_WARN) return no_memory(s, err);
     ok = archive_read_open_fd(a, s->fd, BLOCK) == ARCHIVE_OK;
     int r = ok ? archive_read_next_header2(a, s->entry) : ARCHIVE_FATAL;
-    if (r == ARCHIVE_EOF) return vm_fail(err, VM_INPUT, "%s: damaged: nothing is packed in it", s->path);
+    if (r == ARCHIVE_EOF)
+        return vm_fail(err, VM_INPUT, "%s: damaged: nothing is packed in it", s->path);
     return r == ARCHIVE_OK ? VM_OK : unpacking_failed(s, err);
 }
 
@@ -146,7 +149,8 @@ static VmStatus read_filter(VmStream *s, uint8_t *to, size_t n, size_t *got, VmE
         if (k > 0) continue;
         s->ended = true;
         if (archive_filter_bytes(s->a, -1) == s->bytes) return VM_OK;
-        return vm_fail(err, VM_INPUT, "%s: damaged: something follows the compressed data", s->path);
+        return vm_fail(err, VM_INPUT, "%s: damaged: something follows the compressed data",
+                       s->path);
     }
     return VM_OK;
 }
@@ -155,7 +159,8 @@ static VmStatus read_filter(VmStream *s, uint8_t *to, size_t n, size_t *got, VmE
 
 static Packing packing_of(const uint8_t *h, size_t n) {
     if (n >= 2 && h[0] == 0x1f && h[1] == 0x8b) return GZIP;
-    if (n >= 10 && !memcmp(h, "BZh", 3) && !memcmp(h + 4, "\x31\x41\x59\x26\x53\x59", 6)) return BZIP2;
+    if (n >= 10 && !memcmp(h, "BZh", 3) && !memcmp(h + 4, "\x31\x41\x59\x26\x53\x59", 6))
+        return BZIP2;
     if (n >= 6 && !memcmp(h,
                           "\xfd"
                           "7zXZ\0",

@@ -1,5 +1,5 @@
-/* The bytes of a file, unpacked as they are read and checked to the last: checksums and lengths of the
- * packing, and that nothing stands behind it. */
+/* The bytes of a file, unpacked as they are read and checked to the last: checksums and lengths of
+ * the packing, and that nothing stands behind it. */
 #ifndef VMOEC_RUNTIME_DATA_STREAM_H
 #define VMOEC_RUNTIME_DATA_STREAM_H
 
@@ -11,11 +11,12 @@
 
 typedef struct VmStream VmStream;
 
-/* Opens a regular file; its first bytes say how it is packed: with gzip or, all_packings, with bzip2, xz or
- * zstd. Anything else is read as it is. */
+/* Opens a regular file; its first bytes say how it is packed: with gzip or, all_packings, with
+ * bzip2, xz or zstd. Anything else is read as it is. */
 VmStatus vm_stream_open(VmStream **out, const char *path, bool all_packings, VmError *err);
-/* n bytes. Fewer (*got) only at the end, and the end is only reported when everything was right: VM_INPUT for
- * what is damaged, cut off or followed by something, VM_ENV for the system's failures. */
+/* n bytes. Fewer (*got) only at the end, and the end is only reported when everything was right:
+ * VM_INPUT for what is damaged, cut off or followed by something, VM_ENV for the system's failures.
+ */
 VmStatus vm_stream_read(VmStream *s, void *to, size_t n, size_t *got, VmError *err);
 /* Of the file, as it is on disk. */
 int64_t vm_stream_file_bytes(const VmStream *s);

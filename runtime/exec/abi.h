@@ -1,25 +1,27 @@
 /* The contract between generated code and the runtime: the only header both the compiler and the
- * runtime include. Plain data, so that a program can be built in memory (JIT) or linked in (ahead of
- * time). Nothing here is allocated or freed by the runtime.
+ * runtime include. Plain data, so that a program can be built in memory (JIT) or linked in (ahead
+ * of time). Nothing here is allocated or freed by the runtime.
  *
- * A program is a list of tasks run in order by one team of threads. A task is a number of items, cut by the
- * problem's size only; a kernel computes the items it is told. Results depend neither on the team's size nor
- * on who computes what: an item is always computed the same way. */
+ * A program is a list of tasks run in order by one team of threads. A task is a number of items,
+ * cut by the problem's size only; a kernel computes the items it is told. Results depend neither on
+ * the team's size nor on who computes what: an item is always computed the same way. */
 #ifndef VMOEC_RUNTIME_EXEC_ABI_H
 #define VMOEC_RUNTIME_EXEC_ABI_H
 
 #include <stdint.h>
 
-/* Counts changes of what is below. Kept objects do not depend on it: they go by the compiler's identity. */
+/* Counts changes of what is below. Kept objects do not depend on it: they go by the compiler's
+ * identity. */
 enum { VM_ABI_VERSION = 6, VM_MAX_RANK = 6 };
 
-/* Memory spaces; every buffer is (space, byte offset). Buffers start at multiples of 64; an argument may
- * point into one, at any element. */
+/* Memory spaces; every buffer is (space, byte offset). Buffers start at multiples of 64; an
+ * argument may point into one, at any element. */
 typedef enum VmSpace {
     VM_WEIGHTS, /* learned weights and tables; the same layout in every program of a module */
     VM_STATE,   /* optimizer state, zero at the start; the same layout in every program */
     VM_WORK,    /* inputs, activations, gradients: meaningless between steps */
-    VM_PACKED,  /* copies of weights laid out for kernels (VmPack): made from the weights, never saved */
+    VM_PACKED,  /* copies of weights laid out for kernels (VmPack): made from the weights, never
+                   saved */
     VM_SPACE_COUNT
 } VmSpace;
 
@@ -45,9 +47,9 @@ typedef struct VmTask {
     double bytes;    /* bytes that must move at least, for bench */
 } VmTask;
 
-/* A copy of a weight, or of a part of one, in VM_PACKED. Programs of a module that have a copy at the same
- * offset mean the same copy. It must be right before a step of a program that lists it, and is right
- * after it: what updates the weight updates the copy. */
+/* A copy of a weight, or of a part of one, in VM_PACKED. Programs of a module that have a copy at
+ * the same offset mean the same copy. It must be right before a step of a program that lists it,
+ * and is right after it: what updates the weight updates the copy. */
 typedef struct VmPack {
     VmTask task;    /* makes the copy from the weights; all of a program's may run at once */
     int64_t offset; /* where it begins in VM_PACKED */
@@ -57,7 +59,8 @@ typedef enum VmRole {
     VM_ROLE_PARAM,
     VM_ROLE_STATE,
     VM_ROLE_INPUT,   /* image f32, label i32, step scalars */
-    VM_ROLE_TABLE,   /* constant: filled from its name, "sincos_2d(12,12,192)", when the program is added */
+    VM_ROLE_TABLE,   /* constant: filled from its name, "sincos_2d(12,12,192)", when the program is
+                        added */
     VM_ROLE_RNG_KEY, /* i32[2], filled by the runtime each step from (seed, step, stream name) */
     VM_ROLE_OUTPUT,
     VM_ROLE_LOSS,
@@ -74,11 +77,12 @@ typedef struct VmTensor {
     int32_t rank;
     int64_t dim[VM_MAX_RANK];
     int32_t space;
-    int64_t offset;          /* dense row-major */
-    double weight;           /* loss, aux: weight in the objective */
-    const char *init;        /* param: initialiser, see docs/language.md */
-    const char *init_stream; /* param: name that seeds the initial values; "": the tensor's own name */
-    const char *place;       /* "model.vmoe:7:12", where the model's text makes it; NULL: not known */
+    int64_t offset;   /* dense row-major */
+    double weight;    /* loss, aux: weight in the objective */
+    const char *init; /* param: initialiser, see docs/language.md */
+    const char
+        *init_stream;  /* param: name that seeds the initial values; "": the tensor's own name */
+    const char *place; /* "model.vmoe:7:12", where the model's text makes it; NULL: not known */
 } VmTensor;
 
 typedef struct VmProgram {
@@ -91,7 +95,8 @@ typedef struct VmProgram {
     int32_t ntensor;
     const VmPack *pack;
     int32_t npack;
-    int32_t updates; /* 1: a step changes weights; copies that it does not keep are wrong after it */
+    int32_t
+        updates; /* 1: a step changes weights; copies that it does not keep are wrong after it */
     int64_t space_bytes[VM_SPACE_COUNT];
     int64_t scratch_bytes; /* per thread */
     double macs;           /* forward multiply-accumulates of one step (whole batch) */

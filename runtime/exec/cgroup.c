@@ -1,4 +1,5 @@
-/* Limits that the system sets for groups of processes: CPU time and memory, in cgroups of version 1 and 2.
+/* Limits that the system sets for groups of processes: CPU time and memory, in cgroups of version 1
+ * and 2.
  *
  * Requires Linux (/proc, cgroup files). What cannot be read is no limit. */
 #include "runtime/exec/internal.h"
@@ -76,8 +77,10 @@ typedef double (*GroupLimit)(const char *dir);
 static double smallest(const char *root, const char *controller, GroupLimit limit) {
     Mount m;
     char group[PATH_CAP], dir[3 * PATH_CAP];
-    if (!find_mount(root, controller, &m) || !find_group(root, controller, group, sizeof group)) return 0;
-    /* In a container the mount shows a group of the host as its root: only what is below it has a path. */
+    if (!find_mount(root, controller, &m) || !find_group(root, controller, group, sizeof group))
+        return 0;
+    /* In a container the mount shows a group of the host as its root: only what is below it has a
+     * path. */
     size_t n = strcmp(m.shown, "/") == 0 ? 0 : strlen(m.shown);
     bool inside = strncmp(group, m.shown, n) == 0 && (group[n] == '/' || group[n] == '\0');
     const char *below = inside ? group + n : "";

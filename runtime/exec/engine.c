@@ -1,13 +1,15 @@
-/* Runs programs: owns the memory of their spaces, resolves every task's buffers to addresses once, fills in
- * the random keys of a step and runs the tasks with one OpenMP team.
+/* Runs programs: owns the memory of their spaces, resolves every task's buffers to addresses once,
+ * fills in the random keys of a step and runs the tasks with one OpenMP team.
  *
- * Packed copies of weights are made from the weights when they are stale: after somebody else wrote weights,
- * another program's step among them. A step leaves the copies of its own program right, those of weights it
- * does not change included.
+ * Packed copies of weights are made from the weights when they are stale: after somebody else wrote
+ * weights, another program's step among them. A step leaves the copies of its own program right,
+ * those of weights it does not change included.
  *
- * A step is one parallel region (step.c says what a thread does in it). Nothing is allocated in a step.
+ * A step is one parallel region (step.c says what a thread does in it). Nothing is allocated in a
+ * step.
  *
- * Does not: look into weights or data, know what a loss is, keep time (except vm_engine_profile). */
+ * Does not: look into weights or data, know what a loss is, keep time (except vm_engine_profile).
+ */
 #include "runtime/exec/internal.h"
 
 #include <inttypes.h>
@@ -43,15 +45,16 @@ struct VmEngine {
     int threads, cpus;
     VmBlock space[VM_SPACE_COUNT];
     VmBlock scratch;
-    int64_t scratch_stride; /* bytes per thread, a multiple of 64 with a gap against false sharing */
+    int64_t
+        scratch_stride; /* bytes per thread, a multiple of 64 with a gap against false sharing */
     Loaded *loaded;
     int count, cap;
     Packed *packed;
     int npacked;
 };
 
-static const char *const space_names[VM_SPACE_COUNT] = {"weights", "optimizer state", "working memory",
-                                                        "packed weights"};
+static const char *const space_names[VM_SPACE_COUNT] = {"weights", "optimizer state",
+                                                        "working memory", "packed weights"};
 
 VmStatus vm_engine_create(int threads, VmEngine **out, VmError *err) {
     *out = NULL;
@@ -134,13 +137,15 @@ void vm_engine_weights_changed(VmEngine *e) {
 
 void *vm_engine_data(VmEngine *e, int program, const char *name) {
     const VmTensor *t = vm_engine_tensor(e, program, name);
-    if (t && t->role == VM_ROLE_PARAM) vm_engine_weights_changed(e); /* the caller may write to it */
+    if (t && t->role == VM_ROLE_PARAM)
+        vm_engine_weights_changed(e); /* the caller may write to it */
     return t ? vm_engine_address(e, program, t) : NULL;
 }
 
 /* ---- adding a program ---- */
 
-static bool offset_ok(const VmProgram *p, int32_t space, int64_t offset, int64_t bytes, int64_t align) {
+static bool offset_ok(const VmProgram *p, int32_t space, int64_t offset, int64_t bytes,
+                      int64_t align) {
     if (space < 0 || space >= VM_SPACE_COUNT || offset < 0 || offset % align != 0) return false;
     return bytes >= 0 && bytes <= p->space_bytes[space] && offset <= p->space_bytes[space] - bytes;
 }
@@ -156,11 +161,12 @@ static int64_t tensor_bytes(const VmTensor *t) {
 }
 
 static VmStatus task_check(const VmProgram *p, const VmTask *t, VmError *err) {
-    if (t->items < 1) return vm_fail(err, VM_ENV, "program '%s': '%s' has no items", p->name, t->name);
+    if (t->items < 1)
+        return vm_fail(err, VM_ENV, "program '%s': '%s' has no items", p->name, t->name);
     for (int j = 0; j < t->narg; j++) {
         if (offset_ok(p, t->arg[j].space, t->arg[j].offset, 0, 4)) continue;
-        return vm_fail(err, VM_ENV, "program '%s': argument %d of '%s' lies outside its memory", p->name, j,
-                       t->name);
+        return vm_fail(err, VM_ENV, "program '%s': argument %d of '%s' lies outside its memory",
+                       p->name, j, t->name);
     }
     return VM_OK;
 }
@@ -168,17 +174,18 @@ static VmStatus task_check(const VmProgram *p, const VmTask *t, VmError *err) {
 static VmStatus program_check(const VmProgram *p, VmError *err) {
     if (p->abi != VM_ABI_VERSION) {
         return vm_fail(err, VM_ENV,
-                       "program '%s' was built for version %d of the runtime, this is version %d", p->name,
-                       (int)p->abi, VM_ABI_VERSION);
+                       "program '%s' was built for version %d of the runtime, this is version %d",
+                       p->name, (int)p->abi, VM_ABI_VERSION);
     }
     for (int i = 0; i < VM_SPACE_COUNT; i++) {
-        if (p->space_bytes[i] < 0) return vm_fail(err, VM_ENV, "program '%s': negative memory", p->name);
+        if (p->space_bytes[i] < 0)
+            return vm_fail(err, VM_ENV, "program '%s': negative memory", p->name);
     }
     for (int i = 0; i < p->ntensor; i++) {
         const VmTensor *t = &p->tensor[i];
         if (!offset_ok(p, t->space, t->offset, tensor_bytes(t), 64)) {
-            return vm_fail(err, VM_ENV, "program '%s': tensor '%s' lies outside its memory", p->name,
-                           t->name);
+            return vm_fail(err, VM_ENV, "program '%s': tensor '%s' lies outside its memory",
+                           p->name, t->name);
         }
     }
     VmStatus s = VM_OK;
@@ -208,8 +215,8 @@ static VmStatus same_layout(const VmProgram *a, const VmProgram *b, VmRole role,
         if (i == a->ntensor || j == b->ntensor || !tensor_same(&a->tensor[i], &b->tensor[j])) break;
     }
     const char *name = i < a->ntensor ? a->tensor[i].name : b->tensor[j].name;
-    return vm_fail(err, VM_ENV, "programs '%s' and '%s' disagree about the layout of '%s'", a->name, b->name,
-                   name);
+    return vm_fail(err, VM_ENV, "programs '%s' and '%s' disagree about the layout of '%s'", a->name,
+                   b->name, name);
 }
 
 static VmStatus layout_check(const VmEngine *e, const VmProgram *p, VmError *err) {
@@ -258,25 +265,29 @@ static bool loaded_create(Loaded *l, const VmProgram *p, int threads) {
                   .args = vm_calloc(nargs, sizeof(void *)),
                   .packed = vm_calloc((size_t)p->npack, sizeof(int)),
                   .rng = vm_calloc((size_t)nrng, sizeof(RngKey))};
-    if (!l->args || !l->packed || !l->rng || !step_create(&l->step, &l->memory[0], p->ntask, threads) ||
+    if (!l->args || !l->packed || !l->rng ||
+        !step_create(&l->step, &l->memory[0], p->ntask, threads) ||
         !step_create(&l->packing, &l->memory[1], p->npack, threads)) {
         loaded_free(l);
         return false;
     }
     void **args = l->args;
     for (int i = 0; i < p->ntask; i++) args = step_task(&l->step->task[i], &p->task[i], args);
-    for (int i = 0; i < p->npack; i++) args = step_task(&l->packing->task[i], &p->pack[i].task, args);
+    for (int i = 0; i < p->npack; i++)
+        args = step_task(&l->packing->task[i], &p->pack[i].task, args);
     for (int i = 0; i < p->ntensor; i++) {
         const VmTensor *t = &p->tensor[i];
         if (t->role != VM_ROLE_RNG_KEY) continue;
-        l->rng[l->nrng++] = (RngKey){.space = t->space, .offset = t->offset, .hash = vm_hash_name(t->name)};
+        l->rng[l->nrng++] =
+            (RngKey){.space = t->space, .offset = t->offset, .hash = vm_hash_name(t->name)};
     }
     return true;
 }
 
 static void task_resolve(const VmEngine *e, VmStepTask *to, const VmTask *t) {
     to->fn = t->fn; /* may have been compiled after an earlier add */
-    for (int j = 0; j < t->narg; j++) to->args[j] = e->space[t->arg[j].space].data + t->arg[j].offset;
+    for (int j = 0; j < t->narg; j++)
+        to->args[j] = e->space[t->arg[j].space].data + t->arg[j].offset;
 }
 
 static void loaded_resolve(const VmEngine *e, Loaded *l) {
@@ -288,7 +299,8 @@ static void loaded_resolve(const VmEngine *e, Loaded *l) {
     }
 }
 
-/* Makes the block at least `bytes` long, keeping what is in it when `keep`. On failure the old block stays.
+/* Makes the block at least `bytes` long, keeping what is in it when `keep`. On failure the old
+ * block stays.
  */
 static VmStatus block_grow(VmBlock *b, int64_t bytes, bool keep, const char *what, VmError *err) {
     size_t old = b->bytes;
@@ -297,7 +309,8 @@ static VmStatus block_grow(VmBlock *b, int64_t bytes, bool keep, const char *wha
     if (!keep) vm_block_free(b);
     if (!vm_block_alloc(&bigger, (size_t)bytes)) {
         if (!keep) (void)vm_block_alloc(b, old); /* what was just given back */
-        return vm_fail(err, VM_ENV, "cannot allocate %.1f MiB for %s", (double)bytes / (1 << 20), what);
+        return vm_fail(err, VM_ENV, "cannot allocate %.1f MiB for %s", (double)bytes / (1 << 20),
+                       what);
     }
     if (keep && b->data) memcpy(bigger.data, b->data, old);
     vm_block_free(b);
@@ -305,7 +318,8 @@ static VmStatus block_grow(VmBlock *b, int64_t bytes, bool keep, const char *wha
     return VM_OK;
 }
 
-/* Work and scratch mean nothing between steps, so they are freed before their successors are allocated. */
+/* Work and scratch mean nothing between steps, so they are freed before their successors are
+ * allocated. */
 static VmStatus memory_grow(VmEngine *e, const VmProgram *p, VmError *err) {
     for (int i = 0; i < VM_SPACE_COUNT; i++) {
         VmStatus s = block_grow(&e->space[i], p->space_bytes[i], i != VM_WORK, space_names[i], err);
@@ -333,7 +347,8 @@ static bool reserve_slot(VmEngine *e) {
     return true;
 }
 
-/* Finds the program's packed copies among the engine's; new ones are stale. False: out of memory. */
+/* Finds the program's packed copies among the engine's; new ones are stale. False: out of memory.
+ */
 static bool know_packed(VmEngine *e, Loaded *l) {
     const VmProgram *p = l->program;
     Packed *grown = vm_calloc((size_t)(e->npacked + p->npack), sizeof *grown);
@@ -390,16 +405,18 @@ static void run_team(VmEngine *e, VmStep *step, double *seconds) {
     step->profile = seconds != NULL;
     vm_step_prepare(step, e->threads);
     int spins = vm_barrier_spins(e->threads, e->cpus);
-/* OpenMP may give fewer threads than asked for (OMP_THREAD_LIMIT, a nested region): the others' shares are
- * taken over. */
+/* OpenMP may give fewer threads than asked for (OMP_THREAD_LIMIT, a nested region): the others'
+ * shares are taken over. */
 #pragma omp parallel num_threads(e->threads)
     {
         int me = omp_get_thread_num();
-        vm_step_run(step, me, spins, e->scratch.data + e->scratch_stride * me, me == 0 ? seconds : NULL);
+        vm_step_run(step, me, spins, e->scratch.data + e->scratch_stride * me,
+                    me == 0 ? seconds : NULL);
     }
 }
 
-/* Makes the program's stale packed copies: all after weights were set from outside, none from step to step.
+/* Makes the program's stale packed copies: all after weights were set from outside, none from step
+ * to step.
  */
 static void refresh_packed(VmEngine *e, const Loaded *l) {
     const VmProgram *p = l->program;

@@ -1,6 +1,6 @@
-/* The few mathematical functions whose results end up in weights, tables or learning rates, built from IEEE
- * operations only (+ - * / sqrt), so that a run's bits do not depend on the C library or its version.
- * Requires that the compiler does not contract a * b + c (-ffp-contract=off).
+/* The few mathematical functions whose results end up in weights, tables or learning rates, built
+ * from IEEE operations only (+ - * / sqrt), so that a run's bits do not depend on the C library or
+ * its version. Requires that the compiler does not contract a * b + c (-ffp-contract=off).
  *
  * Does not: handle arguments outside the stated domains. */
 #include "runtime/exec/internal.h"
@@ -51,9 +51,11 @@ double vm_exp(double x) {
     return sum * scale;
 }
 
-/* sin(x + quarters pi/2): pi/2 in three parts of which the first two times a quarter count are exact. */
+/* sin(x + quarters pi/2): pi/2 in three parts of which the first two times a quarter count are
+ * exact. */
 static double sin_quarters(double x, int64_t quarters) {
-    const double high = 0x1.921fb54400000p+0, middle = 0x1.0b4611a600000p-34, low = 0x1.3198a2e037073p-69;
+    const double high = 0x1.921fb54400000p+0, middle = 0x1.0b4611a600000p-34,
+                 low = 0x1.3198a2e037073p-69;
     int64_t n = (int64_t)(x / (high + middle) + 0.5);
     double y = ((x - (double)n * high) - (double)n * middle) - (double)n * low;
     quarters = (quarters + n) & 3;

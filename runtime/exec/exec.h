@@ -1,8 +1,8 @@
-/* Executes programs (abi.h): threads, the engine that owns memory and runs steps, and what this machine can do.
- * Plain C and OpenMP; knows nothing of the compiler.
+/* Executes programs (abi.h): threads, the engine that owns memory and runs steps, and what this
+ * machine can do. Plain C and OpenMP; knows nothing of the compiler.
  *
- * Ownership: a VmX made by vm_x_create is destroyed by vm_x_destroy (NULL is fine). Strings and arrays
- * passed in are copied unless stated. */
+ * Ownership: a VmX made by vm_x_create is destroyed by vm_x_destroy (NULL is fine). Strings and
+ * arrays passed in are copied unless stated. */
 #ifndef VMOEC_RUNTIME_EXEC_EXEC_H
 #define VMOEC_RUNTIME_EXEC_EXEC_H
 
@@ -19,10 +19,12 @@
 int vm_cpus(void);
 /* Bytes of memory that the cgroups of this process allow it; 0: no limit. */
 int64_t vm_memory_limit(void);
-/* requested > 0: that many (capped at 256); 0: OMP_NUM_THREADS where it is a number, else vm_cpus(). */
+/* requested > 0: that many (capped at 256); 0: OMP_NUM_THREADS where it is a number, else
+ * vm_cpus(). */
 int vm_threads(int requested);
 
-/* ---- engine: memory and step execution (engine.c, memory.c) ----------------------------------- */
+/* ---- engine: memory and step execution (engine.c, memory.c) -----------------------------------
+ */
 
 /* Runs programs that share weights and state. Memory: one aligned block per space, as large as the
  * largest program needs, allocated when a program is added. A step allocates nothing. */
@@ -33,35 +35,41 @@ void vm_engine_destroy(VmEngine *e);
 int vm_engine_threads(const VmEngine *e);
 
 /* Borrows p, which must outlive e. Programs added later must have the same weight tensors (names,
- * shapes, offsets) as the first; state likewise among those that have any. Returns the program's index
- * or -1. Adding never disturbs weights or state already there. */
+ * shapes, offsets) as the first; state likewise among those that have any. Returns the program's
+ * index or -1. Adding never disturbs weights or state already there. */
 int vm_engine_add(VmEngine *e, const VmProgram *p, VmError *err);
 
-/* Where a tensor of program i lives; stable until the next vm_engine_add. NULL: no such tensor. A weight may
- * be written to until the next run; to write it after that, ask again or call vm_engine_weights_changed. */
+/* Where a tensor of program i lives; stable until the next vm_engine_add. NULL: no such tensor. A
+ * weight may be written to until the next run; to write it after that, ask again or call
+ * vm_engine_weights_changed. */
 void *vm_engine_data(VmEngine *e, int program, const char *name);
 const VmTensor *vm_engine_tensor(const VmEngine *e, int program, const char *name);
 
 /* Weights were written from outside: what was made from them is made again before the next run. */
 void vm_engine_weights_changed(VmEngine *e);
 
-/* Sets the random keys for (seed, step) and runs one step. step counts from 0 over the whole run. */
+/* Sets the random keys for (seed, step) and runs one step. step counts from 0 over the whole run.
+ */
 void vm_engine_run(VmEngine *e, int program, uint64_t seed, uint64_t step);
 
-/* Same, adding each task's wall time (thread 0, including the wait at its barrier) to seconds[ntask]. */
+/* Same, adding each task's wall time (thread 0, including the wait at its barrier) to
+ * seconds[ntask]. */
 void vm_engine_profile(VmEngine *e, int program, uint64_t seed, uint64_t step, double *seconds);
 
 /* Fills every weight from its `init` rule: a pure function of (seed, weight name, element).
- * zeros ones const(c) normal(std) trunc_normal(std) uniform(a) xavier(fan_in,fan_out), or one of these in
- * same(): the parts along dimension 0 start equal. VM_INPUT for a rule it does not know. */
+ * zeros ones const(c) normal(std) trunc_normal(std) uniform(a) xavier(fan_in,fan_out), or one of
+ * these in same(): the parts along dimension 0 start equal. VM_INPUT for a rule it does not know.
+ */
 VmStatus vm_engine_init(VmEngine *e, uint64_t seed, VmError *err);
 
 /* Peak bytes of the engine's blocks. */
 int64_t vm_engine_bytes(const VmEngine *e);
 
-/* ---- machine peaks (peaks.c) ---------------------------------------------------------------------- */
+/* ---- machine peaks (peaks.c)
+ * ---------------------------------------------------------------------- */
 
-/* Measured on `threads` threads right now: f32 FMA GFLOP/s and copy bandwidth GB/s (read + write). */
+/* Measured on `threads` threads right now: f32 FMA GFLOP/s and copy bandwidth GB/s (read + write).
+ */
 void vm_measure_peaks(int threads, double *gflops, double *gbs);
 /* GFLOP/s of bf16 dot products summed in f32; 0: this CPU has no instruction for them. */
 double vm_measure_bf16_peak(int threads);

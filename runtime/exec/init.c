@@ -1,7 +1,7 @@
-/* Initial weights: every value is a pure function of (seed, the weight's stream, element number), computed
- * in double and rounded once. The stream is `init_stream`, or the weight's name: weights that share a
- * stream start equal. The leading expert dimension of a per-expert weight just continues the numbering, or,
- * with "same(rule)", every expert has the numbers of the first.
+/* Initial weights: every value is a pure function of (seed, the weight's stream, element number),
+ * computed in double and rounded once. The stream is `init_stream`, or the weight's name: weights
+ * that share a stream start equal. The leading expert dimension of a per-expert weight just
+ * continues the numbering, or, with "same(rule)", every expert has the numbers of the first.
  *
  * Does not: know layers; fan-in and fan-out are written in the rule. */
 #include "runtime/exec/internal.h"
@@ -68,14 +68,17 @@ static inline double uniform(const uint32_t key[2], uint32_t element) {
     return (vm_rng_bits(key, element) + 0.5) * 0x1p-32;
 }
 
-static void fill_normal(const Init *in, const uint32_t key[2], int64_t begin, int64_t end, float *dst) {
-    double from = in->rule == RULE_NORMAL ? 0 : cut, width = in->rule == RULE_NORMAL ? 1 : 1 - 2 * cut;
+static void fill_normal(const Init *in, const uint32_t key[2], int64_t begin, int64_t end,
+                        float *dst) {
+    double from = in->rule == RULE_NORMAL ? 0 : cut,
+           width = in->rule == RULE_NORMAL ? 1 : 1 - 2 * cut;
     for (int64_t i = begin; i < end; i++)
         dst[i] = (float)(in->scale * vm_normal_quantile(from + width * uniform(key, (uint32_t)i)));
 }
 
-/* The rule most weights use, in the widest vectors there are: no operation here depends on another element's,
- * so bits are the same in every version. Runs of a constant length are what a compiler makes vectors of. */
+/* The rule most weights use, in the widest vectors there are: no operation here depends on another
+ * element's, so bits are the same in every version. Runs of a constant length are what a compiler
+ * makes vectors of. */
 #if defined(__x86_64__) && !defined(__SANITIZE_ADDRESS__)
 __attribute__((target_clones("avx512f", "avx2", "default")))
 #endif
@@ -108,14 +111,16 @@ VmStatus vm_init_tensor(const VmTensor *t, uint64_t seed, int threads, float *ds
     const char *rule = t->init ? t->init : "";
     if (t->dtype != 0) return vm_fail(err, VM_INPUT, "weight '%s' is not f32", t->name);
     if (!parse_init(rule, &in)) {
-        return vm_fail(err, VM_INPUT,
-                       "weight '%s': unknown initialiser '%s'; expected zeros, ones, const(c), normal(std), "
-                       "trunc_normal(std), uniform(a) or xavier(fan_in,fan_out), or same(one of these)",
-                       t->name, rule);
+        return vm_fail(
+            err, VM_INPUT,
+            "weight '%s': unknown initialiser '%s'; expected zeros, ones, const(c), normal(std), "
+            "trunc_normal(std), uniform(a) or xavier(fan_in,fan_out), or same(one of these)",
+            t->name, rule);
     }
     const char *stream = t->init_stream && *t->init_stream ? t->init_stream : t->name;
     uint64_t hash = vm_hash_name(stream);
-    int64_t all = vm_tensor_elems(t), parts = in.same && t->rank > 0 && t->dim[0] > 0 ? t->dim[0] : 1;
+    int64_t all = vm_tensor_elems(t),
+            parts = in.same && t->rank > 0 && t->dim[0] > 0 ? t->dim[0] : 1;
     int64_t n = all / parts;
     const int64_t block = INT64_C(1) << 32; /* a key numbers 2^32 elements */
     for (int64_t base = 0; base < n; base += block) {

@@ -8,10 +8,11 @@
 #include "base/clock.h"
 #include "runtime/exec/exec.h"
 
-/* ---- memory.c ---------------------------------------------------------------------------------- */
+/* ---- memory.c ----------------------------------------------------------------------------------
+ */
 
-/* Zeroed array; NULL when out of memory or when n * size overflows. n = 0 gives a valid pointer. Freed
- * with free(). The runtime allocates here and in vm_block_alloc only. */
+/* Zeroed array; NULL when out of memory or when n * size overflows. n = 0 gives a valid pointer.
+ * Freed with free(). The runtime allocates here and in vm_block_alloc only. */
 void *vm_calloc(size_t n, size_t size);
 
 /* Zeroed memory for tensors, aligned to 64 bytes; large blocks to 2 MiB, in huge pages where the
@@ -25,7 +26,8 @@ typedef struct VmBlock {
 bool vm_block_alloc(VmBlock *b, size_t bytes);
 void vm_block_free(VmBlock *b); /* zeroes *b; an empty block is fine */
 
-/* ---- cgroup.c ----------------------------------------------------------------------------------- */
+/* ---- cgroup.c -----------------------------------------------------------------------------------
+ */
 
 /* CPUs allowed by the cgroup quota as seen under the file system root `root` ("" for the real one):
  * the smallest of this process's group and its parents, rounded up; 0: no limit. */
@@ -33,10 +35,11 @@ int vm_quota_cpus(const char *root);
 /* Bytes of memory that the cgroups allow, in the same way; 0: no limit. */
 int64_t vm_quota_memory(const char *root);
 
-/* ---- team.c ------------------------------------------------------------------------------------ */
+/* ---- team.c ------------------------------------------------------------------------------------
+ */
 
-/* VM_OK when a team of this many can be made; OpenMP would end the process when it cannot. To be asked before
- * the first parallel region of that size. */
+/* VM_OK when a team of this many can be made; OpenMP would end the process when it cannot. To be
+ * asked before the first parallel region of that size. */
 VmStatus vm_team_ready(int threads, VmError *err);
 
 /* A barrier for one team. Generations count up, so a fast thread can enter the next barrier while a
@@ -61,7 +64,8 @@ void vm_word_wake(_Atomic uint32_t *word, _Atomic uint32_t *sleepers);
 int omp_get_thread_num(void);
 int omp_get_num_threads(void);
 
-/* ---- step.c ------------------------------------------------------------------------------------ */
+/* ---- step.c ------------------------------------------------------------------------------------
+ */
 
 /* A task with its buffers' addresses. */
 typedef struct VmStepTask {
@@ -94,11 +98,12 @@ typedef struct VmStep {
 
 /* Sets the shares for a team of n before it starts. */
 void vm_step_prepare(VmStep *s, int n);
-/* What thread `me` does in the step; a share whose thread is missing is done by the others. seconds NULL, or
- * [ntask]: adds wall time per task (with profile set). */
+/* What thread `me` does in the step; a share whose thread is missing is done by the others. seconds
+ * NULL, or [ntask]: adds wall time per task (with profile set). */
 void vm_step_run(VmStep *s, int me, int spins, void *scratch, double *seconds);
 
-/* ---- engine.c ---------------------------------------------------------------------------------- */
+/* ---- engine.c ----------------------------------------------------------------------------------
+ */
 
 const VmProgram *vm_engine_program(const VmEngine *e, int program);
 void *vm_engine_address(VmEngine *e, int program, const VmTensor *t);
@@ -106,7 +111,8 @@ int64_t vm_tensor_elems(const VmTensor *t);
 /* "f32[64,192]" in buf. */
 const char *vm_shape_text(int dtype, int rank, const int64_t *dim, char *buf, size_t cap);
 
-/* ---- exact.c: arithmetic whose bits do not depend on a library ----------------------------------- */
+/* ---- exact.c: arithmetic whose bits do not depend on a library
+ * ----------------------------------- */
 
 /* Only +, -, *, / and sqrt of IEEE doubles: the same bits everywhere. */
 double vm_log(double x);               /* x a positive normal number; error below 1e-15 relative */
@@ -117,14 +123,17 @@ double vm_cos_pi(double x);            /* cos(pi x), 0 <= x <= 1; error below 1e
 double vm_power(double x, uint64_t n); /* x^n by squaring */
 double vm_normal_quantile(double p);   /* inverse of the normal distribution, 0 < p < 1 */
 
-/* ---- init.c ------------------------------------------------------------------------------------ */
+/* ---- init.c ------------------------------------------------------------------------------------
+ */
 
 /* Initial values of one weight into dst[elems]. VM_INPUT for an unknown or ill-formed rule. */
 VmStatus vm_init_tensor(const VmTensor *t, uint64_t seed, int threads, float *dst, VmError *err);
 
-/* ---- table.c ----------------------------------------------------------------------------------- */
+/* ---- table.c -----------------------------------------------------------------------------------
+ */
 
-/* The numbers of a VM_ROLE_TABLE tensor into dst[elems]. VM_ENV for a formula this runtime does not know. */
+/* The numbers of a VM_ROLE_TABLE tensor into dst[elems]. VM_ENV for a formula this runtime does not
+ * know. */
 VmStatus vm_fill_table(const VmTensor *t, float *dst, VmError *err);
 
 #endif

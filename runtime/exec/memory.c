@@ -22,7 +22,8 @@ static bool block_map(VmBlock *b, size_t bytes) {
     *b = (VmBlock){.data = (unsigned char *)at, .bytes = bytes, .map = map, .map_bytes = span};
     /* Only advice: a system without huge pages works as well, just slower. */
     (void)madvise(b->data, bytes, MADV_HUGEPAGE);
-    /* A process that is forked to compile needs no tensors: nothing to copy, nothing to count twice. */
+    /* A process that is forked to compile needs no tensors: nothing to copy, nothing to count
+     * twice. */
     (void)madvise(map, span, MADV_DONTFORK);
     return true;
 }

@@ -1,8 +1,10 @@
-/* What this machine can do right now: f32 multiply-adds, bf16 dot products and copied bytes per second of a
- * whole team, measured, so that every utilisation we report is against the same machine in the same state.
+/* What this machine can do right now: f32 multiply-adds, bf16 dot products and copied bytes per
+ * second of a whole team, measured, so that every utilisation we report is against the same machine
+ * in the same state.
  *
- * Requires x86-64; uses AVX-512, else AVX2 with FMA, else SSE; bf16 only where the CPU has AVX512_BF16.
- * Does not: pin threads or wait for a quiet machine; it takes the best of several short windows. */
+ * Requires x86-64; uses AVX-512, else AVX2 with FMA, else SSE; bf16 only where the CPU has
+ * AVX512_BF16. Does not: pin threads or wait for a quiet machine; it takes the best of several
+ * short windows. */
 #include "runtime/exec/internal.h"
 
 #include <immintrin.h>
@@ -12,30 +14,31 @@
 
 enum { WINDOWS = 5, ROUNDS = 4000 };
 
-/* Each kernel runs `rounds` rounds of twelve independent multiply-adds, enough in flight to fill two
- * pipelines of latency four, and returns the number of floating point operations. One asm block per round
- * keeps all of them in registers whatever the compiler's options are. */
+/* Each kernel runs `rounds` rounds of twelve independent multiply-adds, enough in flight to fill
+ * two pipelines of latency four, and returns the number of floating point operations. One asm block
+ * per round keeps all of them in registers whatever the compiler's options are. */
 enum { CHAINS = 12 };
 
-#define EACH(op)                                                                                             \
-    op("0") op("1") op("2") op("3") op("4") op("5") op("6") op("7") op("8") op("9") op("10") op("11")
+#define EACH(op)                                                                                   \
+    op("0") op("1") op("2") op("3") op("4") op("5") op("6") op("7") op("8") op("9") op("10")       \
+        op("11")
 #define FMA(i) "vfmadd213ps %13, %12, %" i "\n\t"
 #define MUL_ADD(i) "mulps %12, %" i "\n\taddps %13, %" i "\n\t"
 
-#define PEAK_KERNEL(name, attributes, type, splat, lanes, constraint, op)                                    \
-    attributes static double name(int64_t rounds) {                                                          \
-        type x = splat(0.999f), y = splat(0.001f);                                                           \
-        type a0 = y, a1 = y, a2 = y, a3 = y, a4 = y, a5 = y, a6 = y, a7 = y, a8 = y, a9 = y, a10 = y,        \
-             a11 = y;                                                                                        \
-        for (int64_t r = 0; r < rounds; r++) {                                                               \
-            __asm__ volatile(EACH(op)                                                                        \
-                             : "+" constraint(a0), "+" constraint(a1), "+" constraint(a2),                   \
-                               "+" constraint(a3), "+" constraint(a4), "+" constraint(a5),                   \
-                               "+" constraint(a6), "+" constraint(a7), "+" constraint(a8),                   \
-                               "+" constraint(a9), "+" constraint(a10), "+" constraint(a11)                  \
-                             : constraint(x), constraint(y));                                                \
-        }                                                                                                    \
-        return (double)rounds * CHAINS * (lanes) * 2;                                                        \
+#define PEAK_KERNEL(name, attributes, type, splat, lanes, constraint, op)                          \
+    attributes static double name(int64_t rounds) {                                                \
+        type x = splat(0.999f), y = splat(0.001f);                                                 \
+        type a0 = y, a1 = y, a2 = y, a3 = y, a4 = y, a5 = y, a6 = y, a7 = y, a8 = y, a9 = y,       \
+             a10 = y, a11 = y;                                                                     \
+        for (int64_t r = 0; r < rounds; r++) {                                                     \
+            __asm__ volatile(EACH(op)                                                              \
+                             : "+" constraint(a0), "+" constraint(a1), "+" constraint(a2),         \
+                               "+" constraint(a3), "+" constraint(a4), "+" constraint(a5),         \
+                               "+" constraint(a6), "+" constraint(a7), "+" constraint(a8),         \
+                               "+" constraint(a9), "+" constraint(a10), "+" constraint(a11)        \
+                             : constraint(x), constraint(y));                                      \
+        }                                                                                          \
+        return (double)rounds * CHAINS * (lanes) * 2;                                              \
     }
 
 PEAK_KERNEL(fma_avx512, __attribute__((target("avx512f"))), __m512, _mm512_set1_ps, 16, "v", FMA)
@@ -109,7 +112,8 @@ static double copy_rate(int threads) {
         memset(to.data, 1, bytes);
         for (int i = 0; i < WINDOWS; i++) {
             double seconds = copy_window(threads, to.data, from.data, bytes);
-            if (seconds > 0 && 2 * (double)bytes / seconds > best) best = 2 * (double)bytes / seconds;
+            if (seconds > 0 && 2 * (double)bytes / seconds > best)
+                best = 2 * (double)bytes / seconds;
         }
         vm_block_free(&to);
     }

@@ -1,13 +1,13 @@
 /* Runs the tasks of a step with a team of threads.
  *
- * A task is a number of items; a phase is a run of tasks without a barrier inside. Every thread starts with
- * its own contiguous share of a task's items, the same in every step, so that it finds its data in its own
- * caches; when that is done it takes what is left of the others' shares. An item's result does not depend
- * on who computes it, so neither do the program's bits.
+ * A task is a number of items; a phase is a run of tasks without a barrier inside. Every thread
+ * starts with its own contiguous share of a task's items, the same in every step, so that it finds
+ * its data in its own caches; when that is done it takes what is left of the others' shares. An
+ * item's result does not depend on who computes it, so neither do the program's bits.
  *
- * A phase is over when all its items are done, not when all threads have arrived: a thread that the system
- * has put aside holds nobody up unless it was in the middle of an item. That keeps a team usable with more
- * threads than CPUs and beside other programs.
+ * A phase is over when all its items are done, not when all threads have arrived: a thread that the
+ * system has put aside holds nobody up unless it was in the middle of an item. That keeps a team
+ * usable with more threads than CPUs and beside other programs.
  *
  * Requires cursors set by vm_step_prepare before the team starts. Allocates nothing. */
 #include "runtime/exec/internal.h"
@@ -53,11 +53,13 @@ static int64_t work_on(VmStep *s, int t, int me, void *scratch) {
     return computed;
 }
 
-/* Adds to what is done of the phase that begins with task `first`; whoever completes it lets the others go.
+/* Adds to what is done of the phase that begins with task `first`; whoever completes it lets the
+ * others go.
  */
 static void report(VmStep *s, int first, int64_t computed, int64_t total, uint32_t phase) {
     if (computed == 0) return;
-    int64_t before = atomic_fetch_add_explicit(&s->done[first].items, computed, memory_order_acq_rel);
+    int64_t before =
+        atomic_fetch_add_explicit(&s->done[first].items, computed, memory_order_acq_rel);
     if (before + computed < total) return;
     atomic_store(&s->over, phase + 1);
     vm_word_wake(&s->over, &s->sleepers);

@@ -1,5 +1,6 @@
-/* Constant tables: numbers a model needs that follow from a formula alone. A table's name is its formula.
- * Computed in double from IEEE operations only and rounded once, so that every machine has the same bits.
+/* Constant tables: numbers a model needs that follow from a formula alone. A table's name is its
+ * formula. Computed in double from IEEE operations only and rounded once, so that every machine has
+ * the same bits.
  *
  * Does not: depend on a seed; keep tables in checkpoints. */
 #include "runtime/exec/internal.h"
@@ -8,9 +9,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Positions of a grid of rows x cols, row by row, as in masked autoencoders (He et al. 2022): the first half
- * of a line is made from the column, the second from the row; each half is sin(p w_i) for all i, then cos(p
- * w_i), with w_i = 10000^(-i / (dim / 4)). */
+/* Positions of a grid of rows x cols, row by row, as in masked autoencoders (He et al. 2022): the
+ * first half of a line is made from the column, the second from the row; each half is sin(p w_i)
+ * for all i, then cos(p w_i), with w_i = 10000^(-i / (dim / 4)). */
 static void fill_sincos_2d(int64_t rows, int64_t cols, int64_t dim, float *dst) {
     int64_t quarter = dim / 4;
     double log_base = vm_log(10000);
@@ -46,7 +47,8 @@ VmStatus vm_fill_table(const VmTensor *t, float *dst, VmError *err) {
     int64_t v[3];
     if (!parse_sincos_2d(t->name, v) || t->dtype != 0 || v[2] % 4 != 0 ||
         vm_tensor_elems(t) != v[0] * v[1] * v[2])
-        return vm_fail(err, VM_ENV, "this version of the runtime has no table '%s' of this shape", t->name);
+        return vm_fail(err, VM_ENV, "this version of the runtime has no table '%s' of this shape",
+                       t->name);
     fill_sincos_2d(v[0], v[1], v[2], dst);
     return VM_OK;
 }

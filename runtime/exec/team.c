@@ -1,11 +1,11 @@
 /* How many threads to use, and the barrier a team of them meets at.
  *
- * The barrier spins shortly and then sleeps in the kernel. Spinning pays only while every thread has a CPU
- * of its own: with more threads than CPUs a spinning thread keeps the one it waits for from running, so
- * then it sleeps almost at once.
+ * The barrier spins shortly and then sleeps in the kernel. Spinning pays only while every thread
+ * has a CPU of its own: with more threads than CPUs a spinning thread keeps the one it waits for
+ * from running, so then it sleeps almost at once.
  *
- * Requires Linux (futex, /proc, cgroup files). Does not create the threads that work: OpenMP does, in
- * engine.c. */
+ * Requires Linux (futex, /proc, cgroup files). Does not create the threads that work: OpenMP does,
+ * in engine.c. */
 #include "runtime/exec/internal.h"
 
 #include <linux/futex.h>
@@ -39,8 +39,8 @@ int vm_cpus(void) {
     return quota > 0 && quota < cpus ? quota : cpus;
 }
 
-/* The first number of OMP_NUM_THREADS, which lists one for each level of nesting; 0: not set, or no such
- * list. */
+/* The first number of OMP_NUM_THREADS, which lists one for each level of nesting; 0: not set, or no
+ * such list. */
 static int wanted_threads(void) {
     const char *text = getenv("OMP_NUM_THREADS");
     if (!text) return 0;
@@ -80,10 +80,11 @@ VmStatus vm_team_ready(int threads, VmError *err) {
     for (int i = 1; i < n; i++) pthread_join(thread[i], NULL);
     free(thread);
     if (why)
-        return vm_fail(err, VM_ENV,
-                       "cannot make %d threads, only %d: %s (limits are those of ulimit -u and -v and of the "
-                       "cgroup; --threads asks for fewer)",
-                       threads, n, strerror(why));
+        return vm_fail(
+            err, VM_ENV,
+            "cannot make %d threads, only %d: %s (limits are those of ulimit -u and -v and of the "
+            "cgroup; --threads asks for fewer)",
+            threads, n, strerror(why));
     atomic_store(&ready, threads);
     return VM_OK;
 }
@@ -105,8 +106,8 @@ static void futex_wake_all(_Atomic uint32_t *word) {
 }
 
 int vm_barrier_spins(int n, int cpus) {
-    /* About 100 us of pauses on current cores: longer than kernels of a balanced step differ, shorter than a
-     * scheduler tick. */
+    /* About 100 us of pauses on current cores: longer than kernels of a balanced step differ,
+     * shorter than a scheduler tick. */
     return n <= cpus ? 6000 : 20;
 }
 
@@ -115,8 +116,8 @@ void vm_barrier_wait(VmBarrier *b, int n, int spins) {
     uint32_t generation = atomic_load_explicit(&b->generation, memory_order_acquire);
     if (atomic_fetch_add_explicit(&b->arrived, 1, memory_order_acq_rel) + 1 == (uint32_t)n) {
         atomic_store_explicit(&b->arrived, 0, memory_order_relaxed);
-        /* Sequentially consistent, like the sleeper's side: either we see the sleeper or it sees the new
-         * generation. */
+        /* Sequentially consistent, like the sleeper's side: either we see the sleeper or it sees
+         * the new generation. */
         atomic_store(&b->generation, generation + 1);
         if (atomic_load(&b->sleepers) > 0) futex_wake_all(&b->generation);
         return;

@@ -1,6 +1,7 @@
-/* OUT/metrics.jsonl: one JSON object per line, flushed at once, so that a run can be watched and a killed one
- * leaves all it said. Events: "start" (the whole configuration), "step", "epoch". Numbers that are not finite
- * or do not exist are null. Steps and epochs count from 1: how many are done.
+/* OUT/metrics.jsonl: one JSON object per line, flushed at once, so that a run can be watched and a
+ * killed one leaves all it said. Events: "start" (the whole configuration), "step", "epoch".
+ * Numbers that are not finite or do not exist are null. Steps and epochs count from 1: how many are
+ * done.
  *
  * Does not: decide what is logged when. */
 #include "runtime/train/internal.h"
@@ -20,7 +21,8 @@ static VmJson event(const VmMetrics *m, const char *name) {
 }
 
 static VmStatus cannot_write(const VmMetrics *m, int why, VmError *err) {
-    return vm_fail(err, VM_ENV, "cannot write '%s/%s': %s", m->dir->path, VM_METRICS_FILE, strerror(why));
+    return vm_fail(err, VM_ENV, "cannot write '%s/%s': %s", m->dir->path, VM_METRICS_FILE,
+                   strerror(why));
 }
 
 /* Writes and releases the object. */
@@ -52,10 +54,10 @@ static LineKind line_kind(const char *line, size_t n, int64_t keep_step) {
     return kind;
 }
 
-/* Copies the lines that stay. What a crash of the machine left half written stands at the end; a bad line
- * with a good one behind it is damage. */
-static VmStatus copy_lines(const VmMetrics *m, const char *text, size_t size, int64_t keep_step, FILE *to,
-                           VmError *err) {
+/* Copies the lines that stay. What a crash of the machine left half written stands at the end; a
+ * bad line with a good one behind it is damage. */
+static VmStatus copy_lines(const VmMetrics *m, const char *text, size_t size, int64_t keep_step,
+                           FILE *to, VmError *err) {
     int64_t line = 0, bad = 0, good = 0;
     for (const char *p = text, *end = text + size; p < end;) {
         const char *newline = memchr(p, '\n', (size_t)(end - p));
@@ -63,7 +65,8 @@ static VmStatus copy_lines(const VmMetrics *m, const char *text, size_t size, in
         size_t n = (size_t)(newline - p);
         LineKind kind = line_kind(p, n, keep_step);
         line++;
-        if (kind == LINE_NO_MEMORY) return vm_fail(err, VM_ENV, "out of memory reading %s", VM_METRICS_FILE);
+        if (kind == LINE_NO_MEMORY)
+            return vm_fail(err, VM_ENV, "out of memory reading %s", VM_METRICS_FILE);
         if (kind == LINE_BAD && !bad) bad = line;
         good += kind != LINE_BAD;
         if (kind != LINE_BAD && bad)
@@ -75,7 +78,8 @@ static VmStatus copy_lines(const VmMetrics *m, const char *text, size_t size, in
         p = newline + 1;
     }
     if (good || !line) return VM_OK;
-    return vm_fail(err, VM_INPUT, "%s/%s: no line of it is an event: it is no log of a run; move it away",
+    return vm_fail(err, VM_INPUT,
+                   "%s/%s: no line of it is an event: it is no log of a run; move it away",
                    m->dir->path, VM_METRICS_FILE);
 }
 
@@ -98,7 +102,8 @@ static VmStatus keep_lines(const VmMetrics *m, int64_t keep_step, VmError *err) 
     return s;
 }
 
-VmStatus vm_metrics_open(VmMetrics *m, const VmDir *dir, const char *phase, int64_t keep_step, VmError *err) {
+VmStatus vm_metrics_open(VmMetrics *m, const VmDir *dir, const char *phase, int64_t keep_step,
+                         VmError *err) {
     *m = (VmMetrics){.phase = phase, .dir = dir};
     VmStatus s = keep_step >= 0 ? keep_lines(m, keep_step, err) : VM_OK;
     return s ? s : vm_append_in(&m->f, dir, VM_METRICS_FILE, keep_step >= 0, err);
@@ -170,8 +175,9 @@ static void put_terms(VmJson *line, const char *key, const VmBinding *b, VmRole 
     vm_json_put(line, key, o);
 }
 
-VmStatus vm_metrics_step(VmMetrics *m, int64_t epoch, int64_t step, double lr, double images_per_second,
-                         const VmBinding *b, const VmRouting *routing, VmError *err) {
+VmStatus vm_metrics_step(VmMetrics *m, int64_t epoch, int64_t step, double lr,
+                         double images_per_second, const VmBinding *b, const VmRouting *routing,
+                         VmError *err) {
     VmJson line = event(m, "step");
     vm_json_int(&line, "epoch", epoch);
     vm_json_int(&line, "step", step);
@@ -186,7 +192,8 @@ VmStatus vm_metrics_step(VmMetrics *m, int64_t epoch, int64_t step, double lr, d
     return write_line(m, &line, err);
 }
 
-VmStatus vm_metrics_epoch(VmMetrics *m, const VmEpochRecord *r, const VmRouting *routing, VmError *err) {
+VmStatus vm_metrics_epoch(VmMetrics *m, const VmEpochRecord *r, const VmRouting *routing,
+                          VmError *err) {
     VmJson line = event(m, "epoch");
     vm_json_int(&line, "epoch", r->epoch);
     vm_json_int(&line, "step", r->step);

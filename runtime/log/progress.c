@@ -1,5 +1,5 @@
-/* What a person sees of a training run: on a terminal one line that is rewritten a few times a second,
- * elsewhere a plain line every ten seconds; both get one line per epoch.
+/* What a person sees of a training run: on a terminal one line that is rewritten a few times a
+ * second, elsewhere a plain line every ten seconds; both get one line per epoch.
  *
  * Does not: fail. A progress display that cannot be written is not worth stopping for. */
 #include "runtime/train/internal.h"
@@ -40,14 +40,16 @@ static int columns(FILE *f) {
     return ioctl(fileno(f), TIOCGWINSZ, &size) == 0 && size.ws_col > 1 ? size.ws_col : 80;
 }
 
-void vm_progress_step(VmProgress *p, int64_t epoch, int64_t step, double rate, double loss, double accuracy) {
+void vm_progress_step(VmProgress *p, int64_t epoch, int64_t step, double rate, double loss,
+                      double accuracy) {
     if (!p->f) return;
     double now = vm_seconds();
     if (now - p->last < (p->terminal ? 0.2 : 10)) return;
     p->last = now;
     char line[256];
-    int n = snprintf(line, sizeof line, "epoch %" PRId64 "  step %" PRId64 "/%" PRId64 "  loss %.4f", epoch,
-                     step, p->total, loss);
+    int n =
+        snprintf(line, sizeof line, "epoch %" PRId64 "  step %" PRId64 "/%" PRId64 "  loss %.4f",
+                 epoch, step, p->total, loss);
     if (isfinite(accuracy))
         n += snprintf(line + n, sizeof line - (size_t)n, "  accuracy %.2f %%", 100 * accuracy);
     n += snprintf(line + n, sizeof line - (size_t)n, "  %.0f images/s", rate);

@@ -1,6 +1,7 @@
-/* What a run says of its routes: measures of what the training program leaves behind (passes/telemetry.c), at
- * logged steps and as means over an epoch, and a warning where few experts do the work. Loads are added up at
- * every step; what takes a look at every token is measured at logged steps only.
+/* What a run says of its routes: measures of what the training program leaves behind
+ * (passes/telemetry.c), at logged steps and as means over an epoch, and a warning where few experts
+ * do the work. Loads are added up at every step; what takes a look at every token is measured at
+ * logged steps only.
  *
  * Does not: run anything; a program without such outputs has no routes here. */
 #include "runtime/train/internal.h"
@@ -10,7 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char *const measure_name[VM_MEASURES] = {"entropy", "largest", "unserved", "variation"};
+static const char *const measure_name[VM_MEASURES] = {"entropy", "largest", "unserved",
+                                                      "variation"};
 enum { ENTROPY, LARGEST, UNSERVED, VARIATION };
 
 /* ---- finding ---- */
@@ -18,7 +20,8 @@ enum { ENTROPY, LARGEST, UNSERVED, VARIATION };
 /* The route whose name is the first n characters of `name`, made when it is new. */
 static VmRoute *route_named(VmRouting *r, const char *name, size_t n) {
     for (int i = 0; i < r->n; i++)
-        if (strncmp(r->route[i].name, name, n) == 0 && r->route[i].name_length == n) return &r->route[i];
+        if (strncmp(r->route[i].name, name, n) == 0 && r->route[i].name_length == n)
+            return &r->route[i];
     VmRoute *route = &r->route[r->n++];
     *route = (VmRoute){.name = name, .name_length = n};
     return route;
@@ -88,8 +91,8 @@ static double unserved_share(const VmRoute *r) {
     return (double)none / (double)r->tokens;
 }
 
-/* Adds the softmax of one token's logits to `sum`; its entropy in nats: ln z - (sum of e^x x) / z, x below
- * the largest. */
+/* Adds the softmax of one token's logits to `sum`; its entropy in nats: ln z - (sum of e^x x) / z,
+ * x below the largest. */
 static double add_token(const VmRoute *r, const float *h, double *sum, double *largest) {
     double top = (double)h[0], z = 0, dot = 0;
     for (int64_t e = 1; e < r->experts; e++) top = fmax(top, (double)h[e]);
@@ -103,11 +106,12 @@ static double add_token(const VmRoute *r, const float *h, double *sum, double *l
     return log(z) - dot / z;
 }
 
-/* One walk over the gate: mean entropy, largest logit, and how much images differ, the mean over experts of
- * var_b(s_be) / (mean_b(s_be) + 1e-6) with s_be the sum of the softmax over the tokens of image b (Teo et al.
- * 2024; population variance). NAN where images have one token each. */
+/* One walk over the gate: mean entropy, largest logit, and how much images differ, the mean over
+ * experts of var_b(s_be) / (mean_b(s_be) + 1e-6) with s_be the sum of the softmax over the tokens
+ * of image b (Teo et al. 2024; population variance). NAN where images have one token each. */
 static void measure_gate(VmRoute *r, int64_t images) {
-    int64_t n = r->experts, per_image = images > 0 && r->tokens % images == 0 ? r->tokens / images : 0;
+    int64_t n = r->experts,
+            per_image = images > 0 && r->tokens % images == 0 ? r->tokens / images : 0;
     double *sum = r->by_image, *all = sum + n, *squares = all + n, entropy = 0, largest = -INFINITY,
            spread = 0;
     for (int64_t e = 0; e < 3 * n; e++) sum[e] = 0;
@@ -175,7 +179,8 @@ static VmJson describe(const VmRoute *r, bool epoch) {
     vm_json_int(&o, "dead", dead);
     for (int m = 0; m < VM_MEASURES; m++)
         if (has_measure(r, m))
-            vm_json_number(&o, measure_name[m], epoch ? r->sum[m] / (double)r->measured : r->now[m]);
+            vm_json_number(&o, measure_name[m],
+                           epoch ? r->sum[m] / (double)r->measured : r->now[m]);
     return o;
 }
 
@@ -212,11 +217,12 @@ void vm_routing_warn(const VmRouting *r, VmProgress *p, int64_t epoch) {
             largest = fmax(largest, route->load_sum[e] / (double)route->steps);
         }
         if (!dead && effective >= 0.5 * (double)route->experts) continue;
-        vm_progress_warn(p,
-                         "routing of %.*s collapses: in epoch %lld its %lld experts did the work of "
-                         "%.1f, %lld of them none, the busiest has %.0f %% of the rows; a balance loss with "
-                         "more weight, noise or a capacity may help",
-                         (int)route->name_length, route->name, (long long)epoch, (long long)route->experts,
-                         effective, (long long)dead, 100 * largest);
+        vm_progress_warn(
+            p,
+            "routing of %.*s collapses: in epoch %lld its %lld experts did the work of "
+            "%.1f, %lld of them none, the busiest has %.0f %% of the rows; a balance loss with "
+            "more weight, noise or a capacity may help",
+            (int)route->name_length, route->name, (long long)epoch, (long long)route->experts,
+            effective, (long long)dead, 100 * largest);
     }
 }

@@ -8,13 +8,15 @@ int64_t vm_steps_per_epoch(const VmTrainConfig *c, int64_t images) {
 }
 
 int64_t vm_total_steps(const VmTrainConfig *c, int64_t images) {
-    return c->steps > 0 ? c->steps : (int64_t)(c->epochs * (double)vm_steps_per_epoch(c, images) + 0.5);
+    return c->steps > 0 ? c->steps
+                        : (int64_t)(c->epochs * (double)vm_steps_per_epoch(c, images) + 0.5);
 }
 
 /* A whole batch, or all images where these are fewer, and what is left at the end. */
 static int add(VmBatchSize *out, int n, bool training, int64_t images, int64_t batch, bool rest) {
     out[n++] = (VmBatchSize){training, batch < images ? batch : images, 0};
-    if (rest && images > batch && images % batch) out[n++] = (VmBatchSize){training, images % batch, images};
+    if (rest && images > batch && images % batch)
+        out[n++] = (VmBatchSize){training, images % batch, images};
     return n;
 }
 

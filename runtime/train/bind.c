@@ -1,6 +1,6 @@
-/* Finds in a program what the trainer feeds and reads: the image (f32, rank 4), the label (i32, rank 1), the
- * step scalars, the named losses and metrics. Inputs are recognised by type and rank, so models may name them
- * freely.
+/* Finds in a program what the trainer feeds and reads: the image (f32, rank 4), the label (i32,
+ * rank 1), the step scalars, the named losses and metrics. Inputs are recognised by type and rank,
+ * so models may name them freely.
  *
  * Does not: run anything. */
 #include "runtime/train/internal.h"
@@ -15,17 +15,18 @@ void vm_binding_free(VmBinding *b) {
     *b = (VmBinding){.program = -1};
 }
 
-static VmStatus check_image(const VmProgram *p, const VmTensor *t, int64_t batch, const VmDataset *data,
-                            VmError *err) {
+static VmStatus check_image(const VmProgram *p, const VmTensor *t, int64_t batch,
+                            const VmDataset *data, VmError *err) {
     int64_t c, h, w;
     vm_dataset_shape(data, &c, &h, &w, NULL);
     if (t->dim[0] == batch && t->dim[1] == c && t->dim[2] == h && t->dim[3] == w) return VM_OK;
     char want[160];
-    return vm_fail(err, VM_INPUT,
-                   "the model '%s' takes images '%s' of shape %s, but the data set gives f32[%" PRId64
-                   ",%" PRId64 ",%" PRId64 ",%" PRId64 "]",
-                   p->name, t->name, vm_shape_text(t->dtype, t->rank, t->dim, want, sizeof want), batch, c, h,
-                   w);
+    return vm_fail(
+        err, VM_INPUT,
+        "the model '%s' takes images '%s' of shape %s, but the data set gives f32[%" PRId64
+        ",%" PRId64 ",%" PRId64 ",%" PRId64 "]",
+        p->name, t->name, vm_shape_text(t->dtype, t->rank, t->dim, want, sizeof want), batch, c, h,
+        w);
 }
 
 static VmStatus bind_input(VmBinding *b, VmEngine *e, const VmTensor *t, const VmDataset *data,
@@ -45,15 +46,16 @@ static VmStatus bind_input(VmBinding *b, VmEngine *e, const VmTensor *t, const V
     if (!b->label && t->dtype == 1 && t->rank == 1) {
         b->label = vm_engine_address(e, b->program, t);
         if (t->dim[0] == b->batch) return VM_OK;
-        return vm_fail(err, VM_INPUT, "the model '%s' takes %" PRId64 " labels '%s' for %" PRId64 " images",
+        return vm_fail(err, VM_INPUT,
+                       "the model '%s' takes %" PRId64 " labels '%s' for %" PRId64 " images",
                        p->name, t->dim[0], t->name, b->batch);
     }
     char shape[160];
-    return vm_fail(
-        err, VM_INPUT,
-        "the model '%s' takes an input '%s' of shape %s that the data set cannot give: it gives one batch "
-        "of images and their labels",
-        p->name, t->name, vm_shape_text(t->dtype, t->rank, t->dim, shape, sizeof shape));
+    return vm_fail(err, VM_INPUT,
+                   "the model '%s' takes an input '%s' of shape %s that the data set cannot give: "
+                   "it gives one batch "
+                   "of images and their labels",
+                   p->name, t->name, vm_shape_text(t->dtype, t->rank, t->dim, shape, sizeof shape));
 }
 
 static bool is_term(const VmTensor *t) {
@@ -77,8 +79,8 @@ static VmStatus bind_tensors(VmBinding *b, VmEngine *e, const VmDataset *data, V
     return b->image ? VM_OK : vm_fail(err, VM_INPUT, "the model '%s' takes no images", p->name);
 }
 
-VmStatus vm_bind(VmBinding *b, VmEngine *e, VmProgramSource source, void *user, bool training, int64_t batch,
-                 const VmDataset *data, VmError *err) {
+VmStatus vm_bind(VmBinding *b, VmEngine *e, VmProgramSource source, void *user, bool training,
+                 int64_t batch, const VmDataset *data, VmError *err) {
     vm_binding_free(b);
     VmError why = {.text = ""};
     int program = source(user, training, batch, &why);

@@ -1,9 +1,10 @@
-/* Checkpoints: OUT/checkpoint/ with weights.safetensors, state.safetensors (if the optimizer has state) and
- * the record trainer.json, and OUT/checkpoint.previous/, the one before it.
+/* Checkpoints: OUT/checkpoint/ with weights.safetensors, state.safetensors (if the optimizer has
+ * state) and the record trainer.json, and OUT/checkpoint.previous/, the one before it.
  *
- * A checkpoint is complete or absent: it is written beside its place, synced, read back, and put there by
- * exchanging names. At every moment one of the two folders is complete; the older one is removed only when a
- * newer one has been read back. Nothing is saved that has a value which is no finite number.
+ * A checkpoint is complete or absent: it is written beside its place, synced, read back, and put
+ * there by exchanging names. At every moment one of the two folders is complete; the older one is
+ * removed only when a newer one has been read back. Nothing is saved that has a value which is no
+ * finite number.
  *
  * Does not: decide when to save; read or write the record (record.c). */
 #include <errno.h>
@@ -21,8 +22,9 @@ struct VmCheckpoints {
     VmRecordRun run;
 };
 
-VmStatus vm_checkpoints_open(VmCheckpoints **out, VmRunFolder *folder, const VmTrainConfig *c, int64_t total,
-                             const VmDataset *train, const VmDataset *test, VmError *err) {
+VmStatus vm_checkpoints_open(VmCheckpoints **out, VmRunFolder *folder, const VmTrainConfig *c,
+                             int64_t total, const VmDataset *train, const VmDataset *test,
+                             VmError *err) {
     *out = vm_calloc(1, sizeof **out);
     if (!*out) return vm_fail(err, VM_ENV, "out of memory");
     (*out)->folder = folder;
@@ -45,7 +47,8 @@ static bool has_role(VmEngine *e, int program, VmRole role) {
 
 /* ---- reading back ---- */
 
-/* Whether the file is what the sum says, read from the disk where the system can forget what it has. */
+/* Whether the file is what the sum says, read from the disk where the system can forget what it
+ * has. */
 static VmStatus check_file(const VmDir *d, const char *name, const VmFileSum *want, VmError *err) {
     enum { CHUNK = 1 << 20 };
     char shown[600];
@@ -95,17 +98,20 @@ static bool is_good(const VmCheckpoints *k, const char *name, VmRecord *r) {
 
 /* ---- saving ---- */
 
-static VmStatus write_files(VmCheckpoints *k, VmEngine *e, int program, const VmRunState *s, const VmDir *d,
-                            VmError *err) {
+static VmStatus write_files(VmCheckpoints *k, VmEngine *e, int program, const VmRunState *s,
+                            const VmDir *d, VmError *err) {
     VmRecord r = {.at = *s, .has_state = has_role(e, program, VM_ROLE_STATE)}, back;
-    VmStatus status = vm_tensors_save_in(e, program, VM_ROLE_PARAM, d, VM_WEIGHTS_FILE, &r.weights, err);
+    VmStatus status =
+        vm_tensors_save_in(e, program, VM_ROLE_PARAM, d, VM_WEIGHTS_FILE, &r.weights, err);
     if (status == VM_OK && r.has_state)
         status = vm_tensors_save_in(e, program, VM_ROLE_STATE, d, VM_STATE_FILE, &r.state, err);
     if (status == VM_OK) status = vm_record_write(d, &k->run, &r, err);
     if (status == VM_OK) status = vm_dir_sync(d, err);
     if (status) return status;
     status = check_folder(d, &back, err);
-    return status == VM_INPUT ? VM_ENV : status; /* what was just written has no other author than the disk */
+    return status == VM_INPUT
+               ? VM_ENV
+               : status; /* what was just written has no other author than the disk */
 }
 
 /* Renames to checkpoint.kept-1, -2, ..: a name that shows. */
@@ -121,19 +127,23 @@ static bool keep_aside(const VmDir *d, const char *name) {
 
 /* A folder that is no longer needed goes; one that somebody put things into stays. */
 static void dispose(const VmDir *d, const char *name) {
-    if (!vm_remove_folder(d, name, vm_checkpoint_files, VM_CHECKPOINT_FILES)) (void)keep_aside(d, name);
+    if (!vm_remove_folder(d, name, vm_checkpoint_files, VM_CHECKPOINT_FILES))
+        (void)keep_aside(d, name);
 }
 
-/* Where the file system cannot exchange two names: there is no OUT/checkpoint for a moment, but the one
- * before it is, and is found. */
+/* Where the file system cannot exchange two names: there is no OUT/checkpoint for a moment, but the
+ * one before it is, and is found. */
 static bool shift(const VmDir *d, const char *fresh, char spare[32]) {
     if (!vm_temp_name(spare)) return false;
-    if (vm_there(d, VM_CHECKPOINT_PREVIOUS) != VM_NOTHING && !vm_rename_in(d, VM_CHECKPOINT_PREVIOUS, spare))
+    if (vm_there(d, VM_CHECKPOINT_PREVIOUS) != VM_NOTHING &&
+        !vm_rename_in(d, VM_CHECKPOINT_PREVIOUS, spare))
         return false;
-    return vm_rename_in(d, VM_CHECKPOINT, VM_CHECKPOINT_PREVIOUS) && vm_rename_in(d, fresh, VM_CHECKPOINT);
+    return vm_rename_in(d, VM_CHECKPOINT, VM_CHECKPOINT_PREVIOUS) &&
+           vm_rename_in(d, fresh, VM_CHECKPOINT);
 }
 
-/* Puts the finished folder `fresh` at OUT/checkpoint and what stood there at OUT/checkpoint.previous. */
+/* Puts the finished folder `fresh` at OUT/checkpoint and what stood there at
+ * OUT/checkpoint.previous. */
 static VmStatus put_in_place(VmCheckpoints *k, const char *fresh, VmError *err) {
     const VmDir *d = &k->folder->dir;
     char spare[32] = "";
@@ -149,13 +159,15 @@ static VmStatus put_in_place(VmCheckpoints *k, const char *fresh, VmError *err) 
         ok = shift(d, fresh, spare);
     }
     if (!ok)
-        return vm_fail(err, VM_ENV, "cannot replace '%s/%s': %s", d->path, VM_CHECKPOINT, strerror(errno));
+        return vm_fail(err, VM_ENV, "cannot replace '%s/%s': %s", d->path, VM_CHECKPOINT,
+                       strerror(errno));
     VmStatus s = vm_dir_sync(d, err);
     if (spare[0]) dispose(d, spare);
     return s;
 }
 
-static VmStatus save_once(VmCheckpoints *k, VmEngine *e, int program, const VmRunState *s, VmError *err) {
+static VmStatus save_once(VmCheckpoints *k, VmEngine *e, int program, const VmRunState *s,
+                          VmError *err) {
     VmDir fresh;
     char name[32];
     VmStatus status = vm_dir_temp(&fresh, &k->folder->dir, name, err);
@@ -163,17 +175,20 @@ static VmStatus save_once(VmCheckpoints *k, VmEngine *e, int program, const VmRu
     status = write_files(k, e, program, s, &fresh, err);
     vm_dir_close(&fresh);
     if (status == VM_OK) status = put_in_place(k, name, err);
-    if (status) (void)vm_remove_folder(&k->folder->dir, name, vm_checkpoint_files, VM_CHECKPOINT_FILES);
+    if (status)
+        (void)vm_remove_folder(&k->folder->dir, name, vm_checkpoint_files, VM_CHECKPOINT_FILES);
     return status;
 }
 
 VmStatus vm_checkpoint_values(VmEngine *e, int program, const VmRunState *s, VmError *err) {
     char what[160];
-    snprintf(what, sizeof what, "the run diverged by step %" PRId64 " (no checkpoint was replaced)", s->step);
+    snprintf(what, sizeof what, "the run diverged by step %" PRId64 " (no checkpoint was replaced)",
+             s->step);
     VmStatus status = vm_tensors_finite(e, program, VM_ROLE_PARAM, what, err);
     if (status == VM_OK) status = vm_tensors_finite(e, program, VM_ROLE_STATE, what, err);
     if (status) return status;
-    if (isfinite(s->loss_sum) && isfinite(s->objective_sum) && isfinite(s->correct_sum)) return VM_OK;
+    if (isfinite(s->loss_sum) && isfinite(s->objective_sum) && isfinite(s->correct_sum))
+        return VM_OK;
     return vm_fail(err, VM_INPUT, "%s: the sum of losses or of right answers is not finite", what);
 }
 
@@ -182,15 +197,18 @@ static bool is_full(const VmError *err) {
     return strstr(err->text, strerror(ENOSPC)) || strstr(err->text, strerror(EDQUOT));
 }
 
-VmStatus vm_checkpoint_save(VmCheckpoints *k, VmEngine *e, int program, const VmRunState *s, VmError *err) {
+VmStatus vm_checkpoint_save(VmCheckpoints *k, VmEngine *e, int program, const VmRunState *s,
+                            VmError *err) {
     VmStatus status = vm_checkpoint_values(e, program, s, err);
     if (status) return status;
     VmError first = {0};
     status = save_once(k, e, program, s, &first);
     VmRecord r;
-    /* A disk with room for two: the older one makes place when the newer one is known to be good. */
+    /* A disk with room for two: the older one makes place when the newer one is known to be good.
+     */
     if (status == VM_ENV && is_full(&first) &&
-        vm_there(&k->folder->dir, VM_CHECKPOINT_PREVIOUS) == VM_FOLDER && is_good(k, VM_CHECKPOINT, &r)) {
+        vm_there(&k->folder->dir, VM_CHECKPOINT_PREVIOUS) == VM_FOLDER &&
+        is_good(k, VM_CHECKPOINT, &r)) {
         dispose(&k->folder->dir, VM_CHECKPOINT_PREVIOUS);
         status = save_once(k, e, program, s, &first);
     }
@@ -202,8 +220,8 @@ VmStatus vm_checkpoint_save(VmCheckpoints *k, VmEngine *e, int program, const Vm
 
 int64_t vm_checkpoint_bytes(VmEngine *e, int program) {
     enum { RECORD_AND_BLOCKS = 32 << 10 };
-    return vm_tensors_bytes(e, program, VM_ROLE_PARAM) + vm_tensors_bytes(e, program, VM_ROLE_STATE) +
-           RECORD_AND_BLOCKS;
+    return vm_tensors_bytes(e, program, VM_ROLE_PARAM) +
+           vm_tensors_bytes(e, program, VM_ROLE_STATE) + RECORD_AND_BLOCKS;
 }
 
 static int64_t bytes_there(const VmDir *d, const char *name) {
@@ -217,33 +235,36 @@ static int64_t bytes_there(const VmDir *d, const char *name) {
 
 VmStatus vm_checkpoint_room(VmCheckpoints *k, VmEngine *e, int program, VmError *err) {
     const VmDir *d = &k->folder->dir;
-    int64_t one = vm_checkpoint_bytes(e, program), weights = vm_tensors_bytes(e, program, VM_ROLE_PARAM);
+    int64_t one = vm_checkpoint_bytes(e, program),
+            weights = vm_tensors_bytes(e, program, VM_ROLE_PARAM);
     int64_t there = bytes_there(d, VM_CHECKPOINT) + bytes_there(d, VM_CHECKPOINT_PREVIOUS) +
                     vm_size_in(d, VM_WEIGHTS_FILE);
     int64_t need = 2 * one + weights - there, left = vm_free_bytes(d);
     if (need <= left) return VM_OK;
-    return vm_fail(
-        err, VM_ENV,
-        "'%s' has no room for this run: two checkpoints of %.0f KiB each and the weights need %.0f KiB "
-        "more, %.0f KiB are free; --out DIR names a folder on another disk",
-        d->path, (double)one / 1024, (double)need / 1024, (double)left / 1024);
+    return vm_fail(err, VM_ENV,
+                   "'%s' has no room for this run: two checkpoints of %.0f KiB each and the "
+                   "weights need %.0f KiB "
+                   "more, %.0f KiB are free; --out DIR names a folder on another disk",
+                   d->path, (double)one / 1024, (double)need / 1024, (double)left / 1024);
 }
 
 /* ---- loading ---- */
 
 /* Opens one of the two tensor files and checks that it fits and is undamaged. */
-static VmStatus open_checked(VmEngine *e, int program, VmRole role, const VmDir *d, const char *name,
-                             const VmFileSum *want, VmTensorFile **f, VmError *err) {
+static VmStatus open_checked(VmEngine *e, int program, VmRole role, const VmDir *d,
+                             const char *name, const VmFileSum *want, VmTensorFile **f,
+                             VmError *err) {
     char path[600];
     snprintf(path, sizeof path, "%s/%s", d->path, name);
-    VmStatus s =
-        check_file(d, name, want, err); /* what is damaged is said to be, not what it then looks like */
+    VmStatus s = check_file(d, name, want,
+                            err); /* what is damaged is said to be, not what it then looks like */
     if (s == VM_OK) s = vm_tensors_open_in(d, name, path, f, err);
     if (s) return s;
     return vm_tensors_check(e, program, role, *f, path, err);
 }
 
-/* Of the first n files: one that is gone is damage; one that cannot be read is the environment's. */
+/* Of the first n files: one that is gone is damage; one that cannot be read is the environment's.
+ */
 static VmStatus check_there(const VmDir *d, int n, VmError *err) {
     static const char *const names[] = {VM_RECORD_FILE, VM_WEIGHTS_FILE, VM_STATE_FILE};
     for (int i = 0; i < n; i++)
@@ -252,12 +273,14 @@ static VmStatus check_there(const VmDir *d, int n, VmError *err) {
     return VM_OK;
 }
 
-static VmStatus take_tensors(VmEngine *e, int program, const VmDir *d, const VmRecord *r, VmError *err) {
+static VmStatus take_tensors(VmEngine *e, int program, const VmDir *d, const VmRecord *r,
+                             VmError *err) {
     VmTensorFile *weights = NULL, *state = NULL;
-    VmStatus s = open_checked(e, program, VM_ROLE_PARAM, d, VM_WEIGHTS_FILE, &r->weights, &weights, err);
+    VmStatus s =
+        open_checked(e, program, VM_ROLE_PARAM, d, VM_WEIGHTS_FILE, &r->weights, &weights, err);
     if (s == VM_OK && r->has_state != has_role(e, program, VM_ROLE_STATE))
-        s = vm_fail(err, VM_INPUT, "%s: its optimizer has %sstate, that of the recipe has %s", d->path,
-                    r->has_state ? "" : "no ", r->has_state ? "none" : "some");
+        s = vm_fail(err, VM_INPUT, "%s: its optimizer has %sstate, that of the recipe has %s",
+                    d->path, r->has_state ? "" : "no ", r->has_state ? "none" : "some");
     if (s == VM_OK && r->has_state)
         s = open_checked(e, program, VM_ROLE_STATE, d, VM_STATE_FILE, &r->state, &state, err);
     if (s == VM_OK) {
@@ -273,14 +296,17 @@ static VmStatus take_tensors(VmEngine *e, int program, const VmDir *d, const VmR
 static VmStatus compare(const VmCheckpoints *k, const VmDir *d, const VmRecordRun *was, bool anyway,
                         VmError *differences, VmError *err) {
     differences->text[0] = '\0';
-    if (vm_record_differences(was, &k->run, differences->text, sizeof differences->text) == 0) return VM_OK;
+    if (vm_record_differences(was, &k->run, differences->text, sizeof differences->text) == 0)
+        return VM_OK;
     if (anyway) return VM_OK;
-    return vm_fail(err, VM_USAGE,
-                   "cannot resume: %s belongs to another run:%.1500s\n  --resume=anyway goes on all the same",
-                   d->path, differences->text);
+    return vm_fail(
+        err, VM_USAGE,
+        "cannot resume: %s belongs to another run:%.1500s\n  --resume=anyway goes on all the same",
+        d->path, differences->text);
 }
 
-/* The position in a run that differs: the sums of its unfinished epoch are of other images, or other losses.
+/* The position in a run that differs: the sums of its unfinished epoch are of other images, or
+ * other losses.
  */
 static void take_position(const VmRecord *r, bool same, VmRunState *s) {
     VmRunState now = *s;
@@ -299,8 +325,8 @@ static VmStatus load_from(VmCheckpoints *k, VmEngine *e, int program, const char
     VmRecord r;
     VmRecordRun was = {0};
     if (vm_there(&k->folder->dir, name) == VM_NOTHING)
-        return vm_fail(err, VM_USAGE, "there is no %s in '%s': --resume goes on from the last one", name,
-                       k->folder->dir.path);
+        return vm_fail(err, VM_USAGE, "there is no %s in '%s': --resume goes on from the last one",
+                       name, k->folder->dir.path);
     VmStatus status = vm_dir_in(&d, &k->folder->dir, name, false, err);
     if (status) return status;
     status = check_there(&d, 1, err);
@@ -325,20 +351,22 @@ static void offer_previous(const VmCheckpoints *k, VmError *err) {
              r.at.step);
 }
 
-/* The run goes on from the checkpoint before the newest, which becomes checkpoint.kept-1. At every moment
- * there is a checkpoint under one of the two names that are looked for. */
+/* The run goes on from the checkpoint before the newest, which becomes checkpoint.kept-1. At every
+ * moment there is a checkpoint under one of the two names that are looked for. */
 static VmStatus step_back(const VmCheckpoints *k, VmError *err) {
     const VmDir *d = &k->folder->dir;
     if (vm_there(d, VM_CHECKPOINT) == VM_NOTHING ||
         (keep_aside(d, VM_CHECKPOINT) && vm_rename_in(d, VM_CHECKPOINT_PREVIOUS, VM_CHECKPOINT)))
         return vm_dir_sync(d, err);
-    return vm_fail(err, VM_ENV, "cannot move '%s/%s' aside: %s", d->path, VM_CHECKPOINT, strerror(errno));
+    return vm_fail(err, VM_ENV, "cannot move '%s/%s' aside: %s", d->path, VM_CHECKPOINT,
+                   strerror(errno));
 }
 
-VmStatus vm_checkpoint_load(VmCheckpoints *k, VmEngine *e, int program, const VmResume *how, VmRunState *s,
-                            VmError *differences, VmError *err) {
+VmStatus vm_checkpoint_load(VmCheckpoints *k, VmEngine *e, int program, const VmResume *how,
+                            VmRunState *s, VmError *differences, VmError *err) {
     bool newest = vm_there(&k->folder->dir, VM_CHECKPOINT) != VM_NOTHING;
-    bool previous = how->previous || !newest; /* the newest is missing after a crash in mid-exchange */
+    bool previous =
+        how->previous || !newest; /* the newest is missing after a crash in mid-exchange */
     const char *name = previous ? VM_CHECKPOINT_PREVIOUS : VM_CHECKPOINT;
     VmStatus status = load_from(k, e, program, name, how->anyway, s, differences, err);
     if (status == VM_INPUT && !previous) offer_previous(k, err);

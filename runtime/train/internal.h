@@ -8,11 +8,13 @@
 #include "runtime/exec/internal.h"
 #include "runtime/train/train.h"
 
-/* ---- safetensors.c, weights.c -------------------------------------------------------------------- */
+/* ---- safetensors.c, weights.c
+ * -------------------------------------------------------------------- */
 
-/* VM_OK when every tensor of `role` in the program is in f with its shape and type, and nothing else is. */
-VmStatus vm_tensors_check(VmEngine *e, int program, VmRole role, const VmTensorFile *f, const char *path,
-                          VmError *err);
+/* VM_OK when every tensor of `role` in the program is in f with its shape and type, and nothing
+ * else is. */
+VmStatus vm_tensors_check(VmEngine *e, int program, VmRole role, const VmTensorFile *f,
+                          const char *path, VmError *err);
 /* Copies those that are in f; their shapes and types must have been compared. */
 void vm_tensors_apply(VmEngine *e, int program, VmRole role, const VmTensorFile *f);
 /* Length and fingerprint of a file. */
@@ -27,26 +29,30 @@ VmStatus vm_tensors_open_in(const VmDir *d, const char *name, const char *shown,
 VmFileSum vm_tensors_sum(const VmTensorFile *f);
 /* Like vm_tensors_write, in an open folder. sum: what was written; may be NULL. */
 VmStatus vm_tensors_write_in(const VmDir *d, const char *name, const VmTensorView *t, int n,
-                             const char *const *meta, int nmeta_pairs, VmFileSum *sum, VmError *err);
+                             const char *const *meta, int nmeta_pairs, VmFileSum *sum,
+                             VmError *err);
 VmStatus vm_tensors_save_in(VmEngine *e, int program, VmRole role, const VmDir *d, const char *name,
                             VmFileSum *sum, VmError *err);
 /* About as many as vm_tensors_save_in writes, rather more. */
 int64_t vm_tensors_bytes(VmEngine *e, int program, VmRole role);
-/* VM_INPUT when a tensor of the role has a value that is infinite or not a number: the message begins with
- * `what` and names the first such tensor and its place in the model's text. */
+/* VM_INPUT when a tensor of the role has a value that is infinite or not a number: the message
+ * begins with `what` and names the first such tensor and its place in the model's text. */
 VmStatus vm_tensors_finite(VmEngine *e, int program, VmRole role, const char *what, VmError *err);
 
-/* ---- schedule.c --------------------------------------------------------------------------------- */
+/* ---- schedule.c ---------------------------------------------------------------------------------
+ */
 
 /* Learning rate of step 0..total-1. */
 double vm_learning_rate(const VmTrainConfig *c, int64_t step, int64_t total);
 
-/* ---- batches.c --------------------------------------------------------------------------------- */
+/* ---- batches.c ---------------------------------------------------------------------------------
+ */
 
 int64_t vm_steps_per_epoch(const VmTrainConfig *c, int64_t images);
 int64_t vm_total_steps(const VmTrainConfig *c, int64_t images);
 
-/* ---- bind.c: a program's inputs and results as the trainer uses them ------------------------------ */
+/* ---- bind.c: a program's inputs and results as the trainer uses them
+ * ------------------------------ */
 
 typedef struct VmTerm {
     const VmTensor *tensor;
@@ -64,16 +70,18 @@ typedef struct VmBinding {
     const float *accuracy; /* NULL: none */
 } VmBinding;
 
-/* Asks the source for a program and finds its tensors, checking them against the data. Frees what b held
- * before. Valid until a program is added to the engine. */
-VmStatus vm_bind(VmBinding *b, VmEngine *e, VmProgramSource source, void *user, bool training, int64_t batch,
-                 const VmDataset *data, VmError *err);
+/* Asks the source for a program and finds its tensors, checking them against the data. Frees what b
+ * held before. Valid until a program is added to the engine. */
+VmStatus vm_bind(VmBinding *b, VmEngine *e, VmProgramSource source, void *user, bool training,
+                 int64_t batch, const VmDataset *data, VmError *err);
 void vm_binding_free(VmBinding *b);
 bool vm_binding_has_loss(const VmBinding *b);
-/* Sum of weight * value over the terms of role LOSS; with aux, over AUX also. NAN: there are none. */
+/* Sum of weight * value over the terms of role LOSS; with aux, over AUX also. NAN: there are none.
+ */
 double vm_binding_loss(const VmBinding *b, bool aux);
 
-/* ---- metrics.c --------------------------------------------------------------------------------- */
+/* ---- metrics.c ---------------------------------------------------------------------------------
+ */
 
 /* Where a run stands. The sums are those of the unfinished epoch, zero at an epoch's end. */
 typedef struct VmRunState {
@@ -97,21 +105,24 @@ typedef struct VmEpochRecord {
     double seconds, images_per_second, test_seconds;
 } VmEpochRecord;
 
-/* Opens OUT/metrics.jsonl: empty, or (keep_step >= 0) with the lines up to that step kept. VM_ENV when it
- * cannot be read then, VM_INPUT when it is damaged before its end. dir is borrowed. */
-VmStatus vm_metrics_open(VmMetrics *m, const VmDir *dir, const char *phase, int64_t keep_step, VmError *err);
+/* Opens OUT/metrics.jsonl: empty, or (keep_step >= 0) with the lines up to that step kept. VM_ENV
+ * when it cannot be read then, VM_INPUT when it is damaged before its end. dir is borrowed. */
+VmStatus vm_metrics_open(VmMetrics *m, const VmDir *dir, const char *phase, int64_t keep_step,
+                         VmError *err);
 VmStatus vm_metrics_start(VmMetrics *m, const VmTrainConfig *c, const VmRunState *run, int threads,
                           int64_t test_images, VmError *err);
 struct VmRouting; /* telemetry.c; NULL: the model has no routes */
-VmStatus vm_metrics_step(VmMetrics *m, int64_t epoch, int64_t step, double lr, double images_per_second,
-                         const VmBinding *b, const struct VmRouting *routing, VmError *err);
+VmStatus vm_metrics_step(VmMetrics *m, int64_t epoch, int64_t step, double lr,
+                         double images_per_second, const VmBinding *b,
+                         const struct VmRouting *routing, VmError *err);
 VmStatus vm_metrics_epoch(VmMetrics *m, const VmEpochRecord *r, const struct VmRouting *routing,
                           VmError *err);
 /* What was said is on the disk. */
 VmStatus vm_metrics_sync(VmMetrics *m, VmError *err);
 VmStatus vm_metrics_close(VmMetrics *m, VmError *err);
 
-/* ---- progress.c -------------------------------------------------------------------------------- */
+/* ---- progress.c --------------------------------------------------------------------------------
+ */
 
 typedef struct VmProgress {
     FILE *f;    /* NULL: silent */
@@ -123,14 +134,16 @@ typedef struct VmProgress {
 
 void vm_progress_begin(VmProgress *p, FILE *f, FILE *warn, int64_t first_step, int64_t total);
 /* Called every step; prints when it is time. accuracy NAN: not shown. */
-void vm_progress_step(VmProgress *p, int64_t epoch, int64_t step, double rate, double loss, double accuracy);
+void vm_progress_step(VmProgress *p, int64_t epoch, int64_t step, double rate, double loss,
+                      double accuracy);
 void vm_progress_epoch(VmProgress *p, const VmEpochRecord *r);
 void vm_progress_note(VmProgress *p, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* "vmoec: warning: ..", also when there is no progress to see. */
 void vm_progress_warn(VmProgress *p, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void vm_progress_end(VmProgress *p);
 
-/* ---- telemetry.c ------------------------------------------------------------------------------ */
+/* ---- telemetry.c ------------------------------------------------------------------------------
+ */
 
 enum { VM_MEASURES = 4 };
 
@@ -152,20 +165,22 @@ typedef struct VmRouting { /* {0} at first */
     int64_t images; /* of a step */
 } VmRouting;
 
-/* The routes of a program, valid as long as a binding of it. Programs for other batch sizes of the same model
- * have the same routes, and what was added up stays. */
+/* The routes of a program, valid as long as a binding of it. Programs for other batch sizes of the
+ * same model have the same routes, and what was added up stays. */
 VmStatus vm_routing_find(VmRouting *r, VmEngine *e, int program, int64_t images, VmError *err);
 void vm_routing_free(VmRouting *r);
 void vm_routing_begin_epoch(VmRouting *r);
 /* After every step; after steps that are logged, and the last of an epoch. */
 void vm_routing_step(VmRouting *r);
 void vm_routing_measure(VmRouting *r);
-/* {"<route>": {"load": [..], "dead": n, "entropy": .., ..}}: of the last step, or means over the epoch's. */
+/* {"<route>": {"load": [..], "dead": n, "entropy": .., ..}}: of the last step, or means over the
+ * epoch's. */
 VmJson vm_routing_json(const VmRouting *r, bool epoch);
 /* Where over the epoch experts had nothing to do, or few did most. */
 void vm_routing_warn(const VmRouting *r, VmProgress *p, int64_t epoch);
 
-/* ---- run_folder.c ------------------------------------------------------------------------------- */
+/* ---- run_folder.c -------------------------------------------------------------------------------
+ */
 
 #define VM_CHECKPOINT "checkpoint"
 #define VM_CHECKPOINT_PREVIOUS "checkpoint.previous"
@@ -180,36 +195,41 @@ extern const char *const vm_checkpoint_files[VM_CHECKPOINT_FILES];
 /* A run's folder, open and this process's own. */
 typedef struct VmRunFolder {
     VmDir dir;
-    VmLock lock;                         /* none: the file system has no locks */
-    char aside[1024], passed_over[1024]; /* where an old run went; why a folder was not taken; "": neither */
+    VmLock lock; /* none: the file system has no locks */
+    char aside[1024],
+        passed_over[1024]; /* where an old run went; why a folder was not taken; "": neither */
 } VmRunFolder;
 
-/* Makes the folder or finds it, locks it, and removes what killed processes left in it. Numbered: the first
- * of OUT, OUT-2, .. that is free, or (resume) the last that has a checkpoint. Errors as vm_train says. */
+/* Makes the folder or finds it, locks it, and removes what killed processes left in it. Numbered:
+ * the first of OUT, OUT-2, .. that is free, or (resume) the last that has a checkpoint. Errors as
+ * vm_train says. */
 VmStatus vm_run_open(VmRunFolder *r, const VmRunPlace *p, VmError *err);
 /* Whether somebody has moved the folder since, and where it is now. */
 bool vm_run_moved(const VmRunFolder *r, const char *path, char now[4200]);
 void vm_run_close(VmRunFolder *r);
 
-/* ---- checkpoint.c ------------------------------------------------------------------------------ */
+/* ---- checkpoint.c ------------------------------------------------------------------------------
+ */
 
 /* The checkpoints of one run in its folder, which is borrowed. */
 typedef struct VmCheckpoints VmCheckpoints;
-VmStatus vm_checkpoints_open(VmCheckpoints **out, VmRunFolder *folder, const VmTrainConfig *c, int64_t total,
-                             const VmDataset *train, const VmDataset *test, VmError *err);
+VmStatus vm_checkpoints_open(VmCheckpoints **out, VmRunFolder *folder, const VmTrainConfig *c,
+                             int64_t total, const VmDataset *train, const VmDataset *test,
+                             VmError *err);
 void vm_checkpoints_close(VmCheckpoints *k);
 
 /* Makes the present weights, state and position OUT/checkpoint, and the one that was there
  * OUT/checkpoint.previous. VM_INPUT, and nothing changes, when a value is no finite number. */
-VmStatus vm_checkpoint_save(VmCheckpoints *k, VmEngine *e, int program, const VmRunState *s, VmError *err);
+VmStatus vm_checkpoint_save(VmCheckpoints *k, VmEngine *e, int program, const VmRunState *s,
+                            VmError *err);
 /* VM_INPUT, naming the first, when weights, state or sums have a value that is no finite number. */
 VmStatus vm_checkpoint_values(VmEngine *e, int program, const VmRunState *s, VmError *err);
-/* Reads a checkpoint into engine and *s, which holds this run's steps_per_epoch, total and train_images on
- * entry. VM_USAGE when it is another run's, with every difference; with how->anyway these are in differences
- * (else ""). VM_INPUT when it is damaged. Nothing changes on error. With how->previous the newest one becomes
- * OUT/checkpoint.kept-1. */
-VmStatus vm_checkpoint_load(VmCheckpoints *k, VmEngine *e, int program, const VmResume *how, VmRunState *s,
-                            VmError *differences, VmError *err);
+/* Reads a checkpoint into engine and *s, which holds this run's steps_per_epoch, total and
+ * train_images on entry. VM_USAGE when it is another run's, with every difference; with how->anyway
+ * these are in differences (else ""). VM_INPUT when it is damaged. Nothing changes on error. With
+ * how->previous the newest one becomes OUT/checkpoint.kept-1. */
+VmStatus vm_checkpoint_load(VmCheckpoints *k, VmEngine *e, int program, const VmResume *how,
+                            VmRunState *s, VmError *differences, VmError *err);
 /* About what one takes on disk, and VM_ENV when there is no room for two and the weights. */
 int64_t vm_checkpoint_bytes(VmEngine *e, int program);
 VmStatus vm_checkpoint_room(VmCheckpoints *k, VmEngine *e, int program, VmError *err);

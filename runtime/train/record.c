@@ -1,8 +1,9 @@
 /* trainer.json, the record of a checkpoint: which run it belongs to, where that run stood, and the
- * fingerprints of the tensor files beside it. The record has a checksum of its own, over everything else it
- * says.
+ * fingerprints of the tensor files beside it. The record has a checksum of its own, over everything
+ * else it says.
  *
- * What decides a run's bits stands in the object "run"; vm_record_differences compares it entry by entry.
+ * What decides a run's bits stands in the object "run"; vm_record_differences compares it entry by
+ * entry.
  *
  * Does not: open folders or tensor files (checkpoint.c). */
 #include "runtime/train/record.h"
@@ -38,7 +39,8 @@ static void put_classes(VmJson *o, const VmDataset *d) {
     vm_json_put(o, "classes", list);
 }
 
-static VmJson identity(const VmTrainConfig *c, int64_t total, const VmDataset *train, const VmDataset *test) {
+static VmJson identity(const VmTrainConfig *c, int64_t total, const VmDataset *train,
+                       const VmDataset *test) {
     VmJson o = vm_json_object(), config = vm_json_object();
     vm_json_string(&o, "phase", c->phase);
     vm_json_int(&o, "batch", c->batch);
@@ -57,7 +59,8 @@ static VmJson identity(const VmTrainConfig *c, int64_t total, const VmDataset *t
     vm_json_put(&o, "train_data", data_identity(train));
     if (test) vm_json_put(&o, "test_data", data_identity(test));
     put_classes(&o, train);
-    for (int i = 0; i < c->nconfig; i++) vm_json_string(&config, c->config_name[i], c->config_value[i]);
+    for (int i = 0; i < c->nconfig; i++)
+        vm_json_string(&config, c->config_name[i], c->config_value[i]);
     vm_json_put(&o, "config", config);
     return o;
 }
@@ -211,16 +214,18 @@ static VmStatus check_sum(json_t *o, const char *path, VmError *err) {
     return same ? VM_OK : damaged(path, "its checksum does not match what it says", err);
 }
 
-static VmStatus take_record(json_t *o, const char *path, VmRecord *r, VmRecordRun *run, VmError *err) {
+static VmStatus take_record(json_t *o, const char *path, VmRecord *r, VmRecordRun *run,
+                            VmError *err) {
     int64_t format, epoch;
     if (!get_int(o, "format", &format) || format != FORMAT)
-        return vm_fail(err, VM_INPUT, "%s: not a checkpoint of a version this program knows (%d)", path,
-                       FORMAT);
+        return vm_fail(err, VM_INPUT, "%s: not a checkpoint of a version this program knows (%d)",
+                       path, FORMAT);
     VmStatus s = check_sum(o, path, err);
     if (s) return s;
     const char *missing = take_entries(o, r, &epoch);
     if (missing)
-        return vm_fail(err, VM_INPUT, "%s: damaged: the entry '%s' is missing or wrong", path, missing);
+        return vm_fail(err, VM_INPUT, "%s: damaged: the entry '%s' is missing or wrong", path,
+                       missing);
     const char *why = contradiction(o, r, epoch);
     if (why) return damaged(path, why, err);
     run->run = json_incref(json_object_get(o, "run"));
@@ -234,7 +239,8 @@ VmStatus vm_record_read(const VmDir *d, VmRecord *r, VmRecordRun *run, VmError *
     char *text, path[600];
     size_t size;
     snprintf(path, sizeof path, "%s/%s", d->path, VM_RECORD_FILE);
-    if (vm_size_in(d, VM_RECORD_FILE) > LARGEST) return damaged(path, "it is larger than 64 MiB", err);
+    if (vm_size_in(d, VM_RECORD_FILE) > LARGEST)
+        return damaged(path, "it is larger than 64 MiB", err);
     VmStatus s = vm_read_in(d, VM_RECORD_FILE, &text, &size, err);
     if (s) return s;
     json_t *o = NULL;
@@ -297,18 +303,19 @@ static void add_data(List *l, const char *key, const json_t *was, const json_t *
 }
 
 static bool is_data(const json_t *d) {
-    return json_is_integer(json_object_get(d, "images")) && json_is_string(json_object_get(d, "fingerprint"));
+    return json_is_integer(json_object_get(d, "images")) &&
+           json_is_string(json_object_get(d, "fingerprint"));
 }
 
 /* A rate that is constant does not depend on the run's length, so such a run may be made longer. */
 static bool only_longer(const char *key, const json_t *was, const json_t *is, const json_t *run) {
     const char *schedule = json_string_value(json_object_get(run, "schedule"));
-    return strcmp(key, "steps") == 0 && schedule && strcmp(schedule, CONSTANT) == 0 && json_is_integer(was) &&
-           json_integer_value(is) >= json_integer_value(was);
+    return strcmp(key, "steps") == 0 && schedule && strcmp(schedule, CONSTANT) == 0 &&
+           json_is_integer(was) && json_integer_value(is) >= json_integer_value(was);
 }
 
-/* Both ways, so that an entry only one of them has is found too. A setting of the file may have the name of
- * one of the recipe's. */
+/* Both ways, so that an entry only one of them has is found too. A setting of the file may have the
+ * name of one of the recipe's. */
 static void compare(List *l, const char *group, json_t *was, json_t *is) {
     const char *key;
     json_t *value;

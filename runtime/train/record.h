@@ -15,7 +15,8 @@ typedef struct VmRecordRun {
 VmStatus vm_record_identity(const VmTrainConfig *c, int64_t total, const VmDataset *train,
                             const VmDataset *test, VmRecordRun *out, VmError *err);
 void vm_record_free(VmRecordRun *r);
-/* Every entry that is not the same, a line each with both values ("\n  key: a there, b here"); how many. */
+/* Every entry that is not the same, a line each with both values ("\n  key: a there, b here"); how
+ * many. */
 int vm_record_differences(const VmRecordRun *was, const VmRecordRun *is, char *text, size_t cap);
 
 /* Where the run stood and what lies beside the record. */
@@ -26,8 +27,8 @@ typedef struct VmRecord {
 } VmRecord;
 
 VmStatus vm_record_write(const VmDir *d, const VmRecordRun *run, const VmRecord *r, VmError *err);
-/* VM_INPUT when the record is damaged: no valid JSON, another checksum than it says, entries missing, or two
- * of them that contradict each other. The caller frees run. */
+/* VM_INPUT when the record is damaged: no valid JSON, another checksum than it says, entries
+ * missing, or two of them that contradict each other. The caller frees run. */
 VmStatus vm_record_read(const VmDir *d, VmRecord *r, VmRecordRun *run, VmError *err);
 
 #endif

@@ -1,5 +1,5 @@
-/* The folder of a run: finding a free one, the lock that makes it this process's own, moving an old run
- * aside. Everything in it is reached from the open folder.
+/* The folder of a run: finding a free one, the lock that makes it this process's own, moving an old
+ * run aside. Everything in it is reached from the open folder.
  *
  * Does not: know what checkpoints and logs look like, only what they are called. */
 #include "runtime/train/internal.h"
@@ -17,8 +17,8 @@
 
 #define LOCK_FILE ".lock"
 
-const char *const vm_checkpoint_files[VM_CHECKPOINT_FILES] = {"weights.safetensors", "state.safetensors",
-                                                              "trainer.json"};
+const char *const vm_checkpoint_files[VM_CHECKPOINT_FILES] = {"weights.safetensors",
+                                                              "state.safetensors", "trainer.json"};
 
 /* What is in a folder, seen once. */
 typedef struct Contents {
@@ -32,7 +32,8 @@ static VmStatus look(const VmDir *d, Contents *c, VmError *err) {
     for (int i = 0; i < 4; i++) {
         there[i] = vm_there(d, names[i]);
         if (there[i] == VM_UNKNOWN)
-            return vm_fail(err, VM_ENV, "cannot look at '%s/%s': %s", d->path, names[i], strerror(errno));
+            return vm_fail(err, VM_ENV, "cannot look at '%s/%s': %s", d->path, names[i],
+                           strerror(errno));
     }
     c->checkpoint = there[0] != VM_NOTHING || there[1] != VM_NOTHING;
     bool log = there[3] == VM_REGULAR && vm_size_in(d, VM_METRICS_FILE) != 0;
@@ -45,7 +46,8 @@ static char *numbered_path(const char *out, int i) {
     size_t n = strlen(out);
     while (n > 1 && out[n - 1] == '/') n--;
     char *path = NULL;
-    int len = i < 2 ? asprintf(&path, "%.*s", (int)n, out) : asprintf(&path, "%.*s-%d", (int)n, out, i);
+    int len =
+        i < 2 ? asprintf(&path, "%.*s", (int)n, out) : asprintf(&path, "%.*s-%d", (int)n, out, i);
     return len < 0 ? NULL : path;
 }
 
@@ -58,22 +60,25 @@ static VmStatus no_memory(VmError *err) {
 }
 
 static VmStatus already_there(const char *path, const Contents *c, VmError *err) {
-    return vm_fail(err, VM_USAGE,
-                   "'%s' holds a run %s; --overwrite moves it aside, --out DIR names another folder", path,
-                   c->checkpoint ? "already: --resume goes on with it"
-                                 : "that ended before its first checkpoint, the end of its first epoch");
+    return vm_fail(
+        err, VM_USAGE,
+        "'%s' holds a run %s; --overwrite moves it aside, --out DIR names another folder", path,
+        c->checkpoint ? "already: --resume goes on with it"
+                      : "that ended before its first checkpoint, the end of its first epoch");
 }
 
 static VmStatus nothing_there(const char *path, const Contents *c, VmError *err) {
     if (c->run)
-        return vm_fail(err, VM_USAGE,
-                       "'%s' holds a run that ended before its first checkpoint, the end of its first epoch: "
-                       "nothing can be resumed; --overwrite starts anew",
-                       path);
+        return vm_fail(
+            err, VM_USAGE,
+            "'%s' holds a run that ended before its first checkpoint, the end of its first epoch: "
+            "nothing can be resumed; --overwrite starts anew",
+            path);
     return vm_fail(err, VM_USAGE, "there is no checkpoint in '%s' to resume from", path);
 }
 
-/* The last of OUT, OUT-2, .. that is there and has a checkpoint; 1: none has. Some may have been moved away.
+/* The last of OUT, OUT-2, .. that is there and has a checkpoint; 1: none has. Some may have been
+ * moved away.
  */
 static VmStatus last_number(const char *out, int *last, VmError *err) {
     enum { GAP = 100 };
@@ -117,7 +122,8 @@ static VmStatus check_one(const VmRunPlace *p, const char *path, VmError *err) {
     if (s) return s;
     s = look(&d, &c, err);
     if (s == VM_OK && c.run && in_use(&d, holder))
-        s = vm_fail(err, VM_ENV, "'%s' is in use by %s: wait for it, or name another folder with --out", path,
+        s = vm_fail(err, VM_ENV,
+                    "'%s' is in use by %s: wait for it, or name another folder with --out", path,
                     holder);
     else if (s == VM_OK && p->resume)
         s = c.checkpoint ? VM_OK : nothing_there(path, &c, err);
@@ -150,7 +156,8 @@ static void say_who(char about[256]) {
     snprintf(about, 256, "process %ld on %s since %s\n", (long)getpid(), host, when);
 }
 
-/* Does the path still lead to the folder that is open? Somebody may move a run aside between the two. */
+/* Does the path still lead to the folder that is open? Somebody may move a run aside between the
+ * two. */
 static bool still_there(const VmDir *d, const char *path) {
     struct stat is, was;
     return stat(path, &is) == 0 && fstat(d->fd, &was) == 0 && is.st_dev == was.st_dev &&
@@ -182,7 +189,8 @@ static void clear(const VmRunFolder *r) {
 static VmStatus rename_aside(VmRunFolder *r, const char *path, VmError *err) {
     for (int i = 1;; i++) {
         char *aside = NULL;
-        int len = i == 1 ? asprintf(&aside, "%s.old", path) : asprintf(&aside, "%s.old-%d", path, i);
+        int len =
+            i == 1 ? asprintf(&aside, "%s.old", path) : asprintf(&aside, "%s.old-%d", path, i);
         if (len < 0) return no_memory(err);
         bool moved = renameat2(AT_FDCWD, path, AT_FDCWD, aside, RENAME_NOREPLACE) == 0;
         if (!moved && (errno == EINVAL || errno == ENOSYS) && !is_there(aside))
@@ -192,8 +200,8 @@ static VmStatus rename_aside(VmRunFolder *r, const char *path, VmError *err) {
         free(aside);
         if (moved) return VM_OK;
         if (why == EEXIST || why == ENOTEMPTY) continue;
-        return vm_fail(err, VM_ENV, "cannot move '%s' aside: %s; name another folder with --out", path,
-                       strerror(why));
+        return vm_fail(err, VM_ENV, "cannot move '%s' aside: %s; name another folder with --out",
+                       path, strerror(why));
     }
 }
 
@@ -213,18 +221,18 @@ static VmStatus refuse_others(const VmDir *d, VmError *err) {
                     strcmp(e->d_name, VM_CHECKPOINT_PREVIOUS) == 0 ||
                     strncmp(e->d_name, kept, sizeof kept - 1) == 0;
         if (!ours && vm_there(d, e->d_name) == VM_FOLDER)
-            s = vm_fail(
-                err, VM_USAGE,
-                "'%s' holds more than a run (the folder '%s'): nothing was moved; --out DIR names another "
-                "folder",
-                d->path, e->d_name);
+            s = vm_fail(err, VM_USAGE,
+                        "'%s' holds more than a run (the folder '%s'): nothing was moved; --out "
+                        "DIR names another "
+                        "folder",
+                        d->path, e->d_name);
     }
     closedir(list);
     return s;
 }
 
-/* Moves the run, which is this process's, aside and starts with an empty folder. A link to a folder stays,
- * and leads to the empty one. */
+/* Moves the run, which is this process's, aside and starts with an empty folder. A link to a folder
+ * stays, and leads to the empty one. */
 static VmStatus move_aside(VmRunFolder *r, const char *path, VmError *err) {
     VmStatus s = refuse_others(&r->dir, err);
     if (s) return s;
@@ -249,7 +257,8 @@ static VmStatus move_aside(VmRunFolder *r, const char *path, VmError *err) {
     return s;
 }
 
-/* What the run will write to or read is a file or a folder, or nothing: seen now and not after hours. */
+/* What the run will write to or read is a file or a folder, or nothing: seen now and not after
+ * hours. */
 static VmStatus check_names(const VmDir *d, VmError *err) {
     static const struct {
         const char *name;
@@ -261,8 +270,8 @@ static VmStatus check_names(const VmDir *d, VmError *err) {
     for (size_t i = 0; i < sizeof want / sizeof want[0]; i++) {
         VmThere there = vm_there(d, want[i].name);
         if (there == VM_NOTHING || there == want[i].kind) continue;
-        return vm_fail(err, VM_ENV, "'%s/%s' is %s; expected %s", d->path, want[i].name, vm_there_text(there),
-                       vm_there_text(want[i].kind));
+        return vm_fail(err, VM_ENV, "'%s/%s' is %s; expected %s", d->path, want[i].name,
+                       vm_there_text(there), vm_there_text(want[i].kind));
     }
     return VM_OK;
 }
@@ -273,14 +282,16 @@ static bool is_taken(const char *path) {
     if (!is_there(path) || vm_dir_open(&d, path, false, NULL) != VM_OK) return false;
     Contents c = {false, false};
     char holder[256];
-    bool known = look(&d, &c, NULL) == VM_OK; /* else the lock, or whoever looks then, says why not */
+    bool known =
+        look(&d, &c, NULL) == VM_OK; /* else the lock, or whoever looks then, says why not */
     bool run = known && c.run && !in_use(&d, holder);
     vm_dir_close(&d);
     return run;
 }
 
 /* *next: try the following number. */
-static VmStatus open_one(VmRunFolder *r, const VmRunPlace *p, const char *path, bool *next, VmError *err) {
+static VmStatus open_one(VmRunFolder *r, const VmRunPlace *p, const char *path, bool *next,
+                         VmError *err) {
     bool held, free_choice = p->numbered && !p->resume;
     Contents c = {false, false};
     *next = free_choice && is_taken(path);

@@ -1,8 +1,8 @@
 /* Tensor files in the safetensors format: 8 bytes of header length, a JSON header, the data.
  *
- * A file is refused unless its header is well-formed, names are unique, every tensor's bytes are exactly what
- * its shape needs, and the tensors cover the data without holes or overlaps. What passes is safe to use
- * without further checks.
+ * A file is refused unless its header is well-formed, names are unique, every tensor's bytes are
+ * exactly what its shape needs, and the tensors cover the data without holes or overlaps. What
+ * passes is safe to use without further checks.
  *
  * Does not: read types other than F32, F64, I32 and I64; know what a weight is (weights.c). */
 #include "runtime/train/internal.h"
@@ -75,8 +75,9 @@ static VmStatus parse_shape(Entry *e, const json_t *shape, const char *path, VmE
     if (!json_is_array(shape)) return bad_tensor(err, path, name, "no list 'shape'");
     size_t rank = json_array_size(shape);
     if (rank > VM_MAX_RANK) {
-        return vm_fail(err, VM_INPUT, "%s: tensor '%s' has %zu dimensions, at most %d are supported", path,
-                       name, rank, VM_MAX_RANK);
+        return vm_fail(err, VM_INPUT,
+                       "%s: tensor '%s' has %zu dimensions, at most %d are supported", path, name,
+                       rank, VM_MAX_RANK);
     }
     e->view.rank = (int)rank;
     e->elems = 1;
@@ -93,7 +94,8 @@ static VmStatus parse_shape(Entry *e, const json_t *shape, const char *path, VmE
     return VM_OK;
 }
 
-static VmStatus parse_entry(Entry *e, const json_t *j, int64_t data_bytes, const char *path, VmError *err) {
+static VmStatus parse_entry(Entry *e, const json_t *j, int64_t data_bytes, const char *path,
+                            VmError *err) {
     const char *name = e->view.name;
     if (!json_is_object(j)) return bad_tensor(err, path, name, "not described by an object");
     const char *type = json_string_value(json_object_get(j, "dtype"));
@@ -101,8 +103,9 @@ static VmStatus parse_entry(Entry *e, const json_t *j, int64_t data_bytes, const
     e->type = 0;
     while (e->type < TYPE_COUNT && strcmp(type, file_types[e->type].name) != 0) e->type++;
     if (e->type == TYPE_COUNT) {
-        return vm_fail(err, VM_INPUT, "%s: tensor '%s' has type %s; F32, F64, I32 and I64 are supported",
-                       path, name, type);
+        return vm_fail(err, VM_INPUT,
+                       "%s: tensor '%s' has type %s; F32, F64, I32 and I64 are supported", path,
+                       name, type);
     }
     e->view.dtype = file_types[e->type].dtype;
     VmStatus s = parse_shape(e, json_object_get(j, "shape"), path, err);
@@ -116,16 +119,18 @@ static VmStatus parse_entry(Entry *e, const json_t *j, int64_t data_bytes, const
     e->end = json_integer_value(end);
     if (e->begin < 0 || e->end < e->begin || e->end > data_bytes) {
         return vm_fail(err, VM_INPUT,
-                       "%s: tensor '%s' claims bytes %" PRId64 "..%" PRId64 " of %" PRId64 " bytes of data",
+                       "%s: tensor '%s' claims bytes %" PRId64 "..%" PRId64 " of %" PRId64
+                       " bytes of data",
                        path, name, e->begin, e->end, data_bytes);
     }
     int64_t need;
     if (__builtin_mul_overflow(e->elems, (int64_t)file_types[e->type].size, &need) ||
         need != e->end - e->begin) {
         char shape[160];
-        return vm_fail(err, VM_INPUT, "%s: tensor '%s' has %" PRId64 " bytes, which is not what %s %s needs",
-                       path, name, e->end - e->begin, type,
-                       vm_shape_text(e->view.dtype, e->view.rank, e->view.dim, shape, sizeof shape));
+        return vm_fail(
+            err, VM_INPUT, "%s: tensor '%s' has %" PRId64 " bytes, which is not what %s %s needs",
+            path, name, e->end - e->begin, type,
+            vm_shape_text(e->view.dtype, e->view.rank, e->view.dim, shape, sizeof shape));
     }
     return VM_OK;
 }
@@ -137,20 +142,23 @@ static int by_begin(const void *a, const void *b) {
     return strcmp(x->view.name, y->view.name);
 }
 
-static VmStatus check_cover(const VmTensorFile *f, int64_t data_bytes, const char *path, VmError *err) {
+static VmStatus check_cover(const VmTensorFile *f, int64_t data_bytes, const char *path,
+                            VmError *err) {
     int64_t at = 0;
     for (int i = 0; i < f->count; i++) {
         const Entry *e = &f->entry[i];
         if (e->begin != at) {
             return vm_fail(err, VM_INPUT,
-                           "%s: tensor '%s' starts at byte %" PRId64 " of the data, expected %" PRId64
-                           ": tensors %s",
-                           path, e->view.name, e->begin, at, e->begin < at ? "overlap" : "leave a hole");
+                           "%s: tensor '%s' starts at byte %" PRId64
+                           " of the data, expected %" PRId64 ": tensors %s",
+                           path, e->view.name, e->begin, at,
+                           e->begin < at ? "overlap" : "leave a hole");
         }
         at = e->end;
     }
     if (at == data_bytes) return VM_OK;
-    return vm_fail(err, VM_INPUT, "%s: %" PRId64 " bytes follow the last tensor", path, data_bytes - at);
+    return vm_fail(err, VM_INPUT, "%s: %" PRId64 " bytes follow the last tensor", path,
+                   data_bytes - at);
 }
 
 static bool convert(Entry *e, const char *src, const char **why) {
@@ -207,8 +215,8 @@ static bool metadata_ok(const json_t *meta) {
     return true;
 }
 
-static VmStatus parse_header(VmTensorFile *f, const char *data, int64_t data_bytes, const char *path,
-                             VmError *err) {
+static VmStatus parse_header(VmTensorFile *f, const char *data, int64_t data_bytes,
+                             const char *path, VmError *err) {
     f->entry = vm_calloc(json_object_size(f->header), sizeof *f->entry);
     if (!f->entry) return vm_fail(err, VM_ENV, "%s: out of memory", path);
     const char *name;
@@ -233,7 +241,8 @@ static VmStatus parse_header(VmTensorFile *f, const char *data, int64_t data_byt
 static VmStatus parse_file(VmTensorFile *f, const char *path, VmError *err) {
     size_t size = f->size;
     if (size < 8)
-        return vm_fail(err, VM_INPUT, "%s: not a safetensors file: only %zu bytes long", path, size);
+        return vm_fail(err, VM_INPUT, "%s: not a safetensors file: only %zu bytes long", path,
+                       size);
     uint64_t header = 0;
     for (int i = 0; i < 8; i++) header |= (uint64_t)(unsigned char)f->bytes[i] << (8 * i);
     if (header > size - 8 || header > MAX_HEADER) {
@@ -252,7 +261,8 @@ static VmStatus parse_file(VmTensorFile *f, const char *path, VmError *err) {
 }
 
 /* Takes what vm_read_file or vm_read_in gave. */
-static VmStatus open_bytes(VmTensorFile *f, VmStatus s, const char *path, VmTensorFile **out, VmError *err) {
+static VmStatus open_bytes(VmTensorFile *f, VmStatus s, const char *path, VmTensorFile **out,
+                           VmError *err) {
     if (s == VM_OK) s = parse_file(f, path, err);
     if (s) {
         vm_tensors_close(f);
@@ -301,7 +311,8 @@ static VmJson describe(const VmTensorView *t, size_t begin) {
     return o;
 }
 
-/* The header's text, padded with spaces so that the data starts at a multiple of 8; NULL: out of memory. */
+/* The header's text, padded with spaces so that the data starts at a multiple of 8; NULL: out of
+ * memory. */
 static char *header_text(const VmTensorView *const *t, int n, const char *const *meta, int npairs,
                          size_t *len) {
     VmJson header = vm_json_object(), info = vm_json_object();
@@ -334,8 +345,8 @@ static void put(VmFile *w, VmHasher *sum, const void *data, size_t n) {
     if (sum) vm_hasher_add(sum, data, n);
 }
 
-static void write_all(VmFile *w, VmHasher *sum, const char *header, size_t len, const VmTensorView *const *t,
-                      int n) {
+static void write_all(VmFile *w, VmHasher *sum, const char *header, size_t len,
+                      const VmTensorView *const *t, int n) {
     unsigned char size[8];
     for (int i = 0; i < 8; i++) size[i] = (unsigned char)((uint64_t)len >> (8 * i));
     put(w, sum, size, 8);
@@ -344,8 +355,9 @@ static void write_all(VmFile *w, VmHasher *sum, const char *header, size_t len, 
 }
 
 /* dir NULL: `path` is the user's. sum may be NULL. */
-static VmStatus write_sorted(const VmDir *dir, const char *path, const VmTensorView *const *t, int n,
-                             const char *const *meta, int npairs, VmFileSum *sum, VmError *err) {
+static VmStatus write_sorted(const VmDir *dir, const char *path, const VmTensorView *const *t,
+                             int n, const char *const *meta, int npairs, VmFileSum *sum,
+                             VmError *err) {
     for (int i = 1; i < n; i++) {
         if (strcmp(t[i - 1]->name, t[i]->name) != 0) continue;
         return vm_fail(err, VM_INPUT, "%s: two tensors are named '%s'", path, t[i]->name);
@@ -387,6 +399,7 @@ VmStatus vm_tensors_write(const char *path, const VmTensorView *t, int n, const 
 }
 
 VmStatus vm_tensors_write_in(const VmDir *d, const char *name, const VmTensorView *t, int n,
-                             const char *const *meta, int nmeta_pairs, VmFileSum *sum, VmError *err) {
+                             const char *const *meta, int nmeta_pairs, VmFileSum *sum,
+                             VmError *err) {
     return write_tensors(d, name, t, n, meta, nmeta_pairs, sum, err);
 }

@@ -1,9 +1,10 @@
-/* Learning rates. Steps count from 0. The first warmup_steps rise in a straight line, ending at the peak:
+/* Learning rates. Steps count from 0. The first warmup_steps rise in a straight line, ending at the
+ * peak:
  *
  *   peak * (step + 1) / warmup
  *
- * then, constant: peak; cosine: half a period from the peak to lr_min, which would be reached at step
- * `total`:
+ * then, constant: peak; cosine: half a period from the peak to lr_min, which would be reached at
+ * step `total`:
  *
  *   min + (peak - min) * (1 + cos(pi * (step - warmup) / (total - warmup))) / 2
  *

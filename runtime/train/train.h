@@ -1,7 +1,7 @@
 /* Trains, evaluates, and keeps weights, metrics and checkpoints.
  *
- * Ownership: a VmX made by vm_x_create is destroyed by vm_x_destroy (NULL is fine). Strings and arrays
- * passed in are copied unless stated. */
+ * Ownership: a VmX made by vm_x_create is destroyed by vm_x_destroy (NULL is fine). Strings and
+ * arrays passed in are copied unless stated. */
 #ifndef VMOEC_RUNTIME_TRAIN_TRAIN_H
 #define VMOEC_RUNTIME_TRAIN_TRAIN_H
 
@@ -13,7 +13,8 @@
 #include "runtime/data/data.h"
 #include "runtime/exec/exec.h"
 
-/* ---- tensor files (safetensors.c) -------------------------------------------------------------- */
+/* ---- tensor files (safetensors.c) --------------------------------------------------------------
+ */
 
 typedef struct VmTensorView {
     const char *name;
@@ -23,9 +24,9 @@ typedef struct VmTensorView {
     const void *data;
 } VmTensorView;
 
-/* A safetensors file in memory; views point into it and are in the order of their data in the file. Values of
- * type F64 and I64 are converted on load (VM_INPUT when one does not fit). Every length, offset and overlap
- * is checked. */
+/* A safetensors file in memory; views point into it and are in the order of their data in the file.
+ * Values of type F64 and I64 are converted on load (VM_INPUT when one does not fit). Every length,
+ * offset and overlap is checked. */
 typedef struct VmTensorFile VmTensorFile;
 VmStatus vm_tensors_open(const char *path, VmTensorFile **out, VmError *err);
 void vm_tensors_close(VmTensorFile *f);
@@ -33,8 +34,9 @@ int vm_tensors_count(const VmTensorFile *f);
 const VmTensorView *vm_tensors_at(const VmTensorFile *f, int i);
 const VmTensorView *vm_tensors_find(const VmTensorFile *f, const char *name);
 
-/* Complete or absent: written beside the target, synced, renamed. Names sorted; the data starts at a multiple
- * of 8 bytes and has no holes. meta: nmeta_pairs pairs (name, value) for __metadata__, may be NULL. */
+/* Complete or absent: written beside the target, synced, renamed. Names sorted; the data starts at
+ * a multiple of 8 bytes and has no holes. meta: nmeta_pairs pairs (name, value) for __metadata__,
+ * may be NULL. */
 VmStatus vm_tensors_write(const char *path, const VmTensorView *t, int n, const char *const *meta,
                           int nmeta_pairs, VmError *err);
 
@@ -43,8 +45,8 @@ VmStatus vm_tensors_write(const char *path, const VmTensorView *t, int n, const 
 VmStatus vm_weights_load(VmEngine *e, int program, const char *path, VmError *err);
 VmStatus vm_weights_save(VmEngine *e, int program, const char *path, VmError *err);
 
-/* VM_INPUT, naming the first weight that has a value which is no finite number, and `path`, where weights
- * came from. */
+/* VM_INPUT, naming the first weight that has a value which is no finite number, and `path`, where
+ * weights came from. */
 VmStatus vm_weights_finite(VmEngine *e, int program, const char *path, VmError *err);
 
 /* What vm_weights_load_some found. */
@@ -55,19 +57,22 @@ typedef struct VmWeightsFound {
     char fingerprint[17]; /* of the file, in hexadecimal */
 } VmWeightsFound;
 
-/* Loads the weights that the file has, by name, and leaves the others as they are. VM_INPUT, and nothing
- * changes, when one has another shape or type (as in vm_weights_load), or when the file has none at all. */
+/* Loads the weights that the file has, by name, and leaves the others as they are. VM_INPUT, and
+ * nothing changes, when one has another shape or type (as in vm_weights_load), or when the file has
+ * none at all. */
 VmStatus vm_weights_load_some(VmEngine *e, int program, const char *path, VmWeightsFound *found,
                               VmError *err);
 
-/* ---- training (trainer.c, metrics.c, progress.c, checkpoint.c) ------------------------------------ */
+/* ---- training (trainer.c, metrics.c, progress.c, checkpoint.c)
+ * ------------------------------------ */
 
 /* Where a run lives. */
 typedef struct VmRunPlace {
-    const char *out; /* folder: metrics.jsonl, checkpoint/, checkpoint.previous/, weights.safetensors */
-    bool numbered;   /* nobody chose it: OUT-2, OUT-3, .. where it is taken */
-    bool resume;     /* goes on with the run in it */
-    bool overwrite;  /* a run that is in it is moved to OUT.old, OUT.old-2, .. */
+    const char
+        *out; /* folder: metrics.jsonl, checkpoint/, checkpoint.previous/, weights.safetensors */
+    bool numbered;  /* nobody chose it: OUT-2, OUT-3, .. where it is taken */
+    bool resume;    /* goes on with the run in it */
+    bool overwrite; /* a run that is in it is moved to OUT.old, OUT.old-2, .. */
 } VmRunPlace;
 
 /* Which checkpoint a run resumes from, and whether it may be another run's. */
@@ -75,8 +80,8 @@ typedef struct VmResume {
     bool previous, anyway;
 } VmResume;
 
-/* What vm_train would refuse about the folder, without touching it: a run that is in it (VM_USAGE), none to
- * resume from (VM_USAGE), another process (VM_ENV, naming it). */
+/* What vm_train would refuse about the folder, without touching it: a run that is in it (VM_USAGE),
+ * none to resume from (VM_USAGE), another process (VM_ENV, naming it). */
 VmStatus vm_run_check(const VmRunPlace *p, VmError *err);
 
 typedef struct VmTrainConfig {
@@ -91,21 +96,23 @@ typedef struct VmTrainConfig {
     double beta1, beta2;
     int64_t log_every;
     VmRunPlace place;
-    VmResume resume;          /* with place.resume */
-    const char *compiler;     /* identity of what made the kernels; NULL: any */
-    const char *instructions; /* set that kernels are made of ("avx512"), which decides bits; NULL: any */
-    const char *weights;      /* fingerprint of the file the weights start from; NULL: initial values */
-    const char *tuning;       /* file of tuned kernels in use, for the "start" line; NULL: none */
-    const char *phase;        /* model's name; required */
-    const char *const *config_name, *const *config_value; /* for the "start" line; compared on resume */
+    VmResume resume;      /* with place.resume */
+    const char *compiler; /* identity of what made the kernels; NULL: any */
+    const char
+        *instructions; /* set that kernels are made of ("avx512"), which decides bits; NULL: any */
+    const char *weights; /* fingerprint of the file the weights start from; NULL: initial values */
+    const char *tuning;  /* file of tuned kernels in use, for the "start" line; NULL: none */
+    const char *phase;   /* model's name; required */
+    const char *const *config_name,
+        *const *config_value; /* for the "start" line; compared on resume */
     int nconfig;
-    FILE *progress;                  /* NULL: silent; a terminal gets one line rewritten, else plain lines */
-    FILE *warnings;                  /* NULL: nobody to warn */
+    FILE *progress; /* NULL: silent; a terminal gets one line rewritten, else plain lines */
+    FILE *warnings; /* NULL: nobody to warn */
     void (*before_step)(void *user); /* called when the first step is about to run; NULL: not */
 } VmTrainConfig;
 
-/* Programs by batch size: the callback returns an engine program index, or -1 with err filled in. A run asks
- * for all it will need before its first step. user goes to before_step too. */
+/* Programs by batch size: the callback returns an engine program index, or -1 with err filled in. A
+ * run asks for all it will need before its first step. user goes to before_step too. */
 typedef int (*VmProgramSource)(void *user, bool training, int64_t batch, VmError *err);
 
 /* A batch size that a run comes to. of: how many images leave it at their end; 0: whole batches. */
@@ -114,7 +121,8 @@ typedef struct VmBatchSize {
     int64_t images, of;
 } VmBatchSize;
 enum { VM_BATCH_SIZES = 4 };
-/* All sizes of a run, in the order they are met; returns how many. test_images 0: there is no test set. */
+/* All sizes of a run, in the order they are met; returns how many. test_images 0: there is no test
+ * set. */
 int vm_train_batches(const VmTrainConfig *c, int64_t train_images, int64_t test_images,
                      VmBatchSize out[VM_BATCH_SIZES]);
 /* The status of why, and its text with where the size comes from. */
@@ -131,30 +139,33 @@ typedef struct VmTrainResult {
 /* Trains and evaluates on `test` after every epoch. `test` may be NULL. Weights are the caller's to
  * initialise (vm_engine_init, vm_weights_load_some) before.
  *
- * Before the first step: programs of every batch size that the run will need are built, the folder is made
- * and locked (VM_ENV when another process has it), and room for two checkpoints is checked (VM_ENV). A folder
- * that holds a run is VM_USAGE unless it is to be resumed or moved aside; resuming without a checkpoint is
- * VM_USAGE.
+ * Before the first step: programs of every batch size that the run will need are built, the folder
+ * is made and locked (VM_ENV when another process has it), and room for two checkpoints is checked
+ * (VM_ENV). A folder that holds a run is VM_USAGE unless it is to be resumed or moved aside;
+ * resuming without a checkpoint is VM_USAGE.
  *
- * A checkpoint is saved after every epoch, and the one before it kept. A loss, weight or state that is no
- * finite number stops the run: VM_INPUT, with the step and the first tensor; the last checkpoint stays.
+ * A checkpoint is saved after every epoch, and the one before it kept. A loss, weight or state that
+ * is no finite number stops the run: VM_INPUT, with the step and the first tensor; the last
+ * checkpoint stays.
  *
- * Resuming, weights, state and position come from the checkpoint; data, instructions and settings that differ
- * from its run's are VM_USAGE with all of them named (a run of constant rate may be made longer); a damaged
- * one is VM_INPUT.
+ * Resuming, weights, state and position come from the checkpoint; data, instructions and settings
+ * that differ from its run's are VM_USAGE with all of them named (a run of constant rate may be
+ * made longer); a damaged one is VM_INPUT.
  *
- * A run that starts from a file (cfg->weights) has a checkpoint from step 0 on, so that it can always be
- * resumed without that file. The fingerprint is recorded there and in the "start" line. It is not compared: a
- * resumed run has the checkpoint's weights, whatever they once came from, and takes over its record. */
+ * A run that starts from a file (cfg->weights) has a checkpoint from step 0 on, so that it can
+ * always be resumed without that file. The fingerprint is recorded there and in the "start" line.
+ * It is not compared: a resumed run has the checkpoint's weights, whatever they once came from, and
+ * takes over its record. */
 VmStatus vm_train(VmEngine *e, VmProgramSource source, void *user, const VmTrainConfig *cfg,
-                  const VmDataset *train, const VmDataset *test, VmTrainResult *result, VmError *err);
+                  const VmDataset *train, const VmDataset *test, VmTrainResult *result,
+                  VmError *err);
 
 typedef struct VmEvalResult {
     int64_t images;
     double loss, accuracy;
 } VmEvalResult;
 /* Whole split in order, last partial batch included. Means are weighted by images. */
-VmStatus vm_evaluate(VmEngine *e, VmProgramSource source, void *user, const VmDataset *data, int64_t batch,
-                     VmEvalResult *result, VmError *err);
+VmStatus vm_evaluate(VmEngine *e, VmProgramSource source, void *user, const VmDataset *data,
+                     int64_t batch, VmEvalResult *result, VmError *err);
 
 #endif

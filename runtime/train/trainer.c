@@ -1,13 +1,14 @@
-/* The training loop: epochs of shuffled batches, learning rates, logging, evaluation and a checkpoint after
- * every epoch. A run's results are a pure function of (programs, data, configuration): stopping after any
- * checkpoint and resuming gives the same bits.
+/* The training loop: epochs of shuffled batches, learning rates, logging, evaluation and a
+ * checkpoint after every epoch. A run's results are a pure function of (programs, data,
+ * configuration): stopping after any checkpoint and resuming gives the same bits.
  *
- * train_loss of an epoch is the mean over its batches of the weighted main losses (a smaller last batch
- * counts as much as the others); train_objective adds the auxiliary losses. Accuracies and test losses are
- * weighted by images. `seconds` and `images_per_second` are of the training part, without evaluation.
+ * train_loss of an epoch is the mean over its batches of the weighted main losses (a smaller last
+ * batch counts as much as the others); train_objective adds the auxiliary losses. Accuracies and
+ * test losses are weighted by images. `seconds` and `images_per_second` are of the training part,
+ * without evaluation.
  *
- * Does not: compile, choose data, or install signal handlers: an interrupt ends the process, and the last
- * checkpoint is complete. */
+ * Does not: compile, choose data, or install signal handlers: an interrupt ends the process, and
+ * the last checkpoint is complete. */
 #include "runtime/train/internal.h"
 
 #include <inttypes.h>
@@ -38,8 +39,8 @@ typedef struct Trainer {
 /* ---- evaluation ---- */
 
 static VmStatus evaluate_all(VmBinding *b, VmEngine *e, VmProgramSource source, void *user,
-                             const VmDataset *data, int64_t batch, int64_t *index, VmEvalResult *result,
-                             VmError *err) {
+                             const VmDataset *data, int64_t batch, int64_t *index,
+                             VmEvalResult *result, VmError *err) {
     int64_t size = vm_dataset_size(data);
     double loss = 0, correct = 0;
     bool accuracy = true;
@@ -56,8 +57,9 @@ static VmStatus evaluate_all(VmBinding *b, VmEngine *e, VmProgramSource source, 
         accuracy = accuracy && b->accuracy;
         if (accuracy) correct += (double)*b->accuracy * (double)n;
     }
-    *result = (VmEvalResult){
-        .images = size, .loss = loss / (double)size, .accuracy = accuracy ? correct / (double)size : NAN};
+    *result = (VmEvalResult){.images = size,
+                             .loss = loss / (double)size,
+                             .accuracy = accuracy ? correct / (double)size : NAN};
     bool good = isfinite(loss) || !vm_binding_has_loss(b);
     if (good && (!accuracy || isfinite(correct))) return VM_OK;
     return vm_fail(err, VM_INPUT,
@@ -67,8 +69,8 @@ static VmStatus evaluate_all(VmBinding *b, VmEngine *e, VmProgramSource source, 
                    good ? "accuracy" : "loss", size);
 }
 
-VmStatus vm_evaluate(VmEngine *e, VmProgramSource source, void *user, const VmDataset *data, int64_t batch,
-                     VmEvalResult *result, VmError *err) {
+VmStatus vm_evaluate(VmEngine *e, VmProgramSource source, void *user, const VmDataset *data,
+                     int64_t batch, VmEvalResult *result, VmError *err) {
     if (batch < 1) return vm_fail(err, VM_USAGE, "batch must be at least 1, it is %" PRId64, batch);
     int64_t size = vm_dataset_size(data);
     if (batch > size) batch = size;
@@ -89,7 +91,8 @@ static VmStatus check_finite(const Trainer *t, double lr, VmError *err) {
         if (term->tensor->role == VM_ROLE_METRIC || isfinite(*term->value)) continue;
         const char *place = term->tensor->place;
         VmError first = {.text = ""}; /* the step has updated weights with what it found */
-        bool weights = vm_tensors_finite(t->e, t->bind.program, VM_ROLE_PARAM, "after it", &first) != VM_OK;
+        bool weights =
+            vm_tensors_finite(t->e, t->bind.program, VM_ROLE_PARAM, "after it", &first) != VM_OK;
         return vm_fail(err, VM_INPUT,
                        "%s%straining diverged: loss '%s' is %s at step %" PRId64
                        " with learning rate %g; a smaller rate or a longer warmup may help%s%.900s",
@@ -117,7 +120,8 @@ static VmStatus log_step(Trainer *t, int64_t epoch, double lr, VmError *err) {
     double now = vm_seconds(), rate = (double)t->log_images / (now - t->log_time);
     t->log_time = now;
     t->log_images = 0;
-    return vm_metrics_step(&t->metrics, epoch + 1, t->run.step, lr, rate, &t->bind, &t->routing, err);
+    return vm_metrics_step(&t->metrics, epoch + 1, t->run.step, lr, rate, &t->bind, &t->routing,
+                           err);
 }
 
 static VmStatus bind_training(Trainer *t, int64_t batch, VmError *err) {
@@ -172,21 +176,23 @@ static VmStatus train_epoch(Trainer *t, VmEpochRecord *r, VmError *err) {
     t->log_images = 0;
     set_order(t, epoch);
     do {
-        int64_t at = t->run.step % t->run.steps_per_epoch * batch, n = size - at < batch ? size - at : batch;
+        int64_t at = t->run.step % t->run.steps_per_epoch * batch,
+                n = size - at < batch ? size - at : batch;
         VmStatus s = train_step(t, epoch, at, n, err);
         if (s) return s;
         images += n;
         double mean = t->run.loss_sum / (double)t->run.batches;
         double right = t->bind.accuracy ? t->run.correct_sum / (double)t->run.images : NAN;
-        vm_progress_step(&t->progress, epoch + 1, t->run.step, (double)images / (vm_seconds() - start), mean,
-                         right);
+        vm_progress_step(&t->progress, epoch + 1, t->run.step,
+                         (double)images / (vm_seconds() - start), mean, right);
     } while (t->run.step < t->run.total && t->run.step % t->run.steps_per_epoch != 0);
     const VmRunState *run = &t->run;
     *r = (VmEpochRecord){.epoch = epoch + 1,
                          .step = run->step,
                          .train_loss = run->loss_sum / (double)run->batches,
                          .train_objective = run->objective_sum / (double)run->batches,
-                         .train_accuracy = t->bind.accuracy ? run->correct_sum / (double)run->images : NAN,
+                         .train_accuracy =
+                             t->bind.accuracy ? run->correct_sum / (double)run->images : NAN,
                          .test_loss = NAN,
                          .test_accuracy = NAN,
                          .seconds = vm_seconds() - start};
@@ -210,7 +216,8 @@ static VmStatus test_epoch(Trainer *t, VmEpochRecord *r, VmError *err) {
 }
 
 static void reset_epoch_sums(VmRunState *run) {
-    if (run->step % run->steps_per_epoch != 0) return; /* the run ends, or goes on later, inside an epoch */
+    if (run->step % run->steps_per_epoch != 0)
+        return; /* the run ends, or goes on later, inside an epoch */
     run->loss_sum = run->objective_sum = run->correct_sum = 0;
     run->batches = run->images = 0;
 }
@@ -234,17 +241,20 @@ static VmStatus one_epoch(Trainer *t, VmEpochRecord *r, VmError *err) {
 /* ---- the run ---- */
 
 static VmStatus check_config(const VmTrainConfig *c, const VmDataset *train, VmError *err) {
-    if (c->batch < 1) return vm_fail(err, VM_USAGE, "batch must be at least 1, it is %" PRId64, c->batch);
-    if (c->steps < 0) return vm_fail(err, VM_USAGE, "steps must not be negative, it is %" PRId64, c->steps);
+    if (c->batch < 1)
+        return vm_fail(err, VM_USAGE, "batch must be at least 1, it is %" PRId64, c->batch);
+    if (c->steps < 0)
+        return vm_fail(err, VM_USAGE, "steps must not be negative, it is %" PRId64, c->steps);
     if (c->steps == 0 && !(c->epochs >= 0 && c->epochs < 1e9)) {
         return vm_fail(err, VM_USAGE, "epochs must be a number from 0 up, it is %g", c->epochs);
     }
     if (c->drop_last && c->batch > vm_dataset_size(train)) {
-        return vm_fail(err, VM_INPUT, "no batch of %" PRId64 " fits in %" PRId64 " training images", c->batch,
-                       vm_dataset_size(train));
+        return vm_fail(err, VM_INPUT, "no batch of %" PRId64 " fits in %" PRId64 " training images",
+                       c->batch, vm_dataset_size(train));
     }
     if (!isfinite(c->lr_peak) || !isfinite(c->lr_min) || c->warmup_steps < 0) {
-        return vm_fail(err, VM_USAGE, "the learning rate must be finite and the warmup not negative");
+        return vm_fail(err, VM_USAGE,
+                       "the learning rate must be finite and the warmup not negative");
     }
     return VM_OK;
 }
@@ -262,7 +272,8 @@ static void plan_run(Trainer *t) {
 /* Programs of every batch size, before the first step. */
 static VmStatus build_all(const Trainer *t, VmError *err) {
     VmBatchSize size[VM_BATCH_SIZES];
-    int n = vm_train_batches(t->cfg, t->run.train_images, t->test ? vm_dataset_size(t->test) : 0, size);
+    int n =
+        vm_train_batches(t->cfg, t->run.train_images, t->test ? vm_dataset_size(t->test) : 0, size);
     for (int i = 0; i < n; i++) {
         VmError why = {.text = ""};
         if (t->source(t->user, size[i].training, size[i].images, &why) < 0)
@@ -278,16 +289,18 @@ static VmStatus resume(Trainer *t, VmError *err) {
     VmError differences = {.text = ""};
     const VmDir *d = &t->folder.dir;
     if (!c->resume.previous && vm_there(d, VM_CHECKPOINT) == VM_NOTHING)
-        vm_progress_warn(&t->progress, "%s/%s is not there: going on from %s", d->path, VM_CHECKPOINT,
-                         VM_CHECKPOINT_PREVIOUS);
+        vm_progress_warn(&t->progress, "%s/%s is not there: going on from %s", d->path,
+                         VM_CHECKPOINT, VM_CHECKPOINT_PREVIOUS);
     if (vm_size_in(d, VM_METRICS_FILE) == 0)
-        vm_progress_warn(&t->progress, "%s/%s is missing or empty: what it said of earlier epochs is lost",
+        vm_progress_warn(&t->progress,
+                         "%s/%s is missing or empty: what it said of earlier epochs is lost",
                          d->path, VM_METRICS_FILE);
-    VmStatus s =
-        vm_checkpoint_load(t->checkpoints, t->e, t->bind.program, &c->resume, &t->run, &differences, err);
+    VmStatus s = vm_checkpoint_load(t->checkpoints, t->e, t->bind.program, &c->resume, &t->run,
+                                    &differences, err);
     if (s == VM_OK && t->run.step > t->run.total)
         vm_progress_warn(&t->progress,
-                         "the checkpoint is of step %" PRId64 ", behind the end of this run at %" PRId64,
+                         "the checkpoint is of step %" PRId64
+                         ", behind the end of this run at %" PRId64,
                          t->run.step, t->run.total);
     if (s == VM_OK && differences.text[0])
         vm_progress_warn(&t->progress, "the checkpoint in %s belongs to another run:%.1500s",
@@ -332,14 +345,16 @@ static VmStatus start_run(Trainer *t, VmError *err) {
     s = vm_checkpoints_open(&t->checkpoints, &t->folder, c, t->run.total, t->train, t->test, err);
     if (s == VM_OK && c->place.resume) s = resume(t, err);
     if (s == VM_OK) s = vm_checkpoint_room(t->checkpoints, t->e, t->bind.program, err);
-    if (s == VM_OK && c->weights) s = vm_checkpoint_save(t->checkpoints, t->e, t->bind.program, &t->run, err);
+    if (s == VM_OK && c->weights)
+        s = vm_checkpoint_save(t->checkpoints, t->e, t->bind.program, &t->run, err);
     if (s == VM_OK)
-        s = vm_metrics_open(&t->metrics, &t->folder.dir, c->phase, c->place.resume ? t->run.step : -1, err);
+        s = vm_metrics_open(&t->metrics, &t->folder.dir, c->phase,
+                            c->place.resume ? t->run.step : -1, err);
     if (s) return s;
     vm_progress_begin(&t->progress, c->progress, c->warnings, t->run.step, t->run.total);
     if (c->place.resume)
-        vm_progress_note(&t->progress, "%s: resuming after step %" PRId64 " of %" PRId64, t->folder.dir.path,
-                         t->run.step, t->run.total);
+        vm_progress_note(&t->progress, "%s: resuming after step %" PRId64 " of %" PRId64,
+                         t->folder.dir.path, t->run.step, t->run.total);
     return vm_metrics_start(&t->metrics, c, &t->run, vm_engine_threads(t->e),
                             t->test ? vm_dataset_size(t->test) : 0, err);
 }
@@ -348,8 +363,8 @@ static VmStatus finish_run(Trainer *t, VmTrainResult *result, VmError *err) {
     const VmDir *d = &t->folder.dir;
     char now[4200];
     if (vm_run_moved(&t->folder, d->path, now))
-        vm_progress_warn(&t->progress, "'%s' was moved while the run went on: it is %.3000s now", d->path,
-                         now);
+        vm_progress_warn(&t->progress, "'%s' was moved while the run went on: it is %.3000s now",
+                         d->path, now);
     snprintf(result->weights, sizeof result->weights, "%s/%s", d->path, VM_WEIGHTS_FILE);
     snprintf(result->metrics, sizeof result->metrics, "%s/%s", d->path, VM_METRICS_FILE);
     result->steps = t->run.step;
@@ -357,7 +372,8 @@ static VmStatus finish_run(Trainer *t, VmTrainResult *result, VmError *err) {
 }
 
 static VmStatus run_all(Trainer *t, VmTrainResult *result, VmError *err) {
-    VmEpochRecord last = {.train_loss = NAN, .train_accuracy = NAN, .test_loss = NAN, .test_accuracy = NAN};
+    VmEpochRecord last = {
+        .train_loss = NAN, .train_accuracy = NAN, .test_loss = NAN, .test_accuracy = NAN};
     VmStatus s = start_run(t, err);
     if (s) return s;
     double start = vm_seconds();
@@ -378,7 +394,8 @@ static VmStatus run_all(Trainer *t, VmTrainResult *result, VmError *err) {
 }
 
 VmStatus vm_train(VmEngine *e, VmProgramSource source, void *user, const VmTrainConfig *cfg,
-                  const VmDataset *train, const VmDataset *test, VmTrainResult *result, VmError *err) {
+                  const VmDataset *train, const VmDataset *test, VmTrainResult *result,
+                  VmError *err) {
     Trainer t = {.e = e,
                  .source = source,
                  .user = user,
@@ -392,16 +409,16 @@ VmStatus vm_train(VmEngine *e, VmProgramSource source, void *user, const VmTrain
     if (s) return s;
     plan_run(&t);
     if (t.run.total < 1)
-        return vm_fail(err, VM_INPUT, "epochs = %g of %" PRId64 " steps each is no step at all", cfg->epochs,
-                       t.run.steps_per_epoch);
+        return vm_fail(err, VM_INPUT, "epochs = %g of %" PRId64 " steps each is no step at all",
+                       cfg->epochs, t.run.steps_per_epoch);
     t.order = vm_calloc((size_t)vm_dataset_size(train), sizeof *t.order);
     if (!t.order) return vm_fail(err, VM_ENV, "out of memory");
     s = run_all(&t, result, err);
     vm_progress_end(&t.progress);
     if (s && err && t.folder.aside[0]) {
         size_t at = strlen(err->text);
-        snprintf(err->text + at, sizeof err->text - at, "\n  the run that was there is now in %.900s",
-                 t.folder.aside);
+        snprintf(err->text + at, sizeof err->text - at,
+                 "\n  the run that was there is now in %.900s", t.folder.aside);
     }
     VmStatus closed = vm_metrics_close(&t.metrics, s ? NULL : err);
     vm_binding_free(&t.bind);

@@ -1,6 +1,6 @@
-/* A program's tensors of one role (weights, optimizer state) to and from tensor files. Loading is all or
- * nothing: first everything is compared, then everything is copied. vm_weights_load_some alone takes a file
- * that lacks tensors, or has others.
+/* A program's tensors of one role (weights, optimizer state) to and from tensor files. Loading is
+ * all or nothing: first everything is compared, then everything is copied. vm_weights_load_some
+ * alone takes a file that lacks tensors, or has others.
  *
  * Does not: rename, reshape or convert. */
 #include "runtime/train/internal.h"
@@ -22,8 +22,8 @@ typedef struct Trouble {
 static void trouble_add(Trouble *t, const char *name, const char *detail) {
     if (t->count++ >= NAMES_SHOWN) return;
     size_t at = strlen(t->text);
-    snprintf(t->text + at, sizeof t->text - at, "%s'%s'%s%s%s", at ? ", " : "", name, *detail ? " (" : "",
-             detail, *detail ? ")" : "");
+    snprintf(t->text + at, sizeof t->text - at, "%s'%s'%s%s%s", at ? ", " : "", name,
+             *detail ? " (" : "", detail, *detail ? ")" : "");
 }
 
 static void trouble_print(const Trouble *t, char *out, size_t cap) {
@@ -58,8 +58,8 @@ static VmStatus does_not_fit(const char *path, const char *list, VmError *err) {
     return vm_fail(err, VM_INPUT, "%s does not fit this model:%s", path, list);
 }
 
-VmStatus vm_tensors_check(VmEngine *e, int program, VmRole role, const VmTensorFile *f, const char *path,
-                          VmError *err) {
+VmStatus vm_tensors_check(VmEngine *e, int program, VmRole role, const VmTensorFile *f,
+                          const char *path, VmError *err) {
     const VmProgram *p = vm_engine_program(e, program);
     Trouble missing = {.title = "missing"}, extra = {.title = "not in the model"},
             shape = {.title = "of another shape"};
@@ -104,8 +104,10 @@ static VmTensorView *role_views(VmEngine *e, int program, VmRole role, int *n) {
         const VmTensor *t = &p->tensor[i];
         if (t->role != (int32_t)role) continue;
         VmTensorView *v = &view[(*n)++];
-        *v = (VmTensorView){
-            .name = t->name, .dtype = t->dtype, .rank = t->rank, .data = vm_engine_address(e, program, t)};
+        *v = (VmTensorView){.name = t->name,
+                            .dtype = t->dtype,
+                            .rank = t->rank,
+                            .data = vm_engine_address(e, program, t)};
         memcpy(v->dim, t->dim, sizeof v->dim);
     }
     return view;
@@ -129,15 +131,16 @@ int64_t vm_tensors_bytes(VmEngine *e, int program, VmRole role) {
     for (int i = 0; i < p->ntensor; i++) {
         const VmTensor *t = &p->tensor[i];
         /* the header takes the name and about 70 bytes more */
-        if (t->role == (int32_t)role) bytes += vm_tensor_elems(t) * 4 + (int64_t)strlen(t->name) + 100;
+        if (t->role == (int32_t)role)
+            bytes += vm_tensor_elems(t) * 4 + (int64_t)strlen(t->name) + 100;
     }
     return bytes;
 }
 
 /* ---- values that are no numbers ---- */
 
-/* The first element of x[n] that is infinite or not a number; -1: all are finite. Looks at blocks of bits, so
- * that a good tensor is read at the speed of memory. */
+/* The first element of x[n] that is infinite or not a number; -1: all are finite. Looks at blocks
+ * of bits, so that a good tensor is read at the speed of memory. */
 static int64_t first_bad(const float *x, int64_t n) {
     enum { BLOCK = 4096 };
     for (int64_t at = 0; at < n; at += BLOCK) {
@@ -156,7 +159,8 @@ static int64_t first_bad(const float *x, int64_t n) {
     return -1;
 }
 
-static const char *const role_text[] = {[VM_ROLE_PARAM] = "weight", [VM_ROLE_STATE] = "optimizer state"};
+static const char *const role_text[] = {
+    [VM_ROLE_PARAM] = "weight", [VM_ROLE_STATE] = "optimizer state"};
 
 VmStatus vm_tensors_finite(VmEngine *e, int program, VmRole role, const char *what, VmError *err) {
     const VmProgram *p = vm_engine_program(e, program);
@@ -169,9 +173,10 @@ VmStatus vm_tensors_finite(VmEngine *e, int program, VmRole role, const char *wh
         for (int64_t k = at; k < n; k++) bad += !isfinite(x[k]);
         bool place = t->place && t->place[0];
         return vm_fail(err, VM_INPUT,
-                       "%s: %s '%s'%s%s is not finite: %" PRId64 " of %" PRId64 " values, the first is %s",
-                       what, role_text[role], t->name, place ? " of " : "", place ? t->place : "", bad, n,
-                       isnan(x[at]) ? "not a number" : "infinite");
+                       "%s: %s '%s'%s%s is not finite: %" PRId64 " of %" PRId64
+                       " values, the first is %s",
+                       what, role_text[role], t->name, place ? " of " : "", place ? t->place : "",
+                       bad, n, isnan(x[at]) ? "not a number" : "infinite");
     }
     return VM_OK;
 }
@@ -189,8 +194,8 @@ VmStatus vm_weights_load(VmEngine *e, int program, const char *path, VmError *er
 }
 
 /* Compares what both have and counts the rest. */
-static VmStatus find_some(const VmProgram *p, const VmTensorFile *f, const char *path, VmWeightsFound *found,
-                          VmError *err) {
+static VmStatus find_some(const VmProgram *p, const VmTensorFile *f, const char *path,
+                          VmWeightsFound *found, VmError *err) {
     enum { OTHERS = sizeof found->other / sizeof found->other[0] };
     Trouble shape = {.title = "of another shape"};
     *found = (VmWeightsFound){0};
@@ -212,8 +217,8 @@ static VmStatus find_some(const VmProgram *p, const VmTensorFile *f, const char 
     if (shape.count) return does_not_fit(path, list, err);
     if (found->taken) return VM_OK;
     if (found->unknown == 0) return vm_fail(err, VM_INPUT, "%s has no tensors", path);
-    return vm_fail(err, VM_INPUT, "%s has no weight of this model: it has '%s', the model has '%s'", path,
-                   vm_tensors_at(f, 0)->name, others ? found->other[0] : "no weights");
+    return vm_fail(err, VM_INPUT, "%s has no weight of this model: it has '%s', the model has '%s'",
+                   path, vm_tensors_at(f, 0)->name, others ? found->other[0] : "no weights");
 }
 
 VmStatus vm_weights_load_some(VmEngine *e, int program, const char *path, VmWeightsFound *found,

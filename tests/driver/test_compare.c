@@ -64,14 +64,15 @@ Test(compare, slack_excuses_so_much_and_no_more) {
 
 /* sum(x - mean(x)) is 0 in theory; choices and comparisons are not moved. */
 Test(compare, a_disturbed_run_shows_what_rounding_leaves) {
-    static const char *const text = "graph @t {\n"
-                                    "  %0 = input {name = \"x\"} : f32[64]\n"
-                                    "  %1 = mean %0 {axes = [0]} : f32[]\n"
-                                    "  %2 = broadcast %1 {shape = [64]} : f32[64]\n"
-                                    "  %3 = sub %0, %2 : f32[64]\n"
-                                    "  %4 = sum %3 {axes = [0]} : f32[]\n"
-                                    "  %5 = less %2, %0 : f32[64]\n"
-                                    "  output \"zero\" %4\n  output \"mean\" %1\n  output \"above\" %5\n}\n";
+    static const char *const text =
+        "graph @t {\n"
+        "  %0 = input {name = \"x\"} : f32[64]\n"
+        "  %1 = mean %0 {axes = [0]} : f32[]\n"
+        "  %2 = broadcast %1 {shape = [64]} : f32[64]\n"
+        "  %3 = sub %0, %2 : f32[64]\n"
+        "  %4 = sum %3 {axes = [0]} : f32[]\n"
+        "  %5 = less %2, %0 : f32[64]\n"
+        "  output \"zero\" %4\n  output \"mean\" %1\n  output \"above\" %5\n}\n";
     Arena *a = arena_create();
     const char *error = NULL;
     IrGraph *g = ir_read(a, text, "t.vir", &error);
@@ -85,7 +86,8 @@ Test(compare, a_disturbed_run_shows_what_rounding_leaves) {
         if (i) interp_disturb(run[i], 1e-6, 5);
         interp_run(run[i]);
     }
-    double zero = fabs(interp_out(run[1], "zero")->data[0]), mean = interp_out(run[1], "mean")->data[0];
+    double zero = fabs(interp_out(run[1], "zero")->data[0]),
+           mean = interp_out(run[1], "mean")->data[0];
     cr_assert(fabs(interp_out(run[0], "zero")->data[0]) < 1e-12);
     cr_assert(zero > 1e-7 && zero < 1e-2, "%g", zero);
     cr_assert(mean != 32.5 && fabs(mean - 32.5) < 1e-4, "%.9g", mean);

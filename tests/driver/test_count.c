@@ -40,22 +40,23 @@ Test(count, linear_layers_by_module) {
 }
 
 Test(count, a_token_meets_k_of_the_experts) {
-    Counts c = count("graph @m {\n"
-                     "  %0 = input {name = \"x\"} : f32[6,8]\n"
-                     "  %1 = param {name = \"m.gate.weight\", init = \"zeros\"} : f32[8,4]\n"
-                     "  %2 = linear %0, %1 : f32[6,4]\n"
-                     "  %3, %4 = topk %2 {k = 2} : f32[6,2], i32[6,2]\n"
-                     "  %5, %6, %7, %8 = route %4 {experts = 4} : i32[5], i32[12], i32[6,2], i32[12]\n"
-                     "  %9 = dispatch %0, %6 {k = 2} : f32[12,8]\n"
-                     "  %10 = param {name = \"m.up.weight\", init = \"zeros\"} : f32[4,8,3]\n"
-                     "  %11 = param {name = \"m.up.bias\", init = \"zeros\"} : f32[4,3]\n"
-                     "  %12 = expert_linear %9, %10, %5, %8, %11 : f32[12,3]\n"
-                     "  %13 = param {name = \"m.scale\", init = \"ones\"} : f32[4,3]\n"
-                     "  %14 = expert_expand %13, %8 : f32[12,3]\n"
-                     "  %15 = mul %12, %14 : f32[12,3]\n"
-                     "  %16 = combine %15, %7, %3 : f32[6,3]\n"
-                     "  output \"y\" %16\n}\n",
-                     2);
+    Counts c =
+        count("graph @m {\n"
+              "  %0 = input {name = \"x\"} : f32[6,8]\n"
+              "  %1 = param {name = \"m.gate.weight\", init = \"zeros\"} : f32[8,4]\n"
+              "  %2 = linear %0, %1 : f32[6,4]\n"
+              "  %3, %4 = topk %2 {k = 2} : f32[6,2], i32[6,2]\n"
+              "  %5, %6, %7, %8 = route %4 {experts = 4} : i32[5], i32[12], i32[6,2], i32[12]\n"
+              "  %9 = dispatch %0, %6 {k = 2} : f32[12,8]\n"
+              "  %10 = param {name = \"m.up.weight\", init = \"zeros\"} : f32[4,8,3]\n"
+              "  %11 = param {name = \"m.up.bias\", init = \"zeros\"} : f32[4,3]\n"
+              "  %12 = expert_linear %9, %10, %5, %8, %11 : f32[12,3]\n"
+              "  %13 = param {name = \"m.scale\", init = \"ones\"} : f32[4,3]\n"
+              "  %14 = expert_expand %13, %8 : f32[12,3]\n"
+              "  %15 = mul %12, %14 : f32[12,3]\n"
+              "  %16 = combine %15, %7, %3 : f32[6,3]\n"
+              "  output \"y\" %16\n}\n",
+              2);
     cr_assert(eq(long, (long)c.total.params, 32 + 96 + 12 + 12));
     cr_assert(eq(long, (long)c.total.active, 32 + (96 + 12 + 12) / 2));
     cr_assert(eq(dbl, c.total.macs, (6 * 32 + 12 * 24) / 2));
@@ -63,16 +64,17 @@ Test(count, a_token_meets_k_of_the_experts) {
 }
 
 Test(count, attention_counts_its_two_products) {
-    Counts c = count("graph @m {\n"
-                     "  %0 = input {name = \"x\"} : f32[2,5,8]\n"
-                     "  %1 = param {name = \"m.attention.qkv.weight\", init = \"zeros\"} : f32[8,24]\n"
-                     "  %2 = linear %0, %1 : f32[2,5,24]\n"
-                     "  %3 = slice %2 {axis = 2, start = 0, size = 8} : f32[2,5,8]\n"
-                     "  %4 = slice %2 {axis = 2, start = 8, size = 8} : f32[2,5,8]\n"
-                     "  %5 = slice %2 {axis = 2, start = 16, size = 8} : f32[2,5,8]\n"
-                     "  %6 = attention %3, %4, %5 {heads = 2} : f32[2,5,8]\n"
-                     "  output \"y\" %6\n}\n",
-                     2);
+    Counts c =
+        count("graph @m {\n"
+              "  %0 = input {name = \"x\"} : f32[2,5,8]\n"
+              "  %1 = param {name = \"m.attention.qkv.weight\", init = \"zeros\"} : f32[8,24]\n"
+              "  %2 = linear %0, %1 : f32[2,5,24]\n"
+              "  %3 = slice %2 {axis = 2, start = 0, size = 8} : f32[2,5,8]\n"
+              "  %4 = slice %2 {axis = 2, start = 8, size = 8} : f32[2,5,8]\n"
+              "  %5 = slice %2 {axis = 2, start = 16, size = 8} : f32[2,5,8]\n"
+              "  %6 = attention %3, %4, %5 {heads = 2} : f32[2,5,8]\n"
+              "  output \"y\" %6\n}\n",
+              2);
     cr_assert(eq(dbl, c.total.macs, 5 * 8 * 24 + 2 * 5 * 5 * 8));
     cr_assert(eq(dbl, c.total.attention, 2 * 5 * 5 * 8));
     cr_assert(eq(int, c.nmodule, 1));

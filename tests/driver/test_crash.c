@@ -36,7 +36,8 @@ Test(crash, file_carries_the_graph_and_the_remaining_passes) {
     s.pass.recompute = 7;
     session_crash_hook(&s);
     const char *got = read_back(s.arena);
-    cr_assert(zero(int, strncmp(got, "; passes: simplify,fuse --training --recompute=7\n", 49)), "%s", got);
+    cr_assert(zero(int, strncmp(got, "; passes: simplify,fuse --training --recompute=7\n", 49)),
+              "%s", got);
     IrGraph *g = ir_read(s.arena, got, "crash", &error);
     cr_assert(g != NULL, "%s", error);
     cr_assert(eq(str, (char *)ir_to_text(s.arena, g), (char *)text));

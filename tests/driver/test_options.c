@@ -8,8 +8,9 @@
 static VmStatus parse(CmdId cmd, Args *out, int argc, char **argv) {
     return args_parse(arena_create(), cmd, argc, argv, out);
 }
-#define PARSE(cmd, out, ...)                                                                                 \
-    parse(CMD_##cmd, out, (int)(sizeof((char *[]){__VA_ARGS__}) / sizeof(char *)), (char *[]){__VA_ARGS__})
+#define PARSE(cmd, out, ...)                                                                       \
+    parse(CMD_##cmd, out, (int)(sizeof((char *[]){__VA_ARGS__}) / sizeof(char *)),                 \
+          (char *[]){__VA_ARGS__})
 
 Test(options, both_spellings_of_a_value) {
     Args a, b;

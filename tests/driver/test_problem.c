@@ -1,4 +1,5 @@
-/* The text of bench --kernel: what is read, where mistakes are found, and the graph that comes of it. */
+/* The text of bench --kernel: what is read, where mistakes are found, and the graph that comes of
+ * it. */
 #include <criterion/criterion.h>
 #include <criterion/new/assert.h>
 
@@ -8,7 +9,8 @@
 static const Diag *parse(const char *text, Problem *p) {
     Diags *d = diags_create(arena_create());
     bool ok = problem_parse(d, text, p);
-    for (const Diag *e = d->first; e; e = e->next) cr_assert(eq(int, (int)e->id, (int)D_kernel_text));
+    for (const Diag *e = d->first; e; e = e->next)
+        cr_assert(eq(int, (int)e->id, (int)D_kernel_text));
     cr_assert(eq(int, ok, d->nerrors == 0));
     return d->first;
 }
@@ -64,7 +66,8 @@ static const IrNode *anchor(const IrGraph *g, OpCode op) {
 Test(problem, graphs_verify_and_have_the_operands_asked_for) {
     static const char *const text[PROBLEM_COUNT] = {
         [PROBLEM_matmul] = "matmul m=4 n=6 k=8 tb=1 epilogue=bias_gelu",
-        [PROBLEM_expert_matmul] = "expert_matmul m=8 n=6 k=4 experts=3 top_k=2 gather=1 epilogue=bias",
+        [PROBLEM_expert_matmul] =
+            "expert_matmul m=8 n=6 k=4 experts=3 top_k=2 gather=1 epilogue=bias",
         [PROBLEM_expert_matmul_dw] = "expert_matmul_dw m=4 n=6 k=8 experts=3 gather=1",
         [PROBLEM_sdpa] = "sdpa batch=2 n=3 dim=8 heads=2",
         [PROBLEM_sdpa_grad] = "sdpa_grad batch=2 n=3 dim=8 heads=2",

@@ -9,7 +9,8 @@ static TuningFile *read(const char *text, Diags **d) {
     Arena *a = arena_create();
     *d = diags_create(a);
     TuningFile *f = tuning_read(a, source_from_text(a, "f.tune", text), *d);
-    for (const Diag *e = (*d)->first; e; e = e->next) cr_assert(eq(int, (int)e->id, (int)D_tuning_file));
+    for (const Diag *e = (*d)->first; e; e = e->next)
+        cr_assert(eq(int, (int)e->id, (int)D_tuning_file));
     return f;
 }
 
@@ -68,7 +69,8 @@ Test(tuning, mistakes_say_where_and_what_was_expected) {
          "1:10 expected a whole number from 1 to 2147483647 for m, found '-1'"},
         {"matmul m= # 4",
          "1:10 expected a whole number from 1 to 2147483647 for m, found the end of the line"},
-        {"matmul m=1 n=2 k=3 -> rows=9 cols=9 kc=4", "1:37 expected the end of the line, found 'kc='"},
+        {"matmul m=1 n=2 k=3 -> rows=9 cols=9 kc=4",
+         "1:37 expected the end of the line, found 'kc='"},
         {"matmul m=1 n=2 k=3 -> rows=9 cols=9\nmatmul m=1 n=2 k=3 -> rows=8 cols=9",
          "2:1 expected each product once, found this one a second time"},
         {"isa avx2\nisa avx2", "2:1 expected isa once and before the products, found it again"},

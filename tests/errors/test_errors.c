@@ -1,5 +1,5 @@
-/* The corpus of mistakes: tests/errors/<topic>/<case>.vmoe, ordinary files with their expectations at the
- * offending lines:
+/* The corpus of mistakes: tests/errors/<topic>/<case>.vmoe, ordinary files with their expectations
+ * at the offending lines:
  *
  *     route = top_k(gate, 9)  # error[topk-range]: asks for 9 experts
  *     # error@+1[bad-number]: is not a number          one line below; @-2: two lines above
@@ -7,9 +7,9 @@
  *     # error@none[config-set]: no such value          without a place (command line)
  *     # set: experts=9  ·  # batch: 4                  options of the whole file
  *
- * Exactly the expected errors and warnings must occur, each at its line with its slug and a message that
- * contains the text; expected notes must occur. Several expectations may share a line. Files in syntax/
- * are parsed; all others are loaded and every model is elaborated. */
+ * Exactly the expected errors and warnings must occur, each at its line with its slug and a message
+ * that contains the text; expected notes must occur. Several expectations may share a line. Files
+ * in syntax/ are parsed; all others are loaded and every model is elaborated. */
 #include <criterion/criterion.h>
 
 #include <dirent.h>
@@ -47,12 +47,14 @@ typedef struct Case {
 
 static void complain(Case *c, int line, const char *what, const char *kind, const char *slug,
                      const char *text) {
-    text_addf(c->report, "%s:%d: %s %s [%s]: %s\n", c->path, line, what, kind, slug ? slug : "", text);
+    text_addf(c->report, "%s:%d: %s %s [%s]: %s\n", c->path, line, what, kind, slug ? slug : "",
+              text);
 }
 
 /* ---- reading expectations -------------------------------------------------------------------- */
 
-/* Next "# error", "# warning" or "# note" marker in [s, end) that is followed by '@', '[' or ':'. */
+/* Next "# error", "# warning" or "# note" marker in [s, end) that is followed by '@', '[' or ':'.
+ */
 static const char *find_marker(const char *s, const char *end, Kind *kind, const char **after) {
     for (; s < end; s++) {
         if (s[0] != '#' || s[1] != ' ') continue;
@@ -95,7 +97,8 @@ static void read_line(Case *c, int line, const char *s, const char *end) {
         after = read_place(after, &e->line);
         if (kind != KIND_NOTE) {
             const char *close = strchr(after, ']');
-            cr_assert(*after == '[' && close && close < end, "%s:%d: expected [slug]", c->path, line);
+            cr_assert(*after == '[' && close && close < end, "%s:%d: expected [slug]", c->path,
+                      line);
             e->slug = arena_strndup(c->arena, after + 1, (size_t)(close - after - 1));
             after = close + 1;
         }
@@ -107,7 +110,8 @@ static void read_line(Case *c, int line, const char *s, const char *end) {
 }
 
 static void read_options(Case *c, const char *s, const char *end) {
-    if (strncmp(s, "# set: ", 7) == 0 && c->nset < MAX_SET) c->set[c->nset++] = trimmed(c->arena, s + 7, end);
+    if (strncmp(s, "# set: ", 7) == 0 && c->nset < MAX_SET)
+        c->set[c->nset++] = trimmed(c->arena, s + 7, end);
     if (strncmp(s, "# batch: ", 9) == 0) c->batch = strtoll(s + 9, NULL, 10);
 }
 
@@ -171,7 +175,8 @@ static void load(Case *c, Diags *d) {
         int before = d->nerrors;
         IrGraph *g = fe_elaborate(e, c->arena, fe_model_name(e, i), c->batch, d);
         if ((g != NULL) != (d->nerrors == before))
-            complain(c, 0, "a graph together with errors, or neither", "error", NULL, fe_model_name(e, i));
+            complain(c, 0, "a graph together with errors, or neither", "error", NULL,
+                     fe_model_name(e, i));
     }
 }
 
@@ -223,7 +228,8 @@ static void list_corpus(Arena *a, Files *f, bool syntax) {
     DIR *dir = opendir(corpus);
     cr_assert_not_null(dir, "cannot open %s", corpus);
     for (struct dirent *e = readdir(dir); e; e = readdir(dir))
-        if (e->d_name[0] != '.' && (strcmp(e->d_name, "syntax") == 0) == syntax) list_topic(a, f, e->d_name);
+        if (e->d_name[0] != '.' && (strcmp(e->d_name, "syntax") == 0) == syntax)
+            list_topic(a, f, e->d_name);
     closedir(dir);
     qsort(f->path, (size_t)f->n, sizeof *f->path, compare_paths);
 }

@@ -1,13 +1,13 @@
-/* Lets one allocation fail: a library for LD_PRELOAD, used by alloc.sh. Built by the Makefile, no part of the
- * unit tests.
+/* Lets one allocation fail: a library for LD_PRELOAD, used by alloc.sh. Built by the Makefile, no
+ * part of the unit tests.
  *
  *   VMOE_FAIL_AT=n      the n-th allocation fails, counted from 1; 0 or unset: none
  *   VMOE_FAIL_FROM=n    the n-th and all after it
- *   VMOE_FAIL_IN=who    parent (the process started) or worker (each process it forks, counted by itself)
- *   VMOE_FAIL_MMAP=1    anonymous mappings of 1 MiB and more are allocations too
- *   VMOE_FAIL_COUNT=F   F holds the allocations made so far, two 64-bit numbers: the parent's, and the most
- * of one worker. It is a mapping, right however the process ends VMOE_FAIL_TRACE=1   says on stderr where the
- * failing allocation is
+ *   VMOE_FAIL_IN=who    parent (the process started) or worker (each process it forks, counted by
+ * itself) VMOE_FAIL_MMAP=1    anonymous mappings of 1 MiB and more are allocations too
+ *   VMOE_FAIL_COUNT=F   F holds the allocations made so far, two 64-bit numbers: the parent's, and
+ * the most of one worker. It is a mapping, right however the process ends VMOE_FAIL_TRACE=1   says
+ * on stderr where the failing allocation is
  *
  * The environment is read when the program starts, by its first allocation. */
 #include <errno.h>
@@ -71,7 +71,8 @@ static void note(uint64_t n) {
     if (!state.counts) return;
     if (!state.worker) atomic_store(&state.counts->parent, n);
     uint64_t most = atomic_load(&state.counts->worker);
-    while (state.worker && n > most && !atomic_compare_exchange_weak(&state.counts->worker, &most, n))
+    while (state.worker && n > most &&
+           !atomic_compare_exchange_weak(&state.counts->worker, &most, n))
         continue;
 }
 

@@ -1,6 +1,6 @@
-/* Writes a random, valid .vmoe model to stdout: fuzz_model SEED. Tokens [B, N, D] pass through a few parts of
- * the library (norms, mixtures, gates, attention, plain functions), then comes a head with losses and
- * metrics. Sizes are small and rarely multiples of a vector. */
+/* Writes a random, valid .vmoe model to stdout: fuzz_model SEED. Tokens [B, N, D] pass through a
+ * few parts of the library (norms, mixtures, gates, attention, plain functions), then comes a head
+ * with losses and metrics. Sizes are small and rarely multiples of a vector. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,8 +15,8 @@ static int pick(int n) {
 static const char *one_of(const char *const *list, int n) {
     return list[pick(n)];
 }
-#define ONE_OF(...)                                                                                          \
-    one_of((const char *const[]){__VA_ARGS__},                                                               \
+#define ONE_OF(...)                                                                                \
+    one_of((const char *const[]){__VA_ARGS__},                                                     \
            (int)(sizeof((const char *const[]){__VA_ARGS__}) / sizeof(char *)))
 
 static void mixture(void) {
@@ -26,8 +26,8 @@ static void mixture(void) {
     printf("  route = %s(g, %d)\n",
            ONE_OF("topk_softmax", "softmax_topk", "softmax_topk_renorm", "sigmoid_topk"), k);
     if (!pick(3)) printf("  route = capacity(route, 1.%d, groups = B)\n", pick(5));
-    printf("  x = x + (dispatch(x, route) |> mlp(%d, dropout = 0.%d) |> combine(route))\n", 3 + pick(20),
-           pick(3));
+    printf("  x = x + (dispatch(x, route) |> mlp(%d, dropout = 0.%d) |> combine(route))\n",
+           3 + pick(20), pick(3));
     switch (pick(6)) {
     case 0: printf("  aux load_balance(softmax(g), route), weight = 0.01\n"); break;
     case 1: printf("  aux importance(softmax(g), groups = B), weight = 0.05\n"); break;
@@ -50,7 +50,8 @@ static void part(int tokens, int heads) {
                ONE_OF("tanh", "softplus", "relu", "silu", "erf", "sigmoid"));
         break;
     case 4:
-        printf("  x = x + (transpose(x, [0, 2, 1]) |> linear(%d) |> transpose([0, 2, 1]))\n", tokens);
+        printf("  x = x + (transpose(x, [0, 2, 1]) |> linear(%d) |> transpose([0, 2, 1]))\n",
+               tokens);
         break;
     case 5: printf("  x = layer_scale(x, 0.5) + log1p(square(linear(x, dim(x, 2))))\n"); break;
     case 6: printf("  x = encoder_layer(x, %d, %d)\n", heads, 2 + pick(17)); break;
@@ -63,7 +64,8 @@ int main(int argc, char **argv) {
     for (int i = 0; i < 8; i++) pick(2);
     int patch = 1 + pick(2), rows = 1 + pick(3), cols = 1 + pick(3), channels = 1 + pick(3),
         heads = 1 + pick(3);
-    int dim = heads * (4 + pick(6)), /* the norm of two numbers is a sign, whose gradient is rounding */
+    int dim = heads *
+              (4 + pick(6)), /* the norm of two numbers is a sign, whose gradient is rounding */
         classes = 2 + pick(9), tokens = rows * cols;
     printf("use \"std/vit\"\nuse \"std/moe\"\nuse \"std/encoder\"\n\n");
     printf("model m(image: f32[B, %d, %d, %d], label: class[B, %d]) {\n", channels, rows * patch,
@@ -76,7 +78,8 @@ int main(int argc, char **argv) {
     }
     for (int i = 0, n = 1 + pick(4); i < n; i++) part(tokens, heads);
     printf("  logits = linear(mean(%s, axis = 1), %d)\n", pick(2) ? "norm(x)" : "x", classes);
-    printf("  loss %s(logits, label)\n", ONE_OF("cross_entropy", "cross_entropy", "sigmoid_cross_entropy"));
+    printf("  loss %s(logits, label)\n",
+           ONE_OF("cross_entropy", "cross_entropy", "sigmoid_cross_entropy"));
     printf("  metric accuracy(logits, label)\n  metric largest = mean(max(logits))\n}\n");
     return 0;
 }

@@ -3,9 +3,10 @@
  *     fuzz_parse [-n ITERATIONS] [-s SEED] FILE...        mutates the FILEs, prints the seed first
  *     fuzz_parse -1 FILE                                  checks one input as it is
  *
- * Checks on every input: no crash, no time out of proportion, at least one error or a formatted text
- * that parses to the same tree with the same comments and formats to itself. Deterministic: the same
- * seed, files and count give the same inputs. With -DVMOEC_LIBFUZZER the file is a libFuzzer target. */
+ * Checks on every input: no crash, no time out of proportion, at least one error or a formatted
+ * text that parses to the same tree with the same comments and formats to itself. Deterministic:
+ * the same seed, files and count give the same inputs. With -DVMOEC_LIBFUZZER the file is a
+ * libFuzzer target. */
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>

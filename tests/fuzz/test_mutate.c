@@ -1,7 +1,8 @@
-/* What check accepts, no later stage aborts on; what the verifier passes, no pass aborts on. Models of the
- * repository with other numbers and names in them, and the graphs of tests/ir with other attributes,
- * operands, ops and types, through the passes and the plan. Every input runs in a process of its own group;
- * seeds stand in every message. VMOEC_FUZZ_N sets how many are tried, VMOEC_FUZZ_SEED the first. */
+/* What check accepts, no later stage aborts on; what the verifier passes, no pass aborts on. Models
+ * of the repository with other numbers and names in them, and the graphs of tests/ir with other
+ * attributes, operands, ops and types, through the passes and the plan. Every input runs in a
+ * process of its own group; seeds stand in every message. VMOEC_FUZZ_N sets how many are tried,
+ * VMOEC_FUZZ_SEED the first. */
 #include <criterion/criterion.h>
 #include <ctype.h>
 #include <ftw.h>
@@ -69,7 +70,8 @@ static const char *read_file(Arena *a, const char *path) {
     return t.data;
 }
 
-/* ---- running inputs ------------------------------------------------------------------------------ */
+/* ---- running inputs
+ * ------------------------------------------------------------------------------ */
 
 typedef void (*Attempt)(uint64_t seed);
 
@@ -104,19 +106,22 @@ static void attempt_all(const char *what, long n, Attempt attempt) {
         bool out_of_memory = WIFEXITED(status) && WEXITSTATUS(status) == 3;
         if (*at >= end || out_of_memory) continue;
         bad++;
-        cr_log_error("%s: seed %ld: %s %d", what, *at, WIFSIGNALED(status) ? "signal" : "exit status",
+        cr_log_error("%s: seed %ld: %s %d", what, *at,
+                     WIFSIGNALED(status) ? "signal" : "exit status",
                      WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
         if (bad == 10) break;
     }
     cr_assert_eq(bad, 0, "%s: %d inputs", what, bad);
 }
 
-/* ---- graphs -------------------------------------------------------------------------------------- */
+/* ---- graphs
+ * -------------------------------------------------------------------------------------- */
 
 static int64_t some_number(uint64_t *s, int64_t old) {
     static const int64_t numbers[] = {0,  1,  2,  3,  4,  5,   7,    8,
                                       12, 16, 33, 64, -1, 100, 4096, INT64_C(1) << 20};
-    static const int64_t large[] = {INT64_C(1) << 31, (INT64_C(1) << 31) - 1, INT64_C(1) << 39, INT64_MAX,
+    static const int64_t large[] = {INT64_C(1) << 31, (INT64_C(1) << 31) - 1,
+                                    INT64_C(1) << 39, INT64_MAX,
                                     INT64_MIN,        INT64_C(1) << 32};
     if (below(s, 4) == 0) return old + 1 - below(s, 3);
     if (below(s, 12) == 0) return large[below(s, 6)];
@@ -196,7 +201,8 @@ static bool copy_changed(Mutant *m, const IrNode *old, bool change) {
     int nin = old->nin;
     if (op != old->op) nin = ir_ops[op].min_in + below(m->s, 2);
     for (int i = 0; i < nin && i < 64; i++) {
-        in[i] = operand_for(m, i < old->nin ? old->in[i] : NULL, i >= old->nin || (change && kind == 1));
+        in[i] = operand_for(m, i < old->nin ? old->in[i] : NULL,
+                            i >= old->nin || (change && kind == 1));
         if (!in[i]) return false;
     }
     for (int i = 0; op != old->op && i < ir_ops[op].nattr; i++) { /* attributes that op must have */
@@ -216,7 +222,9 @@ static IrGraph *mutate_graph(Arena *a, const IrGraph *from, uint64_t *s) {
         if (!copy_changed(&m, n, below(s, often) == 0)) (void)copy_changed(&m, n, false);
     for (int i = 0; i < from->nout; i++) {
         IrValue *v = operand_for(&m, from->out[i].value, below(s, 10) == 0);
-        if (v) ir_add_out(m.b.g, from->out[i].kind, from->out[i].name, v, from->out[i].weight, (IrLoc){0});
+        if (v)
+            ir_add_out(m.b.g, from->out[i].kind, from->out[i].name, v, from->out[i].weight,
+                       (IrLoc){0});
     }
     ir_renumber(m.b.g);
     return ir_verify(a, m.b.g, true) ? NULL : m.b.g;
@@ -281,19 +289,21 @@ Test(mutate, no_pass_aborts_on_what_the_verifier_passes) {
     attempt_all("graphs", 3000, attempt_graph);
 }
 
-/* ---- models -------------------------------------------------------------------------------------- */
+/* ---- models
+ * -------------------------------------------------------------------------------------- */
 
 /* Numbers become other numbers, now and then a word becomes another word of the text. */
 static const char *mutate_text(Arena *a, const char *text, uint64_t *s) {
-    static const char *const numbers[] = {"0",  "1",   "2",     "3",          "4",          "5",      "7",
-                                          "8",  "9",   "16",    "100",        "4096",       "0.5",    "-1",
-                                          "10", "1e9", "65536", "2147483647", "2147483648", "1000000"};
+    static const char *const numbers[] = {
+        "0",   "1",    "2",   "3",  "4",  "5",   "7",     "8",          "9",          "16",
+        "100", "4096", "0.5", "-1", "10", "1e9", "65536", "2147483647", "2147483648", "1000000"};
     Text t = text_new(a);
     int often = 4 + below(s, 40), words = 200 + below(s, 400);
     const char *spare = "x";
     while (*text) {
         size_t n = strspn(text, "0123456789."), w = 0;
-        while (isalpha((unsigned char)text[w]) || text[w] == '_' || (w && isdigit((unsigned char)text[w])))
+        while (isalpha((unsigned char)text[w]) || text[w] == '_' ||
+               (w && isdigit((unsigned char)text[w])))
             w++;
         if (n && isdigit((unsigned char)*text)) {
             const char *other = numbers[below(s, 20)];
@@ -343,7 +353,8 @@ static void attempt_model(uint64_t seed) {
     FeExperiment *e = fe_load(a, path, &opt, d, &io);
     unlink(path);
     for (int i = 0; e && i < fe_nmodel(e) && !d->nerrors; i++) {
-        const IrGraph *g = fe_elaborate(e, a, fe_model_name(e, i), below(&s, 3) ? 0 : 1 + below(&s, 9), d);
+        const IrGraph *g =
+            fe_elaborate(e, a, fe_model_name(e, i), below(&s, 3) ? 0 : 1 + below(&s, 9), d);
         bool loss = false;
         for (int k = 0; g && k < g->nout; k++) loss |= g->out[k].kind == OUT_loss;
         if (g) lower(g, PIPE_EVAL);

@@ -1,6 +1,7 @@
-/* Random programs through the passes: expansion, differentiation and every optimisation must keep what the
- * interpreter computes, gradients must be slopes, and the text form must read back. Seeds stand in every
- * message; VMOEC_FUZZ_N sets how many programs are tried, VMOEC_FUZZ_SEED the first. */
+/* Random programs through the passes: expansion, differentiation and every optimisation must keep
+ * what the interpreter computes, gradients must be slopes, and the text form must read back. Seeds
+ * stand in every message; VMOEC_FUZZ_N sets how many programs are tried, VMOEC_FUZZ_SEED the first.
+ */
 #include <criterion/criterion.h>
 #include <math.h>
 #include <stdlib.h>
@@ -41,12 +42,13 @@ static Interp *evaluate(const Program *p, const IrGraph *g, bool training) {
 }
 
 /* Every named result of `from` exists in the other graph with the same values. */
-static void same_results(const Program *p, const char *what, const IrGraph *from, const Interp *want,
-                         const Interp *got) {
+static void same_results(const Program *p, const char *what, const IrGraph *from,
+                         const Interp *want, const Interp *got) {
     for (int i = 0; i < from->nout; i++) {
         const char *name = from->out[i].name;
         const RefTensor *w = interp_out(want, name), *x = interp_out(got, name);
-        cr_assert_not_null(x, "seed %llu, %s: result %s is gone", (unsigned long long)p->seed, what, name);
+        cr_assert_not_null(x, "seed %llu, %s: result %s is gone", (unsigned long long)p->seed, what,
+                           name);
         cr_assert(ir_type_equal(&w->type, &x->type), "seed %llu, %s: result %s has another type",
                   (unsigned long long)p->seed, what, name);
         int64_t at;
@@ -61,8 +63,10 @@ static void run_pass(const Program *p, PassCtx *c, IrGraph *g, PassId pass) {
     cr_assert_null(error, "seed %llu: %s", (unsigned long long)p->seed, error);
 }
 
-/* Objective of g with every param moved by h along a fixed random direction; *along: gradient * direction. */
-static double objective_moved(const Program *p, const Interp *grad, double h, double *along, double *size) {
+/* Objective of g with every param moved by h along a fixed random direction; *along: gradient *
+ * direction. */
+static double objective_moved(const Program *p, const Interp *grad, double h, double *along,
+                              double *size) {
     Arena *a = arena_create();
     *along = *size = 0;
     IR_FOR (n, p->g) {
@@ -170,13 +174,14 @@ Test(random, passes_keep_results_and_gradients_are_slopes) {
         learning += learns;
         arena_destroy(p.arena);
     }
-    cr_assert(2 * stable >= n, "only %lld of %lld random programs could be compared", (long long)stable,
-              (long long)n);
+    cr_assert(2 * stable >= n, "only %lld of %lld random programs could be compared",
+              (long long)stable, (long long)n);
     cr_assert(10 * learning >= 9 * stable, "only %lld of %lld random programs have a gradient",
               (long long)learning, (long long)stable);
 }
 
-/* The generator must reach the whole language: every op a program may use turns up sooner or later. */
+/* The generator must reach the whole language: every op a program may use turns up sooner or later.
+ */
 Test(random, generator_uses_every_differentiable_op) {
     bool seen[OP_COUNT] = {false};
     for (uint64_t seed = 1; seed <= 400; seed++) {

@@ -1,6 +1,7 @@
-/* Random programs through generated code: forward results and gradients must agree with the interpreter as
- * far as the program's own sensitivity allows, with the same bits for any number of threads. Seeds stand in
- * every message; VMOEC_FUZZ_N sets how many programs are tried, VMOEC_FUZZ_SEED the first. */
+/* Random programs through generated code: forward results and gradients must agree with the
+ * interpreter as far as the program's own sensitivity allows, with the same bits for any number of
+ * threads. Seeds stand in every message; VMOEC_FUZZ_N sets how many programs are tried,
+ * VMOEC_FUZZ_SEED the first. */
 #include <criterion/criterion.h>
 #include <math.h>
 #include <stdlib.h>
@@ -33,7 +34,8 @@ static IrGraph *differentiated(Arena *a, const IrGraph *g) {
     return copy;
 }
 
-/* Worst difference from `want` that rounding explains: 100 times what a millionth on every input moves. */
+/* Worst difference from `want` that rounding explains: 100 times what a millionth on every input
+ * moves. */
 static double allowed(const RefTensor *want, const RefTensor *moved) {
     double top = 0, shift = 0;
     for (int64_t i = 0, n = ir_elems(&want->type); i < n; i++) {
@@ -43,8 +45,8 @@ static double allowed(const RefTensor *want, const RefTensor *moved) {
     return 100 * shift + 2e-5 * top + 5e-6;
 }
 
-static void compare(const JitRun *run, const IrGraph *g, const Interp *want, const Interp *moved, uint64_t id,
-                    const char *isa) {
+static void compare(const JitRun *run, const IrGraph *g, const Interp *want, const Interp *moved,
+                    uint64_t id, const char *isa) {
     for (int i = 0; i < g->nout; i++) {
         const char *name = g->out[i].name;
         const RefTensor *w = interp_out(want, name);
@@ -53,9 +55,10 @@ static void compare(const JitRun *run, const IrGraph *g, const Interp *want, con
                   (unsigned long long)id, isa, name);
         double limit = allowed(w, interp_out(moved, name));
         for (int64_t e = 0, n = ir_elems(&w->type); e < n; e++)
-            cr_assert(fabs(w->data[e] - x->data[e]) <= limit,
-                      "seed %llu, %s: %s element %lld is %.9g, expected %.9g (allowed difference %.2g)",
-                      (unsigned long long)id, isa, name, (long long)e, x->data[e], w->data[e], limit);
+            cr_assert(
+                fabs(w->data[e] - x->data[e]) <= limit,
+                "seed %llu, %s: %s element %lld is %.9g, expected %.9g (allowed difference %.2g)",
+                (unsigned long long)id, isa, name, (long long)e, x->data[e], w->data[e], limit);
     }
 }
 
@@ -99,6 +102,6 @@ Test(random_jit, agrees_with_the_interpreter) {
     uint64_t first = gen_first(5000);
     for (uint64_t id = first; id < first + (uint64_t)n; id++)
         compared += check_program(id, 3 + (int)(id % 13));
-    cr_assert(2 * compared >= n, "only %lld of %lld random programs could be compared", (long long)compared,
-              (long long)n);
+    cr_assert(2 * compared >= n, "only %lld of %lld random programs could be compared",
+              (long long)compared, (long long)n);
 }

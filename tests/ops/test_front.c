@@ -1,5 +1,5 @@
-/* A norm in front of the product that alone reads it: one kernel, no row of the norm in memory, and the bits
- * of a norm that is stored. */
+/* A norm in front of the product that alone reads it: one kernel, no row of the norm in memory, and
+ * the bits of a norm that is stored. */
 #include <criterion/criterion.h>
 #include <string.h>
 
@@ -27,8 +27,8 @@ static IrGraph *normed_product(Arena *a, Shape s, bool stored) {
               "  %%9 = broadcast %%3 {shape = [%d,%d]} : f32[%d,%d]\n"
               "  %%10 = add %%8, %%9 : f32[%d,%d]\n"
               "  %%11 = gelu %%10 : f32[%d,%d]\n",
-              s.rows, s.width, s.rows, s.width, s.rows, s.width, s.rows, s.cols, s.rows, s.cols, s.rows,
-              s.cols, s.rows, s.cols, s.rows, s.cols);
+              s.rows, s.width, s.rows, s.width, s.rows, s.width, s.rows, s.cols, s.rows, s.cols,
+              s.rows, s.cols, s.rows, s.cols, s.rows, s.cols);
     text_add(&t, "  output \"y\" %11\n");
     if (stored) text_add(&t, "  output \"norm\" %7\n");
     text_add(&t, "}\n");
@@ -46,7 +46,8 @@ static void check(Shape s, int kernels) {
         Jit fused = jit_compile(a, normed_product(a, s, false), PIPE_EVAL, isa, what);
         Jit apart = jit_compile(a, normed_product(a, s, true), PIPE_EVAL, isa, what);
         cr_assert_eq(jit_kernels(&fused), kernels, "%s: %d kernels", what, jit_kernels(&fused));
-        cr_assert_eq(jit_kernels(&apart), 2, "%s: %d kernels with a stored norm", what, jit_kernels(&apart));
+        cr_assert_eq(jit_kernels(&apart), 2, "%s: %d kernels with a stored norm", what,
+                     jit_kernels(&apart));
         JitRun one = jit_run(a, &fused, 7, 1, what), two = jit_run(a, &apart, 7, 1, what);
         const JitResult *y = jit_find(&one, "y"), *want = jit_find(&two, "y");
         for (int64_t e = 0; e < ir_elems(&y->type); e++)

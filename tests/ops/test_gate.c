@@ -1,6 +1,6 @@
-/* Gates in one kernel: a product, its softmax and the top-k. The numbers that the top-k chose are those the
- * softmax stored, in descending order, ties and rows without any number in order of experts; the softmax is
- * that of the logits the kernel stored, and these are the product's. */
+/* Gates in one kernel: a product, its softmax and the top-k. The numbers that the top-k chose are
+ * those the softmax stored, in descending order, ties and rows without any number in order of
+ * experts; the softmax is that of the logits the kernel stored, and these are the product's. */
 #include <criterion/criterion.h>
 #include <math.h>
 #include <stdlib.h>
@@ -23,8 +23,8 @@ static IrGraph *gate(Arena *a, Shape s, const char *of) {
                                     "  output \"value\" %%3\n"
                                     "  output \"index\" %%4\n"
                                     "}\n",
-                                    s.tokens, s.experts, of, s.tokens, s.experts, s.tokens, s.experts, s.k,
-                                    s.tokens, s.k, s.tokens, s.k);
+                                    s.tokens, s.experts, of, s.tokens, s.experts, s.tokens,
+                                    s.experts, s.k, s.tokens, s.k, s.tokens, s.k);
     const char *error = NULL;
     IrGraph *g = ir_read(a, text, "gate.vir", &error);
     cr_assert(g, "%s", error ? error : "");
@@ -32,7 +32,8 @@ static IrGraph *gate(Arena *a, Shape s, const char *of) {
 }
 
 /* The chosen are those that `rank` others come before. */
-static void check_row(const double *p, const double *value, const double *index, Shape s, const char *what) {
+static void check_row(const double *p, const double *value, const double *index, Shape s,
+                      const char *what) {
     for (int e = 0; e < s.experts; e++) {
         int before = 0;
         for (int o = 0; o < s.experts; o++) {
@@ -51,7 +52,8 @@ static void check(Shape s, const char *of) {
     Arena *a = arena_create();
     const char *isa;
     for (int i = 0; (isa = jit_isa(a, i)); i++) {
-        const char *what = arena_printf(a, "%s top %d of %s [%d,%d]", isa, s.k, of, s.tokens, s.experts);
+        const char *what =
+            arena_printf(a, "%s top %d of %s [%d,%d]", isa, s.k, of, s.tokens, s.experts);
         Jit j = jit_compile(a, gate(a, s, of), PIPE_EVAL, isa, what);
         cr_assert_eq(jit_kernels(&j), 1, "%s: %d kernels", what, jit_kernels(&j));
         JitRun one = jit_run(a, &j, 7, 1, what);
@@ -69,7 +71,8 @@ static void check(Shape s, const char *of) {
 }
 
 Test(gate, top_k_takes_what_the_softmax_gave) {
-    static const Shape shape[] = {{37, 4, 2}, {5, 1, 1}, {61, 33, 5}, {131, 256, 2}, {17, 16, 16}, {3, 7, 7}};
+    static const Shape shape[] = {{37, 4, 2},    {5, 1, 1},    {61, 33, 5},
+                                  {131, 256, 2}, {17, 16, 16}, {3, 7, 7}};
     for (size_t i = 0; i < sizeof shape / sizeof shape[0]; i++) {
         check(shape[i], "copy");
         check(shape[i], "relu");
@@ -97,7 +100,8 @@ static IrGraph *routed(Arena *a, Shape s, bool bias, bool renormalised) {
                   "  %%5 = add %%3, %%4 : f32[%d,%d]\n",
                   s.tokens, s.experts, s.tokens, s.experts, s.tokens, s.experts);
     int logits = bias ? 5 : 3;
-    if (!renormalised) text_addf(&t, "  %%6 = softmax %%%d : f32[%d,%d]\n", logits, s.tokens, s.experts);
+    if (!renormalised)
+        text_addf(&t, "  %%6 = softmax %%%d : f32[%d,%d]\n", logits, s.tokens, s.experts);
     text_addf(&t,
               "  %%7, %%8 = topk %%%d {k = %d} : f32[%d,%d], i32[%d,%d]\n"
               "  output \"logits\" %%%d\n"
@@ -118,7 +122,8 @@ static void near(double is, double want, const char *what) {
 }
 
 static void check_logits(const JitRun *r, Shape s, bool bias, const char *what) {
-    const double *x = jit_find(r, "x")->data, *w = jit_find(r, "w")->data, *b = jit_find(r, "b")->data;
+    const double *x = jit_find(r, "x")->data, *w = jit_find(r, "w")->data,
+                 *b = jit_find(r, "b")->data;
     const double *logits = jit_find(r, "logits")->data;
     for (int t = 0; t < s.tokens; t++)
         for (int e = 0; e < s.experts; e++) {
@@ -141,9 +146,9 @@ static void check_routed(Shape s, bool bias, bool renormalised) {
     Arena *a = arena_create();
     const char *isa;
     for (int i = 0; (isa = jit_isa(a, i)); i++) {
-        const char *what =
-            arena_printf(a, "%s top %d of %s, [%d,%d], %s", isa, s.k, renormalised ? "logits" : "softmax",
-                         s.tokens, s.experts, bias ? "with bias" : "no bias");
+        const char *what = arena_printf(a, "%s top %d of %s, [%d,%d], %s", isa, s.k,
+                                        renormalised ? "logits" : "softmax", s.tokens, s.experts,
+                                        bias ? "with bias" : "no bias");
         Jit j = jit_compile(a, routed(a, s, bias, renormalised), PIPE_EVAL, isa, what);
         cr_assert_eq(jit_kernels(&j), 1, "%s: %d kernels", what, jit_kernels(&j));
         JitRun one = jit_run(a, &j, 7, 1, what);

@@ -1,6 +1,7 @@
-/* Gradients: what autodiff builds, evaluated by the interpreter in f64, against central differences of the
- * graph as written (MODEL ops included, so expansion is checked on the way). The objective is the sum of
- * result 0 with fixed random weights. One test per op with a gradient, pasted from the op table. */
+/* Gradients: what autodiff builds, evaluated by the interpreter in f64, against central differences
+ * of the graph as written (MODEL ops included, so expansion is checked on the way). The objective
+ * is the sum of result 0 with fixed random weights. One test per op with a gradient, pasted from
+ * the op table. */
 #include <criterion/criterion.h>
 #include <math.h>
 #include <string.h>
@@ -40,13 +41,14 @@ static const RefTensor *grad_of(const Pair *p, const IrNode *param) {
     const char *name = arena_printf(p->arena, "grad.%s", ir_str(param, ATTR_param_name));
     const RefTensor *t = interp_out(p->gradient, name);
     cr_assert_not_null(t, "%s: there is no output %s", p->what, name);
-    cr_assert(ir_type_equal(&t->type, &param->out[0].type), "%s: %s has another type than its param", p->what,
-              name);
+    cr_assert(ir_type_equal(&t->type, &param->out[0].type),
+              "%s: %s has another type than its param", p->what, name);
     return t;
 }
 
 /* Objective with param = x + h * direction. */
-static double objective_at(Pair *p, const IrNode *param, const double *x, const double *direction, double h) {
+static double objective_at(Pair *p, const IrNode *param, const double *x, const double *direction,
+                           double h) {
     int64_t n = ir_elems(&param->out[0].type);
     double *moved = ARENA_ARRAY(p->arena, double, n);
     for (int64_t i = 0; i < n; i++) moved[i] = x[i] + h * direction[i];
@@ -66,13 +68,14 @@ static void check_direction(Pair *p, const IrNode *param, const double *x, const
     double up = objective_at(p, param, x, direction, step),
            down = objective_at(p, param, x, direction, -step);
     double slope = (up - down) / (2 * step);
-    cr_assert(fabs(slope - want) <= tolerance * (size + 0.1),
-              "%s: d objective / d %s (element %lld, -1: all): autodiff says %.9g, differences say %.9g",
-              p->what, ir_str(param, ATTR_param_name), (long long)at, want, slope);
+    cr_assert(
+        fabs(slope - want) <= tolerance * (size + 0.1),
+        "%s: d objective / d %s (element %lld, -1: all): autodiff says %.9g, differences say %.9g",
+        p->what, ir_str(param, ATTR_param_name), (long long)at, want, slope);
 }
 
-/* One random direction moves every element; single elements say which one is wrong. True when the gradient is
- * not zero everywhere. */
+/* One random direction moves every element; single elements say which one is wrong. True when the
+ * gradient is not zero everywhere. */
 static bool check_param(Pair *p, const IrNode *param) {
     int64_t n = ir_elems(&param->out[0].type);
     double *x = ARENA_ARRAY(p->arena, double, n), *direction = ARENA_ARRAY(p->arena, double, n);
@@ -100,7 +103,8 @@ static bool check_all_params(Pair *p) {
     return live;
 }
 
-/* ---- one test per op -------------------------------------------------------------------------------- */
+/* ---- one test per op
+ * -------------------------------------------------------------------------------- */
 
 typedef struct Seen {
     bool param[MAX_OPERANDS], live[MAX_OPERANDS];
@@ -140,13 +144,14 @@ static void check_op(OpCode op) {
     }
     cr_assert(checked > 0, "no case of %s can be differentiated", ir_ops[op].name);
     for (int i = 0; i < MAX_OPERANDS; i++)
-        cr_assert(seen.live[i] || !seen.param[i] || (op == OP_by_mode && i == 1), /* evaluation's operand */
+        cr_assert(seen.live[i] || !seen.param[i] ||
+                      (op == OP_by_mode && i == 1), /* evaluation's operand */
                   "%s: the gradient of operand %d is zero in every case", ir_ops[op].name, i);
 }
 
-#define GRAD_TEST_YES(name)                                                                                  \
-    Test(grad, name) {                                                                                       \
-        check_op(OP_##name);                                                                                 \
+#define GRAD_TEST_YES(name)                                                                        \
+    Test(grad, name) {                                                                             \
+        check_op(OP_##name);                                                                       \
     }
 #define GRAD_TEST_VIA(name) GRAD_TEST_YES(name)
 #define GRAD_TEST_STOP(name)
@@ -154,7 +159,8 @@ static void check_op(OpCode op) {
 #define OP(name, lo, hi, nout, stage, route, grad, flags, sig, doc) GRAD_TEST_##grad(name)
 #include "ir/ops.def"
 
-/* ---- ops without a gradient --------------------------------------------------------------------------- */
+/* ---- ops without a gradient
+ * --------------------------------------------------------------------------- */
 
 /* objective = <stop(x), w> + <x, w'>: the gradient of x is w' exactly. */
 static int check_stop_case(const OpCase *c) {
@@ -194,7 +200,8 @@ Test(grad, nothing_flows_through_stop_ops) {
     cr_assert(params >= 8);
 }
 
-/* ---- whole layers ---------------------------------------------------------------------------------------
+/* ---- whole layers
+ * ---------------------------------------------------------------------------------------
  */
 
 typedef struct Layer {
@@ -208,11 +215,13 @@ static IrValue *weight(Layer *l, const char *name, IrType t) {
 }
 
 /* Routed experts with a bias and GELU; `renormalise`: softmax over the chosen logits, otherwise the
- * probabilities themselves. The logits are far enough apart that differences cannot flip a choice. */
+ * probabilities themselves. The logits are far enough apart that differences cannot flip a choice.
+ */
 static void moe_layer(Layer *l, int64_t K, bool renormalise, bool expert_bias) {
     enum { T = 7, D = 5, H = 6, E = 4 };
     IrBuilder *b = &l->b;
-    IrValue *x = weight(l, "x:f", IR_TYPE(DT_f32, T, D)), *h = weight(l, "logits:sep", IR_TYPE(DT_f32, T, E));
+    IrValue *x = weight(l, "x:f", IR_TYPE(DT_f32, T, D)),
+            *h = weight(l, "logits:sep", IR_TYPE(DT_f32, T, E));
     IrValue *p = ir_unary(b, OP_softmax, h);
     IrNode *top = IR_OP(b, topk, VALS(renormalise ? h : p), ATTRS(A_INT(topk_k, K)))->node;
     IrValue *w = renormalise ? ir_unary(b, OP_softmax, &top->out[0]) : &top->out[0];
@@ -221,8 +230,10 @@ static void moe_layer(Layer *l, int64_t K, bool renormalise, bool expert_bias) {
     IrValue *up = weight(l, "up:f", IR_TYPE(DT_f32, E, D, H)),
             *bias = weight(l, "bias:f", IR_TYPE(DT_f32, E, H));
     IrValue *down = weight(l, "down:f", IR_TYPE(DT_f32, E, H, D));
-    IrValue *y = expert_bias ? IR_OP(b, expert_linear, VALS(rows, up, &r->out[0], &r->out[3], bias), NO_ATTRS)
-                             : IR_OP(b, expert_linear, VALS(rows, up, &r->out[0], &r->out[3]), NO_ATTRS);
+    IrValue *y =
+        expert_bias
+            ? IR_OP(b, expert_linear, VALS(rows, up, &r->out[0], &r->out[3], bias), NO_ATTRS)
+            : IR_OP(b, expert_linear, VALS(rows, up, &r->out[0], &r->out[3]), NO_ATTRS);
     y = ir_unary(b, OP_gelu, y);
     y = IR_OP(b, expert_linear, VALS(y, down, &r->out[0], &r->out[3]), NO_ATTRS);
     y = IR_OP(b, combine, VALS(y, &r->out[2], w), NO_ATTRS);
@@ -300,7 +311,8 @@ Test(grad, uses_and_weighted_losses_add_up) {
     double data[15];
     case_fill(leaf, 9, data);
     const RefTensor *g = grad_of(&p, leaf);
-    for (int i = 0; i < 15; i++) cr_assert(fabs(g->data[i] - (3 * data[i] * data[i] + 0.25)) < 1e-12);
+    for (int i = 0; i < 15; i++)
+        cr_assert(fabs(g->data[i] - (3 * data[i] * data[i] + 0.25)) < 1e-12);
     cr_assert(check_all_params(&p));
     arena_destroy(l.arena);
 }

@@ -1,6 +1,6 @@
-/* Generated code against the interpreter: every row of cases.def, and the gradients of those that have some,
- * for every instruction set of the host, and the same bits with 1, 2, 3 and 7 threads. One test per op,
- * pasted from the op table. */
+/* Generated code against the interpreter: every row of cases.def, and the gradients of those that
+ * have some, for every instruction set of the host, and the same bits with 1, 2, 3 and 7 threads.
+ * One test per op, pasted from the op table. */
 #include <criterion/criterion.h>
 #include <math.h>
 #include <string.h>
@@ -23,23 +23,25 @@ typedef struct Limit {
     double tolerance, cap;
 } Limit;
 
-static void compare(const JitRun *run, const Interp *it, const IrGraph *g, Limit limit, const char *what) {
+static void compare(const JitRun *run, const Interp *it, const IrGraph *g, Limit limit,
+                    const char *what) {
     for (int i = 0; i < run->n; i++) {
         const JitResult *got = &run->item[i];
         const RefTensor *want = expected(it, g, got->name);
         cr_assert_not_null(want, "%s: nothing to compare %s with", what, got->name);
-        cr_assert(ir_type_equal(&want->type, &got->type), "%s: %s has another type", what, got->name);
+        cr_assert(ir_type_equal(&want->type, &got->type), "%s: %s has another type", what,
+                  got->name);
         int64_t at;
         bool f32 = got->type.dtype == DT_f32;
         double err = case_error(want->data, got->data, ir_elems(&got->type), f32, limit.cap, &at);
         cr_assert(err <= limit.tolerance,
-                  "%s: %s element %lld is %.9g, expected %.9g (error %.2g, allowed %.2g)", what, got->name,
-                  (long long)at, got->data[at], want->data[at], err, limit.tolerance);
+                  "%s: %s element %lld is %.9g, expected %.9g (error %.2g, allowed %.2g)", what,
+                  got->name, (long long)at, got->data[at], want->data[at], err, limit.tolerance);
     }
 }
 
-static void check_graph(Arena *a, const IrGraph *g, const IrGraph *reference, Pipeline pipe, Limit limit,
-                        const char *text) {
+static void check_graph(Arena *a, const IrGraph *g, const IrGraph *reference, Pipeline pipe,
+                        Limit limit, const char *text) {
     Interp *it = interp_create(a, reference, true);
     case_fill_all(it, reference, seed);
     interp_run(it);
@@ -67,7 +69,8 @@ static bool graded(const OpCase *c) {
     return (grad == GRAD_YES || grad == GRAD_VIA) && !case_has_ties(c);
 }
 
-/* Gradients by the interpreter come from the same autodiff: what it builds is checked in test_grad.c. */
+/* Gradients by the interpreter come from the same autodiff: what it builds is checked in
+ * test_grad.c. */
 static void check_gradients(Arena *a, const OpCase *c) {
     IrNode *node;
     IrGraph *g = case_graph(a, c, true, &node);
@@ -87,7 +90,8 @@ static void check_gradients(Arena *a, const OpCase *c) {
 /* Every element of the result comes from one element of each operand. */
 static bool elementwise(OpCode op) {
     const OpInfo *o = &ir_ops[op];
-    return o->route == ROUTE_ELTWISE || (o->route == ROUTE_EXPAND && o->max_in == 1 && o->nattr == 0);
+    return o->route == ROUTE_ELTWISE ||
+           (o->route == ROUTE_EXPAND && o->max_in == 1 && o->nattr == 0);
 }
 
 static void check_case(const OpCase *c) {
@@ -112,9 +116,9 @@ static void check_op(OpCode op) {
 }
 
 #define JIT_TEST_LEAF(name)
-#define JIT_TEST_KERNEL(name)                                                                                \
-    Test(jit, name) {                                                                                        \
-        check_op(OP_##name);                                                                                 \
+#define JIT_TEST_KERNEL(name)                                                                      \
+    Test(jit, name) {                                                                              \
+        check_op(OP_##name);                                                                       \
     }
 #define JIT_TEST_VIEW(name) JIT_TEST_KERNEL(name)
 #define JIT_TEST_ELTWISE(name) JIT_TEST_KERNEL(name)

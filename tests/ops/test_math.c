@@ -1,5 +1,6 @@
-/* The error bounds that codegen/build/math.c states, over f32 numbers of every magnitude: one in about a thousand
- * of all bit patterns, infinities, NaNs and denormals among them, against the C library in double precision.
+/* The error bounds that codegen/build/math.c states, over f32 numbers of every magnitude: one in
+ * about a thousand of all bit patterns, infinities, NaNs and denormals among them, against the C
+ * library in double precision.
  */
 #include <criterion/criterion.h>
 #include <math.h>
@@ -49,8 +50,9 @@ static double rsqrt(double x) {
     return 1 / sqrt(x);
 }
 
-/* A result is right when its error is at most `ulps` + `square` x^2 units in the last place, or `absolute`.
- * GELU stands for the normal distribution function: 3e-7 are at most 5 ulp, and a product follows. */
+/* A result is right when its error is at most `ulps` + `square` x^2 units in the last place, or
+ * `absolute`. GELU stands for the normal distribution function: 3e-7 are at most 5 ulp, and a
+ * product follows. */
 typedef struct Bound {
     const char *name;
     double (*exact)(double);
@@ -86,11 +88,12 @@ static void check(const Bound *b, const float *x, const float *y, const char *is
         }
         double error = fabs(got - want);
         if (error <= b->absolute) continue;
-        error = isfinite(got) ? error / ulp(want) - b->square * (double)x[i] * (double)x[i] : INFINITY;
+        error =
+            isfinite(got) ? error / ulp(want) - b->square * (double)x[i] * (double)x[i] : INFINITY;
         if (error > worst) worst = error, at = (double)x[i];
     }
-    cr_assert(worst <= b->ulps, "%s, %s of %.9g is off by %.3f ulp, at most %.0f", isa, b->name, at, worst,
-              b->ulps);
+    cr_assert(worst <= b->ulps, "%s, %s of %.9g is off by %.3f ulp, at most %.0f", isa, b->name, at,
+              worst, b->ulps);
 }
 
 Test(math, errors_are_within_the_stated_bounds, .timeout = 120) {

@@ -1,6 +1,7 @@
-/* Norms of rows whose numbers are close together compared with their size: of equal numbers exactly 0,
- * however large they are, of others as right as the numbers are. The mean of such a row, rounded to f32, is
- * not good enough to subtract. Values and gradients, alone and inside the product that reads the norm. */
+/* Norms of rows whose numbers are close together compared with their size: of equal numbers exactly
+ * 0, however large they are, of others as right as the numbers are. The mean of such a row, rounded
+ * to f32, is not good enough to subtract. Values and gradients, alone and inside the product that
+ * reads the norm. */
 #include <criterion/criterion.h>
 #include <math.h>
 #include <string.h>
@@ -20,7 +21,8 @@ static const float sizes[] = {0,           1e-40f,    1e-25f,   1e-3f, 0.1f,   1
                               -3.3333333f, 106656.3f, -1.1e15f, 1e19f, 3.3e38f};
 enum { EQUAL = sizeof sizes / sizeof *sizes, NEAR = 6, ROWS = EQUAL + NEAR };
 
-/* Rows of equal numbers, then rows of a number and a few of its last places; the last two are ordinary. */
+/* Rows of equal numbers, then rows of a number and a few of its last places; the last two are
+ * ordinary. */
 static void fill(float *x, float *dy, int cols) {
     for (int r = 0; r < ROWS; r++) {
         for (int c = 0; c < cols; c++) {
@@ -42,15 +44,16 @@ static double slope(const float *x, int n) {
     return 1 / sqrt(var + 1e-6);
 }
 
-static void check(const float *got, const RefTensor *want, int cols, const float *x, const char *what,
-                  const char *isa) {
+static void check(const float *got, const RefTensor *want, int cols, const float *x,
+                  const char *what, const char *isa) {
     for (int r = 0; r < ROWS; r++) {
         double largest = x ? slope(x + r * cols, cols) : 0;
         for (int c = 0; c < cols; c++) largest = fmax(largest, fabs(want->data[r * cols + c]));
         for (int c = 0; c < cols; c++) {
             double have = (double)got[r * cols + c], expected = want->data[r * cols + c];
-            cr_assert(fabs(have - expected) <= 2e-5 * largest, "%s, %d columns, row %d: %s[%d] is %g, not %g",
-                      isa, cols, r, what, c, have, expected);
+            cr_assert(fabs(have - expected) <= 2e-5 * largest,
+                      "%s, %d columns, row %d: %s[%d] is %g, not %g", isa, cols, r, what, c, have,
+                      expected);
         }
     }
 }

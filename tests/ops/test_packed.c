@@ -1,6 +1,6 @@
-/* Packed copies of weights: what the optimizer writes into them is what packing the new weights would give,
- * and programs that share an engine never read a copy that is out of date. Copies are compared through the
- * products that read them, bit by bit. */
+/* Packed copies of weights: what the optimizer writes into them is what packing the new weights
+ * would give, and programs that share an engine never read a copy that is out of date. Copies are
+ * compared through the products that read them, bit by bit. */
 #include <criterion/criterion.h>
 #include <stdlib.h>
 #include <string.h>
@@ -38,8 +38,8 @@ static const char *const train_text =
     "  output \"d\" %18\n"
     "}\n";
 
-/* Pairs of rows, pairs of columns (turned), a last vector that is not full, a slice adamw can write and one
- * it cannot. */
+/* Pairs of rows, pairs of columns (turned), a last vector that is not full, a slice adamw can write
+ * and one it cannot. */
 static const char *const bf16_text =
     "graph @t {\n"
     "  %0 = input {name = \"x\"} : f32[6,40]\n"
@@ -63,18 +63,19 @@ static const char *const bf16_text =
     "}\n";
 
 /* Reads one copy the other program keeps, and one it does not have. */
-static const char *const eval_text = "graph @e {\n"
-                                     "  %0 = input {name = \"x\"} : f32[2,40]\n"
-                                     "  %1 = param {name = \"w\"} : f32[40,299]\n"
-                                     "  %2 = param {name = \"u\"} : f32[3,37,21]\n"
-                                     "  %3 = matmul %0, %1 : f32[2,299]\n"
-                                     "  %4 = slice %1 {axis = 1, start = 48, size = 64} : f32[40,64]\n"
-                                     "  %5 = matmul %0, %4 : f32[2,64]\n"
-                                     "  %6 = slice %2 {axis = 0, start = 1, size = 1} : f32[1,37,21]\n"
-                                     "  output \"a\" %3\n"
-                                     "  output \"b\" %5\n"
-                                     "  output \"c\" %6\n"
-                                     "}\n";
+static const char *const eval_text =
+    "graph @e {\n"
+    "  %0 = input {name = \"x\"} : f32[2,40]\n"
+    "  %1 = param {name = \"w\"} : f32[40,299]\n"
+    "  %2 = param {name = \"u\"} : f32[3,37,21]\n"
+    "  %3 = matmul %0, %1 : f32[2,299]\n"
+    "  %4 = slice %1 {axis = 1, start = 48, size = 64} : f32[40,64]\n"
+    "  %5 = matmul %0, %4 : f32[2,64]\n"
+    "  %6 = slice %2 {axis = 0, start = 1, size = 1} : f32[1,37,21]\n"
+    "  output \"a\" %3\n"
+    "  output \"b\" %5\n"
+    "  output \"c\" %6\n"
+    "}\n";
 
 typedef struct World {
     Arena *a;
@@ -117,7 +118,8 @@ static void fill(VmEngine *e, int program) {
         float *x = vm_engine_data(e, program, t->name);
         for (int64_t k = 0; k < vm_tensor_elems(t); k++)
             x[k] = (float)((k * 7919 + i * 31) % 1009 - 504) / 512.0f;
-        if (!strcmp(t->name, VM_INPUT_STEP)) memcpy(x, (float[4]){0.1f, 0.1f, 0.001f, 0}, 4 * sizeof *x);
+        if (!strcmp(t->name, VM_INPUT_STEP))
+            memcpy(x, (float[4]){0.1f, 0.1f, 0.001f, 0}, 4 * sizeof *x);
     }
 }
 
@@ -138,8 +140,9 @@ static void expect_same_outputs(VmEngine *x, int px, VmEngine *y, int py, const 
         if (t->role != VM_ROLE_OUTPUT) continue;
         const float *a = vm_engine_data(x, px, t->name), *b = vm_engine_data(y, py, t->name);
         for (int64_t k = 0; k < vm_tensor_elems(t); k++)
-            cr_assert(memcmp(&a[k], &b[k], sizeof *a) == 0, "%s: element %lld of %s is %.9g and %.9g", what,
-                      (long long)k, t->name, (double)a[k], (double)b[k]);
+            cr_assert(memcmp(&a[k], &b[k], sizeof *a) == 0,
+                      "%s: element %lld of %s is %.9g and %.9g", what, (long long)k, t->name,
+                      (double)a[k], (double)b[k]);
         checked++;
     }
     cr_assert(checked > 0);
@@ -197,8 +200,8 @@ static const char *const frozen_text =
     "  output \"a\" %7\n"
     "}\n";
 
-/* A step does not pack again what it does not train: it does not see what is written behind the engine's
- * back, until the engine is told. */
+/* A step does not pack again what it does not train: it does not see what is written behind the
+ * engine's back, until the engine is told. */
 Test(packed, copies_of_frozen_weights_outlive_the_step) {
     Arena *a = arena_create();
     World w = world(jit_isa(a, 0), frozen_text);
@@ -221,8 +224,8 @@ Test(packed, copies_of_frozen_weights_outlive_the_step) {
     arena_destroy(a);
 }
 
-/* Training between two evaluations: the second sees the new weights, in copies training keeps and in others;
- * and weights written from outside are seen by the next run. */
+/* Training between two evaluations: the second sees the new weights, in copies training keeps and
+ * in others; and weights written from outside are seen by the next run. */
 Test(packed, no_program_reads_an_old_copy) {
     Arena *a = arena_create();
     World w = world(jit_isa(a, 0), train_text);
@@ -242,7 +245,8 @@ Test(packed, no_program_reads_an_old_copy) {
         expect_same_outputs(e, 1, fresh, 0, "after training and alone");
         if (round == 1) ((float *)vm_engine_data(e, 0, "w"))[50] = 3;
         fill(e, 1); /* inputs of all programs share memory */
-        memcpy(vm_engine_data(e, 0, VM_INPUT_STEP), (float[4]){0.1f, 0.1f, 0.001f, 0}, 4 * sizeof(float));
+        memcpy(vm_engine_data(e, 0, VM_INPUT_STEP), (float[4]){0.1f, 0.1f, 0.001f, 0},
+               4 * sizeof(float));
         if (round != 1) vm_engine_run(e, 0, 0, 0);
     }
     vm_engine_destroy(e);

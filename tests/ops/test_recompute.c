@@ -1,5 +1,6 @@
-/* Recomputation changes memory, never bits: the same weights, state and outputs after a step, whatever is
- * kept and whatever is computed again; and the plan's peak falls as far as it is meant to. */
+/* Recomputation changes memory, never bits: the same weights, state and outputs after a step,
+ * whatever is kept and whatever is computed again; and the plan's peak falls as far as it is meant
+ * to. */
 #include <criterion/criterion.h>
 
 #include "tests/ops/util_gen_graph.h"
@@ -8,7 +9,8 @@
 
 static const uint64_t seed = 5;
 
-/* How many steps of the pass there are for the training graph of g; its plan's memory with `steps` of them.
+/* How many steps of the pass there are for the training graph of g; its plan's memory with `steps`
+ * of them.
  */
 static int plan_with(Arena *a, const IrGraph *g, int steps, CgFootprint *out) {
     IrGraph *copy = ir_graph_clone(a, g);
@@ -24,8 +26,8 @@ static int plan_with(Arena *a, const IrGraph *g, int steps, CgFootprint *out) {
     return c.recompute_steps;
 }
 
-static void same_as_without(Arena *a, const IrGraph *g, int steps, bool pack_in_step, const JitRun *want,
-                            const char *isa) {
+static void same_as_without(Arena *a, const IrGraph *g, int steps, bool pack_in_step,
+                            const JitRun *want, const char *isa) {
     const char *what = arena_printf(a, "%s with %d recomputations%s, %s", g->name, steps,
                                     pack_in_step ? " and packing in the step" : "", isa);
     Jit j = jit_compile_saving(a, g, PIPE_TRAIN, isa, steps, pack_in_step, what);
@@ -81,8 +83,8 @@ static int64_t least_work(Arena *a, const IrGraph *g, int all, double *flops) {
     return least;
 }
 
-/* Checkpoints at every block hold one value for each, and one block: for less than another forward pass,
- * which is a third of a step. */
+/* Checkpoints at every block hold one value for each, and one block: for less than another forward
+ * pass, which is a third of a step. */
 Test(recompute, memory_falls_by_more_than_half) {
     Arena *a = arena_create();
     IrGraph *g = program_elaborate(a, "models/vmoe_fmnist.vmoe", NULL, 128);
@@ -110,7 +112,8 @@ Test(recompute, the_cheap_comes_first) {
     arena_destroy(a);
 }
 
-/* A list that was made once stands for the one that the pass would make, and sizes alone are those of a plan.
+/* A list that was made once stands for the one that the pass would make, and sizes alone are those
+ * of a plan.
  */
 Test(recompute, a_list_serves_every_number_of_steps) {
     Arena *a = arena_create();
@@ -159,7 +162,8 @@ Test(recompute, the_list_of_a_deep_model_is_soon_made) {
     Arena *a = arena_create();
     const RecomputeList *l = list_at_depth(a, "depth=32");
     cr_assert(l->n > 200, "%d steps", l->n);
-    cr_assert(l->met < 9000 * (int64_t)l->n, "%lld nodes looked at for %d steps", (long long)l->met, l->n);
+    cr_assert(l->met < 9000 * (int64_t)l->n, "%lld nodes looked at for %d steps", (long long)l->met,
+              l->n);
     arena_destroy(a);
 }
 
@@ -179,7 +183,8 @@ Test(recompute, light_steps_cost_no_product) {
     arena_destroy(a);
 }
 
-/* Copies of weights that share memory with the rest of the step: no space of their own, and less in all. */
+/* Copies of weights that share memory with the rest of the step: no space of their own, and less in
+ * all. */
 Test(recompute, packing_in_the_step_takes_less_memory) {
     Arena *a = arena_create();
     IrGraph *g = program_elaborate(a, "models/mnist_moe.vmoe", NULL, 8);

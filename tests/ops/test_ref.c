@@ -1,5 +1,5 @@
-/* The interpreter against numbers worked out by hand or by closed forms, and MODEL ops against their
- * expansions. */
+/* The interpreter against numbers worked out by hand or by closed forms, and MODEL ops against
+ * their expansions. */
 #include <criterion/criterion.h>
 #include <math.h>
 #include <string.h>
@@ -30,15 +30,16 @@ static void run(Bench *t, bool training) {
 
 static void expect(const Bench *t, const IrValue *v, const double *want, int64_t n, double tol) {
     const RefTensor *got = interp_value(t->it, v);
-    cr_assert_eq(ir_elems(&got->type), n, "%s has %lld elements, expected %lld", ir_ops[v->node->op].name,
-                 (long long)ir_elems(&got->type), (long long)n);
+    cr_assert_eq(ir_elems(&got->type), n, "%s has %lld elements, expected %lld",
+                 ir_ops[v->node->op].name, (long long)ir_elems(&got->type), (long long)n);
     for (int64_t i = 0; i < n; i++)
-        cr_assert(fabs(got->data[i] - want[i]) <= tol, "%s result %d element %lld: %.9g, expected %.9g",
-                  ir_ops[v->node->op].name, v->index, (long long)i, got->data[i], want[i]);
+        cr_assert(fabs(got->data[i] - want[i]) <= tol,
+                  "%s result %d element %lld: %.9g, expected %.9g", ir_ops[v->node->op].name,
+                  v->index, (long long)i, got->data[i], want[i]);
 }
-#define EXPECT(t, v, tol, ...)                                                                               \
-    expect((t), (v), (const double[]){__VA_ARGS__}, sizeof((const double[]){__VA_ARGS__}) / sizeof(double),  \
-           tol)
+#define EXPECT(t, v, tol, ...)                                                                     \
+    expect((t), (v), (const double[]){__VA_ARGS__},                                                \
+           sizeof((const double[]){__VA_ARGS__}) / sizeof(double), tol)
 #define SET(t, name, ...) cr_assert(interp_set((t)->it, name, (const double[]){__VA_ARGS__}))
 
 static IrValue *input(Bench *t, const char *name, IrType type) {
@@ -58,10 +59,12 @@ Test(ref, the_inverse_error_function_inverts) {
         cr_assert(fabs(erfc(y) - rest) <= 1e-13 * rest, "erfc(erfinv(1 - %.17g)) is off", tail);
     }
     cr_assert(ref_inverse_erf(1) == INFINITY && ref_inverse_erf(-1) == -INFINITY);
-    cr_assert(isnan(ref_inverse_erf(1.5)) && isnan(ref_inverse_erf(NAN)) && ref_inverse_erf(0) == 0);
+    cr_assert(isnan(ref_inverse_erf(1.5)) && isnan(ref_inverse_erf(NAN)) &&
+              ref_inverse_erf(0) == 0);
 }
 
-/* ---- published gate numbers ---------------------------------------------------------------------- */
+/* ---- published gate numbers
+ * ---------------------------------------------------------------------- */
 
 Test(ref, topk_of_softmax_and_softmax_of_topk) {
     Bench t = bench();
@@ -106,10 +109,10 @@ Test(ref, gate_losses) {
     IrValue *noisy = ir_binary(&t.b, OP_add, h, ir_scale(&t.b, n, 0.25));
     IrValue *top = IR_OP(&t.b, topk, VALS(noisy), ATTRS(A_INT(topk_k, 2)));
     IrValue *balance = IR_OP(&t.b, load_balance, VALS(p, &top->node->out[1]), NO_ATTRS);
-    IrValue *balance_noisy =
-        IR_OP(&t.b, load_balance, VALS(ir_unary(&t.b, OP_softmax, noisy), &top->node->out[1]), NO_ATTRS);
-    IrValue *e =
-        IR_OP(&t.b, sum, VALS(ir_unary(&t.b, OP_exp, h)), ATTRS(A_INTS(sum_axes, ((int64_t[]){1}), 1)));
+    IrValue *balance_noisy = IR_OP(
+        &t.b, load_balance, VALS(ir_unary(&t.b, OP_softmax, noisy), &top->node->out[1]), NO_ATTRS);
+    IrValue *e = IR_OP(&t.b, sum, VALS(ir_unary(&t.b, OP_exp, h)),
+                       ATTRS(A_INTS(sum_axes, ((int64_t[]){1}), 1)));
     IrValue *z = ir_unary(&t.b, OP_square, ir_unary(&t.b, OP_log, e));
     IrValue *z_loss = IR_OP(&t.b, mean, VALS(z), ATTRS(A_INTS(mean_axes, ((int64_t[]){0}), 1)));
     run(&t, true);
@@ -139,7 +142,8 @@ Test(ref, load_balance_is_one_when_uniform) {
     arena_destroy(t.arena);
 }
 
-/* ---- elementwise, rows ----------------------------------------------------------------------------- */
+/* ---- elementwise, rows
+ * ----------------------------------------------------------------------------- */
 
 Test(ref, elementwise_values) {
     Bench t = bench();
@@ -205,8 +209,9 @@ Test(ref, views_and_movement) {
     IrValue *re = IR_OP(&t.b, reshape, VALS(x), ATTRS(A_INTS(reshape_shape, flat, 2)));
     IrValue *br = IR_OP(&t.b, broadcast, VALS(x), ATTRS(A_INTS(broadcast_shape, wide, 3)));
     IrValue *sl = ir_slice(&t.b, x, 1, 1, 2);
-    IrValue *un = IR_OP(&t.b, unslice, VALS(sl),
-                        ATTRS(A_INT(unslice_axis, 1), A_INT(unslice_start, 1), A_INT(unslice_size, 4)));
+    IrValue *un =
+        IR_OP(&t.b, unslice, VALS(sl),
+              ATTRS(A_INT(unslice_axis, 1), A_INT(unslice_start, 1), A_INT(unslice_size, 4)));
     IrValue *cat = IR_OP(&t.b, concat, VALS(x, sl), ATTRS(A_INT(concat_axis, 1)));
     run(&t, false);
     SET(&t, "x", 1, 2, 3, 4, 5, 6);
@@ -222,8 +227,10 @@ Test(ref, views_and_movement) {
 
 Test(ref, matmul_orientations) {
     Bench t = bench();
-    IrValue *a = input(&t, "a", IR_TYPE(DT_f32, 2, 3)), *at = input(&t, "at", IR_TYPE(DT_f32, 3, 2));
-    IrValue *b = input(&t, "b", IR_TYPE(DT_f32, 3, 2)), *bt = input(&t, "bt", IR_TYPE(DT_f32, 2, 3));
+    IrValue *a = input(&t, "a", IR_TYPE(DT_f32, 2, 3)),
+            *at = input(&t, "at", IR_TYPE(DT_f32, 3, 2));
+    IrValue *b = input(&t, "b", IR_TYPE(DT_f32, 3, 2)),
+            *bt = input(&t, "bt", IR_TYPE(DT_f32, 2, 3));
     IrValue *y[4] = {
         IR_OP(&t.b, matmul, VALS(a, b), NO_ATTRS),
         IR_OP(&t.b, matmul, VALS(at, b), ATTRS(A_INT(matmul_ta, 1))),
@@ -251,14 +258,16 @@ Test(ref, patchify_order) {
     arena_destroy(t.arena);
 }
 
-/* ---- attention --------------------------------------------------------------------------------------- */
+/* ---- attention
+ * --------------------------------------------------------------------------------------- */
 
-/* Of 2^18 numbers: mean and variance within five standard errors, fourth cumulants within reach; 0 in
- * evaluation, and the operand does not matter. */
+/* Of 2^18 numbers: mean and variance within five standard errors, fourth cumulants within reach; 0
+ * in evaluation, and the operand does not matter. */
 static void check_noise(const char *kind, double mean, double variance) {
     Bench t = bench();
     IrValue *x = ir_const(&t.b, NAN, IR_TYPE(DT_f32, 1 << 18));
-    IrValue *y = IR_OP(&t.b, noise, VALS(x), ATTRS(A_STR(noise_kind, kind), A_STR(noise_stream, "n")));
+    IrValue *y =
+        IR_OP(&t.b, noise, VALS(x), ATTRS(A_STR(noise_kind, kind), A_STR(noise_stream, "n")));
     run(&t, true);
     interp_run(t.it);
     const double *v = interp_value(t.it, y)->data;
@@ -269,10 +278,10 @@ static void check_noise(const char *kind, double mean, double variance) {
         squares += (v[i] - mean) * (v[i] - mean);
     }
     double error = sqrt(variance / n);
-    cr_assert(fabs(sum / n) < 5 * error, "%s: the mean is off by %g, standard error %g", kind, sum / n,
-              error);
-    cr_assert(fabs(squares / n / variance - 1) < 0.02, "%s: variance %g, expected %g", kind, squares / n,
-              variance);
+    cr_assert(fabs(sum / n) < 5 * error, "%s: the mean is off by %g, standard error %g", kind,
+              sum / n, error);
+    cr_assert(fabs(squares / n / variance - 1) < 0.02, "%s: variance %g, expected %g", kind,
+              squares / n, variance);
     run(&t, false);
     interp_run(t.it);
     v = interp_value(t.it, y)->data;
@@ -288,10 +297,12 @@ Test(ref, noise_has_its_distribution) {
 
 Test(ref, sdpa_of_equal_and_of_chosen_keys) {
     Bench t = bench();
-    IrValue *q = input(&t, "q", IR_TYPE(DT_f32, 1, 1, 2)), *k = input(&t, "k", IR_TYPE(DT_f32, 1, 2, 2));
+    IrValue *q = input(&t, "q", IR_TYPE(DT_f32, 1, 1, 2)),
+            *k = input(&t, "k", IR_TYPE(DT_f32, 1, 2, 2));
     IrValue *v = input(&t, "v", IR_TYPE(DT_f32, 1, 2, 2));
     IrValue *key = ir_rng_key(&t.b, "unused");
-    IrValue *o = IR_OP(&t.b, sdpa, VALS(q, k, v, key), ATTRS(A_INT(sdpa_heads, 2), A_FLOAT(sdpa_scale, 0.5)));
+    IrValue *o = IR_OP(&t.b, sdpa, VALS(q, k, v, key),
+                       ATTRS(A_INT(sdpa_heads, 2), A_FLOAT(sdpa_scale, 0.5)));
     IrValue *m = IR_OP(&t.b, attention, VALS(q, k, v), ATTRS(A_INT(attention_heads, 2)));
     run(&t, false);
     /* head 0: equal keys, the mean of v. head 1: scores 0.5*2*ln3 and 0, so weights 3/4 and 1/4 */
@@ -312,8 +323,8 @@ Test(ref, random_numbers_are_the_runtimes) {
     const int64_t shape[] = {5, 7};
     IrValue *u = IR_OP(&t.b, uniform, VALS(key), ATTRS(A_INTS(uniform_shape, shape, 2)));
     IrValue *x = ir_const(&t.b, 3, IR_TYPE(DT_f32, 5, 7));
-    IrValue *d =
-        IR_OP(&t.b, dropout, VALS(x), ATTRS(A_FLOAT(dropout_p, 0.25), A_STR(dropout_stream, "noise")));
+    IrValue *d = IR_OP(&t.b, dropout, VALS(x),
+                       ATTRS(A_FLOAT(dropout_p, 0.25), A_STR(dropout_stream, "noise")));
     uint32_t k[2];
     vm_rng_key(7, vm_hash_name("noise"), 5, k);
     double want[35], kept[35];
@@ -335,12 +346,15 @@ Test(ref, random_numbers_are_the_runtimes) {
     arena_destroy(t.arena);
 }
 
-/* ---- experts ------------------------------------------------------------------------------------------ */
+/* ---- experts
+ * ------------------------------------------------------------------------------------------ */
 
 Test(ref, routing_by_hand) {
     Bench t = bench();
-    IrValue *idx = input(&t, "idx", IR_TYPE(DT_i32, 3, 2)), *x = input(&t, "x", IR_TYPE(DT_f32, 3, 1));
-    IrValue *w = input(&t, "w", IR_TYPE(DT_f32, 3, 2)), *m = input(&t, "m", IR_TYPE(DT_f32, 4, 1, 1));
+    IrValue *idx = input(&t, "idx", IR_TYPE(DT_i32, 3, 2)),
+            *x = input(&t, "x", IR_TYPE(DT_f32, 3, 1));
+    IrValue *w = input(&t, "w", IR_TYPE(DT_f32, 3, 2)),
+            *m = input(&t, "m", IR_TYPE(DT_f32, 4, 1, 1));
     IrNode *route = IR_OP(&t.b, route, VALS(idx), ATTRS(A_INT(route_experts, 4)))->node;
     IrValue *rows = IR_OP(&t.b, dispatch, VALS(x, &route->out[1]), ATTRS(A_INT(dispatch_k, 2)));
     IrValue *y = IR_OP(&t.b, expert_matmul, VALS(rows, m, &route->out[0]), NO_ATTRS);
@@ -351,7 +365,8 @@ Test(ref, routing_by_hand) {
     const IrType matrix = IR_TYPE(DT_f32, 4, 1);
     IrValue *m1 = ir_reshape(&t.b, m, &matrix);
     IrValue *ex = IR_OP(&t.b, expert_expand, VALS(m1, &route->out[3]), NO_ATTRS);
-    IrValue *es = IR_OP(&t.b, expert_sum, VALS(rows, &route->out[3]), ATTRS(A_INT(expert_sum_experts, 4)));
+    IrValue *es =
+        IR_OP(&t.b, expert_sum, VALS(rows, &route->out[3]), ATTRS(A_INT(expert_sum_experts, 4)));
     IrValue *count = IR_OP(&t.b, histogram, VALS(idx), ATTRS(A_INT(histogram_bins, 4)));
     IrValue *part = IR_OP(&t.b, route_counts, VALS(idx),
                           ATTRS(A_INT(route_counts_experts, 4), A_INT(route_counts_segments, 4)));
@@ -380,7 +395,8 @@ Test(ref, routing_by_hand) {
 
 Test(ref, take_and_put) {
     Bench t = bench();
-    IrValue *x = input(&t, "x", IR_TYPE(DT_f32, 2, 3)), *idx = input(&t, "idx", IR_TYPE(DT_i32, 2, 2));
+    IrValue *x = input(&t, "x", IR_TYPE(DT_f32, 2, 3)),
+            *idx = input(&t, "idx", IR_TYPE(DT_i32, 2, 2));
     IrValue *take = IR_OP(&t.b, take_last, VALS(x, idx), NO_ATTRS);
     IrValue *put = IR_OP(&t.b, put_last, VALS(take, idx), ATTRS(A_INT(put_last_experts, 3)));
     run(&t, false);
@@ -398,8 +414,8 @@ Test(ref, adamw_writes_weights_and_state_after_the_step) {
     IrValue *p = ir_param(&t.b, "p", two, "zeros", "", true), *g = input(&t, "g", two);
     IrValue *m = ir_state(&t.b, "m", two), *v = ir_state(&t.b, "v", two);
     IrValue *step = input(&t, "step", IR_TYPE(DT_f32, 4));
-    IrValue *new_p =
-        IR_OP(&t.b, adamw, VALS(p, g, m, v, step), ATTRS(A_FLOAT(adamw_eps, 0), A_FLOAT(adamw_decay, 0.5)));
+    IrValue *new_p = IR_OP(&t.b, adamw, VALS(p, g, m, v, step),
+                           ATTRS(A_FLOAT(adamw_eps, 0), A_FLOAT(adamw_decay, 0.5)));
     IrValue *reader = ir_unary(&t.b, OP_copy, p);
     run(&t, true);
     SET(&t, "p", 2, -4);
@@ -435,7 +451,8 @@ Test(ref, objective_is_the_weighted_sum) {
     arena_destroy(t.arena);
 }
 
-/* ---- MODEL ops and their expansions ---------------------------------------------------------------- */
+/* ---- MODEL ops and their expansions
+ * ---------------------------------------------------------------- */
 
 static void compare_expansion(const OpCase *c, bool training) {
     Arena *a = arena_create();
@@ -455,8 +472,9 @@ static void compare_expansion(const OpCase *c, bool training) {
     cr_assert(ir_type_equal(&want->type, &got->type));
     int64_t at;
     double err = case_error(want->data, got->data, ir_elems(&want->type), false, INFINITY, &at);
-    cr_assert(err < 1e-11, "%s, %s: element %lld is %.12g by its formula, %.12g expanded", case_text(a, c),
-              training ? "training" : "evaluation", (long long)at, want->data[at], got->data[at]);
+    cr_assert(err < 1e-11, "%s, %s: element %lld is %.12g by its formula, %.12g expanded",
+              case_text(a, c), training ? "training" : "evaluation", (long long)at, want->data[at],
+              got->data[at]);
     arena_destroy(ctx.scratch);
     arena_destroy(a);
 }
@@ -476,7 +494,8 @@ Test(ref, every_op_has_a_case) {
     bool seen[OP_COUNT] = {false};
     for (int i = 0; i < op_ncases; i++) seen[op_cases[i].op] = true;
     for (int op = 0; op < OP_COUNT; op++)
-        cr_assert(seen[op] || ir_ops[op].route == ROUTE_LEAF, "no row of cases.def for %s", ir_ops[op].name);
+        cr_assert(seen[op] || ir_ops[op].route == ROUTE_LEAF, "no row of cases.def for %s",
+                  ir_ops[op].name);
 }
 
 /* Every case verifies and its results are finite: a case that cannot run tests nothing. */

@@ -1,5 +1,6 @@
-/* What routers must have in common: results of small models in the f64 interpreter that have to be equal
- * whatever the weights are. tests/cli checks the compiled code of the same models against the interpreter. */
+/* What routers must have in common: results of small models in the f64 interpreter that have to be
+ * equal whatever the weights are. tests/cli checks the compiled code of the same models against the
+ * interpreter. */
 #include <criterion/criterion.h>
 #include <math.h>
 #include <string.h>
@@ -63,7 +64,8 @@ static void rearrange(Run *r, const char *end, int axis, const int *from) {
     int64_t inner = 1, outer = 1, experts = t->dim[axis];
     for (int i = 0; i < axis; i++) outer *= t->dim[i];
     for (int i = axis + 1; i < t->rank; i++) inner *= t->dim[i];
-    double *old = ARENA_ARRAY(r->a, double, ir_elems(t)), *now = ARENA_ARRAY(r->a, double, ir_elems(t));
+    double *old = ARENA_ARRAY(r->a, double, ir_elems(t)),
+           *now = ARENA_ARRAY(r->a, double, ir_elems(t));
     case_fill(w, 5, old);
     for (int64_t o = 0; o < outer; o++)
         for (int64_t e = 0; e < experts; e++)
@@ -127,8 +129,10 @@ Test(router, all_choices_are_the_dense_mixture) {
 
 Test(router, softmax_before_or_after_choosing) {
     same(SET("router=topk_softmax"), SET("router=softmax_topk_renorm"), true, "k = 2");
-    same(SET("router=topk_softmax", "k=3"), SET("router=softmax_topk_renorm", "k=3"), false, "k = 3");
-    same(SET("router=topk_softmax"), SET("router=renormalised"), false, "softmax of the logarithms");
+    same(SET("router=topk_softmax", "k=3"), SET("router=softmax_topk_renorm", "k=3"), false,
+         "k = 3");
+    same(SET("router=topk_softmax"), SET("router=renormalised"), false,
+         "softmax of the logarithms");
 }
 
 Test(router, pairs_that_are_kept) {
@@ -138,7 +142,8 @@ Test(router, pairs_that_are_kept) {
 
 Test(router, a_sparse_gate_of_all_experts) {
     same(SET("router=sparse"), SET("router=top_k"), true, "top_k");
-    same(SET("router=sparse_capacity", "factor=0.5"), SET("router=capacity", "factor=0.5"), true, "capacity");
+    same(SET("router=sparse_capacity", "factor=0.5"), SET("router=capacity", "factor=0.5"), true,
+         "capacity");
 }
 
 Test(router, groups_of_experts) {
@@ -149,12 +154,14 @@ Test(router, groups_of_experts) {
 Test(router, evaluation_does_not_follow_labels) {
     same(SET("router=follow_label", "k=1"), SET("router=top_k", "k=1"), false, "k = 1");
     same(SET("router=follow_label"), SET("router=top_k"), false, "k = 2");
-    same(SET("router=expert_dropout"), SET("router=all_experts"), false, "experts are not dropped either");
+    same(SET("router=expert_dropout"), SET("router=all_experts"), false,
+         "experts are not dropped either");
 }
 
 /* Labels 3, 1 and 4 belong to experts 0, 2 and 0; the weight is 1 for the whole image. */
 Test(router, training_follows_labels) {
-    const char *const *settings[] = {SET("router=follow_label", "k=1"), SET("router=follow_label", "k=3")};
+    const char *const *settings[] = {SET("router=follow_label", "k=1"),
+                                     SET("router=follow_label", "k=3")};
     for (int s = 0; s < 2; s++) {
         Run r = start(settings[s], true);
         interp_run(r.it);
@@ -205,7 +212,8 @@ Test(router, dropped_experts) {
 }
 
 Test(router, one_expert_has_weight_one) {
-    same(SET("router=top_k", "k=1", "experts=1"), SET("router=all_experts", "experts=1"), false, "top_k");
+    same(SET("router=top_k", "k=1", "experts=1"), SET("router=all_experts", "experts=1"), false,
+         "top_k");
     same(SET("router=priority_choice", "experts=1"), SET("router=all_experts", "experts=1"), false,
          "priority");
 }
@@ -213,7 +221,8 @@ Test(router, one_expert_has_weight_one) {
 Test(router, room_for_all_changes_nothing) {
     same(SET("router=capacity", "factor=4.0"), SET("router=top_k"), true, "capacity");
     same(SET("router=batch_priority", "factor=4.0"), SET("router=top_k"), true, "batch priority");
-    same(SET("router=priority_choice", "factor=4.0"), SET("router=top_k", "k=1"), false, "priority choice");
+    same(SET("router=priority_choice", "factor=4.0"), SET("router=top_k", "k=1"), false,
+         "priority choice");
 }
 
 Test(router, evaluation_has_its_own_capacity) {
@@ -241,9 +250,10 @@ Test(router, equal_experts_with_shares_do_not_see_the_route) {
 
 Test(router, the_order_of_experts_does_not_matter) {
     static const int other[EXPERTS] = {3, 0, 1, 2};
-    static const char *const routers[] = {
-        "router=top_k",    "router=all_experts",    "router=expert_choice",  "router=image_expert_choice",
-        "router=capacity", "router=batch_priority", "router=priority_choice"};
+    static const char *const routers[] = {"router=top_k",          "router=all_experts",
+                                          "router=expert_choice",  "router=image_expert_choice",
+                                          "router=capacity",       "router=batch_priority",
+                                          "router=priority_choice"};
     for (size_t i = 0; i < sizeof routers / sizeof routers[0]; i++) {
         Run a = start(SET(routers[i]), false), b = start(SET(routers[i]), false);
         rearrange_experts(&b, other);

@@ -1,6 +1,6 @@
-/* NaN and infinities through what looks for the largest, against the interpreter and against what the
- * reference manual promises: a NaN is never lost, and never counts as right. Widths around those of vectors,
- * a NaN in every place of a row. */
+/* NaN and infinities through what looks for the largest, against the interpreter and against what
+ * the reference manual promises: a NaN is never lost, and never counts as right. Widths around
+ * those of vectors, a NaN in every place of a row. */
 #include <criterion/criterion.h>
 #include <math.h>
 #include <string.h>
@@ -9,13 +9,18 @@
 #include "tests/ops/util_jit.h"
 #include "tests/std/util_std.h"
 
-enum { PLAIN = 6, MAX_WIDTH = 35, CHOSEN = 3 }; /* PLAIN rows without a NaN in a place of their own */
+enum {
+    PLAIN = 6,
+    MAX_WIDTH = 35,
+    CHOSEN = 3
+}; /* PLAIN rows without a NaN in a place of their own */
 
 static const char *const text =
     "model m(x: f32[B, %d], z: f32[B, %d], label: class[B, %d]) {\n"
     "  largest = max(x)\n  best = top_values(x, %d)\n  lse = logsumexp(x)\n  p = softmax(x)\n"
     "  larger = maximum(x, z)\n  smaller = minimum(x, z)\n  positive = relu(x)\n"
-    "  metric a = mean(largest)\n  metric b = mean(best)\n  metric c = mean(lse)\n  metric d = mean(p)\n"
+    "  metric a = mean(largest)\n  metric b = mean(best)\n  metric c = mean(lse)\n  metric d = "
+    "mean(p)\n"
     "  metric e = mean(larger)\n  metric f = mean(smaller)\n  metric g = mean(positive)\n"
     "  metric accuracy(x, label)\n}\n";
 static const char *const results[] = {"largest", "best",    "lse",      "p",
@@ -27,7 +32,8 @@ typedef struct Special {
     int32_t label[MAX_WIDTH + PLAIN];
 } Special;
 
-/* Row r < cols has one NaN, in column r; then rows of numbers, with one infinity, of infinities, of NaN. */
+/* Row r < cols has one NaN, in column r; then rows of numbers, with one infinity, of infinities, of
+ * NaN. */
 static void fill(Special *s, int cols) {
     s->cols = cols;
     s->rows = cols + PLAIN;
@@ -91,8 +97,8 @@ static void compare(const Special *s, const Interp *it, const Jit *j, const char
         const RefTensor *want = interp_out(it, results[i]);
         const float *got = vm_engine_data(e, 0, results[i]);
         for (int64_t k = 0; k < ir_elems(&want->type); k++)
-            cr_assert(same((double)got[k], want->data[k]), "%s, %d columns, %s[%d] is %g, not %g", isa,
-                      s->cols, results[i], (int)k, (double)got[k], want->data[k]);
+            cr_assert(same((double)got[k], want->data[k]), "%s, %d columns, %s[%d] is %g, not %g",
+                      isa, s->cols, results[i], (int)k, (double)got[k], want->data[k]);
     }
     vm_engine_destroy(e);
 }

@@ -8,8 +8,9 @@
 #include "base/rng.h"
 
 const OpCase op_cases[] = {
-#define CASE(op, operands, attrs, tol, flops) {OP_##op, 0, 0, 0, FILL_none, operands, attrs, tol, flops},
-#define ROUTED(op, T, K, E, fill, operands, attrs, tol, flops)                                               \
+#define CASE(op, operands, attrs, tol, flops)                                                      \
+    {OP_##op, 0, 0, 0, FILL_none, operands, attrs, tol, flops},
+#define ROUTED(op, T, K, E, fill, operands, attrs, tol, flops)                                     \
     {OP_##op, T, K, E, FILL_##fill, operands, attrs, tol, flops},
 #include "tests/ops/cases.def"
 };
@@ -20,15 +21,16 @@ static const char *const fill_names[] = {"", "even", "one", "gap", "drop"};
 const char *case_text(Arena *a, const OpCase *c) {
     const char *name = ir_ops[c->op].name;
     if (c->fill == FILL_none) return arena_printf(a, "%s %s {%s}", name, c->operands, c->attrs);
-    return arena_printf(a, "%s %s {%s} T=%d K=%d E=%d %s", name, c->operands, c->attrs, c->T, c->K, c->E,
-                        fill_names[c->fill]);
+    return arena_printf(a, "%s %s {%s} T=%d K=%d E=%d %s", name, c->operands, c->attrs, c->T, c->K,
+                        c->E, fill_names[c->fill]);
 }
 
 bool case_has_ties(const OpCase *c) {
     return strstr(c->operands, "tie[") || strstr(c->operands, "wide[");
 }
 
-/* ---- numbers ----------------------------------------------------------------------------------- */
+/* ---- numbers -----------------------------------------------------------------------------------
+ */
 
 uint64_t case_next(CaseRng *r) {
     r->state += UINT64_C(0x9e3779b97f4a7c15);
@@ -43,13 +45,15 @@ double case_unit(CaseRng *r) {
     return (double)(case_next(r) >> 40) * 0x1p-24;
 }
 
-/* ---- data -------------------------------------------------------------------------------------- */
+/* ---- data --------------------------------------------------------------------------------------
+ */
 
 static void fill_sep(CaseRng *r, const IrType *t, double *data) {
     int64_t n = ir_cols(t);
     for (int64_t row = 0, rows = ir_rows(t); row < rows; row++) {
         double *x = data + row * n;
-        for (int64_t i = 0; i < n; i++) x[i] = ((double)i - (double)(n / 2)) * 0.375 + case_unit(r) * 0.125;
+        for (int64_t i = 0; i < n; i++)
+            x[i] = ((double)i - (double)(n / 2)) * 0.375 + case_unit(r) * 0.125;
         for (int64_t i = n - 1; i > 0; i--) {
             int64_t j = case_below(r, i + 1);
             double swap = x[i];
@@ -150,7 +154,8 @@ void case_fill_all(Interp *it, const IrGraph *g, uint64_t seed) {
     arena_destroy(scratch);
 }
 
-/* ---- graphs ------------------------------------------------------------------------------------ */
+/* ---- graphs ------------------------------------------------------------------------------------
+ */
 
 /* "[3,17]" -> type; NULL-terminated spec is trusted: it is ours. */
 static IrType parse_type(const char *spec, DType dtype) {
@@ -183,7 +188,8 @@ static IrAttr parse_attr(Arena *a, AttrKind kind, const char *text) {
     return v;
 }
 
-/* Attributes of `text` that op has (others are skipped: sdpa inside sdpa_grad, segments in route). */
+/* Attributes of `text` that op has (others are skipped: sdpa inside sdpa_grad, segments in route).
+ */
 static int parse_attrs(Arena *a, OpCode op, const char *text, AttrArg *out) {
     int n = 0;
     char *copy = arena_strdup(a, text), *save = NULL;
@@ -291,9 +297,11 @@ void case_add_objective(IrGraph *g, IrValue *v) {
     ir_add_out(g, OUT_loss, "objective", x, 1, (IrLoc){0});
 }
 
-/* ---- comparison -------------------------------------------------------------------------------- */
+/* ---- comparison --------------------------------------------------------------------------------
+ */
 
-double case_error(const double *want, const double *got, int64_t n, bool f32, double cap, int64_t *at) {
+double case_error(const double *want, const double *got, int64_t n, bool f32, double cap,
+                  int64_t *at) {
     double top = 0, worst = 0;
     if (at) *at = 0;
     for (int64_t i = 0; i < n; i++)
@@ -302,8 +310,9 @@ double case_error(const double *want, const double *got, int64_t n, bool f32, do
     for (int64_t i = 0; i < n; i++) {
         double w = f32 ? (float)want[i] : want[i];
         if (w == got[i] || (isnan(w) && isnan(got[i]))) continue;
-        double err =
-            isfinite(w) && isfinite(got[i]) ? fabs(w - got[i]) / (fabs(w) + top / 10 + 0.01) : INFINITY;
+        double err = isfinite(w) && isfinite(got[i])
+                         ? fabs(w - got[i]) / (fabs(w) + top / 10 + 0.01)
+                         : INFINITY;
         if (err <= worst) continue;
         worst = err;
         if (at) *at = i;

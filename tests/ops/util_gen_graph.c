@@ -1,5 +1,5 @@
-/* Random graphs. Values stay of order one: what amplifies is damped at once, so that chains of a dozen
- * layers remain comparable between f32 and f64. */
+/* Random graphs. Values stay of order one: what amplifies is damped at once, so that chains of a
+ * dozen layers remain comparable between f32 and f64. */
 #include "tests/ops/util_gen_graph.h"
 
 #include <math.h>
@@ -53,13 +53,15 @@ static int normalised_axis(Gen *g, const IrValue *x) {
     return (int)case_below(&g->r, x->type.rank);
 }
 
-/* ---- table-driven growth ------------------------------------------------------------------------------ */
+/* ---- table-driven growth
+ * ------------------------------------------------------------------------------ */
 
 static OpCode random_op(Gen *g, int nin, bool stop_too) {
     for (;;) {
         OpCode op = (OpCode)case_below(&g->r, OP_COUNT);
         const OpInfo *o = &ir_ops[op];
-        bool grad = o->grad == GRAD_YES || o->grad == GRAD_VIA || (stop_too && o->grad == GRAD_STOP);
+        bool grad =
+            o->grad == GRAD_YES || o->grad == GRAD_VIA || (stop_too && o->grad == GRAD_STOP);
         if (grad && o->min_in == nin && o->max_in == nin && o->nattr == 0 && o->nout == 1 &&
             o->route != ROUTE_LEAF)
             return op;
@@ -127,7 +129,8 @@ static IrValue *grow_twin(Gen *g) {
     return again ? ir_binary(&g->b, chance(g, 50) ? OP_add : OP_maximum, x, again) : NULL;
 }
 
-/* ---- shapes ----------------------------------------------------------------------------------------------
+/* ---- shapes
+ * ----------------------------------------------------------------------------------------------
  */
 
 static IrValue *grow_reduce(Gen *g) {
@@ -141,8 +144,9 @@ static IrValue *grow_reduce(Gen *g) {
         kept.dim[d] = 1;
     }
     if (n == 0 || n == x->type.rank) return NULL;
-    IrValue *y = chance(g, 50) ? IR_OP(&g->b, mean, VALS(x), ATTRS(A_INTS(mean_axes, axes, n)))
-                               : damp(g, IR_OP(&g->b, sum, VALS(x), ATTRS(A_INTS(sum_axes, axes, n))));
+    IrValue *y = chance(g, 50)
+                     ? IR_OP(&g->b, mean, VALS(x), ATTRS(A_INTS(mean_axes, axes, n)))
+                     : damp(g, IR_OP(&g->b, sum, VALS(x), ATTRS(A_INTS(sum_axes, axes, n))));
     if (chance(g, 40)) return y;
     y = ir_broadcast(&g->b, ir_reshape(&g->b, y, &kept), &x->type);
     return ir_binary(&g->b, chance(g, 50) ? OP_add : OP_sub, x, y);
@@ -183,8 +187,9 @@ static IrValue *grow_unslice(Gen *g) {
     IrValue *x = pick(g);
     int axis = normalised_axis(g, x);
     int64_t start = case_below(&g->r, 3), size = start + x->type.dim[axis] + case_below(&g->r, 3);
-    return ir_try(&g->b, OP_unslice, &x, 1,
-                  ATTRS(A_INT(unslice_axis, axis), A_INT(unslice_start, start), A_INT(unslice_size, size)));
+    return ir_try(
+        &g->b, OP_unslice, &x, 1,
+        ATTRS(A_INT(unslice_axis, axis), A_INT(unslice_start, start), A_INT(unslice_size, size)));
 }
 
 /* Joins two neighbouring dimensions or splits one. */
@@ -208,7 +213,8 @@ static IrValue *grow_reshape(Gen *g) {
     return ir_reshape(&g->b, x, &t);
 }
 
-/* ---- matrix products and attention ----------------------------------------------------------------------
+/* ---- matrix products and attention
+ * ----------------------------------------------------------------------
  */
 
 static IrValue *grow_linear(Gen *g) {
@@ -229,7 +235,8 @@ static IrValue *grow_linear(Gen *g) {
 static IrValue *grow_matmul(Gen *g) {
     IrValue *x = pick(g), *y = chance(g, 50) ? x : pick(g);
     bool ta = chance(g, 50), tb = chance(g, 50);
-    IrValue *z = ir_try(&g->b, OP_matmul, VALS(x, y), ATTRS(A_INT(matmul_ta, ta), A_INT(matmul_tb, tb)));
+    IrValue *z =
+        ir_try(&g->b, OP_matmul, VALS(x, y), ATTRS(A_INT(matmul_ta, ta), A_INT(matmul_tb, tb)));
     return z ? damp(g, ir_scale(&g->b, z, 0.25)) : NULL;
 }
 
@@ -243,9 +250,9 @@ static IrValue *grow_attention(Gen *g) {
     if (k != x) v = k;
     const char *stream = arena_printf(g->arena, "attention%d", g->names++);
     double p = chance(g, 40) ? 0.25 : 0;
-    return IR_OP(
-        &g->b, attention, VALS(q, k, v),
-        ATTRS(A_INT(attention_heads, heads), A_FLOAT(attention_dropout, p), A_STR(attention_stream, stream)));
+    return IR_OP(&g->b, attention, VALS(q, k, v),
+                 ATTRS(A_INT(attention_heads, heads), A_FLOAT(attention_dropout, p),
+                       A_STR(attention_stream, stream)));
 }
 
 /* ---- random numbers, indices
@@ -255,14 +262,17 @@ static IrValue *grow_random(Gen *g) {
     IrValue *x = pick(g);
     const char *stream = arena_printf(g->arena, "noise%d", g->names++);
     if (chance(g, 60))
-        return IR_OP(&g->b, dropout, VALS(x),
-                     ATTRS(A_FLOAT(dropout_p, chance(g, 20) ? 0 : 0.3), A_STR(dropout_stream, stream)));
+        return IR_OP(
+            &g->b, dropout, VALS(x),
+            ATTRS(A_FLOAT(dropout_p, chance(g, 20) ? 0 : 0.3), A_STR(dropout_stream, stream)));
     IrValue *key = ir_rng_key(&g->b, stream);
-    IrValue *u = IR_OP(&g->b, uniform, VALS(key), ATTRS(A_INTS(uniform_shape, x->type.dim, x->type.rank)));
+    IrValue *u =
+        IR_OP(&g->b, uniform, VALS(key), ATTRS(A_INTS(uniform_shape, x->type.dim, x->type.rank)));
     return ir_binary(&g->b, chance(g, 50) ? OP_mul : OP_add, x, u);
 }
 
-/* The largest entry of each row kept, and everything below the mean dropped: integer ops on the way. */
+/* The largest entry of each row kept, and everything below the mean dropped: integer ops on the
+ * way. */
 static IrValue *grow_argmax(Gen *g) {
     IrValue *x = pick(g);
     IrType wide = x->type, column = x->type;
@@ -274,7 +284,8 @@ static IrValue *grow_argmax(Gen *g) {
         IrValue *number = ir_scale(&g->b, ir_unary(&g->b, OP_cast, at), 0.1);
         IrType f = column;
         f.dtype = DT_f32;
-        return ir_binary(&g->b, OP_add, x, ir_broadcast(&g->b, ir_reshape(&g->b, number, &f), &x->type));
+        return ir_binary(&g->b, OP_add, x,
+                         ir_broadcast(&g->b, ir_reshape(&g->b, number, &f), &x->type));
     }
     IrValue *iota = IR_OP(&g->b, iota, NO_VALS, ATTRS(A_INTS(iota_shape, wide.dim, wide.rank)));
     IrValue *all = ir_broadcast(&g->b, ir_reshape(&g->b, at, &column), &wide);
@@ -290,7 +301,8 @@ static IrValue *grow_patchify(Gen *g) {
 }
 
 /* ---- routing
- * -------------------------------------------------------------------------------------------------- */
+ * --------------------------------------------------------------------------------------------------
+ */
 
 /* One expert layer over rows [R,..,I]. */
 static IrValue *expert_layer(Gen *g, IrValue *rows, const IrNode *route, int64_t E, int64_t O) {
@@ -313,13 +325,15 @@ static IrValue *expert_scale(Gen *g, IrValue *rows, const IrNode *route, int64_t
     IrType column = rows->type;
     for (int d = 1; d < column.rank; d++) column.dim[d] = 1;
     IrValue *each = IR_OP(&g->b, expert_expand, VALS(s, &route->out[3]), NO_ATTRS);
-    return ir_binary(&g->b, OP_mul, rows, ir_broadcast(&g->b, ir_reshape(&g->b, each, &column), &rows->type));
+    return ir_binary(&g->b, OP_mul, rows,
+                     ir_broadcast(&g->b, ir_reshape(&g->b, each, &column), &rows->type));
 }
 
 static const OpCode activations[] = {OP_gelu, OP_relu, OP_silu, OP_tanh};
 
-/* Weights of the chosen experts, [T,K]: probabilities, softmax over the chosen logits, or probabilities
- * taken at the choices of the logits; sometimes damped by how often each expert was chosen. */
+/* Weights of the chosen experts, [T,K]: probabilities, softmax over the chosen logits, or
+ * probabilities taken at the choices of the logits; sometimes damped by how often each expert was
+ * chosen. */
 static IrValue *route_weights(Gen *g, IrValue *logits, int64_t E, int64_t K) {
     IrBuilder *b = &g->b;
     IrValue *p = ir_unary(b, OP_softmax, logits);
@@ -348,8 +362,8 @@ static IrValue *grow_moe(Gen *g) {
     if (!images) tokens = ir_reshape(b, x, &flat);
     const int64_t axis = 1;
     IrValue *seen = images ? IR_OP(b, mean, VALS(x), ATTRS(A_INTS(mean_axes, &axis, 1))) : tokens;
-    IrValue *logits =
-        ir_scale(b, IR_OP(b, linear, VALS(seen, weight(g, IR_TYPE(DT_f32, D, E), 10)), NO_ATTRS), 2);
+    IrValue *logits = ir_scale(
+        b, IR_OP(b, linear, VALS(seen, weight(g, IR_TYPE(DT_f32, D, E), 10)), NO_ATTRS), 2);
     IrValue *w = route_weights(g, logits, E, K);
     IrNode *route = IR_OP(b, route, VALS(g->chosen), ATTRS(A_INT(route_experts, E)))->node;
     IrValue *rows = IR_OP(b, dispatch, VALS(tokens, &route->out[1]), ATTRS(A_INT(dispatch_k, K)));
@@ -358,8 +372,9 @@ static IrValue *grow_moe(Gen *g) {
     y = ir_unary(b, activations[case_below(&g->r, 4)], y);
     if (chance(g, 30)) y = expert_scale(g, y, route, E);
     y = expert_layer(g, y, route, E, D);
-    y = chance(g, 85) ? IR_OP(b, combine, VALS(y, &route->out[2], w), NO_ATTRS)
-                      : IR_OP(b, combine_rows, VALS(ir_scale(b, y, 0.25), &route->out[2]), NO_ATTRS);
+    y = chance(g, 85)
+            ? IR_OP(b, combine, VALS(y, &route->out[2], w), NO_ATTRS)
+            : IR_OP(b, combine_rows, VALS(ir_scale(b, y, 0.25), &route->out[2]), NO_ATTRS);
     y = ir_reshape(b, y, &x->type);
     return chance(g, 70) ? ir_binary(b, OP_add, x, y) : y;
 }
@@ -399,14 +414,17 @@ static void add_losses(Gen *g) {
     IrValue *logits = ir_reshape(b, x, &rows);
     const char *name = arena_printf(g->arena, "label:int%lld", (long long)rows.dim[1]);
     IrValue *label = ir_input(b, name, IR_TYPE(DT_i32, rows.dim[0]));
-    ir_add_out(g->g, OUT_loss, "entropy", IR_OP(b, cross_entropy, VALS(logits, label), NO_ATTRS), 1, none);
-    ir_add_out(g->g, OUT_metric, "accuracy", IR_OP(b, accuracy, VALS(logits, label), NO_ATTRS), 1, none);
+    ir_add_out(g->g, OUT_loss, "entropy", IR_OP(b, cross_entropy, VALS(logits, label), NO_ATTRS), 1,
+               none);
+    ir_add_out(g->g, OUT_metric, "accuracy", IR_OP(b, accuracy, VALS(logits, label), NO_ATTRS), 1,
+               none);
     IrValue *sum = NULL;
     for (int i = 0; i < 3; i++) {
         IrValue *v = pick(g);
         const int64_t axes[] = {0, 1, 2, 3};
         IrValue *w = ir_input(b, arena_printf(g->arena, "pull%d:f", i), v->type);
-        v = IR_OP(b, mean, VALS(ir_binary(b, OP_mul, v, w)), ATTRS(A_INTS(mean_axes, axes, v->type.rank)));
+        v = IR_OP(b, mean, VALS(ir_binary(b, OP_mul, v, w)),
+                  ATTRS(A_INTS(mean_axes, axes, v->type.rank)));
         sum = sum ? ir_binary(b, OP_add, sum, v) : v;
     }
     ir_add_out(g->g, OUT_loss, "pull", sum, 2, none);
@@ -427,11 +445,13 @@ IrGraph *gen_graph(Arena *a, uint64_t seed, int steps) {
         add_to_pool(&g, ir_input(&g.b, "image:f", IR_TYPE(DT_f32, B, C, side, 4)));
         add_to_pool(&g, grow_patchify(&g));
     } else {
-        add_to_pool(&g, ir_input(&g.b, "image:f", IR_TYPE(DT_f32, B, N, widths[case_below(&g.r, 7)])));
+        add_to_pool(&g,
+                    ir_input(&g.b, "image:f", IR_TYPE(DT_f32, B, N, widths[case_below(&g.r, 7)])));
     }
     add_to_pool(&g, grow_linear(&g)); /* so that there is something to learn from the start */
     for (int i = 0; i < steps; i++)
-        add_to_pool(&g, growers[case_below(&g.r, (int64_t)(sizeof growers / sizeof growers[0]))](&g));
+        add_to_pool(&g,
+                    growers[case_below(&g.r, (int64_t)(sizeof growers / sizeof growers[0]))](&g));
     add_losses(&g);
     ir_dce(g.g, false);
     ir_renumber(g.g);
@@ -439,7 +459,8 @@ IrGraph *gen_graph(Arena *a, uint64_t seed, int steps) {
 }
 
 /* ---- stability
- * ------------------------------------------------------------------------------------------------ */
+ * ------------------------------------------------------------------------------------------------
+ */
 
 static const double margin = 2e-4;
 
@@ -448,7 +469,8 @@ static bool close_call(double a, double b) {
     return a != b && fabs(a - b) < margin * (1 + fabs(a));
 }
 
-/* Two entries of one row: zeros are equal for a reason, others may be two sums that happen to round alike. */
+/* Two entries of one row: zeros are equal for a reason, others may be two sums that happen to round
+ * alike. */
 static bool close_entries(double a, double b) {
     return close_call(a, b) || (a == b && a != 0);
 }
@@ -469,8 +491,8 @@ static bool close_rows(const RefTensor *x, bool top_only) {
     return false;
 }
 
-/* Is some row's largest entry there twice? Rows of attention over equal values are equal in one order of
- * additions and not in another. Zeros are equal for a reason. */
+/* Is some row's largest entry there twice? Rows of attention over equal values are equal in one
+ * order of additions and not in another. Zeros are equal for a reason. */
 static bool tied_rows(const RefTensor *x) {
     int64_t n = ir_cols(&x->type);
     for (int64_t r = 0, rows = ir_rows(&x->type); r < rows; r++) {

@@ -74,7 +74,8 @@ static const char *leaf_name(const IrNode *n) {
     return n->op == OP_state ? ir_str(n, ATTR_state_name) : NULL;
 }
 
-static void fill_leaf(VmEngine *e, const IrNode *n, uint64_t seed, Arena *scratch, const char *what) {
+static void fill_leaf(VmEngine *e, const IrNode *n, uint64_t seed, Arena *scratch,
+                      const char *what) {
     int64_t count = ir_elems(&n->out[0].type);
     double *x = ARENA_ARRAY(scratch, double, count);
     case_fill(n, seed, x);
@@ -97,7 +98,8 @@ static double element(const void *from, DType d, int64_t i) {
     return (double)f;
 }
 
-static void take(Arena *a, JitRun *r, VmEngine *e, const char *name, const IrType *t, const char *what) {
+static void take(Arena *a, JitRun *r, VmEngine *e, const char *name, const IrType *t,
+                 const char *what) {
     const void *from = vm_engine_data(e, 0, name);
     const VmTensor *tensor = vm_engine_tensor(e, 0, name);
     cr_assert(from && tensor, "%s: the program has no tensor %s", what, name);
@@ -123,9 +125,11 @@ JitRun jit_run(Arena *a, const Jit *j, uint64_t seed, int threads, const char *w
     arena_destroy(scratch);
     vm_engine_run(e, 0, seed, 3);
     JitRun r = {ARENA_ARRAY(a, JitResult, j->g->nout + leaves), 0};
-    for (int i = 0; i < j->g->nout; i++) take(a, &r, e, j->g->out[i].name, &j->g->out[i].value->type, what);
+    for (int i = 0; i < j->g->nout; i++)
+        take(a, &r, e, j->g->out[i].name, &j->g->out[i].value->type, what);
     IR_FOR (n, j->g)
-        if (n->op == OP_param || n->op == OP_state) take(a, &r, e, leaf_name(n), &n->out[0].type, what);
+        if (n->op == OP_param || n->op == OP_state)
+            take(a, &r, e, leaf_name(n), &n->out[0].type, what);
     vm_engine_destroy(e);
     return r;
 }

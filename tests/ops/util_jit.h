@@ -1,5 +1,5 @@
-/* What the tests of generated code share: graphs compiled for an instruction set and run by the runtime on
- * case_fill's data, results as doubles. */
+/* What the tests of generated code share: graphs compiled for an instruction set and run by the
+ * runtime on case_fill's data, results as doubles. */
 #ifndef VMOEC_TESTS_OPS_UTIL_JIT_H
 #define VMOEC_TESTS_OPS_UTIL_JIT_H
 
@@ -7,11 +7,12 @@
 #include "passes/passes.h"
 #include "tests/ops/util_case.h"
 
-/* "avx512" and "avx2"; isa i is the (i+1)-th that this host has, NULL after the last. Both must compute
- * the same within tolerance, so tests run all of them. */
+/* "avx512" and "avx2"; isa i is the (i+1)-th that this host has, NULL after the last. Both must
+ * compute the same within tolerance, so tests run all of them. */
 const char *jit_isa(Arena *a, int i);
 
-/* False for graphs with bf16 where the host, restricted to that instruction set, has no code for it. */
+/* False for graphs with bf16 where the host, restricted to that instruction set, has no code for
+ * it. */
 bool jit_can(Arena *a, const IrGraph *g, const char *isa);
 
 /* A compiled copy of a graph. The module dies with jit_free. */
@@ -21,8 +22,8 @@ typedef struct Jit {
     const IrGraph *g; /* after the passes: names of leaves and outputs */
 } Jit;
 
-/* Runs the pipeline on a clone of g in training mode and compiles it. Fails the running test, with `what`
- * in the message, when something refuses. */
+/* Runs the pipeline on a clone of g in training mode and compiles it. Fails the running test, with
+ * `what` in the message, when something refuses. */
 Jit jit_compile(Arena *a, const IrGraph *g, Pipeline pipe, const char *isa, const char *what);
 /* The same with so many steps of the pass recompute. */
 Jit jit_compile_recomputing(Arena *a, const IrGraph *g, Pipeline pipe, const char *isa, int steps,
@@ -34,7 +35,8 @@ void jit_free(Jit *j);
 /* Tasks that have something to do. */
 int jit_kernels(const Jit *j);
 
-/* Everything a run leaves behind, in the order of the graph's outputs followed by its params and states. */
+/* Everything a run leaves behind, in the order of the graph's outputs followed by its params and
+ * states. */
 typedef struct JitResult {
     const char *name;
     IrType type;

@@ -1,5 +1,5 @@
-/* std/gates against formulas written out in C, and gradients against differences; noise is there in training
- * only. */
+/* std/gates against formulas written out in C, and gradients against differences; noise is there in
+ * training only. */
 #include <criterion/criterion.h>
 #include <math.h>
 #include <string.h>
@@ -134,7 +134,8 @@ Test(gates, noise_in_training) {
     for (int i = 0; i < 2; i++) cr_assert(interp_set(it, zero[i].name, none));
     interp_run(it);
     const double *h = result(it, "h"), *sigma = result(it, "sigma"), *rough = result(it, "rough");
-    const double *smooth = result(it, "smooth"), *drawn = result(it, "drawn"), *near = result(it, "near");
+    const double *smooth = result(it, "smooth"), *drawn = result(it, "drawn"),
+                 *near = result(it, "near");
     const double *x = interp_value(it, &ir_find_leaf(g, OP_input, "x")->out[0])->data;
     double rough2 = 0, smooth2 = 0, mean = 0;
     for (int i = 0; i < 200; i++) {
@@ -184,7 +185,8 @@ Test(gates, small_distances_keep_their_digits) {
     for (int d = 0; d < WIDE * 3; d++) centre[d] = (float)(d * 37 % 101) / 10;
     for (int p = 0; p < POINTS; p++)
         for (int d = 0; d < WIDE; d++) /* on the centre p mod 3, or so many last places from it */
-            x[p * WIDE + d] = centre[d * 3 + p % 3] + (p ? ldexpf((float)(d % 5 - 2), 2 * p - 19) : 0);
+            x[p * WIDE + d] =
+                centre[d * 3 + p % 3] + (p ? ldexpf((float)(d % 5 - 2), 2 * p - 19) : 0);
     const char *isa;
     for (int i = 0; (isa = jit_isa(a, i)); i++) {
         Jit j = jit_compile(a, g, PIPE_EVAL, isa, "distances");
@@ -202,8 +204,8 @@ Test(gates, small_distances_keep_their_digits) {
                 for (int d = 0; d < WIDE; d++)
                     want += pow((double)x[p * WIDE + d] - (double)centre[d * 3 + k], 2);
                 double got = (double)y[p * 3 + k];
-                cr_assert(fabs(got - want) <= 1e-6 * want, "%s, point %d, centre %d: %g, not %g", isa, p, k,
-                          got, want);
+                cr_assert(fabs(got - want) <= 1e-6 * want, "%s, point %d, centre %d: %g, not %g",
+                          isa, p, k, got, want);
             }
         }
         vm_engine_destroy(e);

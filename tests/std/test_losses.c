@@ -1,5 +1,5 @@
-/* std/losses against published numbers, closed forms and differences. The gate: three tokens, four experts,
- * two of them chosen; h and the unit draws n are given, the noisy values are h + n / 4. */
+/* std/losses against published numbers, closed forms and differences. The gate: three tokens, four
+ * experts, two of them chosen; h and the unit draws n are given, the noisy values are h + n / 4. */
 #include <criterion/criterion.h>
 #include <math.h>
 
@@ -29,23 +29,24 @@ static IrGraph *model(Arena *a, const char *body) {
 
 Test(losses, balance_has_the_published_numbers) {
     Arena *a = arena_create();
-    IrGraph *g =
-        model(a, "  route = top_k(noisy, 2)\n"
-                 "  mass = sum(p, axis = 0)\n"
-                 "  chance = mean(normal_cdf((h - slice(top_values(noisy, 2), -1, 1, 1)) * 4), axis = 0)\n"
-                 "  metric mass_sample = cv_squared(mass, sample = true)\n"
-                 "  metric read = mean(chance)\n"
-                 "  loss importance(p)\n"
-                 "  aux load(h, noisy, 2, 1 / 4)\n"
-                 "  aux switch_balance(p, route)\n"
-                 "  aux gshard_balance(p, route)\n"
-                 "  metric noisy_balance = switch_balance(softmax(noisy), route)\n"
-                 "  chosen = top_k(p, 2)\n"
-                 "  aux megablocks_balance(p, chosen)\n"
-                 "  counts = choice_counts(capacity(chosen, 0.1, multiple = 1))\n"
-                 "  few = choice_counts(keep_pairs(chosen, less(0.3, weights(chosen))))\n"
-                 "  metric all_counts = sum(counts)\n  metric all_few = sum(few)\n"
-                 "  aux z_loss(h)\n");
+    IrGraph *g = model(
+        a,
+        "  route = top_k(noisy, 2)\n"
+        "  mass = sum(p, axis = 0)\n"
+        "  chance = mean(normal_cdf((h - slice(top_values(noisy, 2), -1, 1, 1)) * 4), axis = 0)\n"
+        "  metric mass_sample = cv_squared(mass, sample = true)\n"
+        "  metric read = mean(chance)\n"
+        "  loss importance(p)\n"
+        "  aux load(h, noisy, 2, 1 / 4)\n"
+        "  aux switch_balance(p, route)\n"
+        "  aux gshard_balance(p, route)\n"
+        "  metric noisy_balance = switch_balance(softmax(noisy), route)\n"
+        "  chosen = top_k(p, 2)\n"
+        "  aux megablocks_balance(p, chosen)\n"
+        "  counts = choice_counts(capacity(chosen, 0.1, multiple = 1))\n"
+        "  few = choice_counts(keep_pairs(chosen, less(0.3, weights(chosen))))\n"
+        "  metric all_counts = sum(counts)\n  metric all_few = sum(few)\n"
+        "  aux z_loss(h)\n");
     Interp *it = std_run(a, g, data, true);
     STD_EXPECT(it, "mass", 1.240294, .822968, .652952, .283786);
     STD_EXPECT(it, "chance", .819127, .461337, .332506, .011977);
@@ -64,24 +65,26 @@ Test(losses, balance_has_the_published_numbers) {
     arena_destroy(a);
 }
 
-/* Two groups of two rows. Each group's expert is its own, so a loss of both together would be 0 or nearly so.
+/* Two groups of two rows. Each group's expert is its own, so a loss of both together would be 0 or
+ * nearly so.
  */
 Test(losses, of_groups_are_taken_apart) {
     Arena *a = arena_create();
-    IrGraph *g = std_model(
-        a,
-        "use \"std/losses\"\nuse \"std/routers\"\n"
-        "model m(h: f32[B, 2]) {\n"
-        "  p = softmax(h)\n  route = softmax_topk(h, 1)\n"
-        "  loss first = importance(slice(p, 0, 0, 2))\n  loss second = importance(slice(p, 0, 2, 2))\n"
-        "  loss both = importance(p, groups = 2)\n  loss mixed = importance(p)\n"
-        "  loss load_first = load(slice(h, 0, 0, 2), slice(h, 0, 0, 2), 1, 0.5)\n"
-        "  loss load_second = load(slice(h, 0, 2, 2), slice(h, 0, 2, 2), 1, 0.5)\n"
-        "  loss loads = load(h, h, 1, 0.5, groups = 2)\n"
-        "  loss shazeer = shazeer_importance(route, groups = 2)\n"
-        "  loss shazeer_mixed = shazeer_importance(route)\n"
-        "  loss shazeer_loads = shazeer_load(h, h, 1, 0.5, groups = 2)\n}\n",
-        4);
+    IrGraph *g =
+        std_model(a,
+                  "use \"std/losses\"\nuse \"std/routers\"\n"
+                  "model m(h: f32[B, 2]) {\n"
+                  "  p = softmax(h)\n  route = softmax_topk(h, 1)\n"
+                  "  loss first = importance(slice(p, 0, 0, 2))\n  loss second = "
+                  "importance(slice(p, 0, 2, 2))\n"
+                  "  loss both = importance(p, groups = 2)\n  loss mixed = importance(p)\n"
+                  "  loss load_first = load(slice(h, 0, 0, 2), slice(h, 0, 0, 2), 1, 0.5)\n"
+                  "  loss load_second = load(slice(h, 0, 2, 2), slice(h, 0, 2, 2), 1, 0.5)\n"
+                  "  loss loads = load(h, h, 1, 0.5, groups = 2)\n"
+                  "  loss shazeer = shazeer_importance(route, groups = 2)\n"
+                  "  loss shazeer_mixed = shazeer_importance(route)\n"
+                  "  loss shazeer_loads = shazeer_load(h, h, 1, 0.5, groups = 2)\n}\n",
+                  4);
     static const StdData rows[] = {{"h", 8, {3, 0, 2, 0, 0, 2, 0, 1.5}}, {0}};
     Interp *it = std_run(a, g, rows, true);
     static const char *const pair[][3] = {{"first", "second", "both"},
@@ -98,17 +101,20 @@ Test(losses, of_groups_are_taken_apart) {
     arena_destroy(a);
 }
 
-/* The layer hands its groups on: two groups of one image each, whose gates point at different experts. */
+/* The layer hands its groups on: two groups of one image each, whose gates point at different
+ * experts. */
 Test(losses, the_layer_of_vmoe_takes_them_in_its_groups) {
     Arena *a = arena_create();
-    IrGraph *g = std_model(a,
-                           "use \"std/moe\"\n"
-                           "model m(x: f32[B, 4, 2]) {\n"
-                           "  y = vmoe_mlp(x, experts = 2, top_k = 1, hidden = 2, groups = B)\n  y\n}\n",
-                           2);
-    static const StdData images[] = {{"x", 16, {1, 0, 1, 0, 1, 0, 1, 0, -1, 0, -1, 0, -1, 0, -1, 0}},
-                                     {"m.y.gate.weight", 4, {4, -4, 0, 0}},
-                                     {0}};
+    IrGraph *g =
+        std_model(a,
+                  "use \"std/moe\"\n"
+                  "model m(x: f32[B, 4, 2]) {\n"
+                  "  y = vmoe_mlp(x, experts = 2, top_k = 1, hidden = 2, groups = B)\n  y\n}\n",
+                  2);
+    static const StdData images[] = {
+        {"x", 16, {1, 0, 1, 0, 1, 0, 1, 0, -1, 0, -1, 0, -1, 0, -1, 0}},
+        {"m.y.gate.weight", 4, {4, -4, 0, 0}},
+        {0}};
     double p = 1 / (1 + exp(-8)), cv = (2 * p - 1) * (2 * p - 1); /* of p and 1 - p */
     Interp *it = std_run(a, g, images, false);
     STD_EXPECT(it, "y.importance", cv);
@@ -117,14 +123,15 @@ Test(losses, the_layer_of_vmoe_takes_them_in_its_groups) {
 
 Test(losses, inverse_variation_has_the_published_numbers) {
     Arena *a = arena_create();
-    IrGraph *g = model(a, "  for t in 0..3 {\n    metric token = sharpness(slice(p, 0, t, 1), 1e-6)\n  }\n"
-                          "  for e in 0..4 {\n"
-                          "    metric images = batch_variation(slice(images, 2, e, 1), 1e-6)\n"
-                          "    metric wise = batchwise_variation(slice(images, 2, e, 1))\n  }\n"
-                          "  metric sample = sharpness(p, 1e-6, sample = true)\n"
-                          "  loss sharpness(p)\n"
-                          "  aux batch_variation(images)\n"
-                          "  aux batchwise_variation(images)\n");
+    IrGraph *g =
+        model(a, "  for t in 0..3 {\n    metric token = sharpness(slice(p, 0, t, 1), 1e-6)\n  }\n"
+                 "  for e in 0..4 {\n"
+                 "    metric images = batch_variation(slice(images, 2, e, 1), 1e-6)\n"
+                 "    metric wise = batchwise_variation(slice(images, 2, e, 1))\n  }\n"
+                 "  metric sample = sharpness(p, 1e-6, sample = true)\n"
+                 "  loss sharpness(p)\n"
+                 "  aux batch_variation(images)\n"
+                 "  aux batchwise_variation(images)\n");
     Interp *it = std_run(a, g, data, true);
     static const double token[] = {13.968266, 11.768472, 5.927509};
     static const double image[] = {24.295766, 117.867557, 6.436921, 34.180046};
@@ -161,11 +168,12 @@ static double kth(const double *row, int k, int skip) {
 
 Test(losses, shazeers_losses_follow_their_definitions) {
     Arena *a = arena_create();
-    IrGraph *g = model(a, "  chosen = top_k(noisy, 2)\n"
-                          "  loss shazeer_importance(with_weights(chosen, softmax(weights(chosen))))\n"
-                          "  sigma = softplus(h) + 0.01\n"
-                          "  aux shazeer_load(h, noisy, 2, sigma)\n"
-                          "  aux three = shazeer_load(h, noisy, 3, sigma)\n");
+    IrGraph *g =
+        model(a, "  chosen = top_k(noisy, 2)\n"
+                 "  loss shazeer_importance(with_weights(chosen, softmax(weights(chosen))))\n"
+                 "  sigma = softplus(h) + 0.01\n"
+                 "  aux shazeer_load(h, noisy, 2, sigma)\n"
+                 "  aux three = shazeer_load(h, noisy, 3, sigma)\n");
     double importance[E] = {0}, load[2][E] = {{0}};
     for (int t = 0; t < T; t++) {
         double noisy[E], sum = 0;

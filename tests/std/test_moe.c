@@ -20,7 +20,8 @@ static double gelu(double x) {
 }
 
 /* y += share * mlp_e(x) */
-static void add_expert(const Interp *it, const IrGraph *g, int e, const double *x, double share, double *y) {
+static void add_expert(const Interp *it, const IrGraph *g, int e, const double *x, double share,
+                       double *y) {
     const double *up = value(it, g, OP_param, "m.soft.mlp.up.weight") + e * D * H;
     const double *up_bias = value(it, g, OP_param, "m.soft.mlp.up.bias") + e * H;
     const double *down = value(it, g, OP_param, "m.soft.mlp.down.weight") + e * H * D;
@@ -54,7 +55,8 @@ static void soft_logits(const double *x, const double *slot, double scale, doubl
 
 static void soft_image(const Interp *it, const IrGraph *g, const double *x, double *y) {
     double h[N][E * S];
-    soft_logits(x, value(it, g, OP_param, "m.soft.slot"), value(it, g, OP_param, "m.soft.scale")[0], h);
+    soft_logits(x, value(it, g, OP_param, "m.soft.slot"), value(it, g, OP_param, "m.soft.scale")[0],
+                h);
     for (int s = 0; s < E * S; s++) {
         double taken[D] = {0}, over_tokens = 0;
         for (int t = 0; t < N; t++) over_tokens += exp(h[t][s]);
@@ -87,7 +89,8 @@ Test(moe, soft_mixture_follows_its_definition) {
 
 /* ---- SwitchHead ----------------------------------------------------------------------------- */
 
-/* With one expert, what is left are the sigmoids: of the token that is read, and of the one that reads. */
+/* With one expert, what is left are the sigmoids: of the token that is read, and of the one that
+ * reads. */
 Test(moe, switch_head_with_one_expert_is_gated_attention) {
     Arena *a = arena_create();
     static const char *const text =
@@ -99,11 +102,13 @@ Test(moe, switch_head_with_one_expert_is_gated_attention) {
         "  param v0: [4, 2] = xavier()\n  param v1: [4, 2] = xavier()\n"
         "  param o0: [2, 4] = xavier()\n  param o1: [2, 4] = xavier()\n"
         "  param h0: [4, 1] = xavier()\n  param h1: [4, 1] = xavier()\n"
-        "  v = concat([sigmoid(project(x, g0)) * project(x, v0), sigmoid(project(x, g1)) * project(x, v1)], "
+        "  v = concat([sigmoid(project(x, g0)) * project(x, v0), sigmoid(project(x, g1)) * "
+        "project(x, v1)], "
         "-1)\n"
         "  mixed = attention_core(project(x, q), project(x, k), v, heads = 2)\n"
         "  left, right = split(mixed, 2)\n"
-        "  z = sigmoid(project(x, h0)) * project(left, o0) + sigmoid(project(x, h1)) * project(right, o1)\n"
+        "  z = sigmoid(project(x, h0)) * project(left, o0) + sigmoid(project(x, h1)) * "
+        "project(right, o1)\n"
         "  loss of_y = mean(square(y) * x)\n  metric all_y = sum(y)\n  metric of_z = sum(z)\n}\n";
     IrGraph *g = std_model(a, text, B);
     static const char *const twin[][2] = {
@@ -120,7 +125,8 @@ Test(moe, switch_head_with_one_expert_is_gated_attention) {
     };
     Interp *it = std_run(a, g, NULL, true);
     for (size_t i = 0; i < sizeof twin / sizeof twin[0]; i++) {
-        const char *from = arena_printf(a, "m.%s", twin[i][1]), *to = arena_printf(a, "m.%s", twin[i][0]);
+        const char *from = arena_printf(a, "m.%s", twin[i][1]),
+                   *to = arena_printf(a, "m.%s", twin[i][0]);
         interp_set(it, to, value(it, g, OP_param, from));
     }
     interp_run(it);
@@ -154,8 +160,9 @@ Test(moe, layers_learn) {
 
 /* ---- masks ---------------------------------------------------------------------------------- */
 
-/* Random masking of tokens is a choice by one expert: it takes the tokens of each image with the largest of
- * random numbers, and combine brings them back to their places. Taking all of them changes nothing. */
+/* Random masking of tokens is a choice by one expert: it takes the tokens of each image with the
+ * largest of random numbers, and combine brings them back to their places. Taking all of them
+ * changes nothing. */
 Test(moe, tokens_taken_at_random_come_back_to_their_places) {
     Arena *a = arena_create();
     IrGraph *g = std_model(a,
@@ -200,7 +207,8 @@ Test(moe, gelu_by_tanh_is_the_published_formula) {
     static const StdData points[] = {{"m.w", 9, {-6, -2.5, -1, -1e-3, 0, 0.3, 1, 2.2, 7}}, {0}};
     Interp *it = std_run(a, g, points, true);
     for (int i = 0; i < 9; i++) {
-        double x = points[0].v[i], inner = sqrt(2 / 3.14159265358979323846) * (x + 0.044715 * x * x * x);
+        double x = points[0].v[i],
+               inner = sqrt(2 / 3.14159265358979323846) * (x + 0.044715 * x * x * x);
         double y = interp_out(it, "y")->data[i], exact = interp_out(it, "exact")->data[i];
         cr_assert_float_eq(y, x * (1 + tanh(inner)) / 2, 1e-12);
         cr_assert_float_eq(y, exact, 5e-4);
@@ -209,14 +217,16 @@ Test(moe, gelu_by_tanh_is_the_published_formula) {
     arena_destroy(a);
 }
 
-/* Dropout behind both matrices of a multilayer perceptron: the result itself has zeros in training. */
+/* Dropout behind both matrices of a multilayer perceptron: the result itself has zeros in training.
+ */
 Test(moe, an_mlp_drops_behind_both_matrices) {
     Arena *a = arena_create();
-    IrGraph *g = std_model(a,
-                           "use \"std/vit\"\n"
-                           "model m(x: f32[B, 64]) {\n"
-                           "  y = mlp(x, 8, dropout = 0.5, bias_init = normal(1))\n  metric mean(y)\n}\n",
-                           4);
+    IrGraph *g =
+        std_model(a,
+                  "use \"std/vit\"\n"
+                  "model m(x: f32[B, 64]) {\n"
+                  "  y = mlp(x, 8, dropout = 0.5, bias_init = normal(1))\n  metric mean(y)\n}\n",
+                  4);
     Interp *train = std_run(a, g, NULL, true), *eval = std_run(a, g, NULL, false);
     int zero[2] = {0};
     for (int i = 0; i < 4 * 64; i++) {

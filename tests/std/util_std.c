@@ -48,8 +48,8 @@ void std_expect(const Interp *it, const char *name, const double *want, int n) {
     double top = 0;
     for (int i = 0; i < n; i++) top = fmax(top, fabs(want[i]));
     for (int i = 0; i < n; i++)
-        cr_assert(fabs(got->data[i] - want[i]) <= 1e-5 * top, "%s element %d is %.9g, expected %.9g", name, i,
-                  got->data[i], want[i]);
+        cr_assert(fabs(got->data[i] - want[i]) <= 1e-5 * top,
+                  "%s element %d is %.9g, expected %.9g", name, i, got->data[i], want[i]);
 }
 
 /* ---- gradients and differences -------------------------------------------------------------- */
@@ -78,7 +78,8 @@ static double moved(Interp *it, const char *name, double *w, int64_t at, double 
     return interp_objective(it);
 }
 
-static void check_weight(Arena *a, Interp *it, const IrNode *param, const RefTensor *grad, const char *loss) {
+static void check_weight(Arena *a, Interp *it, const IrNode *param, const RefTensor *grad,
+                         const char *loss) {
     const char *name = ir_str(param, ATTR_param_name);
     int64_t n = ir_elems(&param->out[0].type);
     double *w = ARENA_ARRAY(a, double, n), top = 0;
@@ -87,8 +88,8 @@ static void check_weight(Arena *a, Interp *it, const IrNode *param, const RefTen
     for (int64_t i = 0; i < n; i++) {
         double slope = (moved(it, name, w, i, step) - moved(it, name, w, i, -step)) / (2 * step);
         cr_assert(fabs(slope - grad->data[i]) <= slope_tolerance * (top + 1),
-                  "d %s / d %s[%lld]: autodiff says %.9g, differences say %.9g", loss, name, (long long)i,
-                  grad->data[i], slope);
+                  "d %s / d %s[%lld]: autodiff says %.9g, differences say %.9g", loss, name,
+                  (long long)i, grad->data[i], slope);
     }
     interp_set(it, name, w);
 }
@@ -99,7 +100,8 @@ static void check_slopes(Arena *a, const IrGraph *model, const StdData *data) {
         IrGraph *g = ir_graph_clone(a, model);
         for (int j = 0; j < g->nout; j++) g->out[j].weight = j == i;
         const char *loss = g->out[i].name;
-        Interp *gradient = std_run(a, differentiated(a, g), data, true), *it = std_run(a, g, data, true);
+        Interp *gradient = std_run(a, differentiated(a, g), data, true),
+               *it = std_run(a, g, data, true);
         interp_hold(it, true);
         bool live = false;
         IR_FOR (n, g) {
@@ -120,7 +122,8 @@ static void set_leaves(VmEngine *e, const Jit *j, const Interp *it, const IrGrap
     for (int i = 0; i < j->program->ntensor; i++) {
         const VmTensor *t = &j->program->tensor[i];
         if (t->role != VM_ROLE_INPUT && t->role != VM_ROLE_PARAM) continue;
-        const IrNode *leaf = ir_find_leaf(reference, t->role == VM_ROLE_PARAM ? OP_param : OP_input, t->name);
+        const IrNode *leaf =
+            ir_find_leaf(reference, t->role == VM_ROLE_PARAM ? OP_param : OP_input, t->name);
         const double *from = interp_value(it, &leaf->out[0])->data;
         void *to = vm_engine_data(e, 0, t->name);
         for (int64_t k = 0; k < ir_elems(&leaf->out[0].type); k++) {
@@ -141,8 +144,8 @@ static void compare(const IrOut *o, const void *data, const Interp *it, const ch
     for (int64_t i = 0; i < n; i++) {
         double got = f32 ? (double)((const float *)data)[i] : (double)((const int32_t *)data)[i];
         cr_assert(fabs(got - want->data[i]) <= jit_tolerance * (top + 1e-3),
-                  "%s: %s element %lld is %.9g compiled, %.9g interpreted", isa, o->name, (long long)i, got,
-                  want->data[i]);
+                  "%s: %s element %lld is %.9g compiled, %.9g interpreted", isa, o->name,
+                  (long long)i, got, want->data[i]);
     }
 }
 

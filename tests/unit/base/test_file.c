@@ -161,7 +161,8 @@ Test(file, leftovers_of_the_dead_go_and_what_lives_stays) {
     put(VM_TEMP_PREFIX "cccccccccccc/notes", "a user's");
     VmFile w;
     cr_assert_eq(vm_file_begin_in(&w, &d, "mine", &err), VM_OK);
-    pid_t child = fork(); /* locks are told apart by open files, not by processes: another one clears */
+    pid_t child =
+        fork(); /* locks are told apart by open files, not by processes: another one clears */
     if (child == 0) {
         vm_remove_leftovers(&d, (const char *const[]){"known"}, 1);
         _exit(0);

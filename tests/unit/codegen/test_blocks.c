@@ -1,5 +1,5 @@
-/* Blocks of matrix products: what the model chooses from caches, blocks given from outside, and that neither
- * changes a bit of any result. */
+/* Blocks of matrix products: what the model chooses from caches, blocks given from outside, and
+ * that neither changes a bit of any result. */
 #include <criterion/criterion.h>
 #include <criterion/new/assert.h>
 #include <string.h>
@@ -40,7 +40,8 @@ Test(blocks, limits_stay_sensible_for_any_caches) {
         cr_assert(l.cols >= 64 && l.cols <= 512 && l.packed_kc >= 256 && l.packed_kc <= 4096);
         cr_assert(l.strided_kc >= 64 && l.strided_kc <= 1024);
         if (l2 < 256 << 10) continue;
-        cr_assert(le(long, (long)(l.packed_kc * 256 + l.rows * 4096 + l.rows * l.cols * 4), (long)l2));
+        cr_assert(
+            le(long, (long)(l.packed_kc * 256 + l.rows * 4096 + l.rows * l.cols * 4), (long)l2));
     }
 }
 
@@ -57,7 +58,8 @@ Test(blocks, given_blocks_become_whole_tiles_within_the_product) {
     cr_assert(eq(long, (long)b.panels, 5));
 }
 
-/* ---- whole programs -------------------------------------------------------------------------------------
+/* ---- whole programs
+ * -------------------------------------------------------------------------------------
  */
 
 static const PlanCluster *first_product(const Plan *p, CgProduct *out) {
@@ -70,7 +72,8 @@ static const char *signature(Arena *a, const CgTarget *t, const CgTuning *tuning
     IrGraph *g = program_elaborate(a, "models/vmoe_fmnist.vmoe", "depth=2", 3);
     program_run(g, PIPE_TRAIN);
     CgProduct product;
-    return first_product(plan_create_tuned(a, g, t, pack_table_create(a), tuning), &product)->signature;
+    return first_product(plan_create_tuned(a, g, t, pack_table_create(a), tuning), &product)
+        ->signature;
 }
 
 Test(blocks, caches_and_given_blocks_are_in_the_signature) {

@@ -1,5 +1,5 @@
-/* The cache of objects on disk: an entry is found by its key and by nothing else, and damage of any kind is a
- * miss that the next store repairs. */
+/* The cache of objects on disk: an entry is found by its key and by nothing else, and damage of any
+ * kind is a miss that the next store repairs. */
 #include <criterion/criterion.h>
 #include <dirent.h>
 #include <fcntl.h>
@@ -112,7 +112,8 @@ Test(cache, another_target_or_compiler_misses) {
     leave(&p);
 }
 
-/* The compiler's identity is in the file's key; an entry that lies under another key's name is not taken. */
+/* The compiler's identity is in the file's key; an entry that lies under another key's name is not
+ * taken. */
 Test(cache, the_name_of_a_file_is_not_trusted) {
     Place p = place();
     char path[256];
@@ -213,8 +214,8 @@ Test(cache, a_folder_that_cannot_be_used_is_no_failure) {
     arena_destroy(a);
 }
 
-/* Code from the cache runs with the user's rights: what others could have put there is not taken. After each
- * change all is well again. */
+/* Code from the cache runs with the user's rights: what others could have put there is not taken.
+ * After each change all is well again. */
 static void refused_after(Place *p, const char *change, const char *undo, const char *why) {
     cr_assert_eq(shell("cd %s && { %s; }", p->dir, change), 0, "%s", change);
     char path[96];
@@ -265,7 +266,8 @@ Test(cache, nor_is_one_below_another_users_folder) {
     Place p = place_two_folders_down();
     refused_after(&p, "chown 65534 a", "chown 0 a", "another user");
     refused_after(&p, "chown 65534 a/b/v2", "chown 0 a/b/v2", "another user");
-    refused_after(&p, "mv a x; ln -s x a; chown -h 65534 a", "rm a; mv x a", "link of another user");
+    refused_after(&p, "mv a x; ln -s x a; chown -h 65534 a", "rm a; mv x a",
+                  "link of another user");
     leave(&p);
 }
 
@@ -378,7 +380,8 @@ Test(cache, random_damage_is_never_taken) {
         int flips = (int)(vm_rng_bits(key, draw++) % 4);
         for (int i = 0; i < flips; i++) {
             uint32_t where = vm_rng_bits(key, draw++), what = vm_rng_bits(key, draw++);
-            bad[where % size] = what % 4 ? bad[where % size] ^ (unsigned char)(1 << what / 4 % 8) : 0xff;
+            bad[where % size] =
+                what % 4 ? bad[where % size] ^ (unsigned char)(1 << what / 4 % 8) : 0xff;
         }
         if (round % 7 == 0) n = vm_rng_bits(key, draw++) % (size + 64);
         cr_assert_eq(ftruncate(fd, 0), 0);
@@ -419,7 +422,8 @@ Test(cache, what_killed_processes_left_goes_and_nothing_else_does) {
     leave(&p);
 }
 
-/* 40 objects of 512 KiB that land in one folder: its part of the cache holds two, and the oldest go. */
+/* 40 objects of 512 KiB that land in one folder: its part of the cache holds two, and the oldest
+ * go. */
 Test(cache, a_folder_keeps_to_its_part) {
     Place p = place();
     static char big[500 << 10];
@@ -428,16 +432,17 @@ Test(cache, a_folder_keeps_to_its_part) {
     for (int i = 0; stored < 6; i++) {
         char text[32], key[400];
         snprintf(text, sizeof text, "text %d", i);
-        snprintf(key, sizeof key, "compiler %s\nisa avx2 8 16\ncpu haswell +avx2 \n%s", cg_compiler_id, text);
+        snprintf(key, sizeof key, "compiler %s\nisa avx2 8 16\ncpu haswell +avx2 \n%s",
+                 cg_compiler_id, text);
         if (vm_hash((VmHash){0}, key, strlen(key)).hi >> 56 != 0x7) continue;
         CacheEntry e = {{64, 7}, big, sizeof big};
         cache_store(p.c, text, &e, "");
         snprintf(last, sizeof last, "%s", text);
         stored++;
         /* the next one must be younger than this one */
-        cr_assert_eq(
-            shell("touch -d '-%d minutes' %s/v2/07/$(ls -t %s/v2/07 | head -1)", 60 - stored, p.dir, p.dir),
-            0, "the text's folder is not where the test thinks");
+        cr_assert_eq(shell("touch -d '-%d minutes' %s/v2/07/$(ls -t %s/v2/07 | head -1)",
+                           60 - stored, p.dir, p.dir),
+                     0, "the text's folder is not where the test thinks");
     }
     cr_assert_eq(only_file(p.dir, path, sizeof path), 2);
     CacheEntry e;

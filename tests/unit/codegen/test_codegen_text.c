@@ -1,5 +1,5 @@
-/* Generated code as text, before and after LLVM: vectors of the right width, own mathematics, one kernel for
- * equal clusters. What it computes is tested in tests/ops. */
+/* Generated code as text, before and after LLVM: vectors of the right width, own mathematics, one
+ * kernel for equal clusters. What it computes is tested in tests/ops. */
 #include <criterion/criterion.h>
 #include <ctype.h>
 #include <stdlib.h>
@@ -83,10 +83,12 @@ static bool may_be_called(const char *assembly, const char *name, size_t len) {
 static void check_calls(const char *assembly, const char *what) {
     for (const char *at = assembly; (at = strstr(at, "call")); at++) {
         const char *name = at + 4 + (at[4] == 'q');
-        if ((at > assembly && !isspace((unsigned char)at[-1])) || !isspace((unsigned char)*name)) continue;
+        if ((at > assembly && !isspace((unsigned char)at[-1])) || !isspace((unsigned char)*name))
+            continue;
         while (*name == ' ' || *name == '\t') name++;
         size_t len = strcspn(name, "@ \t\n");
-        cr_assert(may_be_called(assembly, name, len), "%s: the code calls %.*s", what, (int)len, name);
+        cr_assert(may_be_called(assembly, name, len), "%s: the code calls %.*s", what, (int)len,
+                  name);
     }
 }
 
@@ -101,7 +103,8 @@ static void check_text(const Code *c, const char *isa, const char *what) {
     bool wide = !strcmp(isa, "avx512");
     cr_assert_not_null(strstr(c->llvm, wide ? "<16 x float>" : "<8 x float>"), "%s", what);
     cr_assert_eq(strstr(c->llvm, "<16 x float>") != NULL, wide, "%s: vectors are too wide", what);
-    cr_assert_eq(strstr(c->assembly, "zmm") != NULL, wide, "%s: registers of the wrong width", what);
+    cr_assert_eq(strstr(c->assembly, "zmm") != NULL, wide, "%s: registers of the wrong width",
+                 what);
     cr_assert_not_null(strstr(c->assembly, "ymm"), "%s", what);
     check_declarations(c->llvm, what);
     check_calls(c->assembly, what);
@@ -159,7 +162,8 @@ Test(codegen_text, equal_blocks_are_compiled_once) {
         CgStats twelve = generate_model(a, "depth=12", pipelines[p], isa, false).stats;
         cr_assert(twelve.clusters > 2 * four.clusters, "%d clusters, then %d", four.clusters,
                   twelve.clusters);
-        cr_assert_eq(twelve.kernels, four.kernels, "%d kernels, then %d", four.kernels, twelve.kernels);
+        cr_assert_eq(twelve.kernels, four.kernels, "%d kernels, then %d", four.kernels,
+                     twelve.kernels);
         arena_destroy(a);
     }
 }
@@ -173,7 +177,8 @@ static size_t code_size(const char *set, const char *isa) {
     return n;
 }
 
-/* What is written out per line of a row or per expert would make compile time grow with a model's sizes. */
+/* What is written out per line of a row or per expert would make compile time grow with a model's
+ * sizes. */
 Test(codegen_text, code_does_not_grow_with_sizes) {
     Arena *a = arena_create();
     const char *isa;
@@ -207,7 +212,8 @@ static int kernels_of(const char *second) {
     return n;
 }
 
-/* Tiles of few columns: all sums in registers, and no rows left over where rows are read by vectors. */
+/* Tiles of few columns: all sums in registers, and no rows left over where rows are read by
+ * vectors. */
 Test(codegen_text, narrow_tiles_fit_the_registers) {
     const CgTarget *t = &program_targets[0];
     for (int cols = 1; cols <= t->vector_floats * 3 / 4; cols++)
@@ -235,13 +241,14 @@ Test(codegen_text, tiles_fit_the_registers) {
             Tile tile = tile_choose(t, n);
             int used = tile.rows * tile.vectors + tile.vectors + 1;
             cr_assert(tile.rows >= 1 && tile.vectors >= 1);
-            cr_assert(used <= t->vector_registers, "%s, n %lld: %d registers", t->isa, (long long)n, used);
-            cr_assert(tile.rows * tile.vectors >= 8, "%s, n %lld: too few sums to hide latency", t->isa,
-                      (long long)n);
+            cr_assert(used <= t->vector_registers, "%s, n %lld: %d registers", t->isa, (long long)n,
+                      used);
+            cr_assert(tile.rows * tile.vectors >= 8, "%s, n %lld: too few sums to hide latency",
+                      t->isa, (long long)n);
             cr_assert_eq(tile.nr, tile.vectors * t->vector_floats);
             int64_t padded = (n + tile.nr - 1) / tile.nr * tile.nr;
-            cr_assert(padded - n < tile.nr && (n < 256 || padded <= n + n / 8), "%s, n %lld: %lld columns",
-                      t->isa, (long long)n, (long long)padded);
+            cr_assert(padded - n < tile.nr && (n < 256 || padded <= n + n / 8),
+                      "%s, n %lld: %lld columns", t->isa, (long long)n, (long long)padded);
         }
     }
 }

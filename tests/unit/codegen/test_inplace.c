@@ -1,7 +1,7 @@
-/* Results written over operands: every rule of codegen/plan/inplace.c as a small program, with what the plan has
- * to decide; the same programs compiled and compared with the interpreter; and the facts that must hold of
- * every such pair, in the shipped models and in random programs. Columns do not fill vectors, so that masks
- * matter.
+/* Results written over operands: every rule of codegen/plan/inplace.c as a small program, with what
+ * the plan has to decide; the same programs compiled and compared with the interpreter; and the
+ * facts that must hold of every such pair, in the shipped models and in random programs. Columns do
+ * not fill vectors, so that masks matter.
  */
 #include <criterion/criterion.h>
 #include <limits.h>
@@ -11,15 +11,16 @@
 #include "tests/ops/util_jit.h"
 #include "tests/unit/codegen/util_program.h"
 
-#define HEAD                                                                                                 \
-    "graph @t {\n"                                                                                           \
-    "  %0 = input {name = \"x\"} : f32[37,19]\n"                                                             \
-    "  %1 = input {name = \"y\"} : f32[37,19]\n"                                                             \
-    "  %2 = param {name = \"w\"} : f32[19,19]\n"                                                             \
+#define HEAD                                                                                       \
+    "graph @t {\n"                                                                                 \
+    "  %0 = input {name = \"x\"} : f32[37,19]\n"                                                   \
+    "  %1 = input {name = \"y\"} : f32[37,19]\n"                                                   \
+    "  %2 = param {name = \"w\"} : f32[19,19]\n"                                                   \
     "  %3 = param {name = \"v\"} : f32[19,19]\n"
 #define TAIL "}\n"
 
-/* The result of the only node `result` is written over that of the only node `operand`, or over nothing. */
+/* The result of the only node `result` is written over that of the only node `operand`, or over
+ * nothing. */
 typedef struct Case {
     const char *name;
     OpCode result, operand; /* operand OP_const: the result has memory of its own */
@@ -55,7 +56,8 @@ static const Case cases[] = {
           "  %7 = sub %5, %4 : f32[37,19]\n"
           "  output \"r\" %6\n"
           "  output \"s\" %7\n" TAIL},
-    {"behind a product, the first of two results is stored before the second reads", OP_mul, NOTHING,
+    {"behind a product, the first of two results is stored before the second reads", OP_mul,
+     NOTHING,
      HEAD "  %4 = softmax %1 : f32[37,19]\n"
           "  %5 = matmul %0, %2 : f32[37,19]\n"
           "  %6 = mul %5, %4 : f32[37,19]\n"
@@ -194,7 +196,8 @@ static const IrValue *only(const IrGraph *g, OpCode op) {
 }
 
 static const Plan *plan_of(Arena *a, const char *text, int target) {
-    return plan_create(a, program_read(a, text, PASS_fuse), &program_targets[target], pack_table_create(a));
+    return plan_create(a, program_read(a, text, PASS_fuse), &program_targets[target],
+                       pack_table_create(a));
 }
 
 Test(inplace, the_rules) {
@@ -224,8 +227,8 @@ static void compare(Arena *a, const Case *c, const char *isa) {
         const JitResult *x = jit_find(&one, g->out[i].name);
         for (int64_t e = 0, n = ir_elems(&w->type); e < n; e++)
             cr_expect(fabs(w->data[e] - x->data[e]) <= 1e-4 * (1 + fabs(w->data[e])),
-                      "%s: %s element %lld is %.9g, expected %.9g", what, g->out[i].name, (long long)e,
-                      x->data[e], w->data[e]);
+                      "%s: %s element %lld is %.9g, expected %.9g", what, g->out[i].name,
+                      (long long)e, x->data[e], w->data[e]);
     }
     jit_free(&j);
 }
@@ -245,7 +248,8 @@ static const Plan *plan_long_sum(Arena *a, int terms) {
     text_add(&t, HEAD "  %4 = softmax %0 : f32[37,19]\n"
                       "  %5 = matmul %1, %2 : f32[37,19]\n"
                       "  %6 = sub %5, %4 : f32[37,19]\n");
-    for (int i = 0; i < terms; i++) text_addf(&t, "  %%%d = add %%%d, %%0 : f32[37,19]\n", 7 + i, 6 + i);
+    for (int i = 0; i < terms; i++)
+        text_addf(&t, "  %%%d = add %%%d, %%0 : f32[37,19]\n", 7 + i, 6 + i);
     text_addf(&t, "  output \"r\" %%%d\n" TAIL, 6 + terms);
     return plan_of(a, t.data, 0);
 }
@@ -280,14 +284,16 @@ Test(inplace, one_result_takes_an_operand_and_chains_form) {
                                  "  output \"r\" %8\n"
                                  "  output \"s\" %9\n" TAIL,
                             0);
-    int over = 0, y = plan_buffer(p, only(p->g, OP_softmax)), m = plan_buffer(p, only(p->g, OP_matmul));
+    int over = 0, y = plan_buffer(p, only(p->g, OP_softmax)),
+        m = plan_buffer(p, only(p->g, OP_matmul));
     for (int i = 0; i < p->nbuffer; i++) over += p->buffer[i].over == y;
     cr_assert_eq(over, 1);
     cr_assert_eq(p->buffer[y].over, m);
     arena_destroy(a);
 }
 
-/* ---- any program --------------------------------------------------------------------------------------- */
+/* ---- any program
+ * --------------------------------------------------------------------------------------- */
 
 static bool is_output(const Plan *p, int buffer) {
     for (int i = 0; i < p->g->nout; i++)
@@ -303,19 +309,22 @@ static int check_pairs(const Plan *p, const char *what) {
         if (r->over < 0) continue;
         const PlanBuffer *o = &p->buffer[r->over];
         pairs++;
-        cr_assert(r->space == VM_WORK && o->space == VM_WORK, "%s: buffer %d is no work memory", what, i);
+        cr_assert(r->space == VM_WORK && o->space == VM_WORK, "%s: buffer %d is no work memory",
+                  what, i);
         cr_assert(!taken[r->over], "%s: buffer %d is written over twice", what, r->over);
         taken[r->over] = true;
         cr_assert(!is_output(p, r->over), "%s: output in buffer %d is written over", what, r->over);
-        cr_assert(o->value && ir_ops[o->value->node->op].route != ROUTE_LEAF, "%s: buffer %d", what, r->over);
-        cr_assert(o->first < r->first && o->last == r->first && o->offset == r->offset, "%s: buffer %d", what,
-                  i);
-        cr_assert_eq(ir_elems(&o->value->type), ir_elems(&r->value->type), "%s: buffer %d", what, i);
+        cr_assert(o->value && ir_ops[o->value->node->op].route != ROUTE_LEAF, "%s: buffer %d", what,
+                  r->over);
+        cr_assert(o->first < r->first && o->last == r->first && o->offset == r->offset,
+                  "%s: buffer %d", what, i);
+        cr_assert_eq(ir_elems(&o->value->type), ir_elems(&r->value->type), "%s: buffer %d", what,
+                     i);
         cr_assert_eq(ir_dtype_size(o->value->type.dtype), ir_dtype_size(r->value->type.dtype));
         const IrNode *anchor = p->cluster[r->first].anchor;
         for (int k = 0; anchor && !(ir_ops[anchor->op].flags & OPF_PRO) && k < anchor->nin; k++)
-            cr_assert_neq(view_root(anchor->in[k]), o->value, "%s: %s reads buffer %d as it likes", what,
-                          ir_ops[anchor->op].name, r->over);
+            cr_assert_neq(view_root(anchor->in[k]), o->value, "%s: %s reads buffer %d as it likes",
+                          what, ir_ops[anchor->op].name, r->over);
     }
     return pairs;
 }

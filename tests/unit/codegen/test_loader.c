@@ -1,4 +1,5 @@
-/* The loader of generated code: what it maps, and that no damaged object gets past it or crashes it. */
+/* The loader of generated code: what it maps, and that no damaged object gets past it or crashes
+ * it. */
 #include <criterion/criterion.h>
 #include <elf.h>
 #include <stdint.h>
@@ -37,7 +38,8 @@ Test(loader, code_is_executable_and_nothing_is_writable_then) {
         cr_assert_str_eq(rights, "r-xp");
     }
     char rights[5];
-    rights_of((char *)o.item[0].entry + code_bytes(c) - 1 - ((uintptr_t)o.item[0].entry & 4095), rights);
+    rights_of((char *)o.item[0].entry + code_bytes(c) - 1 - ((uintptr_t)o.item[0].entry & 4095),
+              rights);
     cr_assert_str_eq(rights, "r--p", "constants are on pages of their own");
     code_destroy(c);
     arena_destroy(a);
@@ -94,7 +96,8 @@ Test(loader, only_the_function_asked_for_will_do) {
     arena_destroy(a);
 }
 
-static void refused(Arena *a, const LoadObject *o, size_t at, const void *value, size_t n, const char *what) {
+static void refused(Arena *a, const LoadObject *o, size_t at, const void *value, size_t n,
+                    const char *what) {
     char *copy = objects_exact_copy(o->data, o->size);
     memcpy(copy + at, value, n);
     LoadObject x = {.symbol = o->symbol, .data = copy, .size = o->size};
@@ -170,8 +173,8 @@ Test(loader, damaged_objects_never_crash_it) {
         for (int i = 0; i < damage; i++) {
             uint32_t where = vm_rng_bits(key, draw++), what = vm_rng_bits(key, draw++);
             bool tables = where % 2; /* half of the damage in the headers */
-            size_t at =
-                tables && h.e_shoff < x.size ? h.e_shoff + where % (x.size - h.e_shoff) : where % x.size;
+            size_t at = tables && h.e_shoff < x.size ? h.e_shoff + where % (x.size - h.e_shoff)
+                                                     : where % x.size;
             copy[at] = what % 3 == 0 ? 0xff : (unsigned char)(what >> 8);
         }
         Arena *t = arena_create();
@@ -187,7 +190,7 @@ Test(loader, damaged_objects_never_crash_it) {
         arena_destroy(t);
         free(copy);
     }
-    cr_assert(taken > 100 && refusals > 100, "%d taken, %d refused: the damage is too mild or too hard",
-              taken, refusals);
+    cr_assert(taken > 100 && refusals > 100,
+              "%d taken, %d refused: the damage is too mild or too hard", taken, refusals);
     arena_destroy(a);
 }

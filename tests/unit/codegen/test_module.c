@@ -1,4 +1,5 @@
-/* Modules with workers and a cache: the same code and the same results whoever made them and whenever. */
+/* Modules with workers and a cache: the same code and the same results whoever made them and
+ * whenever. */
 #include <criterion/criterion.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -90,8 +91,8 @@ Test(module, facts_come_without_code) {
     arena_destroy(a);
 }
 
-/* The signature decides the code: clusters of equal text, lowered each for itself, are the same objects. This
- * is what sharing kernels and keeping them rests on. */
+/* The signature decides the code: clusters of equal text, lowered each for itself, are the same
+ * objects. This is what sharing kernels and keeping them rests on. */
 typedef struct Bytes {
     Arena *a;
     char *data;
@@ -112,12 +113,14 @@ static int compare_clusters(Arena *a, CgUnit *u, const CgBackend *b, Plan *p) {
         CgFacts facts;
         double seconds[2];
         made[i].a = a;
-        cr_assert_null(b->compile(u, (CgJob){p, &p->cluster[i]}, &facts, take_kernel, &made[i], seconds));
+        cr_assert_null(
+            b->compile(u, (CgJob){p, &p->cluster[i]}, &facts, take_kernel, &made[i], seconds));
         for (int j = 0; j < i; j++) {
             const char *text = plan_signature(p, &p->cluster[i]);
             if (strcmp(text, plan_signature(p, &p->cluster[j])) != 0) continue;
-            cr_assert(made[i].size == made[j].size && !memcmp(made[i].data, made[j].data, made[i].size), "%s",
-                      text);
+            cr_assert(made[i].size == made[j].size &&
+                          !memcmp(made[i].data, made[j].data, made[i].size),
+                      "%s", text);
             pairs++;
             break;
         }
@@ -125,8 +128,8 @@ static int compare_clusters(Arena *a, CgUnit *u, const CgBackend *b, Plan *p) {
     return pairs;
 }
 
-/* Pairs of clusters with the same ops on the same types that differ in one thing each: an attribute, a
- * stride, a constant, an operand that is read twice. */
+/* Pairs of clusters with the same ops on the same types that differ in one thing each: an
+ * attribute, a stride, a constant, an operand that is read twice. */
 static const char *const near_equal = "graph @t {\n"
                                       "  %0 = input {name = \"x\"} : f32[8,8]\n"
                                       "  %1 = input {name = \"y\"} : f32[8,8]\n"
@@ -187,7 +190,8 @@ Test(module, equal_signatures_mean_equal_code) {
     arena_destroy(a);
 }
 
-/* A kernel that reads what is none of its arguments: our own bug, reported by the worker and by the parent.
+/* A kernel that reads what is none of its arguments: our own bug, reported by the worker and by the
+ * parent.
  */
 Test(module, a_worker_that_crashes_is_our_bug, .signal = SIGABRT) {
     Arena *a = arena_create();

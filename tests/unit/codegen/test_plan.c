@@ -1,5 +1,6 @@
-/* The memory plan and the order of tasks, of the shipped models and of random programs, against what the
- * graph says: who reads and writes what is worked out here once more, from nodes, and played through. */
+/* The memory plan and the order of tasks, of the shipped models and of random programs, against
+ * what the graph says: who reads and writes what is worked out here once more, from nodes, and
+ * played through. */
 #include <criterion/criterion.h>
 #include <limits.h>
 #include <string.h>
@@ -7,7 +8,8 @@
 #include "tests/ops/util_gen_graph.h"
 #include "tests/unit/codegen/util_program.h"
 
-/* ---- who touches what, from the graph ------------------------------------------------------------------ */
+/* ---- who touches what, from the graph
+ * ------------------------------------------------------------------ */
 
 typedef struct Use {
     const IrValue *value; /* NULL: a packed matrix */
@@ -44,14 +46,15 @@ static void add_use(World *w, const IrValue *v, int buffer, bool write) {
     t->use[t->nuse++] = (Use){v, buffer, write, 0, 0, 0};
 }
 
-/* Only some columns of the buffer are touched: those of elements at + i0 * stride[0] + ..., where each index
- * is walked with the others at zero. */
+/* Only some columns of the buffer are touched: those of elements at + i0 * stride[0] + ..., where
+ * each index is walked with the others at zero. */
 static void limit_use(World *w, int64_t ld, int64_t at, const IrType *t, const int64_t *stride) {
     Use *u = &w->task[w->at].use[w->task[w->at].nuse - 1];
     int64_t from = at % ld, last = from;
     for (int d = 0; d < t->rank; d++) {
         int64_t far = 0;
-        for (int64_t i = 0; i < t->dim[d]; i++) far = i * stride[d] % ld > far ? i * stride[d] % ld : far;
+        for (int64_t i = 0; i < t->dim[d]; i++)
+            far = i * stride[d] % ld > far ? i * stride[d] % ld : far;
         last += far;
     }
     if (last < ld) u->ld = ld, u->from = from, u->end = last + 1;
@@ -70,7 +73,8 @@ static void add_reads(World *w, IrValue *v) {
     if (w->task_of[n->id] == w->at) return; /* made here */
     View view;
     add_use(w, root, plan_buffer(w->p, root), false);
-    if (view_resolve(v, &view)) limit_use(w, ir_cols(&root->type), view.offset, &view.type, view.stride);
+    if (view_resolve(v, &view))
+        limit_use(w, ir_cols(&root->type), view.offset, &view.type, view.stride);
 }
 
 static void add_member(World *w, const PlanCluster *c, IrNode *n) {
@@ -108,41 +112,47 @@ static World world(Arena *a, IrGraph *g, const CgTarget *t, const char *what) {
     return w;
 }
 
-/* ---- checks ------------------------------------------------------------------------------------------ */
+/* ---- checks
+ * ------------------------------------------------------------------------------------------ */
 
 static bool memory_meets(const PlanBuffer *a, const PlanBuffer *b) {
-    return a->space == b->space && a->offset < b->offset + b->bytes && b->offset < a->offset + a->bytes;
+    return a->space == b->space && a->offset < b->offset + b->bytes &&
+           b->offset < a->offset + a->bytes;
 }
 
 /* Is b written over c by the last task that reads it? */
 static bool is_over(const Plan *p, const PlanBuffer *b, const PlanBuffer *c) {
-    return b->over >= 0 && &p->buffer[b->over] == c && b->first == c->last && b->offset == c->offset &&
-           b->bytes == c->bytes;
+    return b->over >= 0 && &p->buffer[b->over] == c && b->first == c->last &&
+           b->offset == c->offset && b->bytes == c->bytes;
 }
 
 static void check_buffers(const World *w) {
     const Plan *p = w->p;
     for (int i = 0; i < p->nbuffer; i++) {
         const PlanBuffer *b = &p->buffer[i];
-        cr_assert(b->offset >= 0 && b->offset % 64 == 0, "%s: buffer %d is not aligned", w->what, i);
-        cr_assert(b->offset + b->bytes <= p->space_bytes[b->space], "%s: buffer %d leaves its space", w->what,
+        cr_assert(b->offset >= 0 && b->offset % 64 == 0, "%s: buffer %d is not aligned", w->what,
                   i);
-        int64_t need = b->value ? ir_elems(&b->value->type) * ir_dtype_size(b->value->type.dtype) : 4;
+        cr_assert(b->offset + b->bytes <= p->space_bytes[b->space],
+                  "%s: buffer %d leaves its space", w->what, i);
+        int64_t need =
+            b->value ? ir_elems(&b->value->type) * ir_dtype_size(b->value->type.dtype) : 4;
         cr_assert(b->bytes >= need, "%s: buffer %d is too small", w->what, i);
         for (int j = 0; j < i; j++) {
             const PlanBuffer *c = &p->buffer[j];
             bool together = b->first <= c->last && c->first <= b->last;
             if (is_over(p, b, c) || is_over(p, c, b)) continue;
-            cr_assert(!(together && memory_meets(b, c)), "%s: buffers %d and %d share memory at one time",
-                      w->what, j, i);
+            cr_assert(!(together && memory_meets(b, c)),
+                      "%s: buffers %d and %d share memory at one time", w->what, j, i);
         }
     }
 }
 
-/* Arguments of every task are exactly what the graph says it touches, within the buffers' lifetimes. */
+/* Arguments of every task are exactly what the graph says it touches, within the buffers'
+ * lifetimes. */
 static void check_arguments(const World *w) {
     const Plan *p = w->p;
-    bool *read = ARENA_ARRAY(w->a, bool, p->nbuffer), *written = ARENA_ARRAY(w->a, bool, p->nbuffer);
+    bool *read = ARENA_ARRAY(w->a, bool, p->nbuffer),
+         *written = ARENA_ARRAY(w->a, bool, p->nbuffer);
     for (int i = 0; i < p->ncluster; i++) {
         const PlanCluster *c = &p->cluster[i];
         memset(read, 0, (size_t)p->nbuffer);
@@ -151,24 +161,27 @@ static void check_arguments(const World *w) {
             const Use *u = &w->task[i].use[k];
             (u->write ? written : read)[u->buffer] = true;
             const PlanBuffer *b = &p->buffer[u->buffer];
-            cr_assert(b->first <= i && i <= b->last, "%s: task %d uses buffer %d, which lives %d to %d",
-                      w->what, i, u->buffer, b->first, b->last);
+            cr_assert(b->first <= i && i <= b->last,
+                      "%s: task %d uses buffer %d, which lives %d to %d", w->what, i, u->buffer,
+                      b->first, b->last);
         }
         for (int k = 0; k < c->narg; k++) {
             const PlanArg *arg = &c->arg[k];
             cr_assert(arg->offset >= 0 && arg->offset < p->buffer[arg->buffer].bytes,
                       "%s: argument %d of task %d points out of its buffer", w->what, k, i);
-            cr_assert(read[arg->buffer] || written[arg->buffer], "%s: task %d has buffer %d for nothing",
-                      w->what, i, arg->buffer);
-            cr_assert(!arg->written || written[arg->buffer], "%s: task %d claims to write buffer %d", w->what,
-                      i, arg->buffer);
+            cr_assert(read[arg->buffer] || written[arg->buffer],
+                      "%s: task %d has buffer %d for nothing", w->what, i, arg->buffer);
+            cr_assert(!arg->written || written[arg->buffer],
+                      "%s: task %d claims to write buffer %d", w->what, i, arg->buffer);
         }
         for (int b = 0; b < p->nbuffer; b++) {
             bool has = false, writes = false;
             for (int k = 0; k < c->narg; k++)
                 if (c->arg[k].buffer == b) has = true, writes |= c->arg[k].written;
-            cr_assert(has || !(read[b] || written[b]), "%s: task %d lacks buffer %d", w->what, i, b);
-            cr_assert(writes || !written[b], "%s: task %d writes buffer %d unannounced", w->what, i, b);
+            cr_assert(has || !(read[b] || written[b]), "%s: task %d lacks buffer %d", w->what, i,
+                      b);
+            cr_assert(writes || !written[b], "%s: task %d writes buffer %d unannounced", w->what, i,
+                      b);
         }
     }
 }
@@ -177,8 +190,8 @@ static bool conflict(const World *w, int early, int late) {
     for (int i = 0; i < w->task[early].nuse; i++)
         for (int j = 0; j < w->task[late].nuse; j++) {
             const Use *x = &w->task[early].use[i], *y = &w->task[late].use[j];
-            bool apart =
-                x->buffer == y->buffer && x->ld && x->ld == y->ld && (x->end <= y->from || y->end <= x->from);
+            bool apart = x->buffer == y->buffer && x->ld && x->ld == y->ld &&
+                         (x->end <= y->from || y->end <= x->from);
             if ((x->write || y->write) && !apart &&
                 memory_meets(&w->p->buffer[x->buffer], &w->p->buffer[y->buffer]))
                 return true;
@@ -200,12 +213,13 @@ static void check_barriers(const World *w) {
     }
 }
 
-/* ---- playing the program through ------------------------------------------------------------------------
+/* ---- playing the program through
+ * ------------------------------------------------------------------------
  */
 
 typedef struct Play {
     const World *w;
-    int *owner;            /* per 64 bytes of work memory: the buffer whose contents stand there, or -1 */
+    int *owner; /* per 64 bytes of work memory: the buffer whose contents stand there, or -1 */
     bool *made, *replaced; /* per buffer: written; updated in place */
     bool *done;            /* per task */
     int at;
@@ -220,22 +234,23 @@ static void own(Play *y, int buffer) {
 
 static void expect_contents(const Play *y, int buffer, const char *who) {
     const PlanBuffer *b = &y->w->p->buffer[buffer];
-    cr_assert(y->made[buffer], "%s: %s %d reads buffer %d, which nobody wrote", y->w->what, who, y->at,
-              buffer);
+    cr_assert(y->made[buffer], "%s: %s %d reads buffer %d, which nobody wrote", y->w->what, who,
+              y->at, buffer);
     if (b->space != VM_WORK) return;
     for (int64_t i = b->offset / 64; i < (b->offset + b->bytes) / 64; i++)
-        cr_assert(y->owner[i] == buffer, "%s: %s %d reads buffer %d, overwritten by buffer %d", y->w->what,
-                  who, y->at, buffer, y->owner[i]);
+        cr_assert(y->owner[i] == buffer, "%s: %s %d reads buffer %d, overwritten by buffer %d",
+                  y->w->what, who, y->at, buffer, y->owner[i]);
 }
 
-/* Has everything that v is made of been computed? A concat without a task stands for its operands. */
+/* Has everything that v is made of been computed? A concat without a task stands for its operands.
+ */
 static void expect_made(const Play *y, const IrValue *v) {
     const IrNode *n = v->node;
     int task = y->w->task_of[n->id];
     if (ir_ops[n->op].route == ROUTE_LEAF) return;
     if (task >= 0) {
-        cr_assert(y->done[task], "%s: task %d reads %%%d before task %d makes it", y->w->what, y->at, n->id,
-                  task);
+        cr_assert(y->done[task], "%s: task %d reads %%%d before task %d makes it", y->w->what,
+                  y->at, n->id, task);
         return;
     }
     cr_assert_eq(n->op, OP_concat, "%s: nobody makes %%%d", y->w->what, n->id);
@@ -250,8 +265,8 @@ static void play_task(Play *y) {
         if (u->write) continue;
         expect_contents(y, u->buffer, "task");
         if (u->value) expect_made(y, u->value);
-        cr_assert_not(y->replaced[u->buffer], "%s: task %d reads buffer %d after its update", y->w->what,
-                      y->at, u->buffer);
+        cr_assert_not(y->replaced[u->buffer], "%s: task %d reads buffer %d after its update",
+                      y->w->what, y->at, u->buffer);
     }
     for (int k = 0; k < t->nuse; k++) {
         if (!t->use[k].write) continue;
@@ -271,7 +286,8 @@ static void play(const World *w) {
               .done = ARENA_ARRAY(w->a, bool, p->ncluster + 1)};
     for (int64_t i = 0; i < units; i++) y.owner[i] = -1;
     IR_FOR (n, p->g)
-        if (ir_ops[n->op].route == ROUTE_LEAF && n->op != OP_const) own(&y, plan_buffer(p, &n->out[0]));
+        if (ir_ops[n->op].route == ROUTE_LEAF && n->op != OP_const)
+            own(&y, plan_buffer(p, &n->out[0]));
     for (int i = 0; i < p->nkept; i++) own(&y, p->kept[i].buffer);
     for (y.at = 0; y.at < p->ncluster; y.at++) play_task(&y);
     for (int i = 0; i < p->g->nout; i++) {
@@ -292,7 +308,8 @@ static World check_graph(Arena *a, IrGraph *g, const CgTarget *t, const char *wh
     return w;
 }
 
-/* ---- models ------------------------------------------------------------------------------------------ */
+/* ---- models
+ * ------------------------------------------------------------------------------------------ */
 
 /* The most bytes of work memory that must exist at once. */
 static int64_t live_peak(const Plan *p) {
@@ -313,13 +330,15 @@ static void check_model(const char *path, Pipeline pipe, int64_t batch) {
     Arena *a = arena_create();
     IrGraph *g = program_elaborate(a, path, NULL, batch);
     program_run(g, pipe);
-    const char *what = arena_printf(a, "%s, pipeline %d, batch %lld", path, (int)pipe, (long long)batch);
+    const char *what =
+        arena_printf(a, "%s, pipeline %d, batch %lld", path, (int)pipe, (long long)batch);
     World w = check_graph(a, g, &program_targets[batch % 2], what);
     int64_t peak = live_peak(w.p), work = w.p->space_bytes[VM_WORK];
-    cr_assert(work >= peak, "%s: %lld bytes of work memory for %lld live ones", what, (long long)work,
+    cr_assert(work >= peak, "%s: %lld bytes of work memory for %lld live ones", what,
+              (long long)work, (long long)peak);
+    cr_assert((double)work <= 1.15 * (double)peak + 4096,
+              "%s: %lld bytes of work memory for %lld live ones", what, (long long)work,
               (long long)peak);
-    cr_assert((double)work <= 1.15 * (double)peak + 4096, "%s: %lld bytes of work memory for %lld live ones",
-              what, (long long)work, (long long)peak);
     arena_destroy(a);
 }
 
@@ -339,12 +358,14 @@ Test(plan, random_programs_are_planned_soundly) {
         Arena *a = arena_create();
         IrGraph *g = gen_graph(a, seed, 3 + (int)(seed % 19));
         program_run(g, pipelines[seed % 3]);
-        check_graph(a, g, &program_targets[seed % 2], arena_printf(a, "seed %llu", (unsigned long long)seed));
+        check_graph(a, g, &program_targets[seed % 2],
+                    arena_printf(a, "seed %llu", (unsigned long long)seed));
         arena_destroy(a);
     }
 }
 
-/* Checkpoints and engines rely on it: weights and state lie where they lie, whatever the program is for. */
+/* Checkpoints and engines rely on it: weights and state lie where they lie, whatever the program is
+ * for. */
 static void check_same_layout(const Plan *x, const Plan *y, OpCode op, const char *what) {
     int count = 0, other = 0;
     IR_FOR (n, y->g) other += n->op == op;
@@ -354,7 +375,8 @@ static void check_same_layout(const Plan *x, const Plan *y, OpCode op, const cha
         const IrNode *m = ir_find_leaf(y->g, op, name);
         cr_assert_not_null(m, "%s: one program lacks %s", what, name);
         cr_assert_eq(x->buffer[plan_buffer(x, &n->out[0])].offset,
-                     y->buffer[plan_buffer(y, &m->out[0])].offset, "%s: %s has two places", what, name);
+                     y->buffer[plan_buffer(y, &m->out[0])].offset, "%s: %s has two places", what,
+                     name);
         count++;
     }
     cr_assert(count > 0 && count == other, "%s: %d and %d leaves", what, count, other);
@@ -382,7 +404,8 @@ Test(plan, weights_and_state_lie_alike_in_all_programs) {
     }
 }
 
-/* ---- single decisions ------------------------------------------------------------------------------------
+/* ---- single decisions
+ * ------------------------------------------------------------------------------------
  */
 
 static int count_tasks(const Plan *p, OpCode op) {
@@ -425,22 +448,23 @@ Test(plan, a_concat_of_columns_is_written_in_place) {
 
 Test(plan, a_concat_that_cannot_be_written_in_place_is_copied) {
     Arena *a = arena_create();
-    World w = plan_text(a, "graph @t {\n"
-                           "  %0 = input {name = \"x\"} : f32[6,4]\n"
-                           "  %1 = exp %0 : f32[6,4]\n"
-                           "  %2 = neg %0 : f32[6,4]\n"
-                           "  %3 = abs %0 : f32[6,4]\n"
-                           "  %4 = concat %1, %2 {axis = 0} : f32[12,4]\n" /* rows, not columns */
-                           "  %5 = concat %3, %3 {axis = 1} : f32[6,8]\n"  /* one value in two places */
-                           "  %6 = softmax %0 : f32[6,4]\n"
-                           "  %7 = tanh %0 : f32[6,4]\n"
-                           "  %8 = concat %6, %7 {axis = 1} : f32[6,8]\n" /* %7 is read elsewhere too */
-                           "  %9 = sum %7 {axes = [0]} : f32[4]\n"
-                           "  output \"a\" %4\n"
-                           "  output \"b\" %5\n"
-                           "  output \"c\" %8\n"
-                           "  output \"d\" %9\n"
-                           "}\n");
+    World w =
+        plan_text(a, "graph @t {\n"
+                     "  %0 = input {name = \"x\"} : f32[6,4]\n"
+                     "  %1 = exp %0 : f32[6,4]\n"
+                     "  %2 = neg %0 : f32[6,4]\n"
+                     "  %3 = abs %0 : f32[6,4]\n"
+                     "  %4 = concat %1, %2 {axis = 0} : f32[12,4]\n" /* rows, not columns */
+                     "  %5 = concat %3, %3 {axis = 1} : f32[6,8]\n"  /* one value in two places */
+                     "  %6 = softmax %0 : f32[6,4]\n"
+                     "  %7 = tanh %0 : f32[6,4]\n"
+                     "  %8 = concat %6, %7 {axis = 1} : f32[6,8]\n" /* %7 is read elsewhere too */
+                     "  %9 = sum %7 {axes = [0]} : f32[4]\n"
+                     "  output \"a\" %4\n"
+                     "  output \"b\" %5\n"
+                     "  output \"c\" %8\n"
+                     "  output \"d\" %9\n"
+                     "}\n");
     cr_assert_eq(count_tasks(w.p, OP_concat), 3);
     arena_destroy(a);
 }
@@ -448,7 +472,8 @@ Test(plan, a_concat_that_cannot_be_written_in_place_is_copied) {
 /* Forward and backward of attention join q, k, v without moving them. */
 Test(plan, training_the_sparse_model_copies_no_concat) {
     Arena *a = arena_create();
-    cr_assert_eq(count_tasks(model_plan(a, "models/vmoe_fmnist.vmoe", PIPE_TRAIN, 4, 0), OP_concat), 0);
+    cr_assert_eq(count_tasks(model_plan(a, "models/vmoe_fmnist.vmoe", PIPE_TRAIN, 4, 0), OP_concat),
+                 0);
     arena_destroy(a);
 }
 
@@ -469,7 +494,8 @@ Test(plan, one_pack_serves_all_products_of_a_weight) {
     arena_destroy(a);
 }
 
-/* A few columns are multiplied without one (narrow.c); their transposed product is like any other. */
+/* A few columns are multiplied without one (narrow.c); their transposed product is like any other.
+ */
 Test(plan, narrow_weights_are_not_packed) {
     Arena *a = arena_create();
     World w = plan_text(a, "graph @t {\n"
@@ -489,23 +515,23 @@ Test(plan, narrow_weights_are_not_packed) {
     arena_destroy(a);
 }
 
-/* Large weights are updated as soon as they may, not at the end: after their gradient and their last reader,
- * whichever is later. */
+/* Large weights are updated as soon as they may, not at the end: after their gradient and their
+ * last reader, whichever is later. */
 Test(plan, updates_wait_for_gradient_and_readers) {
     Arena *a = arena_create();
-    World w =
-        plan_text(a, "graph @t {\n"
-                     "  %0 = input {name = \"x\"} : f32[4,128]\n"
-                     "  %1 = input {name = \"step.adamw\"} : f32[4]\n"
-                     "  %2 = param {name = \"w\"} : f32[128,128]\n"
-                     "  %3 = state {name = \"m\"} : f32[128,128]\n"
-                     "  %4 = state {name = \"v\"} : f32[128,128]\n"
-                     "  %5 = matmul %0, %0 {ta = 1} : f32[128,128]\n"
-                     "  %6 = matmul %0, %2 : f32[4,128]\n"
-                     "  %7 = softmax %6 : f32[4,128]\n"
-                     "  %8, %9, %10 = adamw %2, %5, %3, %4, %1 : f32[128,128], f32[128,128], f32[128,128]\n"
-                     "  output \"y\" %7\n"
-                     "}\n");
+    World w = plan_text(
+        a, "graph @t {\n"
+           "  %0 = input {name = \"x\"} : f32[4,128]\n"
+           "  %1 = input {name = \"step.adamw\"} : f32[4]\n"
+           "  %2 = param {name = \"w\"} : f32[128,128]\n"
+           "  %3 = state {name = \"m\"} : f32[128,128]\n"
+           "  %4 = state {name = \"v\"} : f32[128,128]\n"
+           "  %5 = matmul %0, %0 {ta = 1} : f32[128,128]\n"
+           "  %6 = matmul %0, %2 : f32[4,128]\n"
+           "  %7 = softmax %6 : f32[4,128]\n"
+           "  %8, %9, %10 = adamw %2, %5, %3, %4, %1 : f32[128,128], f32[128,128], f32[128,128]\n"
+           "  output \"y\" %7\n"
+           "}\n");
     const PlanCluster *c = w.p->cluster;
     cr_assert_eq(w.p->ncluster, 4);
     cr_assert_eq(c[1].anchor->op, OP_matmul); /* after the gradient */
@@ -541,23 +567,25 @@ Test(plan, packed_weights_lie_alike_in_all_programs) {
     }
 }
 
-/* What adamw cannot write as it goes is packed in every step, where the weight changes in every step. */
+/* What adamw cannot write as it goes is packed in every step, where the weight changes in every
+ * step. */
 Test(plan, a_slice_across_vectors_is_packed_in_the_step) {
     Arena *a = arena_create();
-    World w = plan_text(a, "graph @t {\n"
-                           "  %0 = input {name = \"x\"} : f32[4,8]\n"
-                           "  %1 = input {name = \"step.adamw\"} : f32[4]\n"
-                           "  %2 = param {name = \"w\"} : f32[8,48]\n"
-                           "  %3 = state {name = \"m\"} : f32[8,48]\n"
-                           "  %4 = state {name = \"v\"} : f32[8,48]\n"
-                           "  %5 = slice %2 {axis = 1, start = 5, size = 16} : f32[8,16]\n"
-                           "  %6 = slice %2 {axis = 1, start = 16, size = 16} : f32[8,16]\n"
-                           "  %7 = matmul %0, %5 : f32[4,16]\n"
-                           "  %8 = matmul %0, %6 : f32[4,16]\n"
-                           "  %9, %10, %11 = adamw %2, %2, %3, %4, %1 : f32[8,48], f32[8,48], f32[8,48]\n"
-                           "  output \"a\" %7\n"
-                           "  output \"b\" %8\n"
-                           "}\n");
+    World w =
+        plan_text(a, "graph @t {\n"
+                     "  %0 = input {name = \"x\"} : f32[4,8]\n"
+                     "  %1 = input {name = \"step.adamw\"} : f32[4]\n"
+                     "  %2 = param {name = \"w\"} : f32[8,48]\n"
+                     "  %3 = state {name = \"m\"} : f32[8,48]\n"
+                     "  %4 = state {name = \"v\"} : f32[8,48]\n"
+                     "  %5 = slice %2 {axis = 1, start = 5, size = 16} : f32[8,16]\n"
+                     "  %6 = slice %2 {axis = 1, start = 16, size = 16} : f32[8,16]\n"
+                     "  %7 = matmul %0, %5 : f32[4,16]\n"
+                     "  %8 = matmul %0, %6 : f32[4,16]\n"
+                     "  %9, %10, %11 = adamw %2, %2, %3, %4, %1 : f32[8,48], f32[8,48], f32[8,48]\n"
+                     "  output \"a\" %7\n"
+                     "  output \"b\" %8\n"
+                     "}\n");
     cr_assert_eq(count_packs(w.p), 1);
     cr_assert_eq(w.p->nkept, 1);
     cr_assert_eq(w.p->kept[0].col0, 16);
@@ -581,8 +609,8 @@ Test(plan, independent_tasks_share_a_barrier) {
     arena_destroy(a);
 }
 
-/* Two products that write columns of one matrix run side by side; who reads all of it waits, who reads the
- * columns of one need not wait for the other. */
+/* Two products that write columns of one matrix run side by side; who reads all of it waits, who
+ * reads the columns of one need not wait for the other. */
 Test(plan, columns_of_one_matrix_are_apart) {
     Arena *a = arena_create();
     World w = plan_text(a, "graph @t {\n"

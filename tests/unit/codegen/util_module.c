@@ -12,7 +12,8 @@ const CgTarget *module_host(Arena *a) {
     return t;
 }
 
-Made module_make(Arena *a, const CgTarget *t, const CgOptions *o, const CgTuning *tuning, int64_t batch) {
+Made module_make(Arena *a, const CgTarget *t, const CgOptions *o, const CgTuning *tuning,
+                 int64_t batch) {
     Made x = {.m = cg_module_create(t)};
     cg_module_options(x.m, o);
     cg_module_tuning(x.m, tuning);

@@ -1,5 +1,5 @@
-/* A small model compiled for training, and what training makes of its weights: for tests of what must not
- * change a bit. Failures fail the running test. */
+/* A small model compiled for training, and what training makes of its weights: for tests of what
+ * must not change a bit. Failures fail the running test. */
 #ifndef VMOEC_TESTS_UNIT_CODEGEN_UTIL_MODULE_H
 #define VMOEC_TESTS_UNIT_CODEGEN_UTIL_MODULE_H
 
@@ -12,7 +12,8 @@ typedef struct Made {
 } Made;
 
 /* The training step of a sparse model of depth 2. tuning: NULL: none. */
-Made module_make(Arena *a, const CgTarget *t, const CgOptions *o, const CgTuning *tuning, int64_t batch);
+Made module_make(Arena *a, const CgTarget *t, const CgOptions *o, const CgTuning *tuning,
+                 int64_t batch);
 
 /* The host as it is, or as VMOEC_ISA says. */
 const CgTarget *module_host(Arena *a);

@@ -1,5 +1,5 @@
-/* Graphs on their way to code generation: the shipped models and IR text, run through a pipeline. Failures
- * fail the running test. */
+/* Graphs on their way to code generation: the shipped models and IR text, run through a pipeline.
+ * Failures fail the running test. */
 #ifndef VMOEC_TESTS_UNIT_CODEGEN_UTIL_PROGRAM_H
 #define VMOEC_TESTS_UNIT_CODEGEN_UTIL_PROGRAM_H
 
@@ -9,7 +9,8 @@
 /* Paths of the models in models/, ended by NULL. */
 extern const char *const program_models[];
 
-/* The first model of a file for `batch` images, before any pass. `set`: "depth=8" as with --set, or NULL. */
+/* The first model of a file for `batch` images, before any pass. `set`: "depth=8" as with --set, or
+ * NULL. */
 IrGraph *program_elaborate(Arena *a, const char *path, const char *set, int64_t batch);
 
 /* Runs the pipeline on g itself: training mode for all but PIPE_EVAL. */

@@ -78,7 +78,8 @@ Test(diag, end_of_file) {
 Test(diag, tabs_and_wide_characters_align) {
     Fixture f = with("\t\"\xC3\xA9\" x\r\n");
     diag_error(f.diags, at(&f, 6, 7), D_bad_number, "m");
-    expect_printed(&f, "t.vmoe:1:7: error: m [bad-number]\n    1 | \t\"\xC3\xA9\" x\n      | \t    ^\n");
+    expect_printed(
+        &f, "t.vmoe:1:7: error: m [bad-number]\n    1 | \t\"\xC3\xA9\" x\n      | \t    ^\n");
 }
 
 Test(diag, byte_order_mark_is_no_column) {
@@ -125,7 +126,8 @@ Test(diag, in_order_of_place) {
     diag_error(f.diags, at(&f, 0, 1), D_bad_number, "second");
     diag_error(f.diags, (Span){0}, D_bad_number, "first");
     char *out = printed(f.diags, false, false);
-    const char *first = strstr(out, "first"), *second = strstr(out, "second"), *third = strstr(out, "third");
+    const char *first = strstr(out, "first"), *second = strstr(out, "second"),
+               *third = strstr(out, "third");
     cr_assert(first && second && third);
     cr_expect(first < second && second < third, "%s", out);
     free(out);
@@ -212,7 +214,8 @@ Test(diag, json_without_diagnostics) {
 Test(diag, slugs_are_unique_and_spelled_alike) {
     for (int i = 0; i < D_COUNT; i++) {
         const char *slug = diag_slug((DiagId)i);
-        cr_expect_eq(strspn(slug, "abcdefghijklmnopqrstuvwxyz0123456789-"), strlen(slug), "%s", slug);
+        cr_expect_eq(strspn(slug, "abcdefghijklmnopqrstuvwxyz0123456789-"), strlen(slug), "%s",
+                     slug);
         cr_expect_gt(strlen(diag_doc((DiagId)i)), 10, "%s", slug);
         for (int k = 0; k < i; k++) cr_expect_str_neq(slug, diag_slug((DiagId)k));
     }
@@ -277,7 +280,8 @@ Test(diag, suggestions) {
     cr_expect_str_eq(spell_suggest("combined", words, 6), "combine");
     cr_expect_null(spell_suggest("softmax", words, 6));
     cr_expect_null(spell_suggest("mlp", words, 4), "a name is no correction of itself");
-    cr_expect_null(spell_suggest("", words, 6) && strlen(spell_suggest("", words, 6)) > 1 ? "far" : NULL);
+    cr_expect_null(spell_suggest("", words, 6) && strlen(spell_suggest("", words, 6)) > 1 ? "far"
+                                                                                          : NULL);
     cr_expect_null(spell_suggest("anything", NULL, 0));
     char name[4000];
     memset(name, 'a', sizeof name - 1);

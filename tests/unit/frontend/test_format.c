@@ -1,5 +1,5 @@
-/* Canonical text: what changes, what is kept, that it is stable. The fuzzer in tests/fuzz checks on many
- * more texts that trees and comments survive. */
+/* Canonical text: what changes, what is kept, that it is stable. The fuzzer in tests/fuzz checks on
+ * many more texts that trees and comments survive. */
 #include <criterion/criterion.h>
 
 #include <dirent.h>
@@ -44,15 +44,17 @@ Test(format, nothing) {
 }
 
 Test(format, spaces) {
-    expect_format("layer  l(x:[B,N , D],k=2)->[B]{\n\ty=-x+ 2*( 3-k )//4\n if not a==b{y=y [ 0 ]}\ny\n}",
-                  "layer l(x: [B, N, D], k = 2) -> [B] {\n  y = -x + 2 * (3 - k) // 4\n  if not a == b { y = "
-                  "y[0] }\n  y\n}\n");
+    expect_format(
+        "layer  l(x:[B,N , D],k=2)->[B]{\n\ty=-x+ 2*( 3-k )//4\n if not a==b{y=y [ 0 ]}\ny\n}",
+        "layer l(x: [B, N, D], k = 2) -> [B] {\n  y = -x + 2 * (3 - k) // 4\n  if not a == b { y = "
+        "y[0] }\n  y\n}\n");
 }
 
 Test(format, short_blocks_stay_on_their_line) {
     expect_kept("config { a = 1; b = \"x\" }  # comment\nconfig {}\n");
     expect_kept("layer l(x) { x }\n");
-    expect_kept("layer l(x) {\n  for i in 0..3 same_init { x = f(x) }\n  if a { x = 1 } else if b { x = 2 } "
+    expect_kept("layer l(x) {\n  for i in 0..3 same_init { x = f(x) }\n  if a { x = 1 } else if b "
+                "{ x = 2 } "
                 "else { x = 3 }\n  x\n}\n");
     expect_format("config {\na = 1\n}\n", "config {\n  a = 1\n}\n");
     expect_format("layer l(x) {\n  if a { x = 1 } else {\n x = 2 }\n}\n",
@@ -68,50 +70,59 @@ Test(format, long_one_line_blocks_are_opened) {
 }
 
 Test(format, blank_lines) {
-    expect_format("\n\nuse \"a\"\nuse \"b\"\n\n\n\nuse \"c\"\nlayer l(x) {\n\n\n  a = 1\n\n\n\n  b = 2\n  c "
-                  "= 3\n\n}\nlayer m(x) { x }\n\n\n",
-                  "use \"a\"\nuse \"b\"\n\nuse \"c\"\n\nlayer l(x) {\n  a = 1\n\n  b = 2\n  c = "
-                  "3\n}\n\nlayer m(x) { x }\n");
+    expect_format(
+        "\n\nuse \"a\"\nuse \"b\"\n\n\n\nuse \"c\"\nlayer l(x) {\n\n\n  a = 1\n\n\n\n  b = 2\n  c "
+        "= 3\n\n}\nlayer m(x) { x }\n\n\n",
+        "use \"a\"\nuse \"b\"\n\nuse \"c\"\n\nlayer l(x) {\n  a = 1\n\n  b = 2\n  c = "
+        "3\n}\n\nlayer m(x) { x }\n");
 }
 
 Test(format, comments_stay) {
-    expect_kept("# head\n# more\n\n# about l\nlayer l(\n  x,  # the input\n  # above k\n  k,\n) -> [D] {  # "
-                "opens\n  # first\n  a = 1  # one\n"
-                "\n  # second\n\n  # third\n  if a {  # then\n    b = 1\n    # last of then\n  } else {  # "
-                "otherwise\n    b = 2\n  }  # closed\n"
-                "  b\n\n  # the end\n}  # after\n\n# tail\n");
+    expect_kept(
+        "# head\n# more\n\n# about l\nlayer l(\n  x,  # the input\n  # above k\n  k,\n) -> [D] {  "
+        "# "
+        "opens\n  # first\n  a = 1  # one\n"
+        "\n  # second\n\n  # third\n  if a {  # then\n    b = 1\n    # last of then\n  } else {  # "
+        "otherwise\n    b = 2\n  }  # closed\n"
+        "  b\n\n  # the end\n}  # after\n\n# tail\n");
     expect_kept("layer l(x) {\n  # nothing yet\n}\n");
     expect_format("layer l(x) { # opens\n}#closes", "layer l(x) {  # opens\n}  #closes\n");
 }
 
 Test(format, comments_in_expressions) {
-    expect_kept("layer l(x) {\n  y = f(\n    # above\n    a,  # one\n    k = 2,\n    # below\n  )  # done\n  "
+    expect_kept("layer l(x) {\n  y = f(\n    # above\n    a,  # one\n    k = 2,\n    # below\n  )  "
+                "# done\n  "
                 "z = [\n    1,  # one\n    2,\n  ]\n"
                 "  x  # rows\n      |> f()  # first\n      # above g\n      |> g()\n}\n");
-    expect_format("layer l(x) {\n  y = a + # why\n    b\n}\n", "layer l(x) {\n  # why\n  y = a + b\n}\n");
-    expect_format("layer l(x) {\n  y = f( # why\n    b)\n}\n", "layer l(x) {\n  # why\n  y = f(b)\n}\n");
+    expect_format("layer l(x) {\n  y = a + # why\n    b\n}\n",
+                  "layer l(x) {\n  # why\n  y = a + b\n}\n");
+    expect_format("layer l(x) {\n  y = f( # why\n    b)\n}\n",
+                  "layer l(x) {\n  # why\n  y = f(b)\n}\n");
 }
 
 Test(format, long_lines_are_broken) {
     expect_format(
         "layer l(x) {\n  y = some_function(argument_number_one(x), argument_number_two(x), name = "
         "argument_number_three(x, 2), last = 3)\n}\n",
-        "layer l(x) {\n  y = some_function(\n    argument_number_one(x),\n    argument_number_two(x),\n"
+        "layer l(x) {\n  y = some_function(\n    argument_number_one(x),\n    "
+        "argument_number_two(x),\n"
         "    name = argument_number_three(x, 2),\n    last = 3,\n  )\n}\n");
     expect_format("layer l(x) {\n  y = dispatch(some_tensor, some_route) |> "
                   "expert_network_with_a_long_name(hidden) |> combine(some_route)\n}\n",
                   "layer l(x) {\n  y = dispatch(some_tensor, some_route)\n      |> "
                   "expert_network_with_a_long_name(hidden)\n"
                   "      |> combine(some_route)\n}\n");
-    expect_format("layer l(x) {\n  y = first_operand_with_a_long_name + second_operand_with_a_long_name * 2 "
-                  "- third_operand_with_a_long_name\n}\n",
-                  "layer l(x) {\n  y = first_operand_with_a_long_name +\n      "
-                  "second_operand_with_a_long_name * 2 -\n      third_operand_with_a_long_name\n}\n");
-    expect_format("layer l(x) {\n  y = if first_condition_with_a_long_name { first_value_with_a_long_name } "
-                  "else { second_value_with_a_long_name }\n}\n",
-                  "layer l(x) {\n  y = if first_condition_with_a_long_name {\n    "
-                  "first_value_with_a_long_name\n  } else {\n"
-                  "    second_value_with_a_long_name\n  }\n}\n");
+    expect_format(
+        "layer l(x) {\n  y = first_operand_with_a_long_name + second_operand_with_a_long_name * 2 "
+        "- third_operand_with_a_long_name\n}\n",
+        "layer l(x) {\n  y = first_operand_with_a_long_name +\n      "
+        "second_operand_with_a_long_name * 2 -\n      third_operand_with_a_long_name\n}\n");
+    expect_format(
+        "layer l(x) {\n  y = if first_condition_with_a_long_name { first_value_with_a_long_name } "
+        "else { second_value_with_a_long_name }\n}\n",
+        "layer l(x) {\n  y = if first_condition_with_a_long_name {\n    "
+        "first_value_with_a_long_name\n  } else {\n"
+        "    second_value_with_a_long_name\n  }\n}\n");
 }
 
 Test(format, long_tables_of_numbers_are_filled) {
@@ -120,7 +131,8 @@ Test(format, long_tables_of_numbers_are_filled) {
     text_add(&to, "config {\n  table = [");
     for (int i = 0; i < 60; i++) {
         text_addf(&from, "%s%d", i ? "," : "", 10 + i);
-        text_addf(&to, "%s%d,", i % 24 ? " " : "\n    ", 10 + i); /* 24 times 4 columns fill the 100 */
+        text_addf(&to, "%s%d,", i % 24 ? " " : "\n    ",
+                  10 + i); /* 24 times 4 columns fill the 100 */
     }
     text_add(&from, "]\n}\n");
     text_add(&to, "\n  ]\n}\n");
@@ -139,7 +151,8 @@ static int longest_line(const char *text) {
     return longest;
 }
 
-/* One column at a time through the limit: what fits stays, what does not is broken, nothing sticks out. */
+/* One column at a time through the limit: what fits stays, what does not is broken, nothing sticks
+ * out. */
 Test(format, the_limit_is_exact) {
     for (int n = 80; n < 110; n++) {
         Arena *a = arena_create();
@@ -157,7 +170,8 @@ Test(format, the_limit_is_exact) {
 }
 
 Test(format, numbers_and_strings_are_kept_as_written) {
-    expect_kept("config {\n  a = 1e-3\n  b = 0.50\n  c = 007\n  d = \"\\\"q\\\" \\\\ \\n \\t \xC3\xA9\"\n  e "
+    expect_kept("config {\n  a = 1e-3\n  b = 0.50\n  c = 007\n  d = \"\\\"q\\\" \\\\ \\n \\t "
+                "\xC3\xA9\"\n  e "
                 "= -1\n}\n");
     expect_format("train m {\n warmup = 1 epochs\n epochs = 5 epoch\n steps = 1 steps\n}\n",
                   "train m {\n  warmup = 1 epoch\n  epochs = 5 epochs\n  steps = 1 step\n}\n");
@@ -210,7 +224,8 @@ Test(format, models_are_stable) {
 
 Test(format, comments_behind_semicolons) {
     expect_format(
-        "config { a = 1 }\n;# one\nconfig { b = 2 }; # two\n; # three\nlayer f(x) { x; # four\n ; # five\n"
+        "config { a = 1 }\n;# one\nconfig { b = 2 }; # two\n; # three\nlayer f(x) { x; # four\n ; "
+        "# five\n"
         " }\n;# six\n",
         "config { a = 1 }  # one\nconfig { b = 2 }  # two\n\n# three\nlayer f(x) {\n  x  # four\n"
         "  # five\n}  # six\n");
@@ -251,7 +266,8 @@ static const char *with_comments(Arena *a, const char *text, unsigned *seed) {
     for (int i = 0; i < n; i++) {
         if (rand_r(seed) % often) continue;
         text_addn(&out, text + from, (size_t)(end[i] - from));
-        text_addf(&out, "%s%s# new %d\n", rand_r(seed) % 3 ? "" : ";", rand_r(seed) % 2 ? " " : "", i);
+        text_addf(&out, "%s%s# new %d\n", rand_r(seed) % 3 ? "" : ";", rand_r(seed) % 2 ? " " : "",
+                  i);
         from = end[i];
     }
     text_add(&out, text + from);
@@ -271,7 +287,8 @@ static void expect_comments_kept(const char *path) {
         parse_file(a, source_from_text(a, path, text), d);
         if (!d->nerrors) { /* a line end or `;` in the wrong place is a mistake */
             const char *once = formatted(a, text);
-            cr_expect_str_eq(comments_of(a, once), comments_of(a, text), "%s, seed %u", path, round);
+            cr_expect_str_eq(comments_of(a, once), comments_of(a, text), "%s, seed %u", path,
+                             round);
             cr_expect_str_eq(formatted(a, once), once, "%s, seed %u: not stable", path, round);
             tried++;
         }

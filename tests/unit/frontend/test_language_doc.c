@@ -25,7 +25,8 @@ static int line_of(const char *text, const char *at) {
     return line;
 }
 
-/* The block as a file of its own, preceded by empty lines so that messages have the page's line numbers. */
+/* The block as a file of its own, preceded by empty lines so that messages have the page's line
+ * numbers. */
 static void write_block(const char *path, const char *block, size_t n, int line) {
     FILE *f = fopen(path, "w");
     cr_assert_not_null(f);
@@ -48,7 +49,8 @@ static void compile_block(const char *path, int line) {
     }
     if (d->nerrors) diags_print(stderr, d, false);
     cr_assert_eq(d->nerrors, 0, "%s:%d: this block does not compile", page, line);
-    cr_assert_gt(fe_nmodel(e), 0, "%s:%d: this block has no model: nothing was checked", page, line);
+    cr_assert_gt(fe_nmodel(e), 0, "%s:%d: this block has no model: nothing was checked", page,
+                 line);
     arena_destroy(a);
 }
 
@@ -93,9 +95,10 @@ Test(language_doc, train_defaults) {
     int fd = mkstemp(path);
     cr_assert_geq(fd, 0);
     close(fd);
-    const char *text = "model m(image: f32[B, 1, 28, 28], label: class[B, 10]) {\n"
-                       "  loss cross_entropy(linear(reshape(image, [dim(image, 0), -1]), 10), label)\n}\n"
-                       "train m { data = fashion_mnist() }\n";
+    const char *text =
+        "model m(image: f32[B, 1, 28, 28], label: class[B, 10]) {\n"
+        "  loss cross_entropy(linear(reshape(image, [dim(image, 0), -1]), 10), label)\n}\n"
+        "train m { data = fashion_mnist() }\n";
     write_block(path, text, strlen(text), 1);
     compile_block(path, 1);
     Arena *a = arena_create();
@@ -107,7 +110,8 @@ Test(language_doc, train_defaults) {
               t->data.std.at[0] == 0.5 && t->data.resize == 0);
     cr_assert(t->data.shuffle && !t->data.drop_last && !t->data.dir);
     cr_assert_str_eq(t->optimizer.kind, "adamw");
-    cr_assert(t->optimizer.weight_decay == 0.01 && t->optimizer.beta1 == 0.9 && t->optimizer.beta2 == 0.999);
+    cr_assert(t->optimizer.weight_decay == 0.01 && t->optimizer.beta1 == 0.9 &&
+              t->optimizer.beta2 == 0.999);
     cr_assert(t->schedule.kind == SCHED_constant && t->schedule.peak == 1e-3 &&
               t->schedule.warmup.count == 0);
     cr_assert(t->epochs.count == 1 && !t->epochs.in_steps && t->seed == 0 && t->log_every == 100);

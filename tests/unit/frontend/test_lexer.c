@@ -24,14 +24,15 @@ static Token expect_next(Fixture *f, TokKind kind) {
     return t;
 }
 
-#define EXPECT_TOKENS(text, ...)                                                                             \
-    do {                                                                                                     \
-        Fixture f_ = lexing(text);                                                                           \
-        const TokKind kinds_[] = {__VA_ARGS__};                                                              \
-        for (size_t i_ = 0; i_ < sizeof kinds_ / sizeof *kinds_; i_++) expect_next(&f_, kinds_[i_]);         \
-        expect_next(&f_, TOK_EOF);                                                                           \
-        cr_expect_eq(f_.diags->nerrors, 0);                                                                  \
-        arena_destroy(f_.arena);                                                                             \
+#define EXPECT_TOKENS(text, ...)                                                                   \
+    do {                                                                                           \
+        Fixture f_ = lexing(text);                                                                 \
+        const TokKind kinds_[] = {__VA_ARGS__};                                                    \
+        for (size_t i_ = 0; i_ < sizeof kinds_ / sizeof *kinds_; i_++)                             \
+            expect_next(&f_, kinds_[i_]);                                                          \
+        expect_next(&f_, TOK_EOF);                                                                 \
+        cr_expect_eq(f_.diags->nerrors, 0);                                                        \
+        arena_destroy(f_.arena);                                                                   \
     } while (0)
 
 Test(lexer, punctuation_is_the_longest) {
@@ -117,7 +118,8 @@ Test(lexer, unterminated_string_ends_with_its_line) {
 
 Test(lexer, newlines_and_columns) {
     Fixture f = lexing("a b\n  c\r\n\td ; # x\n\n\ne");
-    Token a = expect_next(&f, TOK_NAME), b = expect_next(&f, TOK_NAME), c = expect_next(&f, TOK_NAME);
+    Token a = expect_next(&f, TOK_NAME), b = expect_next(&f, TOK_NAME),
+          c = expect_next(&f, TOK_NAME);
     cr_expect(a.newline && !b.newline && c.newline);
     cr_expect(a.col == 0 && b.col == 2 && c.col == 2);
     Token d = expect_next(&f, TOK_NAME);

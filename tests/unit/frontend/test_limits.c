@@ -1,6 +1,6 @@
-/* Sizes that a user or a program that writes files may reach: time and memory stay in proportion, and what
- * has a limit is refused with a message. The time limits are far above what is needed and far below what a
- * search through all names, files or lines for each of them would take. */
+/* Sizes that a user or a program that writes files may reach: time and memory stay in proportion,
+ * and what has a limit is refused with a message. The time limits are far above what is needed and
+ * far below what a search through all names, files or lines for each of them would take. */
 #include <criterion/criterion.h>
 #include <stdlib.h>
 #include <string.h>
@@ -39,7 +39,8 @@ static const char *write_file(Arena *a, const char *name, const char *text) {
 }
 
 /* Loads and elaborates; `slug`: of the first error, NULL: there must be none. */
-static void check_with(Arena *a, const char *path, const char *const *set, int nset, const char *slug) {
+static void check_with(Arena *a, const char *path, const char *const *set, int nset,
+                       const char *slug) {
     Diags *d = diags_create(a);
     FeOptions opt = {.set = set, .nset = nset, .model_dir = "models"};
     VmError io = {.text = ""};
@@ -56,7 +57,7 @@ static void check(const Text *t, const char *slug) {
     check_with(t->arena, write_file(t->arena, "a.vmoe", t->data), NULL, 0, slug);
 }
 
-#define REPEAT(t, n, ...)                                                                                    \
+#define REPEAT(t, n, ...)                                                                          \
     for (int i = 0; i < (n); i++) text_addf((t), __VA_ARGS__)
 
 static void add_model(Text *t) {

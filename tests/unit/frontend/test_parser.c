@@ -28,7 +28,8 @@ static void expect_tree(const char *text, const char *expected) {
     expect_clean(&f);
     Text t = text_new(f.arena);
     ast_dump(&t, f.file);
-    cr_expect(strcmp(t.data, expected) == 0, "of %s\nexpected:\n%sfound:\n%s", text, expected, t.data);
+    cr_expect(strcmp(t.data, expected) == 0, "of %s\nexpected:\n%sfound:\n%s", text, expected,
+              t.data);
     arena_destroy(f.arena);
 }
 
@@ -42,7 +43,8 @@ static void expect_statement(const char *statement, const char *expected) {
     cr_assert(f.file->nkid == 1 && f.file->kid[0]->nkid == 1, "%s", statement);
     Text t = text_new(f.arena);
     ast_dump(&t, f.file->kid[0]->kid[0]);
-    cr_expect(strcmp(t.data, expected) == 0, "of %s\nexpected:\n%sfound:\n%s", statement, expected, t.data);
+    cr_expect(strcmp(t.data, expected) == 0, "of %s\nexpected:\n%sfound:\n%s", statement, expected,
+              t.data);
     arena_destroy(f.arena);
 }
 
@@ -53,19 +55,21 @@ Test(parser, empty) {
 }
 
 Test(parser, declarations) {
-    expect_tree(
-        "use \"std/vit\"\nconfig { a = 1; b = true }",
-        "file\n  use \"std/vit\"\n  config\n    field a\n      number 1\n    field b\n      bool true\n");
+    expect_tree("use \"std/vit\"\nconfig { a = 1; b = true }",
+                "file\n  use \"std/vit\"\n  config\n    field a\n      number 1\n    field b\n     "
+                " bool true\n");
     expect_tree("layer l(x: [.., D], k = 2) -> [D] {\n x\n}",
-                "file\n  layer l\n    param x\n      type\n        name ..\n        name D\n    param k\n    "
+                "file\n  layer l\n    param x\n      type\n        name ..\n        name D\n    "
+                "param k\n    "
                 "  number 2\n"
                 "    type\n      name D\n    expr\n      name x\n");
     expect_tree("model m(x: f32[B, 2]) { loss f(x) }",
                 "file\n  model m\n    param x\n      type f32\n        name B\n        number 2\n"
                 "    loss\n      call f\n        arg\n          name x\n");
-    expect_tree("train m from n { epochs = 1 epoch; steps = 3 steps }",
-                "file\n  train m from n\n    field epochs\n      number 1 epochs\n    field steps\n      "
-                "number 3 steps\n");
+    expect_tree(
+        "train m from n { epochs = 1 epoch; steps = 3 steps }",
+        "file\n  train m from n\n    field epochs\n      number 1 epochs\n    field steps\n      "
+        "number 3 steps\n");
 }
 
 Test(parser, statements) {
@@ -75,31 +79,34 @@ Test(parser, statements) {
                      "for same_init i\n  from: number 0\n  to: name n\n  expr\n    name x\n");
     expect_statement("aux f(), weight = 2", "aux\n  call f\n  weight: number 2\n");
     expect_statement("metric m = f()", "metric m\n  call f\n");
-    expect_statement("if a { b } else if c { d } else { e }",
-                     "if\n  if: name a\n  expr\n    name b\n  else: block\n    if\n      if: name c\n      "
-                     "expr\n        name d\n"
-                     "      else: block\n        expr\n          name e\n");
+    expect_statement(
+        "if a { b } else if c { d } else { e }",
+        "if\n  if: name a\n  expr\n    name b\n  else: block\n    if\n      if: name c\n      "
+        "expr\n        name d\n"
+        "      else: block\n        expr\n          name e\n");
 }
 
 Test(parser, precedence) {
-    expect_statement("a + b * c", "expr\n  binary +\n    name a\n    binary *\n      name b\n      name c\n");
-    expect_statement("a - b - c", "expr\n  binary -\n    binary -\n      name a\n      name b\n    name c\n");
+    expect_statement("a + b * c",
+                     "expr\n  binary +\n    name a\n    binary *\n      name b\n      name c\n");
+    expect_statement("a - b - c",
+                     "expr\n  binary -\n    binary -\n      name a\n      name b\n    name c\n");
+    expect_statement("-a[0] * b", "expr\n  binary *\n    unary -\n      index\n        name a\n    "
+                                  "    at: number 0\n    name b\n");
+    expect_statement("not a == b and c or d",
+                     "expr\n  binary or\n    binary and\n      unary not\n        "
+                     "binary ==\n          name a\n          name b\n"
+                     "      name c\n    name d\n");
+    expect_statement("a or b |> f(c)",
+                     "expr\n  call f piped\n    arg\n      binary or\n        name a\n     "
+                     "   name b\n    arg\n      name c\n");
+    expect_statement("(a + b) // c", "expr\n  binary //\n    paren\n      binary +\n        name "
+                                     "a\n        name b\n    name c\n");
     expect_statement(
-        "-a[0] * b",
-        "expr\n  binary *\n    unary -\n      index\n        name a\n        at: number 0\n    name b\n");
-    expect_statement("not a == b and c or d", "expr\n  binary or\n    binary and\n      unary not\n        "
-                                              "binary ==\n          name a\n          name b\n"
-                                              "      name c\n    name d\n");
-    expect_statement("a or b |> f(c)", "expr\n  call f piped\n    arg\n      binary or\n        name a\n     "
-                                       "   name b\n    arg\n      name c\n");
-    expect_statement(
-        "(a + b) // c",
-        "expr\n  binary //\n    paren\n      binary +\n        name a\n        name b\n    name c\n");
-    expect_statement("x = if a { 1 } else { 2 }",
-                     "bind\n  name x\n  cond\n    if: name a\n    then: number 1\n    else: number 2\n");
-    expect_statement(
-        "f(a, k = [1, 2,],)",
-        "expr\n  call f\n    arg\n      name a\n    arg k\n      list\n        number 1\n        number 2\n");
+        "x = if a { 1 } else { 2 }",
+        "bind\n  name x\n  cond\n    if: name a\n    then: number 1\n    else: number 2\n");
+    expect_statement("f(a, k = [1, 2,],)", "expr\n  call f\n    arg\n      name a\n    arg k\n     "
+                                           " list\n        number 1\n        number 2\n");
 }
 
 Test(parser, newlines_that_do_not_end_a_statement) {
@@ -107,9 +114,11 @@ Test(parser, newlines_that_do_not_end_a_statement) {
     expect_statement("x = a + b", sum);
     expect_statement("x =\n\n a +\n b", sum);
     expect_statement("x = a + # why\n b", sum);
-    expect_statement("x = (a\n+\nb)", "bind\n  name x\n  paren\n    binary +\n      name a\n      name b\n");
-    expect_statement("x\n |> f(\n\n)\n\n |> g()",
-                     "expr\n  call g piped\n    arg\n      call f piped\n        arg\n          name x\n");
+    expect_statement("x = (a\n+\nb)",
+                     "bind\n  name x\n  paren\n    binary +\n      name a\n      name b\n");
+    expect_statement(
+        "x\n |> f(\n\n)\n\n |> g()",
+        "expr\n  call g piped\n    arg\n      call f piped\n        arg\n          name x\n");
     Fixture f = parsing("layer l() {\n a\n -b\n c\n [d]\n f\n (g)\n}");
     expect_clean(&f);
     cr_expect_eq(f.file->kid[0]->nkid, 6);
@@ -118,7 +127,8 @@ Test(parser, newlines_that_do_not_end_a_statement) {
 
 static void expect_span(const Fixture *f, const Ast *n, const char *text) {
     int len = n->span.end - n->span.start;
-    cr_expect(len == (int)strlen(text) && strncmp(n->span.src->text + n->span.start, text, (size_t)len) == 0,
+    cr_expect(len == (int)strlen(text) &&
+                  strncmp(n->span.src->text + n->span.start, text, (size_t)len) == 0,
               "expected '%s', found '%.*s'", text, len, n->span.src->text + n->span.start);
     (void)f;
 }
@@ -158,7 +168,8 @@ static char *repeated(Arena *a, const char *before, const char *piece, int n, co
     return t.data;
 }
 
-static int errors_of(const char *before, const char *piece, int n, const char *after, DiagId *first) {
+static int errors_of(const char *before, const char *piece, int n, const char *after,
+                     DiagId *first) {
     Arena *a = arena_create();
     const char *text = repeated(a, before, piece, n, after);
     Fixture f = parsing(text);
@@ -193,7 +204,8 @@ Test(parser, chains_are_bounded, .timeout = 20) {
         if (i < 4) cr_expect_eq(id, D_nesting_too_deep, "%s", piece[i]);
     }
     DiagId id;
-    cr_expect_eq(errors_of("layer l() {\n x = a", " + a", 400, "\n}\n", &id), 0, "long sums are fine");
+    cr_expect_eq(errors_of("layer l() {\n x = a", " + a", 400, "\n}\n", &id), 0,
+                 "long sums are fine");
 }
 
 Test(parser, node_limit, .timeout = 20) {
@@ -232,6 +244,7 @@ Test(parser, time_is_linear, .timeout = 60) {
         clock_t start = clock();
         errors_of(hostile[i].before, hostile[i].piece, n, "", &id);
         double seconds = (double)(clock() - start) / CLOCKS_PER_SEC;
-        cr_expect_lt(seconds, 10.0, "%s%s took %.1f s", hostile[i].before, hostile[i].piece, seconds);
+        cr_expect_lt(seconds, 10.0, "%s%s took %.1f s", hostile[i].before, hostile[i].piece,
+                     seconds);
     }
 }

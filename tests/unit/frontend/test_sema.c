@@ -1,5 +1,5 @@
-/* Elaboration of whole programs: parameter counts of the published models, weight names, --set, batch
- * independence, and the IR that grouped tensors become. */
+/* Elaboration of whole programs: parameter counts of the published models, weight names, --set,
+ * batch independence, and the IR that grouped tensors become. */
 #include <criterion/criterion.h>
 
 #include <stdlib.h>
@@ -56,8 +56,9 @@ static const char *list_params(World *w, const IrGraph *g) {
     Text t = text_new(w->a);
     IR_FOR (x, g)
         if (x->op == OP_param)
-            text_addf(&t, "%s %s %s %s\n", ir_str(x, ATTR_param_name), ir_type_text(w->a, &x->out[0].type),
-                      ir_str(x, ATTR_param_init), ir_str(x, ATTR_param_stream));
+            text_addf(&t, "%s %s %s %s\n", ir_str(x, ATTR_param_name),
+                      ir_type_text(w->a, &x->out[0].type), ir_str(x, ATTR_param_init),
+                      ir_str(x, ATTR_param_stream));
     return t.data;
 }
 
@@ -77,28 +78,31 @@ static void check_type(World *w, const IrGraph *g, const char *name, const char 
     cr_assert_str_eq(ir_type_text(w->a, &param(g, name)->out[0].type), type, "%s", name);
 }
 
-/* ---- random streams --------------------------------------------------------------------------- */
+/* ---- random streams ---------------------------------------------------------------------------
+ */
 
 Test(sema, streams_of_noise_are_named_by_path) {
-    const char *text =
-        "layer jitter(x: [.., D]) -> [.., D] {\n  x * (1 + 0.01 * uniform_noise(x)) + normal_noise(x)\n}\n"
-        "model m(image: f32[B, 4]) {\n  x = image\n  for i in 0..2 {\n    x = jitter(linear(x, 4))\n  }\n"
-        "  x + gumbel_noise(x)\n}\n";
+    const char *text = "layer jitter(x: [.., D]) -> [.., D] {\n  x * (1 + 0.01 * uniform_noise(x)) "
+                       "+ normal_noise(x)\n}\n"
+                       "model m(image: f32[B, 4]) {\n  x = image\n  for i in 0..2 {\n    x = "
+                       "jitter(linear(x, 4))\n  }\n"
+                       "  x + gumbel_noise(x)\n}\n";
     World w = load_text(text);
     IrGraph *g = elaborate(&w, "m", 2);
-    static const char *const want[] = {"uniform m.0.noise", "normal m.0.noise_2", "uniform m.1.noise",
-                                       "normal m.1.noise_2", "gumbel m.noise"};
+    static const char *const want[] = {"uniform m.0.noise", "normal m.0.noise_2",
+                                       "uniform m.1.noise", "normal m.1.noise_2", "gumbel m.noise"};
     int n = 0;
     IR_FOR (x, g)
         if (x->op == OP_noise)
-            cr_assert_str_eq(
-                arena_printf(w.a, "%s %s", ir_str(x, ATTR_noise_kind), ir_str(x, ATTR_noise_stream)),
-                want[n++]);
+            cr_assert_str_eq(arena_printf(w.a, "%s %s", ir_str(x, ATTR_noise_kind),
+                                          ir_str(x, ATTR_noise_stream)),
+                             want[n++]);
     cr_assert_eq(n, 5);
     arena_destroy(w.a);
 }
 
-/* ---- frozen weights --------------------------------------------------------------------------- */
+/* ---- frozen weights ---------------------------------------------------------------------------
+ */
 
 static void check_frozen(const char *patterns, const char *want) {
     Arena *a = arena_create();
@@ -138,8 +142,9 @@ Test(sema, mnist_moe_has_the_published_size) {
     cr_assert_eq(count_params(g), 695822);
     cr_assert_eq(ir_find_leaf(g, OP_input, "image")->out[0].type.dim[0], 64);
     cr_assert_eq(count_op(g, OP_dropout), 9);
-    cr_assert_str_eq(ir_str(param(g, "classifier.1.encoder_layer.attention.qkv.weight"), ATTR_param_init),
-                     "xavier(128,384)");
+    cr_assert_str_eq(
+        ir_str(param(g, "classifier.1.encoder_layer.attention.qkv.weight"), ATTR_param_init),
+        "xavier(128,384)");
     cr_assert_str_eq(ir_str(param(g, "classifier.embed.bias"), ATTR_param_init), "uniform(0.0625)");
     cr_assert_not_null(ir_find_out(g, "2.moe.route"));
     arena_destroy(w.a);
@@ -158,7 +163,8 @@ Test(sema, mnist_moe_variants_have_the_published_sizes) {
                  {"placement=[0, 1, 2]", 1224214}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         World w = load("models/mnist_moe.vmoe", &cases[i].set, 1);
-        cr_assert_eq(count_params(elaborate(&w, "classifier", 1)), cases[i].params, "%s", cases[i].set);
+        cr_assert_eq(count_params(elaborate(&w, "classifier", 1)), cases[i].params, "%s",
+                     cases[i].set);
         arena_destroy(w.a);
     }
 }
@@ -243,9 +249,9 @@ Test(sema, set_overrides_config_and_what_follows_from_it) {
 
 Test(sema, set_changes_later_entries_and_accepts_every_kind) {
     char path[] = "/tmp/vmoec-sema-XXXXXX";
-    const char *text =
-        "config { a = 2; b = a * 3; rate = 0.5; on = true; name = \"x\"; list = [1]; time = 1 epoch }\n"
-        "model m(image: f32[B, 3]) { image }\n";
+    const char *text = "config { a = 2; b = a * 3; rate = 0.5; on = true; name = \"x\"; list = "
+                       "[1]; time = 1 epoch }\n"
+                       "model m(image: f32[B, 3]) { image }\n";
     int fd = mkstemp(path);
     cr_assert(write(fd, text, strlen(text)) > 0);
     close(fd);
@@ -307,7 +313,8 @@ Test(sema, train_block_of_mnist_moe) {
     cr_assert_eq(t->data.resize, 32);
     cr_assert(t->data.mean.n == 1 && t->data.mean.at[0] == 0.5 && t->data.std.at[0] == 0.5);
     cr_assert_str_eq(t->optimizer.kind, "adam");
-    cr_assert(t->optimizer.weight_decay == 0 && t->optimizer.beta2 == 0.999 && t->optimizer.eps == 1e-8);
+    cr_assert(t->optimizer.weight_decay == 0 && t->optimizer.beta2 == 0.999 &&
+              t->optimizer.eps == 1e-8);
     cr_assert_eq(t->schedule.kind, SCHED_constant);
     cr_assert_eq(t->schedule.peak, 5e-4);
     arena_destroy(w.a);
@@ -345,21 +352,22 @@ Test(sema, a_new_binding_names_the_outermost_call) {
                                   "  b = plain(gelu(one(a)))\n" /* through calls without weights */
                                   "  c = one(b) |> gelu()\n"    /* and pipes */
                                   "  d = one(one(c))\n"         /* nested */
-                                  "  e = 2 * one(d)\n"          /* not the outermost: its own name */
-                                  "  e = one(e)\n"              /* not new */
+                                  "  e = 2 * one(d)\n" /* not the outermost: its own name */
+                                  "  e = one(e)\n"     /* not new */
                                   "  e }\n"),
                      "m.a.w m.b.w m.c.w m.d.one.w m.d.w m.one.w m.one_2.w ");
     arena_destroy(w.a);
 }
 
 Test(sema, what_a_metric_reads_by_name_is_a_result) {
-    World w = load_text("layer inside(x) { hidden = x + 1\n metric deep = mean(hidden)\n x }\n"
-                        "model m(image: f32[B, 3]) {\n"
-                        "  a = image * 1; b = image * 2; c = image * 3; d = image * 4; e = image * 5\n"
-                        "  same = inside(a)\n"
-                        "  metric one = sum(a)\n  metric two = 2 * sum(b)\n"
-                        "  metric three = mean(c) + mean(same |> square())\n"
-                        "  metric four = sum(square(-d)) - (if 1 > 2 { sum(e) } else { mean(image) })\n}\n");
+    World w = load_text(
+        "layer inside(x) { hidden = x + 1\n metric deep = mean(hidden)\n x }\n"
+        "model m(image: f32[B, 3]) {\n"
+        "  a = image * 1; b = image * 2; c = image * 3; d = image * 4; e = image * 5\n"
+        "  same = inside(a)\n"
+        "  metric one = sum(a)\n  metric two = 2 * sum(b)\n"
+        "  metric three = mean(c) + mean(same |> square())\n"
+        "  metric four = sum(square(-d)) - (if 1 > 2 { sum(e) } else { mean(image) })\n}\n");
     IrGraph *g = elaborate(&w, "m", 2);
     static const char *const named[] = {"a", "b", "c", "d"};
     static const char *const others[] = {"e", "image", "hidden"};
@@ -394,7 +402,8 @@ Test(sema, names_do_not_depend_on_branches_not_taken) {
         "  a = linear(maybe(image, %s), 3)\n a }\n";
     Arena *a = arena_create();
     World on, off;
-    cr_assert_str_eq(names_of(&on, arena_printf(a, pattern, "true")), "m.a.maybe.w m.a.weight m.a.bias ");
+    cr_assert_str_eq(names_of(&on, arena_printf(a, pattern, "true")),
+                     "m.a.maybe.w m.a.weight m.a.bias ");
     cr_assert_str_eq(names_of(&off, arena_printf(a, pattern, "false")), "m.a.weight m.a.bias ");
     arena_destroy(on.a);
     arena_destroy(off.a);
@@ -402,7 +411,8 @@ Test(sema, names_do_not_depend_on_branches_not_taken) {
 }
 
 Test(sema, the_library_is_deaf_to_config_names) {
-    /* `D`, `I` and `up` mean something in the library; a configuration may use them all the same. */
+    /* `D`, `I` and `up` mean something in the library; a configuration may use them all the same.
+     */
     World w = load_text("use \"std/vit\"\nconfig { D = 3; I = 4; N = 5; up = 6; out = 7 }\n"
                         "model m(image: f32[B, 2, 8]) { mlp(position(norm(image)), up) }\n");
     check_type(&w, elaborate(&w, "m", 1), "m.mlp.up.weight", "f32[8,6]");
@@ -412,15 +422,15 @@ Test(sema, the_library_is_deaf_to_config_names) {
 /* ---- grouped tensors ------------------------------------------------------------------------ */
 
 Test(sema, experts_may_start_alike) {
-    World w =
-        load_text("use \"std/vit\"\n"
-                  "layer two(x: [.., D], init) { param w: [D] = init\n param c: [D] = ones(same = true)\n"
-                  "  x * w + c }\n"
-                  "model m(image: f32[B, 4, 6]) {\n"
-                  "  alike = normal(0.5, false, same = true)\n"
-                  "  route = top_k(softmax(linear(image, 3, init = xavier(same = true))), 2)\n"
-                  "  x = dispatch(image, route) |> mlp(5, init = xavier(same = true))\n"
-                  "  two(x, alike) |> mlp(7) |> two(trunc_normal(1, same = false)) |> combine(route)\n}\n");
+    World w = load_text(
+        "use \"std/vit\"\n"
+        "layer two(x: [.., D], init) { param w: [D] = init\n param c: [D] = ones(same = true)\n"
+        "  x * w + c }\n"
+        "model m(image: f32[B, 4, 6]) {\n"
+        "  alike = normal(0.5, false, same = true)\n"
+        "  route = top_k(softmax(linear(image, 3, init = xavier(same = true))), 2)\n"
+        "  x = dispatch(image, route) |> mlp(5, init = xavier(same = true))\n"
+        "  two(x, alike) |> mlp(7) |> two(trunc_normal(1, same = false)) |> combine(route)\n}\n");
     IrGraph *g = elaborate(&w, "m", 2);
     static const char *const want[][2] = {
         {"m.route.weight", "xavier(6,3)"},  {"m.x.up.weight", "same(xavier(6,5))"},
@@ -428,18 +438,18 @@ Test(sema, experts_may_start_alike) {
         {"m.two.w", "same(normal(0.5))"},   {"m.two.c", "ones"},
         {"m.mlp.up.weight", "xavier(6,7)"}, {"m.two_2.w", "trunc_normal(1)"}};
     for (size_t i = 0; i < sizeof want / sizeof want[0]; i++)
-        cr_assert_str_eq(ir_str(param(g, want[i][0]), ATTR_param_init), want[i][1], "%s: %s", want[i][0],
-                         ir_str(param(g, want[i][0]), ATTR_param_init));
+        cr_assert_str_eq(ir_str(param(g, want[i][0]), ATTR_param_init), want[i][1], "%s: %s",
+                         want[i][0], ir_str(param(g, want[i][0]), ATTR_param_init));
     cr_assert_eq(ir_int(param(g, "m.two.w"), ATTR_param_decay), 0);
     arena_destroy(w.a);
 }
 
 Test(sema, any_layer_can_be_an_expert) {
-    World w = load_text(
-        "layer scale(x: [.., D]) { param s: [D] = ones()\n x * s }\n"
-        "model m(image: f32[B, 4, 6]) {\n"
-        "  route = top_k(softmax(linear(image, 3)), 2)\n"
-        "  dispatch(image, route) |> scale() |> norm() |> linear(5, bias = false) |> combine(route)\n}\n");
+    World w = load_text("layer scale(x: [.., D]) { param s: [D] = ones()\n x * s }\n"
+                        "model m(image: f32[B, 4, 6]) {\n"
+                        "  route = top_k(softmax(linear(image, 3)), 2)\n"
+                        "  dispatch(image, route) |> scale() |> norm() |> linear(5, bias = false) "
+                        "|> combine(route)\n}\n");
     IrGraph *g = elaborate(&w, "m", 2);
     check_type(&w, g, "m.scale.s", "f32[3,6]");
     check_type(&w, g, "m.norm.weight", "f32[3,6]");
@@ -452,10 +462,11 @@ Test(sema, any_layer_can_be_an_expert) {
 }
 
 Test(sema, whole_images_can_be_routed) {
-    World w = load_text("use \"std/vit\"\n"
-                        "model m(image: f32[B, 4, 8]) {\n"
-                        "  route = top_k(softmax(linear(mean(image, axis = 1), 3)), 1)\n"
-                        "  dispatch(image, route) |> position() |> attention(2) |> combine(route)\n}\n");
+    World w =
+        load_text("use \"std/vit\"\n"
+                  "model m(image: f32[B, 4, 8]) {\n"
+                  "  route = top_k(softmax(linear(mean(image, axis = 1), 3)), 1)\n"
+                  "  dispatch(image, route) |> position() |> attention(2) |> combine(route)\n}\n");
     IrGraph *g = elaborate(&w, "m", 5);
     check_type(&w, g, "m.position.table", "f32[3,4,8]");
     check_type(&w, g, "m.attention.qkv.weight", "f32[3,8,24]");
@@ -485,7 +496,8 @@ Test(sema, grouped_matmul_and_mixed_bias) {
 
 static const char *config_text(World *w, const char *expr) {
     Arena *a = arena_create();
-    *w = load_text(arena_printf(a, "config { v = %s }\nmodel m(image: f32[B, 3]) { image }\n", expr));
+    *w = load_text(
+        arena_printf(a, "config { v = %s }\nmodel m(image: f32[B, 3]) { image }\n", expr));
     arena_destroy(a);
     const char *const *value;
     cr_assert_eq(fe_config(w->e, NULL, &value), 1);
@@ -558,12 +570,13 @@ Test(sema, shapes_of_functions) {
     };
     Arena *a = arena_create();
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        World w = load_text(arena_printf(a, "model m(image: f32[B, 4, 6]) { y = %s\n y }\n", cases[i][0]));
+        World w = load_text(
+            arena_printf(a, "model m(image: f32[B, 4, 6]) { y = %s\n y }\n", cases[i][0]));
         IrGraph *g = fe_elaborate(w.e, w.a, "m", 2, w.d);
         cr_assert_eq(g != NULL, cases[i][1] != NULL, "%s", cases[i][0]);
         if (g)
-            cr_assert_str_eq(ir_type_text(w.a, &ir_find_out(g, "y")->value->type), cases[i][1], "%s",
-                             cases[i][0]);
+            cr_assert_str_eq(ir_type_text(w.a, &ir_find_out(g, "y")->value->type), cases[i][1],
+                             "%s", cases[i][0]);
         arena_destroy(w.a);
     }
     arena_destroy(a);
@@ -581,7 +594,8 @@ static void expect_limit(const char *text) {
 Test(sema, programs_that_explode_are_stopped, .timeout = 60) {
     expect_limit("layer f(x, n) { if n == 0 { x } else { f(x, n - 1) + f(x, n - 1) } }\n"
                  "model m(image: f32[B, 3]) { f(image, 30) }\n");
-    expect_limit("model m(image: f32[B, 3]) {\n for i in 0..90000 { w = linear(image, 3) }\n image }\n");
+    expect_limit(
+        "model m(image: f32[B, 3]) {\n for i in 0..90000 { w = linear(image, 3) }\n image }\n");
     Arena *a = arena_create();
     Text t = text_new(a);
     text_add(&t, "layer f(x) { ");

@@ -115,7 +115,8 @@ Test(graph, named_results_are_replaced_by_kind_and_name) {
     ir_add_out(f.g, OUT_output, "y", f.y, 1, (IrLoc){0});
     cr_assert_eq(f.g->nout, 1);
     cr_assert_eq(ir_find_out(f.g, "y")->value, f.y);
-    for (int i = 0; i < 20; i++) ir_add_out(f.g, OUT_grad, arena_printf(f.a, "g%d", i), f.y, 1, (IrLoc){0});
+    for (int i = 0; i < 20; i++)
+        ir_add_out(f.g, OUT_grad, arena_printf(f.a, "g%d", i), f.y, 1, (IrLoc){0});
     cr_assert_eq(f.g->nout, 21);
     cr_assert_eq(ir_find_out(f.g, "g19")->kind, OUT_grad);
     cr_assert_null(ir_find_out(f.g, "g20"));
@@ -222,7 +223,8 @@ Test(graph, a_clone_stands_alone) {
     IrValue *t = IR_OP(&f.b, topk, VALS(f.y), ATTRS(A_INT(topk_k, 2)));
     t->node->cluster = 4;
     t->node->loc = (IrLoc){"m.vmoe", 3, 9};
-    ir_add_out(f.g, OUT_aux, "a", ir_sum_axes(&f.b, t, (int64_t[]){0, 1}, 2), 0.01, (IrLoc){"m.vmoe", 4, 1});
+    ir_add_out(f.g, OUT_aux, "a", ir_sum_axes(&f.b, t, (int64_t[]){0, 1}, 2), 0.01,
+               (IrLoc){"m.vmoe", 4, 1});
     Arena *other = arena_create();
     Text before = text_new(other), after = text_new(other);
     ir_print(&before, f.g, true);

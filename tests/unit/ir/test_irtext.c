@@ -1,5 +1,5 @@
-/* The text form: what is printed reads back to the same text, and every kind of mistake has its message
- * and its place. */
+/* The text form: what is printed reads back to the same text, and every kind of mistake has its
+ * message and its place. */
 #include <criterion/criterion.h>
 #include <math.h>
 #include <stdlib.h>
@@ -11,7 +11,8 @@ static const char every_feature[] =
     "graph @classifier {\n"
     "  %0 = input {name = \"image\"} : f32[4,1,8,8]\n"
     "  %1 = input {name = \"label\"} : i32[4]\n"
-    "  %2 = param {name = \"classifier.gate.weight\", init = \"normal(0.02)\", decay = 0} : f32[64,8]\n"
+    "  %2 = param {name = \"classifier.gate.weight\", init = \"normal(0.02)\", decay = 0} : "
+    "f32[64,8]\n"
     "  %3 = reshape %0 {shape = [4,64]} : f32[4,64] @0\n"
     "  %4 = matmul %3, %2 : f32[4,8] @0\n"
     "  %5, %6 = topk %4 {k = 2} : f32[4,2], i32[4,2] @12\n"
@@ -52,8 +53,9 @@ Test(irtext, printed_text_reads_back_to_itself) {
 
 Test(irtext, layout_and_comments_are_free_and_numbers_may_have_gaps) {
     Arena *a = arena_create();
-    IrGraph *g = read_ok(a, "; remaining pipeline: cse\n\n graph@m{%7=input{name=\"x\"}:f32[ 2 , 3 ] ; c\r\n"
-                            "\toutput \"y\"%7 }");
+    IrGraph *g =
+        read_ok(a, "; remaining pipeline: cse\n\n graph@m{%7=input{name=\"x\"}:f32[ 2 , 3 ] ; c\r\n"
+                   "\toutput \"y\"%7 }");
     cr_assert_str_eq(ir_to_text(a, g),
                      "graph @m {\n  %0 = input {name = \"x\"} : f32[2,3]\n  output \"y\" %0\n}\n");
     arena_destroy(a);
@@ -61,14 +63,16 @@ Test(irtext, layout_and_comments_are_free_and_numbers_may_have_gaps) {
 
 Test(irtext, places_are_remembered_and_printed_as_comments) {
     Arena *a = arena_create();
-    IrGraph *g = read_ok(a, "graph @m {\n  %0 = input {name = \"x\"} : f32[2]\n  output \"x\" %0\n}\n");
+    IrGraph *g =
+        read_ok(a, "graph @m {\n  %0 = input {name = \"x\"} : f32[2]\n  output \"x\" %0\n}\n");
     cr_assert_eq(g->first->loc.line, 2);
     cr_assert_eq(g->first->loc.col, 3);
     g->first->loc = (IrLoc){"dir/a\nb.vmoe", 13, 9};
     Text t = text_new(a);
     ir_print(&t, g, true);
-    cr_assert_str_eq(t.data, "graph @m {\n  %0 = input {name = \"x\"} : f32[2]  ; dir/a?b.vmoe:13:9\n"
-                             "  output \"x\" %0  ; t.vir:3:3\n}\n");
+    cr_assert_str_eq(t.data,
+                     "graph @m {\n  %0 = input {name = \"x\"} : f32[2]  ; dir/a?b.vmoe:13:9\n"
+                     "  output \"x\" %0  ; t.vir:3:3\n}\n");
     cr_assert_not_null(read_ok(a, t.data));
     arena_destroy(a);
 }
@@ -147,13 +151,14 @@ Test(irtext, names_of_any_bytes_survive) {
 Test(irtext, extreme_integers_read) {
     Arena *a = arena_create();
     const char *error = NULL;
-    cr_assert_null(
-        ir_read(a, "graph @m { %0 = iota {shape = [-9223372036854775808]} : i32[1] }", "t", &error));
+    cr_assert_null(ir_read(a, "graph @m { %0 = iota {shape = [-9223372036854775808]} : i32[1] }",
+                           "t", &error));
     cr_assert_not_null(strstr(error, "found i32[-9223372036854775808]"), "%s", error);
     arena_destroy(a);
 }
 
-/* ---- mistakes ------------------------------------------------------------------------------------ */
+/* ---- mistakes
+ * ------------------------------------------------------------------------------------ */
 
 #define X "%0 = input {name = \"x\"} : f32[4,3]\n"
 
@@ -169,10 +174,12 @@ static const struct {
     {"graph @m {\n 7 }", "2:2: expected %, output, loss, aux, metric, grad or '}', found '7'"},
     {"graph @m {\n result \"x\" %0 }",
      "2:2: expected %, output, loss, aux, metric, grad or '}', found result"},
-    {"graph @m {\n\x01}", "2:1: expected %, output, loss, aux, metric, grad or '}', found byte 0x01"},
+    {"graph @m {\n\x01}",
+     "2:1: expected %, output, loss, aux, metric, grad or '}', found byte 0x01"},
     /* values */
     {"graph @m { %x = neg }", "1:13: expected an integer, found 'x'"},
-    {"graph @m { %4294967296 = neg }", "1:13: expected an integer from 0 to 2147483647, found 4294967296"},
+    {"graph @m { %4294967296 = neg }",
+     "1:13: expected an integer from 0 to 2147483647, found 4294967296"},
     {"graph @m { %99999999999999999999999999 = neg }",
      "1:13: expected an integer from 0 to 2147483647, found 99999999999999999999999999"},
     {"graph @m { %-1 = neg }", "1:13: expected an integer from 0 to 2147483647, found -1"},
@@ -189,23 +196,30 @@ static const struct {
     {"graph @m {\n" X "%1 = neg : f32[4,3] }", "3:20: neg: expected 1 operand, found 0"},
     {"graph @m {\n" X "%1 = neg %0, : f32[4,3] }", "3:14: expected '%', found ':'"},
     /* attributes */
-    {"graph @m {\n" X "%1, %2 = topk %0 {n = 1} : f32[4,1], i32[4,1] }", "3:19: topk has no attribute n"},
-    {"graph @m {\n" X "%1, %2 = topk %0 {k = 1, k = 1} : f32[4,1], i32[4,1] }", "3:26: k is given twice"},
-    {"graph @m {\n" X "%1, %2 = topk %0 {} : f32[4,1], i32[4,1] }", "3:19: expected an attribute, found '}'"},
-    {"graph @m {\n" X "%1, %2 = topk %0 {k 1} : f32[4,1], i32[4,1] }", "3:21: expected '=', found '1'"},
+    {"graph @m {\n" X "%1, %2 = topk %0 {n = 1} : f32[4,1], i32[4,1] }",
+     "3:19: topk has no attribute n"},
+    {"graph @m {\n" X "%1, %2 = topk %0 {k = 1, k = 1} : f32[4,1], i32[4,1] }",
+     "3:26: k is given twice"},
+    {"graph @m {\n" X "%1, %2 = topk %0 {} : f32[4,1], i32[4,1] }",
+     "3:19: expected an attribute, found '}'"},
+    {"graph @m {\n" X "%1, %2 = topk %0 {k 1} : f32[4,1], i32[4,1] }",
+     "3:21: expected '=', found '1'"},
     {"graph @m {\n" X "%1, %2 = topk %0 {k = \"1\"} : f32[4,1], i32[4,1] }",
      "3:23: expected an integer, found '\"'"},
-    {"graph @m {\n" X "%1, %2 = topk %0 {k = 1 : f32[4,1], i32[4,1] }", "3:25: expected '}', found ':'"},
+    {"graph @m {\n" X "%1, %2 = topk %0 {k = 1 : f32[4,1], i32[4,1] }",
+     "3:25: expected '}', found ':'"},
     {"graph @m {\n" X "%1, %2 = topk %0 : f32[4,1], i32[4,1] }", "3:38: top_k: k is not given"},
     {"graph @m { %0 = const {value = x} : f32[] }", "1:32: expected a number, found 'x'"},
     {"graph @m { %0 = const {value = 1e} : f32[] }", "1:32: expected a number, found '1'"},
     {"graph @m { %0 = const {value = --1} : f32[] }", "1:32: expected a number, found '-'"},
     {"graph @m { %0 = const {value = 0x10} : f32[] }", "1:33: expected '}', found 'x'"},
-    {"graph @m { %0 = const {value = 0.5} : i32[] }", "1:44: const: value is 0.5, expected an i32 integer"},
+    {"graph @m { %0 = const {value = 0.5} : i32[] }",
+     "1:44: const: value is 0.5, expected an i32 integer"},
     {"graph @m { %0 = input {name = x} : f32[] }", "1:31: expected a string, found 'x'"},
     {"graph @m { %0 = input {name = \"\"} : f32[] }", "1:42: input: name is empty"},
     {"graph @m { %0 = input {name = \"x} : f32[] }", "1:44: the string does not end on its line"},
-    {"graph @m { %0 = input {name = \"x\n\"} : f32[] }", "1:33: the string does not end on its line"},
+    {"graph @m { %0 = input {name = \"x\n\"} : f32[] }",
+     "1:33: the string does not end on its line"},
     {"graph @m { %0 = input {name = \"\\q\"} : f32[] }",
      "1:33: expected \\\" \\\\ \\n \\t \\r or \\xHH in a string, found \\ and 'q'"},
     {"graph @m { %0 = input {name = \"\\x00\"} : f32[] }",
@@ -222,7 +236,8 @@ static const struct {
     {"graph @m { %0 = input {name = \"x\"} : f32 }", "1:42: expected '[', found '}'"},
     {"graph @m { %0 = input {name = \"x\"} : f32[0] }",
      "1:42: expected an integer from 1 to 1099511627776, found 0"},
-    {"graph @m { %0 = input {name = \"x\"} : f32[1,1,1,1,1,1,1] }", "1:54: expected at most 6 dimensions"},
+    {"graph @m { %0 = input {name = \"x\"} : f32[1,1,1,1,1,1,1] }",
+     "1:54: expected at most 6 dimensions"},
     {"graph @m { %0 = input {name = \"x\"} : f32[1048576,1048576] }",
      "1:58: input: expected fewer than 2^40 elements, found f32[1048576,1048576]"},
     {"graph @m {\n" X "%1 = neg %0 : f32[3,4] }",
@@ -230,7 +245,8 @@ static const struct {
     {"graph @m {\n" X "%1, %2 = topk %0 {k = 1} : f32[4,1] }", "3:37: expected ',', found '}'"},
     {"graph @m { %0 = rng_key {stream = \"s\"} : i32[3] }",
      "1:48: rng_key: expected the type i32[2], found i32[3]"},
-    {"graph @m { %0 = state {name = \"s\"} : i32[3] }", "1:44: state: expected f32 elements, found i32[3]"},
+    {"graph @m { %0 = state {name = \"s\"} : i32[3] }",
+     "1:44: state: expected f32 elements, found i32[3]"},
     {"graph @m {\n" X "%1 = neg %0 : f32[4,3] @-1 }",
      "3:25: expected an integer from 0 to 2147483647, found -1"},
     /* results */
@@ -241,7 +257,8 @@ static const struct {
     {"graph @m {\n" X "output \"x\" %0 {height = 1} }", "3:22: expected weight, found height"},
     {"graph @m {\n" X "grad \"x\" %0\noutput \"x\" %0 }",
      "4:1: the name \"x\" is used twice among named results"},
-    {"graph @m {\n" X "loss \"x\" %0 }", "3:1: loss \"x\": expected a number f32[], found f32[4,3]"},
+    {"graph @m {\n" X "loss \"x\" %0 }",
+     "3:1: loss \"x\": expected a number f32[], found f32[4,3]"},
     {"graph @m {\n" X "%1 = input {name = \"x\"} : f32[] }",
      "3:1: the name \"x\" is used twice among inputs"},
 };
@@ -253,8 +270,8 @@ Test(irtext, every_mistake_has_its_message_and_place) {
         IrGraph *g = ir_read(a, mistakes[i].text, "t", &error);
         cr_expect(!g && error, "accepted: %s", mistakes[i].text);
         const char *want = arena_printf(a, "t:%s", mistakes[i].error);
-        cr_expect(error && strcmp(error, want) == 0, "in %s\nexpected %s\n   found %s", mistakes[i].text,
-                  want, error);
+        cr_expect(error && strcmp(error, want) == 0, "in %s\nexpected %s\n   found %s",
+                  mistakes[i].text, want, error);
         arena_destroy(a);
     }
 }

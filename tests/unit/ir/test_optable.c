@@ -82,7 +82,8 @@ Test(optable, the_reference_in_docs_is_up_to_date) {
     char *written = calloc(1, size + 2);
     size_t got = fread(written, 1, size + 1, doc);
     fclose(doc);
-    cr_assert(got == size && memcmp(text, written, size) == 0, "docs/ops.md is out of date: run make docs");
+    cr_assert(got == size && memcmp(text, written, size) == 0,
+              "docs/ops.md is out of date: run make docs");
     free(written);
     free(text);
 }

@@ -1,5 +1,5 @@
-/* Shape rules: for every op the result types it gives and the mistakes it reports. Cases run through the
- * text reader, which infers types and compares. */
+/* Shape rules: for every op the result types it gives and the mistakes it reports. Cases run
+ * through the text reader, which infers types and compares. */
 #include <criterion/criterion.h>
 #include <string.h>
 
@@ -20,10 +20,12 @@ static const Case cases[] = {
     GOOD("reshape", "i32[1]", "shape = []", "i32[]"),
     BAD("reshape", "f32[4,6]", "shape = [5,5]",
         "expected a shape of 24 elements for f32[4,6], found f32[5,5] with 25"),
-    BAD("reshape", "f32[4]", "shape = [2,0]", "shape: every dimension must be at least 1, found f32[2,0]"),
+    BAD("reshape", "f32[4]", "shape = [2,0]",
+        "shape: every dimension must be at least 1, found f32[2,0]"),
     BAD("reshape", "f32[4]", "shape = [-2,-2]",
         "shape: every dimension must be at least 1, found f32[-2,-2]"),
-    BAD("reshape", "f32[4]", "shape = [1,1,1,1,1,1,4]", "expected at most 6 dimensions in shape, found 7"),
+    BAD("reshape", "f32[4]", "shape = [1,1,1,1,1,1,4]",
+        "expected at most 6 dimensions in shape, found 7"),
     BAD("reshape", "f32[4]", "shape = [4294967296,4294967297]",
         "shape: expected fewer than 2^40 elements, found f32[4294967296,4294967297]"),
     BAD("reshape", "f32[4]", "", "shape is not given"),
@@ -60,8 +62,8 @@ static const Case cases[] = {
     BAD("kept", "f32[3] f32[3]", "", "expected 1 operand, found 2"),
     GOOD("copy", "i32[3]", "", "i32[3]"),
     BAD("copy", "f32[3] f32[3]", "", "expected 1 operand, found 2"),
-#define UNARY(op)                                                                                            \
-    GOOD(op, "f32[3,4]", "", "f32[3,4]"),                                                                    \
+#define UNARY(op)                                                                                  \
+    GOOD(op, "f32[3,4]", "", "f32[3,4]"),                                                          \
         BAD(op, "i32[3]", "", "expected f32 elements in operand 1, found i32[3]")
     UNARY("neg"),
     UNARY("abs"),
@@ -80,9 +82,10 @@ static const Case cases[] = {
     UNARY("silu"),
     UNARY("softplus"),
     UNARY("square"),
-#define BINARY(op)                                                                                           \
-    GOOD(op, "f32[3,4] f32[3,4]", "", "f32[3,4]"),                                                           \
-        BAD(op, "f32[3,4] f32[4]", "", "expected operands of one shape, found f32[3,4] and f32[4]"),         \
+#define BINARY(op)                                                                                 \
+    GOOD(op, "f32[3,4] f32[3,4]", "", "f32[3,4]"),                                                 \
+        BAD(op, "f32[3,4] f32[4]", "",                                                             \
+            "expected operands of one shape, found f32[3,4] and f32[4]"),                          \
         BAD(op, "f32[3]", "", "expected 2 operands, found 1")
     BINARY("add"),
     BINARY("sub"),
@@ -99,17 +102,20 @@ static const Case cases[] = {
     GOOD("select", "f32[3] i32[3] i32[3]", "", "i32[3]"),
     BAD("select", "i32[3] i32[3] i32[3]", "", "expected f32 elements in operand 1, found i32[3]"),
     BAD("select", "f32[3] i32[3] f32[3]", "", "expected i32 elements in operand 3, found f32[3]"),
-    BAD("select", "f32[3] f32[3] f32[4]", "", "expected operands of one shape, found f32[3] and f32[4]"),
+    BAD("select", "f32[3] f32[3] f32[4]", "",
+        "expected operands of one shape, found f32[3] and f32[4]"),
     GOOD("cast", "i32[3]", "", "f32[3]"),
     GOOD("lookup", "i32[3]", "values = [4,0]", "i32[3]"),
     BAD("lookup", "f32[3]", "values = [4,0]", "expected i32 elements in operand 1, found f32[3]"),
     BAD("lookup", "i32[3]", "values = []", "expected at least one value, found none"),
-    BAD("lookup", "i32[3]", "values = [0,2147483648]", "value 1 is 2147483648, expected an i32 integer"),
+    BAD("lookup", "i32[3]", "values = [0,2147483648]",
+        "value 1 is 2147483648, expected an i32 integer"),
     GOOD("narrow", "f32[3,5]", "", "bf16[3,5]"),
     BAD("narrow", "i32[3]", "", "expected f32 elements in operand 1, found i32[3]"),
     BAD("cast", "f32[3]", "", "expected i32 elements in operand 1, found f32[3]"),
     GOOD("iota", "", "shape = [2,7]", "i32[2,7]"),
-    BAD("iota", "", "shape = [4294967296]", "expected a last dimension below 2^31, found i32[4294967296]"),
+    BAD("iota", "", "shape = [4294967296]",
+        "expected a last dimension below 2^31, found i32[4294967296]"),
     GOOD("uniform", "i32[2]", "shape = [8]", "f32[8]"),
     BAD("uniform", "i32[3]", "shape = [8]", "expected i32[2] as operand 1, found i32[3]"),
     BAD("uniform", "i32[2]", "shape = [4294967297]",
@@ -122,16 +128,21 @@ static const Case cases[] = {
     BAD("noise", "i32[8]", "kind = \"normal\", stream = \"s\"",
         "expected f32 elements in operand 1, found i32[8]"),
     GOOD("dropout", "f32[8]", "p = 0.5, stream = \"s\"", "f32[8]"),
-    BAD("dropout", "f32[8]", "p = 1, stream = \"s\"", "p is 1, expected at least 0 and less than 1"),
-    BAD("dropout", "f32[8]", "p = -0.1, stream = \"s\"", "p is -0.1, expected at least 0 and less than 1"),
-    BAD("dropout", "f32[8]", "p = nan, stream = \"s\"", "p is nan, expected at least 0 and less than 1"),
+    BAD("dropout", "f32[8]", "p = 1, stream = \"s\"",
+        "p is 1, expected at least 0 and less than 1"),
+    BAD("dropout", "f32[8]", "p = -0.1, stream = \"s\"",
+        "p is -0.1, expected at least 0 and less than 1"),
+    BAD("dropout", "f32[8]", "p = nan, stream = \"s\"",
+        "p is nan, expected at least 0 and less than 1"),
 
     /* reductions and rows */
     GOOD("sum", "f32[2,3,4]", "axes = [0,2]", "f32[3]"),
     GOOD("sum", "f32[2,3]", "axes = [0,1]", "f32[]"),
     BAD("sum", "f32[2,3]", "axes = []", "expected at least one axis, found none"),
-    BAD("sum", "f32[2,3]", "axes = [2]", "axis is 2, but f32[2,3] has 2 dimensions (counted from 0)"),
-    BAD("sum", "f32[2,3]", "axes = [-1]", "axis is -1, but f32[2,3] has 2 dimensions (counted from 0)"),
+    BAD("sum", "f32[2,3]", "axes = [2]",
+        "axis is 2, but f32[2,3] has 2 dimensions (counted from 0)"),
+    BAD("sum", "f32[2,3]", "axes = [-1]",
+        "axis is -1, but f32[2,3] has 2 dimensions (counted from 0)"),
     BAD("sum", "f32[2,3]", "axes = [1,0]", "expected ascending axes, each once, found 0 after 1"),
     BAD("sum", "f32[2,3]", "axes = [1,1]", "expected ascending axes, each once, found 1 after 1"),
     GOOD("mean", "f32[2,3,4]", "axes = [1]", "f32[2,4]"),
@@ -139,7 +150,8 @@ static const Case cases[] = {
     GOOD("max", "f32[2,3]", "", "f32[2]"),
     BAD("max", "f32[]", "", "expected at least 1 dimension in operand 1, found f32[]"),
     GOOD("argmax", "f32[2,3]", "", "i32[2]"),
-    BAD("argmax", "f32[4294967296]", "", "expected a last dimension below 2^31, found f32[4294967296]"),
+    BAD("argmax", "f32[4294967296]", "",
+        "expected a last dimension below 2^31, found f32[4294967296]"),
     GOOD("softmax", "f32[2,3]", "", "f32[2,3]"),
     BAD("softmax", "f32[]", "", "expected at least 1 dimension in operand 1, found f32[]"),
     GOOD("softmax_grad", "f32[2,3] f32[2,3]", "", "f32[2,3]"),
@@ -148,13 +160,16 @@ static const Case cases[] = {
     BAD("layer_norm", "f32[2,3]", "eps = -1", "eps is -1, expected at least 0"),
     BAD("layer_norm", "f32[2,3]", "eps = inf", "eps is inf, expected at least 0"),
     GOOD("layer_norm_grad", "f32[2,3] f32[2,1] f32[2,3]", "", "f32[2,3]"),
-    BAD("layer_norm_grad", "f32[2,3] f32[2] f32[2,3]", "", "expected f32[2,1] as operand 2, found f32[2]"),
+    BAD("layer_norm_grad", "f32[2,3] f32[2] f32[2,3]", "",
+        "expected f32[2,1] as operand 2, found f32[2]"),
     GOOD("xent", "f32[8,10] i32[8]", "", "f32[8]"),
-    BAD("xent", "f32[8,10] i32[10]", "", "expected labels i32[8] for logits f32[8,10], found i32[10]"),
+    BAD("xent", "f32[8,10] i32[10]", "",
+        "expected labels i32[8] for logits f32[8,10], found i32[10]"),
     GOOD("cross_entropy", "f32[8,10] i32[8]", "", "f32[]"),
     BAD("cross_entropy", "f32[8] i32[8]", "", "expected 2 dimensions in operand 1, found f32[8]"),
     GOOD("accuracy", "f32[8,10] i32[8]", "", "f32[]"),
-    BAD("accuracy", "f32[8,10] f32[8]", "", "expected labels i32[8] for logits f32[8,10], found f32[8]"),
+    BAD("accuracy", "f32[8,10] f32[8]", "",
+        "expected labels i32[8] for logits f32[8,10], found f32[8]"),
 
     /* matrix products */
     GOOD("matmul", "f32[2,3] f32[3,5]", "", "f32[2,5]"),
@@ -165,18 +180,21 @@ static const Case cases[] = {
     BAD("matmul", "f32[2,3] f32[4,5]", "",
         "expected 3 rows in the second matrix for f32[2,3], found 4 in f32[4,5]"),
     BAD("matmul", "f32[2,3] f32[3,5]", "tb = 1",
-        "expected 3 rows in the second matrix for f32[2,3], found 5 in f32[3,5] (after transposition)"),
+        "expected 3 rows in the second matrix for f32[2,3], found 5 in f32[3,5] (after "
+        "transposition)"),
     BAD("matmul", "f32[7,3,2] f32[3,5]", "ta = 1",
         "expected operands with the same number of dimensions, found f32[7,3,2] and f32[3,5]"),
     BAD("matmul", "f32[7,2,3] f32[6,3,5]", "",
         "expected equal leading dimensions, found f32[7,2,3] and f32[6,3,5]"),
-    BAD("matmul", "f32[3] f32[3,5]", "", "expected at least 2 dimensions in operand 1, found f32[3]"),
+    BAD("matmul", "f32[3] f32[3,5]", "",
+        "expected at least 2 dimensions in operand 1, found f32[3]"),
     BAD("matmul", "f32[2,3] f32[3,5]", "ta = 2", "ta is 2, expected 0 to 1"),
     GOOD("matmul", "f32[2,3] f32[3,5]", "bf16 = 1", "f32[2,5]"),
     BAD("matmul", "f32[2,3] f32[3,5]", "bf16 = 2", "bf16 is 2, expected 0 to 1"),
     GOOD("linear", "f32[4,2,3] f32[3,5]", "", "f32[4,2,5]"),
     GOOD("linear", "f32[2,3] f32[3,5] f32[5]", "", "f32[2,5]"),
-    BAD("linear", "f32[2,3] f32[4,5]", "", "expected a weight of 3 rows for f32[2,3], found f32[4,5]"),
+    BAD("linear", "f32[2,3] f32[4,5]", "",
+        "expected a weight of 3 rows for f32[2,3], found f32[4,5]"),
     BAD("linear", "f32[2,3] f32[3,5] f32[3]", "", "expected f32[5] as operand 3, found f32[3]"),
     BAD("linear", "f32[2,3]", "", "expected 2 to 3 operands, found 1"),
     GOOD("attention", "f32[2,5,8] f32[2,7,8] f32[2,7,8]", "heads = 4", "f32[2,5,8]"),
@@ -188,7 +206,8 @@ static const Case cases[] = {
         "expected keys [2,..,8] for queries f32[2,5,8], found f32[3,7,8]"),
     BAD("attention", "f32[2,5,8] f32[2,7,8] f32[2,6,8]", "heads = 4",
         "expected f32[2,7,8] as operand 3, found f32[2,6,8]"),
-    BAD("attention", "f32[65536,256,1] f32[65536,257,1] f32[65536,257,1]", "heads = 1, dropout = 0.1",
+    BAD("attention", "f32[65536,256,1] f32[65536,257,1] f32[65536,257,1]",
+        "heads = 1, dropout = 0.1",
         "expected at most 2^32 random numbers in one tensor, found 4311744512"),
     GOOD("sdpa", "f32[2,5,8] f32[2,7,8] f32[2,7,8] i32[2]", "heads = 4, scale = 0.7",
          "f32[2,5,8], f32[2,4,5]"),
@@ -215,10 +234,13 @@ static const Case cases[] = {
     GOOD("concat", "f32[2,3] f32[2,4] f32[2,1]", "axis = 1", "f32[2,8]"),
     GOOD("concat", "f32[2,3]", "axis = 0", "f32[2,3]"),
     BAD("concat", "f32[2,3] f32[3,4]", "axis = 1",
-        "expected operands that differ only in dimension 1, found f32[2,3] and f32[3,4] (operand 2)"),
+        "expected operands that differ only in dimension 1, found f32[2,3] and f32[3,4] (operand "
+        "2)"),
     BAD("concat", "f32[2,3] f32[2,3,1]", "axis = 1",
-        "expected operands that differ only in dimension 1, found f32[2,3] and f32[2,3,1] (operand 2)"),
-    BAD("concat", "f32[2,3]", "axis = -1", "axis is -1, but f32[2,3] has 2 dimensions (counted from 0)"),
+        "expected operands that differ only in dimension 1, found f32[2,3] and f32[2,3,1] (operand "
+        "2)"),
+    BAD("concat", "f32[2,3]", "axis = -1",
+        "axis is -1, but f32[2,3] has 2 dimensions (counted from 0)"),
     BAD("concat", "f32[549755813888] f32[549755813888]", "axis = 0",
         "result: expected fewer than 2^40 elements, found f32[1099511627776]"),
     BAD("concat", "", "axis = 0", "expected 1 to 64 operands, found 0"),
@@ -232,7 +254,8 @@ static const Case cases[] = {
         "patch is 8, expected a divisor of height 28 and width 28 of f32[8,3,28,28]"),
     BAD("patchify", "f32[8,3,28,28]", "patch = 0",
         "patch is 0, expected a divisor of height 28 and width 28 of f32[8,3,28,28]"),
-    BAD("patchify", "f32[3,28,28]", "patch = 7", "expected 4 dimensions in operand 1, found f32[3,28,28]"),
+    BAD("patchify", "f32[3,28,28]", "patch = 7",
+        "expected 4 dimensions in operand 1, found f32[3,28,28]"),
 
     /* mixture of experts */
     GOOD("topk", "f32[64,8]", "k = 2", "f32[64,2], i32[64,2]"),
@@ -250,27 +273,35 @@ static const Case cases[] = {
     BAD("put_last", "f32[64,2] i32[64,2]", "experts = 1", "experts is 1, expected 2 to 2147483647"),
     GOOD("histogram", "i32[64,2]", "bins = 8", "f32[8]"),
     BAD("histogram", "i32[64,2]", "bins = 0", "bins is 0, expected 1 to 2147483647"),
-    BAD("histogram", "f32[64,2]", "bins = 8", "expected i32 elements in operand 1, found f32[64,2]"),
+    BAD("histogram", "f32[64,2]", "bins = 8",
+        "expected i32 elements in operand 1, found f32[64,2]"),
     GOOD("route_counts", "i32[64,2]", "experts = 8, segments = 3", "i32[3,8]"),
     BAD("route_counts", "f32[64,2]", "experts = 8, segments = 3",
         "expected i32 elements in operand 1, found f32[64,2]"),
-    BAD("route_counts", "i32[64,2]", "experts = 0, segments = 3", "experts is 0, expected 1 to 2147483646"),
-    BAD("route_counts", "i32[64,2]", "experts = 8, segments = 0", "segments is 0, expected 1 to 2147483647"),
+    BAD("route_counts", "i32[64,2]", "experts = 0, segments = 3",
+        "experts is 0, expected 1 to 2147483646"),
+    BAD("route_counts", "i32[64,2]", "experts = 8, segments = 0",
+        "segments is 0, expected 1 to 2147483647"),
     BAD("route_counts", "i32[65536,32768]", "experts = 8, segments = 2",
         "expected fewer than 2^31 routed rows, found 2147483648"),
     GOOD("route", "i32[64,2] i32[3,8]", "experts = 8", "i32[9], i32[128], i32[64,2], i32[128]"),
-    BAD("route", "i32[64,2] i32[3,7]", "experts = 8", "expected counts of 8 experts, found i32[3,7]"),
-    BAD("route", "i32[64,2] i32[8]", "experts = 8", "expected 2 dimensions in operand 2, found i32[8]"),
-    BAD("route", "i32[64,2] f32[3,8]", "experts = 8", "expected i32 elements in operand 2, found f32[3,8]"),
+    BAD("route", "i32[64,2] i32[3,7]", "experts = 8",
+        "expected counts of 8 experts, found i32[3,7]"),
+    BAD("route", "i32[64,2] i32[8]", "experts = 8",
+        "expected 2 dimensions in operand 2, found i32[8]"),
+    BAD("route", "i32[64,2] f32[3,8]", "experts = 8",
+        "expected i32 elements in operand 2, found f32[3,8]"),
     GOOD("route", "i32[64,2]", "experts = 8", "i32[9], i32[128], i32[64,2], i32[128]"),
     BAD("route", "i32[64,2]", "experts = 0", "experts is 0, expected 1 to 2147483646"),
-    BAD("route", "i32[65536,32768]", "experts = 8", "expected fewer than 2^31 routed rows, found 2147483648"),
+    BAD("route", "i32[65536,32768]", "experts = 8",
+        "expected fewer than 2^31 routed rows, found 2147483648"),
     GOOD("dispatch", "f32[64,5,3] i32[128]", "k = 2", "f32[128,5,3]"),
     BAD("dispatch", "f32[64,5,3] i32[128]", "k = 1",
         "expected at most 1 pairs for every row of f32[64,5,3], found i32[128]"),
     BAD("dispatch", "f32[64] i32[128]", "k = 0", "k is 0, expected at least 1"),
     GOOD("expert_expand", "f32[8,5] i32[128]", "", "f32[128,5]"),
-    BAD("expert_expand", "f32[] i32[128]", "", "expected at least 1 dimension in operand 1, found f32[]"),
+    BAD("expert_expand", "f32[] i32[128]", "",
+        "expected at least 1 dimension in operand 1, found f32[]"),
     GOOD("expert_sum", "f32[128,5] i32[128]", "experts = 8", "f32[8,5]"),
     BAD("expert_sum", "f32[128,5] i32[64]", "experts = 8",
         "expected one expert per row of f32[128,5], found i32[64]"),
@@ -285,7 +316,8 @@ static const Case cases[] = {
         "expected groups that divide 64 tokens, found 5"),
     BAD("capacity", "i32[64,2] i32[63]", "experts = 8, limit = 3",
         "expected i32[64] as operand 2, found i32[63]"),
-    GOOD("expert_capacity", "i32[64,2] f32[64]", "experts = 8, train = 3, eval = 4, groups = 2", "i32[64,2]"),
+    GOOD("expert_capacity", "i32[64,2] f32[64]", "experts = 8, train = 3, eval = 4, groups = 2",
+         "i32[64,2]"),
     BAD("expert_capacity", "i32[64,2] i32[64]", "experts = 8, train = 3, eval = 4",
         "expected f32[64] as operand 2, found i32[64]"),
     BAD("expert_capacity", "i32[64,2]", "experts = 8, train = 0, eval = 4",
@@ -298,9 +330,11 @@ static const Case cases[] = {
     GOOD("combine", "f32[127,5] i32[64,2] f32[64,2]", "", "f32[64,5]"),
     BAD("combine", "f32[129,5] i32[64,2] f32[64,2]", "",
         "expected at most 128 rows (tokens times choices of i32[64,2]), found f32[129,5]"),
-    BAD("combine", "f32[128,5] i32[64,2] f32[64,3]", "", "expected f32[64,2] as operand 3, found f32[64,3]"),
+    BAD("combine", "f32[128,5] i32[64,2] f32[64,3]", "",
+        "expected f32[64,2] as operand 3, found f32[64,3]"),
     GOOD("combine_rows", "f32[128] i32[64,2]", "", "f32[64]"),
-    BAD("combine_rows", "f32[128] f32[64,2]", "", "expected i32 elements in operand 2, found f32[64,2]"),
+    BAD("combine_rows", "f32[128] f32[64,2]", "",
+        "expected i32 elements in operand 2, found f32[64,2]"),
     GOOD("combine_dw", "f32[128,5] i32[64,2] f32[64,5]", "", "f32[64,2]"),
     BAD("combine_dw", "f32[128,5] i32[64,2] f32[64,6]", "",
         "expected f32[64,5] as operand 3, found f32[64,6]"),
@@ -323,15 +357,19 @@ static const Case cases[] = {
         "expected f32[8,7] as operand 5, found f32[7]"),
     GOOD("load_balance", "f32[4,16,8] i32[64,2]", "", "f32[]"),
     BAD("load_balance", "f32[4,16,8] i32[60,2]", "",
-        "expected the choices i32[64,K] with K at most 8 for the gate f32[4,16,8], found i32[60,2]"),
+        "expected the choices i32[64,K] with K at most 8 for the gate f32[4,16,8], found "
+        "i32[60,2]"),
 
     /* optimizer: results in place, so operands must be weights or state; inputs stand in here */
     GOOD("adamw", "f32[3] f32[3] f32[3] f32[3] f32[4]", "", "f32[3], f32[3], f32[3]"),
-    BAD("adamw", "f32[3] f32[3] f32[3] f32[2] f32[4]", "", "expected f32[3] as operand 4, found f32[2]"),
-    BAD("adamw", "f32[3] f32[3] f32[3] f32[3] f32[3]", "", "expected f32[4] as operand 5, found f32[3]"),
+    BAD("adamw", "f32[3] f32[3] f32[3] f32[2] f32[4]", "",
+        "expected f32[3] as operand 4, found f32[2]"),
+    BAD("adamw", "f32[3] f32[3] f32[3] f32[3] f32[3]", "",
+        "expected f32[4] as operand 5, found f32[3]"),
     BAD("adamw", "f32[3] f32[3] f32[3] f32[3] f32[4]", "beta2 = 1",
         "beta2 is 1, expected at least 0 and less than 1"),
-    BAD("adamw", "f32[3] f32[3] f32[3] f32[3] f32[4]", "decay = -1", "decay is -1, expected at least 0"),
+    BAD("adamw", "f32[3] f32[3] f32[3] f32[3] f32[4]", "decay = -1",
+        "decay is -1, expected at least 0"),
 };
 enum { NCASES = sizeof cases / sizeof cases[0] };
 
@@ -350,7 +388,8 @@ static const char *case_text(Arena *a, const Case *c) {
     }
     for (int i = 0; i < ir_ops[op].nout; i++) {
         text_addf(&made, "%s%%%d", i ? ", " : "", 100 + i);
-        text_add(&types, i ? ", f32[]" : "f32[]"); /* what a mistake is written as does not matter */
+        text_add(&types,
+                 i ? ", f32[]" : "f32[]"); /* what a mistake is written as does not matter */
     }
     text_addf(&t, "%s = %s%s", made.data, c->op, use.data);
     if (c->attrs[0]) text_addf(&t, " {%s}", c->attrs);

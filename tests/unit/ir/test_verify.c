@@ -27,7 +27,8 @@ static Fixture good_graph(void) {
 
 static void expect_error(const Fixture *f, bool allow_model, const char *want) {
     const char *got = ir_verify(f->a, f->g, allow_model);
-    cr_assert(got && strcmp(got, want) == 0, "expected %s\n   found %s", want, got ? got : "nothing");
+    cr_assert(got && strcmp(got, want) == 0, "expected %s\n   found %s", want,
+              got ? got : "nothing");
 }
 
 Test(verify, an_empty_graph_is_legal) {
@@ -200,7 +201,8 @@ Test(verify, initialisers) {
     Fixture scalar = good_graph();
     IrValue *s = ir_param(&scalar.b, "s", ir_type(DT_f32, 0, NULL), "ones", NULL, true);
     ir_set_str(scalar.g, s->node, ATTR_param_init, "same(ones)");
-    expect_error(&scalar, false, "%4 = param: param: init is \"same(ones)\", but there is no dimension 0");
+    expect_error(&scalar, false,
+                 "%4 = param: param: init is \"same(ones)\", but there is no dimension 0");
 }
 
 Test(verify, what_is_written_in_place_must_be_a_buffer_of_its_own) {
@@ -214,7 +216,8 @@ Test(verify, what_is_written_in_place_must_be_a_buffer_of_its_own) {
     expect_error(&f, false, "%8 = adamw: two operands that are written are the same");
     u->node->in[3] = v;
     u->node->in[0] = f.y;
-    expect_error(&f, false, "%8 = adamw: operand 1 is written in place and must be a weight or state");
+    expect_error(&f, false,
+                 "%8 = adamw: operand 1 is written in place and must be a weight or state");
 }
 
 Test(verify, does_not_change_the_graph) {

@@ -1,5 +1,6 @@
-/* The dense twin of a model: where there is one expert and its gate is 1, the mixture itself is a plain
- * layer, so both must have the same results and, for the weights they share, the same gradients. */
+/* The dense twin of a model: where there is one expert and its gate is 1, the mixture itself is a
+ * plain layer, so both must have the same results and, for the weights they share, the same
+ * gradients. */
 #include <criterion/criterion.h>
 
 #include <string.h>
@@ -43,7 +44,8 @@ static void fill(Interp *it, const IrGraph *g) {
         double *x = ARENA_ARRAY(a, double, count);
         for (int64_t i = 0; i < count; i++) {
             h = h * 6364136223846793005u + 1442695040888963407u;
-            x[i] = n->out[0].type.dtype == DT_i32 ? (double)(i % 3) : (double)(h >> 40) / (1 << 23) - 1;
+            x[i] = n->out[0].type.dtype == DT_i32 ? (double)(i % 3)
+                                                  : (double)(h >> 40) / (1 << 23) - 1;
         }
         interp_set(it, n->attr[0].s, x);
     }

@@ -1,5 +1,5 @@
-/* What every fused graph must be like: the shipped models and random programs, in every pipeline. Single
- * decisions are pinned in tests/ir/fuse. */
+/* What every fused graph must be like: the shipped models and random programs, in every pipeline.
+ * Single decisions are pinned in tests/ir/fuse. */
 #include <criterion/criterion.h>
 #include <math.h>
 #include <string.h>
@@ -17,16 +17,19 @@ static OpRoute route_of(const IrNode *n) {
 
 /* Rows times one number per row, read in the load: the only elementwise work without a cluster. */
 static bool may_be_inline(const IrNode *n) {
-    return n->op == OP_mul && (n->in[0]->node->op == OP_dispatch || n->in[1]->node->op == OP_dispatch);
+    return n->op == OP_mul &&
+           (n->in[0]->node->op == OP_dispatch || n->in[1]->node->op == OP_dispatch);
 }
 
 static void check_membership(const IrGraph *g, const char *what) {
     IR_FOR (n, g) {
         bool code = route_of(n) == ROUTE_ELTWISE || route_of(n) == ROUTE_KERNEL;
         if (code && n->cluster < 0)
-            cr_assert(may_be_inline(n), "%s: %%%d (%s) has no cluster", what, n->id, ir_ops[n->op].name);
+            cr_assert(may_be_inline(n), "%s: %%%d (%s) has no cluster", what, n->id,
+                      ir_ops[n->op].name);
         if (!code)
-            cr_assert_eq(n->cluster, -1, "%s: %%%d (%s) has a cluster", what, n->id, ir_ops[n->op].name);
+            cr_assert_eq(n->cluster, -1, "%s: %%%d (%s) has a cluster", what, n->id,
+                         ir_ops[n->op].name);
     }
 }
 
@@ -37,8 +40,8 @@ static bool may_follow(const IrNode *a, const IrNode *b) {
     return (fa & OPF_LEAD) && (fb & OPF_TAIL) && !((fa & OPF_PRO) && (fb & OPF_LEAD));
 }
 
-/* Numbers without gaps, one kernel at most and tails behind it, effects alone. Returns how many clusters
- * there are. */
+/* Numbers without gaps, one kernel at most and tails behind it, effects alone. Returns how many
+ * clusters there are. */
 static int check_numbers(const IrGraph *g, const char *what) {
     int members[4096] = {0}, kernels[4096] = {0}, effects[4096] = {0}, count = 0;
     const IrNode *last[4096] = {NULL};
@@ -48,8 +51,8 @@ static int check_numbers(const IrGraph *g, const char *what) {
         members[n->cluster]++;
         if (route_of(n) == ROUTE_KERNEL) {
             const IrNode *before = last[n->cluster];
-            cr_assert(!before || may_follow(before, n), "%s: %%%d behind %%%d in cluster %d", what, n->id,
-                      before ? before->id : 0, n->cluster);
+            cr_assert(!before || may_follow(before, n), "%s: %%%d behind %%%d in cluster %d", what,
+                      n->id, before ? before->id : 0, n->cluster);
             last[n->cluster] = n;
             kernels[n->cluster]++;
         }
@@ -58,7 +61,8 @@ static int check_numbers(const IrGraph *g, const char *what) {
     }
     for (int i = 0; i < count; i++) {
         cr_assert(members[i] > 0, "%s: no cluster %d of %d", what, i, count);
-        cr_assert_leq(kernels[i], 1 + FUSE_MAX_TAILS, "%s: cluster %d has %d kernels", what, i, kernels[i]);
+        cr_assert_leq(kernels[i], 1 + FUSE_MAX_TAILS, "%s: cluster %d has %d kernels", what, i,
+                      kernels[i]);
         cr_assert(!effects[i] || members[i] == 1, "%s: an update shares cluster %d", what, i);
     }
     return count;
@@ -71,33 +75,37 @@ static void check_earlier(IrValue *v, int reader, const char *what) {
         for (int i = 0; i < root->nin; i++) check_earlier(root->in[i], reader, what);
         return;
     }
-    cr_assert(root->cluster < reader, "%s: cluster %d reads %%%d of cluster %d", what, reader, root->id,
-              root->cluster);
+    cr_assert(root->cluster < reader, "%s: cluster %d reads %%%d of cluster %d", what, reader,
+              root->id, root->cluster);
 }
 
-/* Does kernel n evaluate operand i at its own positions? All other operands it addresses in memory. */
+/* Does kernel n evaluate operand i at its own positions? All other operands it addresses in memory.
+ */
 static bool evaluates(const IrNode *n, int i) {
     if (n->op == OP_matmul) return i == 0; /* from a front: check_numbers */
     if (!(ir_ops[n->op].flags & OPF_PRO)) return false;
-    return i == 0 || (n->op == OP_softmax_grad && i == 1) || (n->op == OP_layer_norm_grad && i == 2);
+    return i == 0 || (n->op == OP_softmax_grad && i == 1) ||
+           (n->op == OP_layer_norm_grad && i == 2);
 }
 
 /* Same row and column of the flattened space, straight from the member's first result. */
 static void check_in_place(const IrNode *n, int i, const char *what) {
     const IrValue *v = n->in[i], *root = view_root(n->in[i]);
     while (v != root) {
-        cr_assert_eq(v->node->op, OP_reshape, "%s: %%%d moves what it reads inside its cluster", what, n->id);
-        cr_assert_eq(ir_cols(&v->type), ir_cols(&v->node->in[0]->type), "%s: %%%d reads other columns", what,
-                     n->id);
+        cr_assert_eq(v->node->op, OP_reshape, "%s: %%%d moves what it reads inside its cluster",
+                     what, n->id);
+        cr_assert_eq(ir_cols(&v->type), ir_cols(&v->node->in[0]->type),
+                     "%s: %%%d reads other columns", what, n->id);
         v = v->node->in[0];
     }
     cr_assert_eq(root->index, 0, "%s: %%%d reads a side result inside its cluster", what, n->id);
     unsigned flags = ir_ops[root->node->op].flags;
-    cr_assert(!(flags & OPF_TAIL) || (flags & OPF_EPI), "%s: %%%d reads a last tail inside its cluster", what,
-              n->id);
+    cr_assert(!(flags & OPF_TAIL) || (flags & OPF_EPI),
+              "%s: %%%d reads a last tail inside its cluster", what, n->id);
     bool kernel = route_of(n) == ROUTE_KERNEL;
-    cr_assert(!kernel || evaluates(n, i), "%s: %%%d (%s) reads operand %d from memory, where it is not", what,
-              n->id, ir_ops[n->op].name, i);
+    cr_assert(!kernel || evaluates(n, i),
+              "%s: %%%d (%s) reads operand %d from memory, where it is not", what, n->id,
+              ir_ops[n->op].name, i);
 }
 
 static void check_reads(const IrGraph *g, const char *what) {
@@ -120,8 +128,8 @@ static void check_updates(const IrGraph *g, const char *what) {
         for (int i = 0; n->cluster >= 0 && n->op != OP_adamw && i < n->nin; i++) {
             const IrNode *root = view_root(n->in[i])->node;
             if (root->op != OP_param) continue;
-            cr_assert(n->cluster < update[root->id % 4096], "%s: %%%d reads %%%d after its update", what,
-                      n->id, root->id);
+            cr_assert(n->cluster < update[root->id % 4096], "%s: %%%d reads %%%d after its update",
+                      what, n->id, root->id);
         }
 }
 
@@ -143,7 +151,8 @@ Test(fuse, the_models_keep_the_rules) {
         for (int p = 0; p < 3; p++) {
             Arena *a = arena_create();
             IrGraph *g = program_elaborate(a, program_models[m], NULL, 4);
-            check_graph(a, g, pipelines[p], arena_printf(a, "%s, pipeline %d", program_models[m], p));
+            check_graph(a, g, pipelines[p],
+                        arena_printf(a, "%s, pipeline %d", program_models[m], p));
             arena_destroy(a);
         }
 }
@@ -158,9 +167,11 @@ Test(fuse, random_programs_keep_the_rules) {
     }
 }
 
-/* ---- random webs of elementwise work and sums: what joins what, in all ways ------------------------- */
+/* ---- random webs of elementwise work and sums: what joins what, in all ways
+ * ------------------------- */
 
-/* Two shapes, sums from the larger to the smaller and broadcasts back: the paths that forbid a merge. */
+/* Two shapes, sums from the larger to the smaller and broadcasts back: the paths that forbid a
+ * merge. */
 static IrGraph *random_web(Arena *a, uint64_t seed) {
     CaseRng r = {seed};
     IrGraph *g = ir_graph_create(a, "web");
@@ -184,7 +195,8 @@ static IrGraph *random_web(Arena *a, uint64_t seed) {
         }
     }
     for (int i = 1; i < nw; i++)
-        if (case_below(&r, 4) == 0) ir_add_out(g, OUT_output, arena_printf(a, "w%d", i), w[i], 1, (IrLoc){0});
+        if (case_below(&r, 4) == 0)
+            ir_add_out(g, OUT_output, arena_printf(a, "w%d", i), w[i], 1, (IrLoc){0});
     ir_add_out(g, OUT_output, "v", v[nv - 1], 1, (IrLoc){0});
     return g;
 }
@@ -192,12 +204,14 @@ static IrGraph *random_web(Arena *a, uint64_t seed) {
 Test(fuse, webs_keep_the_rules) {
     for (uint64_t seed = 1; seed <= 1500; seed++) {
         Arena *a = arena_create();
-        check_graph(a, random_web(a, seed), PIPE_EVAL, arena_printf(a, "web %llu", (unsigned long long)seed));
+        check_graph(a, random_web(a, seed), PIPE_EVAL,
+                    arena_printf(a, "web %llu", (unsigned long long)seed));
         arena_destroy(a);
     }
 }
 
-/* ---- long graphs --------------------------------------------------------------------------------- */
+/* ---- long graphs
+ * --------------------------------------------------------------------------------- */
 
 Test(fuse, a_long_graph_is_no_problem, .timeout = 20) {
     Arena *a = arena_create();
@@ -217,7 +231,8 @@ Test(fuse, a_long_graph_is_no_problem, .timeout = 20) {
     arena_destroy(a);
 }
 
-/* ---- programs that were once fused or compiled wrongly --------------------------------------------- */
+/* ---- programs that were once fused or compiled wrongly
+ * --------------------------------------------- */
 
 static void check_values(const char *text) {
     Arena *a = arena_create();
@@ -235,8 +250,8 @@ static void check_values(const char *text) {
             cr_assert_not_null(got);
             for (int64_t e = 0; e < ir_elems(&want->type); e++)
                 cr_assert(fabs(want->data[e] - got->data[e]) < 1e-4 * (1 + fabs(want->data[e])),
-                          "%s: %s element %lld is %.9g, expected %.9g", isa, g->out[k].name, (long long)e,
-                          got->data[e], want->data[e]);
+                          "%s: %s element %lld is %.9g, expected %.9g", isa, g->out[k].name,
+                          (long long)e, got->data[e], want->data[e]);
         }
         jit_free(&j);
     }

@@ -1,5 +1,5 @@
-/* The pass manager, and what text tests cannot say: settings, clusters, repetition, long graphs. The
- * rewrites themselves are pinned in tests/ir, their results by tests/ops and tests/fuzz. */
+/* The pass manager, and what text tests cannot say: settings, clusters, repetition, long graphs.
+ * The rewrites themselves are pinned in tests/ir, their results by tests/ops and tests/fuzz. */
 #include <criterion/criterion.h>
 #include <string.h>
 
@@ -199,9 +199,12 @@ Test(passes, optimizer_uses_its_settings) {
         cr_assert_float_eq(ir_float(n, ATTR_adamw_beta1), 0.8, 0);
         cr_assert_float_eq(ir_float(n, ATTR_adamw_beta2), 0.95, 0);
         cr_assert_float_eq(ir_float(n, ATTR_adamw_eps), 1e-6, 0);
-        cr_assert_float_eq(ir_float(n, ATTR_adamw_decay), strcmp(param, "b") == 0 ? 0 : 0.05, 0, "%s", param);
-        cr_assert_str_eq(ir_str(n->in[2]->node, ATTR_state_name), arena_printf(f.a, "adam.m.%s", param));
-        cr_assert_str_eq(ir_str(n->in[3]->node, ATTR_state_name), arena_printf(f.a, "adam.v.%s", param));
+        cr_assert_float_eq(ir_float(n, ATTR_adamw_decay), strcmp(param, "b") == 0 ? 0 : 0.05, 0,
+                           "%s", param);
+        cr_assert_str_eq(ir_str(n->in[2]->node, ATTR_state_name),
+                         arena_printf(f.a, "adam.m.%s", param));
+        cr_assert_str_eq(ir_str(n->in[3]->node, ATTR_state_name),
+                         arena_printf(f.a, "adam.v.%s", param));
     }
     for (int i = 0; i < g->nout; i++) cr_assert_neq(g->out[i].kind, OUT_grad);
     close_fixture(&f);
@@ -224,8 +227,8 @@ Test(passes, a_changed_graph_has_no_clusters) {
     close_fixture(&f);
 }
 
-/* After every pass of the training pipeline the text reads back, and the two clean-up passes have nothing
- * more to do once they have run. */
+/* After every pass of the training pipeline the text reads back, and the two clean-up passes have
+ * nothing more to do once they have run. */
 Test(passes, every_stage_reads_back_and_comes_to_rest) {
     Fixture f = fixture();
     IrGraph *g = read_graph(&f, moe_text);
@@ -234,7 +237,8 @@ Test(passes, every_stage_reads_back_and_comes_to_rest) {
     for (size_t i = 0; i < sizeof list / sizeof list[0]; i++) {
         run(&f, g, list[i]);
         const char *text = ir_to_text(f.a, g);
-        cr_assert_str_eq(ir_to_text(f.a, read_graph(&f, text)), text, "after %s", pass_name(list[i]));
+        cr_assert_str_eq(ir_to_text(f.a, read_graph(&f, text)), text, "after %s",
+                         pass_name(list[i]));
         if (list[i] != PASS_simplify && list[i] != PASS_cse) continue;
         run(&f, g, list[i]);
         cr_assert_str_eq(ir_to_text(f.a, g), text, "%s twice", pass_name(list[i]));
@@ -265,9 +269,9 @@ Test(passes, long_sums_are_no_problem, .timeout = 20) {
     IrBuilder b = ir_builder(g);
     IrValue *x = ir_input(&b, "x", IR_TYPE(DT_f32, 1)), *first = NULL, *sum;
     for (int i = 0; i < 20000; i++) {
-        IrValue *part =
-            IR_OP(&b, unslice, VALS(x),
-                  ATTRS(A_INT(unslice_axis, 0), A_INT(unslice_start, i % 3), A_INT(unslice_size, 7)));
+        IrValue *part = IR_OP(
+            &b, unslice, VALS(x),
+            ATTRS(A_INT(unslice_axis, 0), A_INT(unslice_start, i % 3), A_INT(unslice_size, 7)));
         first = first ? ir_binary(&b, OP_add, i % 2 ? part : first, i % 2 ? first : part) : part;
     }
     sum = ir_sum_axes(&b, first, (const int64_t[]){0}, 1);

@@ -1,4 +1,5 @@
-/* view_resolve against brute force: random chains of views over a small tensor, every element looked up. */
+/* view_resolve against brute force: random chains of views over a small tensor, every element
+ * looked up. */
 #include <criterion/criterion.h>
 
 #include "passes/view.h"
@@ -42,7 +43,8 @@ static int64_t operand_element(const IrNode *n, const int64_t *index) {
         for (int d = 0; d < to->rank; d++) i[perm[d]] = index[d];
         return join_index(from, i);
     default: /* broadcast */
-        for (int d = 0; d < from->rank; d++) i[d] = from->dim[d] == 1 ? 0 : index[d + to->rank - from->rank];
+        for (int d = 0; d < from->rank; d++)
+            i[d] = from->dim[d] == 1 ? 0 : index[d + to->rank - from->rank];
         return join_index(from, i);
     }
 }
@@ -83,7 +85,8 @@ static IrValue *random_broadcast(Chain *c, CaseRng *r) {
     const IrType *t = &c->v->type;
     int64_t dim[IR_MAX_RANK], room = MAX_ELEMS / ir_elems(t);
     int rank = 0;
-    if (t->rank < IR_MAX_RANK - 1 && case_below(r, 2)) dim[rank++] = 1 + case_below(r, room < 3 ? room : 3);
+    if (t->rank < IR_MAX_RANK - 1 && case_below(r, 2))
+        dim[rank++] = 1 + case_below(r, room < 3 ? room : 3);
     if (rank) room /= dim[0];
     for (int d = 0; d < t->rank; d++, rank++) {
         dim[rank] = t->dim[d];
@@ -144,9 +147,10 @@ static bool check(const Chain *c, uint64_t seed) {
     cr_assert(ir_type_equal(&w.type, &c->v->type));
     cr_assert_eq(w.offset, c->at[0], "seed %llu: wrong offset", (unsigned long long)seed);
     for (int d = 0; d < w.type.rank; d++)
-        cr_assert(w.type.dim[d] == 1 || w.stride[d] == stride[d], "seed %llu: wrong stride of dimension %d",
-                  (unsigned long long)seed, d);
-    cr_assert_eq(view_is_dense(&w), is_dense(c), "seed %llu: dense or not?", (unsigned long long)seed);
+        cr_assert(w.type.dim[d] == 1 || w.stride[d] == stride[d],
+                  "seed %llu: wrong stride of dimension %d", (unsigned long long)seed, d);
+    cr_assert_eq(view_is_dense(&w), is_dense(c), "seed %llu: dense or not?",
+                 (unsigned long long)seed);
     cr_assert_eq(view_root(c->v), c->root);
     return true;
 }
@@ -171,8 +175,8 @@ Test(view, chains_agree_with_brute_force) {
         }
         arena_destroy(a);
     }
-    cr_assert(resolved > 5000 && refused > 500, "%d resolved, %d refused: the test tests little", resolved,
-              refused);
+    cr_assert(resolved > 5000 && refused > 500, "%d resolved, %d refused: the test tests little",
+              resolved, refused);
 }
 
 static IrValue *as(IrBuilder *b, IrValue *v, IrType t) {
@@ -184,7 +188,8 @@ Test(view, what_is_built_on_no_strides_has_none) {
     IrGraph *g = ir_graph_create(a, "views");
     IrBuilder b = ir_builder(g);
     IrValue *x = ir_input(&b, "x", IR_TYPE(DT_f32, 2, 3));
-    IrValue *t = IR_OP(&b, transpose, VALS(x), ATTRS(A_INTS(transpose_perm, ((int64_t[]){1, 0}), 2)));
+    IrValue *t =
+        IR_OP(&b, transpose, VALS(x), ATTRS(A_INTS(transpose_perm, ((int64_t[]){1, 0}), 2)));
     IrValue *flat = as(&b, t, IR_TYPE(DT_f32, 6));
     View w;
     cr_assert(view_resolve(t, &w));

@@ -60,8 +60,8 @@ static inline char *rt_read(const char *path, size_t *n) {
 }
 
 /* Writes an IDX file (gzip when the name ends in .gz). rank 1 or 3; body_bytes of body. */
-static inline void rt_write_idx(const char *path, int rank, const int *dim, const unsigned char *body,
-                                size_t body_bytes) {
+static inline void rt_write_idx(const char *path, int rank, const int *dim,
+                                const unsigned char *body, size_t body_bytes) {
     unsigned char h[16] = {0, 0, 8, (unsigned char)rank};
     for (int i = 0; i < rank; i++) {
         for (int k = 0; k < 4; k++) h[4 + 4 * i + k] = (unsigned char)(dim[i] >> (24 - 8 * k));
@@ -84,7 +84,8 @@ static inline void rt_write_split(const char *dir, const char *split, int n) {
         label[i] = (unsigned char)(i * 7 % 3);
         for (int j = 0; j < 16; j++) {
             noise = noise * 1103515245u + 12345u;
-            image[16 * i + j] = (unsigned char)((j / 4 == label[i] ? 150 : 30) + (noise >> 16) % 60);
+            image[16 * i + j] =
+                (unsigned char)((j / 4 == label[i] ? 150 : 30) + (noise >> 16) % 60);
         }
     }
     snprintf(name, sizeof name, "%s-images-idx3-ubyte.gz", split);

@@ -1,5 +1,6 @@
-/* Archives that are not whole: whatever is flipped, cut off or added, what is read is what was packed, or
- * nothing. The pictures are JPEGs, which have no checksums of their own and show most damage to nobody. */
+/* Archives that are not whole: whatever is flipped, cut off or added, what is read is what was
+ * packed, or nothing. The pictures are JPEGs, which have no checksums of their own and show most
+ * damage to nobody. */
 #include <archive.h>
 #include <stdlib.h>
 
@@ -49,8 +50,8 @@ static void write_noise(const char *path, int filter) {
 static bool pack(const char *dir, const char *program) {
     char command[512];
     write_noise(rt_path(dir, "plain"), ARCHIVE_FILTER_NONE);
-    snprintf(command, sizeof command, "command -v %s > /dev/null && %s < '%s/plain' > '%s/packed'", program,
-             program, dir, dir);
+    snprintf(command, sizeof command, "command -v %s > /dev/null && %s < '%s/plain' > '%s/packed'",
+             program, program, dir, dir);
     return system(command) == 0;
 }
 
@@ -70,16 +71,16 @@ static void flip(const char *program) {
     int refused = 0;
     for (int round = 0; round < 400; round++) {
         noise = noise * 1103515245u + 12345u;
-        size_t at =
-            round < 100 ? (size_t)(round % 50 < 25 ? round % 50 : (int)n - 1 - round % 25) : (noise >> 4) % n;
+        size_t at = round < 100 ? (size_t)(round % 50 < 25 ? round % 50 : (int)n - 1 - round % 25)
+                                : (noise >> 4) % n;
         char bit = (char)(1 << (noise >> 28) % 8);
         bytes[at] ^= bit;
         rt_write(path, bytes, n);
         bytes[at] ^= bit;
         VmStatus s = open_prints(path, &got, &err);
         cr_assert(s == VM_OK || s == VM_INPUT, "%s, byte %zu: %s", program, at, err.text);
-        cr_assert(s || memcmp(&got, &want, sizeof got) == 0, "%s: byte %zu of %zu changes what is read",
-                  program, at, n);
+        cr_assert(s || memcmp(&got, &want, sizeof got) == 0,
+                  "%s: byte %zu of %zu changes what is read", program, at, n);
         refused += s != VM_OK;
     }
     cr_assert(refused > 300, "%s: %d refused", program, refused);
@@ -120,7 +121,8 @@ static void cut(const char *program, size_t step) {
          to += to < 100 || to + 100 > end || to % 512 == 0 || to % 512 == 511 ? 1 : step) {
         rt_write(path, bytes, to);
         VmStatus s = open_prints(path, &got, &err);
-        cr_assert_eq(s, to < end ? VM_INPUT : VM_OK, "cut to %zu of %zu: %d %s", to, n, s, s ? err.text : "");
+        cr_assert_eq(s, to < end ? VM_INPUT : VM_OK, "cut to %zu of %zu: %d %s", to, n, s,
+                     s ? err.text : "");
         cr_assert(s || memcmp(&got, &want, sizeof got) == 0, "cut to %zu", to);
     }
     free(bytes);
@@ -159,9 +161,11 @@ Test(runtime_archive_damage, what_is_wrong_with_a_plain_archive_is_said) {
     b[second + 3] ^= 1; /* its header: the checksum is wrong */
     refuse_bytes(path, b, n, "behind the entry train/a/0.jpg");
     b[second + 3] ^= 1;
-    refuse_bytes(path, b, second, "the archive's end mark is missing behind the entry train/a/0.jpg");
+    refuse_bytes(path, b, second,
+                 "the archive's end mark is missing behind the entry train/a/0.jpg");
     memset(b + second, 0, 512); /* half an end mark */
-    refuse_bytes(path, b, second + 512, "the archive's end mark is missing behind the entry train/a/0.jpg");
+    refuse_bytes(path, b, second + 512,
+                 "the archive's end mark is missing behind the entry train/a/0.jpg");
     refuse_bytes(path, b, n, "something follows the end of the archive");
     write_noise(path, ARCHIVE_FILTER_NONE);
     free(b);
@@ -193,13 +197,13 @@ Test(runtime_archive_damage, the_same_bad_images_are_listed_by_any_threads, .tim
         VmError err;
         cr_assert_eq(vm_dataset_open_all(&spec, d, &err), VM_INPUT);
         const char *list = strchr(err.text, '\n');
-        cr_assert(strstr(err.text, ": 31 of 60 images cannot be used:\n  train/c/00.png: neither"), "%s",
-                  err.text);
+        cr_assert(strstr(err.text, ": 31 of 60 images cannot be used:\n  train/c/00.png: neither"),
+                  "%s", err.text);
         int lines = 0;
         for (const char *at = list; at; at = strchr(at + 1, '\n')) lines++;
         cr_assert_eq(lines, 11, "%s", err.text);
-        cr_assert(strstr(list, "\n  and 21 more") && strlen(strstr(list, "\n  and 21 more")) == 14, "%s",
-                  list);
+        cr_assert(strstr(list, "\n  and 21 more") && strlen(strstr(list, "\n  and 21 more")) == 14,
+                  "%s", list);
         if (!first) first = strdup(list);
         cr_assert_str_eq(list, first);
     }
@@ -215,7 +219,8 @@ Test(runtime_archive_damage, long_names_leave_whole_lines) {
         char part[201];
         memset(part, 'a' + i, 200);
         part[200] = '\0';
-        snprintf(names[i], sizeof names[i], "%s/%s/%s.png", i < 11 ? "train" : "test", "class", part);
+        snprintf(names[i], sizeof names[i], "%s/%s/%s.png", i < 11 ? "train" : "test", "class",
+                 part);
         f[i] = (TiFile){names[i], ti_text("bad")};
     }
     ti_write_files(dir, f, 12);
@@ -248,7 +253,8 @@ Test(runtime_archive_damage, fingerprints_tell_data_apart) {
     ti_write_tar(tar, ARCHIVE_FILTER_NONE, f, n, 0);
     Prints folder, archive, other;
     VmError err;
-    cr_assert(open_prints(set, &folder, &err) == VM_OK && open_prints(tar, &archive, &err) == VM_OK);
+    cr_assert(open_prints(set, &folder, &err) == VM_OK &&
+              open_prints(tar, &archive, &err) == VM_OK);
     cr_assert(memcmp(&folder, &archive, sizeof folder) == 0);
     cr_assert(memcmp(&folder.split[0], &folder.split[1], sizeof(VmHash)) != 0);
     char from[512], to[512];
@@ -265,7 +271,8 @@ Test(runtime_archive_damage, fingerprints_tell_data_apart) {
     cr_assert_str_eq(vm_dataset_class(d, 2), "aa");
     cr_assert(!vm_dataset_class(d, 3) && !vm_dataset_class(d, -1));
     vm_dataset_close(d);
-    cr_assert(memcmp(&folder.split[0], &other.split[0], sizeof(VmHash)) != 0, "a class's name counts");
+    cr_assert(memcmp(&folder.split[0], &other.split[0], sizeof(VmHash)) != 0,
+              "a class's name counts");
     ti_free_files(f, n);
     rt_remove(dir);
 }

@@ -11,7 +11,8 @@
 /* First half in one process, the rest in another: as if it had never stopped. */
 Test(runtime_checkpoint, resumed_run_has_the_same_bits, .timeout = 60) {
     char *dir = toy_data();
-    VmTrainConfig whole = toy_config(rt_path(dir, "whole")), parts = toy_config(rt_path(dir, "parts"));
+    VmTrainConfig whole = toy_config(rt_path(dir, "whole")),
+                  parts = toy_config(rt_path(dir, "parts"));
     whole.schedule = parts.schedule = 0;
     ToyRun a = toy_train(dir, &whole, 2);
     for (int64_t steps = 3; steps <= 9; steps += 2) { /* 3 is an epoch's end, 5 and 7 are not */
@@ -28,7 +29,8 @@ Test(runtime_checkpoint, resumed_run_has_the_same_bits, .timeout = 60) {
     rt_remove(dir);
 }
 
-/* Dies in the middle of epoch 2, in a process of its own; the next one goes on from epoch 1's end. */
+/* Dies in the middle of epoch 2, in a process of its own; the next one goes on from epoch 1's end.
+ */
 Test(runtime_checkpoint, killed_run_resumes_to_the_same_bits, .timeout = 60) {
     char *dir = toy_data();
     VmTrainConfig c = toy_config(rt_path(dir, "out")), whole = toy_config(rt_path(dir, "whole"));
@@ -85,14 +87,16 @@ Test(runtime_checkpoint, a_run_from_given_weights_resumes_without_them, .timeout
     cr_assert(waitpid(child, &status, 0) == child && WIFEXITED(status) && WEXITSTATUS(status) == 9);
     c.place.resume = true;
     c.weights = NULL;
-    ToyRun b = toy_train(dir, &c, 2), a = toy_train(dir, &whole, 2), other = toy_train(dir, &fresh, 2);
+    ToyRun b = toy_train(dir, &c, 2), a = toy_train(dir, &whole, 2),
+           other = toy_train(dir, &fresh, 2);
     toy_same_weights(&a, &b, "resumed from step 0");
     cr_assert(memcmp(a.w, other.w, sizeof a.w) != 0, "given weights make no difference");
     json_t *start = read_json(rt_path(dir, "out/metrics.jsonl"));
     json_t *config = json_object_get(start, "config");
     cr_assert_str_eq(json_string_value(json_object_get(config, "train.weights")), "00c0ffee");
     json_t *end = read_json(rt_path(dir, "out/checkpoint/trainer.json"));
-    cr_assert_str_eq(json_string_value(json_object_get(end, "weights_from")), "00c0ffee", "taken over");
+    cr_assert_str_eq(json_string_value(json_object_get(end, "weights_from")), "00c0ffee",
+                     "taken over");
     json_decref(start);
     json_decref(end);
     end = read_json(rt_path(dir, "fresh/checkpoint/trainer.json"));
@@ -101,7 +105,8 @@ Test(runtime_checkpoint, a_run_from_given_weights_resumes_without_them, .timeout
     rt_remove(dir);
 }
 
-static void refuse_resume(const char *dir, const VmTrainConfig *c, VmStatus status, const char *words) {
+static void refuse_resume(const char *dir, const VmTrainConfig *c, VmStatus status,
+                          const char *words) {
     ToyRun r = toy_train(dir, c, 1);
     cr_assert_eq(r.status, status, "%s", r.err.text);
     cr_assert(strstr(r.err.text, words) != NULL, "'%s' lacks '%s'", r.err.text, words);
@@ -205,8 +210,8 @@ Test(runtime_checkpoint, the_record_is_checked_like_the_tensors, .timeout = 100)
         c.steps = 3;
         ToyRun r = toy_train(dir, &c, 1);
         /* a blank that becomes another blank says the same */
-        cr_assert(r.status == VM_INPUT || (r.status == VM_OK && strchr(" \t\r\n", bad[at])), "%zu: %d %s", at,
-                  (int)r.status, r.err.text);
+        cr_assert(r.status == VM_INPUT || (r.status == VM_OK && strchr(" \t\r\n", bad[at])),
+                  "%zu: %d %s", at, (int)r.status, r.err.text);
         if (r.status == VM_OK) break; /* it has saved anew */
         cr_assert(strstr(r.err.text, "trainer.json"), "%s", r.err.text);
     }
@@ -241,8 +246,9 @@ Test(runtime_checkpoint, contradictions_are_damage, .timeout = 60) {
             json_object_set_new(json_object_get(o, "unfinished_epoch"), "batches", json_integer(3));
         }
         char *text = json_dumps(o, JSON_COMPACT | JSON_SORT_KEYS | JSON_REAL_PRECISION(17));
-        json_object_set_new(o, "checksum",
-                            json_string(vm_hash_text(vm_hash((VmHash){0, 0}, text, strlen(text))).text));
+        json_object_set_new(
+            o, "checksum",
+            json_string(vm_hash_text(vm_hash((VmHash){0, 0}, text, strlen(text))).text));
         free(text);
         cr_assert(json_dump_file(o, path, JSON_REAL_PRECISION(17)) == 0);
         refuse_resume(dir, &c, VM_INPUT, lie[i].words);
@@ -283,7 +289,8 @@ Test(runtime_checkpoint, files_of_others_are_left_alone, .timeout = 60) {
         "out/.vmoec-notes.txt && echo x > precious/t &&"
         " echo x > out/checkpoint/notes && cp -r out/checkpoint out/checkpoint.old &&"
         " ln -s ../precious out/checkpoint.tmp-1 && ln -s ../precious out/.vmoec-cccccccccccc &&"
-        " cp out/checkpoint/state.safetensors out/.vmoec-aaaaaaaaaaaa && echo x > out/.vmoec-bbbbbbbbbbbb/t",
+        " cp out/checkpoint/state.safetensors out/.vmoec-aaaaaaaaaaaa && echo x > "
+        "out/.vmoec-bbbbbbbbbbbb/t",
         dir);
     cr_assert(system(command) == 0);
     c.steps = 9;
@@ -304,9 +311,10 @@ Test(runtime_checkpoint, files_of_others_are_left_alone, .timeout = 60) {
 
 /* Links, pipes and files in the place of a checkpoint are refused, without waiting. */
 Test(runtime_checkpoint, what_is_no_folder_is_refused, .timeout = 60) {
-    static const char *const make[] = {"ln -s ../kept checkpoint", "mkfifo checkpoint", "echo x > checkpoint",
-                                       "mkdir checkpoint && mkfifo checkpoint/trainer.json",
-                                       "mkdir checkpoint && ln -s ../../kept/trainer.json checkpoint/"};
+    static const char *const make[] = {
+        "ln -s ../kept checkpoint", "mkfifo checkpoint", "echo x > checkpoint",
+        "mkdir checkpoint && mkfifo checkpoint/trainer.json",
+        "mkdir checkpoint && ln -s ../../kept/trainer.json checkpoint/"};
     char *dir = toy_data();
     VmTrainConfig c = one_epoch(dir);
     char command[512];
@@ -329,7 +337,8 @@ Test(runtime_checkpoint, a_run_is_not_overwritten, .timeout = 60) {
     cr_assert(r.status == VM_USAGE && strstr(r.err.text, "holds a run already"), "%s", r.err.text);
     c.place.numbered = true;
     r = toy_train(dir, &c, 1);
-    cr_assert(r.status == VM_OK && strstr(r.result.weights, "out-2/weights.safetensors"), "%s", r.err.text);
+    cr_assert(r.status == VM_OK && strstr(r.result.weights, "out-2/weights.safetensors"), "%s",
+              r.err.text);
     c.place = (VmRunPlace){.out = c.place.out, .overwrite = true};
     cr_assert(toy_train(dir, &c, 1).status == VM_OK);
     cr_assert(toy_train(dir, &c, 1).status == VM_OK);
@@ -337,7 +346,8 @@ Test(runtime_checkpoint, a_run_is_not_overwritten, .timeout = 60) {
     cr_assert(access(rt_path(dir, "out.old-2/checkpoint/trainer.json"), F_OK) == 0);
     c.place = (VmRunPlace){.out = c.place.out, .numbered = true, .resume = true};
     r = toy_train(dir, &c, 1);
-    cr_assert(r.status == VM_OK && strstr(r.result.weights, "out-2/"), "the last one that nobody named");
+    cr_assert(r.status == VM_OK && strstr(r.result.weights, "out-2/"),
+              "the last one that nobody named");
     c.place = (VmRunPlace){.out = rt_path(dir, "mistyped"), .resume = true};
     r = toy_train(dir, &c, 1);
     cr_assert(r.status == VM_USAGE && strstr(r.err.text, "no checkpoint in"), "%s", r.err.text);
@@ -385,7 +395,8 @@ Test(runtime_checkpoint, only_runs_are_moved_aside, .timeout = 60) {
     VmTrainConfig c = one_epoch(dir);
     cr_assert(mkdir(rt_path(dir, "out/train"), 0777) == 0);
     c.place = (VmRunPlace){.out = c.place.out, .overwrite = true};
-    refuse_resume(dir, &c, VM_USAGE, "holds more than a run (the folder 'train'): nothing was moved");
+    refuse_resume(dir, &c, VM_USAGE,
+                  "holds more than a run (the folder 'train'): nothing was moved");
     cr_assert(access(rt_path(dir, "out/weights.safetensors"), F_OK) == 0);
     rt_remove(dir);
 }
@@ -406,25 +417,29 @@ Test(runtime_checkpoint, a_folder_belongs_to_one_process, .timeout = 60) {
     rt_remove(dir);
 }
 
-/* A file called .lock that is not one of ours, or has a second name elsewhere, is not written to. */
+/* A file called .lock that is not one of ours, or has a second name elsewhere, is not written to.
+ */
 Test(runtime_checkpoint, a_lock_is_no_way_to_write_a_file, .timeout = 60) {
-    static const char *const make[] = {"echo precious > out/.lock", "echo precious > f && ln f out/.lock",
-                                       ": > f && ln f out/.lock", "ln -s ../f out/.lock", "mkfifo out/.lock"};
+    static const char *const make[] = {
+        "echo precious > out/.lock", "echo precious > f && ln f out/.lock",
+        ": > f && ln f out/.lock", "ln -s ../f out/.lock", "mkfifo out/.lock"};
     char *dir = toy_data(), command[512];
     VmTrainConfig c = toy_config(rt_path(dir, "out"));
     for (size_t i = 0; i < sizeof make / sizeof make[0]; i++) {
-        snprintf(command, sizeof command, "cd %s && rm -rf out f && mkdir out && echo kept > f && %s", dir,
-                 make[i]);
+        snprintf(command, sizeof command,
+                 "cd %s && rm -rf out f && mkdir out && echo kept > f && %s", dir, make[i]);
         cr_assert(system(command) == 0);
         ToyRun r = toy_train(dir, &c, 1);
-        cr_assert(r.status == VM_ENV && strstr(r.err.text, "out/.lock"), "%s: %s", make[i], r.err.text);
+        cr_assert(r.status == VM_ENV && strstr(r.err.text, "out/.lock"), "%s: %s", make[i],
+                  r.err.text);
         snprintf(command, sizeof command, "cd %s && ! grep -qs process f out/.lock", dir);
         cr_assert(i == 4 || system(command) == 0, "%s", make[i]);
     }
     rt_remove(dir);
 }
 
-/* A run that is moved away between the opening of its folder and its lock is not the one that is meant. */
+/* A run that is moved away between the opening of its folder and its lock is not the one that is
+ * meant. */
 Test(runtime_checkpoint, a_folder_that_moves_is_looked_for_again, .timeout = 60) {
     char *dir = toy_data();
     VmTrainConfig c = one_epoch(dir);
@@ -440,7 +455,8 @@ Test(runtime_checkpoint, a_folder_that_moves_is_looked_for_again, .timeout = 60)
     rt_remove(dir);
 }
 
-/* The sums of an unfinished epoch mean nothing to a run with another batch, which can be saved all the same.
+/* The sums of an unfinished epoch mean nothing to a run with another batch, which can be saved all
+ * the same.
  */
 Test(runtime_checkpoint, another_run_that_is_resumed_can_be_saved, .timeout = 60) {
     char *dir = toy_data();
@@ -476,7 +492,8 @@ Test(runtime_checkpoint, what_is_not_finite_is_not_saved, .timeout = 60) {
     cr_assert(vm_run_open(&folder, &c.place, &err) == VM_OK, "%s", err.text);
     cr_assert(vm_checkpoints_open(&k, &folder, &c, 9, train, test, &err) == VM_OK);
     VmRunState at = {.steps_per_epoch = 3, .total = 9, .train_images = 22};
-    cr_assert(vm_checkpoint_load(k, toy.e, 0, &c.resume, &at, &none, &err) == VM_OK, "%s", err.text);
+    cr_assert(vm_checkpoint_load(k, toy.e, 0, &c.resume, &at, &none, &err) == VM_OK, "%s",
+              err.text);
     size_t n, m;
     char *before = rt_read(rt_path(dir, "out/checkpoint/weights.safetensors"), &n);
     static const char *const name[] = {"w", "w.v"};

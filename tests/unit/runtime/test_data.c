@@ -89,7 +89,8 @@ Test(runtime_idx, refuses_damaged_gzip) {
     rt_remove(dir);
 }
 
-/* A flipped bit leads to an error or, where it is in what gzip's header says of the file, to the same bytes.
+/* A flipped bit leads to an error or, where it is in what gzip's header says of the file, to the
+ * same bytes.
  */
 Test(runtime_idx, flips_in_gzip_never_change_bytes, .timeout = 60) {
     char *dir = rt_folder();
@@ -172,30 +173,34 @@ static unsigned char *noise(int h, int w, unsigned seed) {
     return p;
 }
 
-static void check_resize(int h, int w, int oh, int ow, unsigned seed, const unsigned char *expected) {
+static void check_resize(int h, int w, int oh, int ow, unsigned seed,
+                         const unsigned char *expected) {
     unsigned char *from = noise(h, w, seed), *to = malloc((size_t)(oh * ow));
     cr_assert(vm_resize_u8(from, 1, h, w, to, oh, ow));
     for (int i = 0; i < oh * ow; i++) {
-        cr_assert_eq(to[i], expected[i], "%dx%d to %dx%d: pixel %d is %d, expected %d", h, w, oh, ow, i,
-                     to[i], expected[i]);
+        cr_assert_eq(to[i], expected[i], "%dx%d to %dx%d: pixel %d is %d, expected %d", h, w, oh,
+                     ow, i, to[i], expected[i]);
     }
     free(from);
     free(to);
 }
 
 Test(runtime_resize, small_images) {
-    check_resize(3, 4, 5, 6, 1, (unsigned char[]){198, 162, 127, 128, 118, 107, 149, 162, 175, 169,
-                                                  166, 165, 75,  163, 247, 230, 239, 251, 80,  164,
-                                                  240, 211, 219, 234, 84,  165, 236, 199, 206, 223});
-    check_resize(7, 5, 3, 4, 2, (unsigned char[]){137, 112, 143, 106, 179, 99, 130, 151, 139, 82, 101, 177});
+    check_resize(3, 4, 5, 6, 1,
+                 (unsigned char[]){198, 162, 127, 128, 118, 107, 149, 162, 175, 169,
+                                   166, 165, 75,  163, 247, 230, 239, 251, 80,  164,
+                                   240, 211, 219, 234, 84,  165, 236, 199, 206, 223});
+    check_resize(7, 5, 3, 4, 2,
+                 (unsigned char[]){137, 112, 143, 106, 179, 99, 130, 151, 139, 82, 101, 177});
     check_resize(8, 8, 3, 3, 5, (unsigned char[]){103, 130, 141, 134, 101, 108, 118, 142, 118});
     check_resize(5, 5, 5, 8, 3,
-                 (unsigned char[]){83,  132, 191, 147, 123, 120, 132, 142, 180, 135, 84,  150, 148, 79,
-                                   58,  47,  109, 92,  69,  64,  50,  27,  140, 229, 112, 79,  39,  64,
-                                   111, 180, 172, 160, 227, 166, 98,  201, 211, 128, 118, 116});
+                 (unsigned char[]){83,  132, 191, 147, 123, 120, 132, 142, 180, 135,
+                                   84,  150, 148, 79,  58,  47,  109, 92,  69,  64,
+                                   50,  27,  140, 229, 112, 79,  39,  64,  111, 180,
+                                   172, 160, 227, 166, 98,  201, 211, 128, 118, 116});
     check_resize(6, 4, 2, 9, 4,
-                 (unsigned char[]){60, 67, 85, 103, 122, 140, 143, 146, 147, 126, 125, 123, 122, 132, 142,
-                                   136, 128, 125});
+                 (unsigned char[]){60, 67, 85, 103, 122, 140, 143, 146, 147, 126, 125, 123, 122,
+                                   132, 142, 136, 128, 125});
 }
 
 Test(runtime_resize, whole_images_by_checksum) {
@@ -233,7 +238,8 @@ Test(runtime_resize, same_size_and_extremes_stay) {
 
 /* ---- data sets ---- */
 
-static VmStatus open_set(const char *kind, const char *dir, int64_t classes, VmDataset **d, VmError *err) {
+static VmStatus open_set(const char *kind, const char *dir, int64_t classes, VmDataset **d,
+                         VmError *err) {
     VmDataSpec spec = {.kind = kind, .dir = dir, .mean = {0.5}, .std = {0.5}, .classes = classes};
     return vm_dataset_open(&spec, VM_TRAIN, 0, d, err);
 }
@@ -251,7 +257,8 @@ Test(runtime_dataset, serves_normalised_batches) {
     char *dir = rt_folder();
     const unsigned char pixels[12] = {0, 255, 51, 102, 10, 20, 30, 40, 1, 2, 3, 4};
     rt_write_idx(rt_path(dir, "train-images-idx3-ubyte"), 3, (int[]){3, 2, 2}, pixels, 12);
-    rt_write_idx(rt_path(dir, "train-labels-idx1-ubyte"), 1, (int[]){3}, (unsigned char[]){2, 0, 4}, 3);
+    rt_write_idx(rt_path(dir, "train-labels-idx1-ubyte"), 1, (int[]){3}, (unsigned char[]){2, 0, 4},
+                 3);
     VmDataset *d;
     VmError err;
     cr_assert(open_set("idx", dir, 0, &d, &err) == VM_OK, "%s", err.text);
@@ -297,7 +304,8 @@ Test(runtime_dataset, search_order) {
     vm_dataset_close(d);
     /* a folder that was asked for is the only one looked at */
     refuse_set("fashion_mnist", rt_path(dir, "nowhere"), 0, VM_ENV, "nowhere/train-images");
-    refuse_set("fashion_mnist", rt_path(dir, "nowhere"), 0, VM_ENV, "apt install dataset-fashion-mnist");
+    refuse_set("fashion_mnist", rt_path(dir, "nowhere"), 0, VM_ENV,
+               "apt install dataset-fashion-mnist");
     rt_remove(dir);
 }
 
@@ -312,7 +320,8 @@ Test(runtime_dataset, refuses_what_does_not_belong_together) {
     refuse_set("idx", dir, 0, VM_INPUT, "has 3 images but");
     rt_write_idx(labels, 1, (int[]){3}, body, 3);
     refuse_set("idx", dir, 5, VM_INPUT, "label 9 of image 1 is not below the number of classes, 5");
-    refuse_set("imagenet", dir, 0, VM_INPUT, "known are fashion_mnist, mnist, idx, cifar10 and image_folder");
+    refuse_set("imagenet", dir, 0, VM_INPUT,
+               "known are fashion_mnist, mnist, idx, cifar10 and image_folder");
     VmDataSpec spec = {.kind = "idx", .dir = dir, .std = {0}};
     VmDataset *d;
     VmError err;

@@ -1,5 +1,5 @@
-/* The engine with kernels written by hand: items shared by a team, barriers, addresses, memory that survives
- * adding programs, random keys, refusal of programs that do not fit. */
+/* The engine with kernels written by hand: items shared by a team, barriers, addresses, memory that
+ * survives adding programs, random keys, refusal of programs that do not fit. */
 #include "runtime/exec/internal.h"
 #include "base/rng.h"
 #include "tests/unit/runtime/runtime_test.h"
@@ -38,17 +38,32 @@ static const VmArg args_reverse[] = {{VM_WORK, BYTES}, {VM_WORK, 2 * BYTES}};
 static const VmArg args_count[] = {{VM_STATE, 0}};
 static const VmTask tasks[] = {
     {.fn = kernel_scale, .name = "scale", .arg = args_scale, .narg = 3, .items = N},
-    {.fn = kernel_reverse, .name = "reverse", .arg = args_reverse, .narg = 2, .items = N, .barrier = 1},
+    {.fn = kernel_reverse,
+     .name = "reverse",
+     .arg = args_reverse,
+     .narg = 2,
+     .items = N,
+     .barrier = 1},
     {.fn = kernel_count, .name = "count", .arg = args_count, .narg = 1, .items = 1},
 };
 
-#define WEIGHT                                                                                               \
-    {.name = "w", .role = VM_ROLE_PARAM, .rank = 1, .dim = {N}, .space = VM_WEIGHTS, .init = "uniform(1)"}
+#define WEIGHT                                                                                     \
+    {.name = "w",                                                                                  \
+     .role = VM_ROLE_PARAM,                                                                        \
+     .rank = 1,                                                                                    \
+     .dim = {N},                                                                                   \
+     .space = VM_WEIGHTS,                                                                          \
+     .init = "uniform(1)"}
 static const VmTensor tensors[] = {
     WEIGHT,
     {.name = "s", .role = VM_ROLE_STATE, .rank = 1, .dim = {1}, .space = VM_STATE},
     {.name = "x", .role = VM_ROLE_INPUT, .rank = 1, .dim = {N}, .space = VM_WORK},
-    {.name = "z", .role = VM_ROLE_OUTPUT, .rank = 1, .dim = {N}, .space = VM_WORK, .offset = 2 * BYTES},
+    {.name = "z",
+     .role = VM_ROLE_OUTPUT,
+     .rank = 1,
+     .dim = {N},
+     .space = VM_WORK,
+     .offset = 2 * BYTES},
     {.name = "drop",
      .role = VM_ROLE_RNG_KEY,
      .dtype = 1,
@@ -59,7 +74,12 @@ static const VmTensor tensors[] = {
 };
 static const VmTensor tensors_eval[] = {
     WEIGHT,
-    {.name = "x", .role = VM_ROLE_INPUT, .rank = 1, .dim = {N}, .space = VM_WORK, .offset = 40 * BYTES},
+    {.name = "x",
+     .role = VM_ROLE_INPUT,
+     .rank = 1,
+     .dim = {N},
+     .space = VM_WORK,
+     .offset = 40 * BYTES},
     {.name = "y", .role = VM_ROLE_OUTPUT, .rank = 1, .dim = {N}, .space = VM_WORK, .offset = BYTES},
 };
 static const VmArg args_eval[] = {{VM_WORK, 40 * BYTES}, {VM_WEIGHTS, 0}, {VM_WORK, BYTES}};
@@ -103,7 +123,8 @@ static void run_and_check(int threads) {
     VmError err;
     VmEngine *e = engine(threads);
     cr_assert_eq(vm_engine_add(e, &p, &err), 0);
-    float *x = vm_engine_data(e, 0, "x"), *w = vm_engine_data(e, 0, "w"), *z = vm_engine_data(e, 0, "z");
+    float *x = vm_engine_data(e, 0, "x"), *w = vm_engine_data(e, 0, "w"),
+          *z = vm_engine_data(e, 0, "z");
     float *s = vm_engine_data(e, 0, "s");
     for (int i = 0; i < N; i++) cr_assert(w[i] == 0 && z[i] == 0, "memory starts zeroed");
     for (int i = 0; i < N; i++) w[i] = (float)i;
@@ -138,7 +159,8 @@ Test(runtime_engine, fewer_threads_than_asked_for, .timeout = 60) {
     cr_assert_eq(vm_engine_add(e, &p, &err), 0);
     float *x = vm_engine_data(e, 0, "x"), *z = vm_engine_data(e, 0, "z");
     for (int i = 0; i < N; i++) x[i] = (float)i;
-    /* a nested region gets one thread: no share may be lost and no barrier may wait for absent threads */
+    /* a nested region gets one thread: no share may be lost and no barrier may wait for absent
+     * threads */
 #pragma omp parallel num_threads(2)
     {
         if (omp_get_thread_num() == 0) vm_engine_run(e, 0, 0, 0);
@@ -153,7 +175,8 @@ Test(runtime_engine, blocks_are_aligned_and_counted) {
     VmEngine *e = engine(2);
     cr_assert_eq(vm_engine_add(e, &p, &err), 0);
     int64_t small = vm_engine_bytes(e);
-    cr_assert(small >= BYTES + 64 + 4 * BYTES + 2 * 256 && small < BYTES + 64 + 4 * BYTES + 2 * 256 + 1024);
+    cr_assert(small >= BYTES + 64 + 4 * BYTES + 2 * 256 &&
+              small < BYTES + 64 + 4 * BYTES + 2 * 256 + 1024);
     cr_assert_eq((uintptr_t)vm_engine_data(e, 0, "w") % 64, 0u);
     cr_assert_eq((uintptr_t)vm_engine_data(e, 0, "s") % 64, 0u);
     cr_assert_eq(vm_engine_add(e, &big, &err), 1);

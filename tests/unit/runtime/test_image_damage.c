@@ -1,4 +1,5 @@
-/* Damaged images and archives are refused or, where the damage does not show, read; nothing else. */
+/* Damaged images and archives are refused or, where the damage does not show, read; nothing else.
+ */
 #include <archive.h>
 #include <sys/resource.h>
 
@@ -8,7 +9,8 @@
 
 /* Decodes; returns the status, which is never the environment's fault. */
 static VmStatus try_bytes(const unsigned char *bytes, size_t n, VmError *err) {
-    unsigned char *copy = malloc(n ? n : 1), *planes = NULL; /* its own block, so that overruns are seen */
+    unsigned char *copy = malloc(n ? n : 1),
+                  *planes = NULL; /* its own block, so that overruns are seen */
     memcpy(copy, bytes, n);
     VmImageDecoder *d = vm_image_decoder_create();
     int64_t h, w;
@@ -28,20 +30,22 @@ static VmStatus try_bytes(const unsigned char *bytes, size_t n, VmError *err) {
 }
 
 Test(runtime_image_damage, cut_images_are_refused) {
-    TiBytes kinds[] = {ti_jpeg(24, 40, 3, TJSAMP_420), ti_jpeg(9, 9, 1, TJSAMP_GRAY), ti_png(24, 40, 3)};
+    TiBytes kinds[] = {ti_jpeg(24, 40, 3, TJSAMP_420), ti_jpeg(9, 9, 1, TJSAMP_GRAY),
+                       ti_png(24, 40, 3)};
     for (size_t k = 0; k < 3; k++) {
         VmError err;
         cr_assert_eq(try_bytes(kinds[k].at, kinds[k].n, &err), VM_OK, "%s", err.text);
-        size_t end =
-            kinds[k].n - (k == 2 ? 4 : 0); /* the checksum of PNG's empty last chunk is not looked at */
+        size_t end = kinds[k].n -
+                     (k == 2 ? 4 : 0); /* the checksum of PNG's empty last chunk is not looked at */
         for (size_t cut = 0; cut < end; cut++)
-            cr_assert_eq(try_bytes(kinds[k].at, cut, &err), VM_INPUT, "kind %zu cut at %zu of %zu", k, cut,
-                         kinds[k].n);
+            cr_assert_eq(try_bytes(kinds[k].at, cut, &err), VM_INPUT, "kind %zu cut at %zu of %zu",
+                         k, cut, kinds[k].n);
         free(kinds[k].at);
     }
 }
 
-/* A JPEG without an image, or one that ends before its header, sets no sides in the decoder of the library.
+/* A JPEG without an image, or one that ends before its header, sets no sides in the decoder of the
+ * library.
  */
 Test(runtime_image_damage, a_jpeg_that_ends_before_its_header_is_damaged) {
     unsigned char b[3000] = {0xff, 0xd8, 0xff, 0xe1, 0xff, 0x00, 'E', 'x', 'i', 'f'};
@@ -60,7 +64,8 @@ Test(runtime_image_damage, a_jpeg_that_ends_before_its_header_is_damaged) {
     }
 }
 
-/* What the library of JPEG needs for a progressive image does not fit: that is not the image's fault. */
+/* What the library of JPEG needs for a progressive image does not fit: that is not the image's
+ * fault. */
 Test(runtime_image_damage, out_of_memory_is_no_damage) {
 #ifdef __SANITIZE_ADDRESS__
     cr_skip("the address sanitizer needs all of the address space");
@@ -69,7 +74,8 @@ Test(runtime_image_damage, out_of_memory_is_no_damage) {
     unsigned char *p = calloc(SIDE * SIDE, 3), *out = NULL;
     unsigned long n = 0;
     tjhandle t = tjInitCompress();
-    cr_assert(tjCompress2(t, p, SIDE, 0, SIDE, TJPF_RGB, &out, &n, TJSAMP_444, 50, TJFLAG_PROGRESSIVE) == 0);
+    cr_assert(tjCompress2(t, p, SIDE, 0, SIDE, TJPF_RGB, &out, &n, TJSAMP_444, 50,
+                          TJFLAG_PROGRESSIVE) == 0);
     tjDestroy(t);
     for (int small = 0; small < 2; small++) {
         VmImageDecoder *d = vm_image_decoder_create();

@@ -1,4 +1,5 @@
-/* Image folders and archives: which bytes they give in which order, and what is refused with which words. */
+/* Image folders and archives: which bytes they give in which order, and what is refused with which
+ * words. */
 #include <archive.h>
 
 #include "runtime/data/image.h"
@@ -16,18 +17,21 @@ static unsigned char *bytes_of(const VmDataset *d, size_t *n, int32_t *label) {
     unsigned char *out = malloc(one * size);
     for (size_t i = 0; i < size; i++) {
         vm_dataset_batch(d, (int64_t[]){(int64_t)i}, 1, image, &label[i]);
-        for (size_t j = 0; j < one; j++) out[i * one + j] = (unsigned char)(image[j] * 255.0f + 0.5f);
+        for (size_t j = 0; j < one; j++)
+            out[i * one + j] = (unsigned char)(image[j] * 255.0f + 0.5f);
     }
     free(image);
     *n = one * size;
     return out;
 }
 
-static void expect_planes(const unsigned char *planes, const unsigned char *rgb, int pixels, int slack) {
+static void expect_planes(const unsigned char *planes, const unsigned char *rgb, int pixels,
+                          int slack) {
     for (int i = 0; i < pixels; i++) {
         for (int c = 0; c < 3; c++) {
             int got = planes[c * pixels + i], want = rgb[3 * i + c];
-            cr_assert(abs(got - want) <= slack, "channel %d of pixel %d is %d, expected %d", c, i, got, want);
+            cr_assert(abs(got - want) <= slack, "channel %d of pixel %d is %d, expected %d", c, i,
+                      got, want);
         }
     }
 }
@@ -77,8 +81,8 @@ static unsigned long checksum(const VmDataSpec *spec) {
         int32_t *label = calloc((size_t)vm_dataset_size(d[s]), sizeof *label);
         size_t n, m;
         unsigned char *all = bytes_of(d[s], &n, label);
-        sum =
-            crc32(crc32(sum, all, (unsigned)n), (unsigned char *)label, (unsigned)vm_dataset_size(d[s]) * 4);
+        sum = crc32(crc32(sum, all, (unsigned)n), (unsigned char *)label,
+                    (unsigned)vm_dataset_size(d[s]) * 4);
         cr_assert(vm_dataset_open(spec, (VmSplit)s, 0, &one, &err) == VM_OK, "%s", err.text);
         unsigned char *again = bytes_of(one, &m, label);
         cr_assert(n == m && memcmp(all, again, n) == 0, "a split alone is the same");
@@ -144,7 +148,8 @@ Test(runtime_images, many_large_images_in_reverse) {
     for (int64_t i = 0; i < COUNT - 1; i++) {
         vm_dataset_batch(d[0], &i, 1, image, NULL);
         for (int j = 0; j < 3; j++)
-            cr_assert_eq((int)(image[j * SIDE * SIDE + j] * 255.0f + 0.5f), (int)(COUNT - 2 - i) * 9);
+            cr_assert_eq((int)(image[j * SIDE * SIDE + j] * 255.0f + 0.5f),
+                         (int)(COUNT - 2 - i) * 9);
     }
     free(image);
     free(p);
@@ -165,8 +170,14 @@ Test(runtime_images, kinds_of_png) {
         unsigned char want[12]; /* planes */
     } cases[] = {
         {grey, SPNG_COLOR_TYPE_GRAYSCALE, 8, {0, 80, 160, 255, 0, 80, 160, 255, 0, 80, 160, 255}},
-        {deep, SPNG_COLOR_TYPE_GRAYSCALE, 16, {0x12, 255, 0, 0xab, 0x12, 255, 0, 0xab, 0x12, 255, 0, 0xab}},
-        {rgba, SPNG_COLOR_TYPE_TRUECOLOR_ALPHA, 8, {0, 60, 120, 180, 15, 75, 135, 195, 30, 90, 150, 210}},
+        {deep,
+         SPNG_COLOR_TYPE_GRAYSCALE,
+         16,
+         {0x12, 255, 0, 0xab, 0x12, 255, 0, 0xab, 0x12, 255, 0, 0xab}},
+        {rgba,
+         SPNG_COLOR_TYPE_TRUECOLOR_ALPHA,
+         8,
+         {0, 60, 120, 180, 15, 75, 135, 195, 30, 90, 150, 210}},
         {index, SPNG_COLOR_TYPE_INDEXED, 8, {150, 100, 50, 0, 7, 7, 7, 7, 252, 253, 254, 255}},
     };
     for (size_t k = 0; k < sizeof cases / sizeof cases[0]; k++) {
@@ -175,10 +186,12 @@ Test(runtime_images, kinds_of_png) {
         int64_t h, w;
         VmError err;
         unsigned char planes[12];
-        cr_assert(vm_image_open(d, "x", b.at, b.n, &h, &w, &err) == VM_OK, "case %zu: %s", k, err.text);
+        cr_assert(vm_image_open(d, "x", b.at, b.n, &h, &w, &err) == VM_OK, "case %zu: %s", k,
+                  err.text);
         cr_assert(h == 2 && w == 2);
         cr_assert(vm_image_planes(d, 3, planes, &err) == VM_OK, "case %zu: %s", k, err.text);
-        for (int i = 0; i < 12; i++) cr_assert_eq(planes[i], cases[k].want[i], "case %zu, byte %d", k, i);
+        for (int i = 0; i < 12; i++)
+            cr_assert_eq(planes[i], cases[k].want[i], "case %zu, byte %d", k, i);
         vm_image_decoder_destroy(d);
         free(b.at);
     }
@@ -209,7 +222,8 @@ Test(runtime_images, grey_and_resized) {
         for (int i = 0; i < 36; i++) {
             const unsigned char *q = rgb + 3 * i;
             for (int c = 0; c < 3; c++) planes[c * 36 + i] = q[c];
-            if (channels == 1) planes[i] = (unsigned char)(0.299 * q[0] + 0.587 * q[1] + 0.114 * q[2] + 0.5);
+            if (channels == 1)
+                planes[i] = (unsigned char)(0.299 * q[0] + 0.587 * q[1] + 0.114 * q[2] + 0.5);
         }
         cr_assert(vm_resize_u8(planes, channels, 9, 4, want, 8, 8));
         for (int i = 0; i < 64 * channels; i++)
@@ -293,8 +307,9 @@ Test(runtime_images, says_once_that_16_bits_are_cut) {
     VmError err;
     cr_assert(vm_dataset_open_all(&spec, d, &err) == VM_OK, "%s", err.text);
     const char *warning = vm_dataset_warning(d[VM_TEST]);
-    cr_assert(warning && !strncmp(warning, "2 PNG images of ", 16) && strstr(warning, "have 16 bits"), "%s",
-              warning);
+    cr_assert(warning && !strncmp(warning, "2 PNG images of ", 16) &&
+                  strstr(warning, "have 16 bits"),
+              "%s", warning);
     vm_dataset_close(d[0]);
     vm_dataset_close(d[1]);
     ti_free_files(f, 3);
@@ -369,10 +384,10 @@ static void refuse_files(const TiFile *f, int n, const char *words) {
     rt_remove(dir);
 }
 
-#define REFUSE(words, ...)                                                                                   \
-    do {                                                                                                     \
-        const TiFile files[] = {__VA_ARGS__};                                                                \
-        refuse_files(files, (int)(sizeof files / sizeof files[0]), words);                                   \
+#define REFUSE(words, ...)                                                                         \
+    do {                                                                                           \
+        const TiFile files[] = {__VA_ARGS__};                                                      \
+        refuse_files(files, (int)(sizeof files / sizeof files[0]), words);                         \
     } while (0)
 
 Test(runtime_images, refuses_wrong_sets) {
@@ -380,15 +395,15 @@ Test(runtime_images, refuses_wrong_sets) {
            {"test/c/0.png", ti_png(2, 2, 0)});
     REFUSE("class 'd' of test/ is not one of the 1 of train/", {"train/c/0.png", ti_png(2, 2, 0)},
            {"test/d/0.png", ti_png(2, 2, 0)});
-    REFUSE("class 'd' of train/ has no images", {"train/c/0.png", ti_png(2, 2, 0)}, {"train/d/", {0}},
-           {"test/c/0.png", ti_png(2, 2, 0)});
+    REFUSE("class 'd' of train/ has no images", {"train/c/0.png", ti_png(2, 2, 0)},
+           {"train/d/", {0}}, {"test/c/0.png", ti_png(2, 2, 0)});
     REFUSE("no images in test/", {"train/c/0.png", ti_png(2, 2, 0)}, {"test/c/", {0}});
     REFUSE("train/c/0.png: neither a JPEG nor a PNG", {"train/c/0.png", ti_text("GIF89a")},
            {"test/c/0.png", ti_png(2, 2, 0)});
-    REFUSE("train/c/0.jpg: neither a JPEG nor a PNG image: it is empty", {"train/c/0.jpg", ti_text("")},
-           {"test/c/0.png", ti_png(2, 2, 0)});
-    REFUSE("test/c/1.png is 2 x 3 but", {"train/c/0.png", ti_png(2, 2, 0)}, {"test/c/0.png", ti_png(2, 2, 0)},
-           {"test/c/1.png", ti_png(2, 3, 0)});
+    REFUSE("train/c/0.jpg: neither a JPEG nor a PNG image: it is empty",
+           {"train/c/0.jpg", ti_text("")}, {"test/c/0.png", ti_png(2, 2, 0)});
+    REFUSE("test/c/1.png is 2 x 3 but", {"train/c/0.png", ti_png(2, 2, 0)},
+           {"test/c/0.png", ti_png(2, 2, 0)}, {"test/c/1.png", ti_png(2, 3, 0)});
     REFUSE("train/c/1.png: the image is 1 x 4097", {"train/c/0.png", ti_png(2, 2, 0)},
            {"train/c/1.png", ti_png(1, 4097, 0)}, {"test/c/0.png", ti_png(2, 2, 0)});
 }
@@ -437,7 +452,8 @@ Test(runtime_images, names_the_first_bad_image) {
     char *dir = rt_folder(), names[TI_MAX_FILES][32];
     TiFile f[TI_MAX_FILES];
     for (int i = 0; i < TI_MAX_FILES; i++) {
-        snprintf(names[i], sizeof names[i], "%s/c/%02d.png", i < TI_MAX_FILES - 1 ? "train" : "test", i);
+        snprintf(names[i], sizeof names[i], "%s/c/%02d.png",
+                 i < TI_MAX_FILES - 1 ? "train" : "test", i);
         f[i] = (TiFile){names[i], i % 20 == 19 ? ti_text("bad") : ti_png(2, 2, 0)};
     }
     const char *tar = rt_path(dir, "x.tar"), *set = rt_path(dir, "set");
@@ -454,13 +470,14 @@ Test(runtime_images, names_the_first_bad_image) {
 
 /* ---- real images ---- */
 
-/* Checksums of what Pillow 13 gives (Image.open().convert("RGB"), planes, each image followed by its label as
- * 4 bytes), also resized with BILINEAR. */
+/* Checksums of what Pillow 13 gives (Image.open().convert("RGB"), planes, each image followed by
+ * its label as 4 bytes), also resized with BILINEAR. */
 Test(runtime_images, cifar10_as_pillow_reads_it, .timeout = 60) {
     const char *root = getenv("VMOE_DATA");
     char path[512];
     snprintf(path, sizeof path, "%s/cifar10/cifar10-jpeg.tar.xz", root ? root : "");
-    if (!root || access(path, R_OK) != 0) cr_skip_test("no cifar10/cifar10-jpeg.tar.xz in VMOE_DATA");
+    if (!root || access(path, R_OK) != 0)
+        cr_skip_test("no cifar10/cifar10-jpeg.tar.xz in VMOE_DATA");
     static const unsigned want[2][2] = {{0xffd3c78b, 0x30969d64}, {0x9b1b8135, 0xe52c1039}};
     for (int k = 0; k < 2; k++) {
         VmDataSpec spec = {.kind = "cifar10", .resize = k ? 36 : 0, .std = {1, 1, 1}};
@@ -475,7 +492,8 @@ Test(runtime_images, cifar10_as_pillow_reads_it, .timeout = 60) {
             unsigned char *all = bytes_of(d[s], &n, label);
             unsigned long sum = 0;
             for (size_t i = 0; i < n / one; i++)
-                sum = crc32(crc32(sum, all + i * one, (unsigned)one), (unsigned char *)&label[i], 4);
+                sum =
+                    crc32(crc32(sum, all + i * one, (unsigned)one), (unsigned char *)&label[i], 4);
             cr_assert_eq((unsigned)sum, want[k][s], "split %d, resize %d: %08lx", s, k, sum);
             free(all);
             free(label);

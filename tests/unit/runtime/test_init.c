@@ -14,7 +14,8 @@ Test(runtime_init, log_and_power_are_accurate) {
     }
     cr_assert_eq(vm_log(1), 0.0);
     for (uint64_t n = 0; n < 5000; n += 37) {
-        cr_assert(fabs(vm_power(0.999, n) - pow(0.999, (double)n)) <= 1e-13 * pow(0.999, (double)n));
+        cr_assert(fabs(vm_power(0.999, n) - pow(0.999, (double)n)) <=
+                  1e-13 * pow(0.999, (double)n));
     }
     cr_assert_eq(vm_power(0.9, 1), 0.9);
 }
@@ -69,8 +70,10 @@ Test(runtime_init, uniform_numbers_are_uniform) {
 
 enum { COUNT = 40000 };
 
-static float *values(const char *rule, const char *name, const char *stream, uint64_t seed, int threads) {
-    VmTensor t = {.name = name, .rank = 2, .dim = {COUNT / 100, 100}, .init = rule, .init_stream = stream};
+static float *values(const char *rule, const char *name, const char *stream, uint64_t seed,
+                     int threads) {
+    VmTensor t = {
+        .name = name, .rank = 2, .dim = {COUNT / 100, 100}, .init = rule, .init_stream = stream};
     float *v = calloc(COUNT, sizeof *v);
     VmError err = {.text = ""};
     cr_assert(vm_init_tensor(&t, seed, threads, v, &err) == VM_OK, "%s", err.text);
@@ -140,7 +143,8 @@ Test(runtime_init, values_depend_on_seed_and_stream_only) {
     free(threads);
 }
 
-/* Every part along the first dimension has the values the first part has anyway, for any team and size. */
+/* Every part along the first dimension has the values the first part has anyway, for any team and
+ * size. */
 Test(runtime_init, equal_parts) {
     static const char *const rule[][2] = {{"normal(1)", "same(normal(1))"},
                                           {"trunc_normal(0.02)", "same(trunc_normal(0.02))"},
@@ -158,7 +162,8 @@ Test(runtime_init, equal_parts) {
         cr_assert(vm_init_tensor(&t, 1, 5, again, &err) == VM_OK, "%s", err.text);
         cr_assert(memcmp(same, again, sizeof same) == 0, "%s: independent of the team", t.init);
         for (int j = 0; j < PARTS; j++)
-            cr_assert(memcmp(same + j * PART, plain, PART * sizeof *same) == 0, "%s, part %d", t.init, j);
+            cr_assert(memcmp(same + j * PART, plain, PART * sizeof *same) == 0, "%s, part %d",
+                      t.init, j);
         cr_assert((memcmp(same, plain, sizeof same) == 0) == (i >= 3), "%s", t.init);
     }
     VmError err = {.text = ""};
@@ -177,8 +182,8 @@ Test(runtime_init, values_are_pinned) {
                                        {-1.09404063f, 1.44764113f, -1.16457832f},
                                        {-0.760673702f, 0.892910242f, -0.791839182f}};
     for (int i = 0; i < 3; i++) {
-        cr_assert(n[i] == pinned[0][i] && t[i] == pinned[1][i] && u[i] == pinned[2][i], "%d: %a %a %a", i,
-                  (double)n[i], (double)t[i], (double)u[i]);
+        cr_assert(n[i] == pinned[0][i] && t[i] == pinned[1][i] && u[i] == pinned[2][i],
+                  "%d: %a %a %a", i, (double)n[i], (double)t[i], (double)u[i]);
     }
     free(n);
     free(t);

@@ -18,13 +18,15 @@ Test(runtime_schedule, constant_with_warmup) {
 Test(runtime_schedule, cosine_with_warmup) {
     VmTrainConfig c = {.schedule = 1, .lr_peak = 1, .lr_min = 0.2, .warmup_steps = 10};
     for (int i = 0; i < 110; i++) {
-        double expected = i < 10 ? (i + 1) / 10.0 : 0.2 + 0.8 * 0.5 * (1 + cos(acos(-1) * (i - 10) / 100.0));
+        double expected =
+            i < 10 ? (i + 1) / 10.0 : 0.2 + 0.8 * 0.5 * (1 + cos(acos(-1) * (i - 10) / 100.0));
         cr_assert(fabs(vm_learning_rate(&c, i, 110) - expected) < 1e-15, "step %d", i);
     }
     cr_assert_eq(vm_learning_rate(&c, 10, 110), 1.0, "the peak follows the warmup");
     cr_assert(fabs(vm_learning_rate(&c, 60, 110) - 0.6) < 1e-15, "half way");
     cr_assert_eq(vm_learning_rate(&c, 110, 110), 0.2);
-    for (int i = 11; i < 110; i++) cr_assert(vm_learning_rate(&c, i, 110) < vm_learning_rate(&c, i - 1, 110));
+    for (int i = 11; i < 110; i++)
+        cr_assert(vm_learning_rate(&c, i, 110) < vm_learning_rate(&c, i - 1, 110));
     c.warmup_steps = 200; /* longer than the run: it never leaves the rise */
     cr_assert(vm_learning_rate(&c, 109, 110) == 110 / 200.0);
 }
@@ -78,8 +80,12 @@ static void write_run(VmMetrics *m, int64_t from, int64_t to) {
     for (int64_t step = from; step <= to; step++) {
         cr_assert(vm_metrics_step(m, 1, step, 1e-4, 1000, &b, NULL, &err) == VM_OK);
     }
-    VmEpochRecord r = {
-        .epoch = 1, .step = to, .train_loss = 0.25, .test_loss = NAN, .test_accuracy = 0.5, .seconds = 3};
+    VmEpochRecord r = {.epoch = 1,
+                       .step = to,
+                       .train_loss = 0.25,
+                       .test_loss = NAN,
+                       .test_accuracy = 0.5,
+                       .seconds = 3};
     cr_assert(vm_metrics_epoch(m, &r, NULL, &err) == VM_OK);
 }
 
@@ -102,9 +108,11 @@ Test(runtime_metrics, lines_have_their_keys) {
     cr_assert_eq(number(json_object_get(start, "options"), "batch"), 32.0);
     cr_assert_eq(number(json_object_get(start, "options"), "seed"), 7.0);
     cr_assert_eq(number(json_object_get(start, "config"), "experts"), 8.0, "numbers are numbers");
-    cr_assert_str_eq(json_string_value(json_object_get(json_object_get(start, "config"), "kind")), "sparse");
-    cr_assert_str_eq(json_string_value(json_object_get(json_object_get(start, "config"), "train.weights")),
-                     "12345678", "digits of a fingerprint are no number");
+    cr_assert_str_eq(json_string_value(json_object_get(json_object_get(start, "config"), "kind")),
+                     "sparse");
+    cr_assert_str_eq(
+        json_string_value(json_object_get(json_object_get(start, "config"), "train.weights")),
+        "12345678", "digits of a fingerprint are no number");
     cr_assert_eq(number(start, "train_images"), 60000.0);
     cr_assert_eq(number(json_object_get(start, "options"), "steps"), 100.0);
     cr_assert_eq(number(step, "step"), 1.0);
@@ -167,7 +175,8 @@ Test(runtime_progress, plain_lines_where_there_is_no_terminal) {
     FILE *f = fopen(rt_path(dir, "log"), "w+");
     VmProgress p;
     vm_progress_begin(&p, f, NULL, 0, 100);
-    for (int i = 1; i <= 100; i++) vm_progress_step(&p, 1, i, 500, 0.5, 0.9); /* too soon to say anything */
+    for (int i = 1; i <= 100; i++)
+        vm_progress_step(&p, 1, i, 500, 0.5, 0.9); /* too soon to say anything */
     p.last -= 11;
     vm_progress_step(&p, 1, 50, 500, 0.5, 0.9);
     VmEpochRecord r = {.epoch = 1,
@@ -185,10 +194,13 @@ Test(runtime_progress, plain_lines_where_there_is_no_terminal) {
     char *text = rt_read(rt_path(dir, "log"), &n);
     cr_assert_eq(lines_in(text), 2, "%s", text);
     cr_assert(strchr(text, '\r') == NULL && strchr(text, '\033') == NULL);
-    cr_assert(strstr(text, "epoch 1  step 50/100  loss 0.5000  accuracy 90.00 %  500 images/s  left 0:") !=
-              NULL);
     cr_assert(
-        strstr(text, "epoch 1  train loss 0.2500  test loss 0.1250 accuracy 87.50 %  2.0 s  640 images/s\n"));
+        strstr(text,
+               "epoch 1  step 50/100  loss 0.5000  accuracy 90.00 %  500 images/s  left 0:") !=
+        NULL);
+    cr_assert(strstr(
+        text,
+        "epoch 1  train loss 0.2500  test loss 0.1250 accuracy 87.50 %  2.0 s  640 images/s\n"));
     free(text);
     rt_remove(dir);
 }

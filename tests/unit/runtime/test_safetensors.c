@@ -1,4 +1,5 @@
-/* Tensor files: written, read back, refused when anything in them is wrong; weights that do not fit. */
+/* Tensor files: written, read back, refused when anything in them is wrong; weights that do not
+ * fit. */
 #include "runtime/train/internal.h"
 #include "tests/unit/runtime/runtime_test.h"
 
@@ -19,7 +20,8 @@ static void put(const char *path, const char *header, const void *data, size_t n
 static void refuse(const char *path, VmStatus status, const char *words) {
     VmTensorFile *f;
     VmError err = {.text = ""};
-    cr_assert_eq(vm_tensors_open(path, &f, &err), status, "expected '%s', got: %s", words, err.text);
+    cr_assert_eq(vm_tensors_open(path, &f, &err), status, "expected '%s', got: %s", words,
+                 err.text);
     cr_assert_null(f);
     cr_assert(strstr(err.text, words) != NULL, "'%s' lacks '%s'", err.text, words);
     cr_assert(strstr(err.text, path) != NULL);
@@ -31,10 +33,11 @@ Test(runtime_safetensors, round_trip) {
     const float a[6] = {1, -2, 3.5f, INFINITY, -0.0f, 1e-40f};
     const int32_t b[2] = {INT32_MIN, 7};
     const float c = 42;
-    const VmTensorView t[] = {{.name = "z.weight", .rank = 2, .dim = {2, 3}, .data = a},
-                              {.name = "a\"quoted\xc3\xa9", .dtype = 1, .rank = 1, .dim = {2}, .data = b},
-                              {.name = "m", .rank = 0, .data = &c},
-                              {.name = "empty", .rank = 2, .dim = {0, 3}, .data = a}};
+    const VmTensorView t[] = {
+        {.name = "z.weight", .rank = 2, .dim = {2, 3}, .data = a},
+        {.name = "a\"quoted\xc3\xa9", .dtype = 1, .rank = 1, .dim = {2}, .data = b},
+        {.name = "m", .rank = 0, .data = &c},
+        {.name = "empty", .rank = 2, .dim = {0, 3}, .data = a}};
     VmError err;
     const char *const meta[] = {"who", "test"};
     cr_assert(vm_tensors_write(p, t, 4, meta, 1, &err) == VM_OK, "%s", err.text);
@@ -92,7 +95,8 @@ Test(runtime_safetensors, data_at_odd_places_is_aligned) {
     for (int pad = 0; pad < 4; pad++) {
         char header[128];
         snprintf(header, sizeof header,
-                 "{\"x\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]}}%.*s", pad, "   ");
+                 "{\"x\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]}}%.*s", pad,
+                 "   ");
         put(p, header, x, sizeof x);
         VmTensorFile *f;
         VmError err;
@@ -131,9 +135,12 @@ Test(runtime_safetensors, refuses_wrong_files) {
         {"{\"a\":{\"dtype\":\"F32\",\"data_offsets\":[0,8]}}", "shape"},
         {"{\"a\":{\"dtype\":\"F32\",\"shape\":[-2],\"data_offsets\":[0,8]}}", "whole number"},
         {"{\"a\":{\"dtype\":\"F32\",\"shape\":[\"2\"],\"data_offsets\":[0,8]}}", "whole number"},
-        {"{\"a\":{\"dtype\":\"F32\",\"shape\":[4294967296,4294967296],\"data_offsets\":[0,8]}}", "too large"},
-        {"{\"a\":{\"dtype\":\"F32\",\"shape\":[4611686018427387904],\"data_offsets\":[0,8]}}", "has 8 bytes"},
-        {"{\"a\":{\"dtype\":\"F32\",\"shape\":[1,1,1,1,1,1,2],\"data_offsets\":[0,8]}}", "7 dimensions"},
+        {"{\"a\":{\"dtype\":\"F32\",\"shape\":[4294967296,4294967296],\"data_offsets\":[0,8]}}",
+         "too large"},
+        {"{\"a\":{\"dtype\":\"F32\",\"shape\":[4611686018427387904],\"data_offsets\":[0,8]}}",
+         "has 8 bytes"},
+        {"{\"a\":{\"dtype\":\"F32\",\"shape\":[1,1,1,1,1,1,2],\"data_offsets\":[0,8]}}",
+         "7 dimensions"},
         {"{\"__metadata__\":{\"a\":1}}", "__metadata__"},
         {"{\"a\":{\"dtype\":\"F32\",\"shape\":[99999999999999999999],\"data_offsets\":[0,8]}}",
          "not valid JSON"},
@@ -202,8 +209,11 @@ static const VmTensor tensors[] = {
     {.name = "b", .role = VM_ROLE_PARAM, .rank = 1, .dim = {4}, .space = VM_WEIGHTS, .offset = 64},
     {.name = "s", .role = VM_ROLE_STATE, .rank = 1, .dim = {4}, .space = VM_STATE},
 };
-static const VmProgram program = {
-    .abi = VM_ABI_VERSION, .name = "p", .tensor = tensors, .ntensor = 3, .space_bytes = {128, 64, 64}};
+static const VmProgram program = {.abi = VM_ABI_VERSION,
+                                  .name = "p",
+                                  .tensor = tensors,
+                                  .ntensor = 3,
+                                  .space_bytes = {128, 64, 64}};
 
 Test(runtime_safetensors, weights_load_all_or_nothing) {
     char *dir = rt_folder();

@@ -1,4 +1,5 @@
-/* Constant tables: their arithmetic, their numbers against the formula, and what an engine does with them. */
+/* Constant tables: their arithmetic, their numbers against the formula, and what an engine does
+ * with them. */
 #include "interp/interp.h"
 #include "runtime/exec/internal.h"
 #include "tests/ops/util_jit.h"
@@ -77,7 +78,8 @@ Test(runtime_table, compiled_programs_have_them) {
         for (int64_t i = 0; i < ir_elems(&want->type); i++)
             cr_assert_float_eq(y->data[i], want->data[i], 2e-7, "%s, element %d", name[k], (int)i);
     }
-    cr_assert_float_eq(jit_find(&r, "table")->data[8], sin(1), 1e-7); /* line 1 is column 1 of row 0 */
+    cr_assert_float_eq(jit_find(&r, "table")->data[8], sin(1),
+                       1e-7); /* line 1 is column 1 of row 0 */
     jit_free(&j);
     arena_destroy(a);
 }
@@ -87,11 +89,13 @@ Test(runtime_table, ir_text_with_wrong_tables) {
         {"sincos_2d(2,3,6)\"} : f32[6,6]", "expected sincos_2d(rows,cols,dim)"},
         {"sincos_2d(2,3)\"} : f32[6,4]", "expected sincos_2d(rows,cols,dim)"},
         {"sincos_2d(2,3,4)\"} : f32[5,4]", "has the type f32[6,4], found f32[5,4]"},
-        {"sincos_2d(999999999,999999999,999999996)\"} : f32[5,4]", "expected sincos_2d(rows,cols,dim)"}};
+        {"sincos_2d(999999999,999999999,999999996)\"} : f32[5,4]",
+         "expected sincos_2d(rows,cols,dim)"}};
     Arena *a = arena_create();
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         const char *error = NULL,
-                   *text = arena_printf(a, "graph @m {\n  %%0 = table {values = \"%s\n}\n", bad[i][0]);
+                   *text =
+                       arena_printf(a, "graph @m {\n  %%0 = table {values = \"%s\n}\n", bad[i][0]);
         cr_assert(!ir_read(a, text, "test", &error), "%s", text);
         cr_assert(strstr(error, bad[i][1]) != NULL, "%s", error);
     }

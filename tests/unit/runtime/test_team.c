@@ -1,5 +1,5 @@
-/* Threads: cgroup quotas read from made-up file systems, and the barrier with as many and with more threads
- * than CPUs. */
+/* Threads: cgroup quotas read from made-up file systems, and the barrier with as many and with more
+ * threads than CPUs. */
 #include "runtime/exec/internal.h"
 #include "tests/unit/runtime/runtime_test.h"
 
@@ -16,8 +16,9 @@ static void put(const char *root, const char *file, const char *text) {
     rt_write(path, text, strlen(text));
 }
 
-static const char v2_mounts[] = "25 1 0:1 / / rw - ext4 /dev/vda rw\n"
-                                "31 25 0:28 / /sys/fs/cgroup rw,relatime shared:4 - cgroup2 cgroup2 rw\n";
+static const char v2_mounts[] =
+    "25 1 0:1 / / rw - ext4 /dev/vda rw\n"
+    "31 25 0:28 / /sys/fs/cgroup rw,relatime shared:4 - cgroup2 cgroup2 rw\n";
 
 Test(runtime_team, quota_v2_is_the_smallest_of_all_parents) {
     char *root = rt_folder();
@@ -109,7 +110,8 @@ Test(runtime_team, omp_num_threads_counts_where_nobody_asks) {
                  {"0", 0}, {"-2", 0}, {"4x", 0},  {"many", 0},      {"99999999999999999999", 0}};
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         setenv("OMP_NUM_THREADS", cases[i].text, 1);
-        cr_assert_eq(vm_threads(0), cases[i].threads ? cases[i].threads : usual, "'%s'", cases[i].text);
+        cr_assert_eq(vm_threads(0), cases[i].threads ? cases[i].threads : usual, "'%s'",
+                     cases[i].text);
         cr_assert_eq(vm_threads(5), 5, "asking goes first");
     }
 }

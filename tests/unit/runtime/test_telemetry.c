@@ -54,7 +54,8 @@ Test(telemetry, steps_are_told_as_they_are_and_epochs_as_means) {
     step(&m, 1, 2, 1, 0);
     m.choices[0] = m.choices[2] = -1;
     vm_routing_measure(&m.routing);
-    json_t *now = vm_routing_json(&m.routing, false).value, *mean = vm_routing_json(&m.routing, true).value;
+    json_t *now = vm_routing_json(&m.routing, false).value,
+           *mean = vm_routing_json(&m.routing, true).value;
     cr_assert_eq(at(now, "load", 0), 0.25);
     cr_assert_eq(at(now, "dead", 0), 1);
     cr_assert_eq(at(now, "unserved", 0), 0.5);
@@ -134,6 +135,7 @@ Test(telemetry, warns_of_experts_without_work_and_of_few_with_most) {
     vm_routing_begin_epoch(&m.routing);
     step(&m, 97, 1, 1, 1);
     char *few = warning(&m);
-    cr_assert(strstr(few, "the busiest has 97 % of the rows") && strstr(few, "0 of them none"), "%s", few);
+    cr_assert(strstr(few, "the busiest has 97 % of the rows") && strstr(few, "0 of them none"),
+              "%s", few);
     free(few);
 }

@@ -1,4 +1,5 @@
-/* The whole training loop on a tiny program: what it learns, writes and says; the same bits for any team. */
+/* The whole training loop on a tiny program: what it learns, writes and says; the same bits for any
+ * team. */
 #include "tests/unit/runtime/util_toy.h"
 
 #include <jansson.h>
@@ -24,7 +25,8 @@ Test(runtime_trainer, learns_and_writes_everything, .timeout = 60) {
     static const char *const files[] = {
         "deep/out/checkpoint/weights.safetensors", "deep/out/checkpoint/trainer.json",
         "deep/out/checkpoint/state.safetensors", "deep/out/weights.safetensors"};
-    for (int i = 0; i < 4; i++) cr_assert(access(rt_path(dir, files[i]), F_OK) == 0, "%s", files[i]);
+    for (int i = 0; i < 4; i++)
+        cr_assert(access(rt_path(dir, files[i]), F_OK) == 0, "%s", files[i]);
     size_t n;
     char *text = rt_read(r.result.metrics, &n);
     int lines[3] = {0}; /* start, step, epoch */
@@ -40,7 +42,8 @@ Test(runtime_trainer, learns_and_writes_everything, .timeout = 60) {
         json_decref(o);
     }
     cr_assert(lines[0] == 1 && lines[1] == 15 && lines[2] == 10);
-    cr_assert(fabs(loss - r.result.train_loss) < 1e-8 && fabs(objective - loss - 1) < 1e-6, "aux: 0.5 * 2");
+    cr_assert(fabs(loss - r.result.train_loss) < 1e-8 && fabs(objective - loss - 1) < 1e-6,
+              "aux: 0.5 * 2");
     free(text);
     rt_remove(dir);
 }
@@ -105,8 +108,8 @@ Test(runtime_trainer, epoch_loss_is_the_mean_of_its_batches, .timeout = 60) {
             cr_assert_eq(json_integer_value(json_object_get(o, "step")), ++steps);
         } else if (strcmp(event, "epoch") == 0) {
             cr_assert_eq(json_integer_value(json_object_get(o, "epoch")), ++epochs);
-            cr_assert(fabs(json_number_value(json_object_get(o, "train_loss")) - sum / 3) < 1e-6, "epoch %d",
-                      epochs);
+            cr_assert(fabs(json_number_value(json_object_get(o, "train_loss")) - sum / 3) < 1e-6,
+                      "epoch %d", epochs);
             sum = 0;
         }
         json_decref(o);
@@ -133,7 +136,8 @@ Test(runtime_trainer, divergence_stops_and_keeps_the_checkpoint, .timeout = 60) 
                   strstr(r.err.text, "learning rate 1e+38"),
               "%s", r.err.text);
     VmTensorFile *f;
-    cr_assert(vm_tensors_open(rt_path(dir, "out/checkpoint/weights.safetensors"), &f, &r.err) == VM_OK);
+    cr_assert(vm_tensors_open(rt_path(dir, "out/checkpoint/weights.safetensors"), &f, &r.err) ==
+              VM_OK);
     cr_assert(memcmp(vm_tensors_find(f, "w")->data, good.w, sizeof good.w) == 0);
     vm_tensors_close(f);
     rt_remove(dir);
@@ -144,8 +148,9 @@ Test(runtime_trainer, says_what_does_not_fit, .timeout = 60) {
     VmTrainConfig c = toy_config(rt_path(dir, "out"));
     ToyRun r = toy_train_on(dir, &c, 1, 3, false);
     cr_assert_eq(r.status, VM_INPUT);
-    cr_assert(strstr(r.err.text, "'pixels' of shape f32[8,1,3,3], but the data set gives f32[8,1,4,4]"), "%s",
-              r.err.text);
+    cr_assert(
+        strstr(r.err.text, "'pixels' of shape f32[8,1,3,3], but the data set gives f32[8,1,4,4]"),
+        "%s", r.err.text);
     rt_write(rt_path(dir, "file"), "x", 1);
     c.place.out = rt_path(dir, "file/out");
     r = toy_train(dir, &c, 1);
@@ -162,7 +167,8 @@ Test(runtime_trainer, says_what_does_not_fit, .timeout = 60) {
     c = toy_config(rt_path(dir, "out"));
     c.batch = 7; /* the source has no program for it */
     r = toy_train(dir, &c, 1);
-    cr_assert(r.status == VM_ENV && strstr(r.err.text, "no kernels for 7 images"), "%s", r.err.text);
+    cr_assert(r.status == VM_ENV && strstr(r.err.text, "no kernels for 7 images"), "%s",
+              r.err.text);
     rt_remove(dir);
 }
 
@@ -170,7 +176,8 @@ Test(runtime_trainer, drop_last_and_fractions_of_epochs, .timeout = 60) {
     char *dir = toy_data();
     VmTrainConfig c = toy_config(rt_path(dir, "out"));
     c.drop_last = true;
-    cr_assert_eq(toy_train(dir, &c, 1).result.steps, 6, "two whole batches in each of three epochs");
+    cr_assert_eq(toy_train(dir, &c, 1).result.steps, 6,
+                 "two whole batches in each of three epochs");
     c.drop_last = false;
     c.place.overwrite = true;
     c.epochs = 1.5;
@@ -184,7 +191,8 @@ Test(runtime_trainer, drop_last_and_fractions_of_epochs, .timeout = 60) {
     rt_remove(dir);
 }
 
-/* The last partial batch counts by its images: the same as one image at a time, whatever the batch. */
+/* The last partial batch counts by its images: the same as one image at a time, whatever the batch.
+ */
 Test(runtime_trainer, evaluation_covers_every_image, .timeout = 60) {
     char *dir = toy_data();
     VmError err;

@@ -59,7 +59,8 @@ TiBytes ti_jpeg(int h, int w, unsigned seed, int sampling) {
     unsigned char *p = ti_gradient(h, w, seed), *out = NULL;
     unsigned long n = 0;
     tjhandle t = tjInitCompress();
-    cr_assert(tjCompress2(t, p, w, 0, h, TJPF_RGB, &out, &n, sampling, 95, TJFLAG_ACCURATEDCT) == 0);
+    cr_assert(tjCompress2(t, p, w, 0, h, TJPF_RGB, &out, &n, sampling, 95, TJFLAG_ACCURATEDCT) ==
+              0);
     TiBytes b = {malloc(n), n};
     memcpy(b.at, out, n);
     tjFree(out);
@@ -86,20 +87,24 @@ void ti_write_files(const char *dir, const TiFile *f, int n) {
     }
 }
 
-/* filter: ARCHIVE_FILTER_.. claim: size in the header of the last file, 0: its own. With a claim the archive
- * ends where the file's bytes do: a regular end would be filled up with as many zeros as were claimed. */
+/* filter: ARCHIVE_FILTER_.. claim: size in the header of the last file, 0: its own. With a claim
+ * the archive ends where the file's bytes do: a regular end would be filled up with as many zeros
+ * as were claimed. */
 void ti_write_tar(const char *path, int filter, const TiFile *f, int n, int64_t claim) {
     struct archive *a = archive_write_new();
     cr_assert(archive_write_add_filter(a, filter) >= ARCHIVE_WARN);
     cr_assert(archive_write_set_format_gnutar(a) == ARCHIVE_OK);
-    if (claim) cr_assert(archive_write_set_bytes_per_block(a, 0) == ARCHIVE_OK); /* nothing is held back */
+    if (claim)
+        cr_assert(archive_write_set_bytes_per_block(a, 0) == ARCHIVE_OK); /* nothing is held back */
     cr_assert(archive_write_open_filename(a, path) == ARCHIVE_OK);
     for (int i = 0; i < n; i++) {
         struct archive_entry *e = archive_entry_new();
         const char *name = f[i].path + (f[i].path[0] == '@');
         bool folder = name[strlen(name) - 1] == '/';
         archive_entry_set_pathname(e, name);
-        archive_entry_set_filetype(e, folder ? AE_IFDIR : f[i].path[0] == '@' ? AE_IFLNK : AE_IFREG);
+        archive_entry_set_filetype(e, folder                ? AE_IFDIR
+                                      : f[i].path[0] == '@' ? AE_IFLNK
+                                                            : AE_IFREG);
         if (f[i].path[0] == '@') archive_entry_set_symlink(e, "elsewhere.png");
         archive_entry_set_perm(e, 0755);
         archive_entry_set_size(e, claim && i == n - 1 ? claim : (int64_t)f[i].bytes.n);
@@ -118,7 +123,8 @@ void ti_free_files(const TiFile *f, int n) {
     for (int i = 0; i < n; i++) free(f[i].bytes.at);
 }
 
-/* Three classes whose bytewise order differs from that of their paths ("a-b/x" < "a/x") and of a locale. */
+/* Three classes whose bytewise order differs from that of their paths ("a-b/x" < "a/x") and of a
+ * locale. */
 int ti_usual_files(TiFile *f) {
     static const char *const names[] = {
         "train/a/10.png", "train/a/9.png",   "train/a-b/1.PNG", "train/B/1.png", "train/B/0.jpeg",
@@ -126,8 +132,8 @@ int ti_usual_files(TiFile *f) {
     int n = sizeof names / sizeof names[0];
     for (int i = 0; i < n; i++) {
         bool is_png = strstr(names[i], ".png") || strstr(names[i], ".PNG");
-        f[i] =
-            (TiFile){names[i], is_png ? ti_png(6, 5, (unsigned)i) : ti_jpeg(6, 5, (unsigned)i, TJSAMP_444)};
+        f[i] = (TiFile){names[i], is_png ? ti_png(6, 5, (unsigned)i)
+                                         : ti_jpeg(6, 5, (unsigned)i, TJSAMP_444)};
     }
     return n;
 }

@@ -32,8 +32,8 @@ void ti_write_files(const char *dir, const TiFile *f, int n);
 /* filter: ARCHIVE_FILTER_..; claim: size in the header of the last file, 0: its own. */
 void ti_write_tar(const char *path, int filter, const TiFile *f, int n, int64_t claim);
 void ti_free_files(const TiFile *f, int n);
-/* Ten images of 6 x 5 in three classes whose bytewise order differs from that of their paths ("a-b/x" <
- * "a/x") and from a locale's. File i is the gradient of seed i. Returns their number. */
+/* Ten images of 6 x 5 in three classes whose bytewise order differs from that of their paths
+ * ("a-b/x" < "a/x") and from a locale's. File i is the gradient of seed i. Returns their number. */
 int ti_usual_files(TiFile *f);
 
 /* An image folder or archive with the pixels as 0..1. */

@@ -7,8 +7,20 @@
 
 enum { PIXELS = 16, CLASSES = 3, MOST = 8, SLOT = 1024 };
 
-/* Places in the work space, in slots of SLOT bytes; a probability or pixel array of MOST images fits one. */
-enum { AT_IMAGE, AT_LABEL, AT_STEP, AT_KEY, AT_DELTA, AT_TERMS, AT_LOSS, AT_AUX, AT_ACCURACY, AT_COUNT };
+/* Places in the work space, in slots of SLOT bytes; a probability or pixel array of MOST images
+ * fits one. */
+enum {
+    AT_IMAGE,
+    AT_LABEL,
+    AT_STEP,
+    AT_KEY,
+    AT_DELTA,
+    AT_TERMS,
+    AT_LOSS,
+    AT_AUX,
+    AT_ACCURACY,
+    AT_COUNT
+};
 
 int toy_kill_at_run; /* the process dies in this run of the optimizer; 0: never */
 static int runs;
@@ -26,7 +38,8 @@ static void forward(void *const *args, int64_t batch, int64_t begin, int64_t end
         int best = 0;
         for (int i = 0; i < PIXELS; i++) {
             float keep = key && vm_rng_uniform(key, (uint32_t)(n * PIXELS + i)) < 0.1f ? 0 : 1;
-            for (int c = 0; c < CLASSES; c++) z[c] += keep * image[n * PIXELS + i] * w[i * CLASSES + c];
+            for (int c = 0; c < CLASSES; c++)
+                z[c] += keep * image[n * PIXELS + i] * w[i * CLASSES + c];
         }
         for (int c = 1; c < CLASSES; c++) best = z[c] > z[best] ? c : best;
         float top = z[best];
@@ -53,7 +66,8 @@ static void optimise(void *const *args, int64_t batch, int64_t begin, int64_t en
     const float *image = args[0], *delta = args[4], *step = args[9];
     float *w = args[2], *m = args[10], *v = args[11];
     if (begin == 0 && toy_kill_at_run && ++runs == toy_kill_at_run) _exit(9);
-    if (begin == 0 && toy_seen_keys < 64) toy_seen_key[toy_seen_keys++] = ((const uint32_t *)args[3])[0];
+    if (begin == 0 && toy_seen_keys < 64)
+        toy_seen_key[toy_seen_keys++] = ((const uint32_t *)args[3])[0];
     for (int64_t k = begin; k < end; k++) {
         float g = 0;
         for (int64_t n = 0; n < batch; n++)
@@ -64,40 +78,41 @@ static void optimise(void *const *args, int64_t batch, int64_t begin, int64_t en
     }
 }
 
-#define KERNELS(batch)                                                                                       \
-    static void forward_##batch(void *const *args, int64_t begin, int64_t end, void *scratch) {              \
-        (void)scratch;                                                                                       \
-        forward(args, batch, begin, end);                                                                    \
-    }                                                                                                        \
-    static void summarise_##batch(void *const *args, int64_t begin, int64_t end, void *scratch) {            \
-        (void)scratch, (void)begin, (void)end;                                                               \
-        summarise(args, batch);                                                                              \
-    }                                                                                                        \
-    static void optimise_##batch(void *const *args, int64_t begin, int64_t end, void *scratch) {             \
-        (void)scratch;                                                                                       \
-        optimise(args, batch, begin, end);                                                                   \
+#define KERNELS(batch)                                                                             \
+    static void forward_##batch(void *const *args, int64_t begin, int64_t end, void *scratch) {    \
+        (void)scratch;                                                                             \
+        forward(args, batch, begin, end);                                                          \
+    }                                                                                              \
+    static void summarise_##batch(void *const *args, int64_t begin, int64_t end, void *scratch) {  \
+        (void)scratch, (void)begin, (void)end;                                                     \
+        summarise(args, batch);                                                                    \
+    }                                                                                              \
+    static void optimise_##batch(void *const *args, int64_t begin, int64_t end, void *scratch) {   \
+        (void)scratch;                                                                             \
+        optimise(args, batch, begin, end);                                                         \
     }
 KERNELS(8)
 KERNELS(6)
 KERNELS(2)
 
 /* A forward kernel without dropout gets a null key. */
-#define EVAL_KERNEL(batch)                                                                                   \
-    static void evaluate_##batch(void *const *args, int64_t begin, int64_t end, void *scratch) {             \
-        void *without[12];                                                                                   \
-        memcpy(without, args, sizeof without);                                                               \
-        without[3] = NULL;                                                                                   \
-        (void)scratch;                                                                                       \
-        forward(without, batch, begin, end);                                                                 \
+#define EVAL_KERNEL(batch)                                                                         \
+    static void evaluate_##batch(void *const *args, int64_t begin, int64_t end, void *scratch) {   \
+        void *without[12];                                                                         \
+        memcpy(without, args, sizeof without);                                                     \
+        without[3] = NULL;                                                                         \
+        (void)scratch;                                                                             \
+        forward(without, batch, begin, end);                                                       \
     }
 EVAL_KERNEL(8)
 EVAL_KERNEL(6)
 EVAL_KERNEL(2)
 
 #define WORK(slot) {VM_WORK, SLOT * (slot)}
-static const VmArg args[12] = {WORK(AT_IMAGE),    WORK(AT_LABEL), {VM_WEIGHTS, 0}, WORK(AT_KEY),
-                               WORK(AT_DELTA),    WORK(AT_TERMS), WORK(AT_LOSS),   WORK(AT_AUX),
-                               WORK(AT_ACCURACY), WORK(AT_STEP),  {VM_STATE, 0},   {VM_STATE, SLOT}};
+static const VmArg args[12] = {WORK(AT_IMAGE), WORK(AT_LABEL), {VM_WEIGHTS, 0},
+                               WORK(AT_KEY),   WORK(AT_DELTA), WORK(AT_TERMS),
+                               WORK(AT_LOSS),  WORK(AT_AUX),   WORK(AT_ACCURACY),
+                               WORK(AT_STEP),  {VM_STATE, 0},  {VM_STATE, SLOT}};
 
 static const int64_t sizes[3] = {8, 6, 2};
 static const VmKernelFn kernels[3][4] = {{forward_8, summarise_8, optimise_8, evaluate_8},
@@ -130,7 +145,11 @@ static int fill_tensors(VmTensor *t, bool training, int64_t batch, int64_t side)
          .space = VM_WORK,
          .offset = SLOT * AT_LOSS,
          .weight = 1},
-        {.name = "balance", .role = VM_ROLE_AUX, .space = VM_WORK, .offset = SLOT * AT_AUX, .weight = 0.5},
+        {.name = "balance",
+         .role = VM_ROLE_AUX,
+         .space = VM_WORK,
+         .offset = SLOT * AT_AUX,
+         .weight = 0.5},
         {.name = "accuracy",
          .role = VM_ROLE_METRIC,
          .space = VM_WORK,
@@ -149,7 +168,11 @@ static int fill_tensors(VmTensor *t, bool training, int64_t batch, int64_t side)
          .dim = {2},
          .space = VM_WORK,
          .offset = SLOT * AT_KEY},
-        {.name = "w.m", .role = VM_ROLE_STATE, .rank = 2, .dim = {PIXELS, CLASSES}, .space = VM_STATE},
+        {.name = "w.m",
+         .role = VM_ROLE_STATE,
+         .rank = 2,
+         .dim = {PIXELS, CLASSES},
+         .space = VM_STATE},
         {.name = "w.v",
          .role = VM_ROLE_STATE,
          .rank = 2,
@@ -171,14 +194,22 @@ int toy_source(void *user, bool training, int64_t batch, VmError *err) {
     }
     if (t->index[training][k]) return t->index[training][k] - 1;
     VmTask *task = t->task[training][k];
-    task[0] = (VmTask){
-        .fn = kernels[k][training ? 0 : 3], .name = "forward", .arg = args, .narg = 12, .items = batch};
-    task[1] =
-        (VmTask){.fn = kernels[k][1], .name = "summarise", .arg = args, .narg = 12, .items = 1, .barrier = 1};
-    task[2] =
-        (VmTask){.fn = kernels[k][2], .name = "optimise", .arg = args, .narg = 12, .items = TOY_WEIGHTS};
+    task[0] = (VmTask){.fn = kernels[k][training ? 0 : 3],
+                       .name = "forward",
+                       .arg = args,
+                       .narg = 12,
+                       .items = batch};
+    task[1] = (VmTask){.fn = kernels[k][1],
+                       .name = "summarise",
+                       .arg = args,
+                       .narg = 12,
+                       .items = 1,
+                       .barrier = 1};
+    task[2] = (VmTask){
+        .fn = kernels[k][2], .name = "optimise", .arg = args, .narg = 12, .items = TOY_WEIGHTS};
     VmProgram *p = &t->program[training][k];
-    /* evaluation needs a block of another kind (mapped, not from the heap), so adding it surely moves memory
+    /* evaluation needs a block of another kind (mapped, not from the heap), so adding it surely
+     * moves memory
      */
     int64_t grow = training ? 64 * (k + 1) : (4 << 20) * (k + 1);
     /* the evaluation program's argument list names state too, so it says it needs the space */
@@ -218,9 +249,10 @@ void toy_open(const char *dir, VmSplit split, VmDataset **d) {
     cr_assert(vm_dataset_open(&spec, split, 0, d, &err) == VM_OK, "%s", err.text);
 }
 
-/* One process's worth of training: fresh engine, initial weights, vm_train. early: every program is added
- * before. */
-ToyRun toy_train_on(const char *dir, const VmTrainConfig *c, int threads, int64_t side, bool early) {
+/* One process's worth of training: fresh engine, initial weights, vm_train. early: every program is
+ * added before. */
+ToyRun toy_train_on(const char *dir, const VmTrainConfig *c, int threads, int64_t side,
+                    bool early) {
     ToyRun r = {.status = VM_OK};
     Toy toy = {.side = side};
     VmDataset *train, *test;
@@ -228,10 +260,12 @@ ToyRun toy_train_on(const char *dir, const VmTrainConfig *c, int threads, int64_
     toy_open(dir, VM_TEST, &test);
     cr_assert(vm_engine_create(threads, &toy.e, &r.err) == VM_OK);
     cr_assert(toy_source(&toy, true, 8, &r.err) == 0, "%s", r.err.text);
-    for (int k = 0; k < 6 && early; k++) cr_assert(toy_source(&toy, k / 3, sizes[k % 3], &r.err) >= 0);
+    for (int k = 0; k < 6 && early; k++)
+        cr_assert(toy_source(&toy, k / 3, sizes[k % 3], &r.err) >= 0);
     cr_assert(vm_engine_init(toy.e, c->seed, &r.err) == VM_OK);
     float *w = vm_engine_data(toy.e, 0, "w");
-    for (int i = 0; i < TOY_WEIGHTS && c->weights; i++) w[i] = 0.01f * (float)(i % 7); /* as if from a file */
+    for (int i = 0; i < TOY_WEIGHTS && c->weights; i++)
+        w[i] = 0.01f * (float)(i % 7); /* as if from a file */
     r.status = vm_train(toy.e, toy_source, &toy, c, train, test, &r.result, &r.err);
     memcpy(r.w, vm_engine_data(toy.e, 0, "w"), sizeof r.w);
     vm_engine_destroy(toy.e);

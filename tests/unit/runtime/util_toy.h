@@ -1,5 +1,5 @@
-/* A tiny program whose kernels are written in C, to train without a compiler: softmax regression on 4 x 4
- * images with three classes, dropout on the pixels and Adam. */
+/* A tiny program whose kernels are written in C, to train without a compiler: softmax regression on
+ * 4 x 4 images with three classes, dropout on the pixels and Adam. */
 #ifndef VMOEC_TESTS_UNIT_RUNTIME_UTIL_TOY_H
 #define VMOEC_TESTS_UNIT_RUNTIME_UTIL_TOY_H
 
