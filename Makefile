@@ -30,7 +30,7 @@ LIBS        = -ljansson -larchive -lturbojpeg -lspng -lz -lxxhash -lm
 
 # The C files of folders and of their rooms.
 sources  = $(sort $(foreach d,$(1),$(wildcard $(d)/*.c $(d)/*/*.c)))
-SRC     := $(call sources,base ir frontend passes interp codegen runtime driver)
+SRC     := $(call sources,base recipe ir frontend passes interp codegen runtime driver)
 OBJ     := $(SRC:%.c=$(BUILD)/obj/%.o)
 LIB_OBJ := $(filter-out $(BUILD)/obj/driver/commands/main.o,$(OBJ)) $(BUILD)/obj/compiler_id.o
 
@@ -42,7 +42,7 @@ BACKEND_SRC := $(shell grep -lF $(call include_of,$(BACKEND_HDR)) codegen/*/*.c)
 BACKEND_OBJ := $(BACKEND_SRC:%.c=$(BUILD)/obj/%.o)
 PROGRAM_OBJ := $(filter-out $(BACKEND_OBJ),$(LIB_OBJ)) $(BUILD)/obj/driver/commands/main.o
 # The sources that decide what code is made: kept code of another compiler is not used.
-ID_SRC  := $(sort $(wildcard $(foreach d,base ir passes codegen codegen/*,$(d)/*.c $(d)/*.h $(d)/*.def))) \
+ID_SRC  := $(sort $(wildcard $(foreach d,base recipe ir passes codegen codegen/*,$(d)/*.c $(d)/*.h $(d)/*.def))) \
            runtime/exec/abi.h
 
 # The C files of tests/ make one Criterion binary (fuzz_*.c are programs); tests/<area>/run.sh are shell suites.

@@ -9,6 +9,7 @@
 
 #include "frontend/syntax/diag.h"
 #include "ir/ir.h"
+#include "recipe/recipe.h"
 
 typedef struct FeExperiment FeExperiment;
 
@@ -29,55 +30,13 @@ int fe_config(const FeExperiment *e, const char *const **names, const char *cons
 
 /* ---- train blocks ------------------------------------------------------------------------- */
 
-typedef enum FeSchedule { SCHED_constant, SCHED_cosine } FeSchedule;
-
-/* A duration: `5 epochs`, `100 steps`. */
-typedef struct FeSpan {
-    double count;
-    bool in_steps;
-} FeSpan;
-
-/* A number, or one for each of the three channels. */
-typedef struct FePerChannel {
-    int n; /* 1 or 3: how many were given */
-    double at[3];
-} FePerChannel;
-
-/* A pattern over weight names: `*` stands for any characters, `?` for one. */
-typedef struct FePattern {
-    const char *text;
-    Span span;
-} FePattern;
-
-/* One train block, checked; fields left out have the defaults of docs/language.md. */
+/* One train block, checked; fields left out have the defaults of recipe/recipe.def. */
 typedef struct FeTrain {
     const char *model; /* name of the model it trains */
     Span span;
-    struct {
-        const char *kind;       /* "fashion_mnist" | "mnist" | "idx" | "cifar10" | "image_folder" */
-        const char *dir;        /* NULL: --data, then VMOE_DATA, then the kind's usual place */
-        int64_t batch;          /* images per step */
-        int64_t channels;       /* 1 or 3 */
-        int64_t resize;         /* 0: keep the size; else bilinear antialiased to resize x resize */
-        FePerChannel mean, std; /* x = (pixel/255 - mean)/std */
-        bool shuffle, drop_last;
-        Span span;
-    } data;
-    struct {
-        const char *kind; /* "adamw" | "adam" (decay 0) */
-        double beta1, beta2, eps, weight_decay;
-    } optimizer;
-    struct {
-        FeSchedule kind;
-        double peak, minimum; /* constant: peak */
-        FeSpan warmup;        /* linear from peak/steps at the first step */
-    } schedule;
-    FeSpan epochs;
-    uint64_t seed;
-    int64_t log_every;       /* steps between "step" lines in metrics.jsonl */
-    bool bf16;               /* precision = bf16: matrix products round their operands */
-    const FePattern *freeze; /* weights that training leaves alone */
-    int nfreeze;
+    VmRecipe recipe;
+    Span place[VM_FIELDS]; /* of each field; src NULL: it is not given */
+    const Span *pattern;   /* of each pattern of recipe.freeze */
 } FeTrain;
 
 int fe_ntrain(const FeExperiment *e);

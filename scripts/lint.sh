@@ -7,7 +7,7 @@
 set -u
 cd "$(dirname "$0")/.." || exit 3
 
-FOLDERS=$(find base ir frontend passes interp codegen runtime driver tests bench docs -maxdepth 0 2> /dev/null | tr '\n' ' ')
+FOLDERS=$(find base recipe ir frontend passes interp codegen runtime driver tests bench docs -maxdepth 0 2> /dev/null | tr '\n' ' ')
 MAX_LINES=800
 
 files() { # the files of our folders whose names match any of the patterns
@@ -36,11 +36,12 @@ findings() { # one per line of standard input, with a title
 may_include() {
     case $1 in
     base) echo "" ;;
+    recipe) echo "base" ;;
     ir) echo "base" ;;
     frontend/syntax) echo "base" ;;
-    frontend) echo "base ir frontend/syntax" ;;
-    frontend/meaning) echo "base ir frontend frontend/syntax" ;;
-    passes) echo "base ir" ;;
+    frontend) echo "base recipe ir frontend/syntax" ;;
+    frontend/meaning) echo "base recipe ir frontend frontend/syntax" ;;
+    passes) echo "base recipe ir" ;;
     interp) echo "base ir" ;;
     codegen) echo "base ir" ;;
     codegen/target) echo "base codegen" ;;
@@ -49,11 +50,11 @@ may_include() {
     codegen/kernels) echo "base ir passes codegen codegen/plan codegen/build" ;;
     codegen/load) echo "base ir passes codegen codegen/plan" ;;
     runtime/exec) echo "base" ;;
-    runtime/data) echo "base runtime/exec" ;;
-    runtime/log) echo "base runtime/exec runtime/train" ;;
-    runtime/train) echo "base runtime/exec runtime/data" ;;
+    runtime/data) echo "base recipe runtime/exec" ;;
+    runtime/log) echo "base recipe runtime/exec runtime/train" ;;
+    runtime/train) echo "base recipe runtime/exec runtime/data" ;;
     driver | driver/session | driver/commands | driver/bench)
-        echo "base ir frontend frontend/syntax passes interp codegen codegen/plan runtime/exec runtime/data runtime/train" \
+        echo "base recipe ir frontend frontend/syntax passes interp codegen codegen/plan runtime/exec runtime/data runtime/train" \
             "driver driver/session driver/commands driver/bench" ;;
     tests | bench | docs) echo "any" ;;
     *) return 1 ;;

@@ -44,7 +44,7 @@ static VmStatus bench_model(Bench *b, const Args *a) {
     b->index = p->index;
     int64_t now;
     double t0 = vm_seconds();
-    st = vm_engine_init(s->engine, s->train ? s->train->seed : 0, &err);
+    st = vm_engine_init(s->engine, s->train ? (uint64_t)s->train->recipe.seed : 0, &err);
     if (st) return drv_fail(st, "%s", err.text);
     s->seconds_init = vm_seconds() - t0;
     b->macs_per_image = count_model(s->arena, g, s->batch).total.macs;

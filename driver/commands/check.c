@@ -12,20 +12,21 @@ static void check_batch(Session *s, FeExperiment *e, const FeTrain *t, int64_t n
     if (!n || d->nerrors) return;
     if (fe_elaborate(e, s->arena, t->model, n, alone) || !alone->nerrors) return;
     (void)fe_elaborate(e, s->arena, t->model, n, d);
-    diag_note(d, d->last, t->data.span, "the last batch of %lld %s images has %lld", (long long)of,
-              split, (long long)n);
+    diag_note(d, d->last, t->place[VM_FIELD_data], "the last batch of %lld %s images has %lld",
+              (long long)of, split, (long long)n);
 }
 
 /* The last batches of an epoch and of the test set, as far as the data is there to be counted. */
 static VmStatus check_last_batches(Session *s, FeExperiment *e, const FeTrain *t, const char *dir,
                                    Diags *d) {
     VmError err = {.text = ""};
-    int64_t images[VM_SPLITS], batch = t->data.batch;
+    int64_t images[VM_SPLITS], batch = t->recipe.data.batch;
     VmStatus st = data_counts(t, dir, images, &err);
     if (st) return dir ? drv_fail(st, "%s", err.text) : VM_OK; /* elsewhere, or not there yet */
     int64_t train = images[VM_TRAIN], test = images[VM_TEST];
-    bool short_run = t->epochs.in_steps && t->epochs.count * (double)batch < (double)train;
-    if (!t->data.drop_last && !short_run) check_batch(s, e, t, train % batch, train, "training", d);
+    bool short_run = t->recipe.epochs.in_steps && t->recipe.epochs.count * (double)batch < (double)train;
+    if (!t->recipe.data.drop_last && !short_run)
+        check_batch(s, e, t, train % batch, train, "training", d);
     check_batch(s, e, t, test % batch, test, "test", d);
     return VM_OK;
 }

@@ -52,44 +52,6 @@ static VmStatus place_of(Arena *arena, const Args *a, VmRunPlace *out) {
     return st ? drv_fail(st, "%s", err.text) : VM_OK;
 }
 
-static int64_t span_steps(FeSpan span, int64_t steps_per_epoch) {
-    return llround(span.in_steps ? span.count : span.count * (double)steps_per_epoch);
-}
-
-static const char *per_channel(Arena *a, const FePerChannel *p) {
-    if (p->n == 1) return arena_printf(a, "%.17g", p->at[0]);
-    return arena_printf(a, "[%.17g, %.17g, %.17g]", p->at[0], p->at[1], p->at[2]);
-}
-
-/* What else decides the weights, beside the settings the runtime knows: recorded in the logs and
- * compared when a run is resumed. train.graph is a fingerprint of the model, so that an edited
- * model does not go on from the old one's checkpoint unnoticed. */
-static void add_recipe(Session *s, IrGraph *g, VmTrainConfig *c) {
-    enum { MORE = 8 };
-    const FeTrain *t = s->train;
-    const char **name = ARENA_ARRAY(s->arena, const char *, c->nconfig + MORE);
-    const char **value = ARENA_ARRAY(s->arena, const char *, c->nconfig + MORE);
-    int n = c->nconfig;
-    for (int i = 0; i < n; i++) name[i] = c->config_name[i], value[i] = c->config_value[i];
-    const struct {
-        const char *name, *value;
-    } more[MORE] = {
-        {"train.data", t->data.kind},
-        {"train.resize", arena_printf(s->arena, "%lld", (long long)t->data.resize)},
-        {"train.mean", per_channel(s->arena, &t->data.mean)},
-        {"train.std", per_channel(s->arena, &t->data.std)},
-        {"train.weight_decay", arena_printf(s->arena, "%.17g", t->optimizer.weight_decay)},
-        {"train.eps", arena_printf(s->arena, "%.17g", t->optimizer.eps)},
-        {"train.precision", s->bf16 ? "bf16" : "f32"},
-        {"train.graph", arena_printf(s->arena, "%016llx",
-                                     (unsigned long long)vm_hash_name(ir_to_text(s->arena, g)))},
-    };
-    for (int i = 0; i < MORE; i++, n++) name[n] = more[i].name, value[n] = more[i].value;
-    c->config_name = name;
-    c->config_value = value;
-    c->nconfig = n;
-}
-
 /* What the command line says of the run's folder. */
 typedef struct Start {
     VmRunPlace place;
@@ -97,38 +59,35 @@ typedef struct Start {
 } Start;
 
 /* The train block, with what the command line overrides. */
-static VmTrainConfig config_of(const Session *s, const Args *a, const Start *start,
-                               int64_t images) {
-    const FeTrain *t = s->train;
-    int64_t per_epoch = t->data.drop_last ? images / s->batch : (images + s->batch - 1) / s->batch;
-    VmTrainConfig c = {.batch = s->batch,
-                       .seed = (uint64_t)args_int(a, OPT_train_seed, (int64_t)t->seed),
-                       .shuffle = t->data.shuffle,
-                       .drop_last = t->data.drop_last,
-                       .schedule = t->schedule.kind == SCHED_cosine,
-                       .lr_peak = t->schedule.peak,
-                       .lr_min = t->schedule.minimum,
-                       .warmup_steps = span_steps(t->schedule.warmup, per_epoch),
-                       .beta1 = t->optimizer.beta1,
-                       .beta2 = t->optimizer.beta2,
-                       .log_every = args_int(a, OPT_train_log_every, t->log_every),
-                       .place = start->place,
-                       .resume = start->resume,
-                       .phase = s->model,
-                       .compiler = cg_compiler_id,
-                       .instructions = s->target->isa,
-                       .tuning = s->tuning_path,
-                       .progress = args_flag(a, OPT_train_quiet) ? NULL : stderr,
-                       .warnings = stderr};
-    c.epochs = t->epochs.in_steps ? 0 : t->epochs.count;
-    c.steps = t->epochs.in_steps ? (int64_t)t->epochs.count : 0;
-    if (a->value[OPT_train_epochs].n) {
-        c.epochs = (double)args_int(a, OPT_train_epochs, 0);
-        c.steps = 0;
-    }
-    if (a->value[OPT_train_steps].n) c.steps = args_int(a, OPT_train_steps, 0);
-    c.nconfig = fe_config(s->exp, &c.config_name, &c.config_value);
-    return c;
+static VmRecipe recipe_of(const Session *s, const Args *a) {
+    VmRecipe r = s->train->recipe;
+    r.data.batch = s->batch;
+    r.seed = args_int(a, OPT_train_seed, r.seed);
+    r.log_every = args_int(a, OPT_train_log_every, r.log_every);
+    r.precision.kind = s->bf16 ? VM_precision_bf16 : VM_precision_f32; /* as far as the CPU can */
+    if (a->value[OPT_train_epochs].n)
+        r.epochs = (VmSpan){(double)args_int(a, OPT_train_epochs, 0), false};
+    if (a->value[OPT_train_steps].n)
+        r.epochs = (VmSpan){(double)args_int(a, OPT_train_steps, 0), true};
+    return r;
+}
+
+static VmSubject subject_of(Session *s, const IrGraph *g) {
+    VmSubject v = {.phase = s->model,
+                   .graph = arena_printf(s->arena, "%016llx",
+                                         (unsigned long long)vm_hash_name(ir_to_text(s->arena, g))),
+                   .instructions = s->target->isa,
+                   .compiler = cg_compiler_id};
+    v.nconfig = fe_config(s->exp, &v.config_name, &v.config_value);
+    return v;
+}
+
+static VmRun run_of(const Session *s, const Args *a, const Start *start) {
+    return (VmRun){.place = start->place,
+                   .resume = start->resume,
+                   .tuning = s->tuning_path,
+                   .progress = args_flag(a, OPT_train_quiet) ? NULL : stderr,
+                   .warnings = stderr};
 }
 
 static void print_times(void *session) {
@@ -151,25 +110,25 @@ static void print_found(Arena *a, const char *path, const VmWeightsFound *f) {
 
 /* Values that the weights start with. A weight that --weights has none for starts as in a run
  * without it, so the weights `vmoec init` wrote and the seed alone give the same run. */
-static VmStatus start_weights(Session *s, const Args *a, int program, VmTrainConfig *cfg,
-                              VmWeightsFound *found, VmError *err) {
+static VmStatus start_weights(Session *s, const Args *a, int program, const VmRecipe *r,
+                              VmSubject *subject, VmWeightsFound *found, VmError *err) {
     double t0 = vm_seconds();
-    VmStatus st = vm_engine_init(s->engine, cfg->seed, err);
+    VmStatus st = vm_engine_init(s->engine, (uint64_t)r->seed, err);
     const char *path = args_str(a, OPT_train_weights);
     if (!st && path) {
         st = vm_weights_load_some(s->engine, program, path, found, err);
-        cfg->weights = found->fingerprint;
+        subject->weights = found->fingerprint;
     }
     s->seconds_init = vm_seconds() - t0;
-    if (!st && path && cfg->progress) print_found(s->arena, path, found);
+    if (!st && path && !args_flag(a, OPT_train_quiet)) print_found(s->arena, path, found);
     return st;
 }
 
 /* Programs of all batch sizes, compiled as one. */
-static VmStatus plan_all(Session *s, const VmTrainConfig *c, const VmDataset *data,
+static VmStatus plan_all(Session *s, const VmRecipe *r, const VmDataset *data,
                          const VmDataset *test) {
     VmBatchSize size[VM_BATCH_SIZES];
-    int n = vm_train_batches(c, vm_dataset_size(data), vm_dataset_size(test), size);
+    int n = vm_train_batches(r, vm_dataset_size(data), vm_dataset_size(test), size);
     for (int i = 0; i < n; i++) {
         VmError why = {.text = ""}, err = {.text = ""};
         if (session_ahead(s, size[i].training ? KIND_TRAIN : KIND_EVAL, size[i].images, &why))
@@ -183,21 +142,23 @@ static VmStatus train(Session *s, const Args *a, const Start *start, const VmDat
                       const VmDataset *test) {
     VmStatus st = session_engine(s, vm_threads((int)args_int(a, OPT_train_threads, 0)));
     if (st) return st;
-    int64_t images = vm_dataset_size(data);
-    VmTrainConfig cfg = config_of(s, a, start, images);
     IrGraph *g = session_elaborate(s, s->batch);
     if (!g) return VM_INPUT;
-    add_recipe(s, g, &cfg);
-    st = plan_all(s, &cfg, data, test);
+    VmRecipe recipe = recipe_of(s, a);
+    VmSubject subject = subject_of(s, g);
+    VmRun run = run_of(s, a, start);
+    st = plan_all(s, &recipe, data, test);
     if (st) return st;
     VmError err = {.text = ""};
+    int64_t images = vm_dataset_size(data);
     int program = session_source(s, true, s->batch < images ? s->batch : images, &err);
     if (program < 0) return drv_fail(err.status, "%s", err.text);
     VmTrainResult r = {0};
     VmWeightsFound found;
-    st = start_weights(s, a, program, &cfg, &found, &err);
-    if (args_flag(a, OPT_train_time)) cfg.before_step = print_times;
-    if (!st) st = vm_train(s->engine, session_source, s, &cfg, data, test, &r, &err);
+    st = start_weights(s, a, program, &recipe, &subject, &found, &err);
+    if (args_flag(a, OPT_train_time)) run.before_step = print_times;
+    const VmTraining what = {&recipe, &subject, &run, data, test};
+    if (!st) st = vm_train(s->engine, session_source, s, &what, &r, &err);
     if (st) return drv_fail(st, "%s", err.text);
     if (!isnan(r.test_accuracy)) printf("test accuracy %.4f, ", r.test_accuracy);
     printf("test loss %.5f after %lld steps in %.1f s\n", r.test_loss, (long long)r.steps,

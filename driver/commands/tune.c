@@ -367,7 +367,7 @@ static VmStatus tune(Tune *t, const Args *a) {
     VmError err = {.text = ""};
     t->untuned = add(t, NULL);
     if (!t->untuned) return VM_ENV;
-    st = vm_engine_init(s->engine, s->train ? s->train->seed : 0, &err);
+    st = vm_engine_init(s->engine, s->train ? (uint64_t)s->train->recipe.seed : 0, &err);
     if (st) return drv_fail(st, "%s", err.text);
     find_products(t);
     choose_candidates(t);

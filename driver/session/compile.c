@@ -45,17 +45,16 @@ static VmStatus choose_model(Session *s, const char *model, bool need_train) {
         if (!strcmp(s->model, fe_train(e, i)->model)) s->train = fe_train(e, i);
     if (need_train && !s->train)
         return drv_fail(VM_INPUT, "%s has no train block for %s", s->path, s->model);
-    s->batch = s->train ? s->train->data.batch : 1;
+    s->batch = s->train ? s->train->recipe.data.batch : 1;
     return VM_OK;
 }
 
 static void set_optimizer(Session *s) {
     if (!s->train) return;
-    s->pass.adamw.beta1 = s->train->optimizer.beta1;
-    s->pass.adamw.beta2 = s->train->optimizer.beta2;
-    s->pass.adamw.eps = s->train->optimizer.eps;
-    bool decays = strcmp(s->train->optimizer.kind, "adam") != 0;
-    s->pass.adamw.decay = decays ? s->train->optimizer.weight_decay : 0;
+    s->pass.adamw.beta1 = s->train->recipe.optimizer.beta1;
+    s->pass.adamw.beta2 = s->train->recipe.optimizer.beta2;
+    s->pass.adamw.eps = s->train->recipe.optimizer.eps;
+    s->pass.adamw.decay = s->train->recipe.optimizer.weight_decay;
 }
 
 static VmStatus load(Session *s, const OptValue *set, const char *model, bool need_train) {
@@ -87,7 +86,8 @@ static VmStatus host(Session *s) {
 static VmStatus choose_precision(Session *s, const char *option) {
     if (option && strcmp(option, "f32") && strcmp(option, "bf16"))
         return drv_fail(VM_USAGE, "--precision is f32 or bf16, not '%s'", option);
-    s->bf16 = option ? !strcmp(option, "bf16") : s->train && s->train->bf16;
+    s->bf16 = option ? !strcmp(option, "bf16")
+                     : s->train && s->train->recipe.precision.kind == VM_precision_bf16;
     VmStatus st = s->bf16 ? host(s) : VM_OK;
     if (st || !s->bf16 || s->target->bf16) return st;
     fprintf(stderr, "vmoec: precision bf16 needs AVX512_BF16, which %s; computing in f32\n",

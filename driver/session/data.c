@@ -8,7 +8,7 @@
 
 /* "models/tiny.vmoe:31:15: " of the train block's data, or the file's name. */
 static const char *data_place(const Session *s) {
-    Span at = s->train->data.span;
+    Span at = s->train->place[VM_FIELD_data];
     if (!at.src) return arena_printf(s->arena, "%s: ", s->path);
     int line, col;
     span_place(at, &line, &col);
@@ -86,19 +86,9 @@ static VmStatus check_others(const Session *s, const IrGraph *g) {
     return VM_OK;
 }
 
-static VmDataSpec spec_of(const FeTrain *t, const char *dir) {
-    VmDataSpec spec = {.kind = t->data.kind,
-                       .dir = dir ? dir : t->data.dir,
-                       .channels = t->data.channels,
-                       .resize = t->data.resize};
-    memcpy(spec.mean, t->data.mean.at, sizeof spec.mean);
-    memcpy(spec.std, t->data.std.at, sizeof spec.std);
-    return spec;
-}
-
 VmStatus data_counts(const FeTrain *t, const char *dir, int64_t images[VM_SPLITS], VmError *err) {
     int64_t bytes[VM_SPLITS];
-    VmDataSpec spec = spec_of(t, dir);
+    VmDataQuery spec = vm_data_query(&t->recipe.data, dir);
     images[VM_TRAIN] = images[VM_TEST] = 0;
     if (!dir && vm_dataset_is_archive(&spec)) return VM_OK;
     return vm_dataset_measure(&spec, bytes, images, err);
@@ -108,7 +98,7 @@ VmStatus session_data_bytes(const Session *s, bool training, const char *dir, in
                             VmError *err) {
     *bytes = 0;
     if (!s->train) return VM_OK;
-    VmDataSpec spec = spec_of(s->train, dir);
+    VmDataQuery spec = vm_data_query(&s->train->recipe.data, dir);
     int64_t split[VM_SPLITS], images[VM_SPLITS];
     VmStatus st = vm_dataset_measure(&spec, split, images, err);
     if (!st) *bytes = split[VM_TEST];
@@ -129,9 +119,10 @@ VmStatus session_data(Session *s, const char *dir, int threads, VmDataset **trai
     *test = NULL;
     IrGraph *g = session_elaborate(s, s->batch);
     if (!g) return VM_INPUT;
-    VmDataSpec spec = spec_of(s->train, dir);
+    VmDataQuery spec = vm_data_query(&s->train->recipe.data, dir);
     spec.threads = threads;
-    if (!strcmp(spec.kind, "idx")) spec.classes = count_classes(g, "label");
+    if (!vm_sources[spec.kind].classes && vm_sources[spec.kind].reader == VM_READER_idx)
+        spec.classes = count_classes(g, "label");
     VmError err = {.text = ""};
     VmStatus st = train ? vm_dataset_open_all(&spec, d, &err)
                         : vm_dataset_open(&spec, VM_TEST, 0, &d[VM_TEST], &err);

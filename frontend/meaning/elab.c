@@ -176,32 +176,28 @@ static const FeValue *input_value(const Elab *E, const char *name) {
 
 static void data_mismatch(Elab *E, const FeTrain *t, Span at, const char *text) {
     Diag *dg = sema_error(E, at, D_data_shape, "%s", text);
-    sema_note(E, dg, t->data.span, "the data is chosen here");
+    sema_note(E, dg, t->place[VM_FIELD_data], "the data is chosen here");
 }
 
-/* The named data sets have known shapes; of image folders only what the train block says is known,
- * of IDX files nothing. */
+/* Some sources have known shapes; of others only what the train block says is known, of files that
+ * could be anything nothing. */
 static void check_data_shape(Elab *E, const FeTrain *t, const FeValue *image,
                              const FeValue *label) {
     const IrType *it = &image->v->type;
-    const char *kind = t->data.kind;
-    bool folder = !strcmp(kind, "image_folder"), cifar = !strcmp(kind, "cifar10");
-    if (!strcmp(kind, "idx")) return;
-    int64_t side = t->data.resize ? t->data.resize
-                   : folder       ? 0
-                   : cifar        ? 32
-                                  : 28,
-            c = t->data.channels;
+    const VmDataSpec *d = &t->recipe.data;
+    const VmSource *s = &vm_sources[d->kind];
+    int64_t side = d->resize ? d->resize : s->side, c = d->channels ? d->channels : s->channels;
+    if (s->reader == VM_READER_idx && !s->side) return;
     if (it->dim[1] != c || (side && (it->dim[2] != side || it->dim[3] != side))) {
         const char *sides = side ? arena_printf(E->a, "%" PRId64 ", %" PRId64, side, side) : "H, W";
         data_mismatch(E, t, image->span,
                       arena_printf(E->a, "%s gives images [B, %" PRId64 ", %s], the model takes %s",
-                                   kind, c, sides, fv_text(E->a, image)));
+                                   s->name, c, sides, fv_text(E->a, image)));
     }
-    if (!folder && label->classes != 10)
-        data_mismatch(
-            E, t, label->span,
-            arena_printf(E->a, "%s has 10 classes, the label has %" PRId64, kind, label->classes));
+    if (s->classes && label->classes != s->classes)
+        data_mismatch(E, t, label->span,
+                      arena_printf(E->a, "%s has %" PRId64 " classes, the label has %" PRId64,
+                                   s->name, s->classes, label->classes));
 }
 
 /* The trainer feeds `image` and `label`. */
@@ -323,7 +319,7 @@ IrGraph *fe_elaborate(FeExperiment *e, Arena *a, const char *model, int64_t batc
         return NULL;
     }
     const FeTrain *t = fe_train_of(e, model);
-    if (batch <= 0) batch = t ? t->data.batch : 1;
+    if (batch <= 0) batch = t ? t->recipe.data.batch : 1;
     Elab E = elab_new(e, a, d);
     E.model = model;
     E.g = ir_graph_create(a, model);

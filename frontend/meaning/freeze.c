@@ -77,30 +77,30 @@ static const char *some_names(Arena *a, const IrGraph *g) {
     return count ? t.data : "none";
 }
 
-static void no_match(Elab *E, const FePattern *p) {
-    const char *near = nearest(E->a, E->g, p->text);
+static void no_match(Elab *E, const char *pattern, Span at) {
+    const char *near = nearest(E->a, E->g, pattern);
     if (near)
-        sema_error(E, p->span, D_frozen_weights, "`%s` matches no weight: did you mean `%s`?",
-                   p->text, near);
+        sema_error(E, at, D_frozen_weights, "`%s` matches no weight: did you mean `%s`?", pattern,
+                   near);
     else
-        sema_error(E, p->span, D_frozen_weights, "`%s` matches no weight; the weights are %s",
-                   p->text, some_names(E->a, E->g));
+        sema_error(E, at, D_frozen_weights, "`%s` matches no weight; the weights are %s", pattern,
+                   some_names(E->a, E->g));
 }
 
 void freeze_weights(Elab *E, const FeTrain *t) {
+    const VmPatterns *p = &t->recipe.freeze;
     int left = 0;
-    for (int i = 0; i < t->nfreeze; i++) {
+    for (int i = 0; i < p->n; i++) {
         int count = 0;
         IR_FOR (n, E->g) {
-            if (n->op != OP_param || !matches(t->freeze[i].text, ir_str(n, ATTR_param_name)))
-                continue;
+            if (n->op != OP_param || !matches(p->at[i], ir_str(n, ATTR_param_name))) continue;
             ir_set_int(n, ATTR_param_frozen, 1);
             count++;
         }
-        if (!count) no_match(E, &t->freeze[i]);
+        if (!count) no_match(E, p->at[i], t->pattern[i]);
     }
     IR_FOR (n, E->g) left += n->op == OP_param && !ir_int(n, ATTR_param_frozen);
-    if (t->nfreeze && !left && !E->failed)
-        sema_error(E, t->freeze[0].span, D_frozen_weights,
+    if (p->n && !left && !E->failed)
+        sema_error(E, t->pattern[0], D_frozen_weights,
                    "every weight of `%s` is frozen: there is nothing to train", t->model);
 }

@@ -7,18 +7,23 @@
 
 #include "base/hash.h"
 #include "base/status.h"
+#include "recipe/recipe.h"
 
 /* ---- data (kinds.c, stream.c, idx.c, image_*.c, resize.c, dataset.c) ------------------------- */
 
-typedef struct VmDataSpec {
-    const char *kind;       /* "fashion_mnist" | "mnist" | "idx" | "cifar10" | "image_folder" */
+/* What to open, and how. A recipe's data says most of it (vm_data_query). */
+typedef struct VmDataQuery {
+    VmDataKind kind;
     const char *dir;        /* NULL: VMOE_DATA/<kind>, VMOE_DATA, then the kind's usual place */
-    int64_t channels;       /* of image folders: 3 or 1 (grey); 0: 3. The others have 1 */
+    int64_t channels;       /* of image folders: 3 or 1 (grey); 0: the source's */
     int64_t resize;         /* 0: keep */
     double mean[3], std[3]; /* per channel */
     int64_t classes;        /* labels must be below it; 0: any */
     int threads;            /* that decode; 0: vm_threads(0) */
-} VmDataSpec;
+} VmDataQuery;
+
+/* dir: goes before the recipe's; NULL: none. */
+VmDataQuery vm_data_query(const VmDataSpec *spec, const char *dir);
 
 /* One split in memory, as bytes. Resizing (to a square of side `resize`, bilinear with
  * antialiasing) rounds to bytes as image libraries do. An explicit `dir` is the only place looked
@@ -29,22 +34,22 @@ typedef struct VmDataSpec {
  * The order of images is that of an IDX file, or bytewise by class and file name. */
 typedef struct VmDataset VmDataset;
 typedef enum VmSplit { VM_TRAIN, VM_TEST, VM_SPLITS } VmSplit;
-VmStatus vm_dataset_open(const VmDataSpec *spec, VmSplit split, int64_t limit /* 0: all */,
+VmStatus vm_dataset_open(const VmDataQuery *spec, VmSplit split, int64_t limit /* 0: all */,
                          VmDataset **out, VmError *err);
 /* Both, at once: an archive is unpacked only once. */
-VmStatus vm_dataset_open_all(const VmDataSpec *spec, VmDataset *out[VM_SPLITS], VmError *err);
+VmStatus vm_dataset_open_all(const VmDataQuery *spec, VmDataset *out[VM_SPLITS], VmError *err);
 void vm_dataset_close(VmDataset *d);
 /* Bytes of images and labels in memory. */
 int64_t vm_dataset_bytes(const VmDataset *d);
 /* The same and the number of images of splits that are not open, from files' headers (an archive is
  * read through, but nothing decoded). Errors as vm_dataset_open, without a look at the contents. */
-VmStatus vm_dataset_measure(const VmDataSpec *spec, int64_t bytes[VM_SPLITS],
+VmStatus vm_dataset_measure(const VmDataQuery *spec, int64_t bytes[VM_SPLITS],
                             int64_t images[VM_SPLITS], VmError *err);
 /* What a user should know of the data, a sentence; NULL: nothing. */
 const char *vm_dataset_warning(const VmDataset *d);
 /* Whether the data is an archive, which is read through to be measured; false also when there is
  * none. */
-bool vm_dataset_is_archive(const VmDataSpec *spec);
+bool vm_dataset_is_archive(const VmDataQuery *spec);
 /* Of everything that training sees of a split: images as bytes (after resizing), labels, sides,
  * channels and the names of class folders. Equal data gives equal fingerprints, from a folder or an
  * archive. All bytes are read, about 10 GB/s. */

@@ -23,6 +23,16 @@ struct VmDataset {
     const char **class; /* [classes], in names */
 };
 
+VmDataQuery vm_data_query(const VmDataSpec *spec, const char *dir) {
+    VmDataQuery q = {.kind = spec->kind,
+                     .dir = dir ? dir : spec->dir,
+                     .channels = spec->channels,
+                     .resize = spec->resize};
+    memcpy(q.mean, spec->mean.at, sizeof q.mean);
+    memcpy(q.std, spec->std.at, sizeof q.std);
+    return q;
+}
+
 /* ---- checking and loading ---- */
 
 /* Keeps the labels if they are below `wanted`; 0: any. */
@@ -74,7 +84,7 @@ static VmStatus resize_all(VmDataset *d, int64_t side, VmError *err) {
     return VM_OK;
 }
 
-static VmStatus load_idx(VmDataset *d, const VmDataSpec *spec, const VmDataKind *k, VmSplit split,
+static VmStatus load_idx(VmDataset *d, const VmDataQuery *spec, const VmSource *k, VmSplit split,
                          VmError *err) {
     char *image_path, *label_path;
     VmIdx image = {0}, label = {0};
@@ -99,7 +109,7 @@ static VmStatus load_idx(VmDataset *d, const VmDataSpec *spec, const VmDataKind 
     return resize_all(d, spec->resize, err);
 }
 
-static VmImageSource image_source(const VmDataSpec *spec, const char *path) {
+static VmImageSource image_source(const VmDataQuery *spec, const char *path) {
     return (VmImageSource){.path = path,
                            .channels = spec->channels ? spec->channels : 3,
                            .resize = spec->resize,
@@ -120,7 +130,7 @@ static VmStatus take_classes(VmDataset *d, const VmImagesInfo *info, VmError *er
     return VM_OK;
 }
 
-static VmStatus check_folders(const VmDataSpec *spec, const VmDataKind *k, const char *path,
+static VmStatus check_folders(const VmDataQuery *spec, const VmSource *k, const char *path,
                               int64_t classes, VmError *err) {
     int64_t most = spec->classes > 0 ? spec->classes : k->classes;
     if (most == 0 || (k->classes ? classes == most : classes <= most)) return VM_OK;
@@ -129,7 +139,7 @@ static VmStatus check_folders(const VmDataSpec *spec, const VmDataKind *k, const
 }
 
 /* Splits whose place in d is NULL are not wanted. */
-static VmStatus load_folder(VmDataset *d[VM_SPLITS], const VmDataSpec *spec, const VmDataKind *k,
+static VmStatus load_folder(VmDataset *d[VM_SPLITS], const VmDataQuery *spec, const VmSource *k,
                             VmError *err) {
     char *path;
     VmStatus s = vm_find_images(spec, k, &path, err);
@@ -156,24 +166,18 @@ static VmStatus load_folder(VmDataset *d[VM_SPLITS], const VmDataSpec *spec, con
     return s;
 }
 
-static VmStatus check_spec(const VmDataSpec *spec, const VmDataKind **kind, VmError *err) {
-    const VmDataKind *k = *kind = vm_data_kind(spec->kind);
-    if (!k) {
-        return vm_fail(err, VM_INPUT,
-                       "unknown data set '%s'; known are fashion_mnist, mnist, idx, cifar10 and "
-                       "image_folder",
-                       spec->kind);
-    }
+static VmStatus check_spec(const VmDataQuery *spec, const VmSource **kind, VmError *err) {
+    const VmSource *k = *kind = &vm_sources[spec->kind];
     if (spec->resize < 0 || spec->resize > VM_MAX_SIDE) {
         return vm_fail(err, VM_INPUT,
                        "cannot resize images to %" PRId64 "; expected 1..%d, or 0 to keep them",
                        spec->resize, VM_MAX_SIDE);
     }
     int64_t channels = spec->channels;
-    if (channels != 0 && channels != 1 && !(channels == 3 && k->folder))
+    if (channels != 0 && channels != 1 && !(channels == 3 && k->reader == VM_READER_folder))
         return vm_fail(err, VM_INPUT, "data set '%s': channels is %s, not %" PRId64, k->name,
-                       k->folder ? "3 or 1" : "1", channels);
-    for (int c = 0; c < (k->folder && channels != 1 ? 3 : 1); c++) {
+                       k->reader == VM_READER_folder ? "3 or 1" : "1", channels);
+    for (int c = 0; c < (k->reader == VM_READER_folder && channels != 1 ? 3 : 1); c++) {
         if (!(spec->std[c] > 0))
             return vm_fail(err, VM_INPUT, "data set '%s': std must be above 0, it is %g", k->name,
                            spec->std[c]);
@@ -181,7 +185,7 @@ static VmStatus check_spec(const VmDataSpec *spec, const VmDataKind **kind, VmEr
     return VM_OK;
 }
 
-static VmStatus measure_idx(const VmDataSpec *spec, const VmDataKind *k, VmImages out[VM_SPLITS],
+static VmStatus measure_idx(const VmDataQuery *spec, const VmSource *k, VmImages out[VM_SPLITS],
                             VmError *err) {
     VmStatus s = VM_OK;
     for (int i = 0; i < VM_SPLITS && !s; i++) {
@@ -203,31 +207,33 @@ static int64_t data_bytes(int64_t size, int64_t channels, int64_t height, int64_
     return size * (channels * height * width + (int64_t)sizeof(uint16_t));
 }
 
-bool vm_dataset_is_archive(const VmDataSpec *spec) {
-    const VmDataKind *k = vm_data_kind(spec->kind);
+bool vm_dataset_is_archive(const VmDataQuery *spec) {
+    const VmSource *k = &vm_sources[spec->kind];
     char *path = NULL;
     struct stat st;
-    bool found = k && k->folder && vm_find_images(spec, k, &path, NULL) == VM_OK;
+    bool found = k->reader == VM_READER_folder && vm_find_images(spec, k, &path, NULL) == VM_OK;
     bool archive = found && stat(path, &st) == 0 && !S_ISDIR(st.st_mode);
     free(path);
     return archive;
 }
 
-VmStatus vm_dataset_measure(const VmDataSpec *spec, int64_t bytes[VM_SPLITS],
+VmStatus vm_dataset_measure(const VmDataQuery *spec, int64_t bytes[VM_SPLITS],
                             int64_t images[VM_SPLITS], VmError *err) {
-    const VmDataKind *k;
+    const VmSource *k;
     char *path = NULL;
     VmImages split[VM_SPLITS];
     VmStatus s = check_spec(spec, &k, err);
     if (s) return s;
-    if (k->folder) s = vm_find_images(spec, k, &path, err);
+    if (k->reader == VM_READER_folder) s = vm_find_images(spec, k, &path, err);
     VmImageSource src = image_source(spec, path);
-    if (!s) s = k->folder ? vm_images_measure(&src, split, err) : measure_idx(spec, k, split, err);
+    if (!s)
+        s = k->reader == VM_READER_folder ? vm_images_measure(&src, split, err)
+                                          : measure_idx(spec, k, split, err);
     free(path);
     for (int i = 0; i < VM_SPLITS && !s; i++) {
         images[i] = split[i].size;
-        bytes[i] = data_bytes(split[i].size, k->folder ? src.channels : 1, split[i].height,
-                              split[i].width);
+        bytes[i] = data_bytes(split[i].size, k->reader == VM_READER_folder ? src.channels : 1,
+                              split[i].height, split[i].width);
     }
     return s;
 }
@@ -241,25 +247,25 @@ const char *vm_dataset_warning(const VmDataset *d) {
 }
 
 /* In f32, step by step, as the usual image transforms do it. */
-static void set_values(VmDataset *d, const VmDataSpec *spec) {
+static void set_values(VmDataset *d, const VmDataQuery *spec) {
     for (int64_t c = 0; c < d->channels; c++) {
         float mean = (float)spec->mean[c], std = (float)spec->std[c];
         for (int i = 0; i < 256; i++) d->value[c][i] = ((float)i / 255.0f - mean) / std;
     }
 }
 
-static VmStatus open_splits(const VmDataSpec *spec, const bool want[VM_SPLITS],
+static VmStatus open_splits(const VmDataQuery *spec, const bool want[VM_SPLITS],
                             VmDataset *out[VM_SPLITS], VmError *err) {
     out[VM_TRAIN] = out[VM_TEST] = NULL;
-    const VmDataKind *k;
+    const VmSource *k;
     VmStatus s = check_spec(spec, &k, err);
     for (int i = 0; i < VM_SPLITS && !s; i++) {
         if (!want[i]) continue;
         out[i] = vm_calloc(1, sizeof *out[i]);
         if (!out[i]) s = vm_fail(err, VM_ENV, "out of memory");
-        if (!s && !k->folder) s = load_idx(out[i], spec, k, (VmSplit)i, err);
+        if (!s && k->reader != VM_READER_folder) s = load_idx(out[i], spec, k, (VmSplit)i, err);
     }
-    if (!s && k->folder) s = load_folder(out, spec, k, err);
+    if (!s && k->reader == VM_READER_folder) s = load_folder(out, spec, k, err);
     for (int i = 0; i < VM_SPLITS; i++) {
         if (out[i] && !s) set_values(out[i], spec);
         if (!s) continue;
@@ -269,7 +275,7 @@ static VmStatus open_splits(const VmDataSpec *spec, const bool want[VM_SPLITS],
     return s;
 }
 
-VmStatus vm_dataset_open(const VmDataSpec *spec, VmSplit split, int64_t limit, VmDataset **out,
+VmStatus vm_dataset_open(const VmDataQuery *spec, VmSplit split, int64_t limit, VmDataset **out,
                          VmError *err) {
     VmDataset *d[VM_SPLITS];
     VmStatus s = open_splits(spec, (bool[VM_SPLITS]){split == VM_TRAIN, split == VM_TEST}, d, err);
@@ -278,7 +284,7 @@ VmStatus vm_dataset_open(const VmDataSpec *spec, VmSplit split, int64_t limit, V
     return s;
 }
 
-VmStatus vm_dataset_open_all(const VmDataSpec *spec, VmDataset *out[VM_SPLITS], VmError *err) {
+VmStatus vm_dataset_open_all(const VmDataQuery *spec, VmDataset *out[VM_SPLITS], VmError *err) {
     return open_splits(spec, (bool[VM_SPLITS]){true, true}, out, err);
 }
 

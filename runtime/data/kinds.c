@@ -1,5 +1,5 @@
-/* The kinds of data sets, and finding their files: the only places looked at are those a user
- * named, VMOE_DATA and a kind's usual one.
+/* Finds the files of a data source: the only places looked at are those a user named, VMOE_DATA and
+ * the source's usual one.
  *
  * Does not: open anything. */
 #include "runtime/data/kinds.h"
@@ -11,42 +11,6 @@
 #include <sys/stat.h>
 
 enum { MAX_PLACES = 4 };
-
-static const VmDataKind kinds[] = {
-    {.name = "fashion_mnist",
-     .classes = 10,
-     .usual_place = "/usr/share/datasets/fashion-mnist",
-     .advice = "on Debian: apt install dataset-fashion-mnist; or put its four IDX files in a "
-               "folder and give "
-               "it with --data"},
-    {.name = "mnist",
-     .classes = 10,
-     .advice =
-         "put the four IDX files of MNIST in a folder and give it with --data, or set VMOE_DATA"},
-    {.name = "idx",
-     .advice = "give the folder with train-images-idx3-ubyte, train-labels-idx1-ubyte, "
-               "t10k-images-idx3-ubyte "
-               "and t10k-labels-idx1-ubyte (each may end in .gz) with --data"},
-    {.name = "cifar10",
-     .classes = 10,
-     .folder = true,
-     .archive = "cifar10-jpeg.tar.xz",
-     .advice = "give a folder with train/CLASS/NAME.png and test/CLASS/NAME.png (or .jpg), or a "
-               "tar archive "
-               "of one, with --data, or set VMOE_DATA"},
-    {.name = "image_folder",
-     .folder = true,
-     .advice = "give a folder with train/CLASS/NAME.jpg and test/CLASS/NAME.jpg (or .png), or a "
-               "tar archive "
-               "of one, with --data"},
-};
-
-const VmDataKind *vm_data_kind(const char *name) {
-    for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
-        if (strcmp(kinds[i].name, name) == 0) return &kinds[i];
-    }
-    return NULL;
-}
 
 static VmStatus no_memory(VmError *err) {
     return vm_fail(err, VM_ENV, "out of memory looking for the data set");
@@ -97,7 +61,7 @@ static VmStatus add_place(Places *p, const char *dir, const char *sub, VmError *
     return VM_OK;
 }
 
-static VmStatus list_places(const VmDataSpec *spec, const VmDataKind *k, Places *p, VmError *err) {
+static VmStatus list_places(const VmDataQuery *spec, const VmSource *k, Places *p, VmError *err) {
     *p = (Places){.count = 0};
     VmStatus s = VM_OK;
     const char *root = getenv("VMOE_DATA");
@@ -108,11 +72,11 @@ static VmStatus list_places(const VmDataSpec *spec, const VmDataKind *k, Places 
     if (!k->classes) return VM_OK; /* could be anything: never guessed */
     if (root && *root) s = add_place(p, root, k->name, err);
     if (!s && root && *root) s = add_place(p, root, NULL, err);
-    return !s && k->usual_place ? add_place(p, k->usual_place, NULL, err) : s;
+    return !s && k->place ? add_place(p, k->place, NULL, err) : s;
 }
 
 /* name: what was looked for in each place. */
-static VmStatus not_found(const VmDataKind *k, const Places *p, const char *name, VmError *err) {
+static VmStatus not_found(const VmSource *k, const Places *p, const char *name, VmError *err) {
     char tried[1400] = "";
     for (int i = 0; i < p->count; i++) {
         size_t at = strlen(tried);
@@ -139,7 +103,7 @@ static VmStatus file_in(const char *dir, const char *name, char **found, VmError
     return s;
 }
 
-VmStatus vm_find_idx(const VmDataSpec *spec, const VmDataKind *k, VmSplit split, char **images,
+VmStatus vm_find_idx(const VmDataQuery *spec, const VmSource *k, VmSplit split, char **images,
                      char **labels, VmError *err) {
     const char *image_name =
         split == VM_TRAIN ? "train-images-idx3-ubyte" : "t10k-images-idx3-ubyte";
@@ -166,7 +130,7 @@ VmStatus vm_find_idx(const VmDataSpec *spec, const VmDataKind *k, VmSplit split,
 /* ---- folders and archives ---- */
 
 /* *found NULL: the place has no such data. */
-static VmStatus images_in(const char *place, const VmDataKind *k, char **found, VmError *err) {
+static VmStatus images_in(const char *place, const VmSource *k, char **found, VmError *err) {
     mode_t mode;
     *found = NULL;
     VmStatus s = look(place, &mode, err);
@@ -192,7 +156,7 @@ static VmStatus images_in(const char *place, const VmDataKind *k, char **found, 
     return s;
 }
 
-VmStatus vm_find_images(const VmDataSpec *spec, const VmDataKind *k, char **found, VmError *err) {
+VmStatus vm_find_images(const VmDataQuery *spec, const VmSource *k, char **found, VmError *err) {
     Places p;
     *found = NULL;
     VmStatus s = list_places(spec, k, &p, err);

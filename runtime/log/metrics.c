@@ -133,35 +133,22 @@ static void put_config(VmJson *o, const char *name, const char *text) {
     vm_json_string(o, name, text);
 }
 
-static VmJson options(const VmTrainConfig *c, int64_t total) {
-    VmJson o = vm_json_object();
-    vm_json_int(&o, "batch", c->batch);
-    vm_json_int(&o, "steps", total);
-    vm_json_number(&o, "epochs", c->epochs);
-    vm_json_int(&o, "seed", (int64_t)c->seed);
-    vm_json_bool(&o, "shuffle", c->shuffle);
-    vm_json_bool(&o, "drop_last", c->drop_last);
-    vm_json_string(&o, "schedule", c->schedule == 0 ? "constant" : "cosine");
-    vm_json_number(&o, "lr_peak", c->lr_peak);
-    vm_json_number(&o, "lr_min", c->lr_min);
-    vm_json_int(&o, "warmup_steps", c->warmup_steps);
-    vm_json_number(&o, "beta1", c->beta1);
-    vm_json_number(&o, "beta2", c->beta2);
-    return o;
-}
-
-VmStatus vm_metrics_start(VmMetrics *m, const VmTrainConfig *c, const VmRunState *run, int threads,
+VmStatus vm_metrics_start(VmMetrics *m, const VmTraining *what, const VmRunState *run, int threads,
                           int64_t test_images, VmError *err) {
+    const VmSubject *s = what->subject;
     VmJson line = event(m, "start"), config = vm_json_object();
     vm_json_int(&line, "step", run->step);
+    vm_json_int(&line, "steps", run->total);
     vm_json_bool(&line, "resumed", run->step > 0);
     vm_json_int(&line, "threads", threads);
     vm_json_int(&line, "train_images", run->train_images);
     vm_json_int(&line, "test_images", test_images);
-    if (c->tuning) vm_json_string(&line, "tuning", c->tuning);
-    vm_json_put(&line, "options", options(c, run->total));
-    for (int i = 0; i < c->nconfig; i++) put_config(&config, c->config_name[i], c->config_value[i]);
-    vm_json_string(&config, "train.weights", run->weights);
+    if (what->run->tuning) vm_json_string(&line, "tuning", what->run->tuning);
+    vm_json_string(&line, "weights", run->weights);
+    if (s->graph) vm_json_string(&line, "graph", s->graph);
+    if (s->instructions) vm_json_string(&line, "instructions", s->instructions);
+    vm_json_put(&line, "recipe", vm_recipe_json(what->recipe, false));
+    for (int i = 0; i < s->nconfig; i++) put_config(&config, s->config_name[i], s->config_value[i]);
     vm_json_put(&line, "config", config);
     return write_line(m, &line, err);
 }

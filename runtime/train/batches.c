@@ -3,13 +3,12 @@
 
 #include "runtime/train/internal.h"
 
-int64_t vm_steps_per_epoch(const VmTrainConfig *c, int64_t images) {
-    return c->drop_last ? images / c->batch : (images + c->batch - 1) / c->batch;
+int64_t vm_steps_per_epoch(const VmDataSpec *d, int64_t images) {
+    return d->drop_last ? images / d->batch : (images + d->batch - 1) / d->batch;
 }
 
-int64_t vm_total_steps(const VmTrainConfig *c, int64_t images) {
-    return c->steps > 0 ? c->steps
-                        : (int64_t)(c->epochs * (double)vm_steps_per_epoch(c, images) + 0.5);
+int64_t vm_total_steps(const VmRecipe *r, int64_t images) {
+    return vm_span_steps(r->epochs, vm_steps_per_epoch(&r->data, images));
 }
 
 /* A whole batch, or all images where these are fewer, and what is left at the end. */
@@ -20,11 +19,12 @@ static int add(VmBatchSize *out, int n, bool training, int64_t images, int64_t b
     return n;
 }
 
-int vm_train_batches(const VmTrainConfig *c, int64_t train_images, int64_t test_images,
+int vm_train_batches(const VmRecipe *r, int64_t train_images, int64_t test_images,
                      VmBatchSize out[VM_BATCH_SIZES]) {
-    bool whole_epoch = vm_total_steps(c, train_images) >= vm_steps_per_epoch(c, train_images);
-    int n = add(out, 0, true, train_images, c->batch, !c->drop_last && whole_epoch);
-    return test_images ? add(out, n, false, test_images, c->batch, true) : n;
+    bool whole_epoch =
+        vm_total_steps(r, train_images) >= vm_steps_per_epoch(&r->data, train_images);
+    int n = add(out, 0, true, train_images, r->data.batch, !r->data.drop_last && whole_epoch);
+    return test_images ? add(out, n, false, test_images, r->data.batch, true) : n;
 }
 
 VmStatus vm_batch_refused(const VmBatchSize *b, const VmError *why, VmError *err) {

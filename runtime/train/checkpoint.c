@@ -22,13 +22,12 @@ struct VmCheckpoints {
     VmRecordRun run;
 };
 
-VmStatus vm_checkpoints_open(VmCheckpoints **out, VmRunFolder *folder, const VmTrainConfig *c,
-                             int64_t total, const VmDataset *train, const VmDataset *test,
-                             VmError *err) {
+VmStatus vm_checkpoints_open(VmCheckpoints **out, VmRunFolder *folder, const VmTraining *what,
+                             int64_t total, VmError *err) {
     *out = vm_calloc(1, sizeof **out);
     if (!*out) return vm_fail(err, VM_ENV, "out of memory");
     (*out)->folder = folder;
-    return vm_record_identity(c, total, train, test, &(*out)->run, err);
+    return vm_record_identity(what, total, &(*out)->run, err);
 }
 
 void vm_checkpoints_close(VmCheckpoints *k) {

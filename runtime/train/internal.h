@@ -42,14 +42,14 @@ VmStatus vm_tensors_finite(VmEngine *e, int program, VmRole role, const char *wh
 /* ---- schedule.c ---------------------------------------------------------------------------------
  */
 
-/* Learning rate of step 0..total-1. */
-double vm_learning_rate(const VmTrainConfig *c, int64_t step, int64_t total);
+/* Learning rate of step 0..total-1, after a warm-up of so many steps. */
+double vm_learning_rate(const VmScheduleSpec *s, int64_t step, int64_t warmup, int64_t total);
 
 /* ---- batches.c ---------------------------------------------------------------------------------
  */
 
-int64_t vm_steps_per_epoch(const VmTrainConfig *c, int64_t images);
-int64_t vm_total_steps(const VmTrainConfig *c, int64_t images);
+int64_t vm_steps_per_epoch(const VmDataSpec *d, int64_t images);
+int64_t vm_total_steps(const VmRecipe *r, int64_t images);
 
 /* ---- bind.c: a program's inputs and results as the trainer uses them
  * ------------------------------ */
@@ -109,7 +109,7 @@ typedef struct VmEpochRecord {
  * when it cannot be read then, VM_INPUT when it is damaged before its end. dir is borrowed. */
 VmStatus vm_metrics_open(VmMetrics *m, const VmDir *dir, const char *phase, int64_t keep_step,
                          VmError *err);
-VmStatus vm_metrics_start(VmMetrics *m, const VmTrainConfig *c, const VmRunState *run, int threads,
+VmStatus vm_metrics_start(VmMetrics *m, const VmTraining *what, const VmRunState *run, int threads,
                           int64_t test_images, VmError *err);
 struct VmRouting; /* telemetry.c; NULL: the model has no routes */
 VmStatus vm_metrics_step(VmMetrics *m, int64_t epoch, int64_t step, double lr,
@@ -213,9 +213,8 @@ void vm_run_close(VmRunFolder *r);
 
 /* The checkpoints of one run in its folder, which is borrowed. */
 typedef struct VmCheckpoints VmCheckpoints;
-VmStatus vm_checkpoints_open(VmCheckpoints **out, VmRunFolder *folder, const VmTrainConfig *c,
-                             int64_t total, const VmDataset *train, const VmDataset *test,
-                             VmError *err);
+VmStatus vm_checkpoints_open(VmCheckpoints **out, VmRunFolder *folder, const VmTraining *what,
+                             int64_t total, VmError *err);
 void vm_checkpoints_close(VmCheckpoints *k);
 
 /* Makes the present weights, state and position OUT/checkpoint, and the one that was there

@@ -14,9 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { FORMAT = 2 };
-
-#define CONSTANT "constant"
+enum { FORMAT = 3 };
 
 static const size_t compact = JSON_COMPACT | JSON_SORT_KEYS | JSON_REAL_PRECISION(17);
 
@@ -39,28 +37,20 @@ static void put_classes(VmJson *o, const VmDataset *d) {
     vm_json_put(o, "classes", list);
 }
 
-static VmJson identity(const VmTrainConfig *c, int64_t total, const VmDataset *train,
-                       const VmDataset *test) {
+static VmJson identity(const VmTraining *what, int64_t total) {
+    const VmSubject *s = what->subject;
     VmJson o = vm_json_object(), config = vm_json_object();
-    vm_json_string(&o, "phase", c->phase);
-    vm_json_int(&o, "batch", c->batch);
-    vm_json_int(&o, "seed", (int64_t)c->seed);
-    vm_json_bool(&o, "shuffle", c->shuffle);
-    vm_json_bool(&o, "drop_last", c->drop_last);
-    vm_json_string(&o, "schedule", c->schedule == 0 ? CONSTANT : "cosine");
-    vm_json_number(&o, "lr_peak", c->lr_peak);
-    vm_json_number(&o, "lr_min", c->lr_min);
-    vm_json_int(&o, "warmup_steps", c->warmup_steps);
-    vm_json_number(&o, "beta1", c->beta1);
-    vm_json_number(&o, "beta2", c->beta2);
+    vm_json_string(&o, "phase", s->phase);
+    vm_json_put(&o, "recipe", vm_recipe_json(what->recipe, true));
     vm_json_int(&o, "steps", total);
-    vm_json_string(&o, "instructions", c->instructions ? c->instructions : "any");
-    vm_json_string(&o, "compiler", c->compiler ? c->compiler : "any");
-    vm_json_put(&o, "train_data", data_identity(train));
-    if (test) vm_json_put(&o, "test_data", data_identity(test));
-    put_classes(&o, train);
-    for (int i = 0; i < c->nconfig; i++)
-        vm_json_string(&config, c->config_name[i], c->config_value[i]);
+    vm_json_string(&o, "graph", s->graph ? s->graph : "any");
+    vm_json_string(&o, "instructions", s->instructions ? s->instructions : "any");
+    vm_json_string(&o, "compiler", s->compiler ? s->compiler : "any");
+    vm_json_put(&o, "train_data", data_identity(what->train));
+    if (what->test) vm_json_put(&o, "test_data", data_identity(what->test));
+    put_classes(&o, what->train);
+    for (int i = 0; i < s->nconfig; i++)
+        vm_json_string(&config, s->config_name[i], s->config_value[i]);
     vm_json_put(&o, "config", config);
     return o;
 }
@@ -69,10 +59,9 @@ static VmStatus no_memory(VmError *err) {
     return vm_fail(err, VM_ENV, "out of memory for the record of a checkpoint");
 }
 
-VmStatus vm_record_identity(const VmTrainConfig *c, int64_t total, const VmDataset *train,
-                            const VmDataset *test, VmRecordRun *out, VmError *err) {
-    VmJson o = identity(c, total, train, test);
-    *out = (VmRecordRun){0};
+VmStatus vm_record_identity(const VmTraining *what, int64_t total, VmRecordRun *out, VmError *err) {
+    VmJson o = identity(what, total);
+    *out = (VmRecordRun){.lengthens = what->recipe->schedule.kind == VM_schedule_constant};
     if (o.failed) {
         vm_json_free(&o);
         return no_memory(err);
@@ -189,7 +178,8 @@ static const char *contradiction(const json_t *o, const VmRecord *r, int64_t epo
     int64_t batch, steps;
     if (epoch != s->step / s->steps_per_epoch) return "its epoch is not that of its step";
     if (s->batches > s->step % s->steps_per_epoch) return "its epoch's sums go beyond its step";
-    if (!get_int(run, "batch", &batch) || batch < 1) return "its run has no batch";
+    const json_t *data = json_object_get(json_object_get(run, "recipe"), "data");
+    if (!get_int(data, "batch", &batch) || batch < 1) return "its run has no batch";
     if (s->images < s->batches || s->images > s->batches * batch)
         return "its epoch's sums are of other images";
     if (json_object_get(run, "steps") && (!get_int(run, "steps", &steps) || s->step > steps))
@@ -308,26 +298,34 @@ static bool is_data(const json_t *d) {
 }
 
 /* A rate that is constant does not depend on the run's length, so such a run may be made longer. */
-static bool only_longer(const char *key, const json_t *was, const json_t *is, const json_t *run) {
-    const char *schedule = json_string_value(json_object_get(run, "schedule"));
-    return strcmp(key, "steps") == 0 && schedule && strcmp(schedule, CONSTANT) == 0 &&
-           json_is_integer(was) && json_integer_value(is) >= json_integer_value(was);
+static bool only_longer(const char *key, const json_t *was, const json_t *is) {
+    return strcmp(key, "steps") == 0 && json_is_integer(was) &&
+           json_integer_value(is) >= json_integer_value(was);
+}
+
+static void compare(List *l, const char *group, json_t *was, json_t *is, bool lengthens);
+
+/* The entries of an object, under its name: "recipe.data.batch". */
+static void compare_inside(List *l, const char *group, const char *key, json_t *was, json_t *is) {
+    char name[200];
+    snprintf(name, sizeof name, "%.120s%.60s.", group, key);
+    compare(l, name, was, is, false);
 }
 
 /* Both ways, so that an entry only one of them has is found too. A setting of the file may have the
  * name of one of the recipe's. */
-static void compare(List *l, const char *group, json_t *was, json_t *is) {
+static void compare(List *l, const char *group, json_t *was, json_t *is, bool lengthens) {
     const char *key;
     json_t *value;
     json_object_foreach(is, key, value) {
         json_t *before = json_object_get(was, key);
-        if (strcmp(key, "config") == 0 && json_is_object(before))
-            compare(l, "config ", before, value);
-        else if (json_equal(before, value) || only_longer(key, before, value, is))
+        if (json_equal(before, value) || (lengthens && only_longer(key, before, value)))
             continue;
         else if (is_data(before) && is_data(value))
             add_data(l, key, before, value);
-        else if (json_is_array(before) && json_is_array(value))
+        else if (json_is_object(before) && json_is_object(value))
+            compare_inside(l, group, key, before, value);
+        else if (json_is_array(before) && json_is_array(value) && !*group)
             add_list(l, key, before, value);
         else
             add(l, group, key, before, value);
@@ -340,6 +338,6 @@ static void compare(List *l, const char *group, json_t *was, json_t *is) {
 int vm_record_differences(const VmRecordRun *was, const VmRecordRun *is, char *text, size_t cap) {
     List l = {text, cap, 0};
     text[0] = '\0';
-    compare(&l, "", was->run, is->run);
+    compare(&l, "", was->run, is->run, is->lengthens);
     return l.n;
 }

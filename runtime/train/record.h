@@ -10,10 +10,10 @@
 struct json_t;
 typedef struct VmRecordRun {
     struct json_t *run;
+    bool lengthens; /* nothing in it depends on its length: it may be resumed as a longer one */
 } VmRecordRun;
 
-VmStatus vm_record_identity(const VmTrainConfig *c, int64_t total, const VmDataset *train,
-                            const VmDataset *test, VmRecordRun *out, VmError *err);
+VmStatus vm_record_identity(const VmTraining *what, int64_t total, VmRecordRun *out, VmError *err);
 void vm_record_free(VmRecordRun *r);
 /* Every entry that is not the same, a line each with both values ("\n  key: a there, b here"); how
  * many. */

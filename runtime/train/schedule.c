@@ -1,20 +1,33 @@
-/* Learning rates. Steps count from 0. The first warmup_steps rise in a straight line, ending at the
- * peak:
+/* Learning rates: the rules of recipe/schedules.def. Steps count from 0. The first `warmup` steps
+ * rise in a straight line, ending at the peak:
  *
  *   peak * (step + 1) / warmup
  *
- * then, constant: peak; cosine: half a period from the peak to lr_min, which would be reached at
- * step `total`:
- *
- *   min + (peak - min) * (1 + cos(pi * (step - warmup) / (total - warmup))) / 2
- *
- * The cosine is ours (exact.c), so the bits do not depend on the C library. */
+ * then a schedule sees how much of what remains is done, t = (step - warmup) / (total - warmup),
+ * which would be 1 at step `total`. Functions are ours (exact.c), so the bits do not depend on the
+ * C library. */
 #include "runtime/train/internal.h"
 
-double vm_learning_rate(const VmTrainConfig *c, int64_t step, int64_t total) {
-    if (step < c->warmup_steps) return c->lr_peak * (double)(step + 1) / (double)c->warmup_steps;
-    if (c->schedule == 0) return c->lr_peak;
-    if (step >= total) return c->lr_min;
-    double done = (double)(step - c->warmup_steps) / (double)(total - c->warmup_steps);
-    return c->lr_min + (c->lr_peak - c->lr_min) * 0.5 * (1 + vm_cos_pi(done));
+typedef double Rule(const VmScheduleSpec *s, double t);
+
+#define CHOICE(field, name, doc) Rule vm_schedule_##name;
+#include "recipe/schedules.def"
+
+double vm_schedule_constant(const VmScheduleSpec *s, double t) {
+    (void)t;
+    return s->peak;
+}
+
+double vm_schedule_cosine(const VmScheduleSpec *s, double t) {
+    return s->minimum + (s->peak - s->minimum) * 0.5 * (1 + vm_cos_pi(t));
+}
+
+double vm_learning_rate(const VmScheduleSpec *s, int64_t step, int64_t warmup, int64_t total) {
+    static Rule *const rule[] = {
+#define CHOICE(field, name, doc) [VM_##field##_##name] = vm_schedule_##name,
+#include "recipe/schedules.def"
+    };
+    if (step < warmup) return s->peak * (double)(step + 1) / (double)warmup;
+    double t = step < total ? (double)(step - warmup) / (double)(total - warmup) : 1;
+    return rule[s->kind](s, t);
 }

@@ -84,32 +84,36 @@ typedef struct VmResume {
  * none to resume from (VM_USAGE), another process (VM_ENV, naming it). */
 VmStatus vm_run_check(const VmRunPlace *p, VmError *err);
 
-typedef struct VmTrainConfig {
-    int64_t batch;
-    double epochs; /* ignored when steps > 0 */
-    int64_t steps; /* total; 0: from epochs */
-    uint64_t seed;
-    bool shuffle, drop_last;
-    int schedule; /* 0 constant, 1 cosine */
-    double lr_peak, lr_min;
-    int64_t warmup_steps;
-    double beta1, beta2;
-    int64_t log_every;
-    VmRunPlace place;
-    VmResume resume;      /* with place.resume */
-    const char *compiler; /* identity of what made the kernels; NULL: any */
+/* What is trained: beside the recipe and the data, all that decides bits. */
+typedef struct VmSubject {
+    const char *phase; /* name of the train block; required */
     const char
-        *instructions; /* set that kernels are made of ("avx512"), which decides bits; NULL: any */
-    const char *weights; /* fingerprint of the file the weights start from; NULL: initial values */
-    const char *tuning;  /* file of tuned kernels in use, for the "start" line; NULL: none */
-    const char *phase;   /* model's name; required */
-    const char *const *config_name,
-        *const *config_value; /* for the "start" line; compared on resume */
+        *graph; /* fingerprint of the model, so that an edited one is not taken for the old */
+    const char *const *config_name, *const *config_value; /* settings of the file */
     int nconfig;
-    FILE *progress; /* NULL: silent; a terminal gets one line rewritten, else plain lines */
-    FILE *warnings; /* NULL: nobody to warn */
+    const char *instructions; /* set that kernels are made of ("avx512"); NULL: any */
+    const char *compiler;     /* identity of what made the kernels; NULL: any */
+    const char *weights; /* fingerprint of the file the weights start from; NULL: initial values.
+                            Recorded, but not compared. */
+} VmSubject;
+
+/* How a run is made, which decides no bit of it. */
+typedef struct VmRun {
+    VmRunPlace place;
+    VmResume resume;    /* with place.resume */
+    const char *tuning; /* file of tuned kernels in use, for the log; NULL: none */
+    FILE *progress;     /* NULL: silent; a terminal gets one line rewritten, else plain lines */
+    FILE *warnings;     /* NULL: nobody to warn */
     void (*before_step)(void *user); /* called when the first step is about to run; NULL: not */
-} VmTrainConfig;
+} VmRun;
+
+/* A training run, whole. */
+typedef struct VmTraining {
+    const VmRecipe *recipe;
+    const VmSubject *subject;
+    const VmRun *run;
+    const VmDataset *train, *test; /* test NULL: there is none */
+} VmTraining;
 
 /* Programs by batch size: the callback returns an engine program index, or -1 with err filled in. A
  * run asks for all it will need before its first step. user goes to before_step too. */
@@ -123,7 +127,7 @@ typedef struct VmBatchSize {
 enum { VM_BATCH_SIZES = 4 };
 /* All sizes of a run, in the order they are met; returns how many. test_images 0: there is no test
  * set. */
-int vm_train_batches(const VmTrainConfig *c, int64_t train_images, int64_t test_images,
+int vm_train_batches(const VmRecipe *r, int64_t train_images, int64_t test_images,
                      VmBatchSize out[VM_BATCH_SIZES]);
 /* The status of why, and its text with where the size comes from. */
 VmStatus vm_batch_refused(const VmBatchSize *b, const VmError *why, VmError *err);
@@ -136,7 +140,7 @@ typedef struct VmTrainResult {
     char weights[4200], metrics[4200]; /* paths */
 } VmTrainResult;
 
-/* Trains and evaluates on `test` after every epoch. `test` may be NULL. Weights are the caller's to
+/* Trains and evaluates on `test` after every epoch. Weights are the caller's to
  * initialise (vm_engine_init, vm_weights_load_some) before.
  *
  * Before the first step: programs of every batch size that the run will need are built, the folder
@@ -152,13 +156,12 @@ typedef struct VmTrainResult {
  * that differ from its run's are VM_USAGE with all of them named (a run of constant rate may be
  * made longer); a damaged one is VM_INPUT.
  *
- * A run that starts from a file (cfg->weights) has a checkpoint from step 0 on, so that it can
+ * A run that starts from a file (subject->weights) has a checkpoint from step 0 on, so that it can
  * always be resumed without that file. The fingerprint is recorded there and in the "start" line.
  * It is not compared: a resumed run has the checkpoint's weights, whatever they once came from, and
  * takes over its record. */
-VmStatus vm_train(VmEngine *e, VmProgramSource source, void *user, const VmTrainConfig *cfg,
-                  const VmDataset *train, const VmDataset *test, VmTrainResult *result,
-                  VmError *err);
+VmStatus vm_train(VmEngine *e, VmProgramSource source, void *user, const VmTraining *what,
+                  VmTrainResult *result, VmError *err);
 
 typedef struct VmEvalResult {
     int64_t images;

@@ -20,8 +20,10 @@ typedef struct Trainer {
     VmEngine *e;
     VmProgramSource source;
     void *user;
-    const VmTrainConfig *cfg;
+    const VmTraining *what;
+    const VmRecipe *recipe;
     const VmDataset *train, *test;
+    int64_t warmup; /* steps */
     VmRunFolder folder;
     VmCheckpoints *checkpoints;
     VmRunState run;
@@ -107,12 +109,12 @@ static void set_step_scalars(const Trainer *t, double lr) {
     if (!t->bind.step) return;
     uint64_t n = (uint64_t)t->run.step + 1;
     t->bind.step[0] = (float)lr;
-    t->bind.step[1] = (float)(1 - vm_power(t->cfg->beta1, n));
-    t->bind.step[2] = (float)(1 - vm_power(t->cfg->beta2, n));
+    t->bind.step[1] = (float)(1 - vm_power(t->recipe->optimizer.beta1, n));
+    t->bind.step[2] = (float)(1 - vm_power(t->recipe->optimizer.beta2, n));
 }
 
 static VmStatus log_step(Trainer *t, int64_t epoch, double lr, VmError *err) {
-    int64_t every = t->cfg->log_every;
+    int64_t every = t->recipe->log_every;
     bool logged = every > 0 && t->run.step % every == 0;
     if (logged || t->run.step % t->run.steps_per_epoch == 0 || t->run.step == t->run.total)
         vm_routing_measure(&t->routing);
@@ -135,12 +137,12 @@ static VmStatus train_step(Trainer *t, int64_t epoch, int64_t at, int64_t n, VmE
         VmStatus s = bind_training(t, n, err);
         if (s) return s;
     }
-    double lr = vm_learning_rate(t->cfg, t->run.step, t->run.total);
+    double lr = vm_learning_rate(&t->recipe->schedule, t->run.step, t->warmup, t->run.total);
     vm_dataset_batch(t->train, t->order + at, n, t->bind.image, t->bind.label);
     set_step_scalars(t, lr);
-    if (t->cfg->before_step && !t->began) t->cfg->before_step(t->user);
+    if (t->what->run->before_step && !t->began) t->what->run->before_step(t->user);
     t->began = true;
-    vm_engine_run(t->e, t->bind.program, t->cfg->seed, (uint64_t)t->run.step);
+    vm_engine_run(t->e, t->bind.program, (uint64_t)t->recipe->seed, (uint64_t)t->run.step);
     VmStatus s = check_finite(t, lr, err);
     if (s) return s;
     t->run.step++;
@@ -160,8 +162,8 @@ static void set_order(Trainer *t, int64_t epoch) {
     int64_t size = vm_dataset_size(t->train);
     if (t->order_epoch == epoch) return;
     t->order_epoch = epoch;
-    if (t->cfg->shuffle) {
-        vm_dataset_shuffle(size, t->cfg->seed, (uint64_t)epoch, t->order);
+    if (t->recipe->data.shuffle) {
+        vm_dataset_shuffle(size, (uint64_t)t->recipe->seed, (uint64_t)epoch, t->order);
     } else {
         for (int64_t i = 0; i < size; i++) t->order[i] = i;
     }
@@ -169,7 +171,7 @@ static void set_order(Trainer *t, int64_t epoch) {
 
 /* Runs the rest of the epoch that run.step stands in; the record's training part. */
 static VmStatus train_epoch(Trainer *t, VmEpochRecord *r, VmError *err) {
-    int64_t epoch = t->run.step / t->run.steps_per_epoch, batch = t->cfg->batch;
+    int64_t epoch = t->run.step / t->run.steps_per_epoch, batch = t->recipe->data.batch;
     int64_t size = vm_dataset_size(t->train), images = 0;
     double start = vm_seconds();
     t->log_time = start;
@@ -205,7 +207,8 @@ static VmStatus test_epoch(Trainer *t, VmEpochRecord *r, VmError *err) {
     VmEvalResult result;
     double start = vm_seconds();
     int program = t->bind.program;
-    VmStatus s = vm_evaluate(t->e, t->source, t->user, t->test, t->cfg->batch, &result, err);
+    VmStatus s =
+        vm_evaluate(t->e, t->source, t->user, t->test, t->recipe->data.batch, &result, err);
     if (s == VM_INPUT && program >= 0) /* weights that are no numbers explain it better */
         (void)vm_checkpoint_values(t->e, program, &t->run, err);
     if (s) return s;
@@ -240,40 +243,36 @@ static VmStatus one_epoch(Trainer *t, VmEpochRecord *r, VmError *err) {
 
 /* ---- the run ---- */
 
-static VmStatus check_config(const VmTrainConfig *c, const VmDataset *train, VmError *err) {
-    if (c->batch < 1)
-        return vm_fail(err, VM_USAGE, "batch must be at least 1, it is %" PRId64, c->batch);
-    if (c->steps < 0)
-        return vm_fail(err, VM_USAGE, "steps must not be negative, it is %" PRId64, c->steps);
-    if (c->steps == 0 && !(c->epochs >= 0 && c->epochs < 1e9)) {
-        return vm_fail(err, VM_USAGE, "epochs must be a number from 0 up, it is %g", c->epochs);
-    }
-    if (c->drop_last && c->batch > vm_dataset_size(train)) {
+static VmStatus check_recipe(const VmTraining *w, VmError *err) {
+    const VmDataSpec *d = &w->recipe->data;
+    if (d->batch < 1)
+        return vm_fail(err, VM_USAGE, "batch must be at least 1, it is %" PRId64, d->batch);
+    if (!(w->recipe->epochs.count >= 0 && w->recipe->epochs.count < 1e15))
+        return vm_fail(err, VM_USAGE, "epochs must be a number from 0 up, it is %g",
+                       w->recipe->epochs.count);
+    if (d->drop_last && d->batch > vm_dataset_size(w->train))
         return vm_fail(err, VM_INPUT, "no batch of %" PRId64 " fits in %" PRId64 " training images",
-                       c->batch, vm_dataset_size(train));
-    }
-    if (!isfinite(c->lr_peak) || !isfinite(c->lr_min) || c->warmup_steps < 0) {
-        return vm_fail(err, VM_USAGE,
-                       "the learning rate must be finite and the warmup not negative");
-    }
+                       d->batch, vm_dataset_size(w->train));
     return VM_OK;
 }
 
 static void plan_run(Trainer *t) {
-    const VmTrainConfig *c = t->cfg;
+    const VmRecipe *r = t->recipe;
     int64_t size = vm_dataset_size(t->train);
     VmRunState *run = &t->run;
     run->train_images = size;
-    run->steps_per_epoch = vm_steps_per_epoch(c, size);
-    run->total = vm_total_steps(c, size);
-    snprintf(run->weights, sizeof run->weights, "%s", c->weights ? c->weights : "none");
+    run->steps_per_epoch = vm_steps_per_epoch(&r->data, size);
+    run->total = vm_total_steps(r, size);
+    t->warmup = vm_span_steps(r->schedule.warmup, run->steps_per_epoch);
+    const char *weights = t->what->subject->weights;
+    snprintf(run->weights, sizeof run->weights, "%s", weights ? weights : "none");
 }
 
 /* Programs of every batch size, before the first step. */
 static VmStatus build_all(const Trainer *t, VmError *err) {
     VmBatchSize size[VM_BATCH_SIZES];
-    int n =
-        vm_train_batches(t->cfg, t->run.train_images, t->test ? vm_dataset_size(t->test) : 0, size);
+    int n = vm_train_batches(t->recipe, t->run.train_images, t->test ? vm_dataset_size(t->test) : 0,
+                             size);
     for (int i = 0; i < n; i++) {
         VmError why = {.text = ""};
         if (t->source(t->user, size[i].training, size[i].images, &why) < 0)
@@ -285,7 +284,7 @@ static VmStatus build_all(const Trainer *t, VmError *err) {
 /* ---- beginning and end ---- */
 
 static VmStatus resume(Trainer *t, VmError *err) {
-    const VmTrainConfig *c = t->cfg;
+    const VmRun *c = t->what->run;
     VmError differences = {.text = ""};
     const VmDir *d = &t->folder.dir;
     if (!c->resume.previous && vm_there(d, VM_CHECKPOINT) == VM_NOTHING)
@@ -309,7 +308,7 @@ static VmStatus resume(Trainer *t, VmError *err) {
 }
 
 static void say_where(Trainer *t) {
-    const VmTrainConfig *c = t->cfg;
+    const VmRun *c = t->what->run;
     if (t->folder.passed_over[0])
         vm_progress_warn(&t->progress, "%s: this run goes to '%s'", t->folder.passed_over,
                          t->folder.dir.path);
@@ -322,40 +321,41 @@ static void say_where(Trainer *t) {
         vm_progress_warn(&t->progress,
                          "the file system of '%s' has no locks: another process could write to it",
                          t->folder.dir.path);
-    if (c->schedule != 0 && c->warmup_steps >= t->run.total)
+    if (t->recipe->schedule.kind != VM_schedule_constant && t->warmup >= t->run.total)
         vm_progress_warn(&t->progress,
                          "the warm-up of %" PRId64 " steps is not shorter than the run of %" PRId64
                          ": the learning rate does not reach its peak",
-                         c->warmup_steps, t->run.total);
+                         t->warmup, t->run.total);
 }
 
 static VmStatus start_run(Trainer *t, VmError *err) {
-    const VmTrainConfig *c = t->cfg;
-    int64_t size = t->run.train_images, first = c->batch < size ? c->batch : size;
+    const VmRun *c = t->what->run;
+    const VmSubject *subject = t->what->subject;
+    int64_t size = t->run.train_images, batch = t->recipe->data.batch;
     VmStatus s = build_all(t, err);
-    if (s == VM_OK) s = bind_training(t, first, err);
+    if (s == VM_OK) s = bind_training(t, batch < size ? batch : size, err);
     if (s == VM_OK && !vm_binding_has_loss(&t->bind))
-        s = vm_fail(err, VM_INPUT, "the model '%s' has no loss to train on", c->phase);
+        s = vm_fail(err, VM_INPUT, "the model '%s' has no loss to train on", subject->phase);
     if (s == VM_OK && !c->place.resume)
         s = vm_tensors_finite(t->e, t->bind.program, VM_ROLE_PARAM, "cannot start", err);
     if (s == VM_OK) s = vm_run_open(&t->folder, &c->place, err);
     if (s) return s;
     vm_progress_begin(&t->progress, c->progress, c->warnings, t->run.step, t->run.total);
     say_where(t);
-    s = vm_checkpoints_open(&t->checkpoints, &t->folder, c, t->run.total, t->train, t->test, err);
+    s = vm_checkpoints_open(&t->checkpoints, &t->folder, t->what, t->run.total, err);
     if (s == VM_OK && c->place.resume) s = resume(t, err);
     if (s == VM_OK) s = vm_checkpoint_room(t->checkpoints, t->e, t->bind.program, err);
-    if (s == VM_OK && c->weights)
+    if (s == VM_OK && subject->weights)
         s = vm_checkpoint_save(t->checkpoints, t->e, t->bind.program, &t->run, err);
     if (s == VM_OK)
-        s = vm_metrics_open(&t->metrics, &t->folder.dir, c->phase,
+        s = vm_metrics_open(&t->metrics, &t->folder.dir, subject->phase,
                             c->place.resume ? t->run.step : -1, err);
     if (s) return s;
     vm_progress_begin(&t->progress, c->progress, c->warnings, t->run.step, t->run.total);
     if (c->place.resume)
         vm_progress_note(&t->progress, "%s: resuming after step %" PRId64 " of %" PRId64,
                          t->folder.dir.path, t->run.step, t->run.total);
-    return vm_metrics_start(&t->metrics, c, &t->run, vm_engine_threads(t->e),
+    return vm_metrics_start(&t->metrics, t->what, &t->run, vm_engine_threads(t->e),
                             t->test ? vm_dataset_size(t->test) : 0, err);
 }
 
@@ -393,25 +393,25 @@ static VmStatus run_all(Trainer *t, VmTrainResult *result, VmError *err) {
     return finish_run(t, result, err);
 }
 
-VmStatus vm_train(VmEngine *e, VmProgramSource source, void *user, const VmTrainConfig *cfg,
-                  const VmDataset *train, const VmDataset *test, VmTrainResult *result,
-                  VmError *err) {
+VmStatus vm_train(VmEngine *e, VmProgramSource source, void *user, const VmTraining *what,
+                  VmTrainResult *result, VmError *err) {
     Trainer t = {.e = e,
                  .source = source,
                  .user = user,
-                 .cfg = cfg,
-                 .train = train,
-                 .test = test,
+                 .what = what,
+                 .recipe = what->recipe,
+                 .train = what->train,
+                 .test = what->test,
                  .bind = {.program = -1},
                  .order_epoch = -1};
     t.folder = (VmRunFolder){.dir = VM_DIR_CLOSED, .lock = VM_UNLOCKED};
-    VmStatus s = check_config(cfg, train, err);
+    VmStatus s = check_recipe(what, err);
     if (s) return s;
     plan_run(&t);
     if (t.run.total < 1)
         return vm_fail(err, VM_INPUT, "epochs = %g of %" PRId64 " steps each is no step at all",
-                       cfg->epochs, t.run.steps_per_epoch);
-    t.order = vm_calloc((size_t)vm_dataset_size(train), sizeof *t.order);
+                       what->recipe->epochs.count, t.run.steps_per_epoch);
+    t.order = vm_calloc((size_t)vm_dataset_size(what->train), sizeof *t.order);
     if (!t.order) return vm_fail(err, VM_ENV, "out of memory");
     s = run_all(&t, result, err);
     vm_progress_end(&t.progress);

@@ -368,7 +368,7 @@ want 1 "loss 'cross_entropy' is \(not a number\|infinite\) at step 1" 'a loss th
 absent 'no weights of a broken run' runs/nan/checkpoint/weights.safetensors
 want 2 'seed: 5 there, 6 here' 'resuming another run' "$VMOEC" train $F --data data --out runs/t --seed 6 --resume
 sed 's/weight = 0.01$/weight = 0.02/' $F > edited.vmoe
-want 2 'train.graph' 'resuming another model' "$VMOEC" train edited.vmoe --data data --out runs/t --seed 5 --resume
+want 2 'graph: ' 'resuming another model' "$VMOEC" train edited.vmoe --data data --out runs/t --seed 5 --resume
 cp -r runs/t runs/other
 dataset other && printf x | dd of=other/train-images-idx3-ubyte bs=1 seek=20 conv=notrunc 2> dd.log
 want 2 'train_data: 70 images, fingerprint .* there, .* here' 'resuming on other data' "$VMOEC" train $F --data other --out runs/other --seed 5 --resume
@@ -421,9 +421,9 @@ absent 'which makes no folder' runs/none
 want 0 '^20 of 20 weights from start.safetensors$' 'train from initial weights' "$VMOEC" train $F --data data \
     --out runs/w --overwrite --seed 5 --threads 2 --weights start.safetensors
 same 'which is what the seed gives' "$W" "$(sed -n 's/^weights //p' out)"
-fingerprint=$(sed -n 's/.*"event":"start".*"train.weights":"\([0-9a-f]\{16\}\)".*/\1/p' runs/w/metrics.jsonl)
+fingerprint=$(sed -n 's/.*"event":"start".*"weights":"\([0-9a-f]\{16\}\)".*/\1/p' runs/w/metrics.jsonl)
 if [ -n "$fingerprint" ]; then ok 'the log knows the file'; else fail 'the log knows the file' "$(head -n 1 runs/w/metrics.jsonl)"; fi
-if head -n 1 "$M" | grep -q '"train.weights":"none"'; then ok 'or that there was none'; else fail 'or that there was none' "$(head -n 1 "$M")"; fi
+if head -n 1 "$M" | grep -q '"weights":"none"'; then ok 'or that there was none'; else fail 'or that there was none' "$(head -n 1 "$M")"; fi
 want 0 '^20 of 20' 'train on from trained weights' "$VMOEC" train $F --data data --out runs/on --overwrite --seed 5 --weights "$W"
 if cmp -s "$W" runs/on/weights.safetensors; then fail 'trained weights go on' 'nothing changed'; else ok 'trained weights go on'; fi
 sed 's/logits = linear/head = linear/; s/(logits/(head/; s/^  logits$/  head/' $F > head.vmoe

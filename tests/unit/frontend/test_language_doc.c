@@ -106,14 +106,16 @@ Test(language_doc, train_defaults) {
     VmError io = {.text = ""};
     const FeTrain *t = fe_train(fe_load(a, path, &opt, diags_create(a), &io), 0);
     unlink(path);
-    cr_assert(t->data.batch == 128 && t->data.mean.n == 1 && t->data.mean.at[0] == 0.5 &&
-              t->data.std.at[0] == 0.5 && t->data.resize == 0);
-    cr_assert(t->data.shuffle && !t->data.drop_last && !t->data.dir);
-    cr_assert_str_eq(t->optimizer.kind, "adamw");
-    cr_assert(t->optimizer.weight_decay == 0.01 && t->optimizer.beta1 == 0.9 &&
-              t->optimizer.beta2 == 0.999);
-    cr_assert(t->schedule.kind == SCHED_constant && t->schedule.peak == 1e-3 &&
-              t->schedule.warmup.count == 0);
-    cr_assert(t->epochs.count == 1 && !t->epochs.in_steps && t->seed == 0 && t->log_every == 100);
+    cr_assert(t->recipe.data.batch == 128 && t->recipe.data.mean.n == 1 &&
+              t->recipe.data.mean.at[0] == 0.5 && t->recipe.data.std.at[0] == 0.5 &&
+              t->recipe.data.resize == 0);
+    cr_assert(t->recipe.data.shuffle && !t->recipe.data.drop_last && !t->recipe.data.dir);
+    cr_assert_eq(t->recipe.optimizer.kind, VM_optimizer_adamw);
+    cr_assert(t->recipe.optimizer.weight_decay == 0.01 && t->recipe.optimizer.beta1 == 0.9 &&
+              t->recipe.optimizer.beta2 == 0.999);
+    cr_assert(t->recipe.schedule.kind == VM_schedule_constant && t->recipe.schedule.peak == 1e-3 &&
+              t->recipe.schedule.warmup.count == 0);
+    cr_assert(t->recipe.epochs.count == 1 && !t->recipe.epochs.in_steps && t->recipe.seed == 0 &&
+              t->recipe.log_every == 100);
     arena_destroy(a);
 }

@@ -294,41 +294,42 @@ Test(sema, train_block_of_fmnist) {
     cr_assert_eq(fe_ntrain(w.e), 1);
     const FeTrain *t = fe_train(w.e, 0);
     cr_assert_str_eq(t->model, "classifier");
-    cr_assert_str_eq(t->data.kind, "fashion_mnist");
-    cr_assert_eq(t->data.batch, 128);
-    cr_assert(t->data.shuffle && !t->data.drop_last);
-    cr_assert_str_eq(t->optimizer.kind, "adamw");
-    cr_assert_eq(t->optimizer.weight_decay, 0.05);
-    cr_assert_eq(t->schedule.kind, SCHED_cosine);
-    cr_assert_eq(t->schedule.peak, 1e-3);
-    cr_assert(t->schedule.warmup.count == 1 && !t->schedule.warmup.in_steps);
-    cr_assert(t->epochs.count == 5 && !t->epochs.in_steps);
+    cr_assert_eq(t->recipe.data.kind, VM_data_fashion_mnist);
+    cr_assert_eq(t->recipe.data.batch, 128);
+    cr_assert(t->recipe.data.shuffle && !t->recipe.data.drop_last);
+    cr_assert_eq(t->recipe.optimizer.kind, VM_optimizer_adamw);
+    cr_assert_eq(t->recipe.optimizer.weight_decay, 0.05);
+    cr_assert_eq(t->recipe.schedule.kind, VM_schedule_cosine);
+    cr_assert_eq(t->recipe.schedule.peak, 1e-3);
+    cr_assert(t->recipe.schedule.warmup.count == 1 && !t->recipe.schedule.warmup.in_steps);
+    cr_assert(t->recipe.epochs.count == 5 && !t->recipe.epochs.in_steps);
     arena_destroy(w.a);
 }
 
 Test(sema, train_block_of_mnist_moe) {
     World w = load("models/mnist_moe.vmoe", NULL, 0);
     const FeTrain *t = fe_train(w.e, 0);
-    cr_assert_eq(t->data.batch, 64);
-    cr_assert_eq(t->data.resize, 32);
-    cr_assert(t->data.mean.n == 1 && t->data.mean.at[0] == 0.5 && t->data.std.at[0] == 0.5);
-    cr_assert_str_eq(t->optimizer.kind, "adam");
-    cr_assert(t->optimizer.weight_decay == 0 && t->optimizer.beta2 == 0.999 &&
-              t->optimizer.eps == 1e-8);
-    cr_assert_eq(t->schedule.kind, SCHED_constant);
-    cr_assert_eq(t->schedule.peak, 5e-4);
+    cr_assert_eq(t->recipe.data.batch, 64);
+    cr_assert_eq(t->recipe.data.resize, 32);
+    cr_assert(t->recipe.data.mean.n == 1 && t->recipe.data.mean.at[0] == 0.5 &&
+              t->recipe.data.std.at[0] == 0.5);
+    cr_assert_eq(t->recipe.optimizer.kind, VM_optimizer_adam);
+    cr_assert(t->recipe.optimizer.weight_decay == 0 && t->recipe.optimizer.beta2 == 0.999 &&
+              t->recipe.optimizer.eps == 1e-8);
+    cr_assert_eq(t->recipe.schedule.kind, VM_schedule_constant);
+    cr_assert_eq(t->recipe.schedule.peak, 5e-4);
     arena_destroy(w.a);
 }
 
 Test(sema, train_fields_may_be_conditional) {
     World w = load("models/cifar_routers.vmoe", NULL, 0);
-    cr_assert_str_eq(fe_train(w.e, 0)->data.kind, "cifar10");
-    cr_assert_eq(fe_train(w.e, 0)->data.mean.n, 3);
+    cr_assert_eq(fe_train(w.e, 0)->recipe.data.kind, VM_data_cifar10);
+    cr_assert_eq(fe_train(w.e, 0)->recipe.data.mean.n, 3);
     arena_destroy(w.a);
     static const char *const set[] = {"folder=\"photos\""};
     w = load("models/cifar_routers.vmoe", set, 1);
-    cr_assert_str_eq(fe_train(w.e, 0)->data.kind, "image_folder");
-    cr_assert_str_eq(fe_train(w.e, 0)->data.dir, "photos");
+    cr_assert_eq(fe_train(w.e, 0)->recipe.data.kind, VM_data_image_folder);
+    cr_assert_str_eq(fe_train(w.e, 0)->recipe.data.dir, "photos");
     arena_destroy(w.a);
 }
 

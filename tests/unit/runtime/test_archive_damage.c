@@ -14,7 +14,7 @@ typedef struct Prints {
 } Prints;
 
 static VmStatus open_prints(const char *path, Prints *p, VmError *err) {
-    VmDataSpec spec = ti_spec(path);
+    VmDataQuery spec = ti_spec(path);
     VmDataset *d[VM_SPLITS];
     VmStatus s = vm_dataset_open_all(&spec, d, err);
     for (int i = 0; i < VM_SPLITS && !s; i++) {
@@ -146,7 +146,7 @@ Test(runtime_archive_damage, zstd_cut, .timeout = 120) {
 }
 
 static void refuse_bytes(const char *path, const char *bytes, size_t n, const char *words) {
-    VmDataSpec spec = ti_spec(path);
+    VmDataQuery spec = ti_spec(path);
     rt_write(path, bytes, n);
     ti_refuse(&spec, VM_INPUT, words);
 }
@@ -191,7 +191,7 @@ Test(runtime_archive_damage, the_same_bad_images_are_listed_by_any_threads, .tim
     ti_write_tar(tar, ARCHIVE_FILTER_NONE, f, MANY, 0);
     ti_write_files(set, f, MANY);
     for (int round = 0; round < 24; round++) {
-        VmDataSpec spec = ti_spec(round % 2 ? tar : set);
+        VmDataQuery spec = ti_spec(round % 2 ? tar : set);
         spec.threads = 1 + round / 2 % 4;
         VmDataset *d[VM_SPLITS];
         VmError err;
@@ -224,7 +224,7 @@ Test(runtime_archive_damage, long_names_leave_whole_lines) {
         f[i] = (TiFile){names[i], ti_text("bad")};
     }
     ti_write_files(dir, f, 12);
-    VmDataSpec spec = ti_spec(dir);
+    VmDataQuery spec = ti_spec(dir);
     VmDataset *d[VM_SPLITS];
     VmError err;
     cr_assert_eq(vm_dataset_open_all(&spec, d, &err), VM_INPUT);
@@ -261,7 +261,7 @@ Test(runtime_archive_damage, fingerprints_tell_data_apart) {
     snprintf(from, sizeof from, "%s/train/a", set);
     snprintf(to, sizeof to, "%s/train/aa", set);
     cr_assert(rename(from, to) == 0);
-    VmDataSpec spec = ti_spec(set);
+    VmDataQuery spec = ti_spec(set);
     VmDataset *d;
     cr_assert(rename(rt_path(set, "test/a"), rt_path(set, "test/aa")) == 0);
     cr_assert(vm_dataset_open(&spec, VM_TRAIN, 0, &d, &err) == VM_OK, "%s", err.text);

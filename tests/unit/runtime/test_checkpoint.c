@@ -11,13 +11,13 @@
 /* First half in one process, the rest in another: as if it had never stopped. */
 Test(runtime_checkpoint, resumed_run_has_the_same_bits, .timeout = 60) {
     char *dir = toy_data();
-    VmTrainConfig whole = toy_config(rt_path(dir, "whole")),
-                  parts = toy_config(rt_path(dir, "parts"));
-    whole.schedule = parts.schedule = 0;
+    ToyConfig whole = toy_config(rt_path(dir, "whole")), parts = toy_config(rt_path(dir, "parts"));
+    vm_spec_default(VM_FIELD_schedule, VM_schedule_constant, &whole.recipe.schedule);
+    parts.recipe = whole.recipe;
     ToyRun a = toy_train(dir, &whole, 2);
     for (int64_t steps = 3; steps <= 9; steps += 2) { /* 3 is an epoch's end, 5 and 7 are not */
-        parts.steps = steps;
-        parts.place.resume = steps > 3;
+        parts.recipe.epochs = (VmSpan){(double)steps, true};
+        parts.run.place.resume = steps > 3;
         ToyRun b = toy_train(dir, &parts, 1);
         cr_assert(b.status == VM_OK, "%s", b.err.text);
         cr_assert_eq(b.result.steps, steps);
@@ -33,7 +33,7 @@ Test(runtime_checkpoint, resumed_run_has_the_same_bits, .timeout = 60) {
  */
 Test(runtime_checkpoint, killed_run_resumes_to_the_same_bits, .timeout = 60) {
     char *dir = toy_data();
-    VmTrainConfig c = toy_config(rt_path(dir, "out")), whole = toy_config(rt_path(dir, "whole"));
+    ToyConfig c = toy_config(rt_path(dir, "out")), whole = toy_config(rt_path(dir, "whole"));
     pid_t child = fork(); /* before OpenMP has threads in this process */
     if (child == 0) {
         toy_kill_at_run = 5;
@@ -42,7 +42,7 @@ Test(runtime_checkpoint, killed_run_resumes_to_the_same_bits, .timeout = 60) {
     }
     int status;
     cr_assert(waitpid(child, &status, 0) == child && WIFEXITED(status) && WEXITSTATUS(status) == 9);
-    c.place.resume = true;
+    c.run.place.resume = true;
     ToyRun b = toy_train(dir, &c, 2), a = toy_train(dir, &whole, 2);
     toy_same_weights(&a, &b, "killed and resumed");
     size_t n;
@@ -74,9 +74,9 @@ static json_t *read_json(const char *path) {
 /* Dies in the first epoch; the next process has other weights at hand and must not use them. */
 Test(runtime_checkpoint, a_run_from_given_weights_resumes_without_them, .timeout = 60) {
     char *dir = toy_data();
-    VmTrainConfig c = toy_config(rt_path(dir, "out")), whole = toy_config(rt_path(dir, "whole"));
-    VmTrainConfig fresh = toy_config(rt_path(dir, "fresh"));
-    c.weights = whole.weights = "00c0ffee";
+    ToyConfig c = toy_config(rt_path(dir, "out")), whole = toy_config(rt_path(dir, "whole"));
+    ToyConfig fresh = toy_config(rt_path(dir, "fresh"));
+    c.subject.weights = whole.subject.weights = "00c0ffee";
     pid_t child = fork(); /* before OpenMP has threads in this process */
     if (child == 0) {
         toy_kill_at_run = 2;
@@ -85,15 +85,14 @@ Test(runtime_checkpoint, a_run_from_given_weights_resumes_without_them, .timeout
     }
     int status;
     cr_assert(waitpid(child, &status, 0) == child && WIFEXITED(status) && WEXITSTATUS(status) == 9);
-    c.place.resume = true;
-    c.weights = NULL;
+    c.run.place.resume = true;
+    c.subject.weights = NULL;
     ToyRun b = toy_train(dir, &c, 2), a = toy_train(dir, &whole, 2),
            other = toy_train(dir, &fresh, 2);
     toy_same_weights(&a, &b, "resumed from step 0");
     cr_assert(memcmp(a.w, other.w, sizeof a.w) != 0, "given weights make no difference");
     json_t *start = read_json(rt_path(dir, "out/metrics.jsonl"));
-    json_t *config = json_object_get(start, "config");
-    cr_assert_str_eq(json_string_value(json_object_get(config, "train.weights")), "00c0ffee");
+    cr_assert_str_eq(json_string_value(json_object_get(start, "weights")), "00c0ffee");
     json_t *end = read_json(rt_path(dir, "out/checkpoint/trainer.json"));
     cr_assert_str_eq(json_string_value(json_object_get(end, "weights_from")), "00c0ffee",
                      "taken over");
@@ -105,21 +104,20 @@ Test(runtime_checkpoint, a_run_from_given_weights_resumes_without_them, .timeout
     rt_remove(dir);
 }
 
-static void refuse_resume(const char *dir, const VmTrainConfig *c, VmStatus status,
-                          const char *words) {
+static void refuse_resume(const char *dir, const ToyConfig *c, VmStatus status, const char *words) {
     ToyRun r = toy_train(dir, c, 1);
     cr_assert_eq(r.status, status, "%s", r.err.text);
     cr_assert(strstr(r.err.text, words) != NULL, "'%s' lacks '%s'", r.err.text, words);
 }
 
 /* A finished run of one epoch; c is set to resume it. */
-static VmTrainConfig one_epoch(const char *dir) {
-    VmTrainConfig c = toy_config(rt_path(dir, "out"));
-    c.schedule = 0;
-    c.steps = 3;
+static ToyConfig one_epoch(const char *dir) {
+    ToyConfig c = toy_config(rt_path(dir, "out"));
+    vm_spec_default(VM_FIELD_schedule, VM_schedule_constant, &c.recipe.schedule);
+    c.recipe.epochs = (VmSpan){3, true};
     ToyRun r = toy_train(dir, &c, 1);
     cr_assert(r.status == VM_OK, "%s", r.err.text);
-    c.place.resume = true;
+    c.run.place.resume = true;
     return c;
 }
 
@@ -135,54 +133,54 @@ static void flip(const char *path, size_t at, int bit) {
 Test(runtime_checkpoint, a_resumed_run_is_the_same_run, .timeout = 60) {
     char *dir = toy_data();
     static const char *const name[] = {"experts"}, *const four[] = {"4"}, *const eight[] = {"8"};
-    VmTrainConfig c = toy_config(rt_path(dir, "out"));
-    c.config_name = name;
-    c.config_value = four;
-    c.nconfig = 1;
-    c.instructions = "avx512";
+    ToyConfig c = toy_config(rt_path(dir, "out"));
+    c.subject.config_name = name;
+    c.subject.config_value = four;
+    c.subject.nconfig = 1;
+    c.subject.instructions = "avx512";
     cr_assert(toy_train(dir, &c, 1).status == VM_OK);
-    c.place.resume = true;
-    VmTrainConfig other = c;
-    other.lr_peak = 0.5;
-    refuse_resume(dir, &other, VM_USAGE, "lr_peak: 0.05 there, 0.5 here");
-    other.seed = 1;
-    refuse_resume(dir, &other, VM_USAGE, "lr_peak: 0.05 there, 0.5 here");
+    c.run.place.resume = true;
+    ToyConfig other = c;
+    other.recipe.schedule.peak = 0.5;
+    refuse_resume(dir, &other, VM_USAGE, "recipe.schedule.peak: 0.05 there, 0.5 here");
+    other.recipe.seed = 1;
+    refuse_resume(dir, &other, VM_USAGE, "recipe.schedule.peak: 0.05 there, 0.5 here");
     refuse_resume(dir, &other, VM_USAGE, "seed: 11 there, 1 here");
     other = c;
-    other.config_value = eight;
+    other.subject.config_value = eight;
     refuse_resume(dir, &other, VM_USAGE, "experts: \"4\" there, \"8\" here");
-    other.nconfig = 0;
+    other.subject.nconfig = 0;
     refuse_resume(dir, &other, VM_USAGE, "experts: \"4\" there, nothing here");
     other = c;
-    other.epochs = 5; /* a cosine over another length is another run */
+    other.recipe.epochs = (VmSpan){5, false}; /* a cosine over another length is another run */
     refuse_resume(dir, &other, VM_USAGE, "steps: 9 there, 15 here");
     other = c;
-    other.instructions = "avx2";
+    other.subject.instructions = "avx2";
     refuse_resume(dir, &other, VM_USAGE, "instructions: \"avx512\" there, \"avx2\" here");
     rt_write_split(dir, "train", 24); /* other data */
     refuse_resume(dir, &c, VM_USAGE, "train_data: 22 images, fingerprint ");
     rt_write_split(dir, "t10k", 8);
     refuse_resume(dir, &c, VM_USAGE, "test_data: 10 images, fingerprint ");
-    c.resume.anyway = true;
+    c.run.resume.anyway = true;
     cr_assert(toy_train(dir, &c, 1).status == VM_OK);
     rt_remove(dir);
 }
 
 Test(runtime_checkpoint, damage_is_named_and_the_one_before_offered, .timeout = 60) {
     char *dir = toy_data();
-    VmTrainConfig c = one_epoch(dir);
-    c.steps = 6;
+    ToyConfig c = one_epoch(dir);
+    c.recipe.epochs = (VmSpan){6, true};
     ToyRun second = toy_train(dir, &c, 1);
-    c.steps = 9;
+    c.recipe.epochs = (VmSpan){9, true};
     cr_assert(second.status == VM_OK);
     flip(rt_path(dir, "out/checkpoint/state.safetensors"), 700, 3);
     refuse_resume(dir, &c, VM_INPUT, "checkpoint/state.safetensors: damaged");
     refuse_resume(dir, &c, VM_INPUT, "of step 3, is undamaged: --resume=previous goes on from it");
-    c.resume.previous = true;
+    c.run.resume.previous = true;
     ToyRun third = toy_train(dir, &c, 1);
     cr_assert(third.status == VM_OK, "%s", third.err.text);
-    VmTrainConfig whole = toy_config(rt_path(dir, "whole"));
-    whole.schedule = 0;
+    ToyConfig whole = toy_config(rt_path(dir, "whole"));
+    vm_spec_default(VM_FIELD_schedule, VM_schedule_constant, &whole.recipe.schedule);
     ToyRun undisturbed = toy_train(dir, &whole, 2);
     toy_same_weights(&undisturbed, &third, "resumed from the one before");
     cr_assert(access(rt_path(dir, "out/checkpoint.kept-1/state.safetensors"), F_OK) == 0,
@@ -199,7 +197,7 @@ Test(runtime_checkpoint, damage_is_named_and_the_one_before_offered, .timeout = 
 /* One wrong character anywhere in the record is damage. */
 Test(runtime_checkpoint, the_record_is_checked_like_the_tensors, .timeout = 100) {
     char *dir = toy_data();
-    VmTrainConfig c = one_epoch(dir);
+    ToyConfig c = one_epoch(dir);
     const char *path = rt_path(dir, "out/checkpoint/trainer.json");
     size_t n;
     char *good = rt_read(path, &n), *bad = malloc(n);
@@ -207,7 +205,7 @@ Test(runtime_checkpoint, the_record_is_checked_like_the_tensors, .timeout = 100)
         memcpy(bad, good, n);
         bad[at] ^= (char)(1 << at % 7);
         rt_write(path, bad, n);
-        c.steps = 3;
+        c.recipe.epochs = (VmSpan){3, true};
         ToyRun r = toy_train(dir, &c, 1);
         /* a blank that becomes another blank says the same */
         cr_assert(r.status == VM_INPUT || (r.status == VM_OK && strchr(" \t\r\n", bad[at])),
@@ -234,7 +232,7 @@ Test(runtime_checkpoint, contradictions_are_damage, .timeout = 60) {
                {"step", 5, "its epoch's sums"},
                {"steps_per_epoch", 0, "'steps_per_epoch' is missing or wrong"}};
     char *dir = toy_data();
-    VmTrainConfig c = one_epoch(dir);
+    ToyConfig c = one_epoch(dir);
     const char *path = rt_path(dir, "out/checkpoint/trainer.json");
     json_t *good = read_json(path);
     for (size_t i = 0; i < sizeof lie / sizeof lie[0]; i++) {
@@ -260,7 +258,7 @@ Test(runtime_checkpoint, contradictions_are_damage, .timeout = 60) {
 
 Test(runtime_checkpoint, the_last_two_are_kept, .timeout = 60) {
     char *dir = toy_data();
-    VmTrainConfig c = toy_config(rt_path(dir, "out"));
+    ToyConfig c = toy_config(rt_path(dir, "out"));
     cr_assert(toy_train(dir, &c, 1).status == VM_OK);
     json_t *now = read_json(rt_path(dir, "out/checkpoint/trainer.json")),
            *before = read_json(rt_path(dir, "out/checkpoint.previous/trainer.json"));
@@ -269,7 +267,7 @@ Test(runtime_checkpoint, the_last_two_are_kept, .timeout = 60) {
     json_decref(now);
     json_decref(before);
     /* a crash in mid-exchange on a file system that cannot exchange leaves the older one alone */
-    c.place.resume = true;
+    c.run.place.resume = true;
     char newest[512];
     snprintf(newest, sizeof newest, "%s/newest", dir);
     cr_assert(rename(rt_path(dir, "out/checkpoint"), newest) == 0);
@@ -281,7 +279,7 @@ Test(runtime_checkpoint, the_last_two_are_kept, .timeout = 60) {
 /* What others put into a run's folder is never followed and never removed. */
 Test(runtime_checkpoint, files_of_others_are_left_alone, .timeout = 60) {
     char *dir = toy_data();
-    VmTrainConfig c = one_epoch(dir);
+    ToyConfig c = one_epoch(dir);
     char command[1024];
     snprintf(
         command, sizeof command,
@@ -293,7 +291,7 @@ Test(runtime_checkpoint, files_of_others_are_left_alone, .timeout = 60) {
         "out/.vmoec-bbbbbbbbbbbb/t",
         dir);
     cr_assert(system(command) == 0);
-    c.steps = 9;
+    c.recipe.epochs = (VmSpan){9, true};
     ToyRun r = toy_train(dir, &c, 1);
     cr_assert(r.status == VM_OK, "%s", r.err.text);
     static const char *const stay[] = {"precious/t",
@@ -316,7 +314,7 @@ Test(runtime_checkpoint, what_is_no_folder_is_refused, .timeout = 60) {
         "mkdir checkpoint && mkfifo checkpoint/trainer.json",
         "mkdir checkpoint && ln -s ../../kept/trainer.json checkpoint/"};
     char *dir = toy_data();
-    VmTrainConfig c = one_epoch(dir);
+    ToyConfig c = one_epoch(dir);
     char command[512];
     snprintf(command, sizeof command, "mv %s/out/checkpoint %s/kept", dir, dir);
     cr_assert(system(command) == 0);
@@ -331,37 +329,37 @@ Test(runtime_checkpoint, what_is_no_folder_is_refused, .timeout = 60) {
 
 Test(runtime_checkpoint, a_run_is_not_overwritten, .timeout = 60) {
     char *dir = toy_data();
-    VmTrainConfig c = one_epoch(dir);
-    c.place.resume = false;
+    ToyConfig c = one_epoch(dir);
+    c.run.place.resume = false;
     ToyRun r = toy_train(dir, &c, 1);
     cr_assert(r.status == VM_USAGE && strstr(r.err.text, "holds a run already"), "%s", r.err.text);
-    c.place.numbered = true;
+    c.run.place.numbered = true;
     r = toy_train(dir, &c, 1);
     cr_assert(r.status == VM_OK && strstr(r.result.weights, "out-2/weights.safetensors"), "%s",
               r.err.text);
-    c.place = (VmRunPlace){.out = c.place.out, .overwrite = true};
+    c.run.place = (VmRunPlace){.out = c.run.place.out, .overwrite = true};
     cr_assert(toy_train(dir, &c, 1).status == VM_OK);
     cr_assert(toy_train(dir, &c, 1).status == VM_OK);
     cr_assert(access(rt_path(dir, "out.old/checkpoint/trainer.json"), F_OK) == 0);
     cr_assert(access(rt_path(dir, "out.old-2/checkpoint/trainer.json"), F_OK) == 0);
-    c.place = (VmRunPlace){.out = c.place.out, .numbered = true, .resume = true};
+    c.run.place = (VmRunPlace){.out = c.run.place.out, .numbered = true, .resume = true};
     r = toy_train(dir, &c, 1);
     cr_assert(r.status == VM_OK && strstr(r.result.weights, "out-2/"),
               "the last one that nobody named");
-    c.place = (VmRunPlace){.out = rt_path(dir, "mistyped"), .resume = true};
+    c.run.place = (VmRunPlace){.out = rt_path(dir, "mistyped"), .resume = true};
     r = toy_train(dir, &c, 1);
     cr_assert(r.status == VM_USAGE && strstr(r.err.text, "no checkpoint in"), "%s", r.err.text);
-    cr_assert(access(c.place.out, F_OK) != 0, "asking makes no folder");
+    cr_assert(access(c.run.place.out, F_OK) != 0, "asking makes no folder");
     rt_remove(dir);
 }
 
 /* A run of constant rate may be made longer; shorter than it was meant to be is a mistake. */
 Test(runtime_checkpoint, a_run_may_become_longer_only, .timeout = 60) {
     char *dir = toy_data();
-    VmTrainConfig c = one_epoch(dir);
-    c.steps = 2;
+    ToyConfig c = one_epoch(dir);
+    c.recipe.epochs = (VmSpan){2, true};
     refuse_resume(dir, &c, VM_USAGE, "steps: 3 there, 2 here");
-    c.steps = 6;
+    c.recipe.epochs = (VmSpan){6, true};
     cr_assert(toy_train(dir, &c, 1).status == VM_OK);
     rt_remove(dir);
 }
@@ -369,7 +367,7 @@ Test(runtime_checkpoint, a_run_may_become_longer_only, .timeout = 60) {
 /* Killed in its first epoch: there is nothing to resume, and both refusals say what to do. */
 Test(runtime_checkpoint, a_run_without_a_checkpoint_is_said_to_be_one, .timeout = 60) {
     char *dir = toy_data();
-    VmTrainConfig c = toy_config(rt_path(dir, "out"));
+    ToyConfig c = toy_config(rt_path(dir, "out"));
     pid_t child = fork(); /* before OpenMP has threads in this process */
     if (child == 0) {
         toy_kill_at_run = 2;
@@ -380,11 +378,11 @@ Test(runtime_checkpoint, a_run_without_a_checkpoint_is_said_to_be_one, .timeout 
     cr_assert(waitpid(child, &status, 0) == child && WIFEXITED(status) && WEXITSTATUS(status) == 9);
     refuse_resume(dir, &c, VM_USAGE,
                   "before its first checkpoint, the end of its first epoch; --overwrite moves");
-    c.place.resume = true;
+    c.run.place.resume = true;
     refuse_resume(dir, &c, VM_USAGE, "nothing can be resumed; --overwrite starts anew");
-    c.place = (VmRunPlace){.out = c.place.out, .numbered = true, .resume = true};
+    c.run.place = (VmRunPlace){.out = c.run.place.out, .numbered = true, .resume = true};
     refuse_resume(dir, &c, VM_USAGE, "nothing can be resumed");
-    c.place = (VmRunPlace){.out = c.place.out, .overwrite = true};
+    c.run.place = (VmRunPlace){.out = c.run.place.out, .overwrite = true};
     cr_assert(toy_train(dir, &c, 1).status == VM_OK);
     rt_remove(dir);
 }
@@ -392,9 +390,9 @@ Test(runtime_checkpoint, a_run_without_a_checkpoint_is_said_to_be_one, .timeout 
 /* What lies beside a run in its folder is not moved with it. */
 Test(runtime_checkpoint, only_runs_are_moved_aside, .timeout = 60) {
     char *dir = toy_data();
-    VmTrainConfig c = one_epoch(dir);
+    ToyConfig c = one_epoch(dir);
     cr_assert(mkdir(rt_path(dir, "out/train"), 0777) == 0);
-    c.place = (VmRunPlace){.out = c.place.out, .overwrite = true};
+    c.run.place = (VmRunPlace){.out = c.run.place.out, .overwrite = true};
     refuse_resume(dir, &c, VM_USAGE,
                   "holds more than a run (the folder 'train'): nothing was moved");
     cr_assert(access(rt_path(dir, "out/weights.safetensors"), F_OK) == 0);
@@ -404,13 +402,13 @@ Test(runtime_checkpoint, only_runs_are_moved_aside, .timeout = 60) {
 /* Another process has the folder; with a name that nobody chose there is another one. */
 Test(runtime_checkpoint, a_folder_belongs_to_one_process, .timeout = 60) {
     char *dir = toy_data();
-    VmTrainConfig c = toy_config(rt_path(dir, "out"));
+    ToyConfig c = toy_config(rt_path(dir, "out"));
     VmRunFolder other;
     VmError err;
-    cr_assert(vm_run_open(&other, &c.place, &err) == VM_OK, "%s", err.text);
+    cr_assert(vm_run_open(&other, &c.run.place, &err) == VM_OK, "%s", err.text);
     ToyRun r = toy_train(dir, &c, 1);
     cr_assert(r.status == VM_ENV && strstr(r.err.text, "is in use by process "), "%s", r.err.text);
-    c.place.numbered = true;
+    c.run.place.numbered = true;
     r = toy_train(dir, &c, 1);
     cr_assert(r.status == VM_OK && strstr(r.result.weights, "out-2/"), "%s", r.err.text);
     vm_run_close(&other);
@@ -424,7 +422,7 @@ Test(runtime_checkpoint, a_lock_is_no_way_to_write_a_file, .timeout = 60) {
         "echo precious > out/.lock", "echo precious > f && ln f out/.lock",
         ": > f && ln f out/.lock", "ln -s ../f out/.lock", "mkfifo out/.lock"};
     char *dir = toy_data(), command[512];
-    VmTrainConfig c = toy_config(rt_path(dir, "out"));
+    ToyConfig c = toy_config(rt_path(dir, "out"));
     for (size_t i = 0; i < sizeof make / sizeof make[0]; i++) {
         snprintf(command, sizeof command,
                  "cd %s && rm -rf out f && mkdir out && echo kept > f && %s", dir, make[i]);
@@ -442,9 +440,9 @@ Test(runtime_checkpoint, a_lock_is_no_way_to_write_a_file, .timeout = 60) {
  * meant. */
 Test(runtime_checkpoint, a_folder_that_moves_is_looked_for_again, .timeout = 60) {
     char *dir = toy_data();
-    VmTrainConfig c = one_epoch(dir);
-    c.place = (VmRunPlace){.out = rt_path(dir, "link"), .overwrite = true};
-    cr_assert(symlink("out", c.place.out) == 0);
+    ToyConfig c = one_epoch(dir);
+    c.run.place = (VmRunPlace){.out = rt_path(dir, "link"), .overwrite = true};
+    cr_assert(symlink("out", c.run.place.out) == 0);
     ToyRun r = toy_train(dir, &c, 1);
     cr_assert(r.status == VM_OK, "%s", r.err.text);
     cr_assert(access(rt_path(dir, "out.old/weights.safetensors"), F_OK) == 0,
@@ -461,17 +459,17 @@ Test(runtime_checkpoint, a_folder_that_moves_is_looked_for_again, .timeout = 60)
 Test(runtime_checkpoint, another_run_that_is_resumed_can_be_saved, .timeout = 60) {
     char *dir = toy_data();
     rt_write_split(dir, "t10k", 8);
-    VmTrainConfig c = toy_config(rt_path(dir, "out"));
-    c.schedule = 0;
-    c.steps = 2;
+    ToyConfig c = toy_config(rt_path(dir, "out"));
+    vm_spec_default(VM_FIELD_schedule, VM_schedule_constant, &c.recipe.schedule);
+    c.recipe.epochs = (VmSpan){2, true};
     cr_assert(toy_train(dir, &c, 1).status == VM_OK);
-    c.place.resume = c.resume.anyway = true;
-    c.batch = 6;
-    c.drop_last = true;
-    c.steps = 3;
+    c.run.place.resume = c.run.resume.anyway = true;
+    c.recipe.data.batch = 6;
+    c.recipe.data.drop_last = true;
+    c.recipe.epochs = (VmSpan){3, true};
     ToyRun r = toy_train(dir, &c, 1);
     cr_assert(r.status == VM_OK, "%s", r.err.text);
-    c.resume.anyway = false;
+    c.run.resume.anyway = false;
     r = toy_train(dir, &c, 1);
     cr_assert(r.status == VM_OK, "%s", r.err.text);
     rt_remove(dir);
@@ -480,7 +478,7 @@ Test(runtime_checkpoint, another_run_that_is_resumed_can_be_saved, .timeout = 60
 /* Weights or state that are no numbers never replace a checkpoint. */
 Test(runtime_checkpoint, what_is_not_finite_is_not_saved, .timeout = 60) {
     char *dir = toy_data();
-    VmTrainConfig c = one_epoch(dir);
+    ToyConfig c = one_epoch(dir);
     VmRunFolder folder;
     VmCheckpoints *k;
     Toy toy = {.side = 4};
@@ -489,10 +487,11 @@ Test(runtime_checkpoint, what_is_not_finite_is_not_saved, .timeout = 60) {
     toy_open(dir, VM_TRAIN, &train);
     toy_open(dir, VM_TEST, &test);
     cr_assert(vm_engine_create(1, &toy.e, &err) == VM_OK && toy_source(&toy, true, 8, &err) == 0);
-    cr_assert(vm_run_open(&folder, &c.place, &err) == VM_OK, "%s", err.text);
-    cr_assert(vm_checkpoints_open(&k, &folder, &c, 9, train, test, &err) == VM_OK);
+    const VmTraining what = {&c.recipe, &c.subject, &c.run, train, test};
+    cr_assert(vm_run_open(&folder, &c.run.place, &err) == VM_OK, "%s", err.text);
+    cr_assert(vm_checkpoints_open(&k, &folder, &what, 9, &err) == VM_OK);
     VmRunState at = {.steps_per_epoch = 3, .total = 9, .train_images = 22};
-    cr_assert(vm_checkpoint_load(k, toy.e, 0, &c.resume, &at, &none, &err) == VM_OK, "%s",
+    cr_assert(vm_checkpoint_load(k, toy.e, 0, &c.run.resume, &at, &none, &err) == VM_OK, "%s",
               err.text);
     size_t n, m;
     char *before = rt_read(rt_path(dir, "out/checkpoint/weights.safetensors"), &n);
@@ -521,8 +520,8 @@ Test(runtime_checkpoint, what_is_not_finite_is_not_saved, .timeout = 60) {
 /* A log that cannot be kept stops the resume: its lines would come twice, or be lost. */
 Test(runtime_checkpoint, a_damaged_log_stops_the_resume, .timeout = 60) {
     char *dir = toy_data();
-    VmTrainConfig c = one_epoch(dir);
-    c.steps = 9;
+    ToyConfig c = one_epoch(dir);
+    c.recipe.epochs = (VmSpan){9, true};
     const char *path = rt_path(dir, "out/metrics.jsonl");
     size_t n;
     char *text = rt_read(path, &n), *line = strchr(text, '\n') + 1;

@@ -238,13 +238,13 @@ Test(runtime_resize, same_size_and_extremes_stay) {
 
 /* ---- data sets ---- */
 
-static VmStatus open_set(const char *kind, const char *dir, int64_t classes, VmDataset **d,
+static VmStatus open_set(VmDataKind kind, const char *dir, int64_t classes, VmDataset **d,
                          VmError *err) {
-    VmDataSpec spec = {.kind = kind, .dir = dir, .mean = {0.5}, .std = {0.5}, .classes = classes};
+    VmDataQuery spec = {.kind = kind, .dir = dir, .mean = {0.5}, .std = {0.5}, .classes = classes};
     return vm_dataset_open(&spec, VM_TRAIN, 0, d, err);
 }
 
-static void refuse_set(const char *kind, const char *dir, int64_t classes, VmStatus status,
+static void refuse_set(VmDataKind kind, const char *dir, int64_t classes, VmStatus status,
                        const char *words) {
     VmDataset *d;
     VmError err = {.text = ""};
@@ -261,7 +261,7 @@ Test(runtime_dataset, serves_normalised_batches) {
                  3);
     VmDataset *d;
     VmError err;
-    cr_assert(open_set("idx", dir, 0, &d, &err) == VM_OK, "%s", err.text);
+    cr_assert(open_set(VM_data_idx, dir, 0, &d, &err) == VM_OK, "%s", err.text);
     int64_t c, h, w, classes;
     vm_dataset_shape(d, &c, &h, &w, &classes);
     cr_assert(vm_dataset_size(d) == 3 && c == 1 && h == 2 && w == 2 && classes == 5);
@@ -275,7 +275,7 @@ Test(runtime_dataset, serves_normalised_batches) {
     }
     cr_assert(image[4] == -1.0f && image[5] == 1.0f);
     vm_dataset_close(d);
-    VmDataSpec spec = {.kind = "idx", .dir = dir, .std = {1}, .resize = 3};
+    VmDataQuery spec = {.kind = VM_data_idx, .dir = dir, .std = {1}, .resize = 3};
     cr_assert(vm_dataset_open(&spec, VM_TRAIN, 2, &d, &err) == VM_OK, "%s", err.text);
     vm_dataset_shape(d, &c, &h, &w, &classes);
     cr_assert(vm_dataset_size(d) == 2 && h == 3 && w == 3);
@@ -288,23 +288,23 @@ Test(runtime_dataset, search_order) {
     VmDataset *d;
     VmError err;
     unsetenv("VMOE_DATA");
-    refuse_set("mnist", NULL, 0, VM_ENV, "VMOE_DATA");
-    refuse_set("idx", NULL, 0, VM_ENV, "--data");
+    refuse_set(VM_data_mnist, NULL, 0, VM_ENV, "VMOE_DATA");
+    refuse_set(VM_data_idx, NULL, 0, VM_ENV, "--data");
     setenv("VMOE_DATA", dir, 1);
-    refuse_set("mnist", NULL, 0, VM_ENV, "/mnist/train-images-idx3-ubyte[.gz]");
-    refuse_set("idx", NULL, 0, VM_ENV, "'idx' not found"); /* never guessed */
+    refuse_set(VM_data_mnist, NULL, 0, VM_ENV, "/mnist/train-images-idx3-ubyte[.gz]");
+    refuse_set(VM_data_idx, NULL, 0, VM_ENV, "'idx' not found"); /* never guessed */
     rt_write_split(dir, "train", 5);
-    cr_assert(open_set("mnist", NULL, 0, &d, &err) == VM_OK, "%s", err.text);
+    cr_assert(open_set(VM_data_mnist, NULL, 0, &d, &err) == VM_OK, "%s", err.text);
     cr_assert_eq(vm_dataset_size(d), 5);
     vm_dataset_close(d);
     cr_assert(rt_make_dirs(rt_path(dir, "mnist")));
     rt_write_split(rt_path(dir, "mnist"), "train", 6);
-    cr_assert(open_set("mnist", NULL, 0, &d, &err) == VM_OK, "%s", err.text);
+    cr_assert(open_set(VM_data_mnist, NULL, 0, &d, &err) == VM_OK, "%s", err.text);
     cr_assert_eq(vm_dataset_size(d), 6, "the kind's own folder comes first");
     vm_dataset_close(d);
     /* a folder that was asked for is the only one looked at */
-    refuse_set("fashion_mnist", rt_path(dir, "nowhere"), 0, VM_ENV, "nowhere/train-images");
-    refuse_set("fashion_mnist", rt_path(dir, "nowhere"), 0, VM_ENV,
+    refuse_set(VM_data_fashion_mnist, rt_path(dir, "nowhere"), 0, VM_ENV, "nowhere/train-images");
+    refuse_set(VM_data_fashion_mnist, rt_path(dir, "nowhere"), 0, VM_ENV,
                "apt install dataset-fashion-mnist");
     rt_remove(dir);
 }
@@ -315,14 +315,13 @@ Test(runtime_dataset, refuses_what_does_not_belong_together) {
     const char *images = rt_path(dir, "train-images-idx3-ubyte"),
                *labels = rt_path(dir, "train-labels-idx1-ubyte");
     rt_write_idx(images, 3, (int[]){3, 2, 2}, body, 12);
-    refuse_set("idx", dir, 0, VM_ENV, "train-labels-idx1-ubyte[.gz] is not");
+    refuse_set(VM_data_idx, dir, 0, VM_ENV, "train-labels-idx1-ubyte[.gz] is not");
     rt_write_idx(labels, 1, (int[]){2}, body, 2);
-    refuse_set("idx", dir, 0, VM_INPUT, "has 3 images but");
+    refuse_set(VM_data_idx, dir, 0, VM_INPUT, "has 3 images but");
     rt_write_idx(labels, 1, (int[]){3}, body, 3);
-    refuse_set("idx", dir, 5, VM_INPUT, "label 9 of image 1 is not below the number of classes, 5");
-    refuse_set("imagenet", dir, 0, VM_INPUT,
-               "known are fashion_mnist, mnist, idx, cifar10 and image_folder");
-    VmDataSpec spec = {.kind = "idx", .dir = dir, .std = {0}};
+    refuse_set(VM_data_idx, dir, 5, VM_INPUT,
+               "label 9 of image 1 is not below the number of classes, 5");
+    VmDataQuery spec = {.kind = VM_data_idx, .dir = dir, .std = {0}};
     VmDataset *d;
     VmError err;
     cr_assert_eq(vm_dataset_open(&spec, VM_TRAIN, 0, &d, &err), VM_INPUT);

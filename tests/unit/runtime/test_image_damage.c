@@ -140,7 +140,7 @@ Test(runtime_image_damage, damaged_archives_do_no_harm) {
             if (round % 2) b[at] ^= (char)(1u << round % 8);
             rt_write(path, b, round % 2 ? n : at);
             free(b);
-            VmDataSpec spec = ti_spec(path);
+            VmDataQuery spec = ti_spec(path);
             VmDataset *d[VM_SPLITS];
             VmError err;
             VmStatus s = vm_dataset_open_all(&spec, d, &err);

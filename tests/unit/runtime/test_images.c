@@ -41,7 +41,7 @@ Test(runtime_images, order_labels_and_pixels) {
     TiFile f[TI_MAX_FILES];
     int n = ti_usual_files(f);
     ti_write_files(dir, f, n);
-    VmDataSpec spec = ti_spec(dir);
+    VmDataQuery spec = ti_spec(dir);
     VmDataset *d[VM_SPLITS];
     VmError err;
     cr_assert(vm_dataset_open_all(&spec, d, &err) == VM_OK, "%s", err.text);
@@ -72,7 +72,7 @@ Test(runtime_images, order_labels_and_pixels) {
 }
 
 /* The bytes of both splits with their labels, as one checksum. */
-static unsigned long checksum(const VmDataSpec *spec) {
+static unsigned long checksum(const VmDataQuery *spec) {
     VmDataset *d[VM_SPLITS], *one;
     VmError err;
     unsigned long sum = 0;
@@ -100,7 +100,7 @@ Test(runtime_images, archives_give_what_folders_give) {
     TiFile f[TI_MAX_FILES];
     int n = ti_usual_files(f);
     ti_write_files(rt_path(dir, "set"), f, n);
-    VmDataSpec spec = ti_spec(rt_path(dir, "set"));
+    VmDataQuery spec = ti_spec(rt_path(dir, "set"));
     unsigned long want = checksum(&spec);
     static const struct {
         const char *name;
@@ -139,7 +139,7 @@ Test(runtime_images, many_large_images_in_reverse) {
     }
     const char *path = rt_path(dir, "x.tar");
     ti_write_tar(path, ARCHIVE_FILTER_NONE, f, COUNT, 0);
-    VmDataSpec spec = ti_spec(path);
+    VmDataQuery spec = ti_spec(path);
     VmDataset *d[VM_SPLITS];
     VmError err;
     cr_assert(vm_dataset_open_all(&spec, d, &err) == VM_OK, "%s", err.text);
@@ -204,7 +204,7 @@ Test(runtime_images, grey_and_resized) {
                   {"train/c/2.jpg", ti_jpeg(5, 5, 3, TJSAMP_GRAY)},
                   {"test/c/0.png", ti_png(16, 3, 4)}};
     ti_write_files(dir, f, 4);
-    VmDataSpec spec = ti_spec(dir);
+    VmDataQuery spec = ti_spec(dir);
     ti_refuse(&spec, VM_INPUT, "train/c/1.png is 9 x 4 but ");
     ti_refuse(&spec, VM_INPUT, "train/c/0.png is 8 x 8; images of different sizes need `resize`");
     for (int64_t channels = 1; channels <= 3; channels += 2) {
@@ -245,7 +245,7 @@ Test(runtime_images, normalised_per_channel) {
     unsigned char rgb[3] = {0, 51, 255};
     TiFile f[] = {{"train/c/0.png", ti_png_of(rgb, 1, 1, SPNG_COLOR_TYPE_TRUECOLOR, 8)}};
     ti_write_files(dir, f, 1);
-    VmDataSpec spec = ti_spec(dir);
+    VmDataQuery spec = ti_spec(dir);
     for (int c = 0; c < 3; c++) spec.mean[c] = 0.1 * (c + 1), spec.std[c] = 0.5 * (c + 1);
     VmDataset *d;
     VmError err;
@@ -279,7 +279,7 @@ Test(runtime_images, skips_what_is_no_image) {
     const char *tar = rt_path(dir, "x.tar"), *set = rt_path(dir, "set");
     ti_write_tar(tar, ARCHIVE_FILTER_NONE, f, n, 0);
     for (int k = 0; k < 2; k++) {
-        VmDataSpec spec = ti_spec(k ? tar : set);
+        VmDataQuery spec = ti_spec(k ? tar : set);
         VmDataset *d[VM_SPLITS];
         VmError err;
         cr_assert(vm_dataset_open_all(&spec, d, &err) == VM_OK, "%s", err.text);
@@ -302,7 +302,7 @@ Test(runtime_images, says_once_that_16_bits_are_cut) {
                   {"train/c/1.png", ti_png_of(deep, 2, 2, SPNG_COLOR_TYPE_TRUECOLOR, 16)},
                   {"test/c/0.png", ti_png_of(deep, 2, 2, SPNG_COLOR_TYPE_TRUECOLOR, 16)}};
     ti_write_files(dir, f, 3);
-    VmDataSpec spec = ti_spec(dir);
+    VmDataQuery spec = ti_spec(dir);
     VmDataset *d[VM_SPLITS];
     VmError err;
     cr_assert(vm_dataset_open_all(&spec, d, &err) == VM_OK, "%s", err.text);
@@ -329,7 +329,7 @@ Test(runtime_images, val_serves_where_there_is_no_test) {
             ti_write_files(path, f, n);
         else
             ti_write_tar(path, ARCHIVE_FILTER_NONE, f, n, 0);
-        VmDataSpec spec = ti_spec(path);
+        VmDataQuery spec = ti_spec(path);
         VmDataset *d;
         VmError err;
         cr_assert(vm_dataset_open(&spec, VM_TEST, 0, &d, &err) == VM_OK, "%s", err.text);
@@ -351,7 +351,7 @@ Test(runtime_images, measured_as_opened) {
     ti_write_files(set, f, n);
     ti_write_tar(tar, ARCHIVE_FILTER_GZIP, f, n, 0);
     for (int k = 0; k < 4; k++) {
-        VmDataSpec spec = ti_spec(k % 2 ? tar : set);
+        VmDataQuery spec = ti_spec(k % 2 ? tar : set);
         spec.resize = k < 2 ? 0 : 9;
         int64_t bytes[VM_SPLITS], images[VM_SPLITS];
         VmDataset *d[VM_SPLITS];
@@ -375,7 +375,7 @@ static void refuse_files(const TiFile *f, int n, const char *words) {
     char *dir = rt_folder();
     const char *tar = rt_path(dir, "x.tar"), *set = rt_path(dir, "set");
     ti_write_tar(tar, ARCHIVE_FILTER_NONE, f, n, 0);
-    VmDataSpec spec = ti_spec(tar);
+    VmDataQuery spec = ti_spec(tar);
     ti_refuse(&spec, VM_INPUT, words);
     ti_write_files(set, f, n);
     spec.dir = set;
@@ -411,7 +411,7 @@ Test(runtime_images, refuses_wrong_sets) {
 Test(runtime_images, refuses_wrong_archives) {
     char *dir = rt_folder();
     const char *tar = rt_path(dir, "x.tar");
-    VmDataSpec spec = ti_spec(tar);
+    VmDataQuery spec = ti_spec(tar);
     TiFile twice[] = {{"train/c/0.png", ti_png(2, 2, 0)},
                       {"train/c/0.png", ti_png(2, 2, 0)},
                       {"test/c/0.png", ti_png(2, 2, 0)}};
@@ -459,7 +459,7 @@ Test(runtime_images, names_the_first_bad_image) {
     const char *tar = rt_path(dir, "x.tar"), *set = rt_path(dir, "set");
     ti_write_tar(tar, ARCHIVE_FILTER_NONE, f, TI_MAX_FILES, 0);
     ti_write_files(set, f, TI_MAX_FILES);
-    VmDataSpec spec = ti_spec(set);
+    VmDataQuery spec = ti_spec(set);
     for (int round = 0; round < 20; round++) {
         spec.dir = round % 2 ? tar : set;
         ti_refuse(&spec, VM_INPUT, "train/c/19.png");
@@ -480,7 +480,7 @@ Test(runtime_images, cifar10_as_pillow_reads_it, .timeout = 60) {
         cr_skip_test("no cifar10/cifar10-jpeg.tar.xz in VMOE_DATA");
     static const unsigned want[2][2] = {{0xffd3c78b, 0x30969d64}, {0x9b1b8135, 0xe52c1039}};
     for (int k = 0; k < 2; k++) {
-        VmDataSpec spec = {.kind = "cifar10", .resize = k ? 36 : 0, .std = {1, 1, 1}};
+        VmDataQuery spec = {.kind = VM_data_cifar10, .resize = k ? 36 : 0, .std = {1, 1, 1}};
         VmDataset *d[VM_SPLITS];
         VmError err;
         cr_assert(vm_dataset_open_all(&spec, d, &err) == VM_OK, "%s", err.text);

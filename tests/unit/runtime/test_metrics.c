@@ -8,27 +8,27 @@
 /* ---- schedules ---- */
 
 Test(runtime_schedule, constant_with_warmup) {
-    VmTrainConfig c = {.schedule = 0, .lr_peak = 0.4, .warmup_steps = 4};
+    const VmScheduleSpec s = {.kind = VM_schedule_constant, .peak = 0.4};
     static const double expected[] = {0.1, 0.2, 0.3, 0.4, 0.4, 0.4};
-    for (int i = 0; i < 6; i++) cr_assert(fabs(vm_learning_rate(&c, i, 6) - expected[i]) < 1e-15);
-    c.warmup_steps = 0;
-    cr_assert_eq(vm_learning_rate(&c, 0, 6), 0.4);
+    for (int i = 0; i < 6; i++)
+        cr_assert(fabs(vm_learning_rate(&s, i, 4, 6) - expected[i]) < 1e-15);
+    cr_assert_eq(vm_learning_rate(&s, 0, 0, 6), 0.4);
 }
 
 Test(runtime_schedule, cosine_with_warmup) {
-    VmTrainConfig c = {.schedule = 1, .lr_peak = 1, .lr_min = 0.2, .warmup_steps = 10};
+    const VmScheduleSpec s = {.kind = VM_schedule_cosine, .peak = 1, .minimum = 0.2};
     for (int i = 0; i < 110; i++) {
         double expected =
             i < 10 ? (i + 1) / 10.0 : 0.2 + 0.8 * 0.5 * (1 + cos(acos(-1) * (i - 10) / 100.0));
-        cr_assert(fabs(vm_learning_rate(&c, i, 110) - expected) < 1e-15, "step %d", i);
+        cr_assert(fabs(vm_learning_rate(&s, i, 10, 110) - expected) < 1e-15, "step %d", i);
     }
-    cr_assert_eq(vm_learning_rate(&c, 10, 110), 1.0, "the peak follows the warmup");
-    cr_assert(fabs(vm_learning_rate(&c, 60, 110) - 0.6) < 1e-15, "half way");
-    cr_assert_eq(vm_learning_rate(&c, 110, 110), 0.2);
+    cr_assert_eq(vm_learning_rate(&s, 10, 10, 110), 1.0, "the peak follows the warmup");
+    cr_assert(fabs(vm_learning_rate(&s, 60, 10, 110) - 0.6) < 1e-15, "half way");
+    cr_assert_eq(vm_learning_rate(&s, 110, 10, 110), 0.2);
     for (int i = 11; i < 110; i++)
-        cr_assert(vm_learning_rate(&c, i, 110) < vm_learning_rate(&c, i - 1, 110));
-    c.warmup_steps = 200; /* longer than the run: it never leaves the rise */
-    cr_assert(vm_learning_rate(&c, 109, 110) == 110 / 200.0);
+        cr_assert(vm_learning_rate(&s, i, 10, 110) < vm_learning_rate(&s, i - 1, 10, 110));
+    /* a warm-up longer than the run: it never leaves the rise */
+    cr_assert(vm_learning_rate(&s, 109, 200, 110) == 110 / 200.0);
 }
 
 /* ---- metrics.jsonl ---- */
@@ -54,18 +54,18 @@ static double number(const json_t *o, const char *key) {
 
 static const char *const names[] = {"experts", "lr", "kind"};
 static const char *const values[] = {"8", "1e-3", "sparse"};
-static const VmTrainConfig config = {.batch = 32,
-                                     .epochs = 2,
-                                     .seed = 7,
-                                     .shuffle = true,
-                                     .schedule = 1,
-                                     .lr_peak = 1e-3,
-                                     .beta1 = 0.9,
-                                     .beta2 = 0.999,
-                                     .phase = "model",
-                                     .config_name = names,
-                                     .config_value = values,
-                                     .nconfig = 3};
+static const VmSubject subject = {
+    .phase = "model", .config_name = names, .config_value = values, .nconfig = 3};
+
+static void write_start(VmMetrics *m, const VmRunState *run) {
+    VmError err;
+    VmRecipe recipe = vm_recipe_default();
+    recipe.data.batch = 32;
+    recipe.seed = 7;
+    const VmRun how = {.tuning = NULL};
+    const VmTraining what = {&recipe, &subject, &how, NULL, NULL};
+    cr_assert(vm_metrics_start(m, &what, run, 3, 10000, &err) == VM_OK);
+}
 
 static const VmRunState run = {.total = 100, .train_images = 60000, .weights = "12345678"};
 
@@ -96,7 +96,7 @@ Test(runtime_metrics, lines_have_their_keys) {
     VmError err;
     cr_assert(vm_dir_open(&folder, dir, false, &err) == VM_OK);
     cr_assert(vm_metrics_open(&m, &folder, "model", -1, &err) == VM_OK, "%s", err.text);
-    cr_assert(vm_metrics_start(&m, &config, &run, 3, 10000, &err) == VM_OK);
+    write_start(&m, &run);
     write_run(&m, 1, 1);
     size_t n;
     char *text = rt_read(rt_path(dir, "metrics.jsonl"), &n); /* before closing: lines are flushed */
@@ -105,16 +105,16 @@ Test(runtime_metrics, lines_have_their_keys) {
     cr_assert_str_eq(json_string_value(json_object_get(start, "event")), "start");
     cr_assert_str_eq(json_string_value(json_object_get(start, "phase")), "model");
     cr_assert_eq(number(start, "threads"), 3.0);
-    cr_assert_eq(number(json_object_get(start, "options"), "batch"), 32.0);
-    cr_assert_eq(number(json_object_get(start, "options"), "seed"), 7.0);
+    const json_t *recipe = json_object_get(start, "recipe");
+    cr_assert_eq(number(json_object_get(recipe, "data"), "batch"), 32.0);
+    cr_assert_eq(number(recipe, "seed"), 7.0);
     cr_assert_eq(number(json_object_get(start, "config"), "experts"), 8.0, "numbers are numbers");
     cr_assert_str_eq(json_string_value(json_object_get(json_object_get(start, "config"), "kind")),
                      "sparse");
-    cr_assert_str_eq(
-        json_string_value(json_object_get(json_object_get(start, "config"), "train.weights")),
-        "12345678", "digits of a fingerprint are no number");
+    cr_assert_str_eq(json_string_value(json_object_get(start, "weights")), "12345678",
+                     "digits of a fingerprint are no number");
     cr_assert_eq(number(start, "train_images"), 60000.0);
-    cr_assert_eq(number(json_object_get(start, "options"), "steps"), 100.0);
+    cr_assert_eq(number(start, "steps"), 100.0);
     cr_assert_eq(number(step, "step"), 1.0);
     cr_assert_eq(number(step, "lr"), 1e-4);
     cr_assert_eq(number(step, "loss"), 0.5);
@@ -145,7 +145,7 @@ Test(runtime_metrics, resuming_drops_what_comes_again) {
     VmError err;
     cr_assert(vm_dir_open(&folder, dir, false, &err) == VM_OK);
     cr_assert(vm_metrics_open(&m, &folder, "model", -1, &err) == VM_OK);
-    cr_assert(vm_metrics_start(&m, &config, &run, 3, 10000, &err) == VM_OK);
+    write_start(&m, &run);
     write_run(&m, 1, 4);
     write_run(&m, 5, 8);
     fputs("{\"event\":\"step\",\"phase\":\"mo", m.f); /* killed while writing */

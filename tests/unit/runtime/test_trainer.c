@@ -11,8 +11,8 @@
 
 Test(runtime_trainer, learns_and_writes_everything, .timeout = 60) {
     char *dir = toy_data();
-    VmTrainConfig c = toy_config(rt_path(dir, "deep/out"));
-    c.epochs = 10;
+    ToyConfig c = toy_config(rt_path(dir, "deep/out"));
+    c.recipe.epochs = (VmSpan){10, false};
     ToyRun r = toy_train(dir, &c, 2);
     cr_assert(r.status == VM_OK, "%s", r.err.text);
     cr_assert_eq(r.result.steps, 30);
@@ -50,14 +50,14 @@ Test(runtime_trainer, learns_and_writes_everything, .timeout = 60) {
 
 Test(runtime_trainer, same_bits_for_any_team, .timeout = 60) {
     char *dir = toy_data();
-    VmTrainConfig c = toy_config(rt_path(dir, "out"));
-    c.place.numbered = true;
+    ToyConfig c = toy_config(rt_path(dir, "out"));
+    c.run.place.numbered = true;
     ToyRun one = toy_train(dir, &c, 1), two = toy_train(dir, &c, 2), five = toy_train(dir, &c, 5);
     toy_same_weights(&one, &two, "2 threads");
     toy_same_weights(&one, &five, "5 threads");
     cr_assert(one.result.train_loss == five.result.train_loss &&
               one.result.test_loss == five.result.test_loss);
-    c.seed = 12;
+    c.recipe.seed = 12;
     ToyRun other = toy_train(dir, &c, 1);
     cr_assert(memcmp(one.w, other.w, sizeof one.w) != 0, "another seed is another run");
     rt_remove(dir);
@@ -66,10 +66,10 @@ Test(runtime_trainer, same_bits_for_any_team, .timeout = 60) {
 /* Programs that are added late move the memory of the earlier ones. */
 Test(runtime_trainer, programs_may_be_added_while_training, .timeout = 60) {
     char *dir = toy_data();
-    VmTrainConfig c = toy_config(rt_path(dir, "out"));
-    c.place.numbered = true;
+    ToyConfig c = toy_config(rt_path(dir, "out"));
+    c.run.place.numbered = true;
     for (int drop = 0; drop < 2; drop++) {
-        c.drop_last = drop;
+        c.recipe.data.drop_last = drop;
         ToyRun late = toy_train_on(dir, &c, 2, 4, false), early = toy_train_on(dir, &c, 2, 4, true);
         toy_same_weights(&late, &early, drop ? "whole batches" : "with a partial batch");
         cr_assert(late.result.test_loss == early.result.test_loss);
@@ -79,12 +79,12 @@ Test(runtime_trainer, programs_may_be_added_while_training, .timeout = 60) {
 
 Test(runtime_trainer, every_step_has_its_random_key, .timeout = 60) {
     char *dir = toy_data();
-    VmTrainConfig c = toy_config(rt_path(dir, "out"));
+    ToyConfig c = toy_config(rt_path(dir, "out"));
     cr_assert(toy_train(dir, &c, 1).status == VM_OK);
     cr_assert_eq(toy_seen_keys, 9);
     for (int i = 0; i < 9; i++) {
         uint32_t key[2];
-        vm_rng_key(c.seed, vm_hash_name("toy.dropout"), (uint64_t)i, key);
+        vm_rng_key(c.recipe.seed, vm_hash_name("toy.dropout"), (uint64_t)i, key);
         cr_assert_eq(toy_seen_key[i], key[0], "step %d", i);
     }
     rt_remove(dir);
@@ -93,8 +93,8 @@ Test(runtime_trainer, every_step_has_its_random_key, .timeout = 60) {
 /* An epoch's train_loss is the mean of its own batches, each counting as much. */
 Test(runtime_trainer, epoch_loss_is_the_mean_of_its_batches, .timeout = 60) {
     char *dir = toy_data();
-    VmTrainConfig c = toy_config(rt_path(dir, "out"));
-    c.log_every = 1;
+    ToyConfig c = toy_config(rt_path(dir, "out"));
+    c.recipe.log_every = 1;
     ToyRun r = toy_train(dir, &c, 1);
     size_t n;
     char *text = rt_read(r.result.metrics, &n);
@@ -121,15 +121,15 @@ Test(runtime_trainer, epoch_loss_is_the_mean_of_its_batches, .timeout = 60) {
 
 Test(runtime_trainer, divergence_stops_and_keeps_the_checkpoint, .timeout = 60) {
     char *dir = toy_data();
-    VmTrainConfig c = toy_config(rt_path(dir, "out"));
-    c.steps = 3;
-    c.schedule = 0;
-    c.warmup_steps = 0;
+    ToyConfig c = toy_config(rt_path(dir, "out"));
+    c.recipe.epochs = (VmSpan){3, true};
+    vm_spec_default(VM_FIELD_schedule, VM_schedule_constant, &c.recipe.schedule);
+    c.recipe.schedule.warmup = (VmSpan){0, true};
     ToyRun good = toy_train(dir, &c, 1);
     cr_assert(good.status == VM_OK);
-    c.lr_peak = 1e38;
-    c.steps = 9;
-    c.place.resume = c.resume.anyway = true;
+    c.recipe.schedule.peak = 1e38;
+    c.recipe.epochs = (VmSpan){9, true};
+    c.run.place.resume = c.run.resume.anyway = true;
     ToyRun r = toy_train(dir, &c, 1);
     cr_assert_eq(r.status, VM_INPUT);
     cr_assert(strstr(r.err.text, "'cross_entropy' is") && strstr(r.err.text, "at step ") &&
@@ -145,27 +145,27 @@ Test(runtime_trainer, divergence_stops_and_keeps_the_checkpoint, .timeout = 60) 
 
 Test(runtime_trainer, says_what_does_not_fit, .timeout = 60) {
     char *dir = toy_data();
-    VmTrainConfig c = toy_config(rt_path(dir, "out"));
+    ToyConfig c = toy_config(rt_path(dir, "out"));
     ToyRun r = toy_train_on(dir, &c, 1, 3, false);
     cr_assert_eq(r.status, VM_INPUT);
     cr_assert(
         strstr(r.err.text, "'pixels' of shape f32[8,1,3,3], but the data set gives f32[8,1,4,4]"),
         "%s", r.err.text);
     rt_write(rt_path(dir, "file"), "x", 1);
-    c.place.out = rt_path(dir, "file/out");
+    c.run.place.out = rt_path(dir, "file/out");
     r = toy_train(dir, &c, 1);
     cr_assert(r.status == VM_ENV && strstr(r.err.text, "Not a directory"), "%s", r.err.text);
     c = toy_config(rt_path(dir, "out"));
-    c.batch = 0;
+    c.recipe.data.batch = 0;
     cr_assert_eq(toy_train(dir, &c, 1).status, VM_USAGE);
-    c.batch = 30;
-    c.drop_last = true;
+    c.recipe.data.batch = 30;
+    c.recipe.data.drop_last = true;
     cr_assert_eq(toy_train(dir, &c, 1).status, VM_INPUT);
     c = toy_config(rt_path(dir, "out"));
-    c.epochs = NAN;
+    c.recipe.epochs = (VmSpan){NAN, false};
     cr_assert_eq(toy_train(dir, &c, 1).status, VM_USAGE);
     c = toy_config(rt_path(dir, "out"));
-    c.batch = 7; /* the source has no program for it */
+    c.recipe.data.batch = 7; /* the source has no program for it */
     r = toy_train(dir, &c, 1);
     cr_assert(r.status == VM_ENV && strstr(r.err.text, "no kernels for 7 images"), "%s",
               r.err.text);
@@ -174,15 +174,15 @@ Test(runtime_trainer, says_what_does_not_fit, .timeout = 60) {
 
 Test(runtime_trainer, drop_last_and_fractions_of_epochs, .timeout = 60) {
     char *dir = toy_data();
-    VmTrainConfig c = toy_config(rt_path(dir, "out"));
-    c.drop_last = true;
+    ToyConfig c = toy_config(rt_path(dir, "out"));
+    c.recipe.data.drop_last = true;
     cr_assert_eq(toy_train(dir, &c, 1).result.steps, 6,
                  "two whole batches in each of three epochs");
-    c.drop_last = false;
-    c.place.overwrite = true;
-    c.epochs = 1.5;
+    c.recipe.data.drop_last = false;
+    c.run.place.overwrite = true;
+    c.recipe.epochs = (VmSpan){1.5, false};
     cr_assert_eq(toy_train(dir, &c, 1).result.steps, 5, "four and a half steps, rounded");
-    c.epochs = 0.1;
+    c.recipe.epochs = (VmSpan){0.1, false};
     ToyRun r = toy_train(dir, &c, 1);
     cr_assert_eq(r.status, VM_INPUT);
     cr_assert_str_eq(r.err.text, "epochs = 0.1 of 3 steps each is no step at all");

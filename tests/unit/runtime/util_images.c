@@ -138,12 +138,15 @@ int ti_usual_files(TiFile *f) {
     return n;
 }
 
-VmDataSpec ti_spec(const char *path) {
-    return (VmDataSpec){
-        .kind = "image_folder", .dir = path, .mean = {0, 0, 0}, .std = {1, 1, 1}, .threads = 3};
+VmDataQuery ti_spec(const char *path) {
+    return (VmDataQuery){.kind = VM_data_image_folder,
+                         .dir = path,
+                         .mean = {0, 0, 0},
+                         .std = {1, 1, 1},
+                         .threads = 3};
 }
 
-void ti_refuse(const VmDataSpec *spec, VmStatus status, const char *words) {
+void ti_refuse(const VmDataQuery *spec, VmStatus status, const char *words) {
     VmDataset *d[VM_SPLITS];
     VmError err = {.text = ""};
     cr_assert_eq(vm_dataset_open_all(spec, d, &err), status, "%s", err.text);

@@ -37,8 +37,8 @@ void ti_free_files(const TiFile *f, int n);
 int ti_usual_files(TiFile *f);
 
 /* An image folder or archive with the pixels as 0..1. */
-VmDataSpec ti_spec(const char *path);
+VmDataQuery ti_spec(const char *path);
 /* Opening fails with this status and a message with these words. */
-void ti_refuse(const VmDataSpec *spec, VmStatus status, const char *words);
+void ti_refuse(const VmDataQuery *spec, VmStatus status, const char *words);
 
 #endif

@@ -227,32 +227,30 @@ int toy_source(void *user, bool training, int64_t batch, VmError *err) {
     return index;
 }
 
-VmTrainConfig toy_config(const char *out) {
-    return (VmTrainConfig){.batch = 8,
-                           .epochs = 3,
-                           .seed = 11,
-                           .shuffle = true,
-                           .schedule = 1,
-                           .lr_peak = 0.05,
-                           .lr_min = 0.001,
-                           .warmup_steps = 2,
-                           .beta1 = 0.9,
-                           .beta2 = 0.999,
-                           .log_every = 2,
-                           .place = {.out = out},
-                           .phase = "toy"};
+ToyConfig toy_config(const char *out) {
+    ToyConfig c = {
+        .recipe = vm_recipe_default(), .subject = {.phase = "toy"}, .run = {.place = {.out = out}}};
+    VmRecipe *r = &c.recipe;
+    r->data.batch = 8;
+    r->epochs = (VmSpan){3, false};
+    r->seed = 11;
+    vm_spec_default(VM_FIELD_schedule, VM_schedule_cosine, &r->schedule);
+    r->schedule.peak = 0.05;
+    r->schedule.minimum = 0.001;
+    r->schedule.warmup = (VmSpan){2, true};
+    r->log_every = 2;
+    return c;
 }
 
 void toy_open(const char *dir, VmSplit split, VmDataset **d) {
-    VmDataSpec spec = {.kind = "idx", .dir = dir, .mean = {0.5}, .std = {0.5}};
+    VmDataQuery spec = {.kind = VM_data_idx, .dir = dir, .mean = {0.5}, .std = {0.5}};
     VmError err;
     cr_assert(vm_dataset_open(&spec, split, 0, d, &err) == VM_OK, "%s", err.text);
 }
 
 /* One process's worth of training: fresh engine, initial weights, vm_train. early: every program is
  * added before. */
-ToyRun toy_train_on(const char *dir, const VmTrainConfig *c, int threads, int64_t side,
-                    bool early) {
+ToyRun toy_train_on(const char *dir, const ToyConfig *c, int threads, int64_t side, bool early) {
     ToyRun r = {.status = VM_OK};
     Toy toy = {.side = side};
     VmDataset *train, *test;
@@ -262,11 +260,12 @@ ToyRun toy_train_on(const char *dir, const VmTrainConfig *c, int threads, int64_
     cr_assert(toy_source(&toy, true, 8, &r.err) == 0, "%s", r.err.text);
     for (int k = 0; k < 6 && early; k++)
         cr_assert(toy_source(&toy, k / 3, sizes[k % 3], &r.err) >= 0);
-    cr_assert(vm_engine_init(toy.e, c->seed, &r.err) == VM_OK);
+    cr_assert(vm_engine_init(toy.e, c->recipe.seed, &r.err) == VM_OK);
     float *w = vm_engine_data(toy.e, 0, "w");
-    for (int i = 0; i < TOY_WEIGHTS && c->weights; i++)
+    for (int i = 0; i < TOY_WEIGHTS && c->subject.weights; i++)
         w[i] = 0.01f * (float)(i % 7); /* as if from a file */
-    r.status = vm_train(toy.e, toy_source, &toy, c, train, test, &r.result, &r.err);
+    const VmTraining what = {&c->recipe, &c->subject, &c->run, train, test};
+    r.status = vm_train(toy.e, toy_source, &toy, &what, &r.result, &r.err);
     memcpy(r.w, vm_engine_data(toy.e, 0, "w"), sizeof r.w);
     vm_engine_destroy(toy.e);
     vm_dataset_close(train);
@@ -274,7 +273,7 @@ ToyRun toy_train_on(const char *dir, const VmTrainConfig *c, int threads, int64_
     return r;
 }
 
-ToyRun toy_train(const char *dir, const VmTrainConfig *c, int threads) {
+ToyRun toy_train(const char *dir, const ToyConfig *c, int threads) {
     return toy_train_on(dir, c, threads, 4, false);
 }
 

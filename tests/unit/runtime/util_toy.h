@@ -31,10 +31,17 @@ typedef struct ToyRun {
     float w[TOY_WEIGHTS];
 } ToyRun;
 
-VmTrainConfig toy_config(const char *out);
+/* All that vm_train is given, beside data. */
+typedef struct ToyConfig {
+    VmRecipe recipe;
+    VmSubject subject;
+    VmRun run;
+} ToyConfig;
+
+ToyConfig toy_config(const char *out);
 /* early: every program is added before. */
-ToyRun toy_train_on(const char *dir, const VmTrainConfig *c, int threads, int64_t side, bool early);
-ToyRun toy_train(const char *dir, const VmTrainConfig *c, int threads);
+ToyRun toy_train_on(const char *dir, const ToyConfig *c, int threads, int64_t side, bool early);
+ToyRun toy_train(const char *dir, const ToyConfig *c, int threads);
 void toy_open(const char *dir, VmSplit split, VmDataset **d);
 /* 22 training images: batches of 8, 8 and 6. 10 test images: 8 and 2. Removed by rt_remove. */
 char *toy_data(void);
