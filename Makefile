@@ -158,7 +158,7 @@ $(GEMM_BIN): $(BUILD)/bench/gemm-%: bench/gemm/main.c bench/gemm/gemm.h $$(GEMM_
 # BENCH: parts of bench/compare.py; QUICK=1: one short round; PYTHON: an interpreter with the frameworks to compare with.
 PYTHON ?= python3
 .PHONY: bench
-bench: ## compare with the peers installed, write docs/performance.md's tables (BENCH=part,.. QUICK=1 PYTHON=..)
+bench: ## compare with the peers installed, write their tables into docs/ (BENCH=part,.. QUICK=1 PYTHON=..)
 	@$(SUBMAKE) build $(GEMM_BIN)
 	@$(PYTHON) bench/compare.py --build $(BUILD) $(if $(BENCH),--part $(BENCH)) $(if $(QUICK),--quick)
 

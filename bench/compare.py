@@ -1,6 +1,7 @@
-"""Compares vmoec with the peers that are installed and writes the tables of docs/performance.md.
+"""Compares vmoec with the peers that are installed and writes the tables of docs/performance.md and docs/lessons.md.
 
     bench/compare.py [--build DIR] [--quick] [--part steps,inference,matmul,threads,kernels] [--model vit_s8,..]
+    bench/compare.py --stored        writes the tables again from the last results, without measuring
 
 Everything is measured in turn (vmoec, peer, peer, .., and again) and medians are taken, because machines are shared
 and change their speed. A peer that is not installed is reported as missing. Raw figures: bench/results/PART.json."""
@@ -37,9 +38,16 @@ GEMMS = {  # library: settings to try; the fastest one is used
 }
 
 
+def results_of(part):
+    return ROOT / f"bench/results/{part}.json"
+
+
+def stored(part):
+    return json.loads(results_of(part).read_text(encoding="utf-8"))
+
+
 def last_results(part):
-    path = ROOT / f"bench/results/{part}.json"
-    return json.loads(path.read_text(encoding="utf-8"))["results"] if path.exists() else {}
+    return stored(part)["results"] if results_of(part).exists() else {}
 
 
 class Bench:
@@ -263,6 +271,15 @@ def machine():
     }
 
 
+def measure(bench, part, quick):
+    """Measures a part and keeps the raw figures."""
+    kept = last_results(part) if bench.models and part in PER_MODEL else {}
+    found = {"machine": machine(), "quick": quick, "results": kept | getattr(bench, part)()}
+    results_of(part).parent.mkdir(exist_ok=True)
+    results_of(part).write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    return found
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--build", default="build")
@@ -270,22 +287,18 @@ def main():
     parser.add_argument("--part", default=",".join(PARTS), help="what to measure")
     parser.add_argument("--model", default="", help="only these models; the others keep their last figures")
     parser.add_argument("--fresh", action="store_true", help="try again which way of writing a mixture suits a peer")
+    parser.add_argument("--stored", action="store_true", help="write the tables of the last results; measure nothing")
     args = parser.parse_args()
     parts = args.part.split(",")
     for part in parts:
         if part not in PARTS:
             parser.error(f"there is no part {part}; parts are {', '.join(PARTS)}")
     models = [m for m in args.model.split(",") if m]
-    bench, results = Bench(args.build, args.quick, models, args.fresh), ROOT / "bench/results"
-    results.mkdir(exist_ok=True)
+    bench = Bench(args.build, args.quick, models, args.fresh)
     for part in parts:
         print(part, flush=True)
-        kept = last_results(part) if models and part in PER_MODEL else {}
-        found = {"machine": machine(), "quick": args.quick, "results": kept | getattr(bench, part)()}
-        (results / f"{part}.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-        text = tables.WRITE[part](found)
-        print(text, flush=True)
-        tables.replace(ROOT / "docs/performance.md", part, text)
+        found = stored(part) if args.stored else measure(bench, part, args.quick)
+        print(tables.write(part, found), flush=True)
 
 
 if __name__ == "__main__":

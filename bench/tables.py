@@ -1,8 +1,12 @@
-"""Results as Markdown, and the places of docs/performance.md they go to."""
+"""Results as Markdown, and the places of docs/performance.md and docs/lessons.md they go to."""
 
 import math
+import pathlib
 import re
+import textwrap
 
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+COLUMNS = 100
 MIB = 1024 * 1024
 WORST_PRODUCTS = 12
 LARGEST_KERNELS = 12
@@ -17,11 +21,17 @@ def milliseconds(ms):
     return f"{ms:.2f}" if ms < 10 else f"{ms:.1f}" if ms < 100 else f"{ms:.0f}"
 
 
-def heading(found, *versions):
+def fill(text):
+    """A paragraph; names of libraries, kernels and versions stay in one piece."""
+    return textwrap.fill(text, COLUMNS, break_long_words=False, break_on_hyphens=False)
+
+
+def heading(found, *versions, note=""):
     m = found["machine"]
     kind = "one short round" if found["quick"] else "medians of rounds taken in turn"
     others = "".join(f"; {v}" for v in versions if v)
-    return f"{m['date']}, commit {m['commit']}, {m['cpu']}, {m['cpus']} CPUs, 2 threads{others}. {kind[0].upper()}{kind[1:]}."
+    machine = f"{m['date']}, commit {m['commit']}, {m['cpu']}, {m['cpus']} CPUs, 2 threads{others}."
+    return fill(f"{machine} {kind[0].upper()}{kind[1:]}. {note}")
 
 
 def versions(results, peers=True):
@@ -53,7 +63,7 @@ def steps(found):
             [model, f"{r['predicted'] / MIB:.0f}", f"{r['peak_rss'] / MIB:.0f}", f"{eager / MIB:.0f}" if eager else "missing"]
             + [f"{r['peak_rss'] / eager:.2f}" if eager else ""]
         )
-    head = ["training step", "batch", "vmoec ms", "mfu", *(f"{n} ms" for n in names), "best peer / vmoec", "bf16"]
+    head = ["step, ms", "batch", "vmoec", "mfu", *names, "best / ours", "bf16"]
     text = heading(found, versions(results)) + "\n\n" + table(head, rows)
     head = ["peak memory, MiB", "`info`: tensors", "vmoec process", "PyTorch eager", "vmoec / eager"]
     return text + "\n\n" + table(head, memory)
@@ -116,7 +126,7 @@ def matmul(found):
             [name, len(group), f"**{mean_ratio(group, 'ms'):.3f}x**", f"{mean_ratio(group, 'ms_with_packing'):.3f}x"]
             + [f"{min(ratios):.2f}x", sum(x < 0.85 for x in ratios), ", ".join(f"{k} {v}" for k, v in wins.items() if v)]
         )
-    head = ["products", "shapes", "geometric mean", "packing included", "lowest", "below 0.85x", "best library, how often"]
+    head = ["products", "shapes", "geometric mean", "packing included", "lowest", "below 0.85x", "best library"]
     text += "\n\n" + table(head, summary)
     worst = sorted(rows, key=lambda r: best(r)[1] / r["ms"])[:WORST_PRODUCTS]
     lines = [
@@ -124,7 +134,7 @@ def matmul(found):
         + [f"{best(r)[1] / r['ms']:.2f}x"]
         for r in worst
     ]
-    return text + "\n\n" + table(["the lowest", "vmoec GFLOP/s", "best library GFLOP/s", "ratio"], lines)
+    return text + "\n\n" + table(["the lowest, GFLOP/s", "vmoec", "best library", "ratio"], lines)
 
 
 def kernels(found):
@@ -138,17 +148,25 @@ def kernels(found):
     head = ["kernel", "calls", "ms", "% of step", "GFLOP/s", "GB/s", "% of roof", "bound"]
     note = f"Peaks in this run: {r['peak_gflops']:.0f} GFLOP/s, {r['peak_gbs']:.1f} GB/s."
     picture = "![roofline of a training step of vmoe_fmnist](roofline.svg)"
-    return "\n\n".join([heading(found) + " " + note, picture, table(head, rows)])
+    return "\n\n".join([heading(found, note=note), picture, table(head, rows)])
 
 
-WRITE = {"steps": steps, "inference": inference, "threads": threads, "matmul": matmul, "kernels": kernels}
+TABLES = {  # part of bench/compare.py: page, table; the page has marks with the part's name
+    "steps": ("docs/performance.md", steps),
+    "inference": ("docs/performance.md", inference),
+    "threads": ("docs/performance.md", threads),
+    "matmul": ("docs/lessons.md", matmul),
+    "kernels": ("docs/lessons.md", kernels),
+}
 
 
-def replace(page, part, text):
-    """Puts text between the marks of a part."""
-    begin, end = f"<!-- begin bench:{part} -->", f"<!-- end bench:{part} -->"
+def write(part, found):
+    """Puts the table of a part between the marks of its page; returns it."""
+    page, make = ROOT / TABLES[part][0], TABLES[part][1]
+    text, begin, end = make(found), f"<!-- begin bench:{part} -->", f"<!-- end bench:{part} -->"
     old = page.read_text(encoding="utf-8")
     new, count = re.subn(f"{re.escape(begin)}.*?{re.escape(end)}", lambda _: f"{begin}\n{text}\n{end}", old, flags=re.S)
     if count != 1:
         raise SystemExit(f"{page} has {count} places for bench:{part}")
     page.write_text(new, encoding="utf-8")
+    return text

@@ -17,9 +17,8 @@
 #include "passes/passes.h"
 
 enum {
-    FEWEST_ROWS =
-        8192, /* of a product that is split: shorter ones gain nothing (docs/performance.md) */
-    PART_ROWS = 1024, /* and more in each part */
+    FEWEST_ROWS = 8192, /* of a product that is split; fewer gain nothing (docs/lessons.md) */
+    PART_ROWS = 1024,   /* and more in each part */
     MOST_PARTS = 16,
     RESULT_SHARE = 8 /* partial results have at most one element for so many of the operands */
 };
