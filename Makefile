@@ -96,7 +96,7 @@ $(FAULT_LIB): $(FAULT_SRC)
 $(DOC_BIN): $(filter $(BUILD)/obj/base/% $(BUILD)/obj/ir/%,$(OBJ)) $(BUILD)/obj/docs/ops_reference.o
 	@mkdir -p $(dir $@)
 	$(call say,LD,$@)
-	$(Q)$(CC) $(LDFLAGS) $^ -o $@
+	$(Q)$(CC) $(LDFLAGS) $^ -o $@ $(LIBS)
 
 -include $(OBJ:.o=.d) $(TEST_OBJ:.o=.d) $(BUILD)/obj/docs/ops_reference.d
 

@@ -65,7 +65,7 @@ Test(optable, the_reference_names_every_op_and_attribute) {
         cr_assert_not_null(strstr(text, want), "%s", ir_ops[i].name);
     }
     for (int i = 0; i < ATTR_COUNT; i++) {
-        snprintf(want, sizeof want, "\n| `%s` | ", ir_attrs[i].name);
+        snprintf(want, sizeof want, "\n- `%s` (", ir_attrs[i].name);
         cr_assert_not_null(strstr(text, want), "%s", ir_attrs[i].name);
     }
     free(text);
