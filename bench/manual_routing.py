@@ -109,7 +109,7 @@ def main():
                 for kind, phase in (("r", "router"), ("a", "router"), ("l", "learnt")):
                     weights = folder / kind / "weights.safetensors"
                     tables[kind] = digits_by_expert(args.vmoec, weights, phase, inputs, labels, folder)
-    print("| seed | learnt together | by hand, then experts rest | by hand, then only the router learns | by hand, untaught router |")
+    print("| seed | learnt | by hand, then experts rest | then only the router learns | untaught router |")
     print("| --- | --- | --- | --- | --- |")
     for seed, row in enumerate(rows):
         print(f"| {seed} | " + " | ".join(f"{100 * accuracy:.2f}" for accuracy in row) + " |")

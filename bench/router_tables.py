@@ -116,7 +116,7 @@ def main():
                     kept.write_text(json.dumps(done, indent=1))
             runs.append(done[key])
     step = step_times(args.vmoec, args.data, names)
-    print("| router | test accuracy | training loss | load of the experts, 1 is equal | tokens not served | variation | step |")
+    print("| router | test accuracy | training loss | load | not served | variation | step |")
     print("| --- | --- | --- | --- | --- | --- | --- |")
     for name in names:
         print(row(name, table[name], step[name]))

@@ -10,6 +10,7 @@ import pathlib
 import re
 import subprocess
 import sys
+import textwrap
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs/models.md"
@@ -47,18 +48,23 @@ def command(name):
     return f"`vmoec train models/{name}.vmoe`"
 
 
+def item(text):
+    """An item of a list in lines of 100 columns. `code` stays in one line."""
+    glued = re.sub("`[^`]*`", lambda code: code[0].replace(" ", "\0"), text)
+    lines = textwrap.fill(glued, 100, initial_indent="- ", subsequent_indent="  ", break_on_hyphens=False)
+    return lines.replace("\0", " ")
+
+
 def table(head, rows):
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
 def files(vmoec):
-    rows = []
-    for path in sorted((ROOT / "models").glob("*.vmoe")):
-        name = path.stem
-        link = f"[{name}](../models/{name}.vmoe)"
-        rows.append([link, shows(name), command(name), *counts(info(vmoec, name))])
-    return table(["file", "shows", "command", "parameters", "activated", "GMAC"], rows)
+    names = sorted(path.stem for path in (ROOT / "models").glob("*.vmoe"))
+    rows = [[f"[{name}](../models/{name}.vmoe)", *counts(info(vmoec, name))] for name in names]
+    items = [item(f"{name}: {shows(name)}. {command(name)}") for name in names]
+    return "\n".join(items) + "\n\n" + table(["file", "parameters", "activated", "GMAC"], rows)
 
 
 def published(vmoec):
@@ -71,7 +77,7 @@ def published(vmoec):
         found = info(vmoec, name, sets)
         without = f"{found['macs_without_attention'] / 1e9:#.4g}"
         rows.append([title, f"`{words}`", without, *counts(found)])
-    head = ["model", "file and settings", "GMAC without attention's products", "parameters", "activated", "GMAC"]
+    head = ["model", "file and settings", "GMAC, no attention", "parameters", "activated", "GMAC"]
     return table(head, rows)
 
 
