@@ -120,6 +120,14 @@ check_text() {
     done
 }
 
+# Lines of Markdown, code blocks too, have at most 100 columns. A row of a table cannot be broken, nor can a single
+# word, such as an address.
+check_markdown() {
+    { files '*.md'; ls -- *.md; } | LC_ALL=C.UTF-8 xargs grep -nE '^.{101,}' /dev/null |
+        grep -vE '^[^:]*:[0-9]+:[[:space:]]*(\||([-*] )?[^[:space:]]+$)' |
+        sed 's/^\([^:]*:[0-9]*\):.*/\1: more than 100 columns/'
+}
+
 check_format() {
     files '*.c' '*.h' | xargs clang-format-19 --dry-run -Werror 2>&1 | grep -E '(error|warning):'
 }
@@ -153,6 +161,7 @@ check_warnings() {
 check_includes > "$tmp/out"; findings include < "$tmp/out"
 check_sizes > "$tmp/out"; findings size < "$tmp/out"
 check_text > "$tmp/out"; findings text < "$tmp/out"
+check_markdown > "$tmp/out"; findings text < "$tmp/out"
 check_format > "$tmp/out"; findings format < "$tmp/out"
 check_warnings > "$tmp/out"; findings warning < "$tmp/out"
 if [ -s "$tmp/findings" ]; then
