@@ -49,7 +49,7 @@ ID_SRC  := $(sort $(wildcard $(foreach d,base recipe ir passes codegen codegen/*
 TEST_SRC := $(filter-out $(wildcard tests/*/fuzz_*.c) tests/faults/malloc.c,$(call sources,$(wildcard tests/*)))
 TEST_OBJ := $(TEST_SRC:%.c=$(BUILD)/obj/%.o)
 TEST_BIN := $(BUILD)/tests/vmoec-tests
-DOC_BIN  := $(BUILD)/tests/ops-reference
+DOC_BIN  := $(BUILD)/tests/reference
 # A library that lets allocations fail (tests/faults/alloc.sh), loaded by the programs under test.
 FAULT_LIB := $(BUILD)/tests/malloc-fails.so
 FAULT_SRC := tests/faults/malloc.c
@@ -93,12 +93,12 @@ $(FAULT_LIB): $(FAULT_SRC)
 	$(call say,LD,$@)
 	$(Q)$(CC) -std=c11 -D_GNU_SOURCE $(WARN) -O2 -g -shared -fPIC $< -o $@
 
-$(DOC_BIN): $(filter $(BUILD)/obj/base/% $(BUILD)/obj/ir/%,$(OBJ)) $(BUILD)/obj/docs/ops_reference.o
+$(DOC_BIN): $(filter $(BUILD)/obj/base/% $(BUILD)/obj/recipe/% $(BUILD)/obj/ir/%,$(OBJ)) $(BUILD)/obj/docs/reference.o
 	@mkdir -p $(dir $@)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(LDFLAGS) $^ -o $@ $(LIBS)
 
--include $(OBJ:.o=.d) $(TEST_OBJ:.o=.d) $(BUILD)/obj/docs/ops_reference.d
+-include $(OBJ:.o=.d) $(TEST_OBJ:.o=.d) $(BUILD)/obj/docs/reference.d
 
 .PHONY: setup
 setup: ## install what is missing to build, run and test (Debian packages)
@@ -177,9 +177,11 @@ format: ## format every .c and .h
 	@scripts/lint.sh --list | xargs clang-format-19 -i
 
 .PHONY: docs
-docs: $(DOC_BIN) build ## write docs/ops.md from ir/ops.def and the tables of docs/models.md
-	$(DOC_BIN) > docs/ops.md.new
+docs: $(DOC_BIN) build ## write docs/ops.md, docs/recipe.md and the tables of docs/models.md
+	$(DOC_BIN) ops > docs/ops.md.new
 	@mv docs/ops.md.new docs/ops.md
+	$(DOC_BIN) recipe > docs/recipe.md.new
+	@mv docs/recipe.md.new docs/recipe.md
 	scripts/models.py $(BUILD)/vmoec
 
 .PHONY: clean

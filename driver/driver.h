@@ -243,6 +243,9 @@ typedef struct Session {
  * failure the session is closed already. */
 VmStatus session_open(Session *s, const char *path, const OptValue *set, const char *model,
                       const char *precision, bool need_train);
+/* The same, of a phase by its name; NULL: as above. */
+VmStatus session_open_phase(Session *s, const char *path, const OptValue *set, const char *model,
+                            const char *phase, const char *precision, bool need_train);
 /* A session without a file, for IR text. */
 void session_open_bare(Session *s);
 void session_close(Session *s);

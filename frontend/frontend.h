@@ -32,8 +32,10 @@ int fe_config(const FeExperiment *e, const char *const **names, const char *cons
 
 /* One train block, checked; fields left out have the defaults of recipe/recipe.def. */
 typedef struct FeTrain {
+    const char *name;  /* of the phase; the model's where it says no other */
     const char *model; /* name of the model it trains */
     Span span;
+    const struct Ast *ast;
     VmRecipe recipe;
     Span place[VM_FIELDS]; /* of each field; src NULL: it is not given */
     const Span *pattern;   /* of each pattern of recipe.freeze */
@@ -41,6 +43,8 @@ typedef struct FeTrain {
 
 int fe_ntrain(const FeExperiment *e);
 const FeTrain *fe_train(const FeExperiment *e, int i);
+/* A model's first train block; NULL: it has none. */
+const FeTrain *fe_train_of(const FeExperiment *e, const char *model);
 
 int fe_nmodel(const FeExperiment *e);
 const char *fe_model_name(const FeExperiment *e, int i);
@@ -57,6 +61,9 @@ const char *fe_model_input(const FeExperiment *e, const char *model, int i);
  * about a graph that fe_elaborate made. */
 Span fe_place(const FeExperiment *e, IrLoc loc, const char *model);
 IrGraph *fe_elaborate(FeExperiment *e, Arena *a, const char *model, int64_t batch, Diags *d);
+/* The same of the model that a train block trains, as that block has it: frozen weights, its batch,
+ * its data. fe_elaborate takes the model's first block. */
+IrGraph *fe_elaborate_phase(FeExperiment *e, Arena *a, const FeTrain *t, int64_t batch, Diags *d);
 
 /* Per-layer rows for `vmoec info`: path prefix -> parameters. Computed from the graph by the
  * driver. */

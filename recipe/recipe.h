@@ -1,13 +1,15 @@
 /* The recipe of a training run: all settings of a train block, which decide the weights that come
  * out. The table recipe.def is where a setting is added; everything here follows from it.
  *
- * A recipe is plain data. Texts and lists in it belong to whoever made it, as long as it is used. */
+ * A recipe is plain data. Texts and lists in it belong to whoever made it, as long as it is used.
+ */
 #ifndef VMOEC_RECIPE_RECIPE_H
 #define VMOEC_RECIPE_RECIPE_H
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #include "base/json.h"
 
@@ -131,7 +133,8 @@ extern const VmField vm_fields[VM_FIELDS];
 
 /* What a train block without any field would be. */
 VmRecipe vm_recipe_default(void);
-/* Makes a spec of field f choice `kind` with the defaults of its options; those it has not are 0. */
+/* Makes a spec of field f choice `kind` with the defaults of its options; those it has not are 0.
+ */
 void vm_spec_default(VmFieldId f, int kind, void *spec);
 /* Whether a choice has an option. */
 bool vm_option_applies(const VmOption *o, int kind);
@@ -140,10 +143,14 @@ bool vm_option_applies(const VmOption *o, int kind);
  * table. deciding: only what decides weights. */
 VmJson vm_recipe_json(const VmRecipe *r, bool deciding);
 
+/* The reference of the table in Markdown (reference.c). */
+void vm_recipe_reference(FILE *f);
+
 /* Steps of a duration, given those of an epoch. */
 int64_t vm_span_steps(VmSpan s, int64_t steps_per_epoch);
 
-/* ---- data sources ------------------------------------------------------------------------------ */
+/* ---- data sources ------------------------------------------------------------------------------
+ */
 
 typedef enum VmReaderId {
 #define READER(name) VM_READER_##name,

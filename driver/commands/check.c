@@ -24,7 +24,8 @@ static VmStatus check_last_batches(Session *s, FeExperiment *e, const FeTrain *t
     VmStatus st = data_counts(t, dir, images, &err);
     if (st) return dir ? drv_fail(st, "%s", err.text) : VM_OK; /* elsewhere, or not there yet */
     int64_t train = images[VM_TRAIN], test = images[VM_TEST];
-    bool short_run = t->recipe.epochs.in_steps && t->recipe.epochs.count * (double)batch < (double)train;
+    bool short_run =
+        t->recipe.epochs.in_steps && t->recipe.epochs.count * (double)batch < (double)train;
     if (!t->recipe.data.drop_last && !short_run)
         check_batch(s, e, t, train % batch, train, "training", d);
     check_batch(s, e, t, test % batch, test, "test", d);
@@ -47,6 +48,9 @@ static VmStatus check(Session *s, const Args *args) {
             fe_elaborate(e, a, model, trains ? 0 : args_int(args, OPT_check_batch, 0), d);
         if (g) session_try_lowering(s, e, model, g, d);
     }
+    for (int i = 0; i < fe_ntrain(e) && !d->nerrors; i++) /* models' later train blocks */
+        if (fe_train(e, i) != fe_train_of(e, fe_train(e, i)->model))
+            (void)fe_elaborate_phase(e, a, fe_train(e, i), 0, d);
     VmStatus st = VM_OK;
     for (int i = 0; i < fe_ntrain(e) && !d->nerrors && !st; i++)
         st = check_last_batches(s, e, fe_train(e, i), args_str(args, OPT_check_data), d);

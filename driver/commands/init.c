@@ -46,7 +46,8 @@ VmStatus cmd_init(const Args *a) {
         st = session_open(&s, a->operand[0], &a->value[OPT_init_set], args_str(a, OPT_init_model),
                           "f32", false);
     if (st) return st;
-    uint64_t seed = (uint64_t)args_int(a, OPT_init_seed, s.train ? (int64_t)s.train->recipe.seed : 0);
+    uint64_t seed =
+        (uint64_t)args_int(a, OPT_init_seed, s.train ? (int64_t)s.train->recipe.seed : 0);
     IrGraph *g = session_elaborate(&s, args_int(a, OPT_init_batch, s.batch));
     st = g ? write_initial(&s, g, seed, args_str(a, OPT_init_o)) : VM_INPUT;
     session_close(&s);

@@ -73,7 +73,7 @@ static VmRecipe recipe_of(const Session *s, const Args *a) {
 }
 
 static VmSubject subject_of(Session *s, const IrGraph *g) {
-    VmSubject v = {.phase = s->model,
+    VmSubject v = {.phase = s->train->name,
                    .graph = arena_printf(s->arena, "%016llx",
                                          (unsigned long long)vm_hash_name(ir_to_text(s->arena, g))),
                    .instructions = s->target->isa,
@@ -182,8 +182,9 @@ VmStatus cmd_train(const Args *a) {
     VmStatus st = resume_of(a, &start.resume);
     if (!st) st = place_of(a->arena, a, &start.place);
     if (st) return st;
-    st = session_open(&s, a->operand[0], &a->value[OPT_train_set], args_str(a, OPT_train_model),
-                      args_str(a, OPT_train_precision), true);
+    st = session_open_phase(&s, a->operand[0], &a->value[OPT_train_set],
+                            args_str(a, OPT_train_model), args_str(a, OPT_train_phase),
+                            args_str(a, OPT_train_precision), true);
     if (st) return st;
     st = session_tuning(&s, args_str(a, OPT_train_tune));
     if (st) return st;

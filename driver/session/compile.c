@@ -17,7 +17,7 @@ static void show(const Diags *d) {
 static const char *train_names(Arena *a, const FeExperiment *e) {
     Text t = text_new(a);
     for (int i = 0; i < fe_ntrain(e); i++)
-        text_addf(&t, "%s%s", i ? ", " : "", fe_train(e, i)->model);
+        text_addf(&t, "%s%s", i ? ", " : "", fe_train(e, i)->name);
     return t.data;
 }
 
@@ -30,19 +30,49 @@ static VmStatus unknown_model(const Session *s, const char *model) {
                     near ? "; did you mean " : "", near ? near : "", near ? "?" : "");
 }
 
-static VmStatus choose_model(Session *s, const char *model, bool need_train) {
+static VmStatus choose_phase(Session *s, const char *phase) {
+    FeExperiment *e = s->exp;
+    const char **names = ARENA_ARRAY(s->arena, const char *, fe_ntrain(e) + 1);
+    for (int i = 0; i < fe_ntrain(e); i++) {
+        names[i] = fe_train(e, i)->name;
+        if (!strcmp(names[i], phase)) s->train = fe_train(e, i);
+    }
+    if (s->train) return VM_OK;
+    const char *near = spell_suggest(phase, names, fe_ntrain(e));
+    return drv_fail(VM_USAGE, "%s has no phase '%s'%s%s%s", s->path, phase,
+                    near ? "; did you mean " : "", near ? near : "", near ? "?" : "");
+}
+
+/* The train block that was asked for, or the first one of the model. */
+static VmStatus choose_train(Session *s, const char *model, const char *phase, bool need_train) {
+    FeExperiment *e = s->exp;
+    if (phase) return choose_phase(s, phase);
+    int found = 0;
+    for (int i = 0; i < fe_ntrain(e); i++) {
+        if (model && strcmp(model, fe_train(e, i)->model) != 0) continue;
+        if (!found++) s->train = fe_train(e, i);
+    }
+    if (!need_train || found < 2) return VM_OK;
+    bool phases = false; /* or one block for each of several models */
+    for (int i = 0; i < fe_ntrain(e); i++)
+        phases |= strcmp(fe_train(e, i)->name, fe_train(e, i)->model) != 0;
+    return drv_fail(VM_USAGE, "%s trains several %s (%s): choose one with --%s", s->path,
+                    phases ? "phases" : "models", train_names(s->arena, e),
+                    phases ? "phase" : "model");
+}
+
+static VmStatus choose_model(Session *s, const char *model, const char *phase, bool need_train) {
     FeExperiment *e = s->exp;
     if (!fe_nmodel(e)) return drv_fail(VM_INPUT, "%s has no model", s->path);
-    if (!model && need_train && fe_ntrain(e) > 1)
-        return drv_fail(VM_USAGE, "%s trains several models (%s): choose one with --model", s->path,
-                        train_names(s->arena, e));
-    if (!model && fe_ntrain(e)) model = fe_train(e, 0)->model;
-    if (!model) model = fe_model_name(e, 0);
+    VmStatus st = choose_train(s, model, phase, need_train);
+    if (st) return st;
+    if (phase && model && strcmp(model, s->train->model) != 0)
+        return drv_fail(VM_USAGE, "phase '%s' trains the model %s, not %s", phase, s->train->model,
+                        model);
+    if (!model) model = s->train ? s->train->model : fe_model_name(e, 0);
     for (int i = 0; i < fe_nmodel(e); i++)
         if (!strcmp(model, fe_model_name(e, i))) s->model = fe_model_name(e, i);
     if (!s->model) return unknown_model(s, model);
-    for (int i = 0; i < fe_ntrain(e) && !s->train; i++)
-        if (!strcmp(s->model, fe_train(e, i)->model)) s->train = fe_train(e, i);
     if (need_train && !s->train)
         return drv_fail(VM_INPUT, "%s has no train block for %s", s->path, s->model);
     s->batch = s->train ? s->train->recipe.data.batch : 1;
@@ -57,7 +87,8 @@ static void set_optimizer(Session *s) {
     s->pass.adamw.decay = s->train->recipe.optimizer.weight_decay;
 }
 
-static VmStatus load(Session *s, const OptValue *set, const char *model, bool need_train) {
+static VmStatus load(Session *s, const OptValue *set, const char *model, const char *phase,
+                     bool need_train) {
     const FeOptions *opt = drv_fe_options(s->arena, set);
     if (!opt) return VM_ENV;
     VmError io = {.text = ""};
@@ -66,7 +97,7 @@ static VmStatus load(Session *s, const OptValue *set, const char *model, bool ne
     if (!s->exp) return drv_fail(io.status, "%s", io.text);
     show(s->diags);
     VmStatus st = drv_diags_status(s->diags);
-    return st ? st : choose_model(s, model, need_train);
+    return st ? st : choose_model(s, model, phase, need_train);
 }
 
 void session_open_bare(Session *s) {
@@ -97,12 +128,12 @@ static VmStatus choose_precision(Session *s, const char *option) {
     return VM_OK;
 }
 
-VmStatus session_open(Session *s, const char *path, const OptValue *set, const char *model,
-                      const char *precision, bool need_train) {
+VmStatus session_open_phase(Session *s, const char *path, const OptValue *set, const char *model,
+                            const char *phase, const char *precision, bool need_train) {
     session_open_bare(s);
     s->path = path;
     double t0 = vm_seconds();
-    VmStatus st = load(s, set, model, need_train);
+    VmStatus st = load(s, set, model, phase, need_train);
     s->seconds_frontend += vm_seconds() - t0;
     if (!st) st = choose_precision(s, precision);
     if (st)
@@ -110,6 +141,11 @@ VmStatus session_open(Session *s, const char *path, const OptValue *set, const c
     else
         set_optimizer(s);
     return st;
+}
+
+VmStatus session_open(Session *s, const char *path, const OptValue *set, const char *model,
+                      const char *precision, bool need_train) {
+    return session_open_phase(s, path, set, model, NULL, precision, need_train);
 }
 
 void session_close(Session *s) {
@@ -164,7 +200,8 @@ static bool has_large_tensor(const IrGraph *g) {
 IrGraph *session_elaborate(Session *s, int64_t batch) {
     double t0 = vm_seconds();
     Diags *d = diags_create(s->arena);
-    IrGraph *g = fe_elaborate(s->exp, s->arena, s->model, batch, d);
+    IrGraph *g = s->train ? fe_elaborate_phase(s->exp, s->arena, s->train, batch, d)
+                          : fe_elaborate(s->exp, s->arena, s->model, batch, d);
     s->seconds_frontend += vm_seconds() - t0;
     if (g && has_large_tensor(g)) session_try_lowering(s, s->exp, s->model, g, d);
     if (!g || d->nerrors || !s->warned) show(d);

@@ -307,7 +307,9 @@ static void check_total(Elab *E, const Ast *m) {
                FE_MAX_BYTES / 0x1p40, bytes / 0x1p40);
 }
 
-IrGraph *fe_elaborate(FeExperiment *e, Arena *a, const char *model, int64_t batch, Diags *d) {
+/* t NULL: the model is not trained. */
+static IrGraph *elaborate(FeExperiment *e, Arena *a, const char *model, const FeTrain *t,
+                          int64_t batch, Diags *d) {
     if (e->failed) return NULL;
     const Ast *m = fe_find_model(e, model);
     if (!m) {
@@ -318,7 +320,6 @@ IrGraph *fe_elaborate(FeExperiment *e, Arena *a, const char *model, int64_t batc
                    near ? ": did you mean `" : "", near ? near : "", near ? "`?" : "");
         return NULL;
     }
-    const FeTrain *t = fe_train_of(e, model);
     if (batch <= 0) batch = t ? t->recipe.data.batch : 1;
     Elab E = elab_new(e, a, d);
     E.model = model;
@@ -331,4 +332,12 @@ IrGraph *fe_elaborate(FeExperiment *e, Arena *a, const char *model, int64_t batc
     const char *bug = ir_verify(a, E.g, true);
     VM_CHECK(!bug, "elaboration of %s made an ill-formed graph: %s", model, bug);
     return E.g;
+}
+
+IrGraph *fe_elaborate(FeExperiment *e, Arena *a, const char *model, int64_t batch, Diags *d) {
+    return elaborate(e, a, model, fe_train_of(e, model), batch, d);
+}
+
+IrGraph *fe_elaborate_phase(FeExperiment *e, Arena *a, const FeTrain *t, int64_t batch, Diags *d) {
+    return elaborate(e, a, t->model, t, batch, d);
 }

@@ -314,26 +314,42 @@ static void read_train(Elab *E, FeTrain *t, const Ast *x) {
 
 /* ---- blocks --------------------------------------------------------------------------------- */
 
+static const Ast *block_of(const FeExperiment *e, const char *name) {
+    const FeTrain *t = fe_name_get(&e->phase_of, name);
+    return t ? t->ast : NULL;
+}
+
+static bool check_name(Elab *E, const FeExperiment *e, const Ast *x) {
+    const Ast *old = block_of(e, x->name);
+    if (!old) return true;
+    Diag *dg;
+    if (x->a || old->a)
+        dg = sema_error(E, x->name_span, D_duplicate_name, "there are two phases `%s`", x->name);
+    else
+        dg = sema_error(E, x->name_span, D_duplicate_name,
+                        "model `%s` is trained twice: give the second one a name of its own, "
+                        "`train NAME of %s { .. }`",
+                        x->name, x->name);
+    sema_note(E, dg, old->span, "the first train block is here");
+    return false;
+}
+
 static bool check_block(Elab *E, FeExperiment *e, const Ast *x) {
+    const Ast *model = x->a ? x->a : x;
+    if (!x->name || !model->name) return false; /* reported */
     if (x->text) {
         sema_error(E, x->span, D_train_from,
                    "starting from the weights of another model is not supported: remove `from %s`",
                    x->text);
         return false;
     }
-    const FeTrain *old = fe_train_of(e, x->name);
-    if (old) {
-        Diag *dg =
-            sema_error(E, x->name_span, D_duplicate_name, "model `%s` is trained twice", x->name);
-        sema_note(E, dg, old->span, "the first train block is here");
-        return false;
-    }
-    if (fe_find_model(e, x->name)) return true;
+    if (!check_name(E, e, x)) return false;
+    if (fe_find_model(e, model->name)) return true;
     if (diags_full(E->d)) return false;
     const char **name = ARENA_ARRAY(E->a, const char *, e->model.n + 1);
     for (int i = 0; i < e->model.n; i++) name[i] = e->model.at[i]->name;
-    const char *near = spell_suggest(x->name, name, e->model.n);
-    sema_error(E, x->name_span, D_unknown_model, "there is no model `%s`%s%s%s", x->name,
+    const char *near = spell_suggest(model->name, name, e->model.n);
+    sema_error(E, model->name_span, D_unknown_model, "there is no model `%s`%s%s%s", model->name,
                near ? ": did you mean `" : "", near ? near : "", near ? "`?" : "");
     return false;
 }
@@ -345,9 +361,15 @@ void fe_load_trains(FeExperiment *e, Diags *d) {
         const Ast *x = e->train_ast.at[i];
         if (!check_block(&E, e, x)) continue;
         FeTrain *t = &e->train[e->ntrain];
-        *t = (FeTrain){.model = x->name, .span = x->span, .recipe = vm_recipe_default()};
+        *t = (FeTrain){.name = x->name,
+                       .model = x->a ? x->a->name : x->name,
+                       .span = x->span,
+                       .ast = x,
+                       .recipe = vm_recipe_default()};
         read_train(&E, t, x);
         e->ntrain++;
-        fe_name_at(&e->train_of, e->a, x->name)->value = t;
+        fe_name_at(&e->phase_of, e->a, t->name)->value = t;
+        FeNameSlot *first = fe_name_at(&e->train_of, e->a, t->model);
+        if (!first->value) first->value = t;
     }
 }

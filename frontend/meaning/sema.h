@@ -134,7 +134,8 @@ struct FeExperiment {
     FE_LIST(FeConfig) config;
     FeTrain *train;
     int ntrain;
-    FeNames layer_of, model_of, train_of; /* by name */
+    FeNames layer_of, model_of, phase_of; /* by name */
+    FeNames train_of; /* a model's first train block */
     FeNames config_of; /* one more than the place in config.at, which moves as it grows */
     FeNames file_of;   /* by canonical path */
     FeNames set_of;    /* by name: the text after '=' of the last --set */
@@ -156,7 +157,6 @@ void *fe_grow(Arena *a, void *old, int *cap, size_t size, int n);
 FeLayer *fe_find_layer(const FeExperiment *e, const char *name);
 const FeConfig *fe_find_config(const FeExperiment *e, const char *name);
 const Ast *fe_find_model(const FeExperiment *e, const char *name);
-const FeTrain *fe_train_of(const FeExperiment *e, const char *model);
 
 /* ---- elaboration state (elab.c) ------------------------------------------------------------- */
 

@@ -37,7 +37,7 @@ typedef enum AstKind {
     AST_CONFIG, /* kid: AST_FIELD */
     AST_LAYER,  /* name; param; type or NULL; kid: statements */
     AST_MODEL,  /* name; param; kid: statements */
-    AST_TRAIN,  /* name: model; text: "from" model or NULL; kid: AST_FIELD */
+    AST_TRAIN,  /* name: phase; a: "of" model or NULL; text: "from" model or NULL; kid: AST_FIELD */
     AST_FIELD,  /* name; a: value */
     AST_PARAM,  /* formal parameter: name; type or NULL; a: default or NULL */
     AST_TYPE,   /* name: "f32" "i32" "class" or NULL; kid: dimensions; a leading ".." is an AST_NAME

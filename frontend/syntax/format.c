@@ -211,6 +211,10 @@ static void declaration(Formatter *f, const Ast *n) {
     case AST_TRAIN:
         fmt_add(f, "train ");
         fmt_add(f, n->name);
+        if (n->a) {
+            fmt_add(f, " of ");
+            fmt_add(f, n->a->name);
+        }
         if (n->text) {
             fmt_add(f, " from ");
             fmt_add(f, n->text);

@@ -479,6 +479,13 @@ static Ast *parse_train(Parser *p) {
     Ast *n = begin(p, AST_TRAIN);
     parser_advance(p);
     n->name = parser_name(p, "the name of a model", &n->name_span);
+    if (!p->panic && parser_word(p, "of")) {
+        parser_advance(p);
+        Ast *model = begin(p, AST_NAME);
+        model->name = parser_name(p, "the name of a model", &model->name_span);
+        model->span = model->name_span;
+        n->a = model;
+    }
     if (!p->panic && parser_word(p, "from")) {
         parser_advance(p);
         Span s;

@@ -406,6 +406,26 @@ want 1 'of 21 test images has 5' 'check finds one of the test set' "$VMOEC" chec
 want 3 'nowhere' 'check of data that is not there' "$VMOEC" check groups.vmoe --data nowhere
 want 0 '' 'init takes the batch of the train block' "$VMOEC" init groups.vmoe -o groups.safetensors
 
+# Phases: several train blocks of one model.
+cat > phases.vmoe << 'END'
+model m(image: f32[B, 1, 8, 8], label: class[B, 4]) {
+  loss cross_entropy(linear(reshape(image, [dim(image, 0), 64]), 4), label)
+}
+train long of m {
+  data = idx(dir = "data")
+  epochs = 3 steps
+}
+train short of m {
+  data = idx(dir = "data")
+  epochs = 2 steps
+}
+END
+want 2 'several phases (long, short): choose one with --phase' 'which phase is to be said' "$VMOEC" train phases.vmoe
+want 2 "no phase 'shrot'; did you mean short?" 'a phase that is not there' "$VMOEC" train phases.vmoe --phase shrot
+want 0 'after 2 steps' 'a phase by its name' "$VMOEC" train phases.vmoe --phase short --out runs/phase
+want 0 '' 'which the log has' grep -q '"phase":"short"' runs/phase/metrics.jsonl
+want 0 '' 'phases keep their names in fmt' "$VMOEC" fmt --check phases.vmoe
+
 # Where runs go when nobody says.
 cp $F ...vmoe
 want 0 '^weights runs/...vmoe/weights' 'a file with a name of dots' "$VMOEC" train ...vmoe --data data --steps 1

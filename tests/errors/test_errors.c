@@ -171,6 +171,9 @@ static void load(Case *c, Diags *d) {
     FeExperiment *e = fe_load(c->arena, c->path, &opt, d, &error);
     if (!e) complain(c, 0, "not loaded", "error", NULL, error.text);
     if (!e || d->nerrors) return;
+    for (int i = 0; i < fe_ntrain(e); i++) /* models' later train blocks */
+        if (fe_train(e, i) != fe_train_of(e, fe_train(e, i)->model))
+            (void)fe_elaborate_phase(e, c->arena, fe_train(e, i), c->batch, d);
     for (int i = 0; i < fe_nmodel(e); i++) {
         int before = d->nerrors;
         IrGraph *g = fe_elaborate(e, c->arena, fe_model_name(e, i), c->batch, d);
