@@ -6,6 +6,8 @@
  * then a schedule sees how much of what remains is done, t = (step - warmup) / (total - warmup),
  * which would be 1 at step `total`. Functions are ours (exact.c), so the bits do not depend on the
  * C library. */
+#include <math.h>
+
 #include "runtime/train/internal.h"
 
 typedef double Rule(const VmScheduleSpec *s, double t);
@@ -20,6 +22,11 @@ double vm_schedule_constant(const VmScheduleSpec *s, double t) {
 
 double vm_schedule_cosine(const VmScheduleSpec *s, double t) {
     return s->minimum + (s->peak - s->minimum) * 0.5 * (1 + vm_cos_pi(t));
+}
+
+double vm_schedule_polynomial(const VmScheduleSpec *s, double t) {
+    double log = t < 1 ? s->power * vm_log(1 - t) : -INFINITY;
+    return s->minimum + (s->peak - s->minimum) * (log > -700 ? vm_exp(log) : 0);
 }
 
 double vm_learning_rate(const VmScheduleSpec *s, int64_t step, int64_t warmup, int64_t total) {

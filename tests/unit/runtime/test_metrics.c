@@ -31,6 +31,20 @@ Test(runtime_schedule, cosine_with_warmup) {
     cr_assert(vm_learning_rate(&s, 109, 200, 110) == 110 / 200.0);
 }
 
+Test(runtime_schedule, polynomial_with_warmup) {
+    static const double power[] = {0.5, 1, 2.5, 100};
+    for (int k = 0; k < 4; k++) {
+        const VmScheduleSpec s = {
+            .kind = VM_schedule_polynomial, .peak = 1, .minimum = 0.2, .power = power[k]};
+        for (int i = 10; i <= 110; i++) {
+            double expected = 0.2 + 0.8 * pow(1 - (i - 10) / 100.0, power[k]);
+            cr_assert(fabs(vm_learning_rate(&s, i, 10, 110) - expected) < 1e-14, "step %d", i);
+        }
+        cr_assert_eq(vm_learning_rate(&s, 4, 10, 110), 0.5, "the warm-up is every schedule's");
+        cr_assert_eq(vm_learning_rate(&s, 110, 10, 110), 0.2);
+    }
+}
+
 /* ---- metrics.jsonl ---- */
 
 static json_t *line_of(const char *text, int n) {
