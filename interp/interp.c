@@ -15,7 +15,7 @@
 #define REF_ROW_EXPAND(name) [OP_##name] = ref_##name,
 #define ROUTE_OF(route, name) REF_ROW_##route(name)
 static const RefFn ref_table[OP_COUNT] = {
-#define OP(name, lo, hi, nout, stage, route, grad, flags, sig, doc) ROUTE_OF(route, name)
+#define OP(name, lo, hi, nout, stage, route, grad, ...) ROUTE_OF(route, name)
 #include "ir/ops.def"
 };
 

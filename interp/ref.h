@@ -25,7 +25,7 @@ typedef void (*RefFn)(const RefCall *c);
 #define REF_KERNEL(name) void ref_##name(const RefCall *c);
 #define REF_EXPAND(name) void ref_##name(const RefCall *c);
 #define ROUTE_OF(route, name) REF_##route(name)
-#define OP(name, lo, hi, nout, stage, route, grad, flags, sig, doc) ROUTE_OF(route, name)
+#define OP(name, lo, hi, nout, stage, route, grad, ...) ROUTE_OF(route, name)
 #include "ir/ops.def"
 #undef ROUTE_OF
 

@@ -80,7 +80,20 @@ enum {
     OPF_COMMUTE = 8,
     OPF_LEAD = 16,
     OPF_TAIL = 32,
-    OPF_FRONT = 64
+    OPF_FRONT = 64,
+    OPF_SPREAD = 128
+};
+/* How an operand is read: one of the first five, and the others with it. */
+enum {
+    READ_NONE = 0,
+    READ_VALUE = 1,
+    READ_ROWS = 2,
+    READ_STRIDED = 4,
+    READ_LINES = 8,
+    READ_DENSE = 16,
+    READ_FACTOR = 32,
+    READ_PACKED = 64,
+    IR_MAX_READS = 6 /* operands that a row of ops.def tells apart */
 };
 typedef enum AttrKind { ATTR_KIND_INT, ATTR_KIND_FLOAT, ATTR_KIND_STR, ATTR_KIND_INTS } AttrKind;
 
@@ -100,6 +113,8 @@ typedef struct OpInfo {
     OpRoute route;
     OpGrad grad;
     unsigned flags;
+    bool work;
+    unsigned char reads[IR_MAX_READS]; /* ask ir_reads */
     const char *signature, *doc;
     AttrId first_attr;
     int nattr;
@@ -109,8 +124,12 @@ extern const OpInfo ir_ops[OP_COUNT];
 extern const AttrInfo ir_attrs[ATTR_COUNT];
 /* OP_COUNT when there is none of that name. */
 OpCode ir_op_by_name(const char *name);
+/* ATTR_COUNT when the op has none of that name. */
+AttrId ir_attr_by_name(OpCode op, const char *name);
 /* The attribute `bf16` of a matrix product or of attention; ATTR_COUNT: the op has none. */
 AttrId ir_bf16_attr(OpCode op);
+/* How the op reads operand i: READ_ bits. */
+unsigned ir_reads(OpCode op, int i);
 
 /* ---- graph (graph.c) ----------------------------------------------------------------------- */
 
@@ -242,6 +261,39 @@ void ir_set_ints(IrGraph *g, IrNode *n, AttrId id, const int64_t *v, int count);
  * the user ("top_k asks for 4 of 2 experts") in arena a. Leaves have their types set by the builder
  * already. Never aborts whatever the operands are. */
 const char *ir_infer(Arena *a, IrNode *n);
+
+/* ---- work (work.c: work_<op>) ---------------------------------------------------------------- */
+
+/* Kinds of matrix products, from products.def. */
+typedef enum IrProduct {
+#define PRODUCT(name, doc) IR_PRODUCT_##name,
+#include "ir/products.def"
+    IR_PRODUCT_COUNT
+} IrProduct;
+extern const char *const ir_product_name[IR_PRODUCT_COUNT];
+
+/* What a node multiplies: `count` products of m x k by k x n. */
+typedef struct IrWork {
+    /* q k^T and what is made of its result times v, per head: m queries, n keys, k is a head's
+     * size. All below but macs, sizes, left (q) and right (k) is of products alone. */
+    bool attention;
+    IrProduct product;
+    double macs; /* useful multiplications of the whole node: nothing that is computed again */
+    int64_t count, m, n, k;
+    int left, right; /* the operands that are multiplied */
+    int bias;        /* the operand that is added to the result; -1: none */
+    bool ta, tb;     /* left is stored k x m, right n x k */
+    bool shared;     /* right is one matrix for all rows of left */
+    /* Above 0: rows are grouped by so many experts. Those of all are counted together: in m, or in
+     * k when left is turned. `offsets` is the operand that says whose they are. */
+    int64_t experts;
+    int offsets;
+} IrWork;
+
+/* What n multiplies. False, and all zero: nothing; elementwise work does not count. */
+bool ir_work(const IrNode *n, IrWork *w);
+/* The same, but false for attention as well. */
+bool ir_work_product(const IrNode *n, IrWork *w);
 
 /* ---- builder (builder.c) ------------------------------------------------------------------- */
 

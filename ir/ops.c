@@ -31,9 +31,23 @@ enum {
 #define LEAD OPF_LEAD
 #define TAIL OPF_TAIL
 #define FRONT OPF_FRONT
+#define SPREAD OPF_SPREAD
+
+/* What the columns `work` and `reads` say. */
+#define WORK_NONE false
+#define WORK_WORK true
+#define NONE READ_NONE
+#define VALUE READ_VALUE
+#define ROWS READ_ROWS
+#define STRIDED READ_STRIDED
+#define LINES READ_LINES
+#define DENSE READ_DENSE
+#define FACTOR READ_FACTOR
+#define PACKED READ_PACKED
+#define WITHOUT_PARENTHESES(...) __VA_ARGS__
 
 const OpInfo ir_ops[OP_COUNT] = {
-#define OP(name_, lo, hi, nout_, stage_, route_, grad_, flags_, sig, doc_)                         \
+#define OP(name_, lo, hi, nout_, stage_, route_, grad_, flags_, work_, reads_, sig, doc_)          \
     [OP_##name_] = {.name = #name_,                                                                \
                     .min_in = lo,                                                                  \
                     .max_in = hi,                                                                  \
@@ -42,6 +56,8 @@ const OpInfo ir_ops[OP_COUNT] = {
                     .route = ROUTE_##route_,                                                       \
                     .grad = GRAD_##grad_,                                                          \
                     .flags = flags_,                                                               \
+                    .work = WORK_##work_,                                                          \
+                    .reads = {WITHOUT_PARENTHESES reads_},                                         \
                     .signature = sig,                                                              \
                     .doc = doc_,                                                                   \
                     .first_attr = (AttrId)FIRST_##name_,                                           \
@@ -66,12 +82,23 @@ OpCode ir_op_by_name(const char *name) {
     return OP_COUNT;
 }
 
-AttrId ir_bf16_attr(OpCode op) {
+AttrId ir_attr_by_name(OpCode op, const char *name) {
     for (int i = 0; i < ir_ops[op].nattr; i++) {
         AttrId id = (AttrId)((int)ir_ops[op].first_attr + i);
-        if (strcmp(ir_attrs[id].name, "bf16") == 0) return id;
+        if (strcmp(ir_attrs[id].name, name) == 0) return id;
     }
     return ATTR_COUNT;
+}
+
+AttrId ir_bf16_attr(OpCode op) {
+    return ir_attr_by_name(op, "bf16");
+}
+
+unsigned ir_reads(OpCode op, int i) {
+    const unsigned char *reads = ir_ops[op].reads;
+    if (i >= IR_MAX_READS) i = IR_MAX_READS - 1;
+    while (i > 0 && !reads[i]) i--;
+    return reads[i];
 }
 
 bool ir_rounds_operands(const IrNode *n) {
@@ -80,7 +107,5 @@ bool ir_rounds_operands(const IrNode *n) {
 }
 
 bool ir_rounds_operand(const IrNode *n, int i) {
-    if (!ir_rounds_operands(n)) return false;
-    if (n->op == OP_sdpa || n->op == OP_sdpa_grad) return i < 3 || i == 5;
-    return i < 2;
+    return (ir_reads(n->op, i) & READ_FACTOR) && ir_rounds_operands(n);
 }

@@ -27,7 +27,7 @@
 #undef GRAD_RULE_YES
 #define GRAD_RULE_YES(name) [OP_##name] = grad_##name,
 static GradFn *const rules[OP_COUNT] = {
-#define OP(name, lo, hi, nout, stage, route, grad, flags, sig, doc) GRAD_RULE_##grad(name)
+#define OP(name, lo, hi, nout, stage, route, grad, ...) GRAD_RULE_##grad(name)
 #include "ir/ops.def"
 };
 

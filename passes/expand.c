@@ -26,13 +26,13 @@ typedef IrValue *ExpandFn(IrBuilder *b, const IrNode *n, bool training);
 #define EXPAND_RULE_GATHER(name)
 #define EXPAND_RULE_KERNEL(name)
 #define EXPAND_RULE_EXPAND(name) static ExpandFn expand_##name;
-#define OP(name, lo, hi, nout, stage, route, grad, flags, sig, doc) EXPAND_RULE_##route(name)
+#define OP(name, lo, hi, nout, stage, route, grad, ...) EXPAND_RULE_##route(name)
 #include "ir/ops.def"
 
 #undef EXPAND_RULE_EXPAND
 #define EXPAND_RULE_EXPAND(name) [OP_##name] = expand_##name,
 static ExpandFn *const rules[OP_COUNT] = {
-#define OP(name, lo, hi, nout, stage, route, grad, flags, sig, doc) EXPAND_RULE_##route(name)
+#define OP(name, lo, hi, nout, stage, route, grad, ...) EXPAND_RULE_##route(name)
 #include "ir/ops.def"
 };
 

@@ -18,7 +18,7 @@ typedef void GradFn(IrBuilder *b, const IrNode *n, IrValue *const *dy, IrValue *
 #define GRAD_RULE_STOP(name)
 #define GRAD_RULE_VIA(name)
 #define GRAD_RULE_END(name)
-#define OP(name, lo, hi, nout, stage, route, grad, flags, sig, doc) GRAD_RULE_##grad(name)
+#define OP(name, lo, hi, nout, stage, route, grad, ...) GRAD_RULE_##grad(name)
 #include "ir/ops.def"
 
 #endif

@@ -156,7 +156,7 @@ static void check_op(OpCode op) {
 #define GRAD_TEST_VIA(name) GRAD_TEST_YES(name)
 #define GRAD_TEST_STOP(name)
 #define GRAD_TEST_END(name)
-#define OP(name, lo, hi, nout, stage, route, grad, flags, sig, doc) GRAD_TEST_##grad(name)
+#define OP(name, lo, hi, nout, stage, route, grad, ...) GRAD_TEST_##grad(name)
 #include "ir/ops.def"
 
 /* ---- ops without a gradient

@@ -124,5 +124,5 @@ static void check_op(OpCode op) {
 #define JIT_TEST_ELTWISE(name) JIT_TEST_KERNEL(name)
 #define JIT_TEST_GATHER(name) JIT_TEST_KERNEL(name)
 #define JIT_TEST_EXPAND(name) JIT_TEST_KERNEL(name)
-#define OP(name, lo, hi, nout, stage, route, grad, flags, sig, doc) JIT_TEST_##route(name)
+#define OP(name, lo, hi, nout, stage, route, grad, ...) JIT_TEST_##route(name)
 #include "ir/ops.def"

@@ -53,6 +53,31 @@ Test(optable, rows_are_consistent) {
     }
 }
 
+/* One way to read each operand that code reads, and none for the others. */
+static void check_reads(OpCode op) {
+    const OpInfo *info = &ir_ops[op];
+    bool code =
+        info->route == ROUTE_ELTWISE || info->route == ROUTE_GATHER || info->route == ROUTE_KERNEL;
+    for (int i = 0; i < info->max_in; i++) {
+        unsigned how = ir_reads(op, i) & ~(unsigned)(READ_FACTOR | READ_PACKED);
+        cr_expect(code ? how && !(how & (how - 1)) : !ir_reads(op, i), "%s reads operand %d as %u",
+                  info->name, i, how);
+        if (info->route == ROUTE_ELTWISE && !info->nattr)
+            cr_expect_eq(how, READ_VALUE, "%s, operand %d", info->name, i);
+    }
+    if (info->max_in == 0) cr_expect_eq(ir_reads(op, 0), READ_NONE, "%s", info->name);
+    if (info->flags & (OPF_PRO | OPF_TAIL | OPF_FRONT))
+        cr_expect_eq(ir_reads(op, 0), READ_VALUE, "%s", info->name);
+}
+
+Test(optable, operands_are_read_in_one_way) {
+    for (int i = 0; i < OP_COUNT; i++) check_reads((OpCode)i);
+    cr_expect_eq(ir_reads(OP_layer_norm_grad, 1), READ_DENSE);
+    cr_expect_eq(ir_reads(OP_layer_norm_grad, 2), READ_VALUE);
+    cr_expect_eq(ir_reads(OP_sdpa_grad, 5), READ_LINES | READ_FACTOR);
+    cr_expect_eq(ir_reads(OP_concat, 63), READ_VALUE);
+}
+
 Test(optable, the_reference_names_every_op_and_attribute) {
     char *text = NULL;
     size_t size = 0;
