@@ -8,42 +8,9 @@
 #include "passes/fuse.h"
 #include "passes/view.h"
 
-/* How a consumer reads one operand. */
-typedef enum Need {
-    NEED_EVAL,   /* evaluated position by position: any view, gather or constant */
-    NEED_GATHER, /* dense, a dispatch of something dense, or inline work on one */
-    NEED_VIEW,   /* any strides */
-    NEED_LAST,   /* any strides, but contiguous in the last dimension */
-    NEED_DENSE
-} Need;
-
 /* By operand, not by shape: [T,1] may be rows or one number for each row. */
 bool fuse_evaluates(const IrNode *n, int i) {
-    if (!(ir_ops[n->op].flags & OPF_PRO)) return false;
-    return i == 0 || (n->op == OP_softmax_grad && i == 1) ||
-           (n->op == OP_layer_norm_grad && i == 2);
-}
-
-static Need kernel_need(const IrNode *n, int i) {
-    switch (n->op) {
-    case OP_matmul: return NEED_VIEW;
-    case OP_concat: return NEED_EVAL;
-    case OP_sdpa:
-    case OP_sdpa_grad: return n->in[i]->type.rank == 3 && i != 4 ? NEED_LAST : NEED_DENSE;
-    case OP_expert_matmul: return i == 0 ? NEED_GATHER : NEED_DENSE;
-    case OP_expert_matmul_dw: return i < 2 ? NEED_GATHER : NEED_DENSE;
-    default: break;
-    }
-    return fuse_evaluates(n, i) ? NEED_EVAL : NEED_DENSE;
-}
-
-static Need operand_need(const IrNode *n, int i) {
-    switch (ir_ops[n->op].route) {
-    case ROUTE_ELTWISE: return n->op == OP_uniform ? NEED_DENSE : NEED_EVAL;
-    case ROUTE_GATHER: return i == 0 ? NEED_VIEW : NEED_DENSE;
-    case ROUTE_KERNEL: return kernel_need(n, i);
-    default: return NEED_EVAL; /* views: looked at below */
-    }
+    return (ir_ops[n->op].flags & OPF_PRO) && (ir_reads(n->op, i) & READ_VALUE);
 }
 
 static bool is_gather(const IrValue *v) {
@@ -74,21 +41,18 @@ bool fuse_wants_inline(const IrNode *n) {
     return false;
 }
 
-static bool satisfies(IrValue *v, Need need) {
+/* Can v be read as the column `reads` of its reader says? */
+static bool satisfies(IrValue *v, unsigned reads) {
     View w;
     if (!view_resolve(v, &w)) return false;
     bool plain = w.root->node->op != OP_const && !is_deferred(w.root);
-    switch (need) {
-    case NEED_EVAL: return true;
-    case NEED_GATHER:
-        if (fuse_wants_inline(v->node)) return true;
-        return dense(v) || (v->node->op == OP_dispatch && dense(v->node->in[0]));
-    case NEED_VIEW: return plain;
-    case NEED_LAST:
+    if (reads & READ_VALUE) return true;
+    if (reads & READ_STRIDED) return plain;
+    if (reads & READ_LINES)
         return plain && (w.stride[w.type.rank - 1] == 1 || w.type.dim[w.type.rank - 1] == 1);
-    case NEED_DENSE: return dense(v);
-    }
-    return false;
+    if (dense(v)) return true;
+    if (!(reads & READ_ROWS)) return false;
+    return fuse_wants_inline(v->node) || (v->node->op == OP_dispatch && dense(v->node->in[0]));
 }
 
 typedef struct Legalizer {
@@ -128,7 +92,7 @@ bool fuse_legalize(PassCtx *c, IrGraph *g) {
         if (route == ROUTE_VIEW) legalize_view(&L, n);
         if (route == ROUTE_VIEW || route == ROUTE_LEAF) continue;
         for (int i = 0; i < n->nin; i++)
-            if (!satisfies(n->in[i], operand_need(n, i))) n->in[i] = copy_of(&L, n->in[i]);
+            if (!satisfies(n->in[i], ir_reads(n->op, i))) n->in[i] = copy_of(&L, n->in[i]);
     }
     for (int i = 0; i < g->nout; i++) {
         IrNode *n = g->out[i].value->node;

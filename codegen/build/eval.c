@@ -227,8 +227,8 @@ static Val eval_source(Kb *k, const Source *s, Pos pos) {
 
 static Val eval_member(Kb *k, const IrNode *n, Pos pos) {
     Val in[3] = {0};
-    if (n->op != OP_uniform) /* its operand is a key, not a tensor of the space */
-        for (int i = 0; i < n->nin; i++) in[i] = kb_eval(k, n->in[i], pos);
+    for (int i = 0; i < n->nin; i++) /* a key is no tensor of the space */
+        if (ir_reads(n->op, i) & READ_VALUE) in[i] = kb_eval(k, n->in[i], pos);
     return cg_emit_rule(n->op)(k, n, in, pos);
 }
 

@@ -259,9 +259,11 @@ static void prefetch_operands(Kb *k, const Block *x, Val r, Val col) {
         rows = kb_min(k, kb_i64(k, g->tile.rows), kb_sub(k, x->nrows, r));
     for (int i = 0; i < k->cl->nnode; i++) {
         const IrNode *n = k->cl->node[i];
-        for (int j = 0; n != g->n && n->op != OP_uniform && j < n->nin; j++) {
+        for (int j = 0; n != g->n && j < n->nin; j++) {
             View w;
-            if (n->in[j] == g->start || !is_streamed(k, g, n->in[j], &w)) continue;
+            if (!(ir_reads(n->op, j) & READ_VALUE) || n->in[j] == g->start ||
+                !is_streamed(k, g, n->in[j], &w))
+                continue;
             Loop l;
             kb_loop(k, &l, kb_i64(k, 0), rows, 1, NULL, 0);
             Val at = kb_add(k, kb_row_offset(k, &w, kb_add(k, first, l.i)), col);

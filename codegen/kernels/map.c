@@ -27,9 +27,8 @@ static bool cluster_is_flat(const Kb *k) {
     for (int i = 0; i < k->cl->nnode; i++) {
         const IrNode *n = k->cl->node[i];
         if (n->op == OP_iota) return false;
-        if (n->op == OP_uniform) continue;
         for (int j = 0; j < n->nin; j++)
-            if (!operand_is_flat(k, n->in[j])) return false;
+            if ((ir_reads(n->op, j) & READ_VALUE) && !operand_is_flat(k, n->in[j])) return false;
     }
     return true;
 }

@@ -95,7 +95,7 @@ static bool find_readers(InPlace *x, int buffer, const IrValue *r) {
         x->reads[i] = false;
         for (int k = 0; k < n->nin; k++) {
             if (!touches(x, n->in[k], buffer)) continue;
-            bool evaluated = n->op != OP_uniform;
+            bool evaluated = ir_reads(n->op, k) & READ_VALUE;
             if (kernel)
                 evaluated = n == x->c->anchor && x->kind == KIND_ROWS && fuse_evaluates(n, k);
             if (!evaluated || !same_elements(x->p, n->in[k], r)) return false;
