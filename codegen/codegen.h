@@ -58,10 +58,9 @@ void cg_module_options(CgModule *m, const CgOptions *o);
 /* A matrix product, by what its blocks are chosen from: `count` products m x k by k x n. Grouped by
  * expert, count is the number of experts and the routed rows (m, or k of a weight gradient) are
  * those of all. */
-enum { CG_PRODUCT_KINDS = 4, CG_BLOCK_MAX = 1024 };
-extern const char *const cg_product_kind[CG_PRODUCT_KINDS];
+enum { CG_BLOCK_MAX = 1024 };
 typedef struct CgProduct {
-    const char *kind; /* one of cg_product_kind, or equal text */
+    const char *kind; /* one of ir_product_name, or equal text */
     int64_t count, m, n, k;
 } CgProduct;
 bool cg_product_equal(const CgProduct *a, const CgProduct *b);

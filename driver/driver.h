@@ -132,9 +132,8 @@ typedef struct Counts {
     int64_t batch; /* the graph's */
 } Counts;
 
-/* Counts a MODEL-stage graph elaborated for `batch` images. Multiply-accumulates are those of
- * linear, expert_linear, matmul, expert_matmul (on the rows really routed) and attention's two
- * products. */
+/* Counts a MODEL-stage graph elaborated for `batch` images. Multiply-accumulates are those that
+ * ir_work finds: of matrix products (with experts, on the rows really routed) and attention. */
 Counts count_model(Arena *a, const IrGraph *g, int64_t batch);
 
 /* Whether there is anything to differentiate. */

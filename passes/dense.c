@@ -66,16 +66,22 @@ static void mark_per_expert(IrValue *v, int64_t experts, int k) {
     for (int i = 0; i < n->nin; i++) mark_per_expert(n->in[i], experts, k);
 }
 
+/* A product of grouped rows and one matrix per expert. */
+static bool is_grouped(const IrNode *n, IrWork *w) {
+    return ir_work(n, w) && w->experts && !w->ta;
+}
+
 static void find_per_expert(Dense *d) {
     IR_FOR (n, d->g) n->mark = 0;
     IR_FOR (n, d->g) {
-        bool linear = n->op == OP_expert_linear, expand = n->op == OP_expert_expand;
-        if (!linear && !expand && n->op != OP_expert_matmul) continue;
-        const IrNode *route = route_of(d, n, expand ? 1 : 2, expand ? 3 : 0);
+        IrWork w;
+        bool expand = n->op == OP_expert_expand;
+        if (!expand && !is_grouped(n, &w)) continue;
+        const IrNode *route = expand ? route_of(d, n, 1, 3) : route_of(d, n, w.offsets, 0);
         if (!route) return;
         int64_t experts = ir_int(route, ATTR_route_experts);
-        mark_per_expert(n->in[expand ? 0 : 1], experts, chosen(route));
-        if (linear && n->nin > 4) mark_per_expert(n->in[4], experts, chosen(route));
+        mark_per_expert(n->in[expand ? 0 : w.right], experts, chosen(route));
+        if (!expand && w.bias >= 0) mark_per_expert(n->in[w.bias], experts, chosen(route));
     }
 }
 
@@ -186,21 +192,21 @@ static IrValue *one_expert(Dense *d, const IrNode *n, int i, int j) {
     return ir_reshape(&d->b, v, &t);
 }
 
-static void plain_product(Dense *d, IrNode *n) {
-    const IrNode *route = route_of(d, n, 2, 0);
+static void plain_product(Dense *d, IrNode *n, const IrWork *w) {
+    const IrNode *route = route_of(d, n, w->offsets, 0);
     if (!route) return;
     Copies *c = new_copies(d, n, chosen(route));
     for (int j = 0; j < c->k; j++) {
-        IrValue *x = copy_of(n->in[0], j), *w = one_expert(d, n, 1, j), *bias = NULL;
+        IrValue *x = copy_of(n->in[w->left], j), *bias = NULL;
+        IrValue *one = one_expert(d, n, w->right, j);
         if (!x) refuse(d, n, "its rows were not dispatched");
-        if (n->nin > 4) bias = one_expert(d, n, 4, j);
+        if (w->bias >= 0) bias = one_expert(d, n, w->bias, j);
         if (d->c->error) return;
-        if (n->op == OP_expert_linear)
+        if (ir_ops[n->op].stage == STAGE_MODEL)
             c->of[j][0] =
-                IR_OP(&d->b, linear, ((IrValue *const[]){x, w, bias}), bias ? 3 : 2, NO_ATTRS);
+                IR_OP(&d->b, linear, ((IrValue *const[]){x, one, bias}), bias ? 3 : 2, NO_ATTRS);
         else
-            c->of[j][0] = IR_OP(&d->b, matmul, VALS(x, w),
-                                ATTRS(A_INT(matmul_tb, ir_int(n, ATTR_expert_matmul_tb))));
+            c->of[j][0] = IR_OP(&d->b, matmul, VALS(x, one), ATTRS(A_INT(matmul_tb, w->tb)));
     }
 }
 
@@ -255,6 +261,7 @@ static int grouped_copies(const IrNode *n, int64_t *rows, int64_t *tokens) {
 
 static void visit(Dense *d, IrNode *n) {
     int64_t rows, tokens;
+    IrWork w;
     d->b.at = n;
     d->b.loc = n->loc;
     int k = n->mark || n->op == OP_combine ? 0 : grouped_copies(n, &rows, &tokens);
@@ -266,8 +273,8 @@ static void visit(Dense *d, IrNode *n) {
         all_rows(d, n);
     else if (n->op == OP_expert_expand)
         repeat_expert(d, n);
-    else if (n->op == OP_expert_linear || n->op == OP_expert_matmul)
-        plain_product(d, n);
+    else if (is_grouped(n, &w))
+        plain_product(d, n, &w);
     else if (n->op == OP_combine)
         add_up(d, n);
     else if (k > 0)

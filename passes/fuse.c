@@ -240,10 +240,8 @@ static bool joins_epilogue(const Group *a, const Group *b) {
 
 /* Does a product keep all cores busy when a block has whole rows of its result? */
 static bool leads_rows(const IrNode *n) {
-    if (n->op != OP_matmul) return true;
-    Space s = space_of(&n->out[0].type);
-    return n->in[1]->type.rank == 2 && !ir_int(n, ATTR_matmul_ta) &&
-           (s.cols <= PANEL || s.rows >= MANY_ROWS);
+    IrWork w;
+    return !ir_work(n, &w) || (w.shared && (w.n <= PANEL || w.m >= MANY_ROWS));
 }
 
 /* Is b a TAIL op alone, with room for it in a? */
@@ -258,10 +256,10 @@ static bool tail_fits(const Group *a, const Group *b) {
 
 /* Is b a product alone whose rows only it reads, and many of them, so that each is made once? */
 static bool front_fits(const Fuser *f, const Group *a, const Group *b) {
-    const IrNode *n = b->anchor;
-    if (!may_front(a) || n->op != OP_matmul || b->nnode != 1 || used_outside(f, a, b)) return false;
-    bool plain = n->in[1]->type.rank == 2 && !ir_int(n, ATTR_matmul_ta) && !ir_rounds_operands(n);
-    return plain && ir_rows(&n->out[0].type) >= MANY_ROWS;
+    IrWork w;
+    if (!may_front(a) || !ir_work(b->anchor, &w) || b->nnode != 1 || used_outside(f, a, b))
+        return false;
+    return w.shared && w.m >= MANY_ROWS && !ir_rounds_operands(b->anchor);
 }
 
 /* May the later group b join a? The space rules of the file's head. */

@@ -53,23 +53,14 @@ static IrValue *narrowed(Narrower *N, IrValue *v) {
     return r;
 }
 
-static bool is_attention(const IrNode *n) {
-    return n->op == OP_sdpa || n->op == OP_sdpa_grad;
-}
-
-/* Is b a weight that can be packed, or are all operands that are rounded activations (*all)? */
-static bool has_code(const IrNode *n, bool *all) {
-    *all = is_attention(n) || n->op == OP_expert_matmul_dw ||
-           (n->op == OP_matmul && ir_int(n, ATTR_matmul_ta));
-    if (n->op == OP_expert_matmul_dw) return true;
-    if (is_attention(n)) {
-        int64_t heads = ir_int(n, n->op == OP_sdpa ? ATTR_sdpa_heads : ATTR_sdpa_grad_heads);
-        return ir_cols(&n->in[0]->type) / heads % 2 == 0;
-    }
-    const IrType *b = &n->in[1]->type;
-    if (*all) return !ir_int(n, ATTR_matmul_tb);
-    if (n->op == OP_matmul && b->rank != 2) return false;
-    return ir_cols(&n->in[0]->type) % 2 == 0 && view_root(n->in[1])->node->op == OP_param;
+/* Is the right operand a weight that can be packed, or are all operands that are rounded
+ * activations (*all)? */
+static bool has_code(const IrNode *n, const IrWork *w, bool *all) {
+    *all = w->attention || w->ta;
+    if (w->attention) return w->k % 2 == 0;
+    if (w->ta) return !w->tb;
+    if (!w->shared && !w->experts) return false;
+    return w->k % 2 == 0 && view_root(n->in[w->right])->node->op == OP_param;
 }
 
 bool pass_narrow(PassCtx *c, IrGraph *g) {
@@ -78,9 +69,10 @@ bool pass_narrow(PassCtx *c, IrGraph *g) {
     IR_FOR (n, g) n->aux = NULL;
     IR_FOR (n, g) {
         bool all;
-        if (!ir_rounds_operands(n)) continue;
+        IrWork w;
+        if (!ir_rounds_operands(n) || !ir_work(n, &w)) continue;
         changed = true;
-        if (!has_code(n, &all)) {
+        if (!has_code(n, &w, &all)) {
             for (int i = 0; i < n->nin; i++) /* only in text written by hand */
                 if (n->in[i]->type.dtype == DT_bf16 && !c->error)
                     c->error =
@@ -91,7 +83,7 @@ bool pass_narrow(PassCtx *c, IrGraph *g) {
             continue;
         }
         for (int i = 0; i < n->nin; i++)
-            if (ir_rounds_operand(n, i) && (all || i == 0)) n->in[i] = narrowed(&N, n->in[i]);
+            if (ir_rounds_operand(n, i) && (all || i == w.left)) n->in[i] = narrowed(&N, n->in[i]);
     }
     if (changed) ir_dce(g, false);
     return changed;

@@ -22,8 +22,9 @@ enum { SMALLEST = 16 };
  * weight. The cosines of a gate are a product of two computed values, and what it makes them of is
  * the gate's, too. */
 static bool ends_search(const IrNode *n) {
-    if (n->op == OP_matmul) return view_root(n->in[1])->node->op == OP_param;
-    return ir_bf16_attr(n->op) != ATTR_COUNT;
+    IrWork w;
+    if (!ir_work(n, &w)) return false;
+    return w.attention || w.experts || view_root(n->in[w.right])->node->op == OP_param;
 }
 
 /* mark = 1: the node's results reach a topk on a path that nothing interrupts. */
@@ -40,13 +41,11 @@ static bool pairs(int64_t n) {
 }
 
 static bool qualifies(const IrNode *n) {
-    if (n->op == OP_sdpa)
-        return !n->mark && pairs(ir_cols(&n->in[0]->type) / ir_int(n, ATTR_sdpa_heads));
-    if (n->op != OP_matmul && n->op != OP_expert_matmul) return false;
-    const IrType *b = &n->in[1]->type;
-    if (n->mark || view_root(n->in[1])->node->op != OP_param) return false;
-    if (n->op == OP_matmul && (ir_int(n, ATTR_matmul_ta) || b->rank != 2)) return false;
-    return pairs(b->dim[b->rank - 1]) && pairs(b->dim[b->rank - 2]);
+    IrWork w;
+    if (n->mark || ir_ops[n->op].grad == GRAD_END || !ir_work(n, &w)) return false;
+    if (w.attention) return pairs(w.k);
+    if ((!w.shared && !w.experts) || view_root(n->in[w.right])->node->op != OP_param) return false;
+    return pairs(w.n) && pairs(w.k);
 }
 
 bool pass_precision(PassCtx *c, IrGraph *g) {

@@ -111,16 +111,11 @@ static int walk_next(Walk *w) {
  * ------------------------------------------------------------------------------------------ */
 
 static double node_work(const IrNode *n) {
+    IrWork w;
     double out = 0, in = 0;
+    if (ir_work(n, &w)) return 2 * w.macs;
     for (int i = 0; i < n->nout; i++) out += (double)ir_elems(&n->out[i].type);
     for (int i = 0; i < n->nin; i++) in += (double)ir_elems(&n->in[i]->type);
-    const IrType *a = n->nin ? &n->in[0]->type : NULL;
-    switch (n->op) {
-    case OP_matmul: return 2 * out * (double)a->dim[a->rank - (ir_int(n, ATTR_matmul_ta) ? 2 : 1)];
-    case OP_expert_matmul: return 2 * out * (double)ir_cols(a);
-    case OP_sdpa: return 4 * (double)ir_elems(a) * (double)n->in[1]->type.dim[1];
-    default: break;
-    }
     enum { ELEMENT = 8, PASSES = 16 };
     return ir_ops[n->op].route == ROUTE_ELTWISE ? ELEMENT * out : PASSES * (in + out);
 }
@@ -297,7 +292,9 @@ static void consider_derive(Chooser *c, IrValue *u, Step *best) {
 /* A product whose sums may start from what is added to it (codegen/kernels/gemm_block.c) must not
  * be kept itself: they could not, and would round otherwise. */
 static bool starts_from_addend(const IrValue *u, const IrNode *reader) {
-    return reader->op == OP_add && (u->node->op == OP_matmul || u->node->op == OP_expert_matmul);
+    IrWork w;
+    return reader->op == OP_add && (ir_ops[u->node->op].flags & OPF_EPI) &&
+           ir_work_product(u->node, &w);
 }
 
 /* The operands of an elementwise v that could be kept in its place. */

@@ -195,7 +195,7 @@ bool cg_task_product(const CgModule *m, const VmProgram *p, int task, CgChosen *
     Tile tile = block_tile(m->target, c);
     Blocks b = block_of(m->target, c, &tile);
     *out = (CgChosen){
-        {product, b.rows, b.panels * tile.nr}, tile.rows, tile.nr, block_typical_rows(&product)};
+        {product, b.rows, b.panels * tile.nr}, tile.rows, tile.nr, block_typical_rows(c)};
     return true;
 }
 

@@ -145,8 +145,8 @@ static void sig_member(Plan *p, PlanCluster *c, Text *t, IrNode *n) {
     sig_attrs(t, n);
     for (int i = 0; i < n->nin; i++) {
         text_add(t, " ");
-        bool packed = i == 1 && n == c->anchor && c->pack_buffer >= 0;
-        if (packed) {
+        bool packed = n == c->anchor && c->pack_buffer >= 0;
+        if (packed && (ir_reads(n->op, i) & READ_PACKED)) {
             text_addf(t, "packed a%d:",
                       plan_arg_buffer(c, p->arena, c->pack_buffer, 0, plan_all_cols, false));
             sig_type(t, &n->in[i]->type);
@@ -207,10 +207,9 @@ const char *plan_kernel_name(Plan *p, const PlanCluster *c) {
     }
     const IrNode *main = c->anchor ? c->anchor : c->node[c->nnode - 1];
     text_add(&t, ir_ops[main->op].name);
-    const IrType *shape =
-        c->anchor && c->anchor->nin ? &c->anchor->in[0]->type : &main->out[0].type;
-    if (main->op == OP_matmul || main->op == OP_expert_matmul || main->op == OP_expert_matmul_dw)
-        shape = &main->out[0].type;
+    IrWork w;
+    bool operand = c->anchor && c->anchor->nin && !ir_work_product(c->anchor, &w);
+    const IrType *shape = operand ? &c->anchor->in[0]->type : &main->out[0].type;
     for (int d = 0; d < shape->rank; d++) text_addf(&t, "%s%" PRId64, d ? "x" : "_", shape->dim[d]);
     for (int i = 0; i < c->nnode; i++)
         if (c->node[i] != main && t.len < 90) text_addf(&t, "_%s", ir_ops[c->node[i]->op].name);
@@ -218,22 +217,8 @@ const char *plan_kernel_name(Plan *p, const PlanCluster *c) {
 }
 
 double plan_flops(const PlanCluster *c) {
-    const IrNode *n = c->anchor;
-    if (!n) return 0;
-    double out = (double)ir_elems(&n->out[0].type);
-    int r = n->nin ? n->in[0]->type.rank : 0;
-    switch (n->op) {
-    case OP_matmul:
-        return 2 * out * (double)n->in[0]->type.dim[ir_int(n, ATTR_matmul_ta) ? r - 2 : r - 1];
-    case OP_expert_matmul: return 2 * out * (double)n->in[0]->type.dim[r - 1];
-    case OP_expert_matmul_dw:
-        return 2 * (double)ir_elems(&n->in[0]->type) * (double)n->in[1]->type.dim[r - 1];
-    case OP_sdpa: return 4 * out * (double)n->in[1]->type.dim[1];
-    case OP_sdpa_grad:
-        return 8 * out *
-               (double)n->in[1]->type.dim[1]; /* recomputing the scores is not useful work */
-    default: return 0;
-    }
+    IrWork w;
+    return c->anchor && ir_work(c->anchor, &w) ? 2 * w.macs : 0;
 }
 
 /* A buffer counts once however many arguments point into it (q, k and v of one packed tensor), and

@@ -38,9 +38,6 @@
 
 enum { DEFAULT_L1D = 32 << 10, DEFAULT_L2 = 1 << 20, WANT_ITEMS = 12, TALLEST = 14 };
 
-const char *const cg_product_kind[CG_PRODUCT_KINDS] = {"matmul", "matmul_ta", "expert_matmul",
-                                                       "expert_matmul_dw"};
-
 static int64_t ceil_to(int64_t a, int64_t unit) {
     return (a + unit - 1) / unit * unit;
 }
@@ -100,75 +97,62 @@ Blocks block_fit(const Tile *tile, int64_t rows, int64_t panels, int64_t want_ro
 /* ---- products ---- */
 
 bool block_product(const PlanCluster *c, CgProduct *out) {
-    const IrNode *n = c->anchor;
-    if (!n) return false;
-    const IrType *t = &n->out[0].type, *a = n->nin ? &n->in[0]->type : NULL;
-    if (n->op == OP_matmul) {
-        bool ta = ir_int(n, ATTR_matmul_ta), shared = n->in[1]->type.rank == 2 && !ta;
-        int64_t m = shared ? ir_rows(t) : t->dim[t->rank - 2];
-        *out = (CgProduct){.kind = cg_product_kind[ta],
-                           .count = ir_rows(t) / (m ? m : 1),
-                           .m = m,
-                           .n = ir_cols(t),
-                           .k = a->dim[ta ? a->rank - 2 : a->rank - 1]};
-        return true;
-    }
-    if (n->op == OP_expert_matmul) {
-        *out = (CgProduct){cg_product_kind[2], n->in[1]->type.dim[0], ir_rows(t), ir_cols(t),
-                           ir_cols(a)};
-        return true;
-    }
-    if (n->op != OP_expert_matmul_dw) return false;
-    int64_t m = t->dim[t->rank - 2], matrices = ir_rows(t) / m;
-    *out = (CgProduct){cg_product_kind[3], matrices, m, ir_cols(t), ir_rows(a)};
+    IrWork w;
+    if (!c->anchor || !ir_work_product(c->anchor, &w)) return false;
+    *out = (CgProduct){ir_product_name[w.product], w.count, w.m, w.n, w.k};
     return true;
 }
 
 /* An expert's share of rows is known at run time only; the mean stands for it. */
-int64_t block_typical_rows(const CgProduct *p) {
-    return !strcmp(p->kind, cg_product_kind[2]) ? (p->m + p->count - 1) / p->count : p->m;
+static int64_t typical_rows(const IrWork *w) {
+    return w->experts && !w->ta ? (w->m + w->count - 1) / w->count : w->m;
+}
+
+int64_t block_typical_rows(const PlanCluster *c) {
+    IrWork w;
+    VM_CHECK(ir_work_product(c->anchor, &w), "codegen: rows of what is no product");
+    return typical_rows(&w);
 }
 
 bool block_side_by_side(const PlanCluster *c) {
     const IrNode *n = c->anchor;
+    IrWork w;
     View a;
-    if (n->op == OP_expert_matmul_dw) return true;
+    if (!ir_work_product(n, &w) || !w.ta) return false;
+    if (w.experts) return true;
     if (ir_rounds_operands(n)) return false; /* pairs of bf16 are read through row pointers */
-    if (n->op != OP_matmul || !ir_int(n, ATTR_matmul_ta) || c->pack_buffer >= 0) return false;
-    return view_resolve(n->in[0], &a) &&
-           a.stride[a.type.rank - 1] == 1; /* packs have tile_choose's tile */
+    if (c->pack_buffer >= 0) return false;   /* packs have tile_choose's tile */
+    return view_resolve(n->in[w.left], &a) && a.stride[a.type.rank - 1] == 1;
 }
 
 bool block_is_narrow(const CgTarget *t, const IrNode *n) {
+    IrWork w;
     View a, b;
-    if (n->op != OP_matmul || ir_rounds_operands(n) || ir_int(n, ATTR_matmul_tb)) return false;
-    if (t->vector_registers < 32 || 4 * ir_cols(&n->out[0].type) > 3 * t->vector_floats)
-        return false;
-    bool ta = ir_int(n, ATTR_matmul_ta);
-    if (!view_resolve(n->in[0], &a) || !view_resolve(n->in[1], &b)) return false;
+    if (!ir_work_product(n, &w) || w.experts || w.tb || ir_rounds_operands(n)) return false;
+    if (t->vector_registers < 32 || 4 * w.n > 3 * t->vector_floats) return false;
+    if (!view_resolve(n->in[w.left], &a) || !view_resolve(n->in[w.right], &b)) return false;
     if (a.stride[a.type.rank - 1] != 1 || b.stride[b.type.rank - 1] != 1) return false;
-    return ta ? ir_cols(&a.type) % t->vector_floats == 0 : b.type.rank == 2;
+    return w.ta ? w.m % t->vector_floats == 0 : w.shared;
 }
 
 Tile block_tile(const CgTarget *t, const PlanCluster *c) {
-    CgProduct p;
-    if (block_is_narrow(t, c->anchor) && block_product(c, &p))
-        return tile_choose_narrow(t, (int)p.n, p.m, ir_int(c->anchor, ATTR_matmul_ta));
-    if (!block_side_by_side(c) || !block_product(c, &p))
-        return tile_choose(t, ir_cols(&c->anchor->out[0].type));
-    return tile_choose_side_by_side(t, p.m, p.n);
+    IrWork w;
+    VM_CHECK(ir_work_product(c->anchor, &w), "codegen: a tile of what is no product");
+    if (block_is_narrow(t, c->anchor)) return tile_choose_narrow(t, (int)w.n, w.m, w.ta);
+    if (block_side_by_side(c)) return tile_choose_side_by_side(t, w.m, w.n);
+    return tile_choose(t, w.n);
 }
 
 Blocks block_of(const CgTarget *t, const PlanCluster *c, const Tile *tile) {
-    CgProduct p;
-    VM_CHECK(block_product(c, &p), "codegen: blocks of what is no product");
+    IrWork p;
+    VM_CHECK(ir_work_product(c->anchor, &p), "codegen: blocks of what is no product");
     int64_t panels = (p.n + tile->nr - 1) / tile->nr;
     bool whole = c->ntail || c->front;
     if (c->block_rows)
         return block_fit(tile, p.m, panels, c->block_rows, whole ? p.n : c->block_cols);
     BlockLimits l = block_limits(t);
-    if (whole) return block_whole_rows(&l, tile, block_typical_rows(&p), panels);
-    return block_choose(&l, tile, c->pack_buffer >= 0, p.count, block_typical_rows(&p), panels);
+    if (whole) return block_whole_rows(&l, tile, typical_rows(&p), panels);
+    return block_choose(&l, tile, c->pack_buffer >= 0, p.count, typical_rows(&p), panels);
 }
 
 /* ---- tuning ---- */

@@ -35,7 +35,7 @@ Blocks block_fit(const Tile *tile, int64_t rows, int64_t panels, int64_t want_ro
 /* A product of the plan: false for every other cluster. */
 bool block_product(const PlanCluster *c, CgProduct *out);
 /* The rows of one of its matrices, as block_choose takes them. */
-int64_t block_typical_rows(const CgProduct *p);
+int64_t block_typical_rows(const PlanCluster *c);
 /* Rows of a lie one float apart, so that the tile is tile_choose_side_by_side's. */
 bool block_side_by_side(const PlanCluster *c);
 /* Does narrow.c multiply it? Then its weight is read as it stands. */

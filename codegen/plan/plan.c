@@ -79,7 +79,7 @@ static void mark_read(bool **read, IrValue *v, int by_cluster) {
 static bool writes_strided(const IrValue *v) {
     const IrNode *n = v->node;
     if (ir_ops[n->op].route == ROUTE_ELTWISE) return true;
-    return n->op == OP_matmul || n->op == OP_expert_matmul || n->op == OP_sdpa_grad;
+    return ir_ops[n->op].flags & OPF_SPREAD;
 }
 
 /* How often every result is read: [node id][result]. */
@@ -234,27 +234,21 @@ bool pack_equal(const Pack *a, const Pack *b) {
                    sizeof a->src.stride[0] * (size_t)a->src.type.rank);
 }
 
-/* Does operand 1 of this product have to be packed, and how? Activations that are read in rows of
- * contiguous columns are used as they stand. */
+/* Does the right operand of this product have to be packed, and how? Activations that are read in
+ * rows of contiguous columns are used as they stand. */
 static bool wants_pack(const Plan *p, IrNode *n, Pack *out) {
-    if (n->op != OP_matmul && n->op != OP_expert_matmul) return false;
-    IrValue *b = n->in[1];
-    bool t = n->op == OP_matmul ? ir_int(n, ATTR_matmul_tb) : ir_int(n, ATTR_expert_matmul_tb);
-    View w;
-    if (block_is_narrow(p->target, n)) return false;
-    if (n->op == OP_matmul && ir_rounds_operands(n) && ir_int(n, ATTR_matmul_ta)) return false;
-    view_resolve(b, &w);
-    int r = b->type.rank;
-    if (n->op == OP_matmul && !t && w.root->node->op != OP_param && w.stride[r - 1] == 1)
-        return false;
-    int64_t k = b->type.dim[t ? r - 1 : r - 2], cols = b->type.dim[t ? r - 2 : r - 1];
-    *out = (Pack){w,
-                  t,
-                  ir_rounds_operands(n),
-                  tile_choose(p->target, cols).nr,
-                  ir_elems(&b->type) / (k * cols),
-                  k,
-                  cols};
+    IrWork w;
+    if (!ir_work_product(n, &w)) return false;
+    IrValue *b = n->in[w.right];
+    unsigned reads = ir_reads(n->op, w.right);
+    bool bf16 = ir_rounds_operands(n);
+    View v;
+    if (!(reads & READ_PACKED) || block_is_narrow(p->target, n) || (bf16 && w.ta)) return false;
+    view_resolve(b, &v);
+    bool contiguous = !w.tb && v.stride[b->type.rank - 1] == 1;
+    if ((reads & READ_STRIDED) && contiguous && v.root->node->op != OP_param) return false;
+    int64_t matrices = ir_elems(&b->type) / (w.k * w.n);
+    *out = (Pack){v, w.tb, bf16, tile_choose(p->target, w.n).nr, matrices, w.k, w.n};
     return true;
 }
 

@@ -13,19 +13,12 @@ static bool is_param(const IrValue *v) {
     return true;
 }
 
-static const char *matmul_text(Arena *a, const IrNode *n) {
-    const IrType *x = &n->in[0]->type, *w = &n->in[1]->type, *y = &n->out[0].type;
-    bool ta = ir_int(n, ATTR_matmul_ta), tb = ir_int(n, ATTR_matmul_tb);
-    int64_t k = x->dim[x->rank - (ta ? 2 : 1)], cols = ir_cols(y);
-    int64_t m = w->rank == 2 ? ir_rows(y) : y->dim[y->rank - 2], batch = ir_rows(y) / m;
-    Text t = text_new(a);
-    text_addf(&t, "matmul m=%lld n=%lld k=%lld", (long long)m, (long long)cols, (long long)k);
-    if (ta) text_add(&t, " ta=1");
-    if (tb) text_add(&t, " tb=1");
-    if (batch > 1) text_addf(&t, " batch=%lld", (long long)batch);
-    bool learned = is_param(n->in[1]), usual = !ta && batch == 1;
-    if (learned != usual) text_addf(&t, " weight=%d", learned);
-    return t.data;
+static void add_batch(Text *t, const IrNode *n, const IrWork *w) {
+    if (w->ta) text_add(t, " ta=1");
+    if (w->tb) text_add(t, " tb=1");
+    if (w->count > 1) text_addf(t, " batch=%lld", (long long)w->count);
+    bool learned = is_param(n->in[w->right]), usual = !w->ta && w->count == 1;
+    if (learned != usual) text_addf(t, " weight=%d", learned);
 }
 
 /* Rows per token of the dispatch that v is; 0: rows are read as they lie. */
@@ -33,37 +26,25 @@ static int64_t gathered(const IrValue *v) {
     return v->node->op == OP_dispatch ? ir_int(v->node, ATTR_dispatch_k) : 0;
 }
 
-static void add_routing(Text *t, int64_t experts, int64_t k) {
-    text_addf(t, " experts=%lld", (long long)experts);
+static void add_routing(Text *t, const IrNode *n, const IrWork *w) {
+    int64_t k = gathered(n->in[w->left]);
+    if (w->tb) text_add(t, " tb=1");
+    text_addf(t, " experts=%lld", (long long)w->experts);
     if (k) text_addf(t, " top_k=%lld gather=1", (long long)k);
 }
 
-static const char *expert_text(Arena *a, const IrNode *n) {
-    const IrType *x = &n->in[0]->type, *y = &n->out[0].type;
-    Text t = text_new(a);
-    text_addf(&t, "expert_matmul m=%lld n=%lld k=%lld", (long long)ir_rows(x),
-              (long long)ir_cols(y), (long long)ir_cols(x));
-    if (ir_int(n, ATTR_expert_matmul_tb)) text_add(&t, " tb=1");
-    add_routing(&t, n->in[1]->type.dim[0], gathered(n->in[0]));
-    return t.data;
-}
-
-static const char *expert_dw_text(Arena *a, const IrNode *n) {
-    const IrType *x = &n->in[0]->type, *dy = &n->in[1]->type;
-    Text t = text_new(a);
-    text_addf(&t, "expert_matmul_dw m=%lld n=%lld k=%lld", (long long)ir_cols(x),
-              (long long)ir_cols(dy), (long long)ir_rows(x));
-    add_routing(&t, n->in[2]->type.dim[0] - 1, gathered(n->in[0]));
-    return t.data;
-}
-
+/* NULL: no product. */
 static const char *text_of(Arena *a, const IrNode *n) {
-    switch (n->op) {
-    case OP_matmul: return matmul_text(a, n);
-    case OP_expert_matmul: return expert_text(a, n);
-    case OP_expert_matmul_dw: return expert_dw_text(a, n);
-    default: return NULL;
-    }
+    IrWork w;
+    if (!ir_work_product(n, &w)) return NULL;
+    Text t = text_new(a);
+    text_addf(&t, "%s m=%lld n=%lld k=%lld", ir_ops[n->op].name, (long long)w.m, (long long)w.n,
+              (long long)w.k);
+    if (w.experts)
+        add_routing(&t, n, &w);
+    else
+        add_batch(&t, n, &w);
+    return t.data;
 }
 
 int count_matmuls(Arena *a, const IrGraph *g, Matmul **out) {

@@ -92,11 +92,11 @@ static void mark_expert_weight(const IrValue *v, const IrNode *route, int64_t im
 static void mark_expert_weights(const IrGraph *g, int64_t images) {
     IR_FOR (n, g) n->mark = 0;
     IR_FOR (n, g) {
-        if (n->op == OP_expert_linear) {
-            mark_expert_weight(n->in[1], n->in[2]->node, images);
-            if (n->nin > 4) mark_expert_weight(n->in[4], n->in[2]->node, images);
-        } else if (n->op == OP_expert_matmul) {
-            mark_expert_weight(n->in[1], n->in[2]->node, images);
+        IrWork w;
+        if (ir_work(n, &w) && w.experts) {
+            const IrNode *route = n->in[w.offsets]->node;
+            mark_expert_weight(n->in[w.right], route, images);
+            if (w.bias >= 0) mark_expert_weight(n->in[w.bias], route, images);
         } else if (n->op == OP_expert_expand) {
             mark_expert_weight(n->in[0], n->in[1]->node, images);
         }
@@ -121,39 +121,21 @@ static void count_param(Counter *k, const IrNode *n) {
 /* ---- multiply-accumulates
  * ------------------------------------------------------------------------ */
 
-static bool is_attention(const IrNode *n) {
-    return n->op == OP_attention || n->op == OP_sdpa;
-}
-
-/* Of the whole batch; 0 for ops that are not matrix products. */
-static double node_macs(const IrNode *n) {
-    double out = n->nout ? (double)ir_elems(&n->out[0].type) : 0;
-    switch (n->op) {
-    case OP_linear:
-    case OP_expert_linear:
-    case OP_expert_matmul: return out * (double)ir_cols(&n->in[0]->type);
-    case OP_matmul: {
-        const IrType *a = &n->in[0]->type;
-        return out * (double)a->dim[a->rank - (ir_int(n, ATTR_matmul_ta) ? 2 : 1)];
-    }
-    case OP_attention:
-    case OP_sdpa: return 2 * out * (double)n->in[1]->type.dim[1]; /* scores and weighted sum */
-    default: return 0;
-    }
+/* A product belongs to the module of its weight, or of the last one before it; an op that draws
+ * random numbers to that of its stream. */
+static const char *where_of(Counter *k, const IrNode *n, const IrWork *w) {
+    AttrId stream = ir_attr_by_name(n->op, "stream");
+    if (stream != ATTR_COUNT && *ir_str(n, stream)) return module_of(k->arena, ir_str(n, stream));
+    const IrNode *p = param_behind(n->in[w->right]);
+    if (!p) p = nearest_param(n->in[w->left]);
+    return p ? module_of(k->arena, ir_str(p, ATTR_param_name)) : "(no weights)";
 }
 
 static void count_node(Counter *k, const IrNode *n) {
-    double macs = node_macs(n) / (double)k->c.batch;
-    if (macs == 0) return;
-    const char *where = "(no weights)";
-    if (n->op == OP_attention && *ir_str(n, ATTR_attention_stream)) {
-        where = module_of(k->arena, ir_str(n, ATTR_attention_stream));
-    } else {
-        const IrNode *p = n->nin > 1 ? param_behind(n->in[1]) : NULL;
-        if (!p) p = nearest_param(n->in[0]);
-        if (p) where = module_of(k->arena, ir_str(p, ATTR_param_name));
-    }
-    double attention = is_attention(n) ? macs : 0;
+    IrWork w;
+    if (!ir_work(n, &w)) return;
+    const char *where = where_of(k, n, &w);
+    double macs = w.macs / (double)k->c.batch, attention = w.attention ? macs : 0;
     Count *m = module(k, where);
     m->macs += macs;
     m->attention += attention;

@@ -140,7 +140,7 @@ static void header(Reader *r, int which, Span name) {
 static void line(Reader *r) {
     Span word = next_word(r);
     if (word.start == word.end) return;
-    const char *known[HEADERS + CG_PRODUCT_KINDS];
+    const char *known[HEADERS + IR_PRODUCT_COUNT];
     for (int i = 0; i < HEADERS; i++) {
         known[i] = header_name[i];
         if (is_word(word, header_name[i])) {
@@ -148,20 +148,20 @@ static void line(Reader *r) {
             return;
         }
     }
-    for (int i = 0; i < CG_PRODUCT_KINDS; i++) {
-        known[HEADERS + i] = cg_product_kind[i];
-        if (is_word(word, cg_product_kind[i])) {
-            product(r, cg_product_kind[i], word);
+    Text words = text_new(r->arena);
+    for (int i = 0; i < IR_PRODUCT_COUNT; i++) {
+        known[HEADERS + i] = ir_product_name[i];
+        text_addf(&words, "%s%s", i ? ", " : "", ir_product_name[i]);
+        if (is_word(word, ir_product_name[i])) {
+            product(r, ir_product_name[i], word);
             return;
         }
     }
     const char *near = spell_suggest(
         arena_strndup(r->arena, r->src->text + word.start, (size_t)(word.end - word.start)), known,
-        HEADERS + CG_PRODUCT_KINDS);
+        HEADERS + IR_PRODUCT_COUNT);
     diag_error(r->diags, word, D_tuning_file,
-               "expected a product (matmul, matmul_ta, expert_matmul, expert_matmul_dw) or cpu, "
-               "isa, threads, "
-               "compiler, found %s%s%s%s",
+               "expected a product (%s) or cpu, isa, threads, compiler, found %s%s%s%s", words.data,
                found(r, word), near ? "; did you mean " : "", near ? near : "", near ? "?" : "");
 }
 
