@@ -42,12 +42,10 @@ static IrValue *sum_parts(IrBuilder *b, IrValue *y) {
     return ir_sum_axes(b, y, &axis, 1);
 }
 
-static IrValue *split_matmul(IrBuilder *b, IrNode *n) {
-    const IrType *x = &n->in[0]->type, *dy = &n->in[1]->type;
-    if (!ir_int(n, ATTR_matmul_ta) || ir_int(n, ATTR_matmul_tb) || x->rank != 2) return NULL;
-    int64_t rows = x->dim[0],
-            parts = most_parts(rows, x->dim[1] + dy->dim[1], ir_elems(&n->out[0].type));
-    while (parts > 1 && rows % parts) parts--;
+static IrValue *split_matmul(IrBuilder *b, IrNode *n, const IrWork *w) {
+    if (w->tb || n->in[0]->type.rank != 2) return NULL;
+    int64_t parts = most_parts(w->k, w->m + w->n, ir_elems(&n->out[0].type));
+    while (parts > 1 && w->k % parts) parts--;
     if (parts <= 1) return NULL;
     IrValue *y = IR_OP(b, matmul, VALS(in_parts(b, n->in[0], parts), in_parts(b, n->in[1], parts)),
                        ATTRS(A_INT(matmul_ta, 1), A_INT(matmul_bf16, ir_int(n, ATTR_matmul_bf16))));
@@ -55,18 +53,27 @@ static IrValue *split_matmul(IrBuilder *b, IrNode *n) {
 }
 
 /* Each expert's rows, however many, are cut into as many parts. */
-static IrValue *split_expert(IrBuilder *b, IrNode *n) {
-    const IrType *x = &n->in[0]->type, *dy = &n->in[1]->type;
-    if (ir_int(n, ATTR_expert_matmul_dw_parts) > 1) return NULL;
-    int64_t rows = ir_rows(x), experts = n->out[0].type.dim[0];
-    int64_t parts = most_parts(rows, ir_cols(x) + ir_cols(dy), ir_elems(&n->out[0].type));
-    int64_t most = rows / experts / PART_ROWS;
+static IrValue *split_expert(IrBuilder *b, IrNode *n, const IrWork *w) {
+    if (w->count > w->experts) return NULL; /* it is in parts already */
+    int64_t parts = most_parts(w->k, w->m + w->n, ir_elems(&n->out[0].type));
+    int64_t most = w->k / w->experts / PART_ROWS;
     if (most < parts) parts = most;
     if (parts <= 1) return NULL;
     return sum_parts(
         b, IR_OP(b, expert_matmul_dw, VALS(n->in[0], n->in[1], n->in[2]),
                  ATTRS(A_INT(expert_matmul_dw_bf16, ir_int(n, ATTR_expert_matmul_dw_bf16)),
                        A_INT(expert_matmul_dw_parts, parts))));
+}
+
+/* The sum of n's parts; NULL: it stays whole. */
+static IrValue *split(IrBuilder *b, IrNode *n) {
+    IrWork w;
+    if (!ir_work_product(n, &w)) return NULL;
+    switch (w.product) {
+    case IR_PRODUCT_matmul_ta: return split_matmul(b, n, &w);
+    case IR_PRODUCT_expert_matmul_dw: return split_expert(b, n, &w);
+    default: return NULL;
+    }
 }
 
 bool pass_splitk(PassCtx *c, IrGraph *g) {
@@ -76,9 +83,7 @@ bool pass_splitk(PassCtx *c, IrGraph *g) {
         IrBuilder b = ir_builder(g);
         b.at = n;
         b.loc = n->loc;
-        IrValue *y = n->op == OP_matmul             ? split_matmul(&b, n)
-                     : n->op == OP_expert_matmul_dw ? split_expert(&b, n)
-                                                    : NULL;
+        IrValue *y = split(&b, n);
         if (!y) continue;
         ir_replace_uses(g, &n->out[0], y);
         changed = true;
