@@ -41,7 +41,6 @@ typedef struct Block {
 struct Arena {
     Block *first, *current;
     size_t at; /* offset in current->data */
-    size_t used;
     size_t next_size;
 };
 
@@ -80,7 +79,6 @@ void arena_reset(Arena *a) {
     for (Block *b = a->first; b; b = b->next) POISON(b->data, b->size);
     a->current = a->first;
     a->at = 0;
-    a->used = 0;
 }
 
 /* Makes `current` a block with `need` free bytes: the next kept one that is large enough, or a new
@@ -109,7 +107,6 @@ void *arena_alloc(Arena *a, size_t size) {
     if (!a->current || a->current->size - a->at < need) next_block(a, need);
     void *p = a->current->data + a->at;
     a->at += need;
-    a->used += need;
     UNPOISON(p, size);
     memset(p, 0, size);
     return p;
@@ -148,10 +145,6 @@ char *arena_printf(Arena *a, const char *fmt, ...) {
     char *s = arena_vprintf(a, fmt, ap);
     va_end(ap);
     return s;
-}
-
-size_t arena_used(const Arena *a) {
-    return a->used;
 }
 
 Text text_new(Arena *a) {

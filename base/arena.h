@@ -29,9 +29,6 @@ char *arena_strndup(Arena *a, const char *s, size_t n); /* always terminated */
 char *arena_printf(Arena *a, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 char *arena_vprintf(Arena *a, const char *fmt, va_list ap);
 
-/* Bytes handed out since creation or reset, for statistics and tests. */
-size_t arena_used(const Arena *a);
-
 /* Growing text in an arena: the printers' string builder. `data` is always terminated. */
 typedef struct Text {
     Arena *arena; /* NULL: what is added is dropped */

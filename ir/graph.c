@@ -280,55 +280,6 @@ void ir_renumber(IrGraph *g) {
     g->nnodes = id;
 }
 
-/* Where the search stands in one node: its next operand to look at. */
-typedef struct Frame {
-    IrNode *node;
-    int next;
-} Frame;
-
-enum { WAITING, OPEN, DONE };
-
-/* Depth first from n, operands before users; appends to order. False: a cycle. */
-static bool visit(IrNode *n, Frame *stack, IrNode **order, int *count) {
-    int depth = 0;
-    stack[0] = (Frame){n, 0};
-    n->mark = OPEN;
-    while (depth >= 0) {
-        Frame *f = &stack[depth];
-        if (f->next == f->node->nin) {
-            f->node->mark = DONE;
-            order[(*count)++] = f->node;
-            depth--;
-            continue;
-        }
-        IrNode *maker = f->node->in[f->next++]->node;
-        if (maker->mark == OPEN) return false;
-        if (maker->mark == DONE) continue;
-        maker->mark = OPEN;
-        stack[++depth] = (Frame){maker, 0};
-    }
-    return true;
-}
-
-bool ir_toposort(IrGraph *g) {
-    Arena *scratch = arena_create();
-    ir_renumber(g);
-    IR_FOR (n, g) n->mark = WAITING;
-    IrNode **order = ARENA_ARRAY(scratch, IrNode *, g->nnodes);
-    Frame *stack = ARENA_ARRAY(scratch, Frame, g->nnodes);
-    int count = 0;
-    bool acyclic = true;
-    for (IrNode *n = g->first; n && acyclic; n = n->next)
-        if (n->mark == WAITING) acyclic = visit(n, stack, order, &count);
-    if (acyclic) {
-        g->first = g->last = NULL;
-        g->nnodes = 0;
-        for (int i = 0; i < count; i++) ir_node_insert(g, order[i], NULL);
-    }
-    arena_destroy(scratch);
-    return acyclic;
-}
-
 void ir_replace_uses(IrGraph *g, IrValue *from, IrValue *to) {
     IR_FOR (n, g)
         for (int i = 0; i < n->nin; i++)
@@ -369,14 +320,4 @@ bool ir_dce(IrGraph *g, bool drop_leaves) {
     arena_destroy(scratch);
     ir_renumber(g);
     return changed;
-}
-
-int **ir_count_uses(Arena *a, IrGraph *g) {
-    ir_renumber(g);
-    int **uses = ARENA_ARRAY(a, int *, g->nnodes);
-    IR_FOR (n, g) uses[n->id] = ARENA_ARRAY(a, int, n->nout);
-    IR_FOR (n, g)
-        for (int i = 0; i < n->nin; i++) uses[n->in[i]->node->id][n->in[i]->index]++;
-    for (int i = 0; i < g->nout; i++) uses[g->out[i].value->node->id][g->out[i].value->index]++;
-    return uses;
 }

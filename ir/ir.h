@@ -230,18 +230,12 @@ const char *ir_out_kind_name(IrOutKind k);
 
 /* Number nodes 0.. in list order. */
 void ir_renumber(IrGraph *g);
-/* Move nodes so that every operand precedes its user, keeping the order otherwise. False: a cycle.
- */
-bool ir_toposort(IrGraph *g);
 /* Every use of `from` (operands and graph outputs) becomes `to`. */
 void ir_replace_uses(IrGraph *g, IrValue *from, IrValue *to);
 void ir_remove(IrGraph *g, IrNode *n); /* it must have no uses */
 /* Remove nodes that reach no output; input and param leaves stay unless drop_leaves; EFFECT stays.
  */
 bool ir_dce(IrGraph *g, bool drop_leaves);
-/* Number of uses of each value; array indexed [node->id][result], in arena a; graph is renumbered.
- */
-int **ir_count_uses(Arena *a, IrGraph *g);
 
 #define IR_FOR(n, g) for (IrNode *n = (g)->first; n; n = n->next)
 

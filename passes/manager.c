@@ -10,12 +10,12 @@
 typedef bool PassFn(PassCtx *c, IrGraph *g);
 
 typedef struct PassRow {
-    const char *name, *doc;
+    const char *name;
     PassFn *run;
 } PassRow;
 
 static const PassRow rows[PASS_COUNT] = {
-#define PASS(name, doc) {#name, doc, pass_##name},
+#define PASS(name, doc) {#name, pass_##name},
 #include "passes/passes.def"
 };
 
@@ -43,10 +43,6 @@ PassCtx pass_ctx(Arena *scratch) {
 
 const char *pass_name(PassId p) {
     return rows[p].name;
-}
-
-const char *pass_doc(PassId p) {
-    return rows[p].doc;
 }
 
 int pass_pipeline(Pipeline p, const PassId **list) {

@@ -60,7 +60,6 @@ typedef enum PassId {
 PassCtx pass_ctx(Arena *scratch); /* defaults; verify_each is on */
 
 const char *pass_name(PassId p);
-const char *pass_doc(PassId p);
 
 /* After fuse: is n elementwise work that its readers do in their loads (fuse.c)? */
 bool fuse_is_inline(const IrNode *n);

@@ -9,18 +9,13 @@ enum {
     MAX_MESSAGE = 600 /* bytes: a message may quote a name of any length */
 };
 
-static const struct {
-    const char *slug, *doc;
-} rows[] = {
-#define DIAG(id, slug, doc) {slug, doc},
+static const char *const slugs[] = {
+#define DIAG(id, slug, doc) slug,
 #include "frontend/syntax/diags.def"
 };
 
 const char *diag_slug(DiagId id) {
-    return rows[id].slug;
-}
-const char *diag_doc(DiagId id) {
-    return rows[id].doc;
+    return slugs[id];
 }
 
 Diags *diags_create(Arena *a) {

@@ -46,7 +46,6 @@ typedef enum DiagId {
     D_COUNT
 } DiagId;
 const char *diag_slug(DiagId id);
-const char *diag_doc(DiagId id);
 
 typedef enum DiagLevel { DIAG_ERROR, DIAG_WARNING } DiagLevel;
 

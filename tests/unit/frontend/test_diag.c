@@ -152,14 +152,15 @@ Test(diag, at_most_a_hundred) {
     text[300] = '\0';
     Fixture f = with(text);
     for (int i = 0; i < 300; i++) diag_error(f.diags, at(&f, i, i + 1), D_bad_number, "m");
-    size_t used = arena_used(f.arena);
+    const char *before = arena_alloc(f.arena, 1);
     for (int i = 0; i < 300; i++)
         diag_note(f.diags, diag_error(f.diags, at(&f, i, i), D_bad_number, "m"), at(&f, 0, 1), "n");
     int n = 0;
     for (const Diag *x = f.diags->first; x; x = x->next) n++;
     cr_expect_eq(n, DIAGS_MAX);
     cr_expect_eq(f.diags->nerrors, DIAGS_MAX);
-    cr_expect_eq(arena_used(f.arena), used, "messages that are not kept cost nothing");
+    const char *after = arena_alloc(f.arena, 1), *next = arena_alloc(f.arena, 1);
+    cr_expect_eq(after - before, next - after, "messages that are not kept cost nothing");
 }
 
 Test(diag, long_messages_are_cut) {
@@ -212,11 +213,15 @@ Test(diag, json_without_diagnostics) {
 }
 
 Test(diag, slugs_are_unique_and_spelled_alike) {
+    static const char *const docs[] = {
+#define DIAG(id, slug, doc) doc,
+#include "frontend/syntax/diags.def"
+    };
     for (int i = 0; i < D_COUNT; i++) {
         const char *slug = diag_slug((DiagId)i);
         cr_expect_eq(strspn(slug, "abcdefghijklmnopqrstuvwxyz0123456789-"), strlen(slug), "%s",
                      slug);
-        cr_expect_gt(strlen(diag_doc((DiagId)i)), 10, "%s", slug);
+        cr_expect_gt(strlen(docs[i]), 10, "%s", slug);
         for (int k = 0; k < i; k++) cr_expect_str_neq(slug, diag_slug((DiagId)k));
     }
 }

@@ -22,15 +22,6 @@ static Fixture small_graph(void) {
     return f;
 }
 
-static int position(const IrGraph *g, const IrNode *wanted) {
-    int at = 0;
-    IR_FOR (n, g) {
-        if (n == wanted) return at;
-        at++;
-    }
-    return -1;
-}
-
 Test(graph, nodes_stand_in_order_with_types_and_places) {
     Fixture f = small_graph();
     f.b.loc = (IrLoc){"m.vmoe", 7, 3};
@@ -138,17 +129,6 @@ Test(graph, replacing_uses_reaches_operands_and_results) {
     cr_assert_null(ir_verify(f.a, f.g, false));
 }
 
-Test(graph, uses_are_counted_per_result) {
-    Fixture f = small_graph();
-    IrValue *t = IR_OP(&f.b, topk, VALS(f.y), ATTRS(A_INT(topk_k, 2)));
-    ir_binary(&f.b, OP_add, t, t);
-    ir_add_out(f.g, OUT_output, "t", t, 1, (IrLoc){0});
-    int **uses = ir_count_uses(f.a, f.g);
-    cr_assert_eq(uses[t->node->id][0], 3);
-    cr_assert_eq(uses[t->node->id][1], 0);
-    cr_assert_eq(uses[f.y->node->id][0], 1);
-}
-
 Test(graph, dead_code_goes_and_leaves_stay_if_asked) {
     Fixture f = small_graph();
     ir_input(&f.b, "unused", IR_TYPE(DT_f32, 2));
@@ -175,47 +155,6 @@ Test(graph, dead_code_keeps_effects_and_what_they_need) {
     cr_assert(ir_dce(f.g, true)); /* the product and its input go */
     cr_assert_eq(f.g->nnodes, before - 2);
     cr_assert_null(ir_verify(f.a, f.g, false));
-}
-
-Test(graph, sorting_moves_only_what_must_move) {
-    Fixture f = small_graph();
-    IrValue *r = ir_unary(&f.b, OP_relu, f.y), *n = ir_unary(&f.b, OP_neg, r),
-            *e = ir_unary(&f.b, OP_exp, f.y);
-    /* make the operand of relu the last node */
-    r->node->in[0] = e;
-    cr_assert_not_null(ir_verify(f.a, f.g, false));
-    cr_assert(ir_toposort(f.g));
-    cr_assert_null(ir_verify(f.a, f.g, false));
-    IrNode *order[] = {f.x->node, f.w->node, f.y->node, e->node, r->node, n->node};
-    for (int i = 0; i < 6; i++) {
-        cr_assert_eq(position(f.g, order[i]), i);
-        cr_assert_eq(order[i]->id, i);
-    }
-}
-
-Test(graph, a_cycle_is_found_and_the_order_kept) {
-    Fixture f = small_graph();
-    IrValue *r = ir_unary(&f.b, OP_relu, f.y), *n = ir_unary(&f.b, OP_neg, r);
-    r->node->in[0] = n;
-    cr_assert_not(ir_toposort(f.g));
-    cr_assert_eq(position(f.g, r->node), 3);
-    cr_assert_eq(position(f.g, n->node), 4);
-}
-
-Test(graph, sorting_a_long_chain_needs_no_stack) {
-    Arena *a = arena_create();
-    IrGraph *g = ir_graph_create(a, "chain");
-    IrBuilder b = ir_builder(g);
-    IrValue *x = ir_input(&b, "x", IR_TYPE(DT_f32, 2)), *v = x;
-    for (int i = 0; i < 200000; i++) {
-        v = ir_unary(&b, OP_neg, v);
-        b.at = v->node; /* users before their operands */
-        if (i) v->node->next->in[0] = v;
-        v->node->in[0] = x;
-    }
-    cr_assert(ir_toposort(g));
-    cr_assert_eq(g->nnodes, 200001);
-    arena_destroy(a);
 }
 
 Test(graph, a_clone_stands_alone) {

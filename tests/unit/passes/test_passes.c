@@ -85,7 +85,6 @@ static int count(const IrGraph *g, OpCode op) {
 Test(passes, names_come_from_the_table) {
     cr_assert_str_eq(pass_name(PASS_expand), "expand");
     cr_assert_str_eq(pass_name(PASS_fuse), "fuse");
-    for (int p = 0; p < PASS_COUNT; p++) cr_assert(strlen(pass_doc((PassId)p)) > 0);
 }
 
 Test(passes, lists_are_parsed) {
