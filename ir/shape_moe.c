@@ -15,6 +15,12 @@ static const char *want_choices(Arena *a, const IrNode *n, int i) {
     return ir_want_rank(a, n, i, 2, 2);
 }
 
+/* Operand i: i32[R]. */
+static const char *want_indices(Arena *a, const IrNode *n, int i) {
+    TRY(ir_want_dtype(a, n, i, DT_i32));
+    return ir_want_rank(a, n, i, 1, 1);
+}
+
 /* Rows are numbered with 31 bits. */
 static const char *want_row_count(Arena *a, const IrNode *n, int64_t rows) {
     if (rows <= INT32_MAX) return NULL;
@@ -125,29 +131,35 @@ static const char *want_groups(Arena *a, const IrNode *n, int64_t groups) {
                          (long long)tokens, (long long)groups);
 }
 
-const char *shape_capacity(Arena *a, IrNode *n) {
+/* Attributes of an op that gives choices room. */
+typedef struct Room {
+    AttrId experts, train, eval, groups; /* train and eval: how much room in which mode */
+} Room;
+
+/* The choices that find room. Operand 1 tells each token's place in the order, or its priority. */
+static const char *choices_with_room(Arena *a, IrNode *n, Room r, DType order) {
     TRY(want_choices(a, n, 0));
     const IrType *idx = &n->in[0]->type;
     TRY(want_row_count(a, n, ir_elems(idx)));
-    TRY(ir_want_int(a, n, ATTR_capacity_experts, 1, INT32_MAX - 1));
-    TRY(ir_want_int(a, n, ATTR_capacity_limit, 1, INT32_MAX));
-    TRY(want_groups(a, n, ir_int(n, ATTR_capacity_groups)));
-    IrType order = IR_TYPE(DT_i32, idx->dim[0]);
-    if (n->nin > 1) TRY(ir_want_like(a, n, 1, &order));
+    TRY(ir_want_int(a, n, r.experts, 1, INT32_MAX - 1));
+    TRY(ir_want_int(a, n, r.train, 1, INT32_MAX));
+    TRY(ir_want_int(a, n, r.eval, 1, INT32_MAX));
+    TRY(want_groups(a, n, ir_int(n, r.groups)));
+    IrType of_tokens = IR_TYPE(order, idx->dim[0]);
+    if (n->nin > 1) TRY(ir_want_like(a, n, 1, &of_tokens));
     return ir_set_result(a, n, 0, *idx);
 }
 
+const char *shape_capacity(Arena *a, IrNode *n) {
+    static const Room room = {ATTR_capacity_experts, ATTR_capacity_limit, ATTR_capacity_limit,
+                              ATTR_capacity_groups};
+    return choices_with_room(a, n, room, DT_i32);
+}
+
 const char *shape_expert_capacity(Arena *a, IrNode *n) {
-    TRY(want_choices(a, n, 0));
-    const IrType *idx = &n->in[0]->type;
-    TRY(want_row_count(a, n, ir_elems(idx)));
-    TRY(ir_want_int(a, n, ATTR_expert_capacity_experts, 1, INT32_MAX - 1));
-    TRY(ir_want_int(a, n, ATTR_expert_capacity_train, 1, INT32_MAX));
-    TRY(ir_want_int(a, n, ATTR_expert_capacity_eval, 1, INT32_MAX));
-    TRY(want_groups(a, n, ir_int(n, ATTR_expert_capacity_groups)));
-    IrType priority = IR_TYPE(DT_f32, idx->dim[0]);
-    if (n->nin > 1) TRY(ir_want_like(a, n, 1, &priority));
-    return ir_set_result(a, n, 0, *idx);
+    static const Room room = {ATTR_expert_capacity_experts, ATTR_expert_capacity_train,
+                              ATTR_expert_capacity_eval, ATTR_expert_capacity_groups};
+    return choices_with_room(a, n, room, DT_f32);
 }
 
 const char *shape_fall_through(Arena *a, IrNode *n) {
@@ -166,8 +178,7 @@ const char *shape_fall_through(Arena *a, IrNode *n) {
 const char *shape_dispatch(Arena *a, IrNode *n) {
     if (n->in[0]->type.dtype != DT_bf16) TRY(ir_want_dtype(a, n, 0, DT_f32));
     TRY(ir_want_rank(a, n, 0, 1, IR_MAX_RANK));
-    TRY(ir_want_dtype(a, n, 1, DT_i32));
-    TRY(ir_want_rank(a, n, 1, 1, 1));
+    TRY(want_indices(a, n, 1));
     int64_t tokens = n->in[0]->type.dim[0], rows = n->in[1]->type.dim[0],
             k = ir_int(n, ATTR_dispatch_k);
     TRY(ir_want_int(a, n, ATTR_dispatch_k, 1, INT64_MAX));
@@ -182,8 +193,7 @@ const char *shape_dispatch(Arena *a, IrNode *n) {
 static const char *want_expert_of_row(Arena *a, const IrNode *n) {
     TRY(ir_want_dtype(a, n, 0, DT_f32));
     TRY(ir_want_rank(a, n, 0, 1, IR_MAX_RANK));
-    TRY(ir_want_dtype(a, n, 1, DT_i32));
-    TRY(ir_want_rank(a, n, 1, 1, 1));
+    TRY(want_indices(a, n, 1));
     return want_row_count(a, n, n->in[1]->type.dim[0]);
 }
 
@@ -274,8 +284,7 @@ const char *shape_expert_matmul_dw(Arena *a, IrNode *n) {
         TRY(ir_want_factor(a, n, i, ir_int(n, ATTR_expert_matmul_dw_bf16) != 0));
         TRY(ir_want_rank(a, n, i, 2, IR_MAX_RANK));
     }
-    TRY(ir_want_dtype(a, n, 2, DT_i32));
-    TRY(ir_want_rank(a, n, 2, 1, 1));
+    TRY(want_indices(a, n, 2));
     const IrType *x = &n->in[0]->type, *dy = &n->in[1]->type;
     IrType expected = *x;
     expected.dtype = dy->dtype;
