@@ -1,5 +1,5 @@
 /* Code generation: front door of this folder. A fused graph is planned; every distinct cluster
- * becomes one kernel, LLVM vector IR for the host, an object, code in memory; and the plan a
+ * becomes one kernel, LLVM vector IR for a target, an object, code in memory; and the plan a
  * VmProgram the runtime runs. LLVM's types stay inside this folder. Failures of the environment (no
  * memory, LLVM refuses the target) come back as a message; a cluster that cannot be lowered is our
  * bug. */
@@ -9,12 +9,21 @@
 #include "ir/ir.h"
 #include "runtime/exec/abi.h"
 
-/* What the machine can do. */
+/* What code generation asks of a target beyond what all have: vectors with masks, gathers and fused
+ * multiply-adds. */
+typedef enum CgFeature {
+    CG_SCALE = 1, /* x * 2^n in one instruction, for any n */
+    CG_BF16 = 2,  /* products of bf16 pairs in one instruction */
+} CgFeature;
+
+/* What code is made for: a row of codegen/target/isa.def. */
 typedef struct CgTarget {
-    const char *isa;      /* "avx512" | "avx2" */
-    int vector_floats;    /* 16 | 8 */
-    int vector_registers; /* 32 | 16 */
-    bool bf16;            /* products of bf16 pairs in one instruction (AVX512_BF16) */
+    const char *id;  /* its name: "avx512-bf16" */
+    const char *isa; /* its instruction set, "avx512" | "avx2", which decides the bits of results */
+    int vector_floats;
+    int vector_registers;
+    unsigned has;         /* CgFeature bits */
+    bool native;          /* the CPU that this process runs on; else any that has the target */
     const char *cpu;      /* LLVM's name of it; "host": whatever LLVM finds here */
     const char *features; /* in LLVM's words; with "host", beside those it finds */
     int64_t l1d, l2;      /* bytes of a core's data caches; 0: not known */
@@ -22,9 +31,16 @@ typedef struct CgTarget {
     const char *host; /* what "host" is found from: tells one CPU's code from another's; else "" */
 } CgTarget;
 
-/* The host; VMOEC_ISA=avx2 or avx512 chooses the smaller or insists on the larger. NULL and *error
- * when the host has neither AVX-512 nor AVX2+FMA or the variable is wrong. */
+/* The best that the host can run; VMOEC_ISA=avx2 or avx512 chooses the smaller set or insists on
+ * the larger. NULL and *error when it can run none or the variable is wrong. */
 const CgTarget *cg_target_host(Arena *a, const char **error);
+/* One by its name, for which the host can plan and print code that it need not be able to run;
+ * NULL: there is none. Its caches are not known. */
+const CgTarget *cg_target_named(const char *id);
+/* The i-th of all; NULL: there are no more. */
+const CgTarget *cg_target_at(int i);
+/* What a target without the feature would need: "AVX512_BF16, which this CPU does not have". */
+const char *cg_target_lack(Arena *a, const CgTarget *t, CgFeature feature);
 
 /* A module holds the kernels of several programs (train, eval, last partial batch); equal clusters
  * are compiled once. It owns code and program data. LLVM runs in other processes and is never part

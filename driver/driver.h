@@ -245,6 +245,9 @@ VmStatus session_open(Session *s, const char *path, const OptValue *set, const c
 /* The same, of a phase by its name; NULL: as above. */
 VmStatus session_open_phase(Session *s, const char *path, const OptValue *set, const char *model,
                             const char *phase, const char *precision, bool need_train);
+/* The same for another target than the host: what it plans can be printed and not run. */
+VmStatus session_open_for(Session *s, const CgTarget *target, const char *path, const OptValue *set,
+                          const char *model, const char *precision, bool need_train);
 /* A session without a file, for IR text. */
 void session_open_bare(Session *s);
 void session_close(Session *s);

@@ -46,7 +46,7 @@ may_include() {
     codegen) echo "base ir" ;;
     codegen/target) echo "base codegen" ;;
     codegen/plan) echo "base ir passes codegen" ;;
-    codegen/build) echo "base ir passes codegen codegen/plan" ;;
+    codegen/build) echo "base ir passes codegen codegen/target codegen/plan" ;;
     codegen/kernels) echo "base ir passes codegen codegen/plan codegen/build" ;;
     codegen/load) echo "base ir passes codegen codegen/plan" ;;
     runtime/exec) echo "base" ;;

@@ -3,7 +3,7 @@
  * sum gets a[2i] b[2i] + a[2i+1] b[2i+1], so whoever feeds it lays two inner positions side by
  * side: a pair is one 32-bit word, the earlier position in its lower half.
  *
- * Requires a target with AVX512_BF16. Denormal operands and results count as zero, as the
+ * Requires a target with CG_BF16. Denormal operands and results count as zero, as the
  * instruction does.
  */
 #include "codegen/build/emit.h"
@@ -21,7 +21,7 @@ static LLVMTypeRef bfloats(Kb *k, int n) {
 }
 
 static void check(const Kb *k) {
-    VM_CHECK(k->target->bf16, "codegen: bf16 for a target without it");
+    VM_CHECK(k->target->has & CG_BF16, "codegen: bf16 for a target without it");
 }
 
 /* The upper halves of f32 words. */

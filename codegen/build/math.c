@@ -46,7 +46,7 @@ static Val scalef(Kb *k, Val x, Val n) {
 /* x * 2^n for whole n; without that instruction in two steps, so that neither factor is out of
  * range. */
 static Val times_pow2(Kb *k, Val x, Val n) {
-    if (k->vl == 16) return scalef(k, x, n);
+    if (k->target->has & CG_SCALE) return scalef(k, x, n);
     Val i = LLVMBuildFPToSI(k->b, n, k->vi, "");
     Val half = LLVMBuildAShr(k->b, i, kb_vi(k, 1), "");
     Val rest = LLVMBuildSub(k->b, i, half, "");
@@ -74,7 +74,7 @@ Val kb_exp(Kb *k, Val x) {
 Val kb_exp2(Kb *k, Val x) {
     static const double c[] = {0.6931469775991635, 0.24022242085375006, 0.055507337432519954,
                                0.009671512639652456, 0.001326472719719335};
-    if (k->vl < 16) { /* what scales by 2^n in one instruction takes any n */
+    if (!(k->target->has & CG_SCALE)) { /* what scales by 2^n in one instruction takes any n */
         Val lo = LLVMBuildFCmp(k->b, LLVMRealOLT, x, kb_vf(k, -150), "");
         x = LLVMBuildSelect(k->b, lo, kb_vf(k, -150), x, "");
     }

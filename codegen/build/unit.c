@@ -95,12 +95,18 @@ static void unit_destroy(CgUnit *u) {
     if (u->triple) LLVMDisposeMessage(u->triple);
 }
 
+static void know_architectures(void) {
+#define ARCH(name, llvm, missing)                                                                  \
+    LLVMInitialize##llvm##TargetInfo();                                                            \
+    LLVMInitialize##llvm##Target();                                                                \
+    LLVMInitialize##llvm##TargetMC();                                                              \
+    LLVMInitialize##llvm##AsmPrinter();
+#include "codegen/target/isa.def"
+}
+
 static CgUnit *unit_create(Arena *a, const CgTarget *t, const char **error) {
     guard_errors();
-    LLVMInitializeX86TargetInfo();
-    LLVMInitializeX86Target();
-    LLVMInitializeX86TargetMC();
-    LLVMInitializeX86AsmPrinter();
+    know_architectures();
     CgUnit *u = ARENA_NEW(a, CgUnit);
     u->arena = a;
     u->target = t;

@@ -62,8 +62,9 @@ Cache *cache_open(Arena *a, const CgTarget *t, const char *dir, const char **not
         *note = arena_strdup(a, err.text);
         return c;
     }
-    c->prefix = arena_printf(a, "compiler %s\nisa %s %d %d\ncpu %s %s %s\n", cg_compiler_id, t->isa,
-                             t->vector_floats, t->vector_registers, t->cpu, t->features, t->host);
+    c->prefix =
+        arena_printf(a, "compiler %s\nisa %s %d %d %x\ncpu %s %s %s\n", cg_compiler_id, t->isa,
+                     t->vector_floats, t->vector_registers, t->has, t->cpu, t->features, t->host);
     if (faccessat(c->dir.fd, ".", W_OK, AT_EACCESS) != 0)
         *note = arena_printf(a, "'%s' can only be read", c->dir.path);
     return c;

@@ -1,59 +1,77 @@
-/* What the host can do, and the choice of instruction set. */
-#include <cpuid.h>
+/* The choice of a target: one by its name, or the best that the host can run. */
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "codegen/codegen.h"
+#include "codegen/target/arch.h"
 
-static bool host_has_avx512(void) {
-    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
-           __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq");
+/* A target as it is for any CPU that has it, and what isa.def says beside that. */
+typedef struct Row {
+    CgTarget target;
+    const CgArch *arch;
+    const char *host_cpu, *needs;
+    bool (*host)(void);
+} Row;
+
+static const Row row[] = {
+#define ISA(rule, arch_, isa_, id_, floats, registers, bits, cpu_, host_cpu_, llvm, needs_)        \
+    {.target = {.id = id_,                                                                         \
+                .isa = isa_,                                                                       \
+                .vector_floats = floats,                                                           \
+                .vector_registers = registers,                                                     \
+                .has = bits,                                                                       \
+                .cpu = cpu_,                                                                       \
+                .features = llvm,                                                                  \
+                .name = "",                                                                        \
+                .host = ""},                                                                       \
+     .arch = &cg_arch_##arch_,                                                                     \
+     .host_cpu = host_cpu_,                                                                        \
+     .needs = needs_,                                                                              \
+     .host = cg_host_##rule},
+#include "codegen/target/isa.def"
+};
+enum { ROWS = sizeof row / sizeof row[0] };
+
+const CgTarget *cg_target_at(int i) {
+    return i >= 0 && i < ROWS ? &row[i].target : NULL;
 }
 
-static bool host_has_avx2(void) {
-    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+const CgTarget *cg_target_named(const char *id) {
+    for (int i = 0; i < ROWS; i++)
+        if (!strcmp(row[i].target.id, id)) return &row[i].target;
+    return NULL;
 }
 
-/* Everything that LLVM concludes the CPU's model and features from: what code for "the host"
- * depends on. */
-static const char *host_text(Arena *a) {
-    static const unsigned leaf[][2] = {{0x1, 0},  {0x7, 0},        {0x7, 1},
-                                       {0xd, 1},  {0x14, 0},       {0x19, 0},
-                                       {0x24, 0}, {0x80000001, 0}, {0x80000008, 0}};
+/* The first target of an instruction set; ROWS: there is none. */
+static int first_of(const char *isa) {
+    int i = 0;
+    while (i < ROWS && strcmp(row[i].target.isa, isa)) i++;
+    return i;
+}
+
+/* The last one: it needs the least. */
+static int plainest_of(const char *isa) {
+    int last = ROWS;
+    for (int i = 0; i < ROWS; i++)
+        if (!strcmp(row[i].target.isa, isa)) last = i;
+    return last;
+}
+
+/* "avx512 or avx2" */
+static const char *sets(Arena *a) {
     Text t = text_new(a);
-    unsigned r[4], low, high;
-    __cpuid(0, r[0], r[1], r[2], r[3]);
-    text_addf(&t, "%08x%08x%08x", r[1], r[2], r[3]);
-    for (size_t i = 0; i < sizeof leaf / sizeof leaf[0]; i++) {
-        if (!__get_cpuid_count(leaf[i][0], leaf[i][1], &r[0], &r[1], &r[2], &r[3]))
-            r[0] = r[1] = r[2] = r[3] = 0;
-        if (leaf[i][0] == 1) r[1] = 0;                        /* says which core this is */
-        if (leaf[i][0] == 0x80000008) r[0] = r[2] = r[3] = 0; /* and how many there are */
-        text_addf(&t, " %x.%x.%x.%x", r[0], r[1], r[2], r[3]);
-    }
-    __asm__("xgetbv"
-            : "=a"(low), "=d"(high)
-            : "c"(0)); /* which registers the system saves; AVX implies it */
-    text_addf(&t, " %x.%x", high, low);
+    for (int i = 0; i < ROWS; i++)
+        if (first_of(row[i].target.isa) == i)
+            text_addf(&t, "%s%s", t.len ? " or " : "", row[i].target.isa);
     return t.data;
 }
 
-/* The processor's brand string, its spaces evened out. */
-static const char *brand(Arena *a) {
-    unsigned r[12] = {0};
-    char text[sizeof r + 1] = "";
-    if (__get_cpuid_max(0x80000000, NULL) < 0x80000004) return "";
-    for (unsigned i = 0; i < 3; i++)
-        __get_cpuid(0x80000002 + i, &r[4 * i], &r[4 * i + 1], &r[4 * i + 2], &r[4 * i + 3]);
-    memcpy(text, r, sizeof r);
-    Text t = text_new(a);
-    for (const char *c = text; *c; c++)
-        if (*c > ' ' && *c < 0x7f)
-            text_addf(&t, "%c", *c);
-        else if (t.len && c[1] > ' ')
-            text_add(&t, " ");
-    return t.data;
+const char *cg_target_lack(Arena *a, const CgTarget *t, CgFeature feature) {
+    int i = 0;
+    while (!(row[i].target.has & feature)) i++;
+    bool could = t->native && !strcmp(row[i].target.isa, t->isa);
+    return could ? arena_printf(a, "%s, which this CPU does not have", row[i].needs)
+                 : arena_printf(a, "%s, which code for %s does not have", row[i].needs, t->id);
 }
 
 static int64_t cache_bytes(int name) {
@@ -61,32 +79,40 @@ static int64_t cache_bytes(int name) {
     return n > 0 ? n : 0;
 }
 
-const CgTarget *cg_target_host(Arena *a, const char **error) {
-    const char *want = getenv("VMOEC_ISA");
-    __builtin_cpu_init();
-    if (want && *want && strcmp(want, "avx512") && strcmp(want, "avx2")) {
-        *error = arena_printf(a, "VMOEC_ISA is '%s': expected avx512 or avx2", want);
-        return NULL;
-    }
-    if (!host_has_avx2()) {
-        *error = "this CPU has neither AVX-512 nor AVX2 with FMA";
-        return NULL;
-    }
-    bool wide = host_has_avx512() && !(want && !strcmp(want, "avx2"));
-    if (want && !strcmp(want, "avx512") && !wide) {
-        *error = "VMOEC_ISA is avx512, but this CPU lacks AVX-512 (F, VL, BW, DQ)";
-        return NULL;
-    }
+static const CgTarget *as_host(Arena *a, const Row *r) {
     CgTarget *t = ARENA_NEW(a, CgTarget);
-    t->isa = wide ? "avx512" : "avx2";
-    t->vector_floats = wide ? 16 : 8;
-    t->vector_registers = wide ? 32 : 16;
-    t->bf16 = wide && __builtin_cpu_supports("avx512bf16");
-    t->cpu = wide ? "host" : "haswell";
-    t->features = wide ? "-prefer-256-bit" : "+avx2,+fma,+bmi,+bmi2";
+    *t = r->target;
+    t->native = true;
+    t->cpu = r->host_cpu;
     t->l1d = cache_bytes(_SC_LEVEL1_DCACHE_SIZE);
     t->l2 = cache_bytes(_SC_LEVEL2_CACHE_SIZE);
-    t->name = brand(a);
-    t->host = wide ? host_text(a) : "";
+    t->name = r->arch->brand(a);
+    if (!strcmp(t->cpu, "host")) t->host = r->arch->identity(a);
     return t;
+}
+
+static const char *nothing_runs(void) {
+#define ARCH(name, llvm, missing)                                                                  \
+    if (cg_arch_##name.is_host) return missing;
+#include "codegen/target/isa.def"
+    return "there is no code generation for this architecture";
+}
+
+const CgTarget *cg_target_host(Arena *a, const char **error) {
+    const char *want = getenv("VMOEC_ISA");
+    if (want && !*want) want = NULL;
+    if (want && first_of(want) == ROWS) {
+        *error = arena_printf(a, "VMOEC_ISA is '%s': expected %s", want, sets(a));
+        return NULL;
+    }
+    bool any = false;
+    for (int i = 0; i < ROWS; i++) {
+        if (!row[i].host()) continue;
+        if (!want || !strcmp(row[i].target.isa, want)) return as_host(a, &row[i]);
+        any = true;
+    }
+    *error = any ? arena_printf(a, "VMOEC_ISA is %s, but this CPU lacks %s", want,
+                                row[plainest_of(want)].needs)
+                 : nothing_runs();
+    return NULL;
 }

@@ -33,6 +33,22 @@ static VmStatus parse_stage(const char *name, Stage *out) {
                     name, near ? "; did you mean " : "", near ? near : "", near ? "?" : "");
 }
 
+static VmStatus parse_target(const char *id, const CgTarget **out) {
+    enum { MOST = 16 };
+    const char *known[MOST];
+    char list[256] = "";
+    int n = 0;
+    if (!id || (*out = cg_target_named(id))) return VM_OK;
+    for (const CgTarget *t; n < MOST && (t = cg_target_at(n)); n++) {
+        known[n] = t->id;
+        size_t len = strlen(list);
+        snprintf(list + len, sizeof list - len, "%s%s", n ? ", " : "", t->id);
+    }
+    const char *near = spell_suggest(id, known, n);
+    return drv_fail(VM_USAGE, "no target '%s'%s%s%s: there are %s", id,
+                    near ? "; did you mean " : "", near ? near : "", near ? "?" : "", list);
+}
+
 /* The tree needs no names or shapes: a file that does not check can be looked at. */
 static VmStatus emit_ast(const Args *a) {
     Arena *arena = arena_create();
@@ -156,11 +172,13 @@ VmStatus cmd_emit(const Args *a) {
     VmStatus st = args_require(a, OPT_emit_stage);
     Stage stage = ST_ast;
     if (!st) st = parse_stage(args_str(a, OPT_emit_stage), &stage);
+    const CgTarget *target = NULL; /* the host */
+    if (!st) st = parse_target(args_str(a, OPT_emit_target), &target);
     if (st) return st;
     if (stage == ST_ast) return emit_ast(a);
     Session s;
-    st = session_open(&s, a->operand[0], &a->value[OPT_emit_set], args_str(a, OPT_emit_model),
-                      args_str(a, OPT_emit_precision), false);
+    st = session_open_for(&s, target, a->operand[0], &a->value[OPT_emit_set],
+                          args_str(a, OPT_emit_model), args_str(a, OPT_emit_precision), false);
     if (st) return st;
     s.batch = args_int(a, OPT_emit_batch, s.batch);
     s.pass.recompute = (int)args_int(a, OPT_emit_recompute, RECOMPUTE_LIGHT);

@@ -120,18 +120,19 @@ static VmStatus choose_precision(Session *s, const char *option) {
     s->bf16 = option ? !strcmp(option, "bf16")
                      : s->train && s->train->recipe.precision.kind == VM_precision_bf16;
     VmStatus st = s->bf16 ? host(s) : VM_OK;
-    if (st || !s->bf16 || s->target->bf16) return st;
-    fprintf(stderr, "vmoec: precision bf16 needs AVX512_BF16, which %s; computing in f32\n",
-            strcmp(s->target->isa, "avx512") ? "code for avx2 does not have"
-                                             : "this CPU does not have");
+    if (st || !s->bf16 || (s->target->has & CG_BF16)) return st;
+    fprintf(stderr, "vmoec: precision bf16 needs %s; computing in f32\n",
+            cg_target_lack(s->arena, s->target, CG_BF16));
     s->bf16 = false;
     return VM_OK;
 }
 
-VmStatus session_open_phase(Session *s, const char *path, const OptValue *set, const char *model,
-                            const char *phase, const char *precision, bool need_train) {
+static VmStatus open_session(Session *s, const CgTarget *target, const char *path,
+                             const OptValue *set, const char *model, const char *phase,
+                             const char *precision, bool need_train) {
     session_open_bare(s);
     s->path = path;
+    s->target = target;
     double t0 = vm_seconds();
     VmStatus st = load(s, set, model, phase, need_train);
     s->seconds_frontend += vm_seconds() - t0;
@@ -145,7 +146,17 @@ VmStatus session_open_phase(Session *s, const char *path, const OptValue *set, c
 
 VmStatus session_open(Session *s, const char *path, const OptValue *set, const char *model,
                       const char *precision, bool need_train) {
-    return session_open_phase(s, path, set, model, NULL, precision, need_train);
+    return open_session(s, NULL, path, set, model, NULL, precision, need_train);
+}
+
+VmStatus session_open_phase(Session *s, const char *path, const OptValue *set, const char *model,
+                            const char *phase, const char *precision, bool need_train) {
+    return open_session(s, NULL, path, set, model, phase, precision, need_train);
+}
+
+VmStatus session_open_for(Session *s, const CgTarget *target, const char *path, const OptValue *set,
+                          const char *model, const char *precision, bool need_train) {
+    return open_session(s, target, path, set, model, NULL, precision, need_train);
 }
 
 void session_close(Session *s) {

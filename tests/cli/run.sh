@@ -121,6 +121,7 @@ want 2 'needs --weights' 'eval without weights' "$VMOEC" eval $F
 want 2 'needs -o' 'init without a file' "$VMOEC" init $F
 want 2 'needs --stage' 'emit without a stage' "$VMOEC" emit $F
 want 2 'did you mean llvm' 'misspelled stage' "$VMOEC" emit --stage llwm $F
+want 2 'no target .avx51.; did you mean avx512' 'misspelled target' "$VMOEC" emit --stage plan --target avx51 $F
 want 2 'f32 or bf16' 'bench in no precision' "$VMOEC" bench --precision fp8 $F
 want 0 'needs AVX512_BF16' 'bf16 without the instruction' env VMOEC_ISA=avx2 "$VMOEC" emit --stage expand --precision bf16 -o none.vir $F
 want 1 '' 'no mark without the instruction' grep 'bf16 = 1' none.vir
@@ -185,6 +186,14 @@ for stage in ast ir expand grad fuse plan llvm asm dot; do
     want 0 . "emit $stage" "$VMOEC" emit --stage $stage $F
     cp out "$stage.txt"
 done
+for target in avx2 avx512 avx512-bf16; do # none of them has to be this CPU's
+    want 0 . "emit for $target" "$VMOEC" emit --stage asm --target $target --precision bf16 $F
+    cp out "$target.txt"
+done
+want 1 '' 'code for avx2 has no wider registers' grep -m1 zmm avx2.txt
+want 0 . 'code for avx512 has them' grep -m1 zmm avx512.txt
+want 1 '' 'and no products of bf16' grep -m1 vdpbf16ps avx512.txt
+want 0 . 'which are for avx512-bf16' grep -m1 vdpbf16ps avx512-bf16.txt
 want 0 . 'emit to a file' "$VMOEC" emit --stage ir -o ir2.txt $F --time
 same 'emit to a file writes the same' ir.txt ir2.txt
 for stage in ir expand grad fuse; do # reading back drops the places, which are comments

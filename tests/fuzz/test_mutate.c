@@ -332,7 +332,7 @@ static void lower(const IrGraph *model, Pipeline pipe) {
     int n = pass_pipeline(pipe, &list);
     CgFootprint print;
     if (run_passes(g, list, n, pipe != PIPE_EVAL, RECOMPUTE_LIGHT))
-        cg_footprint(a, &program_targets[0], g, false, &print);
+        cg_footprint(a, program_target(0), g, false, &print);
     arena_destroy(a);
 }
 

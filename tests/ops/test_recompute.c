@@ -22,7 +22,7 @@ static int plan_with(Arena *a, const IrGraph *g, int steps, CgFootprint *out) {
     const char *error = pass_run(&c, copy, list, n);
     cr_assert_null(error, "%s", error);
     arena_destroy(c.scratch);
-    cg_footprint(a, &program_targets[0], copy, false, out);
+    cg_footprint(a, program_target(0), copy, false, out);
     return c.recompute_steps;
 }
 
@@ -134,12 +134,12 @@ Test(recompute, a_list_serves_every_number_of_steps) {
         cr_assert_null(pass_run(&c, with, list + n - 2, 2));
         cr_assert_null(pass_run(&own, without, list + n - 2, 2));
         cr_assert_str_eq(ir_to_text(a, with), ir_to_text(a, without), "%d steps", steps);
-        cg_footprint(a, &program_targets[0], without, false, &want);
+        cg_footprint(a, program_target(0), without, false, &want);
         int64_t bytes = want.space[VM_WORK] + want.space[VM_PACKED];
-        cr_assert(cg_footprint_within(a, &program_targets[0], with, false, bytes, &got));
+        cr_assert(cg_footprint_within(a, program_target(0), with, false, bytes, &got));
         cr_assert_arr_eq(got.space, want.space, sizeof want.space);
         cr_assert(got.flops == want.flops && got.packed == want.packed && got.tasks == want.tasks);
-        cr_assert(!cg_footprint_within(a, &program_targets[0], with, false, bytes / 2, &bound));
+        cr_assert(!cg_footprint_within(a, program_target(0), with, false, bytes / 2, &bound));
         cr_assert(bound.space[VM_WORK] + bound.space[VM_PACKED] <= bytes);
         cr_assert(bound.space[VM_WORK] + bound.space[VM_PACKED] > bytes / 2);
     }
@@ -190,8 +190,8 @@ Test(recompute, packing_in_the_step_takes_less_memory) {
     IrGraph *g = program_elaborate(a, "models/mnist_moe.vmoe", NULL, 8);
     program_run(g, PIPE_TRAIN);
     CgFootprint kept, in_step;
-    cg_footprint(a, &program_targets[0], g, false, &kept);
-    cg_footprint(a, &program_targets[0], g, true, &in_step);
+    cg_footprint(a, program_target(0), g, false, &kept);
+    cg_footprint(a, program_target(0), g, true, &in_step);
     cr_assert_eq(in_step.space[VM_PACKED], 0);
     cr_assert(kept.packed == 0 && in_step.packed > 0);
     cr_assert(in_step.space[VM_WORK] < kept.space[VM_WORK] + kept.space[VM_PACKED] / 2);

@@ -24,7 +24,7 @@ bool jit_can(Arena *a, const IrGraph *g, const char *isa) {
     cr_assert_not_null(target, "%s", error);
     bool wants = false;
     IR_FOR (n, g) wants |= n->op == OP_narrow || ir_rounds_operands(n);
-    return target->bf16 || !wants;
+    return (target->has & CG_BF16) || !wants;
 }
 
 Jit jit_compile(Arena *a, const IrGraph *g, Pipeline pipe, const char *isa, const char *what) {

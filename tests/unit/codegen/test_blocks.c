@@ -9,7 +9,7 @@
 #include "tests/unit/codegen/util_program.h"
 
 static CgTarget caches(int64_t l1d, int64_t l2) {
-    CgTarget t = program_targets[0];
+    CgTarget t = *program_target(0);
     t.l1d = l1d;
     t.l2 = l2;
     return t;

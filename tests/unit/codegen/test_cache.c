@@ -96,13 +96,14 @@ Test(cache, what_was_stored_is_found) {
 Test(cache, another_target_or_compiler_misses) {
     Place p = place();
     store(&p, "one");
-    CgTarget other[5] = {target, target, target, target, target};
+    CgTarget other[6] = {target, target, target, target, target, target};
     other[0].isa = "avx512";
     other[1].features = "+avx2,+fma";
     other[2].cpu = "host";
     other[3].host = "1.2.3";
     other[4].vector_registers = 32;
-    for (int i = 0; i < 5; i++) {
+    other[5].has = CG_SCALE;
+    for (int i = 0; i < 6; i++) {
         const char *note;
         bool refused;
         Place q = {.a = p.a, .c = cache_open(p.a, &other[i], p.dir, &note, &refused)};
@@ -432,7 +433,7 @@ Test(cache, a_folder_keeps_to_its_part) {
     for (int i = 0; stored < 6; i++) {
         char text[32], key[400];
         snprintf(text, sizeof text, "text %d", i);
-        snprintf(key, sizeof key, "compiler %s\nisa avx2 8 16\ncpu haswell +avx2 \n%s",
+        snprintf(key, sizeof key, "compiler %s\nisa avx2 8 16 0\ncpu haswell +avx2 \n%s",
                  cg_compiler_id, text);
         if (vm_hash((VmHash){0}, key, strlen(key)).hi >> 56 != 0x7) continue;
         CacheEntry e = {{64, 7}, big, sizeof big};

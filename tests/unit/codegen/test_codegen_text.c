@@ -2,11 +2,9 @@
  * kernel for equal clusters. What it computes is tested in tests/ops. */
 #include <criterion/criterion.h>
 #include <ctype.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "codegen/codegen.h"
-#include "tests/ops/util_jit.h"
 #include "tests/unit/codegen/util_program.h"
 
 typedef struct Code {
@@ -15,12 +13,9 @@ typedef struct Code {
 } Code;
 
 /* Everything one graph becomes; `text` false: only the numbers. */
-static Code generate(Arena *a, IrGraph *g, const char *isa, bool text) {
+static Code generate(Arena *a, IrGraph *g, const CgTarget *t, bool text) {
     const char *error = NULL;
-    setenv("VMOEC_ISA", isa, 1);
-    const CgTarget *target = cg_target_host(a, &error);
-    cr_assert_not_null(target, "%s", error);
-    CgModule *m = cg_module_create(target);
+    CgModule *m = cg_module_create(t);
     cg_add_program(m, g, "test", 1, 0, true);
     Text llvm = text_new(a), assembly = text_new(a);
     if (text) {
@@ -34,10 +29,10 @@ static Code generate(Arena *a, IrGraph *g, const char *isa, bool text) {
     return c;
 }
 
-static Code generate_model(Arena *a, const char *set, Pipeline pipe, const char *isa, bool text) {
+static Code generate_model(Arena *a, const char *set, Pipeline pipe, const CgTarget *t, bool text) {
     IrGraph *g = program_elaborate(a, "models/vmoe_fmnist.vmoe", set, 2);
     program_run(g, pipe);
-    return generate(a, g, isa, text);
+    return generate(a, g, t, text);
 }
 
 /* Every function that vectors could be tempted to take from libm, and all shapes of kernels. */
@@ -99,8 +94,9 @@ static void check_declarations(const char *llvm, const char *what) {
     }
 }
 
-static void check_text(const Code *c, const char *isa, const char *what) {
-    bool wide = !strcmp(isa, "avx512");
+static void check_text(const Code *c, const CgTarget *t) {
+    const char *what = t->id;
+    bool wide = t->vector_floats == 16;
     cr_assert_not_null(strstr(c->llvm, wide ? "<16 x float>" : "<8 x float>"), "%s", what);
     cr_assert_eq(strstr(c->llvm, "<16 x float>") != NULL, wide, "%s: vectors are too wide", what);
     cr_assert_eq(strstr(c->assembly, "zmm") != NULL, wide, "%s: registers of the wrong width",
@@ -112,24 +108,22 @@ static void check_text(const Code *c, const char *isa, const char *what) {
 
 Test(codegen_text, vectors_fit_and_mathematics_is_our_own) {
     Arena *a = arena_create();
-    const char *isa;
-    int n = 0;
-    for (; (isa = jit_isa(a, n)); n++) {
-        Code c = generate(a, program_read(a, all_math, PASS_fuse), isa, true);
-        check_text(&c, isa, isa);
+    const CgTarget *t;
+    for (int i = 0; (t = cg_target_at(i)); i++) {
+        Code c = generate(a, program_read(a, all_math, PASS_fuse), t, true);
+        check_text(&c, t);
     }
-    cr_assert(n > 0, "this machine has neither AVX-512 nor AVX2");
     arena_destroy(a);
 }
 
 Test(codegen_text, a_training_step_of_the_sparse_model) {
     Arena *a = arena_create();
-    const char *isa;
-    for (int i = 0; (isa = jit_isa(a, i)); i++) {
-        Code c = generate_model(a, "dim=32", PIPE_TRAIN, isa, true);
-        check_text(&c, isa, isa);
-        cr_assert_not_null(strstr(c.llvm, "@llvm.fma."), "%s", isa);
-        cr_assert_not_null(strstr(c.assembly, "vfmadd"), "%s", isa);
+    const CgTarget *t;
+    for (int i = 0; (t = cg_target_at(i)); i++) {
+        Code c = generate_model(a, "dim=32", PIPE_TRAIN, t, true);
+        check_text(&c, t);
+        cr_assert_not_null(strstr(c.llvm, "@llvm.fma."), "%s", t->id);
+        cr_assert_not_null(strstr(c.assembly, "vfmadd"), "%s", t->id);
     }
     arena_destroy(a);
 }
@@ -146,7 +140,7 @@ Test(codegen_text, nothing_is_contracted) {
                               "  output \"a\" %3\n"
                               "}\n",
                               PASS_fuse);
-    Code c = generate(a, g, jit_isa(a, 0), true);
+    Code c = generate(a, g, cg_target_at(0), true);
     cr_assert_not_null(strstr(c.assembly, "vmulps"));
     cr_assert_null(strstr(c.assembly, "vfmadd"));
     arena_destroy(a);
@@ -157,9 +151,9 @@ Test(codegen_text, equal_blocks_are_compiled_once) {
     static const Pipeline pipelines[] = {PIPE_EVAL, PIPE_TRAIN};
     for (int p = 0; p < 2; p++) {
         Arena *a = arena_create();
-        const char *isa = jit_isa(a, 0);
-        CgStats four = generate_model(a, "depth=4", pipelines[p], isa, false).stats;
-        CgStats twelve = generate_model(a, "depth=12", pipelines[p], isa, false).stats;
+        const CgTarget *t = cg_target_at(0);
+        CgStats four = generate_model(a, "depth=4", pipelines[p], t, false).stats;
+        CgStats twelve = generate_model(a, "depth=12", pipelines[p], t, false).stats;
         cr_assert(twelve.clusters > 2 * four.clusters, "%d clusters, then %d", four.clusters,
                   twelve.clusters);
         cr_assert_eq(twelve.kernels, four.kernels, "%d kernels, then %d", four.kernels,
@@ -168,11 +162,11 @@ Test(codegen_text, equal_blocks_are_compiled_once) {
     }
 }
 
-static size_t code_size(const char *set, const char *isa) {
+static size_t code_size(const char *set, const CgTarget *t) {
     Arena *a = arena_create();
     IrGraph *g = program_elaborate(a, "tests/unit/wide.vmoe", set, 128);
     program_run(g, PIPE_TRAIN);
-    size_t n = strlen(generate(a, g, isa, true).llvm);
+    size_t n = strlen(generate(a, g, t, true).llvm);
     arena_destroy(a);
     return n;
 }
@@ -180,15 +174,13 @@ static size_t code_size(const char *set, const char *isa) {
 /* What is written out per line of a row or per expert would make compile time grow with a model's
  * sizes. */
 Test(codegen_text, code_does_not_grow_with_sizes) {
-    Arena *a = arena_create();
-    const char *isa;
-    for (int i = 0; (isa = jit_isa(a, i)); i++) {
-        size_t wide = code_size("width=4096", isa), wider = code_size("width=65536", isa);
-        cr_assert(wider < wide + wide / 16, "%s: %zu bytes of code, then %zu", isa, wide, wider);
-        size_t few = code_size("experts=64", isa), many = code_size("experts=65536", isa);
-        cr_assert(many < few + few / 8, "%s: %zu bytes of code, then %zu", isa, few, many);
+    const CgTarget *t;
+    for (int i = 0; (t = cg_target_at(i)); i++) {
+        size_t wide = code_size("width=4096", t), wider = code_size("width=65536", t);
+        cr_assert(wider < wide + wide / 16, "%s: %zu bytes of code, then %zu", t->id, wide, wider);
+        size_t few = code_size("experts=64", t), many = code_size("experts=65536", t);
+        cr_assert(many < few + few / 8, "%s: %zu bytes of code, then %zu", t->id, few, many);
     }
-    arena_destroy(a);
 }
 
 static int kernels_of(const char *second) {
@@ -207,7 +199,7 @@ static int kernels_of(const char *second) {
                                     "  output \"z\" %%7\n"
                                     "}\n",
                                     second, second);
-    int n = generate(a, program_read(a, text, PASS_fuse), jit_isa(a, 0), false).stats.kernels;
+    int n = generate(a, program_read(a, text, PASS_fuse), cg_target_at(0), false).stats.kernels;
     arena_destroy(a);
     return n;
 }
@@ -215,7 +207,7 @@ static int kernels_of(const char *second) {
 /* Tiles of few columns: all sums in registers, and no rows left over where rows are read by
  * vectors. */
 Test(codegen_text, narrow_tiles_fit_the_registers) {
-    const CgTarget *t = &program_targets[0];
+    const CgTarget *t = program_target(0);
     for (int cols = 1; cols <= t->vector_floats * 3 / 4; cols++)
         for (int64_t rows = t->vector_floats; rows <= 640; rows += t->vector_floats) {
             Tile side = tile_choose_narrow(t, cols, rows, true),
@@ -228,6 +220,24 @@ Test(codegen_text, narrow_tiles_fit_the_registers) {
         }
 }
 
+/* The host's target is a row of the table, and a row's name finds it. */
+Test(codegen_text, targets_have_names) {
+    Arena *a = arena_create();
+    const char *error = NULL;
+    const CgTarget *host = cg_target_host(a, &error), *t;
+    cr_assert_not_null(host, "%s", error);
+    int n = 0, hosts = 0;
+    for (; (t = cg_target_at(n)); n++) {
+        cr_assert_eq(cg_target_named(t->id), t);
+        cr_assert(!t->native && strcmp(t->cpu, "host"), "%s is for any CPU", t->id);
+        hosts += !strcmp(t->id, host->id) && !strcmp(t->isa, host->isa) && t->has == host->has;
+    }
+    cr_assert(n >= 3 && hosts == 1 && host->native);
+    cr_assert_null(cg_target_named("avx5"));
+    cr_assert_null(cg_target_at(-1));
+    arena_destroy(a);
+}
+
 Test(codegen_text, only_equal_clusters_share_a_kernel) {
     cr_assert_eq(kernels_of("2,2,3"), 1);
     cr_assert_eq(kernels_of("3,2,2"), 2);
@@ -236,7 +246,7 @@ Test(codegen_text, only_equal_clusters_share_a_kernel) {
 /* Accumulators, one vector of b per column vector and one broadcast of a: all in registers. */
 Test(codegen_text, tiles_fit_the_registers) {
     for (int i = 0; i < 2; i++) {
-        const CgTarget *t = &program_targets[i];
+        const CgTarget *t = program_target(i);
         for (int64_t n = 1; n <= 2000; n++) {
             Tile tile = tile_choose(t, n);
             int used = tile.rows * tile.vectors + tile.vectors + 1;

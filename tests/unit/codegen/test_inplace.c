@@ -196,7 +196,7 @@ static const IrValue *only(const IrGraph *g, OpCode op) {
 }
 
 static const Plan *plan_of(Arena *a, const char *text, int target) {
-    return plan_create(a, program_read(a, text, PASS_fuse), &program_targets[target],
+    return plan_create(a, program_read(a, text, PASS_fuse), program_target(target),
                        pack_table_create(a));
 }
 
@@ -336,7 +336,7 @@ Test(inplace, pairs_in_models_and_random_programs) {
             Arena *a = arena_create();
             IrGraph *g = program_elaborate(a, program_models[m], NULL, 4);
             program_run(g, pipelines[k]);
-            const Plan *p = plan_create(a, g, &program_targets[k % 2], pack_table_create(a));
+            const Plan *p = plan_create(a, g, program_target(k % 2), pack_table_create(a));
             cr_assert(check_pairs(p, program_models[m]) > 3, "%s: few pairs", program_models[m]);
             arena_destroy(a);
         }
@@ -344,7 +344,7 @@ Test(inplace, pairs_in_models_and_random_programs) {
         Arena *a = arena_create();
         IrGraph *g = gen_graph(a, seed, 3 + (int)(seed % 19));
         program_run(g, pipelines[seed % 3]);
-        const Plan *p = plan_create(a, g, &program_targets[seed % 2], NULL);
+        const Plan *p = plan_create(a, g, program_target(seed % 2), NULL);
         check_pairs(p, arena_printf(a, "seed %llu", (unsigned long long)seed));
         arena_destroy(a);
     }

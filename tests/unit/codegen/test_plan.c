@@ -332,7 +332,7 @@ static void check_model(const char *path, Pipeline pipe, int64_t batch) {
     program_run(g, pipe);
     const char *what =
         arena_printf(a, "%s, pipeline %d, batch %lld", path, (int)pipe, (long long)batch);
-    World w = check_graph(a, g, &program_targets[batch % 2], what);
+    World w = check_graph(a, g, program_target(batch % 2), what);
     int64_t peak = live_peak(w.p), work = w.p->space_bytes[VM_WORK];
     cr_assert(work >= peak, "%s: %lld bytes of work memory for %lld live ones", what,
               (long long)work, (long long)peak);
@@ -358,7 +358,7 @@ Test(plan, random_programs_are_planned_soundly) {
         Arena *a = arena_create();
         IrGraph *g = gen_graph(a, seed, 3 + (int)(seed % 19));
         program_run(g, pipelines[seed % 3]);
-        check_graph(a, g, &program_targets[seed % 2],
+        check_graph(a, g, program_target(seed % 2),
                     arena_printf(a, "seed %llu", (unsigned long long)seed));
         arena_destroy(a);
     }
@@ -387,7 +387,7 @@ static void check_same_layout(const Plan *x, const Plan *y, OpCode op, const cha
 static Plan *model_plan(Arena *a, const char *path, Pipeline pipe, int64_t batch, int target) {
     IrGraph *g = program_elaborate(a, path, NULL, batch);
     program_run(g, pipe);
-    return plan_create(a, g, &program_targets[target], pack_table_create(a));
+    return plan_create(a, g, program_target(target), pack_table_create(a));
 }
 
 Test(plan, weights_and_state_lie_alike_in_all_programs) {
@@ -422,7 +422,7 @@ static int count_packs(const Plan *p) {
 }
 
 static World plan_text(Arena *a, const char *text) {
-    return check_graph(a, program_read(a, text, PASS_fuse), &program_targets[0], "text");
+    return check_graph(a, program_read(a, text, PASS_fuse), program_target(0), "text");
 }
 
 Test(plan, a_concat_of_columns_is_written_in_place) {
@@ -551,7 +551,7 @@ Test(plan, packed_weights_lie_alike_in_all_programs) {
         for (int i = 0; i < 3; i++) {
             IrGraph *g = program_elaborate(a, program_models[m], NULL, i == 2 ? 3 : 8);
             program_run(g, pipe[i]);
-            plan[i] = plan_create(a, g, &program_targets[0], table);
+            plan[i] = plan_create(a, g, program_target(0), table);
         }
         cr_assert(plan[0]->nkept > 0 && plan[1]->nkept > plan[0]->nkept);
         cr_assert_eq(count_packs(plan[1]), 0, "%s packs a weight in every step", program_models[m]);

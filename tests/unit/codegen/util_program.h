@@ -19,7 +19,7 @@ void program_run(IrGraph *g, Pipeline pipe);
 /* Reads IR text and runs one pass, or none (PASS_COUNT). */
 IrGraph *program_read(Arena *a, const char *text, PassId pass);
 
-/* Both instruction sets, whatever the host has: for planning only. */
-extern const CgTarget program_targets[2];
+/* Both instruction sets (0: avx512, 1: avx2), whatever the host has: for planning only. */
+const CgTarget *program_target(int i);
 
 #endif
