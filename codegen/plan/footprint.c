@@ -13,34 +13,6 @@ static void hold(CgFootprint *out, const PlanBuffer *b) {
     out->holder[at].bytes = b->bytes;
 }
 
-/* The first task at which a buffer takes memory of its own. */
-static int counted_from(const PlanBuffer *b) {
-    return b->over < 0 ? b->first : b->first + 1;
-}
-
-int64_t *plan_live_at(const Plan *p) {
-    int64_t *live =
-        ARENA_ARRAY(p->arena, int64_t, p->ncluster + 1); /* first: what each task changes */
-    for (int i = 0; i < p->nbuffer; i++) {
-        const PlanBuffer *b = &p->buffer[i];
-        if (b->space != VM_WORK || b->first > b->last) continue; /* placed, but nobody touches it */
-        live[counted_from(b)] += b->bytes;
-        if (b->last < p->ncluster) live[b->last + 1] -= b->bytes;
-    }
-    for (int i = 1; i < p->ncluster; i++) live[i] += live[i - 1];
-    return live;
-}
-
-void plan_live(const Plan *p, int64_t *most, int *when) {
-    const int64_t *live = plan_live_at(p);
-    *most = *when = 0;
-    for (int i = 0; i < p->ncluster; i++) {
-        if (live[i] <= *most) continue;
-        *most = live[i];
-        *when = i;
-    }
-}
-
 bool cg_footprint_within(Arena *a, const CgTarget *t, IrGraph *g, bool pack_in_step, int64_t enough,
                          CgFootprint *out) {
     Plan *p = plan_create_unplaced(a, g, t, pack_in_step ? NULL : pack_table_create(a));
@@ -54,7 +26,7 @@ bool cg_footprint_within(Arena *a, const CgTarget *t, IrGraph *g, bool pack_in_s
     plan_live(p, &out->live, &out->widest);
     for (int i = 0; i < p->nbuffer; i++) {
         const PlanBuffer *b = &p->buffer[i];
-        if (b->space == VM_WORK && counted_from(b) <= out->widest && out->widest <= b->last)
+        if (b->space == VM_WORK && plan_counted_from(b) <= out->widest && out->widest <= b->last)
             hold(out, b);
     }
     return within;

@@ -12,6 +12,29 @@
 /* Vector loads of a last panel may run past a row by less than one tile; never past a space. */
 enum { SPACE_SLACK = 1024 };
 
+int64_t *plan_live_at(const Plan *p) {
+    int64_t *live =
+        ARENA_ARRAY(p->arena, int64_t, p->ncluster + 1); /* first: what each task changes */
+    for (int i = 0; i < p->nbuffer; i++) {
+        const PlanBuffer *b = &p->buffer[i];
+        if (b->space != VM_WORK || b->first > b->last) continue; /* placed, but nobody touches it */
+        live[plan_counted_from(b)] += b->bytes;
+        if (b->last < p->ncluster) live[b->last + 1] -= b->bytes;
+    }
+    for (int i = 1; i < p->ncluster; i++) live[i] += live[i - 1];
+    return live;
+}
+
+void plan_live(const Plan *p, int64_t *most, int *when) {
+    const int64_t *live = plan_live_at(p);
+    *most = *when = 0;
+    for (int i = 0; i < p->ncluster; i++) {
+        if (live[i] <= *most) continue;
+        *most = live[i];
+        *when = i;
+    }
+}
+
 static int by_size(const void *x, const void *y) {
     const PlanBuffer *a = *(PlanBuffer *const *)x, *b = *(PlanBuffer *const *)y;
     if (a->bytes != b->bytes) return a->bytes < b->bytes ? 1 : -1;

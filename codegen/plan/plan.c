@@ -12,39 +12,6 @@ static bool needs_code(const IrNode *n) {
     return (r == ROUTE_ELTWISE && !fuse_is_inline(n)) || r == ROUTE_KERNEL;
 }
 
-int plan_new_buffer(Plan *p, int space, int64_t bytes, const IrValue *v) {
-    if (p->nbuffer == p->cap_buffer) {
-        int cap = p->cap_buffer ? 2 * p->cap_buffer : 64;
-        PlanBuffer *grown = ARENA_ARRAY(p->arena, PlanBuffer, cap);
-        if (p->nbuffer) memcpy(grown, p->buffer, (size_t)p->nbuffer * sizeof *grown);
-        p->buffer = grown;
-        p->cap_buffer = cap;
-    }
-    p->buffer[p->nbuffer] = (PlanBuffer){space, 0, (bytes + 63) / 64 * 64, INT_MAX, -1, v, -1};
-    return p->nbuffer++;
-}
-
-PlanPlace plan_place_of(const Plan *p, const IrValue *v) {
-    return p->place[v->node->id][v->index];
-}
-
-IrNode *plan_row_kernel(const PlanCluster *c) {
-    if (c->front) return c->front;
-    return c->ntail && !(ir_ops[c->anchor->op].flags & OPF_PRO) ? c->tail[0] : c->anchor;
-}
-
-IrNode *plan_row_tail(const PlanCluster *c) {
-    return c->ntail && c->tail[c->ntail - 1] != plan_row_kernel(c) ? c->tail[c->ntail - 1] : NULL;
-}
-
-int plan_buffer(const Plan *p, const IrValue *v) {
-    return plan_place_of(p, v).buffer;
-}
-
-bool plan_is_stored(const Plan *p, const IrValue *v) {
-    return plan_buffer(p, v) >= 0;
-}
-
 static void set_place(Plan *p, const IrValue *v, int buffer) {
     p->place[v->node->id][v->index] = (PlanPlace){buffer, 0, ir_cols(&v->type)};
 }
@@ -222,18 +189,6 @@ static void order_updates(Plan *p) {
     p->cluster = sorted;
 }
 
-bool pack_equal(const Pack *a, const Pack *b) {
-    if (a->src.root != b->src.root || a->src.offset != b->src.offset ||
-        a->transposed != b->transposed)
-        return false;
-    if (a->bf16 != b->bf16 || a->nr != b->nr || a->k != b->k || a->n != b->n ||
-        a->matrices != b->matrices)
-        return false;
-    if (a->src.type.rank != b->src.type.rank) return false;
-    return !memcmp(a->src.stride, b->src.stride,
-                   sizeof a->src.stride[0] * (size_t)a->src.type.rank);
-}
-
 /* Does the right operand of this product have to be packed, and how? Activations that are read in
  * rows of contiguous columns are used as they stand. */
 static bool wants_pack(const Plan *p, IrNode *n, Pack *out) {
@@ -250,11 +205,6 @@ static bool wants_pack(const Plan *p, IrNode *n, Pack *out) {
     int64_t matrices = ir_elems(&b->type) / (w.k * w.n);
     *out = (Pack){v, w.tb, bf16, tile_choose(p->target, w.n).nr, matrices, w.k, w.n};
     return true;
-}
-
-int64_t pack_bytes(const Pack *k) {
-    int64_t panels = (k->n + k->nr - 1) / k->nr;
-    return k->matrices * panels * k->k * k->nr * (k->bf16 ? 2 : 4);
 }
 
 /* Products of weights read copies that outlive the step. For others, inserts a pack task before the

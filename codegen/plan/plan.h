@@ -117,11 +117,13 @@ Plan *plan_create_tuned(Arena *a, IrGraph *g, const CgTarget *t, PackTable *pack
 /* Without signatures and barriers, up to where plan_place would follow: for what needs less than a
  * plan. */
 Plan *plan_create_unplaced(Arena *a, IrGraph *g, const CgTarget *t, PackTable *packs);
-void plan_print(Text *t, const Plan *p);
 
+/* table.c: what the tables hold. */
 int plan_new_buffer(Plan *p, int space, int64_t bytes, const IrValue *v);
 int64_t pack_bytes(const Pack *k);
 bool pack_equal(const Pack *a, const Pack *b);
+/* The first task at which a buffer takes memory of its own. */
+int plan_counted_from(const PlanBuffer *b);
 
 /* packs.c: the buffer of a packed weight that outlives the step, or -1 when it has to be packed in
  * every step: there is no table, the source is no weight, or this program updates the weight and
@@ -142,17 +144,16 @@ void plan_place(Plan *p);
 bool plan_place_within(Plan *p, int64_t enough);
 void plan_barriers(Plan *p);
 
-/* footprint.c: the bytes of VM_WORK that matter at each task; the most of them, and at which task.
- */
+/* The bytes of VM_WORK that matter at each task; the most of them, and at which task. */
 int64_t *plan_live_at(const Plan *p);
 void plan_live(const Plan *p, int64_t *most, int *when);
 
-/* The kernel that walks a cluster's rows: the anchor, or the front of a product, or its first tail.
- * And the one behind it, or NULL. */
+/* table.c: the kernel that walks a cluster's rows: the anchor, or the front of a product, or its
+ * first tail. And the one behind it, or NULL. */
 IrNode *plan_row_kernel(const PlanCluster *c);
 IrNode *plan_row_tail(const PlanCluster *c);
 
-/* args.c: n's index among the cluster's members; -1: it is none. */
+/* n's index among the cluster's members; -1: it is none. */
 int plan_member(const PlanCluster *c, const IrNode *n);
 
 /* Buffer of a stored value; -1: not stored. */
@@ -176,12 +177,13 @@ PlanCols plan_view_cols(const Plan *p, const View *w);
 const char *plan_signature(Plan *p, PlanCluster *c);
 void plan_arguments(Plan *p, PlanCluster *c); /* the arguments alone */
 
-/* A short name for profiles: "matmul_2048x256x128_add_gelu". */
-const char *plan_kernel_name(Plan *p, const PlanCluster *c);
-
 /* Useful arithmetic and least traffic of a cluster. */
 double plan_flops(const PlanCluster *c);
 double plan_bytes(const Plan *p, const PlanCluster *c);
+
+/* print.c: a short name for profiles: "matmul_2048x256x128_add_gelu". */
+const char *plan_kernel_name(Plan *p, const PlanCluster *c);
+void plan_print(Text *t, const Plan *p);
 
 /* tile.c: the register tile for a product with n columns: rows x (vectors *
  * vector_floats). */

@@ -1,0 +1,66 @@
+/* What a plan's tables hold, for whoever reads or fills them: buffers and places of values, members
+ * and row kernels of clusters, packed matrices. Decides nothing. */
+#include <limits.h>
+#include <string.h>
+
+#include "codegen/plan/plan.h"
+
+int plan_new_buffer(Plan *p, int space, int64_t bytes, const IrValue *v) {
+    if (p->nbuffer == p->cap_buffer) {
+        int cap = p->cap_buffer ? 2 * p->cap_buffer : 64;
+        PlanBuffer *grown = ARENA_ARRAY(p->arena, PlanBuffer, cap);
+        if (p->nbuffer) memcpy(grown, p->buffer, (size_t)p->nbuffer * sizeof *grown);
+        p->buffer = grown;
+        p->cap_buffer = cap;
+    }
+    p->buffer[p->nbuffer] = (PlanBuffer){space, 0, (bytes + 63) / 64 * 64, INT_MAX, -1, v, -1};
+    return p->nbuffer++;
+}
+
+PlanPlace plan_place_of(const Plan *p, const IrValue *v) {
+    return p->place[v->node->id][v->index];
+}
+
+IrNode *plan_row_kernel(const PlanCluster *c) {
+    if (c->front) return c->front;
+    return c->ntail && !(ir_ops[c->anchor->op].flags & OPF_PRO) ? c->tail[0] : c->anchor;
+}
+
+IrNode *plan_row_tail(const PlanCluster *c) {
+    return c->ntail && c->tail[c->ntail - 1] != plan_row_kernel(c) ? c->tail[c->ntail - 1] : NULL;
+}
+
+int plan_buffer(const Plan *p, const IrValue *v) {
+    return plan_place_of(p, v).buffer;
+}
+
+bool plan_is_stored(const Plan *p, const IrValue *v) {
+    return plan_buffer(p, v) >= 0;
+}
+
+int plan_member(const PlanCluster *c, const IrNode *n) {
+    for (int i = 0; i < c->nnode; i++)
+        if (c->node[i] == n) return i;
+    return -1;
+}
+
+int plan_counted_from(const PlanBuffer *b) {
+    return b->over < 0 ? b->first : b->first + 1;
+}
+
+bool pack_equal(const Pack *a, const Pack *b) {
+    if (a->src.root != b->src.root || a->src.offset != b->src.offset ||
+        a->transposed != b->transposed)
+        return false;
+    if (a->bf16 != b->bf16 || a->nr != b->nr || a->k != b->k || a->n != b->n ||
+        a->matrices != b->matrices)
+        return false;
+    if (a->src.type.rank != b->src.type.rank) return false;
+    return !memcmp(a->src.stride, b->src.stride,
+                   sizeof a->src.stride[0] * (size_t)a->src.type.rank);
+}
+
+int64_t pack_bytes(const Pack *k) {
+    int64_t panels = (k->n + k->nr - 1) / k->nr;
+    return k->matrices * panels * k->k * k->nr * (k->bf16 ? 2 : 4);
+}
