@@ -32,12 +32,32 @@ typedef struct Source {
 
 enum { MAX_SOURCES = 8 };
 
-typedef struct Kb {
+typedef struct Kb Kb;
+struct CgUnit;
+
+/* What the builder needs of the kernels, which are written with it: handed in by whoever makes a
+ * unit (codegen/kernels/rules.c), so that this folder knows none of them. */
+typedef Val (*CgEmit)(Kb *, const IrNode *, Val *, Pos);
+typedef Val (*CgGatherRow)(Kb *, const IrNode *,
+                           Val row); /* the row of operand 0 that row `row` of the result is */
+typedef void (*RowBody)(Kb *k, Val row, void *ctx);
+typedef struct CgRules {
+    void (*lower)(Kb *k); /* the cluster k->cl */
+    CgEmit (*emit)(OpCode op);
+    CgGatherRow (*gather)(OpCode op);
+    void (*rows_of_product)(Kb *k, RowBody body, void *ctx); /* kb_rows behind a product */
+} CgRules;
+
+struct Kb {
     Arena *arena;
     const CgTarget *target;
     Plan *plan;
     PlanCluster *cl;
-    struct CgUnit *unit; /* where shared functions are made; NULL: in this module */
+    const CgRules *rules;
+    /* The module in which a shared function is to be made; NULL: it was made before. Without a
+     * unit, all are made in this module. */
+    LLVMModuleRef (*helper_module)(struct CgUnit *u, const char *name);
+    struct CgUnit *unit;
     LLVMContextRef ctx;
     LLVMModuleRef mod;
     LLVMBuilderRef b;
@@ -56,7 +76,7 @@ typedef struct Kb {
     int nmemo;
     Source source[MAX_SOURCES];
     int nsource;
-} Kb;
+};
 
 /* ---- kernel.c: functions, constants, loops, scratch --------------------------------------------
  */
@@ -124,19 +144,9 @@ void kb_single(Kb *k, If *f);
 /* `bytes` of this thread's scratch, 64-byte aligned; lives until the kernel ends. */
 Val kb_scratch(Kb *k, int64_t bytes);
 
-/* ---- eval.c: reading and writing at a position
- * ---------------------------------------------------- */
-
-/* Forgets what was emitted at the previous position. Call whenever the position changes. */
-void kb_new_pos(Kb *k);
-/* From now on, at this position, `v` is `val`. */
-void kb_bind(Kb *k, const IrValue *v, Val val);
-/* Until kb_drop_sources, `v` is read from other memory. */
-void kb_source(Kb *k, Source s);
-void kb_drop_sources(Kb *k);
-
-/* The SIMD value of v at pos: follows members, views, gathers and constants. */
-Val kb_eval(Kb *k, IrValue *v, Pos pos);
+/* ---- access.c: memory as it is
+ * ------------------------------------------------------------------------------------------------
+ */
 
 /* Vector access to raw float, i32 or i16 memory; masked when mask is not NULL (other lanes read 0).
  */
@@ -157,6 +167,20 @@ void kb_prefetch_l2(Kb *k, Val ptr, Val at);
 /* The lines of ptr[at .. at + floats). */
 void kb_prefetch_run(Kb *k, Val ptr, Val at, int64_t floats);
 void kb_prefetch_run_l2(Kb *k, Val ptr, Val at, int64_t floats);
+
+/* ---- eval.c: reading and writing at a position
+ * ---------------------------------------------------- */
+
+/* Forgets what was emitted at the previous position. Call whenever the position changes. */
+void kb_new_pos(Kb *k);
+/* From now on, at this position, `v` is `val`. */
+void kb_bind(Kb *k, const IrValue *v, Val val);
+/* Until kb_drop_sources, `v` is read from other memory. */
+void kb_source(Kb *k, Source s);
+void kb_drop_sources(Kb *k);
+
+/* The SIMD value of v at pos: follows members, views, gathers and constants. */
+Val kb_eval(Kb *k, IrValue *v, Pos pos);
 
 /* Pointer to the argument for v's buffer (v must be a stored or leaf value, or a view with
  * strides). */
@@ -213,7 +237,6 @@ void kb_cols(Kb *k, Val row, int64_t cols, Val *carry, int ncarry, ColsBody body
 /* A run of items of some thousand elements each: body for every row of this call's items. Behind a
  * product (matmul.c) an item is a block of its rows, which the product has just computed into
  * scratch. */
-typedef void (*RowBody)(Kb *k, Val row, void *ctx);
 void kb_rows(Kb *k, int64_t rows, int64_t cols, RowBody body, void *ctx);
 
 /* A run of items over n elements in one row: body at (0, element), the masked rest as an item of
@@ -243,77 +266,5 @@ Val kb_sigmoid(Kb *k, Val x);
 Val kb_normal_cdf(Kb *k, Val x, Val *gauss); /* Phi(x), and exp(-x^2/2), which comes with it */
 Val kb_rsqrt(Kb *k, Val x);
 Val kb_uniform(Kb *k, Val key0, Val key1, Val element); /* <vl x i32> elements -> [0,1) */
-
-/* matmul.c: kb_rows behind the product that is the cluster's anchor. And the product of rows that
- * the cluster's front makes: make writes row `row` of operand 0 to floats at `to`, whole vectors.
- */
-void kb_rows_of_product(Kb *k, RowBody body, void *ctx);
-typedef void (*RowMaker)(Kb *k, Val row, Val to, void *ctx);
-void kb_product_of_rows(Kb *k, RowMaker make, void *ctx);
-
-/* ---- moe.c: the top-k, alone or at the end of a row kernel
- * ------------------------------------------- */
-
-typedef struct TopK {
-    IrNode *n;
-    int64_t cols, k; /* of operand 0, chosen */
-    Val row, alive,
-        chosen; /* scratch: the row; lanes not yet chosen (i32); the last choice, in every lane */
-} TopK;
-/* Takes the scratch. Then, for every row, its vectors in order and the row itself. */
-void kb_topk_begin(Kb *k, TopK *t, IrNode *topk);
-void kb_topk_vector(Kb *k, const TopK *t, Pos pos);
-void kb_topk_row(Kb *k, TopK *t, Val row);
-
-/* ---- gemm.c: the micro-kernel
- * ------------------------------------------------------------------------ */
-
-/* c_i[c_at + j] = init_i[init_at + j] + sum over kk < count of a_i[kk * a_step] * b[kk * b_step +
- * j], for rows i of the tile and j in [0, nr). The rows' addresses come as arrays of tile.rows
- * pointers; two rows may be the same one. init_rows may equal c_rows. */
-typedef struct Micro {
-    Tile tile;
-    bool side_by_side; /* row i of a is a_rows + i: a_rows is the first row itself, not a table */
-    bool bf16;         /* elements of a and b are pairs of bf16, and count counts pairs */
-    Val a_rows, a_step, b, b_step, count;
-    Val c_rows, c_at;
-    Val init_rows, init_at; /* init_rows NULL: zero */
-    Val ahead; /* memory that is read soon: line kk is asked for at inner position kk; or NULL */
-} Micro;
-enum { MICRO_LINE = 16 /* floats of such a line */ };
-void kb_micro(Kb *k, const Micro *m);
-
-/* narrow.c: the body of one whose tile is narrow. */
-void kb_narrow_body(Kb *k, const Micro *m);
-
-/* ---- rules, one per row of ops.def
- * ------------------------------------------------------------------ */
-
-#define CG_LEAF(n)
-#define CG_VIEW(n)
-#define CG_EXPAND(n)
-#define CG_GATHER(n) Val cg_gather_row_##n(Kb *k, const IrNode *node, Val index);
-#define CG_ELTWISE(n) Val cg_emit_##n(Kb *k, const IrNode *node, Val *in, Pos pos);
-#define CG_KERNEL(n) void cg_lower_##n(Kb *k, IrNode *node);
-#define OP(name, lo, hi, nout, stage, route, ...) CG_##route(name)
-#include "ir/ops.def"
-#undef CG_LEAF
-#undef CG_VIEW
-#undef CG_EXPAND
-#undef CG_GATHER
-#undef CG_ELTWISE
-#undef CG_KERNEL
-
-typedef Val (*CgEmit)(Kb *, const IrNode *, Val *, Pos);
-typedef Val (*CgGatherRow)(Kb *, const IrNode *,
-                           Val row); /* the row of operand 0 that row `row` of the result is */
-typedef void (*CgLower)(Kb *, IrNode *);
-CgEmit cg_emit_rule(OpCode op);
-CgGatherRow cg_gather_rule(OpCode op);
-CgLower cg_lower_rule(OpCode op);
-
-/* map.c, pack.c: clusters without an anchor */
-void cg_lower_map(Kb *k);
-void cg_lower_pack(Kb *k);
 
 #endif

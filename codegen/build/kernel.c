@@ -2,7 +2,7 @@
  * builder. Knows nothing of ops. */
 #include <string.h>
 
-#include "codegen/build/unit.h"
+#include "codegen/build/emit.h"
 
 Val kb_i64(Kb *k, int64_t v) {
     return LLVMConstInt(k->i64, (unsigned long long)v, 1);
@@ -150,7 +150,7 @@ Val kb_helper(Kb *k, const char *name, LLVMTypeRef type, HelperBody body, const 
         return fn;
     }
     LLVMSetVisibility(fn, LLVMHiddenVisibility); /* called directly, not through a table */
-    LLVMModuleRef own = unit_helper(k->unit, name), outer = k->mod;
+    LLVMModuleRef own = k->helper_module(k->unit, name), outer = k->mod;
     if (own) {
         k->mod = own;
         helper_body(k, add_function(k, name, type), body, ctx);

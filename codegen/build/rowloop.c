@@ -48,7 +48,7 @@ void kb_flat(Kb *k, int64_t n, ColsBody body, void *ctx) {
 
 void kb_rows(Kb *k, int64_t rows, int64_t cols, RowBody body, void *ctx) {
     if (k->cl->anchor != plan_row_kernel(k->cl)) {
-        kb_rows_of_product(k, body, ctx);
+        k->rules->rows_of_product(k, body, ctx);
         return;
     }
     int64_t per_item = cols >= GRAIN ? 1 : GRAIN / cols;

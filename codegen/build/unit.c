@@ -13,8 +13,6 @@
 
 #include "base/clock.h"
 
-extern const CgBackend cg_backend_llvm;
-
 /* The builder emits what it means; these clean up its address arithmetic. */
 static const char pass_list[] =
     "function(early-cse,instcombine<no-verify-fixpoint>,loop-mssa(licm))";
@@ -28,6 +26,7 @@ typedef struct Helper {
 struct CgUnit {
     Arena *arena;
     const CgTarget *target;
+    const CgRules *rules;
     LLVMContextRef ctx;
     LLVMBuilderRef builder;
     LLVMTargetMachineRef machine;
@@ -84,7 +83,7 @@ static LLVMTargetMachineRef machine_for(Arena *a, const CgTarget *t, LLVMTargetR
     return m;
 }
 
-static void unit_destroy(CgUnit *u) {
+void unit_destroy(CgUnit *u) {
     if (!u) return;
     for (Helper *h = u->helper; h; h = h->next)
         if (h->mod) LLVMDisposeModule(h->mod);
@@ -104,12 +103,13 @@ static void know_architectures(void) {
 #include "codegen/target/isa.def"
 }
 
-static CgUnit *unit_create(Arena *a, const CgTarget *t, const char **error) {
+CgUnit *unit_create(Arena *a, const CgTarget *t, const CgRules *rules, const char **error) {
     guard_errors();
     know_architectures();
     CgUnit *u = ARENA_NEW(a, CgUnit);
     u->arena = a;
     u->target = t;
+    u->rules = rules;
     u->triple = have(LLVMGetDefaultTargetTriple());
     LLVMTargetRef target;
     char *message = NULL;
@@ -133,7 +133,7 @@ static LLVMModuleRef new_module(CgUnit *u, const char *name) {
     return mod;
 }
 
-LLVMModuleRef unit_helper(CgUnit *u, const char *name) {
+static LLVMModuleRef helper_module(CgUnit *u, const char *name) {
     for (Helper *h = u->helper; h; h = h->next)
         if (!strcmp(h->name, name)) return NULL;
     Helper *h = ARENA_NEW(u->arena, Helper);
@@ -163,23 +163,20 @@ static CgFacts lower(CgUnit *u, CgJob job, LLVMModuleRef mod, const char *name, 
     k->target = u->target;
     k->plan = job.plan;
     k->cl = job.cluster;
+    k->rules = u->rules;
+    k->helper_module = helper_module;
     k->unit = shared ? u : NULL;
     k->ctx = u->ctx;
     k->mod = mod;
     k->b = u->builder;
     set_types(k);
     kb_begin(k, name);
-    if (job.cluster->pack)
-        cg_lower_pack(k);
-    else if (job.cluster->anchor)
-        cg_lower_rule(plan_row_kernel(job.cluster)->op)(k, plan_row_kernel(job.cluster));
-    else
-        cg_lower_map(k);
+    k->rules->lower(k);
     kb_end(k);
     return (CgFacts){k->scratch_bytes, k->items};
 }
 
-static CgFacts unit_facts(CgUnit *u, CgJob job) {
+CgFacts unit_facts(CgUnit *u, CgJob job) {
     LLVMModuleRef mod = new_module(u, "kernel");
     CgFacts f = lower(u, job, mod, CG_KERNEL_SYMBOL, false);
     LLVMDisposeModule(mod);
@@ -228,8 +225,8 @@ static const char *deliver(CgUnit *u, LLVMModuleRef mod, const char *symbol, CgS
     return NULL;
 }
 
-static const char *unit_compile(CgUnit *u, CgJob job, CgFacts *facts, CgSink sink, void *user,
-                                double *seconds) {
+const char *unit_compile(CgUnit *u, CgJob job, CgFacts *facts, CgSink sink, void *user,
+                         double *seconds) {
     double t0 = vm_seconds();
     LLVMModuleRef mod = new_module(u, "kernel");
     *facts = lower(u, job, mod, CG_KERNEL_SYMBOL, true);
@@ -250,7 +247,7 @@ static const char *unit_compile(CgUnit *u, CgJob job, CgFacts *facts, CgSink sin
     return error;
 }
 
-static const char *unit_print(CgUnit *u, const CgJob *job, int n, bool assembly, Text *out) {
+const char *unit_print(CgUnit *u, const CgJob *job, int n, bool assembly, Text *out) {
     LLVMModuleRef mod = new_module(u, "kernels");
     for (int i = 0; i < n; i++)
         lower(u, job[i], mod, arena_printf(u->arena, CG_KERNEL_SYMBOL "_%d", i), false);
@@ -269,20 +266,10 @@ static const char *unit_print(CgUnit *u, const CgJob *job, int n, bool assembly,
     return NULL;
 }
 
-static const char *unit_library(void) {
+const char *unit_library(void) {
     Dl_info info;
     void *at;
     LLVMContextRef (*function)(void) = LLVMContextCreate;
     memcpy(&at, &function, sizeof at);
     return dladdr(at, &info) && info.dli_fname ? info.dli_fname : "";
 }
-
-const CgBackend cg_backend_llvm = {
-    .id = cg_compiler_id,
-    .create = unit_create,
-    .destroy = unit_destroy,
-    .facts = unit_facts,
-    .compile = unit_compile,
-    .print = unit_print,
-    .library = unit_library,
-};

@@ -5,7 +5,7 @@
  * and the tile is copied to its packed places while it is in the cache: as it is, or turned by
  * squares in registers. Padding of a packed copy is left as it was (zero), except lanes of rows
  * past the weight's last, which get zero again. */
-#include "codegen/build/emit.h"
+#include "codegen/kernels/rules.h"
 
 enum { TILE_ROWS = 16, TILE_COLS = 256 }; /* multiples of every vector length */
 

@@ -8,6 +8,7 @@
  * three where their number is odd, so at most a vector is padded; lanes past the last query are
  * never stored. */
 #include "codegen/kernels/attention.h"
+#include "codegen/kernels/rules.h"
 
 enum { VECTORS = 2, WANT_ITEMS = 64 };
 

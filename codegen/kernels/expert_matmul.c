@@ -1,5 +1,6 @@
 /* Matrix products grouped by expert, and their weight gradient. */
 #include "codegen/kernels/gemm.h"
+#include "codegen/kernels/rules.h"
 
 static Val load_offset(Kb *k, const Gemm *g, Val expert) {
     return kb_load_i32(k, g->offset_ptr, expert);

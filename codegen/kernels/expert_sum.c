@@ -4,7 +4,7 @@
  * An item is a strip of columns of one expert. Its rows are found by bisection, because the operand
  * says which expert a row belongs to and is ascending; they are added in two or four interleaved
  * chains (rows of one number: in one chain per lane), so the order depends on the routing only. */
-#include "codegen/build/emit.h"
+#include "codegen/kernels/rules.h"
 
 /* A strip is half a row where that is possible, so that an expert with most of the rows is two
  * items at least. */

@@ -14,7 +14,7 @@
  * multiplies pairs of bf16, a pair in the place of a float; z starts sums from zero and ignores
  * init_rows and init_at; p also asks for a cache line of `ahead` per inner position, which the
  * others ignore. */
-#include "codegen/build/emit.h"
+#include "codegen/kernels/gemm.h"
 
 static Val row_of(Kb *k, Val rows, int r) {
     return LLVMBuildLoad2(k->b, k->ptr, kb_gep(k, k->ptr, rows, kb_i64(k, r)), "row");
@@ -100,7 +100,7 @@ static void micro_function(Kb *k, const void *ctx) {
                .init_at = p[8],
                .ahead = spec->ahead ? p[9] : NULL};
     if (spec->tile.narrow)
-        kb_narrow_body(k, &m);
+        gemm_narrow_body(k, &m);
     else
         micro_body(k, &m);
     LLVMBuildRetVoid(k->b);
@@ -116,7 +116,7 @@ static Val micro(Kb *k, const Micro *call) {
     return kb_helper(k, name, micro_type(k), micro_function, &spec);
 }
 
-void kb_micro(Kb *k, const Micro *m) {
+void gemm_micro(Kb *k, const Micro *m) {
     Val none = LLVMConstNull(k->ptr), zero = kb_i64(k, 0);
     Val arg[] = {m->a_rows,
                  m->a_step,

@@ -7,6 +7,34 @@
 #include "codegen/build/emit.h"
 #include "passes/passes.h"
 
+/* ---- gemm.c: the micro-kernel ---- */
+
+/* c_i[c_at + j] = init_i[init_at + j] + sum over kk < count of a_i[kk * a_step] * b[kk * b_step +
+ * j], for rows i of the tile and j in [0, nr). The rows' addresses come as arrays of tile.rows
+ * pointers; two rows may be the same one. init_rows may equal c_rows. */
+typedef struct Micro {
+    Tile tile;
+    bool side_by_side; /* row i of a is a_rows + i: a_rows is the first row itself, not a table */
+    bool bf16;         /* elements of a and b are pairs of bf16, and count counts pairs */
+    Val a_rows, a_step, b, b_step, count;
+    Val c_rows, c_at;
+    Val init_rows, init_at; /* init_rows NULL: zero */
+    Val ahead; /* memory that is read soon: line kk is asked for at inner position kk; or NULL */
+} Micro;
+enum { MICRO_LINE = 16 /* floats of such a line */ };
+void gemm_micro(Kb *k, const Micro *m);
+
+/* narrow.c: the body of one whose tile is narrow. */
+void gemm_narrow_body(Kb *k, const Micro *m);
+
+/* ---- products ---- */
+
+/* matmul.c: CgRules.rows_of_product. And the product of rows that the cluster's front makes: make
+ * writes row `row` of operand 0 to floats at `to`, whole vectors. */
+void gemm_rows_of_product(Kb *k, RowBody body, void *ctx);
+typedef void (*RowMaker)(Kb *k, Val row, Val to, void *ctx);
+void gemm_product_of_rows(Kb *k, RowMaker make, void *ctx);
+
 /* Where the rows of a block's result go, and what they start from. */
 typedef enum GemmStore {
     GEMM_DIRECT, /* the micro-kernel writes the result itself: nothing is fused behind it */

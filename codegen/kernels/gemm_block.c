@@ -385,7 +385,7 @@ static void tile(Kb *k, const Block *x, Val r, Val panel, Val bp, Val k0, Val co
     if (g->streams_b) m.ahead = panel_ahead(k, g, r, bp);
     prefetch_start(k, x, r, col);
     if (g->store == GEMM_TILE) prefetch_operands(k, x, r, col);
-    kb_micro(k, &m);
+    gemm_micro(k, &m);
     if (g->store != GEMM_TILE) return;
     Val rows = kb_min(k, kb_i64(k, g->tile.rows), kb_sub(k, x->nrows, r));
     epilogue(k, g, g->acc, kb_add(k, x->out_row, r), rows, col, nr);

@@ -1,7 +1,7 @@
 /* Clusters without an anchor: elementwise work over every position. When everything that is read or
  * written is dense, the tensors are walked as one long row; copies that change the order of very
  * short rows gather whole vectors. */
-#include "codegen/build/emit.h"
+#include "codegen/kernels/rules.h"
 #include "passes/passes.h"
 
 static bool one_element(const View *w) {

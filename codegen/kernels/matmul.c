@@ -2,6 +2,7 @@
  * transposed. Blocks of rows and columns of all matrices are one pool of items. */
 #include "codegen/plan/blocks.h"
 #include "codegen/kernels/gemm.h"
+#include "codegen/kernels/rules.h"
 
 enum {
     FEW_ROWS = 512
@@ -112,10 +113,10 @@ void cg_lower_matmul(Kb *k, IrNode *n) {
     lower_product(k, n, NULL, NULL, NULL);
 }
 
-void kb_rows_of_product(Kb *k, RowBody body, void *ctx) {
+void gemm_rows_of_product(Kb *k, RowBody body, void *ctx) {
     lower_product(k, k->cl->anchor, NULL, body, ctx);
 }
 
-void kb_product_of_rows(Kb *k, RowMaker make, void *ctx) {
+void gemm_product_of_rows(Kb *k, RowMaker make, void *ctx) {
     lower_product(k, k->cl->anchor, make, NULL, ctx);
 }

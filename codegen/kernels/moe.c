@@ -1,7 +1,8 @@
 /* Kernels around experts: top-k, taking and placing by index, and the combination of expert rows.
  * Orders are fixed: ties go to the lowest expert, contributions are added in order of choice.
  * Counting and sorting by expert are route.c's. */
-#include "codegen/build/emit.h"
+#include "codegen/kernels/rules.h"
+#include "codegen/kernels/topk.h"
 
 static Val load_f32(Kb *k, Val ptr, Val i) {
     return LLVMBuildLoad2(k->b, k->f32, kb_gep(k, k->f32, ptr, i), "");
@@ -16,13 +17,13 @@ static int64_t padded_bytes(const Kb *k, int64_t cols) {
 
 /* ---- top-k ---- */
 
-void kb_topk_begin(Kb *k, TopK *t, IrNode *topk) {
+void topk_begin(Kb *k, TopK *t, IrNode *topk) {
     *t = (TopK){.n = topk, .cols = ir_cols(&topk->in[0]->type), .k = ir_int(topk, ATTR_topk_k)};
     t->row = kb_scratch(k, padded_bytes(k, t->cols));
     t->alive = kb_scratch(k, padded_bytes(k, t->cols));
 }
 
-void kb_topk_vector(Kb *k, const TopK *t, Pos pos) {
+void topk_vector(Kb *k, const TopK *t, Pos pos) {
     kb_store(k, kb_eval(k, t->n->in[0], pos), kb_gep(k, k->f32, t->row, pos.col), NULL);
     Val ones = kb_keep(k, kb_vi(k, -1), pos, kb_vi(k, 0));
     kb_store(k, ones, kb_gep(k, k->i32, t->alive, pos.col), NULL);
@@ -61,7 +62,7 @@ static Val lowest_best(Kb *k, const Val best[2]) {
     return LLVMBuildSExt(k->b, kb_call(k, "llvm.vector.reduce.smin", k->vi, &col, 1), k->i64, "");
 }
 
-void kb_topk_row(Kb *k, TopK *t, Val row) {
+void topk_row(Kb *k, TopK *t, Val row) {
     Val value = kb_ptr(k, &t->n->out[0]), index = kb_ptr(k, &t->n->out[1]), nothing = kb_i64(k, -1);
     Loop j;
     kb_loop(k, &j, kb_i64(k, 0), kb_i64(k, t->k), 1, &nothing, 1);
@@ -75,22 +76,22 @@ void kb_topk_row(Kb *k, TopK *t, Val row) {
     kb_loop_end(k, &j);
 }
 
-static void topk_vector(Kb *k, Pos pos, Val *carry, void *ctx) {
+static void each_vector(Kb *k, Pos pos, Val *carry, void *ctx) {
     (void)carry;
-    kb_topk_vector(k, ctx, pos);
+    topk_vector(k, ctx, pos);
     kb_store_arrived(k, pos);
 }
 
-static void topk_row(Kb *k, Val row, void *ctx) {
+static void each_row(Kb *k, Val row, void *ctx) {
     TopK *t = ctx;
-    kb_cols(k, row, t->cols, NULL, 0, topk_vector, t);
-    kb_topk_row(k, t, row);
+    kb_cols(k, row, t->cols, NULL, 0, each_vector, t);
+    topk_row(k, t, row);
 }
 
 void cg_lower_topk(Kb *k, IrNode *n) {
     TopK t;
-    kb_topk_begin(k, &t, n);
-    kb_rows(k, ir_rows(&n->in[0]->type), t.cols, topk_row, &t);
+    topk_begin(k, &t, n);
+    kb_rows(k, ir_rows(&n->in[0]->type), t.cols, each_row, &t);
 }
 
 /* ---- taking and placing by index ---- */

@@ -1,5 +1,5 @@
 /* Kernels that place data: concat, unslice. Operands are evaluated in the load. */
-#include "codegen/build/emit.h"
+#include "codegen/kernels/rules.h"
 
 typedef struct Move {
     IrNode *n;

@@ -10,7 +10,7 @@
  * Both write whole vectors, of which tile.narrow lanes count, and start from zero. With up to four
  * columns rows_body has two sums for each, of even and of odd positions, to hide the latency of
  * additions; otherwise sums are in order of the inner dimension. */
-#include "codegen/build/emit.h"
+#include "codegen/kernels/gemm.h"
 
 static Val scalar_of_b(Kb *k, const Micro *m, Val at, int col) {
     Val row = kb_mul(k, at, m->b_step);
@@ -107,7 +107,7 @@ static void columns_body(Kb *k, const Micro *m) {
     for (int v = 0; v < vectors; v++) store_rows(k, m, l.carry + v * m->tile.narrow, v * k->vl);
 }
 
-void kb_narrow_body(Kb *k, const Micro *m) {
+void gemm_narrow_body(Kb *k, const Micro *m) {
     if (m->side_by_side)
         columns_body(k, m);
     else

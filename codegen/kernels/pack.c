@@ -1,6 +1,6 @@
 /* Packing a matrix into panels for the micro-kernel: [matrices][ceil(N/nr)][K][nr], zero padded;
  * for bf16 [matrices][ceil(N/nr)][K/2][nr] pairs. */
-#include "codegen/build/emit.h"
+#include "codegen/kernels/rules.h"
 
 /* One vector of a panel row: columns col.. of matrix row kk; gathers when the matrix is transposed.
  */

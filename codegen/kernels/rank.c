@@ -1,7 +1,7 @@
 /* Orders of choices: rank (short rows by counting what comes before each element, long ones by a
  * radix sort), capacity and fall_through (choices that find room, in such an order). Each item is a
  * row or a group of tokens, done by one thread in a fixed order; results are integers and exact. */
-#include "codegen/build/emit.h"
+#include "codegen/kernels/rules.h"
 
 /* ---- rank ---- */
 

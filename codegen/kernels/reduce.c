@@ -3,7 +3,7 @@
  * The order of additions depends on the shape only: columns are summed over rows in `ways`
  * interleaved chains that are added at the end; a reduced last dimension ends in the tree of
  * kb_hsum. */
-#include "codegen/build/emit.h"
+#include "codegen/kernels/rules.h"
 
 typedef struct Reduce {
     IrNode *n;

@@ -6,7 +6,7 @@
  * exact; who computes an item does not matter.
  *
  * Counters and cursors have a place more than there are experts, for pairs without one. */
-#include "codegen/build/emit.h"
+#include "codegen/kernels/rules.h"
 
 typedef struct Sort {
     Val index; /* i32[pairs] */

@@ -5,7 +5,9 @@
  * thread's scratch; further passes read the scratch. Elementwise consumers run in the last pass,
  * and a top-k of the result (a gate's) takes the row from there. Sums have one accumulator vector
  * per row, folded by the fixed tree of kb_hsum. */
-#include "codegen/build/emit.h"
+#include "codegen/kernels/gemm.h"
+#include "codegen/kernels/rules.h"
+#include "codegen/kernels/topk.h"
 
 enum { MAX_ROW_OPERANDS = 2 };
 
@@ -20,7 +22,8 @@ typedef struct Row {
     ColsBody first; /* sees the operands' values through row_operand() */
     int ncarry;
     TopK topk; /* n NULL: the cluster ends with this kernel's consumers */
-    Val to; /* where the row goes as a product's operand (kb_product_of_rows); NULL: it is stored */
+    Val to; /* where the row goes as a product's operand (gemm_product_of_rows); NULL: it is stored
+             */
     void (*emit_row)(Kb *k, struct Row *r, Val row);
 } Row;
 
@@ -54,13 +57,13 @@ static void finish(Kb *k, const Row *r, Val y, Pos pos) {
     }
     kb_store_value(k, v, y, pos);
     kb_store_members(k, STORE_AFTER_ANCHOR, pos);
-    if (r->topk.n) kb_topk_vector(k, &r->topk, pos);
+    if (r->topk.n) topk_vector(k, &r->topk, pos);
 }
 
 static void one_row(Kb *k, Val row, void *ctx) {
     Row *r = ctx;
     r->emit_row(k, r, row);
-    if (r->topk.n) kb_topk_row(k, &r->topk, row);
+    if (r->topk.n) topk_row(k, &r->topk, row);
 }
 
 static void make_row(Kb *k, Val row, Val to, void *ctx) {
@@ -74,9 +77,9 @@ static void run_rows(Kb *k, Row *r) {
     r->rows = ir_rows(t);
     r->cols = ir_cols(t);
     for (int i = 0; i < r->nop; i++) r->scratch[i] = kb_scratch(k, padded(k, r->cols) * 4);
-    if (plan_row_tail(k->cl)) kb_topk_begin(k, &r->topk, plan_row_tail(k->cl));
+    if (plan_row_tail(k->cl)) topk_begin(k, &r->topk, plan_row_tail(k->cl));
     if (k->cl->front)
-        kb_product_of_rows(k, make_row, r);
+        gemm_product_of_rows(k, make_row, r);
     else
         kb_rows(k, r->rows, r->cols, one_row, r);
 }

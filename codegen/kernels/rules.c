@@ -1,7 +1,9 @@
 /* Tables from op to lowering rule, generated from ops.def: a missing rule is a link error. */
-#include "codegen/build/emit.h"
+#include "codegen/kernels/rules.h"
 
-CgEmit cg_emit_rule(OpCode op) {
+#include "codegen/kernels/gemm.h"
+
+static CgEmit emit_rule(OpCode op) {
 #define R_LEAF(n) NULL
 #define R_VIEW(n) NULL
 #define R_EXPAND(n) NULL
@@ -17,7 +19,7 @@ CgEmit cg_emit_rule(OpCode op) {
     return rule[op];
 }
 
-CgGatherRow cg_gather_rule(OpCode op) {
+static CgGatherRow gather_rule(OpCode op) {
 #undef R_GATHER
 #define R_ELTWISE(n) NULL
 #define R_GATHER(n) cg_gather_row_##n
@@ -30,7 +32,9 @@ CgGatherRow cg_gather_rule(OpCode op) {
     return rule[op];
 }
 
-CgLower cg_lower_rule(OpCode op) {
+typedef void (*CgLower)(Kb *, IrNode *);
+
+static CgLower lower_rule(OpCode op) {
 #undef R_KERNEL
 #define R_GATHER(n) NULL
 #define R_KERNEL(n) cg_lower_##n
@@ -41,3 +45,18 @@ CgLower cg_lower_rule(OpCode op) {
     VM_CHECK(rule[op], "codegen: %s is not a kernel", ir_ops[op].name);
     return rule[op];
 }
+
+static void lower(Kb *k) {
+    IrNode *kernel = plan_row_kernel(k->cl);
+    if (k->cl->pack)
+        cg_lower_pack(k);
+    else if (k->cl->anchor)
+        lower_rule(kernel->op)(k, kernel);
+    else
+        cg_lower_map(k);
+}
+
+const CgRules cg_rules = {.lower = lower,
+                          .emit = emit_rule,
+                          .gather = gather_rule,
+                          .rows_of_product = gemm_rows_of_product};

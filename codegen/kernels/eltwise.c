@@ -1,6 +1,6 @@
 /* Elementwise ops: one SIMD value from one SIMD value per operand. Comparisons give 1 or 0 in f32.
  */
-#include "codegen/build/emit.h"
+#include "codegen/kernels/rules.h"
 
 #define EMIT(name) Val cg_emit_##name(Kb *k, const IrNode *n, Val *in, Pos pos)
 #define UNUSED_N (void)n
