@@ -169,8 +169,8 @@ fuzz: tests ## a long run of the fuzzers: parser, graphs, models (FUZZ_ITERATION
 	@VMOEC_FUZZ_N=$(FUZZ_ITERATIONS) VMOEC_FUZZ_SEED=$(or $(SEED),1) $(BUILD)/tests/vmoec-tests --filter 'mutate/*'
 
 .PHONY: lint
-lint: ## check includes, headers, format, sizes and warnings (gcc and clang)
-	@LLVM_CONFIG=$(LLVM_CONFIG) scripts/lint.sh
+lint: build ## check includes, headers, format, sizes, warnings (gcc and clang), and what was built
+	@BUILD=$(BUILD) LLVM_CONFIG=$(LLVM_CONFIG) scripts/lint.sh
 
 .PHONY: format
 format: ## format every .c and .h
