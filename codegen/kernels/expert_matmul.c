@@ -3,7 +3,7 @@
 #include "codegen/kernels/rules.h"
 
 static Val load_offset(Kb *k, const Gemm *g, Val expert) {
-    return kb_load_i32(k, g->offset_ptr, expert);
+    return kb_load_i32(k, kb_ptr(k, g->n->in[2]), expert);
 }
 
 /* Address of routed row `row` (in units of the operand's rows) of a grouped operand, gathered when
@@ -22,17 +22,9 @@ static Val routed_row(Kb *k, IrValue *v, Val row) {
                   kb_mul(k, from, kb_i64(k, ir_cols(t))));
 }
 
-static Val expert_a_row(Kb *k, const Gemm *g, Val matrix, Val row, Val local) {
-    (void)matrix;
-    if (g->made_a)
-        return kb_gep(k, k->f32, g->made_a,
-                      kb_mul(k, local, kb_i64(k, gemm_padded_cols(k, g->n->in[0]))));
-    return routed_row(k, g->n->in[0], row);
-}
-
-static Val expert_b_matrix(Kb *k, const Gemm *g, Val matrix) {
-    Val at = kb_mul(k, matrix, kb_i64(k, g->panels * g->inner * g->tile.nr));
-    return kb_gep(k, k->f32, gemm_packed_base(k), at);
+static Val expert_row(Kb *k, const Gemm *g, const Operand *o, Val matrix, Val row, Val k0) {
+    (void)g, (void)matrix;
+    return gemm_from(k, o, routed_row(k, o->value, row), k0);
 }
 
 static int64_t rows_per_routed(const IrValue *v) {
@@ -61,20 +53,17 @@ static Val expert_of_block(Kb *k, const Gemm *g, Val block, int64_t experts, int
  * one per expert at most, lie between the blocks, so that equal ranges of items hold about equally
  * many blocks. */
 void cg_lower_expert_matmul(Kb *k, IrNode *n) {
-    Gemm g = {
-        .n = n, .packed = true, .a_row = expert_a_row, .b_matrix = expert_b_matrix, .a_step = 1};
-    g.streams_b =
-        true; /* an expert's rows may be few, and then nothing of its matrix is in a cache yet */
+    Gemm g = {.n = n, .bf16 = ir_rounds_operands(n)};
+    g.a = (Operand){.value = n->in[0], .row = expert_row, .step = 1};
+    if (fuse_is_inline(n->in[0]->node)) g.a.made = OPERAND_BY_BLOCK;
+    /* an expert's rows may be few, and then nothing of its matrix is in a cache yet */
+    g.b = (Operand){.value = n->in[1], .made = OPERAND_PACKED, .streams = true};
     const IrType *t = &n->out[0].type;
     int64_t experts = n->in[1]->type.dim[0], per = rows_per_routed(n->in[0]);
     g.cols = ir_cols(t);
-    g.bf16 = ir_rounds_operands(n);
     g.inner = ir_cols(&n->in[0]->type) / (g.bf16 ? 2 : 1);
-    g.offset_ptr = kb_ptr(k, n->in[2]);
     gemm_choose(k, &g);
     gemm_scratch(k, &g);
-    if (fuse_is_inline(n->in[0]->node))
-        g.made_a = kb_scratch(k, g.mb * gemm_padded_cols(k, n->in[0]) * 4);
     Val begin, end;
     Loop l;
     If any;
@@ -102,15 +91,15 @@ static bool in_place(const IrValue *v) {
 }
 
 /* A row of the result is a column of x. */
-static Val dw_a_row(Kb *k, const Gemm *g, Val matrix, Val row, Val local) {
+static Val dw_column(Kb *k, const Gemm *g, const Operand *o, Val matrix, Val row, Val k0) {
     (void)matrix;
-    if (g->made_a) return kb_gep(k, k->f32, g->made_a, local);
-    return kb_gep(k, k->f32, routed_row(k, g->n->in[0], g->first_row), row);
+    Val at = kb_gep(k, k->f32, routed_row(k, o->value, g->first_row), row);
+    return gemm_from(k, o, at, k0);
 }
 
-static Val dw_b_matrix(Kb *k, const Gemm *g, Val matrix) {
-    (void)matrix;
-    return g->made_b ? g->made_b : routed_row(k, g->n->in[1], g->first_row);
+static Val dw_matrix(Kb *k, const Gemm *g, const Operand *o, Val matrix, Val row, Val k0) {
+    (void)matrix, (void)row, (void)k0;
+    return routed_row(k, o->value, g->first_row);
 }
 
 /* The dispatch whose rows are read where v's are made; NULL: there is none. */
@@ -130,30 +119,19 @@ static void prefetch_routed(Kb *k, IrValue *v, Val row, Val last, Val col0, int6
     kb_prefetch_run(k, from, col0, width < ir_cols(&v->type) ? width : ir_cols(&v->type));
 }
 
-/* Columns [col0, + width) of rows first.. of v, dense. */
-static void copy_rows(Kb *k, IrValue *v, Val first, Val count, Val col0, int64_t width, Val to) {
+/* The block's columns of rows first.., dense. */
+static void copy_rows(Kb *k, const Operand *o, Val first, Val count) {
+    IrValue *v = o->value;
+    Val col0 = o->col0;
+    int64_t width = o->step;
     Val end = kb_min(k, kb_add(k, col0, kb_i64(k, width)), kb_i64(k, ir_cols(&v->type)));
     Val last = kb_sub(k, kb_add(k, first, count), kb_i64(k, 1));
     Loop l;
     kb_loop(k, &l, kb_i64(k, 0), count, 1, NULL, 0);
     prefetch_routed(k, v, kb_add(k, first, l.i), last, col0, width);
     gemm_make_row(k, v, kb_add(k, first, l.i), col0, end,
-                  kb_gep(k, k->f32, to, kb_mul(k, l.i, kb_i64(k, width))));
+                  kb_gep(k, k->f32, o->at, kb_mul(k, l.i, kb_i64(k, width))));
     kb_loop_end(k, &l);
-}
-
-static int64_t made_a_width(const Kb *k, const Gemm *g) {
-    return ceil_div(g->mb, k->vl) * k->vl;
-}
-
-static void dw_chunk(Kb *k, const Gemm *g, Val k0, Val count) {
-    Val first = kb_add(k, g->first_row, k0);
-    if (g->made_a) copy_rows(k, g->n->in[0], first, count, g->row0, made_a_width(k, g), g->made_a);
-    if (g->made_b) copy_rows(k, g->n->in[1], first, count, g->col0, g->np * g->tile.nr, g->made_b);
-}
-
-static void dw_pair_chunk(Kb *k, const Gemm *g, Val k0, Val count) {
-    gemm_pair_chunk(k, g, routed_row, g->first_row, g->rows_of_part, k0, count);
 }
 
 /* Inner positions of an expert with that many rows. */
@@ -162,20 +140,15 @@ static Val dw_inner(Kb *k, const Gemm *g, Val rows) {
     return LLVMBuildAShr(k->b, kb_add(k, rows, kb_i64(k, 1)), kb_i64(k, 1), "");
 }
 
-static void dw_scratch(Kb *k, Gemm *g) {
-    const IrNode *n = g->n;
-    if (g->pairs) {
-        gemm_pair_scratch(k, g);
-        return;
-    }
-    if (!in_place(n->in[0])) {
-        g->a_step = made_a_width(k, g);
-        g->made_a = kb_scratch(k, g->kc * g->a_step * 4);
-    }
-    if (!in_place(n->in[1])) {
-        g->b_step = g->np * g->tile.nr;
-        g->made_b = kb_scratch(k, g->kc * g->b_step * 4);
-    }
+/* One of the operands; pairs: rows of both are paired. */
+static Operand dw_operand(IrValue *v, bool pairs, int64_t step) {
+    return (Operand){.value = v,
+                     .step = step,
+                     .made = pairs         ? OPERAND_IN_PAIRS
+                             : in_place(v) ? OPERAND_IN_PLACE
+                                           : OPERAND_BY_CHUNK,
+                     .copy = copy_rows,
+                     .address = routed_row};
 }
 
 /* Sets which rows result `matrix` sums over: part matrix / experts of an expert's. */
@@ -188,27 +161,22 @@ static void part_rows(Kb *k, Gemm *g, Val matrix, int64_t experts, int64_t parts
     Val begin = kb_udiv(k, kb_mul(k, part, rows), parts);
     Val end = kb_udiv(k, kb_mul(k, kb_add(k, part, kb_i64(k, 1)), rows), parts);
     g->first_row = kb_add(k, first, begin);
-    g->rows_of_part = kb_sub(k, end, begin);
+    g->sum_rows = kb_sub(k, end, begin);
 }
 
 void cg_lower_expert_matmul_dw(Kb *k, IrNode *n) {
-    Gemm g = {.n = n,
-              .a_row = dw_a_row,
-              .b_matrix = dw_b_matrix,
-              .chunk = dw_chunk,
-              .side_by_side = true};
+    Gemm g = {.n = n, .bf16 = ir_rounds_operands(n)};
     const IrType *t = &n->out[0].type;
     int64_t experts = n->in[2]->type.dim[0] - 1, parts = ir_int(n, ATTR_expert_matmul_dw_parts);
     g.rows = t->dim[t->rank - 2];
     g.cols = ir_cols(t);
-    g.offset_ptr = kb_ptr(k, n->in[2]);
-    g.a_step = g.rows;
-    g.b_step = in_place(n->in[1]) ? g.cols : 0;
-    g.bf16 = g.pairs = ir_rounds_operands(n);
-    if (g.pairs) g.chunk = dw_pair_chunk;
+    g.a = dw_operand(n->in[0], g.bf16, g.rows);
+    g.a.row = dw_column;
+    g.a.side_by_side = true;
+    g.b = dw_operand(n->in[1], g.bf16, g.cols);
+    g.b.row = dw_matrix;
     gemm_choose(k, &g);
     gemm_scratch(k, &g);
-    dw_scratch(k, &g);
     int64_t row_blocks = ceil_div(g.rows, g.mb), per_matrix = row_blocks * g.col_blocks;
     Val begin, end;
     kb_share(k, parts * experts * per_matrix, &begin, &end);
@@ -220,8 +188,8 @@ void cg_lower_expert_matmul_dw(Kb *k, IrNode *n) {
     Val row_end = kb_min(k, kb_add(k, row0, kb_i64(k, g.mb)), kb_i64(k, g.rows));
     Val out_row = kb_add(k, kb_mul(k, matrix, kb_i64(k, g.rows)), row0),
         cb = kb_urem(k, item, g.col_blocks);
-    g.row0 = row0;
-    g.col0 = kb_mul(k, cb, kb_i64(k, g.np * g.tile.nr));
-    gemm_block(k, &g, matrix, row0, row_end, out_row, cb, dw_inner(k, &g, g.rows_of_part));
+    g.a.col0 = row0;
+    g.b.col0 = kb_mul(k, cb, kb_i64(k, g.np * g.tile.nr));
+    gemm_block(k, &g, matrix, row0, row_end, out_row, cb, dw_inner(k, &g, g.sum_rows));
     kb_loop_end(k, &l);
 }

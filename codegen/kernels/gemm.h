@@ -1,6 +1,7 @@
-/* What matrix products share: the description of one product and the block loop over it. Internal
- * to this folder. gemm.c has the micro-kernel, gemm_block.c the blocks, matmul.c and
- * expert_matmul.c the products. */
+/* What matrix products share: the description of one product and of its operands, and the block
+ * loop over it. Internal to this folder. gemm.c has the micro-kernel, gemm_operand.c where operands
+ * lie and how they get there, gemm_block.c the blocks, matmul.c and expert_matmul.c the products.
+ */
 #ifndef VMOEC_CODEGEN_KERNELS_GEMM_H
 #define VMOEC_CODEGEN_KERNELS_GEMM_H
 
@@ -43,48 +44,63 @@ typedef enum GemmStore {
                   on */
 } GemmStore;
 
+struct Gemm;
+
+/* How an operand comes to where the micro-kernel reads it. */
+typedef enum OperandMade {
+    OPERAND_IN_PLACE,
+    OPERAND_PACKED,   /* b: in panels, by a task before */
+    OPERAND_BY_BLOCK, /* a: the block's rows into scratch, once for all chunks */
+    OPERAND_BY_CHUNK, /* the block's columns of the chunk's rows into scratch: the inner dimension
+                         is memory's rows */
+    OPERAND_IN_PAIRS  /* the same, rows side by side in pairs of bf16; then both operands are */
+} OperandMade;
+
+/* One operand of a product. Products differ in their operands and in nothing else. */
+typedef struct Operand {
+    IrValue *value;
+    View view; /* of it, where `row` reads one */
+    /* In place: where row `row` of a matrix begins for the chunk at inner position k0 (NULL: at the
+     * first one). What a chunk's rows are is this function's business alone: they need not continue
+     * those of the chunk before. Of b it is where the matrix begins: row and k0 are NULL. */
+    Val (*row)(Kb *k, const struct Gemm *g, const struct Operand *o, Val matrix, Val row, Val k0);
+    int64_t step;      /* elements between inner positions */
+    bool side_by_side; /* a: its rows are one float apart */
+    bool streams;      /* packed panels are met by few tiles: the next panel is asked for early */
+    OperandMade made;
+    RowMaker make; /* by block: makes a row; NULL: evaluates it */
+    /* By chunk: copies `count` of memory's rows from row `first` on. */
+    void (*copy)(Kb *k, const struct Operand *o, Val first, Val count);
+    Val (*address)(Kb *k, IrValue *v, Val row); /* in pairs: of memory's row */
+    Val at;                                     /* scratch for what is made */
+    Val col0; /* by chunk, in pairs: where the block's columns begin */
+} Operand;
+
 typedef struct Gemm {
     IrNode *n;
     Tile tile;
     int64_t rows, cols, inner; /* of one matrix; 0: known at run time only */
     int64_t panels, mb, np, col_blocks;
-    int64_t kc;                /* inner positions of a chunk */
-    bool packed, side_by_side; /* side_by_side: rows of a are one float apart */
-    bool far;                  /* operands read in place are in no cache yet */
-    bool streams_b; /* packed panels of b are met by few tiles: the next panel is asked for early */
+    int64_t kc; /* inner positions of a chunk */
+    Operand a, b;
+    bool far; /* operands read in place are in no cache yet */
     /* Operands are bf16. Everything that counts or walks inner positions then counts pairs of them:
-     * inner, kc, a_step, b_step, made_a, made_b and packed panels have a pair where f32 has a
-     * float. */
+     * inner, kc, steps, made operands and packed panels have a pair where f32 has a float. */
     bool bf16;
     GemmStore store;
     IrValue *result; /* what the micro-kernel computes: the product, or the product + start */
     IrValue *start;  /* added first, as what the sums begin with; NULL: zero */
-    /* address of row m of a at inner position 0 (`local`: its number in the block), and of b's
-     * matrix */
-    Val (*a_row)(Kb *k, const struct Gemm *g, Val matrix, Val row, Val local);
-    Val (*b_matrix)(Kb *k, const struct Gemm *g, Val matrix);
-    /* before a chunk: copies what cannot be read in place; NULL: nothing */
-    void (*chunk)(Kb *k, const struct Gemm *g, Val k0, Val count);
-    int64_t a_step, b_step; /* elements between inner positions */
-    RowMaker front;         /* makes rows of a, into made_a; or NULL */
-    RowBody behind; /* takes whole rows of the result, instead of consumers and stores; or NULL */
-    void *ctx;      /* theirs */
-    View a, b;
-    Val offset_ptr; /* grouped: i32 offsets */
+    RowBody behind;  /* takes whole rows of the result, instead of consumers and stores; or NULL */
+    void *ctx;       /* its, and a.make's */
     Val row_ptr, out_ptr,
-        in_ptr;         /* scratch: per row of the block, where a, the result and the start lie */
-    Val acc, zeros;     /* scratch: a tile, or the block; a row of zeros for sums to start from */
-    Val spare;          /* scratch: where rows past the end go, when they are not repeated */
-    Val made_a, made_b; /* scratch for rows of operands that are not read in place; or NULL */
-    bool pairs;     /* both operands are paired row by row into made_a and made_b, chunk by chunk */
-    Val row0, col0; /* expert_matmul_dw, pairs: where the block begins in the result */
-    Val first_row;  /* expert_matmul_dw, pairs: of the operands' rows, the first one of this matrix
-                     */
-    Val rows_of_part; /* expert_matmul_dw: how many */
+        in_ptr;     /* scratch: per row of the block, where a, the result and the start lie */
+    Val acc, zeros; /* scratch: a tile, or the block; a row of zeros for sums to start from */
+    Val spare;      /* scratch: where rows past the end go, when they are not repeated */
+    Val first_row, sum_rows; /* where the inner dimension is memory's rows: this matrix's */
 } Gemm;
 
-/* Decides tile, blocks and how results are stored; g->cols, g->inner, g->packed, g->b_step and
- * g->rows are set. May take a start and change g->result. */
+/* Decides tile, blocks and how results are stored; g->cols, g->inner, g->rows and the operands are
+ * set. May take a start and change g->result. */
 void gemm_choose(Kb *k, Gemm *g);
 /* Takes the scratch that gemm_block needs. */
 void gemm_scratch(Kb *k, Gemm *g);
@@ -94,23 +110,27 @@ void gemm_scratch(Kb *k, Gemm *g);
 void gemm_block(Kb *k, const Gemm *g, Val matrix, Val row0, Val row_end, Val out_row, Val cb,
                 Val inner);
 
+/* ---- gemm_operand.c ---- */
+
+/* The scratch of operands that are made, and their steps in it. */
+void gemm_operand_scratch(Kb *k, Gemm *g);
+/* Makes the block's rows of a, when they are made by block. */
+void gemm_make_block(Kb *k, const Gemm *g, Val row0, Val row_end);
+/* Makes what operands need of the chunk [k0, + count), when they are made by chunk. */
+void gemm_make_chunk(Kb *k, const Gemm *g, Val k0, Val count);
+/* Row `row` of a, which is row `local` of the block, from inner position k0 on. */
+Val gemm_row_of_a(Kb *k, const Gemm *g, Val matrix, Val row, Val local, Val k0);
+/* A matrix of b, and a panel of it from inner position k0 on; panel0: the block's first. */
+Val gemm_matrix_of_b(Kb *k, const Gemm *g, Val matrix);
+Val gemm_panel_of_b(Kb *k, const Gemm *g, Val b, Val panel, Val panel0, Val k0);
+
+/* For row functions: `row` is where a row's first inner position lies, and others follow it. */
+Val gemm_from(Kb *k, const Operand *o, Val row, Val k0);
+/* Is it made chunk by chunk? */
+bool gemm_made_by_chunk(const Operand *o);
 /* Copies row `row` of v, columns [col0, end), to `to` (floats, whole vectors are written). */
 void gemm_make_row(Kb *k, IrValue *v, Val row, Val col0, Val end, Val to);
-/* Floats of a copied row. */
-int64_t gemm_padded_cols(const Kb *k, const IrValue *v);
-/* The scratch and the strides of a product whose operands are paired chunk by chunk (g->pairs). */
-void gemm_pair_scratch(Kb *k, Gemm *g);
-/* Makes made_a and made_b of pairs [k0, + count): rows first.. of a and b, `rows` of them in all.
- * row_at: the address of an operand's row. */
-void gemm_pair_chunk(Kb *k, const Gemm *g, Val (*row_at)(Kb *k, IrValue *v, Val row), Val first,
-                     Val rows, Val k0, Val count);
 
-/* Address of the packed copy of b of this cluster. */
-Val gemm_packed_base(Kb *k);
-
-static inline int64_t min64(int64_t a, int64_t b) {
-    return a < b ? a : b;
-}
 static inline int64_t ceil_div(int64_t a, int64_t b) {
     return (a + b - 1) / b;
 }

@@ -20,6 +20,10 @@ enum { LINE = 16 /* floats of a cache line */, FAR_BYTES = 4 << 20 };
 
 /* ---- choices ---- */
 
+static bool is_packed(const Gemm *g) {
+    return g->b.made == OPERAND_PACKED;
+}
+
 static bool is_chunked(const Gemm *g) {
     return !g->inner || g->kc < g->inner;
 }
@@ -73,14 +77,14 @@ static bool is_direct(const Kb *k, const Gemm *g) {
  * may not be this core's? */
 static bool is_far(const Gemm *g) {
     int64_t bytes = 0;
-    for (int i = 0; i < (g->packed ? 1 : 2); i++)
+    for (int i = 0; i < (is_packed(g) ? 1 : 2); i++)
         bytes += ir_elems(&g->n->in[i]->type) * ir_dtype_size(g->n->in[i]->type.dtype);
-    return (g->packed || g->side_by_side) && bytes > FAR_BYTES;
+    return (is_packed(g) || g->a.side_by_side) && bytes > FAR_BYTES;
 }
 
 void gemm_choose(Kb *k, Gemm *g) {
     bool narrow =
-        g->n->in[0]->type.dtype == DT_bf16 && (g->packed || g->n->in[1]->type.dtype == DT_bf16);
+        g->n->in[0]->type.dtype == DT_bf16 && (is_packed(g) || g->n->in[1]->type.dtype == DT_bf16);
     VM_CHECK(!g->bf16 || narrow, "codegen: a bf16 product of f32 operands");
     g->tile = block_tile(k->target, k->cl);
     g->panels = ceil_div(g->cols, g->tile.nr);
@@ -89,9 +93,9 @@ void gemm_choose(Kb *k, Gemm *g) {
     g->np = blocks.panels;
     g->col_blocks = ceil_div(g->panels, g->np);
     BlockLimits limits = block_limits(k->target);
-    int64_t most = g->packed  ? limits.packed_kc
-                   : g->pairs ? limits.strided_kc / 2
-                              : limits.strided_kc;
+    int64_t most = is_packed(g)                    ? limits.packed_kc
+                   : g->a.made == OPERAND_IN_PAIRS ? limits.strided_kc / 2
+                                                   : limits.strided_kc;
     g->kc = most;
     if (g->inner)
         g->kc =
@@ -106,14 +110,15 @@ void gemm_choose(Kb *k, Gemm *g) {
 
 void gemm_scratch(Kb *k, Gemm *g) {
     int64_t tile = g->tile.rows * g->tile.nr;
-    if (!g->side_by_side) g->row_ptr = kb_scratch(k, g->mb * 8);
+    if (!g->a.side_by_side) g->row_ptr = kb_scratch(k, g->mb * 8);
     g->out_ptr = kb_scratch(k, g->mb * 8);
     g->in_ptr = kb_scratch(k, g->mb * 8);
-    if (g->side_by_side && g->store == GEMM_DIRECT)
+    if (g->a.side_by_side && g->store == GEMM_DIRECT)
         g->spare = kb_scratch(k, g->panels * g->tile.nr * 4);
     if (is_chunked(g) && !g->start) g->zeros = kb_scratch(k, g->tile.nr * 4);
-    if (g->store == GEMM_DIRECT) return;
-    g->acc = kb_scratch(k, (g->store == GEMM_BLOCK ? g->mb * g->np * g->tile.nr : tile) * 4);
+    if (g->store != GEMM_DIRECT)
+        g->acc = kb_scratch(k, (g->store == GEMM_BLOCK ? g->mb * g->np * g->tile.nr : tile) * 4);
+    gemm_operand_scratch(k, g);
 }
 
 /* ---- one block ---- */
@@ -161,35 +166,19 @@ static void result_rows(Kb *k, const Block *x) {
 }
 
 static Val row_of_a(Kb *k, const Block *x, Val row, Val k0) {
-    const Gemm *g = x->g;
-    Val ptr = g->a_row(k, g, x->matrix, row, kb_sub(k, row, x->row0));
-    if (g->chunk && g->made_a) return ptr;
-    return kb_gep(k, k->f32, ptr, kb_mul(k, k0, kb_i64(k, g->a_step)));
+    return gemm_row_of_a(k, x->g, x->matrix, row, kb_sub(k, row, x->row0), k0);
 }
 
 /* Pointers to the block's rows of a at inner position k0. */
 static void operand_rows(Kb *k, const Block *x, Val k0) {
     const Gemm *g = x->g;
     Loop l;
-    if (g->side_by_side) return;
+    if (g->a.side_by_side) return;
     kb_loop(k, &l, kb_i64(k, 0), kb_i64(k, g->mb), 1, NULL, 0);
     Val row = kb_min(k, kb_add(k, x->row0, l.i), kb_sub(k, x->row_end, kb_i64(k, 1)));
     Val ptr = row_of_a(k, x, row, k0);
     LLVMBuildStore(k->b, ptr, kb_gep(k, k->ptr, g->row_ptr, l.i));
     kb_loop_end(k, &l);
-}
-
-static Val panel_of_b(Kb *k, const Block *x, Val b, Val panel, Val k0) {
-    const Gemm *g = x->g;
-    int64_t nr = g->tile.nr;
-    if (g->packed) {
-        Val at = kb_add(k, kb_mul(k, panel, kb_i64(k, g->inner)), k0);
-        return kb_gep(k, k->f32, b, kb_mul(k, at, kb_i64(k, nr)));
-    }
-    if (g->made_b) /* the chunk and the block's columns only */
-        return kb_gep(k, k->f32, b, kb_mul(k, kb_sub(k, panel, x->panel0), kb_i64(k, nr)));
-    Val skip = kb_mul(k, k0, kb_i64(k, g->b_step));
-    return kb_gep(k, k->f32, b, kb_add(k, skip, kb_mul(k, panel, kb_i64(k, nr))));
 }
 
 /* The fused consumers, and the stores, of one vector. */
@@ -315,18 +304,18 @@ static void prefetch_strided(Kb *k, const Block *x, Val b, Val r, Val panel, Val
                              Val count) {
     const Gemm *g = x->g;
     Val one = kb_i64(k, 1), later = kb_add(k, k0, count);
-    if (!g->made_b) {
+    if (!gemm_made_by_chunk(&g->b)) {
         Val next = kb_add(k, panel, one),
             last = LLVMBuildICmp(k->b, LLVMIntEQ, next, panel_end, "");
         Val at = LLVMBuildSelect(k->b, last, later, k0, "");
         next = LLVMBuildSelect(k->b, last, x->panel0, next, "");
         prefetch_share(k, share_of(k, x, r, kb_i64(k, 0), one, count),
-                       panel_of_b(k, x, b, next, at), g->b_step, g->tile.nr);
+                       gemm_panel_of_b(k, g, b, next, x->panel0, at), g->b.step, g->tile.nr);
     }
-    if (g->made_a) return;
+    if (gemm_made_by_chunk(&g->a)) return;
     Share s =
         share_of(k, x, r, kb_sub(k, panel, x->panel0), kb_sub(k, panel_end, x->panel0), count);
-    prefetch_share(k, s, row_of_a(k, x, x->row0, later), g->a_step, g->mb);
+    prefetch_share(k, s, row_of_a(k, x, x->row0, later), g->a.step, g->mb);
 }
 
 /* Products with a packed b: the next block's rows of a, while this one's last columns are computed.
@@ -341,7 +330,7 @@ static void prefetch_rows(Kb *k, const Block *x, Val r, Val panel, Val panel_end
     kb_loop(k, &l, s.from, s.to, 1, NULL, 0);
     Val last = kb_i64(k, ir_rows(&g->n->out[0].type) - 1),
         row = kb_min(k, kb_add(k, x->row_end, l.i), last);
-    kb_prefetch_run_l2(k, g->a_row(k, g, x->matrix, row, row), kb_i64(k, 0), g->inner);
+    kb_prefetch_run_l2(k, g->a.row(k, g, &g->a, x->matrix, row, NULL), kb_i64(k, 0), g->inner);
     kb_loop_end(k, &l);
 }
 
@@ -365,12 +354,15 @@ static void tile(Kb *k, const Block *x, Val r, Val panel, Val bp, Val k0, Val co
     int64_t nr = g->tile.nr;
     Val col = kb_mul(k, panel, kb_i64(k, nr)),
         within = kb_mul(k, kb_sub(k, panel, x->panel0), kb_i64(k, nr));
-    Micro m = {
-        .tile = g->tile, .side_by_side = g->side_by_side, .bf16 = g->bf16, .b = bp, .count = count};
-    m.a_rows = g->side_by_side ? row_of_a(k, x, kb_add(k, x->row0, r), k0)
-                               : kb_gep(k, k->ptr, g->row_ptr, r);
-    m.a_step = kb_i64(k, g->a_step);
-    m.b_step = kb_i64(k, g->packed ? nr : g->b_step);
+    Micro m = {.tile = g->tile,
+               .side_by_side = g->a.side_by_side,
+               .bf16 = g->bf16,
+               .b = bp,
+               .count = count};
+    m.a_rows = g->a.side_by_side ? row_of_a(k, x, kb_add(k, x->row0, r), k0)
+                                 : kb_gep(k, k->ptr, g->row_ptr, r);
+    m.a_step = kb_i64(k, g->a.step);
+    m.b_step = kb_i64(k, is_packed(g) ? nr : g->b.step);
     m.c_rows = kb_gep(k, k->ptr, g->out_ptr, r);
     m.c_at = g->store == GEMM_DIRECT ? col : g->store == GEMM_BLOCK ? within : kb_i64(k, 0);
     if (has_init(g)) {
@@ -382,7 +374,7 @@ static void tile(Kb *k, const Block *x, Val r, Val panel, Val bp, Val k0, Val co
         m.init_rows = LLVMBuildSelect(k->b, more, m.c_rows, m.init_rows, "");
         m.init_at = LLVMBuildSelect(k->b, more, m.c_at, m.init_at, "");
     }
-    if (g->streams_b) m.ahead = panel_ahead(k, g, r, bp);
+    if (g->b.streams) m.ahead = panel_ahead(k, g, r, bp);
     prefetch_start(k, x, r, col);
     if (g->store == GEMM_TILE) prefetch_operands(k, x, r, col);
     gemm_micro(k, &m);
@@ -394,16 +386,17 @@ static void tile(Kb *k, const Block *x, Val r, Val panel, Val bp, Val k0, Val co
 /* One chunk of the inner dimension for every tile of the block. */
 static void chunk(Kb *k, const Block *x, Val k0, Val count) {
     const Gemm *g = x->g;
-    if (g->chunk) g->chunk(k, g, k0, count);
+    gemm_make_chunk(k, g, k0, count);
     operand_rows(k, x, k0);
-    Val b = g->b_matrix(k, g, x->matrix);
+    Val b = gemm_matrix_of_b(k, g, x->matrix);
     Val panel_end = kb_min(k, kb_add(k, x->panel0, kb_i64(k, g->np)), kb_i64(k, g->panels));
     Loop p, r;
     kb_loop(k, &p, x->panel0, panel_end, 1, NULL, 0);
-    Val bp = panel_of_b(k, x, b, p.i, k0);
+    Val bp = gemm_panel_of_b(k, g, b, p.i, x->panel0, k0);
     kb_loop(k, &r, kb_i64(k, 0), x->nrows, g->tile.rows, NULL, 0);
-    if (g->far && g->packed && !g->made_a) prefetch_rows(k, x, r.i, p.i, panel_end);
-    if (g->far && !g->packed) prefetch_strided(k, x, b, r.i, p.i, panel_end, k0, count);
+    if (g->far && is_packed(g) && g->a.made == OPERAND_IN_PLACE)
+        prefetch_rows(k, x, r.i, p.i, panel_end);
+    if (g->far && !is_packed(g)) prefetch_strided(k, x, b, r.i, p.i, panel_end, k0, count);
     tile(k, x, r.i, p.i, bp, k0, count);
     kb_loop_end(k, &r);
     kb_loop_end(k, &p);
@@ -412,20 +405,6 @@ static void chunk(Kb *k, const Block *x, Val k0, Val count) {
 static void clear_zeros(Kb *k, const Gemm *g) {
     for (int64_t i = 0; i < g->tile.nr; i += k->vl)
         kb_store(k, kb_vf(k, 0), kb_gep(k, k->f32, g->zeros, kb_i64(k, i)), NULL);
-}
-
-/* Makes the block's rows of a, once for all its chunks. */
-static void make_a_rows(Kb *k, const Gemm *g, Val row0, Val row_end) {
-    IrValue *a = g->n->in[0];
-    Loop l;
-    kb_loop(k, &l, row0, row_end, 1, NULL, 0);
-    Val to = kb_mul(k, kb_sub(k, l.i, row0), kb_i64(k, gemm_padded_cols(k, a)));
-    Val at = kb_gep(k, k->f32, g->made_a, to);
-    if (g->front)
-        g->front(k, l.i, at, g->ctx);
-    else
-        gemm_make_row(k, a, l.i, kb_i64(k, 0), kb_i64(k, ir_cols(&a->type)), at);
-    kb_loop_end(k, &l);
 }
 
 void gemm_block(Kb *k, const Gemm *g, Val matrix, Val row0, Val row_end, Val out_row, Val cb,
@@ -437,7 +416,7 @@ void gemm_block(Kb *k, const Gemm *g, Val matrix, Val row0, Val row_end, Val out
                kb_sub(k, row_end, row0),
                out_row,
                kb_mul(k, cb, kb_i64(k, g->np))};
-    if (g->made_a && !g->chunk) make_a_rows(k, g, row0, row_end);
+    gemm_make_block(k, g, row0, row_end);
     if (g->zeros) clear_zeros(k, g);
     result_rows(k, &x);
     if (!is_chunked(g)) {
@@ -455,84 +434,4 @@ void gemm_block(Kb *k, const Gemm *g, Val matrix, Val row0, Val row_end, Val out
     }
     Val col0 = kb_mul(k, x.panel0, kb_i64(k, g->tile.nr));
     epilogue(k, g, g->acc, out_row, x.nrows, col0, g->np * g->tile.nr);
-}
-
-/* ---- operands that are not read in place ---- */
-
-void gemm_make_row(Kb *k, IrValue *v, Val row, Val col0, Val end, Val to) {
-    Loop c;
-    kb_loop(k, &c, col0, end, k->vl, NULL, 0);
-    kb_new_pos(k);
-    Pos pos = {row, c.i, kb_mask_below(k, kb_sub(k, kb_i64(k, ir_cols(&v->type)), c.i))};
-    kb_store(k, kb_eval(k, v, pos), kb_gep(k, k->f32, to, kb_sub(k, c.i, col0)), NULL);
-    kb_new_pos(k);
-    kb_loop_end(k, &c);
-}
-
-int64_t gemm_padded_cols(const Kb *k, const IrValue *v) {
-    return ceil_div(ir_cols(&v->type), k->vl) * k->vl;
-}
-
-Val gemm_packed_base(Kb *k) {
-    for (int i = 0; i < k->cl->narg; i++)
-        if (k->cl->arg[i].buffer == k->cl->pack_buffer) return k->arg_ptr[i];
-    VM_BUG("codegen: packed operand is not an argument");
-}
-
-/* ---- pairs of rows
- * ----------------------------------------------------------------------------------- */
-
-static int64_t paired_a_width(const Kb *k, const Gemm *g) {
-    return ceil_div(g->mb, k->vl) * k->vl;
-}
-
-void gemm_pair_scratch(Kb *k, Gemm *g) {
-    g->a_step = paired_a_width(k, g);
-    g->b_step = g->np * g->tile.nr;
-    g->made_a = kb_scratch(k, g->kc * g->a_step * 4);
-    g->made_b = kb_scratch(k, g->kc * g->b_step * 4);
-}
-
-static void pair_row(Kb *k, const Gemm *g, const Val even[2], const Val odd[2], Val at) {
-    for (int i = 0; i < 2; i++) {
-        Val col0 = i ? g->col0 : g->row0, width = kb_i64(k, i ? g->b_step : g->a_step);
-        Val end = kb_min(k, kb_add(k, col0, width), kb_i64(k, ir_cols(&g->n->in[i]->type)));
-        Val to = kb_gep(k, k->f32, i ? g->made_b : g->made_a, kb_mul(k, at, width));
-        kb_pair_rows(k, even[i], odd ? odd[i] : NULL, col0, end, to);
-    }
-}
-
-/* A block's columns of a row are few lines, far from those of the next row. */
-static void prefetch_pair(Kb *k, const Gemm *g, Val (*row_at)(Kb *k, IrValue *v, Val row), Val row,
-                          Val last) {
-    enum { AHEAD = 12 };
-    for (int i = 0; i < 4; i++) {
-        bool b = i % 2;
-        Val later = kb_min(k, kb_add(k, row, kb_i64(k, AHEAD + i / 2)), last);
-        Val from = row_at(k, g->n->in[b], later), col = kb_udiv(k, b ? g->col0 : g->row0, 2);
-        int64_t width = b ? g->b_step : g->a_step; /* a pair is as wide as a float */
-        kb_prefetch_run(k, from, col, ceil_div(width, 2));
-    }
-}
-
-void gemm_pair_chunk(Kb *k, const Gemm *g, Val (*row_at)(Kb *k, IrValue *v, Val row), Val first,
-                     Val rows, Val k0, Val count) {
-    Val whole = kb_min(k, count, kb_sub(k, LLVMBuildAShr(k->b, rows, kb_i64(k, 1), ""), k0));
-    Val even[2], odd[2];
-    Loop l;
-    kb_loop(k, &l, kb_i64(k, 0), whole, 1, NULL, 0);
-    Val row = kb_add(k, first, kb_mul(k, kb_add(k, k0, l.i), kb_i64(k, 2)));
-    for (int i = 0; i < 2; i++) {
-        even[i] = row_at(k, g->n->in[i], row);
-        odd[i] = row_at(k, g->n->in[i], kb_add(k, row, kb_i64(k, 1)));
-    }
-    prefetch_pair(k, g, row_at, row, kb_add(k, first, kb_sub(k, rows, kb_i64(k, 1))));
-    pair_row(k, g, even, odd, l.i);
-    kb_loop_end(k, &l);
-    If rest; /* the last row of an odd number */
-    kb_if(k, &rest, LLVMBuildICmp(k->b, LLVMIntSLT, whole, count, ""));
-    Val last = kb_add(k, first, kb_sub(k, rows, kb_i64(k, 1)));
-    for (int i = 0; i < 2; i++) even[i] = row_at(k, g->n->in[i], last);
-    pair_row(k, g, even, NULL, whole);
-    kb_if_end(k, &rest);
 }
