@@ -81,8 +81,7 @@ Val kb_dot(Kb *k, Val sum, Val a, Val b) {
     return kb_call(k, "llvm.x86.avx512bf16.dpbf16ps.512", NULL, arg, 3);
 }
 
-/* ---- pairs of rows
- * ---------------------------------------------------------------------------------- */
+/* ---- pairs of rows ---- */
 
 /* Columns [col, + 2 vl) of two rows as 2 vl words. */
 static void pair_wide(Kb *k, Val even, Val odd, Val col, Val to) {

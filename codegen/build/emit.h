@@ -78,8 +78,7 @@ struct Kb {
     int nsource;
 };
 
-/* ---- kernel.c: functions, constants, loops, scratch --------------------------------------------
- */
+/* ---- kernel.c: functions, constants, loops, scratch ---- */
 
 /* Starts and ends the function of a cluster; kb_begin leaves the builder in the body. */
 void kb_begin(Kb *k, const char *name);
@@ -144,9 +143,7 @@ void kb_single(Kb *k, If *f);
 /* `bytes` of this thread's scratch, 64-byte aligned; lives until the kernel ends. */
 Val kb_scratch(Kb *k, int64_t bytes);
 
-/* ---- access.c: memory as it is
- * ------------------------------------------------------------------------------------------------
- */
+/* ---- access.c: memory as it is ---- */
 
 /* Vector access to raw float, i32 or i16 memory; masked when mask is not NULL (other lanes read 0).
  */
@@ -168,8 +165,7 @@ void kb_prefetch_l2(Kb *k, Val ptr, Val at);
 void kb_prefetch_run(Kb *k, Val ptr, Val at, int64_t floats);
 void kb_prefetch_run_l2(Kb *k, Val ptr, Val at, int64_t floats);
 
-/* ---- eval.c: reading and writing at a position
- * ---------------------------------------------------- */
+/* ---- eval.c: reading and writing at a position ---- */
 
 /* Forgets what was emitted at the previous position. Call whenever the position changes. */
 void kb_new_pos(Kb *k);
@@ -205,8 +201,7 @@ void kb_store_arrived(Kb *k, Pos pos);
 /* Stores val as element pos of v if v has a buffer. */
 void kb_store_value(Kb *k, const IrValue *v, Val val, Pos pos);
 
-/* ---- bf16.c: bfloat16
- * -------------------------------------------------------------------------------- */
+/* ---- bf16.c: bfloat16 ---- */
 
 LLVMTypeRef kb_elem(Kb *k, DType d); /* what a tensor's elements are in memory (bf16: i16) */
 /* f32 vectors from and to bf16 memory; storing rounds. */
@@ -226,8 +221,7 @@ Val kb_dot(Kb *k, Val sum, Val a, Val b);
  * odd NULL: zeros. */
 void kb_pair_rows(Kb *k, Val even, Val odd, Val col0, Val end, Val to);
 
-/* ---- rowloop.c: walking the columns of a row
- * ------------------------------------------------------ */
+/* ---- rowloop.c: walking the columns of a row ---- */
 
 /* Calls body for every vector of a row of `cols` columns: a loop over whole vectors, then the
  * masked rest. carry: values carried through, updated in place. */
@@ -253,8 +247,7 @@ Val kb_hmax(Kb *k, Val v); /* as kb_fmax */
 /* The larger of two numbers, a of equals; NaN if one is: a comparison alone would drop it. */
 Val kb_fmax(Kb *k, Val a, Val b);
 
-/* ---- math.c: own functions of vectors; error bounds at their definitions
- * --------------------------- */
+/* ---- math.c: own functions of vectors; error bounds at their definitions ---- */
 Val kb_exp(Kb *k, Val x);
 Val kb_exp2(Kb *k, Val x); /* x <= 127 */
 Val kb_log(Kb *k, Val x);

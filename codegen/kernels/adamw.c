@@ -53,9 +53,7 @@ static void update_flat(Kb *k, Pos pos, Val *carry, void *ctx) {
     update(k, ctx, pos.col, pos.mask);
 }
 
-/* ---- packed copies
- * ---------------------------------------------------------------------------------------
- */
+/* ---- packed copies ---- */
 
 static Val packed_ptr(Kb *k, const PlanKept *keep) {
     for (int i = 0; i < k->cl->narg; i++)
@@ -163,9 +161,7 @@ static void store_turned_pairs(Kb *k, const Adam *a, const At *at, int64_t cols)
     store_turned_as(k, a, at, cols, true);
 }
 
-/* ---- tiles
- * ------------------------------------------------------------------------------------------------
- */
+/* ---- tiles ---- */
 
 typedef void (*AtBody)(Kb *k, const Adam *a, const At *at, int64_t cols);
 

@@ -40,8 +40,7 @@ typedef struct Panel {
     Val q0; /* its first query */
 } Panel;
 
-/* ---- attention_tile.c
- * --------------------------------------------------------------------------------- */
+/* ---- attention_tile.c ---- */
 
 /* What becomes of a sum of the tile before it is stored: vector v of row row0 + r. */
 typedef Val (*TileFinish)(Kb *k, void *ctx, Val row0, int r, int v, Val sum, Val *carry);
@@ -67,8 +66,7 @@ typedef struct Product {
 } Product;
 void attn_product(Kb *k, const Product *p, Val *carry);
 
-/* ---- attention_rows.c
- * --------------------------------------------------------------------------------- */
+/* ---- attention_rows.c ---- */
 
 /* This item's head of an operand or of a result. */
 Mat attn_head(Kb *k, const Attn *a, IrValue *v);
@@ -89,8 +87,7 @@ void attn_unpack(Kb *k, const Attn *a, const Panel *p, Val from, Mat m);
  * apart, which the hardware does not foresee. */
 void attn_prefetch(Kb *k, const Attn *a, IrValue *v, Val panel);
 
-/* ---- attention_softmax.c
- * ------------------------------------------------------------------------------ */
+/* ---- attention_softmax.c ---- */
 
 /* Products of keys and the packed queries of a panel: scores in units of log2, since packing scales
  * queries. With bf16 queries are not scaled, so that they round as they are; the scale is applied

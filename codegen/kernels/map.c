@@ -43,9 +43,7 @@ static void map_row(Kb *k, Val row, void *ctx) {
     kb_cols(k, row, cols, NULL, 0, store_all, NULL);
 }
 
-/* ---- copies with short rows
- * -------------------------------------------------------------------------------
- */
+/* ---- copies with short rows ---- */
 
 enum { MAX_JOINED = 256 };
 
