@@ -177,11 +177,15 @@ format: ## format every .c and .h
 	@scripts/lint.sh --list | xargs clang-format-19 -i
 
 .PHONY: docs
-docs: $(DOC_BIN) build ## write docs/ops.md, docs/recipe.md and the tables of docs/models.md
+docs: $(DOC_BIN) build ## write docs/ops.md, docs/recipe.md and the tables that docs/language.md and docs/models.md have
 	$(DOC_BIN) ops > docs/ops.md.new
 	@mv docs/ops.md.new docs/ops.md
 	$(DOC_BIN) recipe > docs/recipe.md.new
 	@mv docs/recipe.md.new docs/recipe.md
+	$(DOC_BIN) initialisers | awk '!ready { table = table $$0 "\n"; next } \
+	    /^\| initialiser \| in IR/ { printf "%s", table; old = 1 } /^$$/ { old = 0 } !old' - ready=1 docs/language.md \
+	    > docs/language.md.new
+	@mv docs/language.md.new docs/language.md
 	scripts/models.py $(BUILD)/vmoec
 
 .PHONY: clean

@@ -376,6 +376,7 @@ IrGraph *ir_read(Arena *a, const char *text, const char *name, const char **erro
 
 /* The op reference as Markdown (docs/ops.md). */
 void ir_print_reference(FILE *f);
+void ir_print_initialisers(FILE *f); /* the table in docs/language.md */
 
 /* ---- verifier (verify.c) --------------------------------------------------------------------- */
 

@@ -1,4 +1,6 @@
-/* docs/ops.md: the op table for people, generated from ops.def so that it cannot be out of date. */
+/* Tables for people, generated so that they cannot be out of date: docs/ops.md from ops.def, the
+ * initialisers of docs/language.md from inits.def. */
+#include "base/inits.h"
 #include "ir/ir.h"
 
 #include <string.h>
@@ -105,6 +107,12 @@ static void print_group(FILE *f, const char *title, const char *text, OpStage st
     fprintf(f, "\n## %s\n\n%s\n", title, text);
     for (int i = 0; i < OP_COUNT; i++)
         if (ir_ops[i].stage == stage && ir_ops[i].route == route) print_op(f, &ir_ops[i]);
+}
+
+void ir_print_initialisers(FILE *f) {
+    fputs("| initialiser | in IR | initial values |\n|---|---|---|\n", f);
+    for (const VmInitRow *r = vm_inits; r < vm_inits + VM_INIT_COUNT; r++)
+        fprintf(f, "| `%s(%s)` | `%s` | %s |\n", r->name, r->given, r->form, r->meaning);
 }
 
 void ir_print_reference(FILE *f) {

@@ -3,6 +3,7 @@
  *
  * Messages are read by users of .vmoe files: they start with the op, and give what was expected and
  * what was found. A rule never aborts: whatever the operands and attributes are, it answers. */
+#include "base/inits.h"
 #include "ir/internal.h"
 
 #include <math.h>
@@ -129,50 +130,16 @@ const char *ir_set_result(Arena *a, IrNode *n, int i, IrType t) {
 /* ---- leaves ------------------------------------------------------------------------------------
  */
 
-/* "name", "name(number)" or "name(number,number)" with numbers the initialiser accepts, or that in
- * "same()".
- */
-static bool init_rule_ok(const char *s) {
-    static const struct {
-        const char *name;
-        int args;
-        double lo;
-    } known[] = {{"zeros", 0, 0},  {"ones", 0, 0},         {"const", 1, -INFINITY},
-                 {"normal", 1, 0}, {"trunc_normal", 1, 0}, {"uniform", 1, 0},
-                 {"xavier", 2, 1}};
-    bool same = strncmp(s, "same(", 5) == 0;
-    if (same) s += 5;
-    size_t len = strcspn(s, "()");
-    for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
-        if (strlen(known[i].name) != len || strncmp(known[i].name, s, len) != 0) continue;
-        s += len;
-        for (int k = 0; k < known[i].args; k++) {
-            if (*s != (k ? ',' : '(')) return false;
-            s++;
-            if (!strchr("+-.0123456789", *s) || !*s) return false; /* no blanks, no "nan" */
-            char *end;
-            double v = strtod(s, &end);
-            if (end == s || !isfinite(v) || v < known[i].lo) return false;
-            s = end;
-        }
-        if (known[i].args && *s++ != ')') return false;
-        return strcmp(s, same ? ")" : "") == 0;
-    }
-    return false;
-}
-
 static const char *infer_param(Arena *a, IrNode *n) {
     TRY(ir_want_int(a, n, ATTR_param_decay, 0, 1));
     TRY(ir_want_int(a, n, ATTR_param_frozen, 0, 1));
     const char *init = ir_str(n, ATTR_param_init);
-    if (strncmp(init, "same(", 5) == 0 && n->out[0].type.rank == 0)
+    VmInit rule;
+    if (!vm_read_init(init, &rule))
+        return ir_shape_fail(a, n, "init is \"%s\", expected %s", init, vm_init_forms);
+    if (rule.same && n->out[0].type.rank == 0)
         return ir_shape_fail(a, n, "init is \"%s\", but there is no dimension 0", init);
-    if (init_rule_ok(init)) return NULL;
-    return ir_shape_fail(
-        a, n,
-        "init is \"%s\", expected zeros, ones, const(c), normal(std), trunc_normal(std), "
-        "uniform(a) or xavier(fan_in,fan_out), or same(one of these)",
-        init);
+    return NULL;
 }
 
 bool ir_table_sincos_2d(const char *values, int64_t *rows, int64_t *cols, int64_t *dim) {

@@ -31,12 +31,12 @@ const FeBuiltin *fe_find_builtin(const char *name) {
 
 static int parse_params(Arena *a, const char *text, const char **name, bool *optional) {
     int n = 0;
-    for (const char *p = text; *p;) {
+    for (const char *p = text; *(p += strspn(p, " "));) {
         size_t len = strcspn(p, " ");
         optional[n] = p[len - 1] == '?';
         name[n] = arena_strndup(a, p, len - optional[n]);
         n++;
-        p += len + (p[len] == ' ');
+        p += len;
     }
     return n;
 }

@@ -444,25 +444,19 @@ const FeValue *builtin_error(Elab *E, const FeCall *c) {
 
 /* ---- initialisers --------------------------------------------------------------------------- */
 
-/* The options decay and same are the arguments from `option` on. */
-static const FeValue *make_init(Elab *E, const FeCall *c, double number, int option) {
-    static const char *const names[] = {"zeros",        "ones",    "constant", "normal",
-                                        "trunc_normal", "uniform", "xavier"};
+static VmInitKind init_kind(const char *name) {
+    int k = 0;
+    while (strcmp(vm_inits[k].name, name) != 0) k++;
+    return (VmInitKind)k;
+}
+
+/* The user's number, if the row has one, then decay and same. */
+const FeValue *builtin_init(Elab *E, const FeCall *c) {
     FeValue *v = fv_new(E->a, FV_INIT, c->ast->span);
+    v->init = init_kind(c->b->name);
     v->decay = true;
-    if (!arg_bool(E, c, option, &v->decay) || !arg_bool(E, c, option + 1, &v->same))
-        return fv_bad();
-    for (int i = 0; i < (int)(sizeof names / sizeof names[0]); i++)
-        if (!strcmp(names[i], c->b->name)) v->init = (FeInitKind)i;
-    v->f = number;
-    return v;
-}
-
-const FeValue *builtin_init_plain(Elab *E, const FeCall *c) {
-    return make_init(E, c, 0, 0);
-}
-
-const FeValue *builtin_init_number(Elab *E, const FeCall *c) {
-    double x = 0, lo = !strcmp(c->b->name, "constant") ? -FLT_MAX : 0;
-    return arg_float(E, c, 0, lo, FLT_MAX, &x) ? make_init(E, c, x, 1) : fv_bad();
+    int decay = c->nparam - 2;
+    bool ok = !decay || arg_float(E, c, 0, vm_inits[v->init].least, FLT_MAX, &v->f);
+    return ok && arg_bool(E, c, decay, &v->decay) && arg_bool(E, c, decay + 1, &v->same) ? v
+                                                                                         : fv_bad();
 }

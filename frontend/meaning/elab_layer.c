@@ -253,24 +253,36 @@ const FeValue *call_layer(Elab *E, const FeLayer *l, const Ast *call) {
 
 /* ---- weights -------------------------------------------------------------------------------- */
 
+static bool is_word(const char *s, size_t n, const char *word) {
+    return strlen(word) == n && !memcmp(s, word, n);
+}
+
+/* The initialiser's form with numbers in the place of their names; NULL after a message. */
 static const char *init_text(Elab *E, const Ast *stmt, const FeValue *init, int rank,
                              const int64_t *dim) {
-    const char *x = fe_number_text(E->a, init->f);
-    switch (init->init) {
-    case INIT_zeros: return "zeros";
-    case INIT_ones: return "ones";
-    case INIT_constant: return arena_printf(E->a, "const(%s)", x);
-    case INIT_normal: return arena_printf(E->a, "normal(%s)", x);
-    case INIT_trunc_normal: return arena_printf(E->a, "trunc_normal(%s)", x);
-    case INIT_uniform: return arena_printf(E->a, "uniform(%s)", x);
-    case INIT_xavier: break;
+    const VmInitRow *row = &vm_inits[init->init];
+    if (strstr(row->form, "fan_") && rank < 2) {
+        Diag *dg =
+            sema_error(E, stmt->a->span, D_weight_init, "%s() needs two dimensions, `%s` has %d",
+                       row->name, stmt->name, rank);
+        sema_note(E, dg, init->span, "the initialiser is made here");
+        return NULL;
     }
-    if (rank >= 2)
-        return arena_printf(E->a, "xavier(%" PRId64 ",%" PRId64 ")", dim[rank - 2], dim[rank - 1]);
-    Diag *dg = sema_error(E, stmt->a->span, D_weight_init,
-                          "xavier() needs two dimensions, `%s` has %d", stmt->name, rank);
-    sema_note(E, dg, init->span, "the initialiser is made here");
-    return NULL;
+    Text t = text_new(E->a);
+    for (const char *p = row->form, *end; *p; p = end) {
+        size_t n = strcspn(p, "(,)");
+        end = p + n + (p[n] != 0);
+        if (is_word(p, n, "fan_in"))
+            text_addf(&t, "%" PRId64, dim[rank - 2]);
+        else if (is_word(p, n, "fan_out"))
+            text_addf(&t, "%" PRId64, dim[rank - 1]);
+        else if (*row->given && is_word(p, n, row->given))
+            text_add(&t, fe_number_text(E->a, init->f));
+        else
+            text_addn(&t, p, n);
+        text_addn(&t, p + n, (size_t)(end - p) - n);
+    }
+    return t.data;
 }
 
 static bool weight_shape(Elab *E, const Ast *stmt, int64_t *dim, int *rank) {
@@ -321,9 +333,8 @@ static const FeValue *make_weight(Elab *E, const Ast *stmt) {
     }
     const char *rule = init_text(E, stmt, init, rank - lead, dim + lead);
     if (!rule) return fv_bad();
-    bool random =
-        init->init != INIT_zeros && init->init != INIT_ones && init->init != INIT_constant;
-    if (init->same && random && lead) rule = arena_printf(E->a, "same(%s)", rule);
+    if (init->same && vm_inits[init->init].varies && lead)
+        rule = arena_printf(E->a, "same(%s)", rule);
     if (!count_named(E, stmt->span)) return fv_bad();
     const char *name = path_join(E->a, E->path->text, stmt->name);
     if (!take_name(E, name)) {

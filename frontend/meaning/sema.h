@@ -7,6 +7,7 @@
 
 #include "frontend/syntax/ast.h"
 #include "frontend/frontend.h"
+#include "base/inits.h"
 #include "base/names.h"
 
 /* ---- values (value.c) ----------------------------------------------------------------------- */
@@ -43,16 +44,6 @@ typedef struct FeGroup {
     Span span;        /* the call that made it */
 } FeGroup;
 
-typedef enum FeInitKind {
-    INIT_zeros,
-    INIT_ones,
-    INIT_constant,
-    INIT_normal,
-    INIT_trunc_normal,
-    INIT_uniform,
-    INIT_xavier
-} FeInitKind;
-
 struct FeValue {
     FeKind kind;
     Span span;     /* where it was made */
@@ -63,7 +54,7 @@ struct FeValue {
     int n;         /* FV_LIST */
     int64_t size;  /* FV_LIST: elements, those of inner lists too */
     const FeValue *const *item;
-    FeInitKind init; /* FV_INIT */
+    VmInitKind init; /* FV_INIT */
     bool decay, same;
     IrValue *v;      /* FV_TENSOR; FV_ROUTE: combine weights [T,K] */
     FeGroup *group;  /* FV_TENSOR: not NULL for grouped rows and per-expert weights; FV_ROUTE */
@@ -333,7 +324,7 @@ int fe_nbuiltin(void);
 const FeBuiltin *fe_builtin_at(int i);
 const FeValue *call_builtin(Elab *E, const FeBuiltin *b, const Ast *call);
 
-/* One prototype per row of builtins.def. */
+/* One prototype per function that builtins.def names. */
 #define BUILTIN(name, params, fn, op) const FeValue *builtin_##fn(Elab *E, const FeCall *c);
 #include "frontend/meaning/builtins.def"
 

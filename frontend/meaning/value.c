@@ -105,9 +105,6 @@ const char *fe_number_text(Arena *a, double x) {
     return arena_strdup(a, buf);
 }
 
-static const char *init_names[] = {"zeros",        "ones",    "constant", "normal",
-                                   "trunc_normal", "uniform", "xavier"};
-
 static void add_text(Text *t, const FeValue *v) {
     switch (v->kind) {
     case FV_INT: text_addf(t, "%" PRId64, v->i); return;
@@ -117,7 +114,7 @@ static void add_text(Text *t, const FeValue *v) {
     case FV_TIME:
         text_addf(t, "%s %s", fe_number_text(t->arena, v->f), v->in_steps ? "steps" : "epochs");
         return;
-    case FV_INIT: text_addf(t, "%s()", init_names[v->init]); return;
+    case FV_INIT: text_addf(t, "%s()", vm_inits[v->init].name); return;
     case FV_TENSOR: text_add(t, ir_type_text(t->arena, &v->v->type)); return;
     case FV_ROUTE: text_addf(t, "route to %" PRId64 " experts", v->group->experts); return;
     case FV_LIST:

@@ -57,9 +57,7 @@ void vm_engine_run(VmEngine *e, int program, uint64_t seed, uint64_t step);
 void vm_engine_profile(VmEngine *e, int program, uint64_t seed, uint64_t step, double *seconds);
 
 /* Fills every weight from its `init` rule: a pure function of (seed, weight name, element).
- * zeros ones const(c) normal(std) trunc_normal(std) uniform(a) xavier(fan_in,fan_out), or one of
- * these in same(): the parts along dimension 0 start equal. VM_INPUT for a rule it does not know.
- */
+ * VM_INPUT for a rule it does not know (base/inits.def). */
 VmStatus vm_engine_init(VmEngine *e, uint64_t seed, VmError *err);
 
 /* Peak bytes of the engine's blocks. */

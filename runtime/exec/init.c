@@ -3,62 +3,13 @@
  * that share a stream start equal. The leading expert dimension of a per-expert weight just
  * continues the numbering, or, with "same(rule)", every expert has the numbers of the first.
  *
- * Does not: know layers; fan-in and fan-out are written in the rule. */
+ * Does not: know layers; fan-in and fan-out are written in the rule's text. */
 #include "runtime/exec/internal.h"
 
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/rng.h"
-
-typedef enum Rule { RULE_CONST, RULE_NORMAL, RULE_TRUNC_NORMAL, RULE_UNIFORM } Rule;
-
-typedef struct Init {
-    Rule rule;
-    double scale; /* the constant, the standard deviation, half the width */
-    bool same;    /* the parts along dimension 0 are equal */
-} Init;
-
-/* "(a)" or "(a,b)" with exactly n finite numbers (n = 0: nothing), and then the tail. */
-static bool parse_numbers(const char *s, int n, double *v, const char *tail) {
-    if (n > 0 && *s++ != '(') return false;
-    for (int i = 0; i < n; i++) {
-        char *end;
-        v[i] = strtod(s, &end);
-        if (end == s || !isfinite(v[i]) || *end != (i + 1 < n ? ',' : ')')) return false;
-        s = end + 1;
-    }
-    return strcmp(s, tail) == 0;
-}
-
-static bool parse_init(const char *text, Init *out) {
-    static const struct {
-        const char *name;
-        Rule rule;
-        int numbers;
-    } rules[] = {{"zeros", RULE_CONST, 0},
-                 {"ones", RULE_CONST, 0},
-                 {"const", RULE_CONST, 1},
-                 {"normal", RULE_NORMAL, 1},
-                 {"uniform", RULE_UNIFORM, 1},
-                 {"xavier", RULE_UNIFORM, 2},
-                 {"trunc_normal", RULE_TRUNC_NORMAL, 1}};
-    bool same = strncmp(text, "same(", 5) == 0;
-    if (same) text += 5;
-    size_t n = strcspn(text, "()");
-    for (size_t i = 0; i < sizeof rules / sizeof rules[0]; i++) {
-        double v[2] = {strcmp(rules[i].name, "ones") == 0, 0};
-        if (strlen(rules[i].name) != n || memcmp(text, rules[i].name, n) != 0) continue;
-        if (!parse_numbers(text + n, rules[i].numbers, v, same ? ")" : "")) return false;
-        *out = (Init){.rule = rules[i].rule, .scale = v[0], .same = same};
-        if (rules[i].numbers < 2) return out->rule == RULE_CONST || out->scale >= 0;
-        if (v[0] < 0 || v[1] < 0 || !(v[0] + v[1] > 0)) return false;
-        out->scale = sqrt(6 / (v[0] + v[1]));
-        return true;
-    }
-    return false;
-}
 
 /* P(x < -2) of the normal distribution: where trunc_normal cuts, on both sides. */
 static const double cut = 0.022750131948179207200;
@@ -68,12 +19,14 @@ static inline double uniform(const uint32_t key[2], uint32_t element) {
     return (vm_rng_bits(key, element) + 0.5) * 0x1p-32;
 }
 
-static void fill_normal(const Init *in, const uint32_t key[2], int64_t begin, int64_t end,
-                        float *dst) {
-    double from = in->rule == RULE_NORMAL ? 0 : cut,
-           width = in->rule == RULE_NORMAL ? 1 : 1 - 2 * cut;
-    for (int64_t i = begin; i < end; i++)
-        dst[i] = (float)(in->scale * vm_normal_quantile(from + width * uniform(key, (uint32_t)i)));
+static void fill_constant(double value, const VmFill *f) {
+    for (int64_t i = f->begin; i < f->end; i++) f->dst[i] = (float)value;
+}
+
+/* Of the normal distribution the part whose probabilities are from `from` on, `width` of them. */
+static void fill_normal(double std, double from, double width, const VmFill *f) {
+    for (int64_t i = f->begin; i < f->end; i++)
+        f->dst[i] = (float)(std * vm_normal_quantile(from + width * uniform(f->key, (uint32_t)i)));
 }
 
 /* The rule most weights use, in the widest vectors there are: no operation here depends on another
@@ -83,39 +36,67 @@ static void fill_normal(const Init *in, const uint32_t key[2], int64_t begin, in
 __attribute__((target_clones("avx512f", "avx2", "default")))
 #endif
 static void
-fill_uniform(double scale, const uint32_t key[2], int64_t begin, int64_t end, float *dst) {
-    const uint32_t k[2] = {key[0], key[1]};
+fill_uniform(double bound, const VmFill *f) {
+    const uint32_t k[2] = {f->key[0], f->key[1]};
+    float *dst = f->dst;
     enum { RUN = 64 };
-    int64_t i = begin;
-    for (; i + RUN <= end; i += RUN) {
+    int64_t i = f->begin;
+    for (; i + RUN <= f->end; i += RUN) {
         float run[RUN];
         for (int j = 0; j < RUN; j++)
-            run[j] = (float)(scale * (2 * uniform(k, (uint32_t)i + (uint32_t)j) - 1));
+            run[j] = (float)(bound * (2 * uniform(k, (uint32_t)i + (uint32_t)j) - 1));
         memcpy(dst + i, run, sizeof run);
     }
-    for (; i < end; i++) dst[i] = (float)(scale * (2 * uniform(k, (uint32_t)i) - 1));
+    for (; i < f->end; i++) dst[i] = (float)(bound * (2 * uniform(k, (uint32_t)i) - 1));
 }
 
-static void fill(const Init *in, const uint32_t key[2], int64_t begin, int64_t end, float *dst) {
-    if (in->rule == RULE_UNIFORM)
-        fill_uniform(in->scale, key, begin, end, dst);
-    else if (in->rule == RULE_CONST)
-        for (int64_t i = begin; i < end; i++) dst[i] = (float)in->scale;
-    else
-        fill_normal(in, key, begin, end, dst);
+/* ---- the rules --------------------------------------------------------------------------------
+ */
+
+void vm_init_zeros(const VmInit *in, const VmFill *f) {
+    (void)in;
+    fill_constant(0, f);
 }
+
+void vm_init_ones(const VmInit *in, const VmFill *f) {
+    (void)in;
+    fill_constant(1, f);
+}
+
+void vm_init_constant(const VmInit *in, const VmFill *f) {
+    fill_constant(in->number[0], f);
+}
+
+void vm_init_normal(const VmInit *in, const VmFill *f) {
+    fill_normal(in->number[0], 0, 1, f);
+}
+
+void vm_init_trunc_normal(const VmInit *in, const VmFill *f) {
+    fill_normal(in->number[0], cut, 1 - 2 * cut, f);
+}
+
+void vm_init_uniform(const VmInit *in, const VmFill *f) {
+    fill_uniform(in->number[0], f);
+}
+
+/* Glorot and Bengio 2010, equation 16. */
+void vm_init_xavier(const VmInit *in, const VmFill *f) {
+    fill_uniform(sqrt(6 / (in->number[0] + in->number[1])), f);
+}
+
+static void (*const rules[VM_INIT_COUNT])(const VmInit *, const VmFill *) = {
+#define INIT(name, ...) vm_init_##name,
+#include "base/inits.def"
+};
 
 VmStatus vm_init_tensor(const VmTensor *t, uint64_t seed, int threads, float *dst, VmError *err) {
     (void)threads; /* unused in a build without OpenMP */
-    Init in;
+    VmInit in;
     const char *rule = t->init ? t->init : "";
     if (t->dtype != 0) return vm_fail(err, VM_INPUT, "weight '%s' is not f32", t->name);
-    if (!parse_init(rule, &in)) {
-        return vm_fail(
-            err, VM_INPUT,
-            "weight '%s': unknown initialiser '%s'; expected zeros, ones, const(c), normal(std), "
-            "trunc_normal(std), uniform(a) or xavier(fan_in,fan_out), or same(one of these)",
-            t->name, rule);
+    if (!vm_read_init(rule, &in)) {
+        return vm_fail(err, VM_INPUT, "weight '%s': unknown initialiser '%s'; expected %s", t->name,
+                       rule, vm_init_forms);
     }
     const char *stream = t->init_stream && *t->init_stream ? t->init_stream : t->name;
     uint64_t hash = vm_hash_name(stream);
@@ -130,7 +111,7 @@ VmStatus vm_init_tensor(const VmTensor *t, uint64_t seed, int threads, float *ds
         const int64_t piece = 1 << 13;
 #pragma omp parallel for num_threads(threads) schedule(static) if (end > 1 << 14)
         for (int64_t i = 0; i < end; i += piece)
-            fill(&in, key, i, i + piece < end ? i + piece : end, dst + base);
+            rules[in.kind](&in, &(VmFill){key, i, i + piece < end ? i + piece : end, dst + base});
     }
 #pragma omp parallel for num_threads(threads) schedule(static) if (all > 1 << 14)
     for (int64_t i = 1; i < parts; i++) memcpy(dst + i * n, dst, (size_t)n * sizeof *dst);

@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 #include "base/clock.h"
+#include "base/inits.h"
 #include "runtime/exec/exec.h"
 
 /* ---- memory.c ----------------------------------------------------------------------------------
@@ -125,6 +126,17 @@ double vm_normal_quantile(double p);   /* inverse of the normal distribution, 0 
 
 /* ---- init.c ------------------------------------------------------------------------------------
  */
+
+/* Elements begin..end of a weight (dst is element 0), whose random numbers have this key. */
+typedef struct VmFill {
+    const uint32_t *key;
+    int64_t begin, end;
+    float *dst;
+} VmFill;
+
+/* The rule of every row of inits.def. */
+#define INIT(name, ...) void vm_init_##name(const VmInit *in, const VmFill *f);
+#include "base/inits.def"
 
 /* Initial values of one weight into dst[elems]. VM_INPUT for an unknown or ill-formed rule. */
 VmStatus vm_init_tensor(const VmTensor *t, uint64_t seed, int threads, float *dst, VmError *err);

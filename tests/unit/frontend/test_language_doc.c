@@ -89,6 +89,19 @@ Test(language_doc, every_builtin_is_documented) {
     arena_destroy(a);
 }
 
+Test(language_doc, initialisers_are_up_to_date) {
+    Arena *a = arena_create();
+    char *table = NULL;
+    size_t n = 0;
+    FILE *f = open_memstream(&table, &n);
+    cr_assert_not_null(f);
+    ir_print_initialisers(f);
+    cr_assert_eq(fclose(f), 0);
+    cr_assert_not_null(strstr(read_page(a), table), "%s is out of date: run make docs", page);
+    free(table);
+    arena_destroy(a);
+}
+
 /* The defaults in the tables are those of a train block that says as little as possible. */
 Test(language_doc, train_defaults) {
     char path[] = "/tmp/vmoec-doc-XXXXXX";

@@ -196,7 +196,7 @@ Test(verify, initialisers) {
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         ir_set_str(f.g, w->node, ATTR_param_init, bad[i]);
         const char *got = ir_verify(f.a, f.g, false);
-        cr_assert(got && strstr(got, "expected zeros, ones, const(c)"), "%s: %s", bad[i], got);
+        cr_assert(got && strstr(got, "expected zeros, ones, const(value)"), "%s: %s", bad[i], got);
     }
     Fixture scalar = good_graph();
     IrValue *s = ir_param(&scalar.b, "s", ir_type(DT_f32, 0, NULL), "ones", NULL, true);
