@@ -84,6 +84,11 @@ void vm_init_xavier(const VmInit *in, const VmFill *f) {
     fill_uniform(sqrt(6 / (in->number[0] + in->number[1])), f);
 }
 
+/* He, Zhang, Ren and Sun 2015, equation 10: for weights behind which a ReLU stands. */
+void vm_init_he(const VmInit *in, const VmFill *f) {
+    fill_normal(sqrt(2 / in->number[0]), 0, 1, f);
+}
+
 static void (*const rules[VM_INIT_COUNT])(const VmInit *, const VmFill *) = {
 #define INIT(name, ...) vm_init_##name,
 #include "base/inits.def"

@@ -430,12 +430,12 @@ Test(sema, experts_may_start_alike) {
         "model m(image: f32[B, 4, 6]) {\n"
         "  alike = normal(0.5, false, same = true)\n"
         "  route = top_k(softmax(linear(image, 3, init = xavier(same = true))), 2)\n"
-        "  x = dispatch(image, route) |> mlp(5, init = xavier(same = true))\n"
+        "  x = dispatch(image, route) |> mlp(5, init = he(same = true))\n"
         "  two(x, alike) |> mlp(7) |> two(trunc_normal(1, same = false)) |> combine(route)\n}\n");
     IrGraph *g = elaborate(&w, "m", 2);
     static const char *const want[][2] = {
-        {"m.route.weight", "xavier(6,3)"},  {"m.x.up.weight", "same(xavier(6,5))"},
-        {"m.x.up.bias", "zeros"},           {"m.x.down.weight", "same(xavier(5,6))"},
+        {"m.route.weight", "xavier(6,3)"},  {"m.x.up.weight", "same(he(6))"},
+        {"m.x.up.bias", "zeros"},           {"m.x.down.weight", "same(he(5))"},
         {"m.two.w", "same(normal(0.5))"},   {"m.two.c", "ones"},
         {"m.mlp.up.weight", "xavier(6,7)"}, {"m.two_2.w", "trunc_normal(1)"}};
     for (size_t i = 0; i < sizeof want / sizeof want[0]; i++)

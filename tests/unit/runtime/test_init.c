@@ -110,6 +110,7 @@ Test(runtime_init, rules_have_their_moments) {
     check_rule("trunc_normal(0.02)", 0.02 * 0.8796256610342398, 0.04, 0.0399);
     check_rule("uniform(0.1)", 0.1 / sqrt(3), 0.1, 0.0999);
     check_rule("xavier(128,256)", sqrt(2.0 / 384), sqrt(6.0 / 384), sqrt(6.0 / 384) * 0.999);
+    check_rule("he(128)", sqrt(2.0 / 128), sqrt(2.0 / 128) * 6.5, sqrt(2.0 / 128) * 3.5);
 }
 
 Test(runtime_init, constants) {
