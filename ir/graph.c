@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/rng.h"
+#include "base/vec.h"
 
 IrGraph *ir_graph_create(Arena *a, const char *name) {
     IrGraph *g = ARENA_NEW(a, IrGraph);
@@ -249,13 +250,7 @@ void ir_add_out(IrGraph *g, IrOutKind kind, const char *name, IrValue *v, double
         o->loc = loc;
         return;
     }
-    if (g->nout == g->cap_out) {
-        int cap = g->cap_out ? 2 * g->cap_out : 8;
-        IrOut *out = ARENA_ARRAY(g->arena, IrOut, cap);
-        if (g->nout) memcpy(out, g->out, (size_t)g->nout * sizeof *out);
-        g->out = out;
-        g->cap_out = cap;
-    }
+    VEC_ROOM(g->arena, g->out, g->nout, g->cap_out);
     g->out[g->nout++] = (IrOut){.kind = kind,
                                 .name = arena_strdup(g->arena, name),
                                 .value = v,

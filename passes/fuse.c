@@ -20,6 +20,7 @@
  * a third, so that the clusters form a directed acyclic graph. */
 #include "passes/fuse.h"
 #include "passes/view.h"
+#include "base/vec.h"
 
 typedef struct Space {
     bool any; /* false: no member may live there */
@@ -89,13 +90,7 @@ static bool load_touches(IrValue *v, int id) {
 }
 
 static void group_add(Fuser *f, Group *gr, IrNode *n) {
-    if (gr->nnode == gr->cap) {
-        int cap = gr->cap ? 2 * gr->cap : 8;
-        IrNode **grown = ARENA_ARRAY(f->c->scratch, IrNode *, cap);
-        for (int i = 0; i < gr->nnode; i++) grown[i] = gr->node[i];
-        gr->node = grown;
-        gr->cap = cap;
-    }
+    VEC_ROOM(f->c->scratch, gr->node, gr->nnode, gr->cap);
     gr->node[gr->nnode++] = n;
     n->cluster = (int)(gr - f->group);
 }

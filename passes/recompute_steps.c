@@ -16,6 +16,7 @@
 #include <string.h>
 
 #include "passes/recompute.h"
+#include "base/vec.h"
 
 enum { MAX_DROP = 256 };
 
@@ -189,21 +190,13 @@ static void mark_again(Chooser *c, const IrValue *v) {
     for (int i = 0; i < n->nin; i++) mark_again(c, n->in[i]);
 }
 
-static void *grown(Arena *a, void *old, size_t size, int n, int *cap) {
-    if (n < *cap) return old;
-    *cap = *cap ? 2 * *cap : 256;
-    void *more = arena_alloc(a, size * (size_t)*cap);
-    if (n) memcpy(more, old, size * (size_t)n);
-    return more;
-}
-
 static void list_step(Chooser *c, const Step *s) {
     RecomputeList *l = c->list;
-    l->step = grown(c->arena, l->step, sizeof *l->step, l->n, &c->cap_step);
+    VEC_ROOM(c->arena, l->step, l->n, c->cap_step);
     l->step[l->n++] =
         (struct RecomputeStep){s->add ? recompute_id(c->r, s->add) : -1, l->ndrop, s->ndrop};
     for (int i = 0; i < s->ndrop; i++) {
-        l->drop = grown(c->arena, l->drop, sizeof *l->drop, l->ndrop, &c->cap_drop);
+        VEC_ROOM(c->arena, l->drop, l->ndrop, c->cap_drop);
         l->drop[l->ndrop++] = recompute_id(c->r, s->drop[i]);
     }
 }

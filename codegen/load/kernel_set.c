@@ -8,6 +8,7 @@
 #include "base/hash.h"
 #include "codegen/load/workers.h"
 #include "base/clock.h"
+#include "base/vec.h"
 
 void kernel_set_init(KernelSet *s, Arena *a, const CgTarget *t, CgStats *stats) {
     *s = (KernelSet){.arena = a, .target = t, .code = code_create(a), .stats = stats};
@@ -26,15 +27,12 @@ static int *slot_of(KernelSet *s, uint64_t hash, const char *signature) {
     }
 }
 
+/* Room for one more, with half of the slots free. */
 static void grow(KernelSet *s) {
-    int cap = s->cap ? 2 * s->cap : 64;
-    Kernel *grown = ARENA_ARRAY(s->arena, Kernel, cap);
-    if (s->n) memcpy(grown, s->item, (size_t)s->n * sizeof *grown);
-    s->item = grown;
-    s->cap = cap;
-    s->nslot = 2 * cap;
+    VEC_ROOM(s->arena, s->item, s->n, s->cap);
+    s->nslot = 2 * s->cap;
     s->slot = ARENA_ARRAY(s->arena, int, s->nslot);
-    for (int i = 0; i < s->n; i++) *slot_of(s, grown[i].hash, grown[i].signature) = i + 1;
+    for (int i = 0; i < s->n; i++) *slot_of(s, s->item[i].hash, s->item[i].signature) = i + 1;
 }
 
 int kernel_set_add(KernelSet *s, Plan *p, PlanCluster *c) {
@@ -73,12 +71,7 @@ static bool has_helper(const Batch *b, const char *name) {
 
 static void add_helper(Batch *b, const char *name, const void *data, size_t size) {
     if (has_helper(b, name)) return;
-    if (b->nhelper == b->cap_helper) {
-        b->cap_helper = b->cap_helper ? 2 * b->cap_helper : 16;
-        LoadObject *grown = ARENA_ARRAY(b->arena, LoadObject, b->cap_helper);
-        if (b->nhelper) memcpy(grown, b->helper, (size_t)b->nhelper * sizeof *grown);
-        b->helper = grown;
-    }
+    VEC_ROOM(b->arena, b->helper, b->nhelper, b->cap_helper);
     b->helper[b->nhelper++] =
         (LoadObject){.symbol = name, .data = data, .size = size, .shared = true};
 }

@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/vec.h"
 
 /* STATUS_LOADER: the dynamic loader's, when a thread's variables find no memory. */
 enum { MAX_WORKERS = 64, LOADING = -2, STATUS_ENV = 3, STATUS_LOADER = 127 };
@@ -190,12 +191,7 @@ static char *read_results(Arena *a, int fd, size_t *size) {
 static void add_helper(Arena *a, Work *w, const char *name, const void *object, size_t size) {
     for (int i = 0; i < w->nhelper; i++)
         if (!strcmp(w->helper[i].name, name)) return; /* another worker needed it too */
-    if (w->nhelper == w->cap_helper) {
-        w->cap_helper = w->cap_helper ? 2 * w->cap_helper : 16;
-        WorkHelper *grown = ARENA_ARRAY(a, WorkHelper, w->cap_helper);
-        if (w->nhelper) memcpy(grown, w->helper, (size_t)w->nhelper * sizeof *grown);
-        w->helper = grown;
-    }
+    VEC_ROOM(a, w->helper, w->nhelper, w->cap_helper);
     w->helper[w->nhelper++] = (WorkHelper){name, object, size};
 }
 

@@ -7,6 +7,7 @@
 
 #include "codegen/plan/blocks.h"
 #include "passes/passes.h"
+#include "base/vec.h"
 
 const PlanCols plan_all_cols = {0, 0, 0};
 
@@ -23,13 +24,7 @@ int plan_arg_buffer(PlanCluster *c, Arena *a, int buffer, int64_t offset, PlanCo
             c->arg[i].cols = join_cols(c->arg[i].cols, cols);
             return i;
         }
-    if (c->narg == c->cap_arg) {
-        int cap = c->cap_arg ? 2 * c->cap_arg : 8;
-        PlanArg *grown = ARENA_ARRAY(a, PlanArg, cap);
-        if (c->narg) memcpy(grown, c->arg, (size_t)c->narg * sizeof *grown);
-        c->arg = grown;
-        c->cap_arg = cap;
-    }
+    VEC_ROOM(a, c->arg, c->narg, c->cap_arg);
     c->arg[c->narg] = (PlanArg){buffer, offset, written, cols};
     return c->narg++;
 }

@@ -6,6 +6,7 @@
 
 #include "codegen/plan/blocks.h"
 #include "passes/passes.h"
+#include "base/vec.h"
 
 static bool needs_code(const IrNode *n) {
     OpRoute r = ir_ops[n->op].route;

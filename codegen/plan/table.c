@@ -3,16 +3,11 @@
 #include <limits.h>
 #include <string.h>
 
+#include "base/vec.h"
 #include "codegen/plan/plan.h"
 
 int plan_new_buffer(Plan *p, int space, int64_t bytes, const IrValue *v) {
-    if (p->nbuffer == p->cap_buffer) {
-        int cap = p->cap_buffer ? 2 * p->cap_buffer : 64;
-        PlanBuffer *grown = ARENA_ARRAY(p->arena, PlanBuffer, cap);
-        if (p->nbuffer) memcpy(grown, p->buffer, (size_t)p->nbuffer * sizeof *grown);
-        p->buffer = grown;
-        p->cap_buffer = cap;
-    }
+    VEC_ROOM(p->arena, p->buffer, p->nbuffer, p->cap_buffer);
     p->buffer[p->nbuffer] = (PlanBuffer){space, 0, (bytes + 63) / 64 * 64, INT_MAX, -1, v, -1};
     return p->nbuffer++;
 }

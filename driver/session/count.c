@@ -2,6 +2,7 @@
  * multiply-accumulates of one forward image, in total and per module. Requires a MODEL-stage graph;
  * reads it only. Elementwise work, normalisation and softmax are not counted. */
 #include "driver/driver.h"
+#include "base/vec.h"
 
 #include <ctype.h>
 #include <string.h>
@@ -30,13 +31,7 @@ static const char *module_of(Arena *a, const char *name) {
 static Count *module(Counter *k, const char *name) {
     for (int i = 0; i < k->c.nmodule; i++)
         if (!strcmp(k->c.module[i].name, name)) return &k->c.module[i];
-    if (k->c.nmodule == k->cap) {
-        int cap = k->cap ? 2 * k->cap : 16;
-        Count *m = ARENA_ARRAY(k->arena, Count, cap);
-        if (k->cap) memcpy(m, k->c.module, (size_t)k->cap * sizeof *m);
-        k->c.module = m;
-        k->cap = cap;
-    }
+    VEC_ROOM(k->arena, k->c.module, k->c.nmodule, k->cap);
     Count *m = &k->c.module[k->c.nmodule++];
     m->name = name;
     return m;

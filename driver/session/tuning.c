@@ -10,6 +10,7 @@
  * holds everywhere. Threads and compiler say how it was made and decide nothing. Knows nothing of
  * how blocks are measured (cmd_tune.c). */
 #include "driver/driver.h"
+#include "base/vec.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -94,12 +95,7 @@ static void keep(Reader *r, const CgBlocks *b, Span line) {
                    MAX_PRODUCTS);
         return;
     }
-    if (r->n == r->cap) {
-        r->cap = r->cap ? 2 * r->cap : 32;
-        CgBlocks *grown = ARENA_ARRAY(r->arena, CgBlocks, r->cap);
-        if (r->n) memcpy(grown, r->list, (size_t)r->n * sizeof *grown);
-        r->list = grown;
-    }
+    VEC_ROOM(r->arena, r->list, r->n, r->cap);
     r->list[r->n++] = *b;
 }
 

@@ -157,7 +157,7 @@ static void add_field(FeExperiment *e, Elab *E, const Ast *x) {
     const char *text = v->kind == FV_BAD ? NULL : fe_name_get(&e->set_of, x->name);
     if (text) v = override(e, x->name, v, text, E->d, x->span);
     FeConfig c = {.name = x->name, .value = v, .span = x->span, .src = x->span.src};
-    FE_PUSH(e->a, e->config, c);
+    VEC_PUSH(e->a, e->config, c);
     fe_name_at(&e->config_of, e->a, x->name)->value = (void *)(intptr_t)e->config.n;
 }
 

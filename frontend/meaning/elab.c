@@ -313,8 +313,8 @@ static IrGraph *elaborate(FeExperiment *e, Arena *a, const char *model, const Fe
     if (e->failed) return NULL;
     const Ast *m = fe_find_model(e, model);
     if (!m) {
-        FE_LIST(const char *) all = {0};
-        for (int i = 0; i < e->model.n; i++) FE_PUSH(a, all, e->model.at[i]->name);
+        VEC(const char *) all = {0};
+        for (int i = 0; i < e->model.n; i++) VEC_PUSH(a, all, e->model.at[i]->name);
         const char *near = spell_suggest(model, all.at, all.n);
         diag_error(d, (Span){0}, D_unknown_model, "there is no model `%s`%s%s%s", model,
                    near ? ": did you mean `" : "", near ? near : "", near ? "`?" : "");

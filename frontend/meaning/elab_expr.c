@@ -29,11 +29,11 @@ static const FeValue *eval_number(Elab *E, const Ast *x) {
 }
 
 static const char *suggest_name(Elab *E, const char *name) {
-    FE_LIST(const char *) all = {0};
+    VEC(const char *) all = {0};
     if (diags_full(E->d)) return NULL; /* nobody will read it, and it takes time */
     for (const FeScope *s = E->frame ? E->frame->scope : NULL; s; s = s->up)
-        for (const FeBinding *b = s->first; b; b = b->next) FE_PUSH(E->a, all, b->name);
-    for (int i = 0; i < E->e->config.n; i++) FE_PUSH(E->a, all, E->e->config.at[i].name);
+        for (const FeBinding *b = s->first; b; b = b->next) VEC_PUSH(E->a, all, b->name);
+    for (int i = 0; i < E->e->config.n; i++) VEC_PUSH(E->a, all, E->e->config.at[i].name);
     return spell_suggest(name, all.at, all.n);
 }
 
@@ -150,10 +150,10 @@ static const FeValue *eval_unary(Elab *E, const Ast *x) {
 }
 
 static const char *suggest_call(Elab *E, const char *name) {
-    FE_LIST(const char *) all = {0};
+    VEC(const char *) all = {0};
     if (diags_full(E->d)) return NULL;
-    for (int i = 0; i < E->e->layer.n; i++) FE_PUSH(E->a, all, E->e->layer.at[i]->ast->name);
-    for (int i = 0; i < fe_nbuiltin(); i++) FE_PUSH(E->a, all, fe_builtin_at(i)->name);
+    for (int i = 0; i < E->e->layer.n; i++) VEC_PUSH(E->a, all, E->e->layer.at[i]->ast->name);
+    for (int i = 0; i < fe_nbuiltin(); i++) VEC_PUSH(E->a, all, fe_builtin_at(i)->name);
     return spell_suggest(name, all.at, all.n);
 }
 

@@ -8,13 +8,6 @@
 #include <string.h>
 #include <sys/stat.h>
 
-void *fe_grow(Arena *a, void *old, int *cap, size_t size, int n) {
-    *cap = *cap ? 2 * *cap : 8;
-    void *at = arena_array(a, (size_t)*cap, size);
-    if (n > 0) memcpy(at, old, (size_t)n * size);
-    return at;
-}
-
 FeLayer *fe_find_layer(const FeExperiment *e, const char *name) {
     return fe_name_get(&e->layer_of, name);
 }
@@ -76,7 +69,7 @@ static FeFile *load_file(FeExperiment *e, const char *path, const char *real, Sp
     f->is_std = !main_file && is_library(e, f->real);
     f->ast = parse_file(e->a, src, d);
     f->loading = true;
-    FE_PUSH(e->a, e->file, f);
+    VEC_PUSH(e->a, e->file, f);
     fe_name_at(&e->file_of, e->a, f->real)->value = f;
     load_uses(e, f, d);
     f->loading = false;
@@ -162,7 +155,7 @@ static void add_layer(FeExperiment *e, const FeFile *f, const Ast *x, Diags *d) 
     FeLayer *l = ARENA_NEW(e->a, FeLayer);
     l->ast = x;
     l->file = f;
-    FE_PUSH(e->a, e->layer, l);
+    VEC_PUSH(e->a, e->layer, l);
     fe_name_at(&e->layer_of, e->a, x->name)->value = l;
     FeNames param = {0};
     for (int i = 0; i < x->nparam; i++) {
@@ -192,7 +185,7 @@ static void add_model(FeExperiment *e, const Ast *x, Diags *d) {
         diag_note(d, dg, old->name_span, "the other `%s` is defined here", x->name);
         return;
     }
-    FE_PUSH(e->a, e->model, x);
+    VEC_PUSH(e->a, e->model, x);
     fe_name_at(&e->model_of, e->a, x->name)->value = (void *)x;
 }
 
@@ -212,7 +205,7 @@ static void add_declaration(FeExperiment *e, const FeFile *f, const Ast *x, Diag
         return;
     }
     if (x->kind == AST_MODEL && x->name) add_model(e, x, d);
-    if (x->kind == AST_TRAIN && x->name) FE_PUSH(e->a, e->train_ast, x);
+    if (x->kind == AST_TRAIN && x->name) VEC_PUSH(e->a, e->train_ast, x);
 }
 
 static void build_tables(FeExperiment *e, Diags *d) {

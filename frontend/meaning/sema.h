@@ -9,6 +9,7 @@
 #include "frontend/frontend.h"
 #include "base/inits.h"
 #include "base/names.h"
+#include "base/vec.h"
 
 /* ---- values (value.c) ----------------------------------------------------------------------- */
 
@@ -108,21 +109,15 @@ typedef struct FeConfig {
     const Source *src;
 } FeConfig;
 
-#define FE_LIST(T)                                                                                 \
-    struct {                                                                                       \
-        T *at;                                                                                     \
-        int n, cap;                                                                                \
-    }
-
 struct FeExperiment {
     Arena *a;
     const FeOptions *opt;
-    FE_LIST(FeFile *)
+    VEC(FeFile *)
     file; /* in order of loading: a file follows those it uses; the main file is last */
-    FE_LIST(FeLayer *) layer;
-    FE_LIST(const Ast *) model;
-    FE_LIST(const Ast *) train_ast;
-    FE_LIST(FeConfig) config;
+    VEC(FeLayer *) layer;
+    VEC(const Ast *) model;
+    VEC(const Ast *) train_ast;
+    VEC(FeConfig) config;
     FeTrain *train;
     int ntrain;
     FeNames layer_of, model_of, phase_of; /* by name */
@@ -135,15 +130,6 @@ struct FeExperiment {
     const char **config_name, **config_text;
     bool failed; /* there were errors: nothing elaborates */
 };
-
-/* Appends to an FE_LIST in arena a. */
-#define FE_PUSH(a, list, x)                                                                        \
-    do {                                                                                           \
-        if ((list).n == (list).cap)                                                                \
-            (list).at = fe_grow((a), (list).at, &(list).cap, sizeof(*(list).at), (list).n);        \
-        (list).at[(list).n++] = (x);                                                               \
-    } while (0)
-void *fe_grow(Arena *a, void *old, int *cap, size_t size, int n);
 
 FeLayer *fe_find_layer(const FeExperiment *e, const char *name);
 const FeConfig *fe_find_config(const FeExperiment *e, const char *name);

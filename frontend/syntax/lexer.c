@@ -2,6 +2,7 @@
  * reported once and repaired, so the parser sees a plausible token stream. Time is linear in the
  * text. Does not know keywords. */
 #include "frontend/syntax/lexer.h"
+#include "base/vec.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -63,13 +64,7 @@ typedef struct Gap {
 } Gap;
 
 static void add_lead(Lexer *l, Token *t, Gap *g, const char *text) {
-    if (t->nlead == g->cap) {
-        int cap = g->cap ? g->cap * 2 : 4;
-        const char **grown = ARENA_ARRAY(l->arena, const char *, cap);
-        if (t->nlead) memcpy(grown, t->lead, (size_t)t->nlead * sizeof *grown);
-        t->lead = grown;
-        g->cap = cap;
-    }
+    VEC_ROOM(l->arena, t->lead, t->nlead, g->cap);
     t->lead[t->nlead++] = text;
 }
 

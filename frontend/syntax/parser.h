@@ -34,7 +34,7 @@ typedef struct Parser {
 
 typedef struct AstList {
     Ast **items;
-    int n;
+    int n, cap;
 } AstList;
 
 /* ---- parser_core.c: tokens */

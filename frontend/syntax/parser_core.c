@@ -1,6 +1,7 @@
 /* The parser's machinery: token stream, nodes, messages, recovery and comments. Knows the
  * language's keywords but not its grammar. */
 #include "frontend/syntax/parser.h"
+#include "base/vec.h"
 
 #include <stdarg.h>
 #include <string.h>
@@ -118,11 +119,7 @@ Ast *parser_finish(Parser *p, Ast *n) {
 }
 
 void parser_list_add(Parser *p, AstList *l, Ast *n) {
-    if ((l->n & (l->n - 1)) == 0) {
-        Ast **grown = ARENA_ARRAY(p->arena, Ast *, l->n ? l->n * 2 : 1);
-        if (l->n) memcpy(grown, l->items, (size_t)l->n * sizeof *grown);
-        l->items = grown;
-    }
+    VEC_ROOM(p->arena, l->items, l->n, l->cap);
     l->items[l->n++] = n;
 }
 

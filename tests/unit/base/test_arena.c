@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/arena.h"
+#include "base/vec.h"
 
 Test(arena, memory_is_zeroed_aligned_and_distinct) {
     Arena *a = arena_create();
@@ -93,5 +94,19 @@ Test(arena, text_takes_pieces_of_any_length) {
     cr_assert_eq(t.len, 2 + 5002 + 3);
     cr_assert_eq(strncmp(t.data, "ab<xx", 5), 0);
     cr_assert_str_eq(t.data + t.len - 5, "x>end");
+    arena_destroy(a);
+}
+
+/* ---- growing arrays ---------------------------------------------------------------------------
+ */
+
+Test(vec, keeps_what_it_has_and_makes_zeroes) {
+    Arena *a = arena_create();
+    VEC(int) v = {0};
+    for (int i = 0; i < 1000; i++) VEC_PUSH(a, v, i);
+    cr_assert(v.n == 1000 && v.cap >= 1000 && v.cap < 2048);
+    for (int i = 0; i < v.n; i++) cr_assert_eq(v.at[i], i);
+    VEC_ROOM(a, v.at, v.n, v.cap);
+    cr_assert_eq(v.at[v.n], 0, "room is zeroed");
     arena_destroy(a);
 }
