@@ -1,4 +1,4 @@
-/* Bump allocation in a chain of blocks, and the string builder on top of it.
+/* Bump allocation in a chain of blocks.
  *
  * Blocks double in size up to 4 MiB; an allocation larger than that gets a block of its own. A
  * reset keeps the chain and starts again at its head. Under AddressSanitizer the unused part of
@@ -145,43 +145,4 @@ char *arena_printf(Arena *a, const char *fmt, ...) {
     char *s = arena_vprintf(a, fmt, ap);
     va_end(ap);
     return s;
-}
-
-Text text_new(Arena *a) {
-    Text t = {.arena = a, .cap = 64};
-    t.data = arena_alloc(a, t.cap);
-    return t;
-}
-
-void text_addn(Text *t, const char *s, size_t n) {
-    if (!t->arena) return;
-    if (t->cap - t->len <= n) {
-        size_t cap = t->cap * 2 > t->len + n + 1 ? t->cap * 2 : t->len + n + 1;
-        char *data = arena_alloc(t->arena, cap);
-        memcpy(data, t->data, t->len);
-        t->data = data;
-        t->cap = cap;
-    }
-    if (n) memcpy(t->data + t->len, s, n);
-    t->len += n;
-    t->data[t->len] = 0;
-}
-
-void text_add(Text *t, const char *s) {
-    text_addn(t, s, strlen(s));
-}
-
-void text_addf(Text *t, const char *fmt, ...) {
-    if (!t->arena) return;
-    char small[256];
-    va_list ap, again;
-    va_start(ap, fmt);
-    va_copy(again, ap);
-    int len = vsnprintf(small, sizeof small, fmt, ap);
-    if (len >= 0 && (size_t)len < sizeof small)
-        text_addn(t, small, (size_t)len);
-    else
-        text_add(t, arena_vprintf(t->arena, fmt, again)); /* too long, or no memory */
-    va_end(again);
-    va_end(ap);
 }

@@ -29,16 +29,4 @@ char *arena_strndup(Arena *a, const char *s, size_t n); /* always terminated */
 char *arena_printf(Arena *a, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 char *arena_vprintf(Arena *a, const char *fmt, va_list ap);
 
-/* Growing text in an arena: the printers' string builder. `data` is always terminated. */
-typedef struct Text {
-    Arena *arena; /* NULL: what is added is dropped */
-    char *data;
-    size_t len, cap;
-} Text;
-
-Text text_new(Arena *a);
-void text_add(Text *t, const char *s);
-void text_addn(Text *t, const char *s, size_t n);
-void text_addf(Text *t, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-
 #endif

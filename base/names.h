@@ -6,21 +6,21 @@
 
 #include "base/arena.h"
 
-typedef struct FeNameSlot {
+typedef struct NameSlot {
     const char *name;
     void *value;
     int count; /* for the caller; 0 at first */
-} FeNameSlot;
+} NameSlot;
 
 /* Empty when zero. */
-typedef struct FeNames {
-    FeNameSlot *slot;
+typedef struct Names {
+    NameSlot *slot;
     size_t cap, n;
-} FeNames;
+} Names;
 
 /* The slot of `name`, made with a NULL value when it is missing; valid until the next call. */
-FeNameSlot *fe_name_at(FeNames *m, Arena *a, const char *name);
+NameSlot *names_at(Names *m, Arena *a, const char *name);
 /* The value of `name`; NULL when it is missing. */
-void *fe_name_get(const FeNames *m, const char *name);
+void *names_get(const Names *m, const char *name);
 
 #endif

@@ -19,8 +19,8 @@
 #include <stdint.h>
 #include <stdio.h>
 
-#include "base/arena.h"
 #include "base/bug.h"
+#include "base/text.h"
 
 /* ---- types (type.c) ------------------------------------------------------------------------ */
 

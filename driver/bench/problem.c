@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "driver/bench/bench.h"
+#include "base/spell.h"
 
 typedef enum KeyType { KEY_TYPE_INT, KEY_TYPE_FLOAT, KEY_TYPE_CHOICE } KeyType;
 

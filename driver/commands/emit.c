@@ -1,5 +1,6 @@
 /* vmoec emit: every stage of the compilation as text. */
 #include "driver/driver.h"
+#include "base/spell.h"
 
 #include <string.h>
 #include <unistd.h>

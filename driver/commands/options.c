@@ -2,6 +2,7 @@
  * commands do.
  */
 #include "driver/driver.h"
+#include "base/spell.h"
 
 #include <errno.h>
 #include <stdlib.h>

@@ -3,6 +3,7 @@
  * failures come back.
  */
 #include "driver/driver.h"
+#include "base/spell.h"
 
 #include <string.h>
 #include <unistd.h>

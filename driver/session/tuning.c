@@ -10,6 +10,7 @@
  * holds everywhere. Threads and compiler say how it was made and decide nothing. Knows nothing of
  * how blocks are measured (cmd_tune.c). */
 #include "driver/driver.h"
+#include "base/spell.h"
 #include "base/vec.h"
 
 #include <inttypes.h>

@@ -1,6 +1,7 @@
 /* Configuration: the values of `config` blocks in order, with --set overrides checked against the
  * type of the value they replace. Later entries see earlier ones as overridden. */
 #include "frontend/meaning/sema.h"
+#include "base/spell.h"
 
 #include <math.h>
 #include <inttypes.h>
@@ -29,7 +30,7 @@ static void read_sets(FeExperiment *e) {
         const char *text = e->opt->set[i], *eq = strchr(text, '=');
         if (!eq) continue;
         const char *key = arena_strndup(e->a, text, (size_t)(eq - text));
-        fe_name_at(&e->set_of, e->a, key)->value = (void *)(eq + 1);
+        names_at(&e->set_of, e->a, key)->value = (void *)(eq + 1);
     }
 }
 
@@ -154,11 +155,11 @@ static void add_field(FeExperiment *e, Elab *E, const Ast *x) {
                    "one they have %" PRId64,
                    FE_MAX_ITEMS, E->items);
     if (E->items > FE_MAX_ITEMS) v = fv_bad();
-    const char *text = v->kind == FV_BAD ? NULL : fe_name_get(&e->set_of, x->name);
+    const char *text = v->kind == FV_BAD ? NULL : names_get(&e->set_of, x->name);
     if (text) v = override(e, x->name, v, text, E->d, x->span);
     FeConfig c = {.name = x->name, .value = v, .span = x->span, .src = x->span.src};
     VEC_PUSH(e->a, e->config, c);
-    fe_name_at(&e->config_of, e->a, x->name)->value = (void *)(intptr_t)e->config.n;
+    names_at(&e->config_of, e->a, x->name)->value = (void *)(intptr_t)e->config.n;
 }
 
 void fe_load_config(FeExperiment *e, Diags *d) {

@@ -1,6 +1,7 @@
 /* Elaboration of one model: its inputs, its body, its results. Holds the state of an elaboration
  * and the reporting of mistakes. Requires a loaded experiment; leaves it unchanged. */
 #include "frontend/meaning/sema.h"
+#include "base/spell.h"
 
 #include <inttypes.h>
 #include <string.h>

@@ -2,6 +2,7 @@
  * layers. Conditions and indices are decided here, at compile time; only the chosen branch is
  * evaluated. */
 #include "frontend/meaning/sema.h"
+#include "base/spell.h"
 
 #include <errno.h>
 #include <inttypes.h>

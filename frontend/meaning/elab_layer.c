@@ -2,6 +2,7 @@
  * caller's scope but under the path of the call, so that weights made inside them are nested under
  * it; what is piped into a call keeps the caller's path. */
 #include "frontend/meaning/sema.h"
+#include "base/spell.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -11,7 +12,7 @@
 enum { INDEXED_FROM = 16 }; /* bindings of a scope: fewer are found as fast one by one */
 
 static FeBinding *find_in(const FeScope *s, const char *name) {
-    if (s->n > INDEXED_FROM) return fe_name_get(&s->of, name);
+    if (s->n > INDEXED_FROM) return names_get(&s->of, name);
     for (FeBinding *b = s->first; b; b = b->next)
         if (!strcmp(b->name, name)) return b;
     return NULL;
@@ -28,7 +29,7 @@ FeBinding *scope_find(const FeFrame *f, const char *name) {
 /* The newest binding of a name is in front of older ones. */
 static void index_bindings(Elab *E, FeScope *s) {
     for (FeBinding *b = s->first; b; b = b->next) {
-        FeNameSlot *slot = fe_name_at(&s->of, E->a, b->name);
+        NameSlot *slot = names_at(&s->of, E->a, b->name);
         if (!slot->value) slot->value = b;
     }
 }
@@ -40,7 +41,7 @@ FeBinding *scope_bind(Elab *E, FeScope *s, const char *name, const FeValue *v, S
     s->first = b;
     s->n++;
     if (s->n > INDEXED_FROM + 1)
-        fe_name_at(&s->of, E->a, name)->value = b;
+        names_at(&s->of, E->a, name)->value = b;
     else if (s->n > INDEXED_FROM)
         index_bindings(E, s);
     return b;

@@ -16,7 +16,7 @@ const char *path_join(Arena *a, const char *path, const char *name) {
 }
 
 bool take_name(Elab *E, const char *name) {
-    FeNameSlot *s = fe_name_at(&E->used, E->a, name);
+    NameSlot *s = names_at(&E->used, E->a, name);
     if (s->value) return false;
     s->value = s;
     return true;
@@ -32,7 +32,7 @@ bool count_named(Elab *E, Span s) {
 const char *unique_name(Elab *E, const char *base) {
     if (take_name(E, base)) return base;
     for (;;) { /* numbers that were given out are not tried again */
-        int i = ++fe_name_at(&E->used, E->a, base)->count + 1;
+        int i = ++names_at(&E->used, E->a, base)->count + 1;
         const char *name = arena_printf(E->a, "%s_%d", base, i);
         if (take_name(E, name)) return name;
     }

@@ -9,20 +9,20 @@
 #include <sys/stat.h>
 
 FeLayer *fe_find_layer(const FeExperiment *e, const char *name) {
-    return fe_name_get(&e->layer_of, name);
+    return names_get(&e->layer_of, name);
 }
 
 const FeConfig *fe_find_config(const FeExperiment *e, const char *name) {
-    const intptr_t at = (intptr_t)fe_name_get(&e->config_of, name);
+    const intptr_t at = (intptr_t)names_get(&e->config_of, name);
     return at ? &e->config.at[at - 1] : NULL;
 }
 
 const Ast *fe_find_model(const FeExperiment *e, const char *name) {
-    return fe_name_get(&e->model_of, name);
+    return names_get(&e->model_of, name);
 }
 
 const FeTrain *fe_train_of(const FeExperiment *e, const char *model) {
-    return fe_name_get(&e->train_of, model);
+    return names_get(&e->train_of, model);
 }
 
 /* ---- files ---------------------------------------------------------------------------------- */
@@ -70,7 +70,7 @@ static FeFile *load_file(FeExperiment *e, const char *path, const char *real, Sp
     f->ast = parse_file(e->a, src, d);
     f->loading = true;
     VEC_PUSH(e->a, e->file, f);
-    fe_name_at(&e->file_of, e->a, f->real)->value = f;
+    names_at(&e->file_of, e->a, f->real)->value = f;
     load_uses(e, f, d);
     f->loading = false;
     return f;
@@ -98,7 +98,7 @@ static void use_file(FeExperiment *e, FeFile *from, const Ast *use, Diags *d) {
         return;
     }
     const char *real = real_path(e->a, path);
-    FeFile *have = real ? fe_name_get(&e->file_of, real) : NULL;
+    FeFile *have = real ? names_get(&e->file_of, real) : NULL;
     if (have && have->loading) {
         diag_error(d, use->span, D_use_cycle,
                    "\"%s\" is being loaded already: %s and %s use each other", use->text,
@@ -129,7 +129,7 @@ static void load_core(FeExperiment *e, Diags *d) {
     if (!e->opt->model_dir) return;
     const char *path = arena_printf(e->a, "%s/std/core.vmoe", e->opt->model_dir);
     const char *real = real_path(e->a, path);
-    if (real && fe_name_get(&e->file_of, real)) return;
+    if (real && names_get(&e->file_of, real)) return;
     VmError io = {.text = ""};
     if (load_file(e, path, real, (Span){0}, false, d, &io)) return;
     diag_error(d, (Span){0}, D_use_not_found, "cannot load the core library: %s", io.text);
@@ -156,11 +156,11 @@ static void add_layer(FeExperiment *e, const FeFile *f, const Ast *x, Diags *d) 
     l->ast = x;
     l->file = f;
     VEC_PUSH(e->a, e->layer, l);
-    fe_name_at(&e->layer_of, e->a, x->name)->value = l;
-    FeNames param = {0};
+    names_at(&e->layer_of, e->a, x->name)->value = l;
+    Names param = {0};
     for (int i = 0; i < x->nparam; i++) {
         if (!x->param[i]->name) continue;
-        FeNameSlot *first = fe_name_at(&param, e->a, x->param[i]->name);
+        NameSlot *first = names_at(&param, e->a, x->param[i]->name);
         if (first->value) {
             Diag *dg = diag_error(d, x->param[i]->span, D_duplicate_name,
                                   "layer `%s` has two parameters `%s`", x->name, x->param[i]->name);
@@ -186,7 +186,7 @@ static void add_model(FeExperiment *e, const Ast *x, Diags *d) {
         return;
     }
     VEC_PUSH(e->a, e->model, x);
-    fe_name_at(&e->model_of, e->a, x->name)->value = (void *)x;
+    names_at(&e->model_of, e->a, x->name)->value = (void *)x;
 }
 
 static void add_declaration(FeExperiment *e, const FeFile *f, const Ast *x, Diags *d) {

@@ -1,6 +1,7 @@
 /* Train blocks: reads what the table recipe/recipe.def says into a recipe. Which fields, choices
  * and options there are, their kinds, ranges and defaults stand there and nowhere else; here is
  * what one option alone cannot say (check_data, check_schedule), and where things were written. */
+#include "base/spell.h"
 #include "frontend/meaning/sema.h"
 
 #include <inttypes.h>
@@ -315,7 +316,7 @@ static void read_train(Elab *E, FeTrain *t, const Ast *x) {
 /* ---- blocks --------------------------------------------------------------------------------- */
 
 static const Ast *block_of(const FeExperiment *e, const char *name) {
-    const FeTrain *t = fe_name_get(&e->phase_of, name);
+    const FeTrain *t = names_get(&e->phase_of, name);
     return t ? t->ast : NULL;
 }
 
@@ -368,8 +369,8 @@ void fe_load_trains(FeExperiment *e, Diags *d) {
                        .recipe = vm_recipe_default()};
         read_train(&E, t, x);
         e->ntrain++;
-        fe_name_at(&e->phase_of, e->a, t->name)->value = t;
-        FeNameSlot *first = fe_name_at(&e->train_of, e->a, t->model);
+        names_at(&e->phase_of, e->a, t->name)->value = t;
+        NameSlot *first = names_at(&e->train_of, e->a, t->model);
         if (!first->value) first->value = t;
     }
 }

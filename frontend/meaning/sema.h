@@ -120,11 +120,11 @@ struct FeExperiment {
     VEC(FeConfig) config;
     FeTrain *train;
     int ntrain;
-    FeNames layer_of, model_of, phase_of; /* by name */
-    FeNames train_of; /* a model's first train block */
-    FeNames config_of; /* one more than the place in config.at, which moves as it grows */
-    FeNames file_of;   /* by canonical path */
-    FeNames set_of;    /* by name: the text after '=' of the last --set */
+    Names layer_of, model_of, phase_of; /* by name */
+    Names train_of;                     /* a model's first train block */
+    Names config_of; /* one more than the place in config.at, which moves as it grows */
+    Names file_of;   /* by canonical path */
+    Names set_of;    /* by name: the text after '=' of the last --set */
     int use_depth;
     const FeFile *main;
     const char **config_name, **config_text;
@@ -148,7 +148,7 @@ typedef struct FeBinding {
 typedef struct FeScope {
     FeBinding *first; /* the newest */
     int n;
-    FeNames of;         /* where there are many bindings: the newest of each name */
+    Names of;           /* where there are many bindings: the newest of each name */
     struct FeScope *up; /* enclosing block of the same layer */
 } FeScope;
 
@@ -186,7 +186,7 @@ typedef struct Elab {
     const char *model;
     /* names of weights, streams and results already taken; count: how many were made from this one
      */
-    FeNames used;
+    Names used;
     /* `name = call`: the call that takes the binding's name as its component */
     const Ast *named_call;
     const char *named_as;

@@ -14,7 +14,7 @@
 #include <stdio.h>
 
 #include "base/status.h"
-#include "base/arena.h"
+#include "base/text.h"
 
 /* One file of source. Lines and columns count from 1; columns count bytes. */
 typedef struct Source {
@@ -95,8 +95,5 @@ void diags_print_json(FILE *f, const Diags *d);
 
 /* Are there as many errors as are kept? */
 bool diags_full(const Diags *d);
-
-/* The candidate closest to `name` by edit distance (at most a third of its length), or NULL. */
-const char *spell_suggest(const char *name, const char *const *candidates, int n);
 
 #endif

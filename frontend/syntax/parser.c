@@ -1,6 +1,7 @@
 /* Statements and declarations. Requires the machinery of parser_core.c and expressions of
  * parser_expr.c. Checks grammar only: names, types and values are elaboration's. */
 #include "frontend/syntax/parser.h"
+#include "base/spell.h"
 
 #include <string.h>
 

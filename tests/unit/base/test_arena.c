@@ -3,7 +3,7 @@
 #include <stdint.h>
 #include <string.h>
 
-#include "base/arena.h"
+#include "base/text.h"
 #include "base/vec.h"
 
 Test(arena, memory_is_zeroed_aligned_and_distinct) {
