@@ -18,19 +18,37 @@ typedef enum CmdId {
     CMD_COUNT
 } CmdId;
 
-/* One id per OPT row: OPT_train_batch. */
+/* One id per OPT row: OPT_batch. */
 typedef enum OptId {
-#define OPT(cmd, name, ...) OPT_##cmd##_##name,
+#define OPT(name, ...) OPT_##name,
 #include "driver/commands/options.def"
     OPT_COUNT
 } OptId;
 
-typedef struct OptValue {
-    const char *s; /* STR; MAYBE: what stands behind =, or NULL */
-    int64_t i;     /* INT */
+/* What options are, by their kind. */
+typedef bool OptFlag;
+typedef const char *OptStr; /* NULL when not given */
+typedef int64_t OptInt;     /* -1 when not given: opt_or */
+typedef struct OptMaybe {
+    bool given;
+    const char *text; /* what stands behind =, or NULL */
+} OptMaybe;
+typedef struct OptList {
     const char **list;
-    int n; /* how often it was given; 0: not given */
-} OptValue;
+    int n, cap;
+} OptList;
+#define OPT_TYPE_FLAG OptFlag
+#define OPT_TYPE_STR OptStr
+#define OPT_TYPE_INT OptInt
+#define OPT_TYPE_MAYBE OptMaybe
+#define OPT_TYPE_LIST OptList
+
+/* A member per option, in the order of the table. Options that a command does not take are not
+ * given. */
+typedef struct Options {
+#define OPT(name, kind, ...) OPT_TYPE_##kind name;
+#include "driver/commands/options.def"
+} Options;
 
 /* A parsed command line. Strings belong to argv, lists to the arena. */
 typedef struct Args {
@@ -39,15 +57,18 @@ typedef struct Args {
     const char **operand;
     int noperand;
     double started; /* drv_process_start() */
-    OptValue value[OPT_COUNT];
+    bool given[OPT_COUNT];
+    Options o;
 } Args;
 
 /* argv[0] is the first word after the command's name. VM_USAGE with a message on stderr. */
 VmStatus args_parse(Arena *a, CmdId cmd, int argc, char **argv, Args *out);
 
-bool args_flag(const Args *a, OptId id);
-const char *args_str(const Args *a, OptId id);           /* NULL when not given */
-int64_t args_int(const Args *a, OptId id, int64_t dflt); /* dflt when not given */
+static inline int64_t opt_or(OptInt given, int64_t otherwise) {
+    return given >= 0 ? given : otherwise;
+}
+/* The option as it is typed: "--log-every", "-o". */
+const char *opt_typed(Arena *a, OptId id);
 /* VM_USAGE with a message when the option, which the command needs, was not given. */
 VmStatus args_require(const Args *a, OptId id);
 
@@ -91,7 +112,7 @@ const char *drv_cache_dir(Arena *a);
  * .vmoe libraries is VMOEC_MODELS, or ../models beside the program's folder; NULL after a message:
  * neither exists.
  */
-const FeOptions *drv_fe_options(Arena *a, const OptValue *set);
+const FeOptions *drv_fe_options(Arena *a, const OptList *set);
 
 /* "195.3 KiB", "1.2 MiB" */
 const char *drv_bytes_text(Arena *a, int64_t bytes);
@@ -240,13 +261,13 @@ typedef struct Session {
  * need_train: a model without a train block is refused. precision: the option's text; NULL: the
  * train block's. bf16 on a machine without it becomes f32, with a message. Prints diagnostics. On
  * failure the session is closed already. */
-VmStatus session_open(Session *s, const char *path, const OptValue *set, const char *model,
+VmStatus session_open(Session *s, const char *path, const OptList *set, const char *model,
                       const char *precision, bool need_train);
 /* The same, of a phase by its name; NULL: as above. */
-VmStatus session_open_phase(Session *s, const char *path, const OptValue *set, const char *model,
+VmStatus session_open_phase(Session *s, const char *path, const OptList *set, const char *model,
                             const char *phase, const char *precision, bool need_train);
 /* The same for another target than the host: what it plans can be printed and not run. */
-VmStatus session_open_for(Session *s, const CgTarget *target, const char *path, const OptValue *set,
+VmStatus session_open_for(Session *s, const CgTarget *target, const char *path, const OptList *set,
                           const char *model, const char *precision, bool need_train);
 /* A session without a file, for IR text. */
 void session_open_bare(Session *s);

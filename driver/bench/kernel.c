@@ -245,34 +245,34 @@ static void print_json(const KernelBench *k) {
 static VmStatus run(KernelBench *k, const Args *a) {
     Bench *b = &k->b;
     k->graph = problem_graph(b->s->arena, &k->problem);
-    b->threads = vm_threads((int)args_int(a, OPT_bench_threads, 0));
+    b->threads = vm_threads((int)opt_or(a->o.threads, 0));
     VmStatus st = compile(k, b->threads);
     if (st) return st;
     fill_operands(k);
-    if (!args_flag(a, OPT_bench_no_verify)) verify(k);
-    time_problem(k, (int)args_int(a, OPT_bench_steps, 0));
+    if (!a->o.no_verify) verify(k);
+    time_problem(k, (int)opt_or(a->o.steps, 0));
     vm_measure_peaks(b->threads, &b->peak_gflops, &b->peak_gbs);
-    if (args_flag(a, OPT_bench_json))
+    if (a->o.json)
         print_json(k);
     else
         print_table(k);
-    if (args_flag(a, OPT_bench_time)) session_print_times(b->s);
+    if (a->o.time) session_print_times(b->s);
     if (!right(k))
         return drv_fail(VM_INPUT, "%s: %s is off by %.2e, more than %.0e", k->problem.text,
                         k->where, k->error, COMPARE_TOLERANCE);
-    const char *picture = args_str(a, OPT_bench_roofline);
+    const char *picture = a->o.roofline;
     return picture ? bench_write_roofline(b, picture) : VM_OK;
 }
 
 VmStatus bench_kernel(const Args *a) {
-    const char *text = args_str(a, OPT_bench_kernel);
+    const char *text = a->o.kernel;
     if (!strcmp(text, "help")) {
         problem_help(stdout);
         return VM_OK;
     }
     Session s;
     session_open_bare(&s);
-    s.no_cache = args_flag(a, OPT_bench_no_cache);
+    s.no_cache = a->o.no_cache;
     s.started = a->started;
     KernelBench k = {.b = {.s = &s}};
     Diags *d = diags_create(s.arena);

@@ -6,7 +6,7 @@
 #include <string.h>
 
 static VmStatus fit(Bench *b, const Args *a) {
-    const char *budget = args_str(a, OPT_bench_mem_budget);
+    const char *budget = a->o.mem_budget;
     if (!budget) return VM_OK;
     VmStatus st = drv_parse_size(budget, "mem-budget", &b->s->budget.limit);
     if (st) return st;
@@ -32,7 +32,7 @@ static VmStatus bench_model(Bench *b, const Args *a) {
     if (!g) return VM_INPUT;
     if (b->training && !model_has_loss(g))
         return drv_fail(VM_INPUT, "%s has no loss to train on", s->model);
-    b->threads = vm_threads((int)args_int(a, OPT_bench_threads, 0));
+    b->threads = vm_threads((int)opt_or(a->o.threads, 0));
     VmStatus st = session_engine(s, b->threads);
     if (!st) st = fit(b, a);
     if (st) return st;
@@ -51,46 +51,43 @@ static VmStatus bench_model(Bench *b, const Args *a) {
     fill_inputs(g, s->engine, b->index);
     routing_fill(s, g, s->engine, b->index);
     session_first_step(s);
-    bench_time_steps(b, (int)args_int(a, OPT_bench_steps, 0), 2);
+    bench_time_steps(b, (int)opt_or(a->o.steps, 0), 2);
     memory_resident(&now,
                     &b->peak_rss); /* before measuring the peaks, which takes memory of its own */
-    if (!args_flag(a, OPT_bench_step_only)) st = time_parts(b, g, p);
+    if (!a->o.step_only) st = time_parts(b, g, p);
     if (st) return st;
     vm_measure_peaks(b->threads, &b->peak_gflops, &b->peak_gbs);
     if (s->bf16) b->bf16_gflops = vm_measure_bf16_peak(b->threads);
-    if (args_flag(a, OPT_bench_json))
+    if (a->o.json)
         bench_print_json(b);
     else
         bench_print_table(b);
-    if (args_flag(a, OPT_bench_time)) session_print_times(s);
-    const char *picture = args_str(a, OPT_bench_roofline);
+    if (a->o.time) session_print_times(s);
+    const char *picture = a->o.roofline;
     return picture ? bench_write_roofline(b, picture) : VM_OK;
 }
 
 /* Options that say something about a model's step mean nothing for one kernel, and the other way
  * round. */
 static VmStatus check_kernel_options(const Args *a) {
-    static const OptId of_models[] = {OPT_bench_mode, OPT_bench_batch,    OPT_bench_model,
-                                      OPT_bench_set,  OPT_bench_routing,  OPT_bench_mem_budget,
-                                      OPT_bench_tune, OPT_bench_precision};
-    static const char *const name[] = {"--mode",    "--batch",      "--model", "--set",
-                                       "--routing", "--mem-budget", "--tune",  "--precision"};
+    static const OptId of_models[] = {OPT_mode,    OPT_batch,      OPT_model, OPT_set,
+                                      OPT_routing, OPT_mem_budget, OPT_tune,  OPT_precision};
     if (a->noperand)
         return drv_fail(VM_USAGE, "--kernel takes the place of a file; '%s' is one word too many",
                         a->operand[0]);
-    for (size_t i = 0; i < sizeof name / sizeof name[0]; i++)
-        if (a->value[of_models[i]].n)
-            return drv_fail(VM_USAGE, "%s is about a model; it does not go with --kernel", name[i]);
+    for (size_t i = 0; i < sizeof of_models / sizeof of_models[0]; i++)
+        if (a->given[of_models[i]])
+            return drv_fail(VM_USAGE, "%s is about a model; it does not go with --kernel",
+                            opt_typed(a->arena, of_models[i]));
     return VM_OK;
 }
 
 static VmStatus check_options(const Args *a) {
-    const char *mode = args_str(a, OPT_bench_mode);
-    bool kernel = args_str(a, OPT_bench_kernel) != NULL;
+    const char *mode = a->o.mode;
+    bool kernel = a->o.kernel != NULL;
     if (!kernel && !a->noperand) return drv_fail(VM_USAGE, "bench needs F.vmoe or --kernel TEXT");
-    if (!kernel && args_flag(a, OPT_bench_no_verify))
-        return drv_fail(VM_USAGE, "--no-verify goes with --kernel");
-    if (args_flag(a, OPT_bench_step_only) && (kernel || args_str(a, OPT_bench_roofline)))
+    if (!kernel && a->o.no_verify) return drv_fail(VM_USAGE, "--no-verify goes with --kernel");
+    if (a->o.step_only && (kernel || a->o.roofline))
         return drv_fail(VM_USAGE, "--step-only leaves no kernels for %s",
                         kernel ? "--kernel" : "--roofline");
     if (kernel && check_kernel_options(a)) return VM_USAGE;
@@ -102,21 +99,20 @@ static VmStatus check_options(const Args *a) {
 VmStatus cmd_bench(const Args *a) {
     VmStatus st = check_options(a);
     if (st) return st;
-    if (args_str(a, OPT_bench_kernel)) return bench_kernel(a);
+    if (a->o.kernel) return bench_kernel(a);
     Session s;
     Routing routing;
-    st = routing_parse(args_str(a, OPT_bench_routing), &routing);
+    st = routing_parse(a->o.routing, &routing);
     if (st) return st;
-    st = session_open(&s, a->operand[0], &a->value[OPT_bench_set], args_str(a, OPT_bench_model),
-                      args_str(a, OPT_bench_precision), false);
+    st = session_open(&s, a->operand[0], &a->o.set, a->o.model, a->o.precision, false);
     if (st) return st;
     s.routing = routing;
-    st = session_tuning(&s, args_str(a, OPT_bench_tune));
+    st = session_tuning(&s, a->o.tune);
     if (st) return st;
-    s.no_cache = args_flag(a, OPT_bench_no_cache);
+    s.no_cache = a->o.no_cache;
     s.started = a->started;
-    s.batch = args_int(a, OPT_bench_batch, s.batch);
-    const char *mode = args_str(a, OPT_bench_mode);
+    s.batch = opt_or(a->o.batch, s.batch);
+    const char *mode = a->o.mode;
     Bench b = {.s = &s, .training = !mode || !strcmp(mode, "train")};
     st = bench_model(&b, a);
     session_close(&s);

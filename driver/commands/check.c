@@ -34,7 +34,7 @@ static VmStatus check_last_batches(Session *s, FeExperiment *e, const FeTrain *t
 
 static VmStatus check(Session *s, const Args *args) {
     Arena *a = s->arena;
-    const FeOptions *opt = drv_fe_options(a, &args->value[OPT_check_set]);
+    const FeOptions *opt = drv_fe_options(a, &args->o.set);
     if (!opt) return VM_ENV;
     Diags *d = diags_create(a);
     VmError io = {.text = ""};
@@ -44,8 +44,7 @@ static VmStatus check(Session *s, const Args *args) {
         const char *model = fe_model_name(e, i);
         bool trains = false;
         for (int t = 0; t < fe_ntrain(e); t++) trains |= !strcmp(fe_train(e, t)->model, model);
-        const IrGraph *g =
-            fe_elaborate(e, a, model, trains ? 0 : args_int(args, OPT_check_batch, 0), d);
+        const IrGraph *g = fe_elaborate(e, a, model, trains ? 0 : opt_or(args->o.batch, 0), d);
         if (g) session_try_lowering(s, e, model, g, d);
     }
     for (int i = 0; i < fe_ntrain(e) && !d->nerrors; i++) /* models' later train blocks */
@@ -53,10 +52,10 @@ static VmStatus check(Session *s, const Args *args) {
             (void)fe_elaborate_phase(e, a, fe_train(e, i), 0, d);
     VmStatus st = VM_OK;
     for (int i = 0; i < fe_ntrain(e) && !d->nerrors && !st; i++)
-        st = check_last_batches(s, e, fe_train(e, i), args_str(args, OPT_check_data), d);
+        st = check_last_batches(s, e, fe_train(e, i), args->o.data, d);
     if (st) return st;
-    if (args_flag(args, OPT_check_json)) diags_print_json(stdout, d);
-    if (!args_flag(args, OPT_check_json) || d->environment) /* which is no diagnostic of the file */
+    if (args->o.json) diags_print_json(stdout, d);
+    if (!args->o.json || d->environment) /* which is no diagnostic of the file */
         diags_print(stderr, d, isatty(STDERR_FILENO));
     return drv_diags_status(d);
 }

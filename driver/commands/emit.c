@@ -62,7 +62,7 @@ static VmStatus emit_ast(const Args *a) {
         diags_print(stderr, d, isatty(STDERR_FILENO));
         Text t = text_new(arena);
         ast_dump(&t, file);
-        st = d->nerrors ? VM_INPUT : drv_write_output(args_str(a, OPT_emit_o), t.data, t.len);
+        st = d->nerrors ? VM_INPUT : drv_write_output(a->o.o, t.data, t.len);
     }
     arena_destroy(arena);
     return st;
@@ -152,7 +152,7 @@ static VmStatus emit_stage(Session *s, Stage stage, ProgramKind kind, IrGraph *g
 }
 
 static VmStatus emit(Session *s, const Args *a, Stage stage) {
-    const char *mode = args_str(a, OPT_emit_mode);
+    const char *mode = a->o.mode;
     if (mode && strcmp(mode, "train") && strcmp(mode, "infer"))
         return drv_fail(VM_USAGE, "--mode is train or infer, not '%s'", mode);
     IrGraph *g = session_elaborate(s, s->batch);
@@ -165,24 +165,23 @@ static VmStatus emit(Session *s, const Args *a, Stage stage) {
     Text t = text_new(s->arena);
     VmStatus st = emit_stage(s, stage, train ? KIND_TRAIN : KIND_EVAL, g, &t);
     if (st) return st;
-    if (args_flag(a, OPT_emit_time)) session_print_times(s);
-    return drv_write_output(args_str(a, OPT_emit_o), t.data, t.len);
+    if (a->o.time) session_print_times(s);
+    return drv_write_output(a->o.o, t.data, t.len);
 }
 
 VmStatus cmd_emit(const Args *a) {
-    VmStatus st = args_require(a, OPT_emit_stage);
+    VmStatus st = args_require(a, OPT_stage);
     Stage stage = ST_ast;
-    if (!st) st = parse_stage(args_str(a, OPT_emit_stage), &stage);
+    if (!st) st = parse_stage(a->o.stage, &stage);
     const CgTarget *target = NULL; /* the host */
-    if (!st) st = parse_target(args_str(a, OPT_emit_target), &target);
+    if (!st) st = parse_target(a->o.target, &target);
     if (st) return st;
     if (stage == ST_ast) return emit_ast(a);
     Session s;
-    st = session_open_for(&s, target, a->operand[0], &a->value[OPT_emit_set],
-                          args_str(a, OPT_emit_model), args_str(a, OPT_emit_precision), false);
+    st = session_open_for(&s, target, a->operand[0], &a->o.set, a->o.model, a->o.precision, false);
     if (st) return st;
-    s.batch = args_int(a, OPT_emit_batch, s.batch);
-    s.pass.recompute = (int)args_int(a, OPT_emit_recompute, RECOMPUTE_LIGHT);
+    s.batch = opt_or(a->o.batch, s.batch);
+    s.pass.recompute = (int)opt_or(a->o.recompute, RECOMPUTE_LIGHT);
     st = emit(&s, a, stage);
     session_close(&s);
     return st;

@@ -6,21 +6,21 @@
 #include <math.h>
 
 static VmStatus evaluate(Session *s, const Args *a, const VmDataset *test) {
-    VmStatus st = session_engine(s, vm_threads((int)args_int(a, OPT_eval_threads, 0)));
+    VmStatus st = session_engine(s, vm_threads((int)opt_or(a->o.threads, 0)));
     if (st) return st;
     VmError err = {.text = ""};
     int64_t batch = s->batch < vm_dataset_size(test) ? s->batch : vm_dataset_size(test);
     const Program *p = session_program(s, KIND_EVAL, batch, false, &err);
     if (!p) return drv_fail(err.status, "%s", err.text);
     VmEvalResult r;
-    st = vm_weights_load(s->engine, p->index, args_str(a, OPT_eval_weights), &err);
-    if (!st) st = vm_weights_finite(s->engine, p->index, args_str(a, OPT_eval_weights), &err);
+    st = vm_weights_load(s->engine, p->index, a->o.weights, &err);
+    if (!st) st = vm_weights_finite(s->engine, p->index, a->o.weights, &err);
     if (!st) st = vm_evaluate(s->engine, session_source, s, test, batch, &r, &err);
     if (st) return drv_fail(st, "%s", err.text);
-    if (args_flag(a, OPT_eval_json))
+    if (a->o.json)
         drv_print_json(json_pack("{s:s, s:o, s:I, s:o, s:o}", "model", s->model, "weights",
-                                 drv_json_text(args_str(a, OPT_eval_weights)), "images",
-                                 (json_int_t)r.images, "loss", drv_json_number(r.loss), "accuracy",
+                                 drv_json_text(a->o.weights), "images", (json_int_t)r.images,
+                                 "loss", drv_json_number(r.loss), "accuracy",
                                  drv_json_number(r.accuracy)));
     else if (isnan(r.accuracy))
         printf("%s: loss %.5f on %lld test images\n", s->model, r.loss, (long long)r.images);
@@ -31,22 +31,18 @@ static VmStatus evaluate(Session *s, const Args *a, const VmDataset *test) {
 }
 
 VmStatus cmd_eval(const Args *a) {
-    VmStatus st = args_require(a, OPT_eval_weights);
+    VmStatus st = args_require(a, OPT_weights);
     Session s;
-    if (!st)
-        st = session_open(&s, a->operand[0], &a->value[OPT_eval_set], args_str(a, OPT_eval_model),
-                          args_str(a, OPT_eval_precision), true);
+    if (!st) st = session_open(&s, a->operand[0], &a->o.set, a->o.model, a->o.precision, true);
     if (st) return st;
-    st = session_tuning(&s, args_str(a, OPT_eval_tune));
+    st = session_tuning(&s, a->o.tune);
     if (st) return st;
-    s.no_cache = args_flag(a, OPT_eval_no_cache);
-    s.batch = args_int(a, OPT_eval_batch, s.batch);
+    s.no_cache = a->o.no_cache;
+    s.batch = opt_or(a->o.batch, s.batch);
     VmDataset *test = NULL;
-    int threads = (int)args_int(a, OPT_eval_threads, 0);
-    st = session_memory(&s, false, NULL, args_str(a, OPT_eval_data), threads);
-    if (!st)
-        st = session_data(&s, args_str(a, OPT_eval_data), (int)args_int(a, OPT_eval_threads, 0),
-                          NULL, &test);
+    int threads = (int)opt_or(a->o.threads, 0);
+    st = session_memory(&s, false, NULL, a->o.data, threads);
+    if (!st) st = session_data(&s, a->o.data, (int)opt_or(a->o.threads, 0), NULL, &test);
     if (!st) st = evaluate(&s, a, test);
     vm_dataset_close(test);
     session_close(&s);

@@ -18,7 +18,7 @@ static VmStatus write_back(Arena *a, const char *path, const Text *t) {
 static VmStatus format(Arena *a, const Args *args) {
     const char *path = args->operand[0];
     VmError error = {.text = ""};
-    if (args_flag(args, OPT_fmt_check) && args_flag(args, OPT_fmt_write))
+    if (args->o.check && args->o.write)
         return drv_fail(VM_USAGE, "--check and --write exclude each other");
     Source *src = source_load(a, path, &error);
     if (!src) return drv_fail(error.status, "%s", error.text);
@@ -29,11 +29,11 @@ static VmStatus format(Arena *a, const Args *args) {
     Text t = text_new(a);
     ast_format(&t, file);
     bool same = t.len == src->len && !memcmp(t.data, src->text, t.len);
-    if (args_flag(args, OPT_fmt_check))
+    if (args->o.check)
         return same ? VM_OK
                     : drv_fail(VM_INPUT, "%s is not formatted; run vmoec fmt --write %s", path,
                                path);
-    if (args_flag(args, OPT_fmt_write)) return same ? VM_OK : write_back(a, path, &t);
+    if (args->o.write) return same ? VM_OK : write_back(a, path, &t);
     return drv_write_output(NULL, t.data, t.len);
 }
 

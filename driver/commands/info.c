@@ -24,14 +24,14 @@ static VmStatus measure_process(Session *s, bool training, int threads, MemoryUs
 }
 
 static VmStatus plan_memory(Session *s, const Args *a, bool training, MemoryUse *m) {
-    const char *budget = args_str(a, OPT_info_mem_budget);
+    const char *budget = a->o.mem_budget;
     VmError err = {.text = ""};
-    int threads = vm_threads((int)args_int(a, OPT_info_threads, 0));
+    int threads = vm_threads((int)opt_or(a->o.threads, 0));
     *m = (MemoryUse){.scratch = memory_scratch_ahead(threads), .process = memory_process_ahead(0)};
     VmStatus st = budget ? drv_parse_size(budget, "mem-budget", &s->budget.limit) : VM_OK;
     if (!st) st = session_module(s);
     if (st) return st;
-    if (training && session_data_bytes(s, true, args_str(a, OPT_info_data), &m->data, &err)) {
+    if (training && session_data_bytes(s, true, a->o.data, &m->data, &err)) {
         if (strstr(err.text, "out of memory")) return drv_fail(VM_ENV, "%s", err.text);
         fprintf(stderr, "vmoec: the data set's memory is not counted: %s\n", err.text);
     }
@@ -116,14 +116,13 @@ static void print_json(const Session *s, const Counts *c, const MemoryUse *m, js
 }
 
 VmStatus cmd_info(const Args *a) {
-    const char *mode = args_str(a, OPT_info_mode);
+    const char *mode = a->o.mode;
     if (mode && strcmp(mode, "train") && strcmp(mode, "infer"))
         return drv_fail(VM_USAGE, "--mode is train or infer, not '%s'", mode);
     Session s;
-    VmStatus st = session_open(&s, a->operand[0], &a->value[OPT_info_set],
-                               args_str(a, OPT_info_model), args_str(a, OPT_info_precision), false);
+    VmStatus st = session_open(&s, a->operand[0], &a->o.set, a->o.model, a->o.precision, false);
     if (st) return st;
-    s.batch = args_int(a, OPT_info_batch, s.batch);
+    s.batch = opt_or(a->o.batch, s.batch);
     IrGraph *g = session_elaborate(&s, s.batch);
     MemoryUse m = {0};
     bool infer = mode && !strcmp(mode, "infer");
@@ -133,7 +132,7 @@ VmStatus cmd_info(const Args *a) {
         st = g ? plan_memory(&s, a, !infer && model_has_loss(g), &m) : VM_INPUT;
     if (!st) {
         Counts c = count_model(s.arena, g, s.batch);
-        if (args_flag(a, OPT_info_json))
+        if (a->o.json)
             print_json(&s, &c, &m, matmuls_json(&s, g));
         else
             print_table(&s, &c, &m);

@@ -40,16 +40,13 @@ static VmStatus write_initial(Session *s, const IrGraph *g, uint64_t seed, const
 }
 
 VmStatus cmd_init(const Args *a) {
-    VmStatus st = args_require(a, OPT_init_o);
+    VmStatus st = args_require(a, OPT_o);
     Session s;
-    if (!st)
-        st = session_open(&s, a->operand[0], &a->value[OPT_init_set], args_str(a, OPT_init_model),
-                          "f32", false);
+    if (!st) st = session_open(&s, a->operand[0], &a->o.set, a->o.model, "f32", false);
     if (st) return st;
-    uint64_t seed =
-        (uint64_t)args_int(a, OPT_init_seed, s.train ? (int64_t)s.train->recipe.seed : 0);
-    IrGraph *g = session_elaborate(&s, args_int(a, OPT_init_batch, s.batch));
-    st = g ? write_initial(&s, g, seed, args_str(a, OPT_init_o)) : VM_INPUT;
+    uint64_t seed = (uint64_t)opt_or(a->o.seed, s.train ? (int64_t)s.train->recipe.seed : 0);
+    IrGraph *g = session_elaborate(&s, opt_or(a->o.batch, s.batch));
+    st = g ? write_initial(&s, g, seed, a->o.o) : VM_INPUT;
     session_close(&s);
     return st;
 }

@@ -60,14 +60,14 @@ static VmStatus run(Session *s, const Args *a) {
     VmError err = {.text = ""};
     const char *text = read_text(s->arena, path, &err);
     if (!text) return drv_fail(err.status, "%s", err.text);
-    bool training = args_flag(a, OPT_opt_training);
-    const char *passes = args_str(a, OPT_opt_passes);
-    s->pass.recompute = (int)args_int(a, OPT_opt_recompute, 0);
+    bool training = a->o.training;
+    const char *passes = a->o.passes;
+    s->pass.recompute = (int)opt_or(a->o.recompute, 0);
     if (!passes) passes = file_passes(s->arena, text, &training, &s->pass.recompute);
     PassId list[MAX_PASSES];
     int n = passes && *passes ? pass_parse_list(s->arena, passes, list, MAX_PASSES, &error) : 0;
     if (n < 0) return drv_fail(VM_USAGE, "%s", error);
-    const char *print = args_str(a, OPT_opt_print_after);
+    const char *print = a->o.print_after;
     PassId ignored;
     if (print && strcmp(print, "all") && pass_parse_list(s->arena, print, &ignored, 1, &error) < 0)
         return drv_fail(VM_USAGE, "--print-after: %s", error);
@@ -79,7 +79,7 @@ static VmStatus run(Session *s, const Args *a) {
     error = session_try_passes(s, g, list, n, training);
     if (error) return drv_fail(VM_INPUT, "%s: %s", path, error);
     const char *out = ir_to_text(s->arena, g);
-    if (args_flag(a, OPT_opt_time))
+    if (a->o.time)
         for (int i = 0; i < n; i++)
             fprintf(stderr, "%-10s %.6f s\n", pass_name(list[i]), s->pass.seconds[list[i]]);
     return drv_write_output(NULL, out, strlen(out));

@@ -2,22 +2,49 @@
  * commands do.
  */
 #include "driver/driver.h"
-#include "base/spell.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/spell.h"
+#include "base/vec.h"
+
 typedef enum OptKind { OPTION_FLAG, OPTION_MAYBE, OPTION_STR, OPTION_INT, OPTION_LIST } OptKind;
 
-typedef struct OptRow {
-    CmdId cmd;
+static const struct {
     const char *name; /* as in the table, with underscores */
     OptKind kind;
+    size_t at; /* in Options */
+} opt_kinds[OPT_COUNT] = {
+#define OPT(name, kind, ...) {#name, OPTION_##kind, offsetof(Options, name)},
+#include "driver/commands/options.def"
+};
+
+/* An option as some commands take it. */
+typedef struct OptRow {
+    OptId id;
     const char *operand;
     int64_t lo, hi;
+    uint32_t on; /* a bit per command */
     const char *doc;
 } OptRow;
+
+#define ON(cmd) (UINT32_C(1) << CMD_##cmd)
+_Static_assert(CMD_COUNT <= 32, "a bit per command");
+
+static const OptRow opt_rows[] = {
+#define OPT(name, kind, operand, lo, hi, on, doc) {OPT_##name, operand, lo, hi, on, doc},
+#define ALSO(name, operand, lo, hi, on, doc) {OPT_##name, operand, lo, hi, on, doc},
+#include "driver/commands/options.def"
+};
+
+/* INT options are -1 when they are not given. */
+#define OPT(name, kind, operand, lo, hi, on, doc)                                                  \
+    _Static_assert(lo >= 0, "--" #name " may not be negative");
+#include "driver/commands/options.def"
+
+enum { ROWS = sizeof opt_rows / sizeof opt_rows[0] };
 
 typedef struct CmdRow {
     const char *name, *operands;
@@ -25,28 +52,21 @@ typedef struct CmdRow {
     const char *doc;
 } CmdRow;
 
-static const OptRow opt_rows[OPT_COUNT] = {
-#define OPT(cmd, name, kind, operand, lo, hi, doc)                                                 \
-    {CMD_##cmd, #name, OPTION_##kind, operand, lo, hi, doc},
-#include "driver/commands/options.def"
-};
-
 static const CmdRow cmd_rows[CMD_COUNT] = {
 #define CMD(name, operands, lo, hi, doc) {#name, operands, lo, hi, doc},
 #include "driver/commands/options.def"
 };
 
-enum { NAME_MAX_LEN = 32 };
+static bool takes(CmdId cmd, const OptRow *r) {
+    return r->on >> cmd & 1;
+}
 
-/* The option as it is typed: "--log-every", "-o". */
-static const char *typed_name(const OptRow *r, char buf[NAME_MAX_LEN + 3]) {
-    size_t n = strlen(r->name);
-    char *p = buf;
-    *p++ = '-';
-    if (n > 1) *p++ = '-';
-    for (size_t i = 0; i < n && i < NAME_MAX_LEN; i++) *p++ = r->name[i] == '_' ? '-' : r->name[i];
-    *p = 0;
-    return buf;
+const char *opt_typed(Arena *a, OptId id) {
+    const char *name = opt_kinds[id].name;
+    char *typed = arena_printf(a, "%s%s", name[1] ? "--" : "-", name);
+    for (char *p = typed; *p; p++)
+        if (*p == '_') *p = '-';
+    return typed;
 }
 
 CmdId cmd_by_name(const char *name) {
@@ -70,62 +90,62 @@ static VmStatus usage_error(const Args *a, const char *text) {
     return VM_USAGE;
 }
 
-/* The row whose typed name is the first n bytes of word; -1: none. */
-static int find_opt(CmdId cmd, const char *word, size_t n) {
-    char buf[NAME_MAX_LEN + 3];
-    for (int i = 0; i < OPT_COUNT; i++) {
-        if (opt_rows[i].cmd != cmd) continue;
-        const char *t = typed_name(&opt_rows[i], buf);
-        if (strlen(t) == n && !memcmp(t, word, n)) return i;
+/* The command's row of the option whose typed name is the first n bytes of word, or NULL. */
+static const OptRow *find_opt(const Args *a, const char *word, size_t n) {
+    for (const OptRow *r = opt_rows; r < opt_rows + ROWS; r++) {
+        if (!takes(a->cmd, r)) continue;
+        const char *t = opt_typed(a->arena, r->id);
+        if (strlen(t) == n && !memcmp(t, word, n)) return r;
     }
-    return -1;
+    return NULL;
 }
 
 static VmStatus unknown_opt(Args *a, const char *word, size_t n) {
-    const char *names[OPT_COUNT];
+    const char *names[ROWS];
     int count = 0;
-    char buf[NAME_MAX_LEN + 3];
-    for (int i = 0; i < OPT_COUNT; i++)
-        if (opt_rows[i].cmd == a->cmd)
-            names[count++] = arena_strdup(a->arena, typed_name(&opt_rows[i], buf));
+    for (const OptRow *r = opt_rows; r < opt_rows + ROWS; r++)
+        if (takes(a->cmd, r)) names[count++] = opt_typed(a->arena, r->id);
     const char *near = spell_suggest(arena_strndup(a->arena, word, n), names, count);
     return usage_error(
         a, arena_printf(a->arena, "%s has no option %.*s%s%s%s", cmd_rows[a->cmd].name, (int)n,
                         word, near ? "; did you mean " : "", near ? near : "", near ? "?" : ""));
 }
 
-static VmStatus take_int(Args *a, const OptRow *r, OptValue *v, const char *word) {
-    char buf[NAME_MAX_LEN + 3], *end;
+static VmStatus take_int(Args *a, const OptRow *r, OptInt *v, const char *word) {
+    char *end;
     errno = 0;
     long long x = strtoll(word, &end, 10);
     if (end == word || *end || errno == ERANGE)
         return usage_error(a, arena_printf(a->arena, "%s takes a whole number, not '%s'",
-                                           typed_name(r, buf), word));
+                                           opt_typed(a->arena, r->id), word));
     if (x < r->lo || x > r->hi)
-        return usage_error(a,
-                           arena_printf(a->arena, "%s %lld is out of range: %lld to %lld",
-                                        typed_name(r, buf), x, (long long)r->lo, (long long)r->hi));
-    v->i = x;
+        return usage_error(a, arena_printf(a->arena, "%s %lld is out of range: %lld to %lld",
+                                           opt_typed(a->arena, r->id), x, (long long)r->lo,
+                                           (long long)r->hi));
+    *v = x;
     return VM_OK;
 }
 
-static VmStatus take_value(Args *a, int id, const char *word) {
-    const OptRow *r = &opt_rows[id];
-    OptValue *v = &a->value[id];
-    if (r->kind == OPTION_LIST) {
-        const char **list = ARENA_ARRAY(a->arena, const char *, v->n + 1);
-        if (v->n) memcpy(list, v->list, (size_t)v->n * sizeof *list);
-        list[v->n++] = word;
-        v->list = list;
-        return VM_OK;
+/* Stores the value, NULL where none was written, in the option's member. */
+static VmStatus take_value(Args *a, const OptRow *r, const char *word) {
+    void *to = (char *)&a->o + opt_kinds[r->id].at;
+    OptKind kind = opt_kinds[r->id].kind;
+    const char *typed = opt_typed(a->arena, r->id);
+    if (a->given[r->id] && kind != OPTION_LIST && kind != OPTION_FLAG)
+        return usage_error(a, arena_printf(a->arena, "%s is given twice", typed));
+    a->given[r->id] = true;
+    if (word && !*word && (kind == OPTION_STR || kind == OPTION_MAYBE))
+        return usage_error(a, arena_printf(a->arena, "%s is empty", typed));
+    switch (kind) {
+    case OPTION_FLAG: *(OptFlag *)to = true; return VM_OK;
+    case OPTION_MAYBE: *(OptMaybe *)to = (OptMaybe){true, word}; return VM_OK;
+    case OPTION_STR: *(OptStr *)to = word; return VM_OK;
+    case OPTION_INT: return take_int(a, r, to, word);
+    case OPTION_LIST: break;
     }
-    char buf[NAME_MAX_LEN + 3];
-    if (v->n)
-        return usage_error(a, arena_printf(a->arena, "%s is given twice", typed_name(r, buf)));
-    v->n = 1;
-    if (r->kind == OPTION_INT) return take_int(a, r, v, word);
-    if (!*word) return usage_error(a, arena_printf(a->arena, "%s is empty", typed_name(r, buf)));
-    v->s = word;
+    OptList *l = to;
+    VEC_ROOM(a->arena, l->list, l->n, l->cap);
+    l->list[l->n++] = word;
     return VM_OK;
 }
 
@@ -134,33 +154,31 @@ static VmStatus take_opt(Args *a, int argc, char **argv, int *i) {
     const char *word = argv[*i];
     const char *eq = strchr(word, '=');
     size_t n = eq ? (size_t)(eq - word) : strlen(word);
-    int id = find_opt(a->cmd, word, n);
-    if (id < 0) return unknown_opt(a, word, n);
-    char buf[NAME_MAX_LEN + 3];
-    if (opt_rows[id].kind == OPTION_FLAG) {
-        if (eq)
-            return usage_error(
-                a, arena_printf(a->arena, "%s takes no value", typed_name(&opt_rows[id], buf)));
-        a->value[id].n = 1;
-        return VM_OK;
-    }
-    if (opt_rows[id].kind == OPTION_MAYBE && !eq) {
-        if (a->value[id].n)
-            return usage_error(
-                a, arena_printf(a->arena, "%s is given twice", typed_name(&opt_rows[id], buf)));
-        a->value[id].n = 1;
-        return VM_OK;
-    }
-    if (eq) return take_value(a, id, eq + 1);
+    const OptRow *r = find_opt(a, word, n);
+    if (!r) return unknown_opt(a, word, n);
+    OptKind kind = opt_kinds[r->id].kind;
+    const char *typed = opt_typed(a->arena, r->id);
+    if (kind == OPTION_FLAG && eq)
+        return usage_error(a, arena_printf(a->arena, "%s takes no value", typed));
+    if (eq) return take_value(a, r, eq + 1);
+    if (kind == OPTION_FLAG || kind == OPTION_MAYBE) return take_value(a, r, NULL);
     if (*i + 1 >= argc)
-        return usage_error(a, arena_printf(a->arena, "%s needs a value: %s",
-                                           typed_name(&opt_rows[id], buf), opt_rows[id].operand));
-    return take_value(a, id, argv[++*i]);
+        return usage_error(a, arena_printf(a->arena, "%s needs a value: %s", typed, r->operand));
+    return take_value(a, r, argv[++*i]);
+}
+
+static Options nothing_given(void) {
+    Options o = {0};
+    for (int i = 0; i < OPT_COUNT; i++)
+        if (opt_kinds[i].kind == OPTION_INT) *(OptInt *)((char *)&o + opt_kinds[i].at) = -1;
+    return o;
 }
 
 VmStatus args_parse(Arena *arena, CmdId cmd, int argc, char **argv, Args *out) {
-    *out =
-        (Args){.arena = arena, .cmd = cmd, .operand = ARENA_ARRAY(arena, const char *, argc + 1)};
+    *out = (Args){.arena = arena,
+                  .cmd = cmd,
+                  .operand = ARENA_ARRAY(arena, const char *, argc + 1),
+                  .o = nothing_given()};
     bool options = true;
     for (int i = 0; i < argc; i++) {
         if (options && !strcmp(argv[i], "--")) {
@@ -183,36 +201,12 @@ VmStatus args_parse(Arena *arena, CmdId cmd, int argc, char **argv, Args *out) {
     return VM_OK;
 }
 
-/* ---- access -------------------------------------------------------------------------------------
- */
-
-static const OptValue *checked(const Args *a, OptId id, OptKind kind) {
-    VM_CHECK(opt_rows[id].cmd == a->cmd && opt_rows[id].kind == kind,
-             "option %s of %s asked for in %s", opt_rows[id].name, cmd_rows[opt_rows[id].cmd].name,
-             cmd_rows[a->cmd].name);
-    return &a->value[id];
-}
-
-bool args_flag(const Args *a, OptId id) {
-    OptKind kind = opt_rows[id].kind == OPTION_MAYBE ? OPTION_MAYBE : OPTION_FLAG;
-    return checked(a, id, kind)->n > 0;
-}
-
-const char *args_str(const Args *a, OptId id) {
-    OptKind kind = opt_rows[id].kind == OPTION_MAYBE ? OPTION_MAYBE : OPTION_STR;
-    return checked(a, id, kind)->s;
-}
-
-int64_t args_int(const Args *a, OptId id, int64_t dflt) {
-    const OptValue *v = checked(a, id, OPTION_INT);
-    return v->n ? v->i : dflt;
-}
-
 VmStatus args_require(const Args *a, OptId id) {
-    if (a->value[id].n) return VM_OK;
-    char buf[NAME_MAX_LEN + 3];
+    if (a->given[id]) return VM_OK;
+    const OptRow *r = opt_rows;
+    while (r->id != id || !takes(a->cmd, r)) r++;
     return usage_error(a, arena_printf(a->arena, "%s needs %s %s", cmd_rows[a->cmd].name,
-                                       typed_name(&opt_rows[id], buf), opt_rows[id].operand));
+                                       opt_typed(a->arena, id), r->operand));
 }
 
 /* ---- help ---------------------------------------------------------------------------------------
@@ -237,12 +231,12 @@ void cmd_help(FILE *f, CmdId cmd) {
     }
     const CmdRow *c = &cmd_rows[cmd];
     fprintf(f, "usage: vmoec %s %s [OPTIONS]\n%s\n\n", c->name, c->operands, c->doc);
-    char buf[NAME_MAX_LEN + 3];
-    for (int i = 0; i < OPT_COUNT; i++) {
-        const OptRow *r = &opt_rows[i];
-        if (r->cmd != cmd) continue;
-        const char *gap = r->kind == OPTION_MAYBE ? "" : " ";
-        int n = fprintf(f, "  %s%s%s", typed_name(r, buf), gap, r->operand);
+    Arena *a = arena_create();
+    for (const OptRow *r = opt_rows; r < opt_rows + ROWS; r++) {
+        if (!takes(cmd, r)) continue;
+        const char *gap = opt_kinds[r->id].kind == OPTION_MAYBE ? "" : " ";
+        int n = fprintf(f, "  %s%s%s", opt_typed(a, r->id), gap, r->operand);
         fprintf(f, "%*s%s\n", n < 24 ? 25 - n : 1, "", r->doc);
     }
+    arena_destroy(a);
 }

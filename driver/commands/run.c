@@ -118,7 +118,7 @@ static VmStatus write_outputs(Run *r, const Program *p, const char *path) {
 }
 
 static VmStatus run(Run *r, const Args *a) {
-    const char *path = args_str(a, OPT_run_inputs);
+    const char *path = a->o.inputs;
     VmError err = {.text = ""};
     VmStatus st = vm_tensors_open(path, &r->inputs, &err);
     if (st) return drv_fail(st, "%s", err.text);
@@ -130,34 +130,32 @@ static VmStatus run(Run *r, const Args *a) {
     if (st) return st;
     if (r->kind.pipe == PIPE_GRAD && !model_has_loss(g))
         return drv_fail(VM_INPUT, "%s has no loss to differentiate", r->s.model);
-    st = session_engine(&r->s, vm_threads((int)args_int(a, OPT_run_threads, 0)));
+    st = session_engine(&r->s, vm_threads((int)opt_or(a->o.threads, 0)));
     if (st) return st;
-    const Program *p =
-        session_program(&r->s, r->kind, r->batch, args_flag(a, OPT_run_routes), &err);
+    const Program *p = session_program(&r->s, r->kind, r->batch, a->o.routes, &err);
     if (!p) return drv_fail(err.status, "%s", err.text);
-    st = vm_weights_load(r->s.engine, p->index, args_str(a, OPT_run_weights), &err);
+    st = vm_weights_load(r->s.engine, p->index, a->o.weights, &err);
     if (st) return drv_fail(st, "%s", err.text);
     copy_inputs(r, p->index);
-    vm_engine_run(r->s.engine, p->index, (uint64_t)args_int(a, OPT_run_seed, 0), 0);
-    return write_outputs(r, p, args_str(a, OPT_run_outputs));
+    vm_engine_run(r->s.engine, p->index, (uint64_t)opt_or(a->o.seed, 0), 0);
+    return write_outputs(r, p, a->o.outputs);
 }
 
 VmStatus cmd_run(const Args *a) {
-    VmStatus st = args_require(a, OPT_run_weights);
-    if (!st) st = args_require(a, OPT_run_inputs);
-    if (!st) st = args_require(a, OPT_run_outputs);
+    VmStatus st = args_require(a, OPT_weights);
+    if (!st) st = args_require(a, OPT_inputs);
+    if (!st) st = args_require(a, OPT_outputs);
     if (st) return st;
-    const char *mode = args_str(a, OPT_run_mode);
+    const char *mode = a->o.mode;
     if (mode && strcmp(mode, "train") && strcmp(mode, "eval"))
         return drv_fail(VM_USAGE, "--mode is train or eval, not '%s'", mode);
-    Run r = {.kind = {.pipe = args_flag(a, OPT_run_grad) ? PIPE_GRAD : PIPE_EVAL,
+    Run r = {.kind = {.pipe = a->o.grad ? PIPE_GRAD : PIPE_EVAL,
                       .training = mode && !strcmp(mode, "train")}};
-    st = session_open(&r.s, a->operand[0], &a->value[OPT_run_set], args_str(a, OPT_run_model),
-                      args_str(a, OPT_run_precision), false);
+    st = session_open(&r.s, a->operand[0], &a->o.set, a->o.model, a->o.precision, false);
     if (st) return st;
-    st = session_tuning(&r.s, args_str(a, OPT_run_tune));
+    st = session_tuning(&r.s, a->o.tune);
     if (st) return st;
-    r.s.no_cache = args_flag(a, OPT_run_no_cache);
+    r.s.no_cache = a->o.no_cache;
     st = run(&r, a);
     vm_tensors_close(r.inputs);
     session_close(&r.s);

@@ -21,7 +21,7 @@ static const char *default_out(Arena *a, const char *path) {
 
 /* --resume[=previous,anyway] */
 static VmStatus resume_of(const Args *a, VmResume *out) {
-    const char *text = args_str(a, OPT_train_resume);
+    const char *text = a->o.resume.text;
     for (const char *p = text; p && *p;) {
         size_t n = strcspn(p, ",");
         if (n == strlen("previous") && !strncmp(p, "previous", n))
@@ -39,11 +39,11 @@ static VmStatus resume_of(const Args *a, VmResume *out) {
 
 /* Where the run goes, and whether it can go there: before anything long is done. */
 static VmStatus place_of(Arena *arena, const Args *a, VmRunPlace *out) {
-    const char *dir = args_str(a, OPT_train_out);
+    const char *dir = a->o.out;
     *out = (VmRunPlace){.out = dir ? dir : default_out(arena, a->operand[0]),
                         .numbered = !dir,
-                        .resume = args_flag(a, OPT_train_resume),
-                        .overwrite = args_flag(a, OPT_train_overwrite)};
+                        .resume = a->o.resume.given,
+                        .overwrite = a->o.overwrite};
     if (out->resume && out->overwrite)
         return drv_fail(VM_USAGE, "--resume and --overwrite exclude each other");
     if (out->overwrite) out->numbered = false;
@@ -62,13 +62,11 @@ typedef struct Start {
 static VmRecipe recipe_of(const Session *s, const Args *a) {
     VmRecipe r = s->train->recipe;
     r.data.batch = s->batch;
-    r.seed = args_int(a, OPT_train_seed, r.seed);
-    r.log_every = args_int(a, OPT_train_log_every, r.log_every);
+    r.seed = opt_or(a->o.seed, r.seed);
+    r.log_every = opt_or(a->o.log_every, r.log_every);
     r.precision.kind = s->bf16 ? VM_precision_bf16 : VM_precision_f32; /* as far as the CPU can */
-    if (a->value[OPT_train_epochs].n)
-        r.epochs = (VmSpan){(double)args_int(a, OPT_train_epochs, 0), false};
-    if (a->value[OPT_train_steps].n)
-        r.epochs = (VmSpan){(double)args_int(a, OPT_train_steps, 0), true};
+    if (a->given[OPT_epochs]) r.epochs = (VmSpan){(double)a->o.epochs, false};
+    if (a->given[OPT_steps]) r.epochs = (VmSpan){(double)a->o.steps, true};
     return r;
 }
 
@@ -86,7 +84,7 @@ static VmRun run_of(const Session *s, const Args *a, const Start *start) {
     return (VmRun){.place = start->place,
                    .resume = start->resume,
                    .tuning = s->tuning_path,
-                   .progress = args_flag(a, OPT_train_quiet) ? NULL : stderr,
+                   .progress = a->o.quiet ? NULL : stderr,
                    .warnings = stderr};
 }
 
@@ -114,13 +112,13 @@ static VmStatus start_weights(Session *s, const Args *a, int program, const VmRe
                               VmSubject *subject, VmWeightsFound *found, VmError *err) {
     double t0 = vm_seconds();
     VmStatus st = vm_engine_init(s->engine, (uint64_t)r->seed, err);
-    const char *path = args_str(a, OPT_train_weights);
+    const char *path = a->o.weights;
     if (!st && path) {
         st = vm_weights_load_some(s->engine, program, path, found, err);
         subject->weights = found->fingerprint;
     }
     s->seconds_init = vm_seconds() - t0;
-    if (!st && path && !args_flag(a, OPT_train_quiet)) print_found(s->arena, path, found);
+    if (!st && path && !a->o.quiet) print_found(s->arena, path, found);
     return st;
 }
 
@@ -140,7 +138,7 @@ static VmStatus plan_all(Session *s, const VmRecipe *r, const VmDataset *data,
 
 static VmStatus train(Session *s, const Args *a, const Start *start, const VmDataset *data,
                       const VmDataset *test) {
-    VmStatus st = session_engine(s, vm_threads((int)args_int(a, OPT_train_threads, 0)));
+    VmStatus st = session_engine(s, vm_threads((int)opt_or(a->o.threads, 0)));
     if (st) return st;
     IrGraph *g = session_elaborate(s, s->batch);
     if (!g) return VM_INPUT;
@@ -156,7 +154,7 @@ static VmStatus train(Session *s, const Args *a, const Start *start, const VmDat
     VmTrainResult r = {0};
     VmWeightsFound found;
     st = start_weights(s, a, program, &recipe, &subject, &found, &err);
-    if (args_flag(a, OPT_train_time)) run.before_step = print_times;
+    if (a->o.time) run.before_step = print_times;
     const VmTraining what = {&recipe, &subject, &run, data, test};
     if (!st) st = vm_train(s->engine, session_source, s, &what, &r, &err);
     if (st) return drv_fail(st, "%s", err.text);
@@ -173,7 +171,7 @@ static VmStatus train(Session *s, const Args *a, const Start *start, const VmDat
 }
 
 VmStatus cmd_train(const Args *a) {
-    if (args_str(a, OPT_train_weights) && args_flag(a, OPT_train_resume))
+    if (a->o.weights && a->o.resume.given)
         return drv_fail(VM_USAGE,
                         "--weights and --resume exclude each other: a run that is resumed has its "
                         "weights in its checkpoint, also one that was started with --weights");
@@ -182,23 +180,19 @@ VmStatus cmd_train(const Args *a) {
     VmStatus st = resume_of(a, &start.resume);
     if (!st) st = place_of(a->arena, a, &start.place);
     if (st) return st;
-    st = session_open_phase(&s, a->operand[0], &a->value[OPT_train_set],
-                            args_str(a, OPT_train_model), args_str(a, OPT_train_phase),
-                            args_str(a, OPT_train_precision), true);
+    st = session_open_phase(&s, a->operand[0], &a->o.set, a->o.model, a->o.phase, a->o.precision,
+                            true);
     if (st) return st;
-    st = session_tuning(&s, args_str(a, OPT_train_tune));
+    st = session_tuning(&s, a->o.tune);
     if (st) return st;
-    s.no_cache = args_flag(a, OPT_train_no_cache);
+    s.no_cache = a->o.no_cache;
     s.telemetry = true;
     s.started = a->started;
-    s.batch = args_int(a, OPT_train_batch, s.batch);
+    s.batch = opt_or(a->o.batch, s.batch);
     VmDataset *data = NULL, *test = NULL;
-    st = session_memory(&s, true, args_str(a, OPT_train_mem_budget), args_str(a, OPT_train_data),
-                        (int)args_int(a, OPT_train_threads, 0));
-    if (!st && !args_flag(a, OPT_train_quiet)) budget_print(stderr, &s);
-    if (!st)
-        st = session_data(&s, args_str(a, OPT_train_data), (int)args_int(a, OPT_train_threads, 0),
-                          &data, &test);
+    st = session_memory(&s, true, a->o.mem_budget, a->o.data, (int)opt_or(a->o.threads, 0));
+    if (!st && !a->o.quiet) budget_print(stderr, &s);
+    if (!st) st = session_data(&s, a->o.data, (int)opt_or(a->o.threads, 0), &data, &test);
     if (!st) st = train(&s, a, &start, data, test);
     vm_dataset_close(data);
     vm_dataset_close(test);

@@ -362,7 +362,7 @@ static VmStatus tune(Tune *t, const Args *a) {
     t->g = session_elaborate(s, s->batch);
     if (!t->g) return VM_INPUT;
     if (!model_has_loss(t->g)) return drv_fail(VM_INPUT, "%s has no loss to train on", s->model);
-    VmStatus st = session_engine(s, vm_threads((int)args_int(a, OPT_tune_threads, 0)));
+    VmStatus st = session_engine(s, vm_threads((int)opt_or(a->o.threads, 0)));
     if (st) return st;
     VmError err = {.text = ""};
     t->untuned = add(t, NULL);
@@ -375,21 +375,20 @@ static VmStatus tune(Tune *t, const Args *a) {
     if (st) return st;
     if (!t->nvariant) return nothing(t, "there is no time to try anything: give more --seconds");
     time_variants(t);
-    const char *out = args_str(a, OPT_tune_o);
+    const char *out = a->o.o;
     return finish(t, out ? out : tuning_beside(s->arena, s->path));
 }
 
 VmStatus cmd_tune(const Args *a) {
     Session s;
-    VmStatus st = session_open(&s, a->operand[0], &a->value[OPT_tune_set],
-                               args_str(a, OPT_tune_model), NULL, false);
+    VmStatus st = session_open(&s, a->operand[0], &a->o.set, a->o.model, NULL, false);
     if (st) return st;
-    s.no_cache = args_flag(a, OPT_tune_no_cache);
-    s.batch = args_int(a, OPT_tune_batch, s.batch);
+    s.no_cache = a->o.no_cache;
+    s.batch = opt_or(a->o.batch, s.batch);
     enum { KERNEL_MS = 150 }; /* of one process, until something was measured */
     Tune t = {.s = &s,
               .begin = a->started,
-              .deadline = a->started + (double)args_int(a, OPT_tune_seconds, 60),
+              .deadline = a->started + (double)opt_or(a->o.seconds, 60),
               .per_kernel = 1e-3 * KERNEL_MS / vm_cpus()};
     st = tune(&t, a);
     session_close(&s);

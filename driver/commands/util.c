@@ -113,7 +113,7 @@ static const char *model_dir(Arena *a) {
                                : dir; /* places in libraries are read by people */
 }
 
-const FeOptions *drv_fe_options(Arena *a, const OptValue *set) {
+const FeOptions *drv_fe_options(Arena *a, const OptList *set) {
     FeOptions *o = ARENA_NEW(a, FeOptions);
     *o = (FeOptions){.set = set->list, .nset = set->n, .model_dir = model_dir(a)};
     if (o->model_dir) return o;

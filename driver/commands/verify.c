@@ -481,19 +481,17 @@ static VmStatus verify(Verify *v) {
 
 VmStatus cmd_verify(const Args *a) {
     Session s;
-    VmStatus st =
-        session_open(&s, a->operand[0], &a->value[OPT_verify_set], args_str(a, OPT_verify_model),
-                     args_str(a, OPT_verify_precision), false);
+    VmStatus st = session_open(&s, a->operand[0], &a->o.set, a->o.model, a->o.precision, false);
     if (st) return st;
-    st = session_tuning(&s, args_str(a, OPT_verify_tune));
+    st = session_tuning(&s, a->o.tune);
     if (st) return st;
-    s.no_cache = args_flag(a, OPT_verify_no_cache);
+    s.no_cache = a->o.no_cache;
     int cpus = vm_threads(0);
     Verify v = {.s = &s,
-                .batch = args_int(a, OPT_verify_batch, 2),
-                .seed = (uint64_t)args_int(a, OPT_verify_seed, 0),
-                .samples = (int)args_int(a, OPT_verify_samples, 2),
-                .threads = (int)args_int(a, OPT_verify_threads, cpus > 2 ? cpus : 2)};
+                .batch = opt_or(a->o.batch, 2),
+                .seed = (uint64_t)opt_or(a->o.seed, 0),
+                .samples = (int)opt_or(a->o.samples, 2),
+                .threads = (int)opt_or(a->o.threads, cpus > 2 ? cpus : 2)};
     v.model = session_elaborate(&s, v.batch);
     st = v.model ? verify(&v) : VM_INPUT;
     vm_engine_destroy(v.one);

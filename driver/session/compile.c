@@ -88,7 +88,7 @@ static void set_optimizer(Session *s) {
     s->pass.adamw.decay = s->train->recipe.optimizer.weight_decay;
 }
 
-static VmStatus load(Session *s, const OptValue *set, const char *model, const char *phase,
+static VmStatus load(Session *s, const OptList *set, const char *model, const char *phase,
                      bool need_train) {
     const FeOptions *opt = drv_fe_options(s->arena, set);
     if (!opt) return VM_ENV;
@@ -129,7 +129,7 @@ static VmStatus choose_precision(Session *s, const char *option) {
 }
 
 static VmStatus open_session(Session *s, const CgTarget *target, const char *path,
-                             const OptValue *set, const char *model, const char *phase,
+                             const OptList *set, const char *model, const char *phase,
                              const char *precision, bool need_train) {
     session_open_bare(s);
     s->path = path;
@@ -145,17 +145,17 @@ static VmStatus open_session(Session *s, const CgTarget *target, const char *pat
     return st;
 }
 
-VmStatus session_open(Session *s, const char *path, const OptValue *set, const char *model,
+VmStatus session_open(Session *s, const char *path, const OptList *set, const char *model,
                       const char *precision, bool need_train) {
     return open_session(s, NULL, path, set, model, NULL, precision, need_train);
 }
 
-VmStatus session_open_phase(Session *s, const char *path, const OptValue *set, const char *model,
+VmStatus session_open_phase(Session *s, const char *path, const OptList *set, const char *model,
                             const char *phase, const char *precision, bool need_train) {
     return open_session(s, NULL, path, set, model, phase, precision, need_train);
 }
 
-VmStatus session_open_for(Session *s, const CgTarget *target, const char *path, const OptValue *set,
+VmStatus session_open_for(Session *s, const CgTarget *target, const char *path, const OptList *set,
                           const char *model, const char *precision, bool need_train) {
     return open_session(s, target, path, set, model, NULL, precision, need_train);
 }

@@ -17,7 +17,7 @@ enum { MAX_SETS = 8, LINE = 512 };
 static Counts count_file(const char *words, Session *s) {
     char text[LINE], path[LINE + 16];
     const char *set[MAX_SETS];
-    OptValue sets = {.list = set};
+    OptList sets = {.list = set};
     snprintf(text, sizeof text, "%s", words);
     setenv("VMOEC_MODELS", "models", 1);
     snprintf(path, sizeof path, "models/%s.vmoe", strtok(text, " "));

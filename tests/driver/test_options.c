@@ -16,10 +16,10 @@ Test(options, both_spellings_of_a_value) {
     Args a, b;
     cr_assert(eq(int, PARSE(train, &a, "f.vmoe", "--epochs", "3", "--log-every=7"), VM_OK));
     cr_assert(eq(int, PARSE(train, &b, "--epochs=3", "--log-every", "7", "f.vmoe"), VM_OK));
-    cr_assert(eq(long, (long)args_int(&a, OPT_train_epochs, 0), 3));
-    cr_assert(eq(long, (long)args_int(&b, OPT_train_epochs, 0), 3));
-    cr_assert(eq(long, (long)args_int(&a, OPT_train_log_every, 0), 7));
-    cr_assert(eq(long, (long)args_int(&b, OPT_train_log_every, 0), 7));
+    cr_assert(eq(long, (long)opt_or(a.o.epochs, 0), 3));
+    cr_assert(eq(long, (long)opt_or(b.o.epochs, 0), 3));
+    cr_assert(eq(long, (long)opt_or(a.o.log_every, 0), 7));
+    cr_assert(eq(long, (long)opt_or(b.o.log_every, 0), 7));
     cr_assert(eq(str, (char *)a.operand[0], "f.vmoe"));
     cr_assert(eq(str, (char *)b.operand[0], "f.vmoe"));
 }
@@ -27,29 +27,29 @@ Test(options, both_spellings_of_a_value) {
 Test(options, absent_options_have_their_defaults) {
     Args a;
     cr_assert(eq(int, PARSE(train, &a, "f.vmoe"), VM_OK));
-    cr_assert(eq(long, (long)args_int(&a, OPT_train_seed, 42), 42));
-    cr_assert(zero(ptr, (void *)args_str(&a, OPT_train_data)));
-    cr_assert(not(args_flag(&a, OPT_train_resume)));
+    cr_assert(eq(long, (long)opt_or(a.o.seed, 42), 42));
+    cr_assert(zero(ptr, (void *)a.o.data));
+    cr_assert(not(a.o.resume.given));
 }
 
 Test(options, some_may_have_a_value) {
     Args a;
     cr_assert(eq(int, PARSE(train, &a, "--resume", "f.vmoe"), VM_OK));
-    cr_assert(args_flag(&a, OPT_train_resume));
-    cr_assert(zero(ptr, (void *)args_str(&a, OPT_train_resume)), "the next word is the file");
+    cr_assert(a.o.resume.given);
+    cr_assert(zero(ptr, (void *)a.o.resume.text), "the next word is the file");
     cr_assert(eq(int, PARSE(train, &a, "--resume=previous", "f.vmoe"), VM_OK));
-    cr_assert(args_flag(&a, OPT_train_resume));
-    cr_assert(eq(str, (char *)args_str(&a, OPT_train_resume), "previous"));
+    cr_assert(a.o.resume.given);
+    cr_assert(eq(str, (char *)a.o.resume.text, "previous"));
 }
 
 Test(options, lists_keep_their_order) {
     Args a;
     cr_assert(eq(int, PARSE(check, &a, "--set", "a=1", "f.vmoe", "--set=b=2=3", "--json"), VM_OK));
-    const OptValue *set = &a.value[OPT_check_set];
+    const OptList *set = &a.o.set;
     cr_assert(eq(int, set->n, 2));
     cr_assert(eq(str, (char *)set->list[0], "a=1"));
     cr_assert(eq(str, (char *)set->list[1], "b=2=3"));
-    cr_assert(args_flag(&a, OPT_check_json));
+    cr_assert(a.o.json);
 }
 
 Test(options, a_dash_is_an_operand_and_two_end_options) {
@@ -58,7 +58,7 @@ Test(options, a_dash_is_an_operand_and_two_end_options) {
     cr_assert(eq(str, (char *)a.operand[0], "-"));
     cr_assert(eq(int, PARSE(check, &a, "--", "--json"), VM_OK));
     cr_assert(eq(str, (char *)a.operand[0], "--json"));
-    cr_assert(not(args_flag(&a, OPT_check_json)));
+    cr_assert(not(a.o.json));
 }
 
 Test(options, refuses, .init = cr_redirect_stderr) {
