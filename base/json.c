@@ -5,6 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/bug.h"
+#include "base/text.h"
+
 /* The library says "invalid" also when memory was short in the middle of a word: what is really
  * invalid is so again. */
 VmStatus vm_json_read(const char *text, size_t n, const char *shown, json_t **out, VmError *err) {
@@ -50,19 +53,32 @@ void vm_json_number(VmJson *o, const char *key, double v) {
     vm_json_put_value(o, key, isfinite(v) ? json_real(v) : json_null());
 }
 
+void vm_json_null(VmJson *o, const char *key) {
+    vm_json_put_value(o, key, json_null());
+}
+
 void vm_json_bool(VmJson *o, const char *key, bool v) {
     vm_json_put_value(o, key, json_boolean(v));
 }
 
+/* The library takes nothing but UTF-8: the replacement character stands for every other byte. */
+static json_t *repaired(const char *s, size_t n) {
+    static const char replacement[] = "\xEF\xBF\xBD";
+    char *copy = malloc(3 * n + 1), *to = copy;
+    for (size_t i = 0; copy && i < n;) {
+        size_t len = (size_t)text_utf8(s + i, n - i);
+        memcpy(to, len ? s + i : replacement, len ? len : 3);
+        to += len ? len : 3;
+        i += len ? len : 1;
+    }
+    json_t *v = copy ? json_stringn(copy, (size_t)(to - copy)) : NULL;
+    free(copy);
+    return v;
+}
+
 void vm_json_string_n(VmJson *o, const char *key, const char *s, size_t n) {
     json_t *v = json_stringn(s, n);
-    if (!v) {
-        char *copy = malloc(n + 1);
-        for (size_t i = 0; copy && i < n; i++) copy[i] = (unsigned char)s[i] < 0x80 ? s[i] : '?';
-        v = copy ? json_stringn(copy, n) : NULL;
-        free(copy);
-    }
-    vm_json_put_value(o, key, v);
+    vm_json_put_value(o, key, v ? v : repaired(s, n));
 }
 
 void vm_json_string(VmJson *o, const char *key, const char *s) {
@@ -78,4 +94,11 @@ char *vm_json_text(VmJson *o, size_t flags) {
     char *text = o->failed ? NULL : json_dumps(o->value, flags);
     vm_json_free(o);
     return text;
+}
+
+void vm_json_print(FILE *f, VmJson *o) {
+    char *text = vm_json_text(o, JSON_COMPACT | JSON_REAL_PRECISION(9));
+    VM_CHECK(text, "a result cannot be said in JSON");
+    fprintf(f, "%s\n", text);
+    free(text);
 }

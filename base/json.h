@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #include "base/status.h"
 
@@ -29,8 +30,9 @@ VmJson vm_json_list(void);
 void vm_json_int(VmJson *o, const char *key, int64_t v);
 void vm_json_number(VmJson *o, const char *key, double v); /* null when it is not finite */
 void vm_json_bool(VmJson *o, const char *key, bool v);
-void vm_json_string(VmJson *o, const char *key,
-                    const char *s); /* other bytes than UTF-8 become '?' */
+void vm_json_null(VmJson *o, const char *key);
+/* Bytes that are no UTF-8 become the replacement character. */
+void vm_json_string(VmJson *o, const char *key, const char *s);
 void vm_json_string_n(VmJson *o, const char *key, const char *s, size_t n);
 void vm_json_put(VmJson *o, const char *key, VmJson part); /* takes it over */
 void vm_json_put_value(VmJson *o, const char *key,
@@ -39,5 +41,7 @@ void vm_json_put_value(VmJson *o, const char *key,
 void vm_json_free(VmJson *o);
 /* The text, freed by the caller; NULL when anything failed. Releases the object. */
 char *vm_json_text(VmJson *o, size_t flags);
+/* One line; releases the object. For programs in which JSON without memory ends the process. */
+void vm_json_print(FILE *f, VmJson *o);
 
 #endif

@@ -2,6 +2,7 @@
 #include "base/text.h"
 
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -42,4 +43,19 @@ void text_addf(Text *t, const char *fmt, ...) {
         text_add(t, arena_vprintf(t->arena, fmt, again)); /* too long, or no memory */
     va_end(again);
     va_end(ap);
+}
+
+int text_utf8(const char *text, size_t n) {
+    const unsigned char *s = (const unsigned char *)text;
+    if (s[0] < 0x80) return 1;
+    int len = s[0] >= 0xC2 && s[0] < 0xE0   ? 2
+              : s[0] >= 0xE0 && s[0] < 0xF0 ? 3
+              : s[0] >= 0xF0 && s[0] < 0xF5 ? 4
+                                            : 0;
+    if (len == 0 || (size_t)len > n) return 0;
+    for (int i = 1; i < len; i++)
+        if ((s[i] & 0xC0) != 0x80) return 0;
+    bool overlong = (s[0] == 0xE0 && s[1] < 0xA0) || (s[0] == 0xF0 && s[1] < 0x90);
+    bool outside = (s[0] == 0xED && s[1] >= 0xA0) || (s[0] == 0xF4 && s[1] >= 0x90);
+    return overlong || outside ? 0 : len;
 }

@@ -16,4 +16,7 @@ void text_add(Text *t, const char *s);
 void text_addn(Text *t, const char *s, size_t n);
 void text_addf(Text *t, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
+/* Length of the valid UTF-8 sequence at s (n >= 1 bytes left), or 0. */
+int text_utf8(const char *s, size_t n);
+
 #endif

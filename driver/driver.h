@@ -5,6 +5,7 @@
 #define VMOEC_DRIVER_DRIVER_H
 
 #include "base/clock.h"
+#include "base/json.h"
 #include "codegen/codegen.h"
 #include "frontend/frontend.h"
 #include "passes/passes.h"
@@ -123,11 +124,6 @@ VmStatus drv_parse_size(const char *text, const char *option, int64_t *bytes);
 /* ---- JSON (json.c) ------------------------------------------------------------------------------
  */
 
-struct json_t;
-struct json_t *drv_json_number(double x);    /* null when it is not finite */
-struct json_t *drv_json_text(const char *s); /* other bytes than UTF-8 become '?' */
-/* One line on stdout; takes the object over. */
-void drv_print_json(struct json_t *j);
 /* Call first: from then on JSON without memory ends the process like an arena, and nobody has to
  * look whether a part of a result is missing. */
 void drv_json_memory(void);

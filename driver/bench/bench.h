@@ -56,7 +56,7 @@ double bench_total(const Bench *b); /* seconds of all rows */
 
 void bench_print_kernels(const Bench *b);
 void bench_print_table(const Bench *b);
-struct json_t *bench_kernels_json(const Bench *b);
+VmJson bench_kernels_json(const Bench *b);
 void bench_print_json(const Bench *b);
 
 /* ---- bench_roofline.c ---------------------------------------------------------------------------

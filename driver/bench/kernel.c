@@ -8,7 +8,6 @@
 #include "driver/bench/bench.h"
 
 #include <ctype.h>
-#include <jansson.h>
 #include <math.h>
 #include <string.h>
 #include <unistd.h>
@@ -223,23 +222,24 @@ static void print_table(const KernelBench *k) {
 
 static void print_json(const KernelBench *k) {
     const Bench *b = &k->b;
-    json_t *j = json_pack("{s:o, s:i, s:s, s:i}", "kernel", drv_json_text(k->problem.text),
-                          "threads", b->threads, "precision", "f32", "steps", b->steps);
-    json_object_set_new(j, "ms", drv_json_number(1e3 * k->kernel.seconds));
-    json_object_set_new(j, "ms_with_packing",
-                        drv_json_number(1e3 * (k->kernel.seconds + k->packing.seconds)));
-    json_object_set_new(j, "gflops",
-                        drv_json_number(bench_rate(k->kernel.flops, k->kernel.seconds)));
-    json_object_set_new(j, "gbs", drv_json_number(bench_rate(k->kernel.bytes, k->kernel.seconds)));
-    json_object_set_new(j, "roof", drv_json_number(bench_roof(b, &k->kernel)));
-    json_object_set_new(j, "bound", json_string(bench_bound(b, &k->kernel)));
-    json_object_set_new(j, "verified", json_boolean(k->verified));
-    json_object_set_new(j, "error", k->verified ? drv_json_number(k->error) : json_null());
-    json_object_set_new(j, "tolerance", drv_json_number(COMPARE_TOLERANCE));
-    json_object_set_new(j, "peak_gflops", drv_json_number(b->peak_gflops));
-    json_object_set_new(j, "peak_gbs", drv_json_number(b->peak_gbs));
-    json_object_set_new(j, "kernels", bench_kernels_json(b));
-    drv_print_json(j);
+    VmJson o = vm_json_object();
+    vm_json_string(&o, "kernel", k->problem.text);
+    vm_json_int(&o, "threads", b->threads);
+    vm_json_string(&o, "precision", "f32");
+    vm_json_int(&o, "steps", b->steps);
+    vm_json_number(&o, "ms", 1e3 * k->kernel.seconds);
+    vm_json_number(&o, "ms_with_packing", 1e3 * (k->kernel.seconds + k->packing.seconds));
+    vm_json_number(&o, "gflops", bench_rate(k->kernel.flops, k->kernel.seconds));
+    vm_json_number(&o, "gbs", bench_rate(k->kernel.bytes, k->kernel.seconds));
+    vm_json_number(&o, "roof", bench_roof(b, &k->kernel));
+    vm_json_string(&o, "bound", bench_bound(b, &k->kernel));
+    vm_json_bool(&o, "verified", k->verified);
+    vm_json_number(&o, "error", k->verified ? k->error : NAN);
+    vm_json_number(&o, "tolerance", COMPARE_TOLERANCE);
+    vm_json_number(&o, "peak_gflops", b->peak_gflops);
+    vm_json_number(&o, "peak_gbs", b->peak_gbs);
+    vm_json_put(&o, "kernels", bench_kernels_json(b));
+    vm_json_print(stdout, &o);
 }
 
 static VmStatus run(KernelBench *k, const Args *a) {

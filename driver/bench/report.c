@@ -4,7 +4,6 @@
  * came from memory once. */
 #include "driver/bench/bench.h"
 
-#include <jansson.h>
 #include <math.h>
 
 double bench_rate(double amount, double seconds) {
@@ -94,49 +93,58 @@ void bench_print_table(const Bench *b) {
     bench_print_kernels(b);
 }
 
-json_t *bench_kernels_json(const Bench *b) {
-    json_t *list = json_array();
+VmJson bench_kernels_json(const Bench *b) {
+    VmJson list = vm_json_list();
     for (int i = 0; i < b->nkernel; i++) {
         const KernelTime *k = &b->kernel[i];
-        json_t *row = json_pack("{s:s, s:i, s:o, s:o, s:o, s:o, s:s}", "name", k->name, "calls",
-                                k->calls, "ms", drv_json_number(1e3 * k->seconds), "gflops",
-                                drv_json_number(bench_rate(k->flops, k->seconds)), "gbs",
-                                drv_json_number(bench_rate(k->bytes, k->seconds)), "roof",
-                                drv_json_number(bench_roof(b, k)), "bound", bench_bound(b, k));
-        json_array_append_new(list, row);
+        VmJson o = vm_json_object();
+        vm_json_string(&o, "name", k->name);
+        vm_json_int(&o, "calls", k->calls);
+        vm_json_number(&o, "ms", 1e3 * k->seconds);
+        vm_json_number(&o, "gflops", bench_rate(k->flops, k->seconds));
+        vm_json_number(&o, "gbs", bench_rate(k->bytes, k->seconds));
+        vm_json_number(&o, "roof", bench_roof(b, k));
+        vm_json_string(&o, "bound", bench_bound(b, k));
+        vm_json_put(&list, NULL, o);
     }
     return list;
 }
 
+static VmJson latency_json(const Bench *b) {
+    VmJson o = vm_json_object();
+    vm_json_number(&o, "p50", 1e3 * b->step_seconds);
+    vm_json_number(&o, "p90", 1e3 * b->p90);
+    vm_json_number(&o, "p99", 1e3 * b->p99);
+    return o;
+}
+
 void bench_print_json(const Bench *b) {
     const Session *s = b->s;
-    json_t *j = json_pack("{s:o, s:s, s:s, s:I, s:i, s:s}", "file", drv_json_text(s->path), "model",
-                          s->model, "mode", b->training ? "train" : "infer", "batch",
-                          (json_int_t)b->code->batch, "threads", b->threads, "precision",
-                          precision_name(s));
-    json_object_set_new(j, "steps", json_integer(b->steps));
-    json_object_set_new(j, "step_ms", drv_json_number(1e3 * b->step_seconds));
-    json_object_set_new(j, "latency_ms",
-                        json_pack("{s:o, s:o, s:o}", "p50", drv_json_number(1e3 * b->step_seconds),
-                                  "p90", drv_json_number(1e3 * b->p90), "p99",
-                                  drv_json_number(1e3 * b->p99)));
-    json_object_set_new(j, "images_per_second",
-                        drv_json_number((double)b->code->batch / b->step_seconds));
-    json_object_set_new(j, "flops", drv_json_number(step_flops(b)));
-    json_object_set_new(j, "peak_gflops", drv_json_number(b->peak_gflops));
-    json_object_set_new(j, "peak_bf16_gflops", drv_json_number(s->bf16 ? b->bf16_gflops : NAN));
-    json_object_set_new(j, "peak_gbs", drv_json_number(b->peak_gbs));
-    json_object_set_new(j, "mfu", drv_json_number(mfu(b)));
-    json_object_set_new(j, "moe_overhead",
-                        b->moe.known ? drv_json_number(b->moe.overhead) : json_null());
+    VmJson o = vm_json_object();
+    vm_json_string(&o, "file", s->path);
+    vm_json_string(&o, "model", s->model);
+    vm_json_string(&o, "mode", b->training ? "train" : "infer");
+    vm_json_int(&o, "batch", b->code->batch);
+    vm_json_int(&o, "threads", b->threads);
+    vm_json_string(&o, "precision", precision_name(s));
+    vm_json_int(&o, "steps", b->steps);
+    vm_json_number(&o, "step_ms", 1e3 * b->step_seconds);
+    vm_json_put(&o, "latency_ms", latency_json(b));
+    vm_json_number(&o, "images_per_second", (double)b->code->batch / b->step_seconds);
+    vm_json_number(&o, "flops", step_flops(b));
+    vm_json_number(&o, "peak_gflops", b->peak_gflops);
+    vm_json_number(&o, "peak_bf16_gflops", s->bf16 ? b->bf16_gflops : NAN);
+    vm_json_number(&o, "peak_gbs", b->peak_gbs);
+    vm_json_number(&o, "mfu", mfu(b));
+    vm_json_number(&o, "moe_overhead", b->moe.known ? b->moe.overhead : NAN);
     if (b->moe.known) {
-        json_object_set_new(j, "routing", json_string(s->routing.text));
-        json_object_set_new(j, "expert_load_max", drv_json_number(b->load));
-        json_object_set_new(j, "no_update_ms", drv_json_number(1e3 * b->moe.seconds));
-        json_object_set_new(j, "dense_no_update_ms", drv_json_number(1e3 * b->moe.dense_seconds));
+        vm_json_string(&o, "routing", s->routing.text);
+        vm_json_number(&o, "expert_load_max", b->load);
+        vm_json_number(&o, "no_update_ms", 1e3 * b->moe.seconds);
+        vm_json_number(&o, "dense_no_update_ms", 1e3 * b->moe.dense_seconds);
     }
-    json_object_set_new(j, "compile_ms", drv_json_number(1e3 * compile_seconds(s)));
-    json_object_set_new(j, "peak_rss", json_integer(b->peak_rss));
-    json_object_set_new(j, "kernels", bench_kernels_json(b));
-    drv_print_json(j);
+    vm_json_number(&o, "compile_ms", 1e3 * compile_seconds(s));
+    vm_json_int(&o, "peak_rss", b->peak_rss);
+    vm_json_put(&o, "kernels", bench_kernels_json(b));
+    vm_json_print(stdout, &o);
 }

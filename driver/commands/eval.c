@@ -2,8 +2,17 @@
  * included. */
 #include "driver/driver.h"
 
-#include <jansson.h>
 #include <math.h>
+
+static void print_json(const char *model, const char *weights, const VmEvalResult *r) {
+    VmJson o = vm_json_object();
+    vm_json_string(&o, "model", model);
+    vm_json_string(&o, "weights", weights);
+    vm_json_int(&o, "images", r->images);
+    vm_json_number(&o, "loss", r->loss);
+    vm_json_number(&o, "accuracy", r->accuracy);
+    vm_json_print(stdout, &o);
+}
 
 static VmStatus evaluate(Session *s, const Args *a, const VmDataset *test) {
     VmStatus st = session_engine(s, vm_threads((int)opt_or(a->o.threads, 0)));
@@ -18,10 +27,7 @@ static VmStatus evaluate(Session *s, const Args *a, const VmDataset *test) {
     if (!st) st = vm_evaluate(s->engine, session_source, s, test, batch, &r, &err);
     if (st) return drv_fail(st, "%s", err.text);
     if (a->o.json)
-        drv_print_json(json_pack("{s:s, s:o, s:I, s:o, s:o}", "model", s->model, "weights",
-                                 drv_json_text(a->o.weights), "images", (json_int_t)r.images,
-                                 "loss", drv_json_number(r.loss), "accuracy",
-                                 drv_json_number(r.accuracy)));
+        print_json(s->model, a->o.weights, &r);
     else if (isnan(r.accuracy))
         printf("%s: loss %.5f on %lld test images\n", s->model, r.loss, (long long)r.images);
     else

@@ -1,7 +1,6 @@
 /* vmoec info: what a model costs, per module and in total, and the memory that training takes. */
 #include "driver/driver.h"
 
-#include <jansson.h>
 #include <string.h>
 
 /* Compiles what a run of training would and looks at this process then: all but tensors and data is
@@ -72,7 +71,7 @@ static void print_table(const Session *s, const Counts *c, const MemoryUse *m) {
 
 /* Products of a training step, or of an evaluation when there is no loss: as the model has them,
  * before the passes that decide how to compute them (splitk cuts some, recompute repeats some). */
-static json_t *matmuls_json(Session *s, const IrGraph *model) {
+static VmJson matmuls_json(Session *s, const IrGraph *model) {
     static const PassId train[] = {PASS_expand, PASS_autodiff, PASS_simplify, PASS_cse};
     static const PassId eval[] = {PASS_expand, PASS_simplify, PASS_cse};
     IrGraph *g = ir_graph_clone(s->arena, model);
@@ -80,39 +79,67 @@ static json_t *matmuls_json(Session *s, const IrGraph *model) {
     session_run_passes(s, g, loss ? train : eval, loss ? 4 : 3, loss);
     Matmul *list;
     int n = count_matmuls(s->arena, g, &list);
-    json_t *out = json_array();
-    for (int i = 0; i < n; i++)
-        json_array_append_new(
-            out, json_pack("{s:s, s:i}", "kernel", list[i].text, "calls", list[i].calls));
+    VmJson out = vm_json_list();
+    for (int i = 0; i < n; i++) {
+        VmJson o = vm_json_object();
+        vm_json_string(&o, "kernel", list[i].text);
+        vm_json_int(&o, "calls", list[i].calls);
+        vm_json_put(&out, NULL, o);
+    }
     return out;
 }
 
-static void print_json(const Session *s, const Counts *c, const MemoryUse *m, json_t *matmuls) {
-    json_t *modules = json_array();
-    for (int i = 0; i < c->nmodule; i++)
-        json_array_append_new(modules, json_pack("{s:s, s:I, s:I, s:I}", "name", c->module[i].name,
-                                                 "params", (json_int_t)c->module[i].params,
-                                                 "params_active", (json_int_t)c->module[i].active,
-                                                 "macs", (json_int_t)c->module[i].macs));
-    json_t *memory = json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "weights",
-                               (json_int_t)m->weights, "state", (json_int_t)m->state, "activations",
-                               (json_int_t)m->work, "packed", (json_int_t)m->other, "scratch",
-                               (json_int_t)m->scratch, "data", (json_int_t)m->data, "process",
-                               (json_int_t)m->process, "peak", (json_int_t)m->total);
-    const Budget *u = &s->budget;
-    if (u->limit)
-        json_object_set_new(memory, "budget",
-                            json_pack("{s:I, s:i, s:i, s:I, s:o}", "limit", (json_int_t)u->limit,
-                                      "recomputed", u->steps, "of", u->all, "peak_without",
-                                      (json_int_t)u->before, "extra_flops",
-                                      drv_json_number(u->flops_after / u->flops_before - 1)));
-    json_t *j = json_pack(
-        "{s:o, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o, s:o}", "file", drv_json_text(s->path),
-        "model", s->model, "batch", (json_int_t)s->batch, "params", (json_int_t)c->total.params,
-        "params_active", (json_int_t)c->total.active, "macs", (json_int_t)c->total.macs,
-        "macs_without_attention", (json_int_t)(c->total.macs - c->total.attention), "params_image",
-        (json_int_t)c->image, "memory", memory, "modules", modules, "matmuls", matmuls);
-    drv_print_json(j);
+static VmJson modules_json(const Counts *c) {
+    VmJson list = vm_json_list();
+    for (int i = 0; i < c->nmodule; i++) {
+        VmJson o = vm_json_object();
+        vm_json_string(&o, "name", c->module[i].name);
+        vm_json_int(&o, "params", c->module[i].params);
+        vm_json_int(&o, "params_active", c->module[i].active);
+        vm_json_int(&o, "macs", c->module[i].macs);
+        vm_json_put(&list, NULL, o);
+    }
+    return list;
+}
+
+static VmJson budget_json(const Budget *u) {
+    VmJson o = vm_json_object();
+    vm_json_int(&o, "limit", u->limit);
+    vm_json_int(&o, "recomputed", u->steps);
+    vm_json_int(&o, "of", u->all);
+    vm_json_int(&o, "peak_without", u->before);
+    vm_json_number(&o, "extra_flops", u->flops_after / u->flops_before - 1);
+    return o;
+}
+
+static VmJson memory_json(const MemoryUse *m, const Budget *u) {
+    VmJson o = vm_json_object();
+    vm_json_int(&o, "weights", m->weights);
+    vm_json_int(&o, "state", m->state);
+    vm_json_int(&o, "activations", m->work);
+    vm_json_int(&o, "packed", m->other);
+    vm_json_int(&o, "scratch", m->scratch);
+    vm_json_int(&o, "data", m->data);
+    vm_json_int(&o, "process", m->process);
+    vm_json_int(&o, "peak", m->total);
+    if (u->limit) vm_json_put(&o, "budget", budget_json(u));
+    return o;
+}
+
+static void print_json(const Session *s, const Counts *c, const MemoryUse *m, VmJson matmuls) {
+    VmJson o = vm_json_object();
+    vm_json_string(&o, "file", s->path);
+    vm_json_string(&o, "model", s->model);
+    vm_json_int(&o, "batch", s->batch);
+    vm_json_int(&o, "params", c->total.params);
+    vm_json_int(&o, "params_active", c->total.active);
+    vm_json_int(&o, "macs", c->total.macs);
+    vm_json_int(&o, "macs_without_attention", c->total.macs - c->total.attention);
+    vm_json_int(&o, "params_image", c->image);
+    vm_json_put(&o, "memory", memory_json(m, &s->budget));
+    vm_json_put(&o, "modules", modules_json(c));
+    vm_json_put(&o, "matmuls", matmuls);
+    vm_json_print(stdout, &o);
 }
 
 VmStatus cmd_info(const Args *a) {

@@ -1,6 +1,7 @@
 /* Diagnostics as text for people and as JSON for editors. Output is always valid UTF-8 without
  * control characters, whatever the source holds: it goes to terminals and JSON readers. Columns
  * count bytes; carets count characters, and tabs are repeated under tabs. */
+#include "base/json.h"
 #include "frontend/syntax/diag.h"
 
 #include <stdlib.h>
@@ -10,22 +11,6 @@ enum { WINDOW = 120 }; /* bytes of a long line that are shown */
 
 static const char *const replacement = "\xEF\xBF\xBD";
 
-/* Length of the valid UTF-8 sequence at s (n bytes left), or 0. */
-static int utf8_valid(const char *text, size_t n) {
-    const unsigned char *s = (const unsigned char *)text;
-    if (s[0] < 0x80) return 1;
-    int len = s[0] >= 0xC2 && s[0] < 0xE0   ? 2
-              : s[0] >= 0xE0 && s[0] < 0xF0 ? 3
-              : s[0] >= 0xF0 && s[0] < 0xF5 ? 4
-                                            : 0;
-    if (len == 0 || (size_t)len > n) return 0;
-    for (int i = 1; i < len; i++)
-        if ((s[i] & 0xC0) != 0x80) return 0;
-    bool overlong = (s[0] == 0xE0 && s[1] < 0xA0) || (s[0] == 0xF0 && s[1] < 0x90);
-    bool outside = (s[0] == 0xED && s[1] >= 0xA0) || (s[0] == 0xF4 && s[1] >= 0x90);
-    return overlong || outside ? 0 : len;
-}
-
 static bool is_control(const char *s, int len) {
     unsigned char c = (unsigned char)s[0];
     return c < ' ' || c == 0x7F || (len == 2 && c == 0xC2 && (unsigned char)s[1] < 0xA0);
@@ -33,7 +18,7 @@ static bool is_control(const char *s, int len) {
 
 /* One character of s to f: as it is, or the replacement character. Returns bytes consumed. */
 static int put_char(FILE *f, const char *s, size_t n) {
-    int len = utf8_valid(s, n);
+    int len = text_utf8(s, n);
     if (len == 0 || (is_control(s, len) && *s != '\t')) {
         fputs(replacement, f);
         return len ? len : 1;
@@ -81,13 +66,13 @@ static void print_excerpt(FILE *f, Span s, const Style *st) {
     for (int i = from; i < to;) i += put_char(f, text + i, (size_t)(to - i));
     fprintf(f, "%s\n      | %s", to < eol ? "..." : "", from > bol ? "   " : "");
     for (int i = from; i < at && i < to;) {
-        int n = utf8_valid(text + i, (size_t)(to - i));
+        int n = text_utf8(text + i, (size_t)(to - i));
         fputc(text[i] == '\t' ? '\t' : ' ', f);
         i += n ? n : 1;
     }
     fprintf(f, "%s^", st->caret);
     for (int i = at; i < s.end && i < to;) {
-        int n = utf8_valid(text + i, (size_t)(to - i));
+        int n = text_utf8(text + i, (size_t)(to - i));
         if (i > at) fputc('^', f);
         i += n ? n : 1;
     }
@@ -158,60 +143,42 @@ void diags_print(FILE *f, const Diags *d, bool colour) {
 
 /* ---- for editors ----------------------------------------------------------------------------- */
 
-static void json_string(FILE *f, const char *s) {
-    size_t n = strlen(s);
-    fputc('"', f);
-    for (size_t i = 0; i < n;) {
-        int len = utf8_valid(s + i, n - i);
-        unsigned char c = (unsigned char)s[i];
-        if (len == 0)
-            fputs("\\ufffd", f);
-        else if (c == '"' || c == '\\')
-            fprintf(f, "\\%c", c);
-        else if (c < ' ' || c == 0x7F)
-            fprintf(f, "\\u%04x", c);
-        else
-            fwrite(s + i, 1, (size_t)len, f);
-        i += len ? (size_t)len : 1;
-    }
-    fputc('"', f);
-}
-
-/* "file":..,"line":..,"column":..,"end_line":..,"end_column":.. ; null and zeros without a place.
- */
-static void json_place(FILE *f, Span s) {
+/* null and zeros without a place. */
+static void put_place(VmJson *o, Span s) {
     int line, col, end_line, end_col;
     span_place(s, &line, &col);
     span_place((Span){s.src, s.end, s.end}, &end_line, &end_col);
-    fputs("\"file\":", f);
     if (s.src)
-        json_string(f, s.src->path);
+        vm_json_string(o, "file", s.src->path);
     else
-        fputs("null", f);
-    fprintf(f, ",\"line\":%d,\"column\":%d,\"end_line\":%d,\"end_column\":%d", line, col, end_line,
-            end_col);
+        vm_json_null(o, "file");
+    vm_json_int(o, "line", line);
+    vm_json_int(o, "column", col);
+    vm_json_int(o, "end_line", end_line);
+    vm_json_int(o, "end_column", end_col);
+}
+
+static VmJson diag_json(const Diag *x) {
+    VmJson o = vm_json_object(), notes = vm_json_list();
+    put_place(&o, x->span);
+    vm_json_string(&o, "severity", x->level == DIAG_ERROR ? "error" : "warning");
+    vm_json_string(&o, "slug", diag_slug(x->id));
+    vm_json_string(&o, "message", x->text);
+    for (const DiagNote *note = x->notes; note; note = note->next) {
+        VmJson n = vm_json_object();
+        put_place(&n, note->span);
+        vm_json_string(&n, "message", note->text);
+        vm_json_put(&notes, NULL, n);
+    }
+    vm_json_put(&o, "notes", notes);
+    return o;
 }
 
 void diags_print_json(FILE *f, const Diags *d) {
     int n;
     Order *o = in_order(d, &n);
-    fputs("{\"diagnostics\":[", f);
-    for (int i = 0; i < n; i++) {
-        const Diag *x = o[i].diag;
-        fputs(i ? ",\n{" : "{", f);
-        json_place(f, x->span);
-        fprintf(f, ",\"severity\":\"%s\",\"slug\":\"%s\",\"message\":",
-                x->level == DIAG_ERROR ? "error" : "warning", diag_slug(x->id));
-        json_string(f, x->text);
-        fputs(",\"notes\":[", f);
-        for (const DiagNote *note = x->notes; note; note = note->next) {
-            fputs(note == x->notes ? "{" : ",{", f);
-            json_place(f, note->span);
-            fputs(",\"message\":", f);
-            json_string(f, note->text);
-            fputc('}', f);
-        }
-        fputs("]}", f);
-    }
-    fputs("]}\n", f);
+    VmJson all = vm_json_object(), list = vm_json_list();
+    for (int i = 0; i < n; i++) vm_json_put(&list, NULL, diag_json(o[i].diag));
+    vm_json_put(&all, "diagnostics", list);
+    vm_json_print(f, &all);
 }
