@@ -7,7 +7,7 @@
  *             R.logits   f32[T,E]  what the gate is the softmax of, or values whose softmax is
  * meant; only where there is a gate
  *
- * Nothing is computed for them: runtime/log/telemetry.c looks at them when a step is logged.
+ * Nothing is computed for them: runtime/log/routes.c looks at them when a step is logged.
  * Weights get the same bits with and without.
  *
  * before  %3, %4, %5, %6 = route %2 {experts = 4} : ..        (%2 of topk %1, %1 = softmax %0)

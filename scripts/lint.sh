@@ -65,10 +65,10 @@ may_include() {
     codegen/load) echo "base ir passes codegen codegen/plan" ;;
     runtime/exec) echo "base" ;;
     runtime/data) echo "base recipe runtime/exec" ;;
-    runtime/log) echo "base recipe runtime/exec runtime/train" ;;
-    runtime/train) echo "base recipe runtime/exec runtime/data" ;;
+    runtime/log) echo "base runtime/exec" ;;
+    runtime/train) echo "base recipe runtime/exec runtime/data runtime/log" ;;
     driver | driver/session | driver/commands | driver/bench)
-        echo "base recipe ir frontend frontend/syntax passes interp codegen codegen/plan runtime/exec runtime/data runtime/train" \
+        echo "base recipe ir frontend frontend/syntax passes interp codegen codegen/plan runtime/exec runtime/data runtime/log runtime/train" \
             "driver driver/session driver/commands driver/bench" ;;
     tests | bench | docs) echo "any" ;;
     *) return 1 ;;

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "codegen/plan/backend.h"
+#include "runtime/log/events.h"
 #include "base/rng.h"
 
 /* runs/<file without folder and ending>; what is left of a name must be one ("...vmoe" leaves
@@ -37,6 +38,13 @@ static VmStatus resume_of(const Args *a, VmResume *out) {
     return VM_OK;
 }
 
+static VmStatus sinks_of(const Args *a, unsigned *out) {
+    const char *names = a->o.log;
+    VmError err = {.text = ""};
+    VmStatus st = names ? vm_sinks_parse(names, out, &err) : VM_OK;
+    return st ? drv_fail(st, "%s", err.text) : VM_OK;
+}
+
 /* Where the run goes, and whether it can go there: before anything long is done. */
 static VmStatus place_of(Arena *arena, const Args *a, VmRunPlace *out) {
     const char *dir = a->o.out;
@@ -52,10 +60,11 @@ static VmStatus place_of(Arena *arena, const Args *a, VmRunPlace *out) {
     return st ? drv_fail(st, "%s", err.text) : VM_OK;
 }
 
-/* What the command line says of the run's folder. */
+/* What the command line says of the run's folder and what is in it. */
 typedef struct Start {
     VmRunPlace place;
     VmResume resume;
+    unsigned sinks; /* of --log; 0: those by default */
 } Start;
 
 /* The train block, with what the command line overrides. */
@@ -83,6 +92,7 @@ static VmSubject subject_of(Session *s, const IrGraph *g) {
 static VmRun run_of(const Session *s, const Args *a, const Start *start) {
     return (VmRun){.place = start->place,
                    .resume = start->resume,
+                   .sinks = start->sinks,
                    .tuning = s->tuning_path,
                    .progress = a->o.quiet ? NULL : stderr,
                    .warnings = stderr};
@@ -178,6 +188,7 @@ VmStatus cmd_train(const Args *a) {
     Session s;
     Start start = {0};
     VmStatus st = resume_of(a, &start.resume);
+    if (!st) st = sinks_of(a, &start.sinks);
     if (!st) st = place_of(a->arena, a, &start.place);
     if (st) return st;
     st = session_open_phase(&s, a->operand[0], &a->o.set, a->o.model, a->o.phase, a->o.precision,

@@ -2,21 +2,16 @@
  * second, elsewhere a plain line every ten seconds; both get one line per epoch.
  *
  * Does not: fail. A progress display that cannot be written is not worth stopping for. */
-#include "runtime/train/internal.h"
+#include "runtime/log/progress.h"
 
 #include <inttypes.h>
 #include <math.h>
-#include <stdarg.h>
+#include <stdlib.h>
 #include <sys/ioctl.h>
 #include <time.h>
 #include <unistd.h>
 
-void vm_progress_begin(VmProgress *p, FILE *f, FILE *warn, int64_t first_step, int64_t total) {
-    *p = (VmProgress){.f = f, .warn = warn, .first_step = first_step, .total = total};
-    if (!f) return;
-    p->terminal = isatty(fileno(f));
-    p->start = p->last = vm_seconds();
-}
+#include "base/clock.h"
 
 /* Ends a line that was being rewritten. */
 static void settle(VmProgress *p) {
@@ -40,21 +35,24 @@ static int columns(FILE *f) {
     return ioctl(fileno(f), TIOCGWINSZ, &size) == 0 && size.ws_col > 1 ? size.ws_col : 80;
 }
 
-void vm_progress_step(VmProgress *p, int64_t epoch, int64_t step, double rate, double loss,
-                      double accuracy) {
+static void show_tick(VmProgress *p, const VmEvent *e) {
     if (!p->f) return;
     double now = vm_seconds();
     if (now - p->last < (p->terminal ? 0.2 : 10)) return;
     p->last = now;
     char line[256];
+    int64_t total = vm_event_int(e, "total");
+    double accuracy = vm_event_number(e, "accuracy");
     int n =
         snprintf(line, sizeof line, "epoch %" PRId64 "  step %" PRId64 "/%" PRId64 "  loss %.4f",
-                 epoch, step, p->total, loss);
+                 e->epoch, e->step, total, vm_event_number(e, "loss"));
     if (isfinite(accuracy))
         n += snprintf(line + n, sizeof line - (size_t)n, "  accuracy %.2f %%", 100 * accuracy);
-    n += snprintf(line + n, sizeof line - (size_t)n, "  %.0f images/s", rate);
-    if (step > p->first_step) {
-        double left = (now - p->start) / (double)(step - p->first_step) * (double)(p->total - step);
+    n += snprintf(line + n, sizeof line - (size_t)n, "  %.0f images/s",
+                  vm_event_number(e, "images_per_second"));
+    if (e->step > p->first_step) {
+        double left =
+            (now - p->start) / (double)(e->step - p->first_step) * (double)(total - e->step);
         n += snprintf(line + n, sizeof line - (size_t)n, "  left ");
         write_time(line + n, sizeof line - (size_t)n, left);
     }
@@ -66,46 +64,83 @@ void vm_progress_step(VmProgress *p, int64_t epoch, int64_t step, double rate, d
     fflush(p->f);
 }
 
-void vm_progress_epoch(VmProgress *p, const VmEpochRecord *r) {
+/* " accuracy 93.10 %" behind "  train loss 0.2"; what does not exist is left out. */
+static void show_means(FILE *f, const char *what, double loss, double accuracy) {
+    if (isfinite(loss)) fprintf(f, "  %s loss %.4f", what, loss);
+    if (isfinite(accuracy)) fprintf(f, " accuracy %.2f %%", 100 * accuracy);
+}
+
+static void show_epoch(VmProgress *p, const VmEvent *e) {
     if (!p->f) return;
     settle(p);
-    fprintf(p->f, "epoch %" PRId64 "  train loss %.4f", r->epoch, r->train_loss);
-    if (isfinite(r->train_accuracy)) fprintf(p->f, " accuracy %.2f %%", 100 * r->train_accuracy);
-    if (isfinite(r->test_loss)) fprintf(p->f, "  test loss %.4f", r->test_loss);
-    if (isfinite(r->test_accuracy)) fprintf(p->f, " accuracy %.2f %%", 100 * r->test_accuracy);
-    fprintf(p->f, "  %.1f s  %.0f images/s\n", r->seconds, r->images_per_second);
+    fprintf(p->f, "epoch %" PRId64, e->epoch);
+    show_means(p->f, "train", vm_event_number(e, "train_loss"),
+               vm_event_number(e, "train_accuracy"));
+    show_means(p->f, "test", vm_event_number(e, "test_loss"), vm_event_number(e, "test_accuracy"));
+    fprintf(p->f, "  %.1f s  %.0f images/s\n", vm_event_number(e, "seconds"),
+            vm_event_number(e, "images_per_second"));
     fflush(p->f);
 }
 
 /* Names come from files and may hold anything; a terminal must not obey them. */
-static void print_line(FILE *f, const char *before, const char *fmt, va_list ap) {
+static void show_line(VmProgress *p, FILE *f, const char *before, const char *text) {
+    if (!f) return;
+    if (p->f) settle(p);
     VmError line;
-    vsnprintf(line.text, sizeof line.text, fmt, ap);
+    snprintf(line.text, sizeof line.text, "%s", text);
     vm_make_printable(line.text);
     fprintf(f, "%s%s\n", before, line.text);
     fflush(f);
 }
 
-void vm_progress_note(VmProgress *p, const char *fmt, ...) {
-    if (!p->f) return;
-    settle(p);
-    va_list ap;
-    va_start(ap, fmt);
-    print_line(p->f, "", fmt, ap);
-    va_end(ap);
+static void show_resumed(VmProgress *p, const VmEvent *e) {
+    VmError line;
+    snprintf(line.text, sizeof line.text, "%s: resuming after step %" PRId64 " of %" PRId64,
+             vm_event_text(e, "folder"), e->step, vm_event_int(e, "total"));
+    show_line(p, p->f, "", line.text);
 }
 
-void vm_progress_warn(VmProgress *p, const char *fmt, ...) {
-    if (!p->warn) return;
-    if (p->f) settle(p);
-    va_list ap;
-    va_start(ap, fmt);
-    print_line(p->warn, "vmoec: warning: ", fmt, ap);
-    va_end(ap);
+/* ---- the sink ---- */
+
+static VmStatus open_display(void **self, const VmLogPlace *place, VmError *err) {
+    VmProgress *p = malloc(sizeof *p);
+    *self = p;
+    if (!p) return vm_fail(err, VM_ENV, "out of memory");
+    *p = (VmProgress){.f = place->progress, .warn = place->warnings};
+    p->terminal = p->f && isatty(fileno(p->f));
+    p->start = p->last = vm_seconds();
+    return VM_OK;
 }
 
-void vm_progress_end(VmProgress *p) {
-    if (!p->f) return;
-    settle(p);
-    fflush(p->f);
+static VmStatus tell(void *self, const VmEvent *e, VmError *err) {
+    VmProgress *p = self;
+    (void)err;
+    switch (e->kind) {
+    case VM_EVENT_note: show_line(p, p->f, "", vm_event_text(e, "text")); break;
+    case VM_EVENT_warning:
+        show_line(p, p->warn, "vmoec: warning: ", vm_event_text(e, "text"));
+        break;
+    case VM_EVENT_resumed: show_resumed(p, e); break;
+    case VM_EVENT_start:
+        p->first_step = e->step;
+        p->start = p->last = vm_seconds();
+        break;
+    case VM_EVENT_tick: show_tick(p, e); break;
+    case VM_EVENT_epoch: show_epoch(p, e); break;
+    default: break;
+    }
+    return VM_OK;
 }
+
+static VmStatus close_display(void *self, VmError *err) {
+    VmProgress *p = self;
+    (void)err;
+    if (p->f) {
+        settle(p);
+        fflush(p->f);
+    }
+    free(p);
+    return VM_OK;
+}
+
+const VmSink vm_sink_progress = {open_display, tell, close_display};

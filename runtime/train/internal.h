@@ -1,4 +1,4 @@
-/* What the files of runtime/train and runtime/log share, one section per file. */
+/* What the files of runtime/train share, one section per file. */
 #ifndef VMOEC_RUNTIME_TRAIN_INTERNAL_H
 #define VMOEC_RUNTIME_TRAIN_INTERNAL_H
 
@@ -6,6 +6,8 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "runtime/exec/internal.h"
+#include "runtime/log/events.h"
+#include "runtime/log/routes.h"
 #include "runtime/train/train.h"
 
 /* ---- safetensors.c, weights.c
@@ -80,8 +82,7 @@ bool vm_binding_has_loss(const VmBinding *b);
  */
 double vm_binding_loss(const VmBinding *b, bool aux);
 
-/* ---- metrics.c ---------------------------------------------------------------------------------
- */
+/* ---- say.c: what the trainer says of a run, as events ---- */
 
 /* Where a run stands. The sums are those of the unfinished epoch, zero at an epoch's end. */
 typedef struct VmRunState {
@@ -92,12 +93,6 @@ typedef struct VmRunState {
     char weights[24]; /* fingerprint of the file that the weights started from; "none" */
 } VmRunState;
 
-typedef struct VmMetrics {
-    FILE *f;
-    const VmDir *dir;
-    const char *phase;
-} VmMetrics;
-
 typedef struct VmEpochRecord {
     int64_t epoch, step; /* 1-based: how many are done */
     double train_loss, train_objective, train_accuracy;
@@ -105,79 +100,16 @@ typedef struct VmEpochRecord {
     double seconds, images_per_second, test_seconds;
 } VmEpochRecord;
 
-/* Opens OUT/metrics.jsonl: empty, or (keep_step >= 0) with the lines up to that step kept. VM_ENV
- * when it cannot be read then, VM_INPUT when it is damaged before its end. dir is borrowed. */
-VmStatus vm_metrics_open(VmMetrics *m, const VmDir *dir, const char *phase, int64_t keep_step,
-                         VmError *err);
-VmStatus vm_metrics_start(VmMetrics *m, const VmTraining *what, const VmRunState *run, int threads,
-                          int64_t test_images, VmError *err);
-struct VmRouting; /* telemetry.c; NULL: the model has no routes */
-VmStatus vm_metrics_step(VmMetrics *m, int64_t epoch, int64_t step, double lr,
-                         double images_per_second, const VmBinding *b,
-                         const struct VmRouting *routing, VmError *err);
-VmStatus vm_metrics_epoch(VmMetrics *m, const VmEpochRecord *r, const struct VmRouting *routing,
-                          VmError *err);
-/* What was said is on the disk. */
-VmStatus vm_metrics_sync(VmMetrics *m, VmError *err);
-VmStatus vm_metrics_close(VmMetrics *m, VmError *err);
-
-/* ---- progress.c --------------------------------------------------------------------------------
- */
-
-typedef struct VmProgress {
-    FILE *f;    /* NULL: silent */
-    FILE *warn; /* warnings are never silent; NULL: only where nobody is (tests) */
-    bool terminal, line_open;
-    double last, start;
-    int64_t first_step, total;
-} VmProgress;
-
-void vm_progress_begin(VmProgress *p, FILE *f, FILE *warn, int64_t first_step, int64_t total);
-/* Called every step; prints when it is time. accuracy NAN: not shown. */
-void vm_progress_step(VmProgress *p, int64_t epoch, int64_t step, double rate, double loss,
-                      double accuracy);
-void vm_progress_epoch(VmProgress *p, const VmEpochRecord *r);
-void vm_progress_note(VmProgress *p, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-/* "vmoec: warning: ..", also when there is no progress to see. */
-void vm_progress_warn(VmProgress *p, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-void vm_progress_end(VmProgress *p);
-
-/* ---- telemetry.c ------------------------------------------------------------------------------
- */
-
-enum { VM_MEASURES = 4 };
-
-typedef struct VmRoute {
-    const char *name; /* the program's; name_length characters of it */
-    size_t name_length;
-    int64_t experts, tokens, k;
-    const int32_t *offsets; /* [experts + 1] */
-    const int32_t *choices; /* [tokens, k], -1 none; NULL: every token is served */
-    const float *logits;    /* [tokens, experts]; NULL: there is no gate */
-    double *load_sum, *by_image;
-    double now[VM_MEASURES], sum[VM_MEASURES]; /* as measured last, and added up */
-    int64_t steps, measured;                   /* in the sums of loads and of measures */
-} VmRoute;
-
-typedef struct VmRouting { /* {0} at first */
-    VmRoute *route;
-    int n;
-    int64_t images; /* of a step */
-} VmRouting;
-
-/* The routes of a program, valid as long as a binding of it. Programs for other batch sizes of the
- * same model have the same routes, and what was added up stays. */
-VmStatus vm_routing_find(VmRouting *r, VmEngine *e, int program, int64_t images, VmError *err);
-void vm_routing_free(VmRouting *r);
-void vm_routing_begin_epoch(VmRouting *r);
-/* After every step; after steps that are logged, and the last of an epoch. */
-void vm_routing_step(VmRouting *r);
-void vm_routing_measure(VmRouting *r);
-/* {"<route>": {"load": [..], "dead": n, "entropy": .., ..}}: of the last step, or means over the
- * epoch's. */
-VmJson vm_routing_json(const VmRouting *r, bool epoch);
-/* Where over the epoch experts had nothing to do, or few did most. */
-void vm_routing_warn(const VmRouting *r, VmProgress *p, int64_t epoch);
+VmStatus vm_say_start(VmLog *log, const VmTraining *what, const VmRunState *run, int threads,
+                      int64_t test_images, VmError *err);
+/* After every step: its epoch, speed and the means so far; no accuracy: it
+ * does not exist. Takes no memory. */
+VmStatus vm_say_tick(VmLog *log, const VmRunState *run, int64_t epoch, double rate,
+                     bool has_accuracy, VmError *err);
+/* A logged step, with what the program that ran it said. */
+VmStatus vm_say_step(VmLog *log, int64_t epoch, int64_t step, double lr, double rate,
+                     const VmBinding *b, const VmRouting *routing, VmError *err);
+VmStatus vm_say_epoch(VmLog *log, const VmEpochRecord *r, const VmRouting *routing, VmError *err);
 
 /* ---- run_folder.c -------------------------------------------------------------------------------
  */
@@ -186,7 +118,6 @@ void vm_routing_warn(const VmRouting *r, VmProgress *p, int64_t epoch);
 #define VM_CHECKPOINT_PREVIOUS "checkpoint.previous"
 #define VM_WEIGHTS_FILE "weights.safetensors"
 #define VM_STATE_FILE "state.safetensors"
-#define VM_METRICS_FILE "metrics.jsonl"
 
 /* What a checkpoint's folder holds: nothing else is ever removed from one. */
 enum { VM_CHECKPOINT_FILES = 3 };

@@ -25,19 +25,26 @@ typedef struct Contents {
     bool checkpoint, run;
 } Contents;
 
+static VmStatus look_at(const VmDir *d, const char *name, VmThere *there, VmError *err) {
+    *there = vm_there(d, name);
+    if (*there != VM_UNKNOWN) return VM_OK;
+    return vm_fail(err, VM_ENV, "cannot look at '%s/%s': %s", d->path, name, strerror(errno));
+}
+
 static VmStatus look(const VmDir *d, Contents *c, VmError *err) {
-    static const char *const names[] = {VM_CHECKPOINT, VM_CHECKPOINT_PREVIOUS, VM_WEIGHTS_FILE,
-                                        VM_METRICS_FILE};
-    VmThere there[4];
-    for (int i = 0; i < 4; i++) {
-        there[i] = vm_there(d, names[i]);
-        if (there[i] == VM_UNKNOWN)
-            return vm_fail(err, VM_ENV, "cannot look at '%s/%s': %s", d->path, names[i],
-                           strerror(errno));
+    VmThere newest, previous, weights, log;
+    VmStatus s = look_at(d, VM_CHECKPOINT, &newest, err);
+    if (!s) s = look_at(d, VM_CHECKPOINT_PREVIOUS, &previous, err);
+    if (!s) s = look_at(d, VM_WEIGHTS_FILE, &weights, err);
+    if (s) return s;
+    c->checkpoint = newest != VM_NOTHING || previous != VM_NOTHING;
+    c->run = c->checkpoint || weights == VM_REGULAR;
+    for (int i = 0; i < VM_SINK_COUNT; i++) {
+        const char *name = vm_sink_file((VmSinkId)i);
+        if (name) s = look_at(d, name, &log, err);
+        if (s) return s;
+        c->run |= name && log == VM_REGULAR && vm_size_in(d, name) != 0;
     }
-    c->checkpoint = there[0] != VM_NOTHING || there[1] != VM_NOTHING;
-    bool log = there[3] == VM_REGULAR && vm_size_in(d, VM_METRICS_FILE) != 0;
-    c->run = c->checkpoint || there[2] == VM_REGULAR || log;
     return VM_OK;
 }
 
@@ -257,23 +264,23 @@ static VmStatus move_aside(VmRunFolder *r, const char *path, VmError *err) {
     return s;
 }
 
+static VmStatus check_name(const VmDir *d, const char *name, VmThere want, VmError *err) {
+    VmThere there = vm_there(d, name);
+    if (there == VM_NOTHING || there == want) return VM_OK;
+    return vm_fail(err, VM_ENV, "'%s/%s' is %s; expected %s", d->path, name, vm_there_text(there),
+                   vm_there_text(want));
+}
+
 /* What the run will write to or read is a file or a folder, or nothing: seen now and not after
  * hours. */
 static VmStatus check_names(const VmDir *d, VmError *err) {
-    static const struct {
-        const char *name;
-        VmThere kind;
-    } want[] = {{VM_CHECKPOINT, VM_FOLDER},
-                {VM_CHECKPOINT_PREVIOUS, VM_FOLDER},
-                {VM_WEIGHTS_FILE, VM_REGULAR},
-                {VM_METRICS_FILE, VM_REGULAR}};
-    for (size_t i = 0; i < sizeof want / sizeof want[0]; i++) {
-        VmThere there = vm_there(d, want[i].name);
-        if (there == VM_NOTHING || there == want[i].kind) continue;
-        return vm_fail(err, VM_ENV, "'%s/%s' is %s; expected %s", d->path, want[i].name,
-                       vm_there_text(there), vm_there_text(want[i].kind));
-    }
-    return VM_OK;
+    VmStatus s = check_name(d, VM_CHECKPOINT, VM_FOLDER, err);
+    if (!s) s = check_name(d, VM_CHECKPOINT_PREVIOUS, VM_FOLDER, err);
+    if (!s) s = check_name(d, VM_WEIGHTS_FILE, VM_REGULAR, err);
+    for (int i = 0; i < VM_SINK_COUNT && !s; i++)
+        if (vm_sink_file((VmSinkId)i))
+            s = check_name(d, vm_sink_file((VmSinkId)i), VM_REGULAR, err);
+    return s;
 }
 
 /* A folder that holds a run, which need not be ours to lock. */

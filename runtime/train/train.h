@@ -63,16 +63,14 @@ typedef struct VmWeightsFound {
 VmStatus vm_weights_load_some(VmEngine *e, int program, const char *path, VmWeightsFound *found,
                               VmError *err);
 
-/* ---- training (trainer.c, metrics.c, progress.c, checkpoint.c)
- * ------------------------------------ */
+/* ---- training (trainer.c, checkpoint.c) ---- */
 
 /* Where a run lives. */
 typedef struct VmRunPlace {
-    const char
-        *out; /* folder: metrics.jsonl, checkpoint/, checkpoint.previous/, weights.safetensors */
-    bool numbered;  /* nobody chose it: OUT-2, OUT-3, .. where it is taken */
-    bool resume;    /* goes on with the run in it */
-    bool overwrite; /* a run that is in it is moved to OUT.old, OUT.old-2, .. */
+    const char *out; /* folder: logs, checkpoint/, checkpoint.previous/, weights.safetensors */
+    bool numbered;   /* nobody chose it: OUT-2, OUT-3, .. where it is taken */
+    bool resume;     /* goes on with the run in it */
+    bool overwrite;  /* a run that is in it is moved to OUT.old, OUT.old-2, .. */
 } VmRunPlace;
 
 /* Which checkpoint a run resumes from, and whether it may be another run's. */
@@ -102,6 +100,8 @@ typedef struct VmRun {
     VmRunPlace place;
     VmResume resume;    /* with place.resume */
     const char *tuning; /* file of tuned kernels in use, for the log; NULL: none */
+    unsigned sinks;     /* which log files are written: a set as runtime/log/events.h has them; 0:
+                           those by default */
     FILE *progress;     /* NULL: silent; a terminal gets one line rewritten, else plain lines */
     FILE *warnings;     /* NULL: nobody to warn */
     void (*before_step)(void *user); /* called when the first step is about to run; NULL: not */
@@ -137,7 +137,7 @@ typedef struct VmTrainResult {
     double train_loss, test_loss, train_accuracy, test_accuracy;
     double seconds; /* the whole training */
     int64_t steps;
-    char weights[4200], metrics[4200]; /* paths */
+    char weights[4200], metrics[4200]; /* paths; metrics: of the first log */
 } VmTrainResult;
 
 /* Trains and evaluates on `test` after every epoch. Weights are the caller's to

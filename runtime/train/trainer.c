@@ -29,8 +29,7 @@ typedef struct Trainer {
     VmRunState run;
     VmBinding bind;
     VmRouting routing;
-    VmMetrics metrics;
-    VmProgress progress;
+    VmLog log;
     bool began;          /* a step was run */
     int64_t *order;      /* this epoch's images */
     int64_t order_epoch; /* which epoch's order it is */
@@ -122,8 +121,7 @@ static VmStatus log_step(Trainer *t, int64_t epoch, double lr, VmError *err) {
     double now = vm_seconds(), rate = (double)t->log_images / (now - t->log_time);
     t->log_time = now;
     t->log_images = 0;
-    return vm_metrics_step(&t->metrics, epoch + 1, t->run.step, lr, rate, &t->bind, &t->routing,
-                           err);
+    return vm_say_step(&t->log, epoch + 1, t->run.step, lr, rate, &t->bind, &t->routing, err);
 }
 
 static VmStatus bind_training(Trainer *t, int64_t batch, VmError *err) {
@@ -183,10 +181,9 @@ static VmStatus train_epoch(Trainer *t, VmEpochRecord *r, VmError *err) {
         VmStatus s = train_step(t, epoch, at, n, err);
         if (s) return s;
         images += n;
-        double mean = t->run.loss_sum / (double)t->run.batches;
-        double right = t->bind.accuracy ? t->run.correct_sum / (double)t->run.images : NAN;
-        vm_progress_step(&t->progress, epoch + 1, t->run.step,
-                         (double)images / (vm_seconds() - start), mean, right);
+        s = vm_say_tick(&t->log, &t->run, epoch + 1, (double)images / (vm_seconds() - start),
+                        t->bind.accuracy != NULL, err);
+        if (s) return s;
     } while (t->run.step < t->run.total && t->run.step % t->run.steps_per_epoch != 0);
     const VmRunState *run = &t->run;
     *r = (VmEpochRecord){.epoch = epoch + 1,
@@ -231,13 +228,12 @@ static VmStatus one_epoch(Trainer *t, VmEpochRecord *r, VmError *err) {
     int program = t->bind.program;
     s = test_epoch(t, r, err);
     vm_binding_free(&t->bind); /* evaluation may have added programs, which moves memory */
-    if (s == VM_OK) s = vm_metrics_epoch(&t->metrics, r, &t->routing, err);
+    if (s == VM_OK) s = vm_say_epoch(&t->log, r, &t->routing, err);
     if (s) return s;
-    vm_progress_epoch(&t->progress, r);
-    vm_routing_warn(&t->routing, &t->progress, r->epoch);
+    vm_routing_warn(&t->routing, &t->log, r->epoch);
     vm_routing_begin_epoch(&t->routing);
     reset_epoch_sums(&t->run);
-    s = vm_metrics_sync(&t->metrics, err);
+    s = vm_log_tell(&t->log, VM_EVENT_saving, r->epoch, r->step, (VmFacts){0}, err);
     return s ? s : vm_checkpoint_save(t->checkpoints, t->e, program, &t->run, err);
 }
 
@@ -288,50 +284,54 @@ static VmStatus resume(Trainer *t, VmError *err) {
     VmError differences = {.text = ""};
     const VmDir *d = &t->folder.dir;
     if (!c->resume.previous && vm_there(d, VM_CHECKPOINT) == VM_NOTHING)
-        vm_progress_warn(&t->progress, "%s/%s is not there: going on from %s", d->path,
-                         VM_CHECKPOINT, VM_CHECKPOINT_PREVIOUS);
-    if (vm_size_in(d, VM_METRICS_FILE) == 0)
-        vm_progress_warn(&t->progress,
-                         "%s/%s is missing or empty: what it said of earlier epochs is lost",
-                         d->path, VM_METRICS_FILE);
+        vm_log_warn(&t->log, "%s/%s is not there: going on from %s", d->path, VM_CHECKPOINT,
+                    VM_CHECKPOINT_PREVIOUS);
+    vm_log_warn_of_lost(&t->log, d);
     VmStatus s = vm_checkpoint_load(t->checkpoints, t->e, t->bind.program, &c->resume, &t->run,
                                     &differences, err);
     if (s == VM_OK && t->run.step > t->run.total)
-        vm_progress_warn(&t->progress,
-                         "the checkpoint is of step %" PRId64
-                         ", behind the end of this run at %" PRId64,
-                         t->run.step, t->run.total);
+        vm_log_warn(&t->log,
+                    "the checkpoint is of step %" PRId64 ", behind the end of this run at %" PRId64,
+                    t->run.step, t->run.total);
     if (s == VM_OK && differences.text[0])
-        vm_progress_warn(&t->progress, "the checkpoint in %s belongs to another run:%.1500s",
-                         t->folder.dir.path, differences.text);
+        vm_log_warn(&t->log, "the checkpoint in %s belongs to another run:%.1500s",
+                    t->folder.dir.path, differences.text);
     return s;
 }
 
 static void say_where(Trainer *t) {
     const VmRun *c = t->what->run;
     if (t->folder.passed_over[0])
-        vm_progress_warn(&t->progress, "%s: this run goes to '%s'", t->folder.passed_over,
-                         t->folder.dir.path);
+        vm_log_warn(&t->log, "%s: this run goes to '%s'", t->folder.passed_over,
+                    t->folder.dir.path);
     bool other = strcmp(t->folder.dir.path, c->place.out) != 0;
     if (other && !c->place.resume && !t->folder.passed_over[0])
-        vm_progress_note(&t->progress, "this run goes to %s", t->folder.dir.path);
+        vm_log_note(&t->log, "this run goes to %s", t->folder.dir.path);
     if (t->folder.aside[0])
-        vm_progress_note(&t->progress, "the run that was there is now in %s", t->folder.aside);
+        vm_log_note(&t->log, "the run that was there is now in %s", t->folder.aside);
     if (t->folder.lock.fd < 0)
-        vm_progress_warn(&t->progress,
-                         "the file system of '%s' has no locks: another process could write to it",
-                         t->folder.dir.path);
+        vm_log_warn(&t->log,
+                    "the file system of '%s' has no locks: another process could write to it",
+                    t->folder.dir.path);
     if (t->recipe->schedule.kind != VM_schedule_constant && t->warmup >= t->run.total)
-        vm_progress_warn(&t->progress,
-                         "the warm-up of %" PRId64 " steps is not shorter than the run of %" PRId64
-                         ": the learning rate does not reach its peak",
-                         t->warmup, t->run.total);
+        vm_log_warn(&t->log,
+                    "the warm-up of %" PRId64 " steps is not shorter than the run of %" PRId64
+                    ": the learning rate does not reach its peak",
+                    t->warmup, t->run.total);
+}
+
+static VmStatus say_resumed(Trainer *t, VmError *err) {
+    VmFacts f = {0};
+    vm_facts_text(&f, "folder", t->folder.dir.path);
+    vm_facts_int(&f, "total", t->run.total);
+    return vm_log_tell(&t->log, VM_EVENT_resumed, 0, t->run.step, f, err);
 }
 
 static VmStatus start_run(Trainer *t, VmError *err) {
     const VmRun *c = t->what->run;
     const VmSubject *subject = t->what->subject;
     int64_t size = t->run.train_images, batch = t->recipe->data.batch;
+    VmLogPlace place = {.progress = c->progress, .warnings = c->warnings, .keep_step = -1};
     VmStatus s = build_all(t, err);
     if (s == VM_OK) s = bind_training(t, batch < size ? batch : size, err);
     if (s == VM_OK && !vm_binding_has_loss(&t->bind))
@@ -339,34 +339,31 @@ static VmStatus start_run(Trainer *t, VmError *err) {
     if (s == VM_OK && !c->place.resume)
         s = vm_tensors_finite(t->e, t->bind.program, VM_ROLE_PARAM, "cannot start", err);
     if (s == VM_OK) s = vm_run_open(&t->folder, &c->place, err);
+    if (s == VM_OK) s = vm_log_open(&t->log, &place, err);
     if (s) return s;
-    vm_progress_begin(&t->progress, c->progress, c->warnings, t->run.step, t->run.total);
     say_where(t);
     s = vm_checkpoints_open(&t->checkpoints, &t->folder, t->what, t->run.total, err);
     if (s == VM_OK && c->place.resume) s = resume(t, err);
     if (s == VM_OK) s = vm_checkpoint_room(t->checkpoints, t->e, t->bind.program, err);
     if (s == VM_OK && subject->weights)
         s = vm_checkpoint_save(t->checkpoints, t->e, t->bind.program, &t->run, err);
-    if (s == VM_OK)
-        s = vm_metrics_open(&t->metrics, &t->folder.dir, subject->phase,
-                            c->place.resume ? t->run.step : -1, err);
+    place.dir = &t->folder.dir;
+    if (c->place.resume) place.keep_step = t->run.step;
+    if (s == VM_OK) s = vm_log_open(&t->log, &place, err);
+    if (s == VM_OK && c->place.resume) s = say_resumed(t, err);
     if (s) return s;
-    vm_progress_begin(&t->progress, c->progress, c->warnings, t->run.step, t->run.total);
-    if (c->place.resume)
-        vm_progress_note(&t->progress, "%s: resuming after step %" PRId64 " of %" PRId64,
-                         t->folder.dir.path, t->run.step, t->run.total);
-    return vm_metrics_start(&t->metrics, t->what, &t->run, vm_engine_threads(t->e),
-                            t->test ? vm_dataset_size(t->test) : 0, err);
+    return vm_say_start(&t->log, t->what, &t->run, vm_engine_threads(t->e),
+                        t->test ? vm_dataset_size(t->test) : 0, err);
 }
 
 static VmStatus finish_run(Trainer *t, VmTrainResult *result, VmError *err) {
     const VmDir *d = &t->folder.dir;
     char now[4200];
     if (vm_run_moved(&t->folder, d->path, now))
-        vm_progress_warn(&t->progress, "'%s' was moved while the run went on: it is %.3000s now",
-                         d->path, now);
+        vm_log_warn(&t->log, "'%s' was moved while the run went on: it is %.3000s now", d->path,
+                    now);
     snprintf(result->weights, sizeof result->weights, "%s/%s", d->path, VM_WEIGHTS_FILE);
-    snprintf(result->metrics, sizeof result->metrics, "%s/%s", d->path, VM_METRICS_FILE);
+    snprintf(result->metrics, sizeof result->metrics, "%s/%s", d->path, vm_log_file(&t->log));
     result->steps = t->run.step;
     return vm_tensors_save_in(t->e, 0, VM_ROLE_PARAM, d, VM_WEIGHTS_FILE, NULL, err);
 }
@@ -403,6 +400,7 @@ VmStatus vm_train(VmEngine *e, VmProgramSource source, void *user, const VmTrain
                  .train = what->train,
                  .test = what->test,
                  .bind = {.program = -1},
+                 .log = {.phase = what->subject->phase, .sinks = what->run->sinks},
                  .order_epoch = -1};
     t.folder = (VmRunFolder){.dir = VM_DIR_CLOSED, .lock = VM_UNLOCKED};
     VmStatus s = check_recipe(what, err);
@@ -414,13 +412,12 @@ VmStatus vm_train(VmEngine *e, VmProgramSource source, void *user, const VmTrain
     t.order = vm_calloc((size_t)vm_dataset_size(what->train), sizeof *t.order);
     if (!t.order) return vm_fail(err, VM_ENV, "out of memory");
     s = run_all(&t, result, err);
-    vm_progress_end(&t.progress);
+    VmStatus closed = vm_log_close(&t.log, s ? NULL : err);
     if (s && err && t.folder.aside[0]) {
         size_t at = strlen(err->text);
         snprintf(err->text + at, sizeof err->text - at,
                  "\n  the run that was there is now in %.900s", t.folder.aside);
     }
-    VmStatus closed = vm_metrics_close(&t.metrics, s ? NULL : err);
     vm_binding_free(&t.bind);
     vm_routing_free(&t.routing);
     vm_checkpoints_close(t.checkpoints);

@@ -110,6 +110,8 @@ want 2 'did you mean --epochs' 'misspelled option' "$VMOEC" train --epoch 3 $F
 want 2 'has no option --frobnicate' 'unknown option' "$VMOEC" train --frobnicate $F
 want 2 'takes a whole number' 'option of the wrong type' "$VMOEC" train --epochs two $F
 want 2 'out of range' 'option out of range' "$VMOEC" train --epochs=0 $F
+want 2 'of jsonl.*, not .json.$' 'a log of another name' "$VMOEC" train $F --log json --out runs/log
+absent 'which is found before training' runs/log
 want 2 'needs a value' 'option without its value' "$VMOEC" train $F --epochs
 want 2 'is a size such as' 'a budget that is no size' "$VMOEC" info --mem-budget lots $F
 want 2 'is a size such as' 'a budget of nothing' "$VMOEC" info --mem-budget 0 $F

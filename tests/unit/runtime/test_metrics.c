@@ -1,4 +1,5 @@
-/* Learning rates, the metrics file and the progress display. */
+/* Learning rates, the events of a run, its logs and the progress display. */
+#include "runtime/log/progress.h"
 #include "runtime/train/internal.h"
 #include "tests/unit/runtime/runtime_test.h"
 
@@ -71,19 +72,41 @@ static const char *const values[] = {"8", "1e-3", "sparse"};
 static const VmSubject subject = {
     .phase = "model", .config_name = names, .config_value = values, .nconfig = 3};
 
-static void write_start(VmMetrics *m, const VmRunState *run) {
+static void write_start(VmLog *log, const VmRunState *run) {
     VmError err;
     VmRecipe recipe = vm_recipe_default();
     recipe.data.batch = 32;
     recipe.seed = 7;
     const VmRun how = {.tuning = NULL};
     const VmTraining what = {&recipe, &subject, &how, NULL, NULL};
-    cr_assert(vm_metrics_start(m, &what, run, 3, 10000, &err) == VM_OK);
+    cr_assert(vm_say_start(log, &what, run, 3, 10000, &err) == VM_OK);
 }
 
 static const VmRunState run = {.total = 100, .train_images = 60000, .weights = "12345678"};
 
-static void write_run(VmMetrics *m, int64_t from, int64_t to) {
+static const VmRouting no_routes = {0};
+
+/* A log of that sink alone in an open folder. */
+static VmLog open_log(VmSinkId sink, const VmDir *folder, int64_t keep_step) {
+    VmLog log = {.phase = "model", .sinks = 1u << sink};
+    VmLogPlace place = {.dir = folder, .keep_step = keep_step};
+    VmError err = {.text = ""};
+    cr_assert(vm_log_open(&log, &place, &err) == VM_OK, "%s", err.text);
+    return log;
+}
+
+static void close_log(VmLog *log) {
+    VmError err = {.text = ""};
+    cr_assert(vm_log_close(log, &err) == VM_OK, "%s", err.text);
+}
+
+/* Behind what is in the file, as a killed process leaves it. */
+static void append(const char *path, const char *text) {
+    FILE *f = fopen(path, "a");
+    cr_assert(f && fputs(text, f) >= 0 && fclose(f) == 0, "%s", path);
+}
+
+static void write_run(VmLog *log, int64_t from, int64_t to) {
     VmError err;
     static const float cross = 0.5f, balance = 2, accuracy = 0.75f;
     static const VmTensor tensor[] = {{.name = "cross_entropy", .role = VM_ROLE_LOSS, .weight = 1},
@@ -92,7 +115,7 @@ static void write_run(VmMetrics *m, int64_t from, int64_t to) {
     VmTerm term[] = {{&tensor[0], &cross}, {&tensor[1], &balance}, {&tensor[2], &accuracy}};
     VmBinding b = {.term = term, .nterm = 3};
     for (int64_t step = from; step <= to; step++) {
-        cr_assert(vm_metrics_step(m, 1, step, 1e-4, 1000, &b, NULL, &err) == VM_OK);
+        cr_assert(vm_say_step(log, 1, step, 1e-4, 1000, &b, &no_routes, &err) == VM_OK);
     }
     VmEpochRecord r = {.epoch = 1,
                        .step = to,
@@ -100,16 +123,15 @@ static void write_run(VmMetrics *m, int64_t from, int64_t to) {
                        .test_loss = NAN,
                        .test_accuracy = 0.5,
                        .seconds = 3};
-    cr_assert(vm_metrics_epoch(m, &r, NULL, &err) == VM_OK);
+    cr_assert(vm_say_epoch(log, &r, &no_routes, &err) == VM_OK);
 }
 
 Test(runtime_metrics, lines_have_their_keys) {
     char *dir = rt_folder();
     VmDir folder;
-    VmMetrics m;
     VmError err;
     cr_assert(vm_dir_open(&folder, dir, false, &err) == VM_OK);
-    cr_assert(vm_metrics_open(&m, &folder, "model", -1, &err) == VM_OK, "%s", err.text);
+    VmLog m = open_log(VM_SINK_jsonl, &folder, -1);
     write_start(&m, &run);
     write_run(&m, 1, 1);
     size_t n;
@@ -146,7 +168,7 @@ Test(runtime_metrics, lines_have_their_keys) {
     json_decref(step);
     json_decref(epoch);
     free(text);
-    cr_assert(vm_metrics_close(&m, &err) == VM_OK);
+    close_log(&m);
     vm_dir_close(&folder);
     rt_remove(dir);
 }
@@ -155,18 +177,17 @@ Test(runtime_metrics, resuming_drops_what_comes_again) {
     char *dir = rt_folder();
     VmDir folder;
     const char *path = rt_path(dir, "metrics.jsonl");
-    VmMetrics m;
     VmError err;
     cr_assert(vm_dir_open(&folder, dir, false, &err) == VM_OK);
-    cr_assert(vm_metrics_open(&m, &folder, "model", -1, &err) == VM_OK);
+    VmLog m = open_log(VM_SINK_jsonl, &folder, -1);
     write_start(&m, &run);
     write_run(&m, 1, 4);
     write_run(&m, 5, 8);
-    fputs("{\"event\":\"step\",\"phase\":\"mo", m.f); /* killed while writing */
-    cr_assert(vm_metrics_close(&m, &err) == VM_OK);
-    cr_assert(vm_metrics_open(&m, &folder, "model", 4, &err) == VM_OK, "%s", err.text);
+    close_log(&m);
+    append(path, "{\"event\":\"step\",\"phase\":\"mo");
+    m = open_log(VM_SINK_jsonl, &folder, 4);
     write_run(&m, 5, 5);
-    cr_assert(vm_metrics_close(&m, &err) == VM_OK);
+    close_log(&m);
     size_t n;
     char *text = rt_read(path, &n);
     cr_assert_eq(lines_in(text), 1 + 5 + 2, "%s", text);
@@ -174,25 +195,72 @@ Test(runtime_metrics, resuming_drops_what_comes_again) {
     cr_assert_str_eq(json_string_value(json_object_get(last, "event")), "epoch");
     json_decref(last);
     free(text);
-    cr_assert(vm_metrics_open(&m, &folder, "model", -1, &err) == VM_OK);
-    cr_assert(vm_metrics_close(&m, &err) == VM_OK);
+    m = open_log(VM_SINK_jsonl, &folder, -1);
+    close_log(&m);
     text = rt_read(path, &n);
     cr_assert_eq(n, 0u, "a new run starts a new file");
     free(text);
     rt_remove(dir);
 }
 
+/* ---- the hub ---- */
+
+Test(runtime_log, names_choose_the_files) {
+    unsigned set;
+    VmError err;
+    cr_assert(vm_sinks_parse("jsonl", &set, &err) == VM_OK);
+    cr_assert_eq(set, 1u << VM_SINK_jsonl | 1u << VM_SINK_progress, "what has no file stays");
+    static const char *const wrong[] = {"", "jsonl,", "json", "progress", "jsonl,,jsonl"};
+    for (int i = 0; i < 5; i++) {
+        cr_assert_eq(vm_sinks_parse(wrong[i], &set, &err), VM_USAGE, "'%s'", wrong[i]);
+        cr_assert(strstr(err.text, "names with commas between, of jsonl"), "%s", err.text);
+    }
+}
+
+Test(runtime_log, an_event_that_memory_was_short_for_is_not_told) {
+    char *dir = rt_folder();
+    VmDir folder;
+    VmError err;
+    cr_assert(vm_dir_open(&folder, dir, false, &err) == VM_OK);
+    VmLog log = open_log(VM_SINK_jsonl, &folder, -1);
+    VmFacts part = {.failed = true}, f = {0};
+    vm_facts_int(&f, "kept", 1);
+    vm_facts_group(&f, "part", part);
+    cr_assert_eq(vm_log_tell(&log, VM_EVENT_step, 1, 1, f, &err), VM_ENV);
+    cr_assert(strstr(err.text, "out of memory"), "%s", err.text);
+    close_log(&log);
+    cr_assert_eq(vm_size_in(&folder, "metrics.jsonl"), 0);
+    vm_dir_close(&folder);
+    rt_remove(dir);
+}
+
 /* ---- progress ---- */
+
+static VmLog watch(FILE *f) {
+    VmLog log = {.phase = "model", .sinks = 1u << VM_SINK_progress};
+    VmLogPlace place = {.progress = f};
+    VmError err;
+    cr_assert(vm_log_open(&log, &place, &err) == VM_OK);
+    cr_assert(vm_log_tell(&log, VM_EVENT_start, 0, 0, (VmFacts){0}, &err) == VM_OK);
+    return log;
+}
+
+static void tick(VmLog *log, int64_t step, int64_t total, bool has_accuracy) {
+    VmRunState at = {
+        .step = step, .total = total, .loss_sum = 1, .batches = 2, .correct_sum = 9, .images = 10};
+    VmError err;
+    cr_assert(vm_say_tick(log, &at, 1, 500, has_accuracy, &err) == VM_OK);
+}
 
 Test(runtime_progress, plain_lines_where_there_is_no_terminal) {
     char *dir = rt_folder();
     FILE *f = fopen(rt_path(dir, "log"), "w+");
-    VmProgress p;
-    vm_progress_begin(&p, f, NULL, 0, 100);
-    for (int i = 1; i <= 100; i++)
-        vm_progress_step(&p, 1, i, 500, 0.5, 0.9); /* too soon to say anything */
-    p.last -= 11;
-    vm_progress_step(&p, 1, 50, 500, 0.5, 0.9);
+    VmLog log = watch(f);
+    VmProgress *p = log.self[VM_SINK_progress];
+    VmError err;
+    for (int i = 1; i <= 100; i++) tick(&log, i, 100, true); /* too soon to say anything */
+    p->last -= 11;
+    tick(&log, 50, 100, true);
     VmEpochRecord r = {.epoch = 1,
                        .step = 100,
                        .train_loss = 0.25,
@@ -201,8 +269,8 @@ Test(runtime_progress, plain_lines_where_there_is_no_terminal) {
                        .test_accuracy = 0.875,
                        .seconds = 2,
                        .images_per_second = 640};
-    vm_progress_epoch(&p, &r);
-    vm_progress_end(&p);
+    cr_assert(vm_say_epoch(&log, &r, &no_routes, &err) == VM_OK);
+    close_log(&log);
     fclose(f);
     size_t n;
     char *text = rt_read(rt_path(dir, "log"), &n);
@@ -222,15 +290,15 @@ Test(runtime_progress, plain_lines_where_there_is_no_terminal) {
 Test(runtime_progress, one_rewritten_line_on_a_terminal) {
     char *dir = rt_folder();
     FILE *f = fopen(rt_path(dir, "log"), "w+");
-    VmProgress p;
-    vm_progress_begin(&p, f, NULL, 0, 10000);
-    p.terminal = true;
+    VmLog log = watch(f);
+    VmProgress *p = log.self[VM_SINK_progress];
+    p->terminal = true;
     for (int i = 1; i <= 3; i++) {
-        p.last -= 1;
-        vm_progress_step(&p, 1, i, 500, 0.5, NAN);
-        vm_progress_step(&p, 1, i, 500, 0.5, NAN); /* at most five a second */
+        p->last -= 1;
+        tick(&log, i, 10000, false);
+        tick(&log, i, 10000, false); /* at most five a second */
     }
-    vm_progress_end(&p);
+    close_log(&log);
     fclose(f);
     size_t n;
     char *text = rt_read(rt_path(dir, "log"), &n);
@@ -240,9 +308,9 @@ Test(runtime_progress, one_rewritten_line_on_a_terminal) {
     cr_assert(strstr(text, "accuracy") == NULL);
     free(text);
     rt_remove(dir);
-    vm_progress_begin(&p, NULL, NULL, 0, 1); /* silent */
-    vm_progress_step(&p, 1, 1, 1, 1, 1);
-    vm_progress_end(&p);
+    log = watch(NULL); /* silent */
+    tick(&log, 1, 1, true);
+    close_log(&log);
 }
 
 Test(runtime_peaks, are_plausible, .timeout = 60) {

@@ -4,12 +4,13 @@
  * logged steps only.
  *
  * Does not: run anything; a program without such outputs has no routes here. */
-#include "runtime/train/internal.h"
+#include "runtime/log/routes.h"
 
-#include <jansson.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "runtime/exec/internal.h"
 
 static const char *const measure_name[VM_MEASURES] = {"entropy", "largest", "unserved",
                                                       "variation"};
@@ -17,18 +18,21 @@ enum { ENTROPY, LARGEST, UNSERVED, VARIATION };
 
 /* ---- finding ---- */
 
-/* The route whose name is the first n characters of `name`, made when it is new. */
+/* The route whose name is the first n characters of `name`, made when it is new; NULL: no memory.
+ */
 static VmRoute *route_named(VmRouting *r, const char *name, size_t n) {
     for (int i = 0; i < r->n; i++)
-        if (strncmp(r->route[i].name, name, n) == 0 && r->route[i].name_length == n)
-            return &r->route[i];
+        if (strncmp(r->route[i].name, name, n) == 0 && !r->route[i].name[n]) return &r->route[i];
+    char *own = strndup(name, n);
+    if (!own) return NULL;
     VmRoute *route = &r->route[r->n++];
-    *route = (VmRoute){.name = name, .name_length = n};
+    *route = (VmRoute){.name = own};
     return route;
 }
 
 void vm_routing_free(VmRouting *r) {
     for (int i = 0; i < r->n; i++) {
+        free(r->route[i].name);
         free(r->route[i].load_sum);
         free(r->route[i].by_image);
     }
@@ -58,9 +62,10 @@ VmStatus vm_routing_find(VmRouting *r, VmEngine *e, int program, int64_t images,
     for (int i = 0; i < p->ntensor; i++) {
         const VmTensor *t = &p->tensor[i];
         const char *dot = t->role == VM_ROLE_ROUTER ? strrchr(t->name, '.') : NULL;
-        if (dot)
-            take(route_named(r, t->name, (size_t)(dot - t->name)), t, dot + 1,
-                 vm_engine_address(e, program, t));
+        if (!dot) continue;
+        VmRoute *route = route_named(r, t->name, (size_t)(dot - t->name));
+        if (!route) return vm_fail(err, VM_ENV, "out of memory");
+        take(route, t, dot + 1, vm_engine_address(e, program, t));
     }
     for (int i = 0; i < r->n; i++) {
         VmRoute *route = &r->route[i];
@@ -167,32 +172,28 @@ void vm_routing_measure(VmRouting *r) {
 
 /* ---- telling ---- */
 
-static VmJson describe(const VmRoute *r, bool epoch) {
-    VmJson o = vm_json_object(), load = vm_json_list();
+static VmFacts describe(const VmRoute *r, bool epoch) {
+    VmFacts o = {0}, load = {0};
     int64_t dead = 0;
     for (int64_t e = 0; e < r->experts; e++) {
         double share = epoch ? r->load_sum[e] / (double)r->steps : load_of(r, e);
-        vm_json_number(&load, NULL, share);
+        vm_facts_number(&load, NULL, share);
         dead += share == 0;
     }
-    vm_json_put(&o, "load", load);
-    vm_json_int(&o, "dead", dead);
+    vm_facts_list(&o, "load", load);
+    vm_facts_int(&o, "dead", dead);
     for (int m = 0; m < VM_MEASURES; m++)
         if (has_measure(r, m))
-            vm_json_number(&o, measure_name[m],
-                           epoch ? r->sum[m] / (double)r->measured : r->now[m]);
+            vm_facts_number(&o, measure_name[m],
+                            epoch ? r->sum[m] / (double)r->measured : r->now[m]);
     return o;
 }
 
-VmJson vm_routing_json(const VmRouting *r, bool epoch) {
-    VmJson o = vm_json_object();
-    for (int i = 0; i < r->n; i++) {
-        const VmRoute *route = &r->route[i];
-        if (epoch && !route->steps) continue;
-        char name[256];
-        snprintf(name, sizeof name, "%.*s", (int)route->name_length, route->name);
-        vm_json_put(&o, name, describe(route, epoch));
-    }
+VmFacts vm_routing_facts(const VmRouting *r, bool epoch) {
+    VmFacts o = {0};
+    for (int i = 0; i < r->n; i++)
+        if (!epoch || r->route[i].steps)
+            vm_facts_group(&o, r->route[i].name, describe(&r->route[i], epoch));
     return o;
 }
 
@@ -206,7 +207,7 @@ static double effective_experts(const VmRoute *r) {
     return exp(h);
 }
 
-void vm_routing_warn(const VmRouting *r, VmProgress *p, int64_t epoch) {
+void vm_routing_warn(const VmRouting *r, VmLog *log, int64_t epoch) {
     for (int i = 0; i < r->n; i++) {
         const VmRoute *route = &r->route[i];
         if (!route->steps || route->experts < 2) continue;
@@ -217,12 +218,12 @@ void vm_routing_warn(const VmRouting *r, VmProgress *p, int64_t epoch) {
             largest = fmax(largest, route->load_sum[e] / (double)route->steps);
         }
         if (!dead && effective >= 0.5 * (double)route->experts) continue;
-        vm_progress_warn(
-            p,
-            "routing of %.*s collapses: in epoch %lld its %lld experts did the work of "
+        vm_log_warn(
+            log,
+            "routing of %s collapses: in epoch %lld its %lld experts did the work of "
             "%.1f, %lld of them none, the busiest has %.0f %% of the rows; a balance loss with "
             "more weight, noise or a capacity may help",
-            (int)route->name_length, route->name, (long long)epoch, (long long)route->experts,
-            effective, (long long)dead, 100 * largest);
+            route->name, (long long)epoch, (long long)route->experts, effective, (long long)dead,
+            100 * largest);
     }
 }

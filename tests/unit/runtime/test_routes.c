@@ -1,15 +1,15 @@
 /* What a run says of its routes: what it measures, means over an epoch, and when it warns. */
 #include <criterion/criterion.h>
-#include <jansson.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "runtime/train/internal.h"
+#include "runtime/log/routes.h"
 
 enum { EXPERTS = 4, TOKENS = 4, IMAGES = 2 };
 
 typedef struct Made {
+    char name[8];
     VmRoute route;
     VmRouting routing;
     int32_t offsets[EXPERTS + 1], choices[TOKENS];
@@ -18,9 +18,8 @@ typedef struct Made {
 } Made;
 
 static void make(Made *m) {
-    *m = (Made){0};
-    m->route = (VmRoute){.name = "1.moe.offsets",
-                         .name_length = 5,
+    *m = (Made){.name = "1.moe"};
+    m->route = (VmRoute){.name = m->name,
                          .experts = EXPERTS,
                          .tokens = TOKENS,
                          .k = 1,
@@ -40,13 +39,20 @@ static void step(Made *m, int32_t a, int32_t b, int32_t c, int32_t d) {
     vm_routing_step(&m->routing);
 }
 
-static double at(const json_t *o, const char *key, int i) {
-    const json_t *v = json_object_get(json_object_get(o, "1.moe"), key);
-    cr_assert(v, "no %s", key);
-    return json_number_value(json_is_array(v) ? json_array_get(v, (size_t)i) : v);
+static const VmFact *find(const VmFacts *f, const char *name) {
+    for (int i = 0; i < f->n; i++)
+        if (!strcmp(f->at[i].name, name)) return &f->at[i];
+    return NULL;
 }
 
-Test(telemetry, steps_are_told_as_they_are_and_epochs_as_means) {
+static double at(const VmFacts *o, const char *key, int i) {
+    const VmFact *route = find(o, "1.moe"), *v = route ? find(&route->part, key) : NULL;
+    cr_assert(v, "no %s", key);
+    if (v->type == VM_FACT_LIST) v = &v->part.at[i];
+    return v->type == VM_FACT_INT ? (double)v->integer : v->number;
+}
+
+Test(runtime_routes, steps_are_told_as_they_are_and_epochs_as_means) {
     Made m;
     make(&m);
     step(&m, 5, 5, 0, 0);
@@ -54,21 +60,20 @@ Test(telemetry, steps_are_told_as_they_are_and_epochs_as_means) {
     step(&m, 1, 2, 1, 0);
     m.choices[0] = m.choices[2] = -1;
     vm_routing_measure(&m.routing);
-    json_t *now = vm_routing_json(&m.routing, false).value,
-           *mean = vm_routing_json(&m.routing, true).value;
-    cr_assert_eq(at(now, "load", 0), 0.25);
-    cr_assert_eq(at(now, "dead", 0), 1);
-    cr_assert_eq(at(now, "unserved", 0), 0.5);
-    cr_assert_eq(at(mean, "load", 0), 0.375);
-    cr_assert_eq(at(mean, "load", 2), 0.125);
-    cr_assert_eq(at(mean, "dead", 0), 1);
-    cr_assert_eq(at(mean, "unserved", 0), 0.25);
-    json_decref(now);
-    json_decref(mean);
+    VmFacts now = vm_routing_facts(&m.routing, false), mean = vm_routing_facts(&m.routing, true);
+    cr_assert_eq(at(&now, "load", 0), 0.25);
+    cr_assert_eq(at(&now, "dead", 0), 1);
+    cr_assert_eq(at(&now, "unserved", 0), 0.5);
+    cr_assert_eq(at(&mean, "load", 0), 0.375);
+    cr_assert_eq(at(&mean, "load", 2), 0.125);
+    cr_assert_eq(at(&mean, "dead", 0), 1);
+    cr_assert_eq(at(&mean, "unserved", 0), 0.25);
+    vm_facts_free(&now);
+    vm_facts_free(&mean);
 }
 
 /* The numbers of a gate: p of tokens 0 and 2 is uniform, of 1 (.1, .2, .3, .4), of 3 one expert. */
-Test(telemetry, measures_the_gate) {
+Test(runtime_routes, measures_the_gate) {
     Made m;
     make(&m);
     for (int e = 0; e < EXPERTS; e++) {
@@ -83,38 +88,42 @@ Test(telemetry, measures_the_gate) {
         double first = 0.25 + 0.1 * (e + 1), second = 0.25 + (e == 2), mean = (first + second) / 2;
         spread += (first - mean) * (first - mean) / (mean + 1e-6);
     }
-    json_t *now = vm_routing_json(&m.routing, false).value;
-    cr_assert(fabs(at(now, "entropy", 0) - entropy / TOKENS) < 1e-6);
-    cr_assert(fabs(at(now, "variation", 0) - spread / EXPERTS) < 1e-6);
-    cr_assert_eq(at(now, "largest", 0), 200);
-    json_decref(now);
+    VmFacts now = vm_routing_facts(&m.routing, false);
+    cr_assert(fabs(at(&now, "entropy", 0) - entropy / TOKENS) < 1e-6);
+    cr_assert(fabs(at(&now, "variation", 0) - spread / EXPERTS) < 1e-6);
+    cr_assert_eq(at(&now, "largest", 0), 200);
+    vm_facts_free(&now);
 }
 
-Test(telemetry, what_a_route_has_not_is_not_told) {
+Test(runtime_routes, what_a_route_has_not_is_not_told) {
     Made m;
     make(&m);
     m.route.choices = NULL;
     m.route.logits = NULL;
     step(&m, 0, 0, 0, 0);
     vm_routing_measure(&m.routing);
-    json_t *now = vm_routing_json(&m.routing, false).value, *route = json_object_get(now, "1.moe");
-    cr_assert_eq(json_object_size(route), 2);
-    cr_assert_eq(at(now, "dead", 0), EXPERTS);
-    cr_assert_eq(at(now, "load", 3), 0);
-    json_decref(now);
+    VmFacts now = vm_routing_facts(&m.routing, false);
+    cr_assert_eq(find(&now, "1.moe")->part.n, 2);
+    cr_assert_eq(at(&now, "dead", 0), EXPERTS);
+    cr_assert_eq(at(&now, "load", 3), 0);
+    vm_facts_free(&now);
 }
 
 static char *warning(const Made *m) {
     char *text = NULL;
     size_t n = 0;
     FILE *f = open_memstream(&text, &n);
-    VmProgress p = {.warn = f};
-    vm_routing_warn(&m->routing, &p, 3);
+    VmLog log = {.sinks = 1u << VM_SINK_progress};
+    VmLogPlace place = {.warnings = f};
+    VmError err;
+    cr_assert(vm_log_open(&log, &place, &err) == VM_OK);
+    vm_routing_warn(&m->routing, &log, 3);
+    cr_assert(vm_log_close(&log, &err) == VM_OK);
     fclose(f);
     return text;
 }
 
-Test(telemetry, warns_of_experts_without_work_and_of_few_with_most) {
+Test(runtime_routes, warns_of_experts_without_work_and_of_few_with_most) {
     Made m;
     make(&m);
     step(&m, 4, 3, 2, 1);
