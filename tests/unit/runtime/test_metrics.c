@@ -203,6 +203,39 @@ Test(runtime_metrics, resuming_drops_what_comes_again) {
     rt_remove(dir);
 }
 
+/* ---- metrics.csv ---- */
+
+Test(runtime_metrics, csv_has_a_row_for_every_epoch) {
+    static const char rows[] =
+        "epoch,step,phase,train_loss,train_objective,train_accuracy,test_loss,test_accuracy,"
+        "seconds,images_per_second,test_seconds\n"
+        "1,4,\"a \"\"model\"\", or two\",0.25,0,0,,0.5,3,0,0\n"
+        "1,5,model,0.25,0,0,,0.5,3,0,0\n";
+    char *dir = rt_folder();
+    VmDir folder;
+    VmError err;
+    cr_assert(vm_dir_open(&folder, dir, false, &err) == VM_OK);
+    VmLog log = open_log(VM_SINK_csv, &folder, -1);
+    log.phase = "a \"model\", or two";
+    write_run(&log, 1, 4);
+    write_run(&log, 5, 8);
+    close_log(&log);
+    append(rt_path(dir, "metrics.csv"), "3,1");
+    log = open_log(VM_SINK_csv, &folder, 4);
+    write_run(&log, 5, 5);
+    close_log(&log);
+    size_t n;
+    char *text = rt_read(rt_path(dir, "metrics.csv"), &n);
+    cr_assert_str_eq(text, rows);
+    free(text);
+    append(rt_path(dir, "metrics.csv"), "epoch one\n2,8,model\n");
+    VmLogPlace place = {.dir = &folder, .keep_step = 5};
+    cr_assert_eq(vm_log_open(&log, &place, &err), VM_INPUT);
+    cr_assert(strstr(err.text, "metrics.csv: damaged: line 4"), "%s", err.text);
+    vm_dir_close(&folder);
+    rt_remove(dir);
+}
+
 /* ---- the hub ---- */
 
 Test(runtime_log, names_choose_the_files) {
