@@ -371,6 +371,9 @@ void budget_print(FILE *f, const Session *s);
 /* The --time report, on stderr. */
 void session_print_times(const Session *s);
 
+/* Words for what the pass telemetry shows of routes, by PassRoutes: crash files and opt have them.
+ */
+extern const char *const drv_route_views[3];
 /* Writes vmoec-crash.vir on our own bugs. */
 void session_crash_hook(void *session);
 

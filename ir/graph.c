@@ -236,7 +236,7 @@ IrNode *ir_find_leaf(const IrGraph *g, OpCode op, const char *name) {
 
 IrOut *ir_find_out(const IrGraph *g, const char *name) {
     for (int i = 0; i < g->nout; i++)
-        if (strcmp(g->out[i].name, name) == 0) return &g->out[i];
+        if (g->out[i].kind < OUT_offsets && strcmp(g->out[i].name, name) == 0) return &g->out[i];
     return NULL;
 }
 
@@ -260,8 +260,9 @@ void ir_add_out(IrGraph *g, IrOutKind kind, const char *name, IrValue *v, double
 
 const char *ir_out_kind_name(IrOutKind k) {
     static const char *const names[OUT_KIND_COUNT] = {
-        [OUT_output] = "output", [OUT_loss] = "loss", [OUT_aux] = "aux",
-        [OUT_metric] = "metric", [OUT_grad] = "grad", [OUT_router] = "router"};
+        [OUT_output] = "output",   [OUT_loss] = "loss",    [OUT_aux] = "aux",
+        [OUT_metric] = "metric",   [OUT_grad] = "grad",    [OUT_offsets] = "offsets",
+        [OUT_choices] = "choices", [OUT_logits] = "logits"};
     VM_CHECK((unsigned)k < OUT_KIND_COUNT, "output kind %d", (int)k);
     return names[k];
 }

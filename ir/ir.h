@@ -181,7 +181,9 @@ typedef enum IrOutKind {
     OUT_aux,
     OUT_metric,
     OUT_grad,
-    OUT_router,
+    OUT_offsets, /* of a route that is measured: where each expert's rows begin, */
+    OUT_choices, /* the choices that are served, */
+    OUT_logits,  /* and what its gate is the softmax of */
     OUT_KIND_COUNT
 } IrOutKind;
 
@@ -222,7 +224,7 @@ IrNode *ir_clone_node(IrGraph *g, const IrNode *n, IrNode *at);
 
 /* Leaf lookups by name attribute; NULL when absent. */
 IrNode *ir_find_leaf(const IrGraph *g, OpCode op, const char *name);
-IrOut *ir_find_out(const IrGraph *g, const char *name);
+IrOut *ir_find_out(const IrGraph *g, const char *name); /* not among those of measured routes */
 
 /* Adds or (same kind and name) replaces a named result. */
 void ir_add_out(IrGraph *g, IrOutKind kind, const char *name, IrValue *v, double weight, IrLoc loc);

@@ -162,6 +162,18 @@ const char *shape_expert_capacity(Arena *a, IrNode *n) {
     return choices_with_room(a, n, room, DT_f32);
 }
 
+const char *shape_routed(Arena *a, IrNode *n) {
+    TRY(want_choices(a, n, 0));
+    if (n->nin > 1) {
+        TRY(ir_want_dtype(a, n, 1, DT_f32));
+        TRY(ir_want_rank(a, n, 1, 2, IR_MAX_RANK));
+        if (ir_rows(&n->in[1]->type) != n->in[0]->type.dim[0])
+            return ir_shape_fail(a, n, "expected a gate of %lld rows, found %s",
+                                 (long long)n->in[0]->type.dim[0], ir_shape_in(a, n, 1));
+    }
+    return ir_set_result(a, n, 0, n->in[0]->type);
+}
+
 const char *shape_fall_through(Arena *a, IrNode *n) {
     TRY(want_choices(a, n, 0));
     const IrType *place = &n->in[0]->type;

@@ -118,6 +118,13 @@ static const char *check_out(const Verifier *v, const IrOut *o) {
     if (scalar && (t->dtype != DT_f32 || t->rank != 0))
         return arena_printf(v->arena, "%s \"%s\": expected a number f32[], found %s", kind, o->name,
                             ir_type_text(v->arena, t));
+    bool integers = o->kind == OUT_offsets || o->kind == OUT_choices;
+    if (integers && (t->dtype != DT_i32 || t->rank != (o->kind == OUT_offsets ? 1 : 2)))
+        return arena_printf(v->arena, "%s \"%s\": expected i32%s, found %s", kind, o->name,
+                            o->kind == OUT_offsets ? "[E+1]" : "[T,K]", ir_type_text(v->arena, t));
+    if (o->kind == OUT_logits && (t->dtype != DT_f32 || t->rank < 2))
+        return arena_printf(v->arena, "%s \"%s\": expected f32[..,E], found %s", kind, o->name,
+                            ir_type_text(v->arena, t));
     if (o->kind == OUT_grad && t->dtype != DT_f32)
         return arena_printf(v->arena, "%s \"%s\": expected f32 elements, found %s", kind, o->name,
                             ir_type_text(v->arena, t));
@@ -142,8 +149,13 @@ static int by_name(const void *a, const void *b) {
     return strcmp(x->name, y->name);
 }
 
+static int result_space(IrOutKind kind) {
+    return kind < OUT_offsets ? -1 : -1 - (int)kind;
+}
+
 /* Inputs, weights and state each have their own names; named results share one set, because they
- * end up in one file. A random stream may have several keys: they are equal. */
+ * end up in one file, but for those that measure routes: each kind has the routes' names. A random
+ * stream may have several keys: they are equal. */
 static const char *check_names(const Verifier *v, IrLoc *where) {
     Named *list = ARENA_ARRAY(v->arena, Named, v->graph->nnodes + v->graph->nout);
     size_t count = 0;
@@ -151,7 +163,8 @@ static const char *check_names(const Verifier *v, IrLoc *where) {
         if (n->op == OP_input || n->op == OP_param || n->op == OP_state || n->op == OP_table)
             list[count++] = (Named){(int)n->op, n->attr[0].s, n->loc};
     for (int i = 0; i < v->graph->nout; i++)
-        list[count++] = (Named){-1, v->graph->out[i].name, v->graph->out[i].loc};
+        list[count++] = (Named){result_space(v->graph->out[i].kind), v->graph->out[i].name,
+                                v->graph->out[i].loc};
     qsort(list, count, sizeof *list, by_name);
     for (size_t i = 1; i < count; i++) {
         if (by_name(&list[i - 1], &list[i]) != 0) continue;

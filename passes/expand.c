@@ -205,6 +205,12 @@ static IrValue *expand_accuracy(IrBuilder *b, const IrNode *n, bool training) {
     return mean_axes(b, ir_binary(b, OP_equal, best, n->in[1]), first_axis, 1);
 }
 
+static IrValue *expand_routed(IrBuilder *b, const IrNode *n, bool training) {
+    (void)b;
+    (void)training;
+    return n->in[0];
+}
+
 static IrValue *expand_by_mode(IrBuilder *b, const IrNode *n, bool training) {
     (void)b;
     return n->in[training ? 0 : 1];

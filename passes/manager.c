@@ -21,10 +21,11 @@ static const PassRow rows[PASS_COUNT] = {
 
 /* The pipelines; what comes after expand in bf16 only is their argument. */
 #define LOWER PASS_simplify, PASS_splitk, PASS_routing, PASS_cse, PASS_narrow
-#define EVAL(...) {PASS_expand, __VA_ARGS__ LOWER, PASS_fuse}
-#define GRAD(...) {PASS_expand, __VA_ARGS__ PASS_autodiff, LOWER, PASS_fuse}
+#define EVAL(...) {PASS_telemetry, PASS_expand, __VA_ARGS__ LOWER, PASS_fuse}
+#define GRAD(...) {PASS_telemetry, PASS_expand, __VA_ARGS__ PASS_autodiff, LOWER, PASS_fuse}
 #define TRAIN(...)                                                                                 \
-    {PASS_expand, __VA_ARGS__ PASS_autodiff, PASS_optimizer, LOWER, PASS_recompute, PASS_fuse}
+    {PASS_telemetry, PASS_expand, __VA_ARGS__ PASS_autodiff, PASS_optimizer, LOWER,                \
+     PASS_recompute, PASS_fuse}
 
 static const PassId pipe_eval[] = EVAL(), pipe_grad[] = GRAD(), pipe_train[] = TRAIN();
 static const PassId bf16_eval[] = EVAL(PASS_precision, ), bf16_grad[] = GRAD(PASS_precision, ),
@@ -45,22 +46,39 @@ const char *pass_name(PassId p) {
     return rows[p].name;
 }
 
-int pass_pipeline(Pipeline p, const PassId **list) {
+static int whole(Pipeline p, bool bf16, const PassId **list) {
+#define LIST(name)                                                                                 \
+    *list = bf16 ? bf16_##name : pipe_##name;                                                      \
+    return bf16 ? COUNT(bf16_##name) : COUNT(pipe_##name)
     switch (p) {
-    case PIPE_EVAL: *list = pipe_eval; return COUNT(pipe_eval);
-    case PIPE_GRAD: *list = pipe_grad; return COUNT(pipe_grad);
-    case PIPE_TRAIN: *list = pipe_train; return COUNT(pipe_train);
+    case PIPE_EVAL: LIST(eval);
+    case PIPE_GRAD: LIST(grad);
+    case PIPE_TRAIN: LIST(train);
     }
+#undef LIST
     VM_BUG("no pipeline %d", (int)p);
 }
 
+int pass_pipeline(Pipeline p, const PassId **list) {
+    return whole(p, false, list);
+}
+
 int pass_pipeline_bf16(Pipeline p, const PassId **list) {
-    switch (p) {
-    case PIPE_EVAL: *list = bf16_eval; return COUNT(bf16_eval);
-    case PIPE_GRAD: *list = bf16_grad; return COUNT(bf16_grad);
-    case PIPE_TRAIN: *list = bf16_train; return COUNT(bf16_train);
-    }
-    VM_BUG("no pipeline %d", (int)p);
+    return whole(p, true, list);
+}
+
+static int place_of(const PassId *list, int n, PassId p) {
+    for (int i = 0; i < n; i++)
+        if (list[i] == p) return i;
+    VM_BUG("pass %s is not in the pipeline", rows[p].name);
+}
+
+int pass_pipeline_part(Pipeline p, bool bf16, PassId from, PassId until, const PassId **list) {
+    int n = whole(p, bf16, list);
+    int first = from == PASS_COUNT ? 0 : place_of(*list, n, from);
+    int end = until == PASS_COUNT ? n : place_of(*list, n, until);
+    *list += first;
+    return end - first;
 }
 
 /* dense and expand replace MODEL ops; simplify and cse do not look at what they mean. */
@@ -135,6 +153,7 @@ const char *pass_run(PassCtx *c, IrGraph *g, const PassId *list, int n) {
         error = arena_printf(g->arena, "before the first pass: %s", error);
     }
     for (int i = 0; i < n && !error; i++) {
+        if (c->before) c->before(c->who, g, list + i, n - i);
         error = run_one(c, g, list[i]);
         c->error = NULL;
         arena_reset(c->scratch);

@@ -13,9 +13,20 @@
  * meet that value anyway (fuse.c). */
 enum { RECOMPUTE_LIGHT = -1 };
 
+typedef enum PassId {
+#define PASS(name, doc) PASS_##name,
+#include "passes/passes.def"
+    PASS_COUNT
+} PassId;
+
 typedef struct PassCtx {
     Arena *scratch; /* reset after every pass; graphs allocate in their own arena */
     bool training;  /* expand: dropout and noise are on */
+    enum PassRoutes {
+        ROUTES_UNSEEN,
+        ROUTES_CHOSEN,  /* the experts chosen by every route, for who compares programs */
+        ROUTES_MEASURED /* what a training run measures routes by */
+    } routes;           /* telemetry: which outputs it makes */
     /* optimizer pass */
     struct {
         double beta1, beta2, eps, decay;
@@ -26,6 +37,9 @@ typedef struct PassCtx {
     const struct RecomputeList *recompute_list; /* NULL, or recompute_list's for an equal graph */
     /* manager */
     bool verify_each;
+    /* NULL, or called before every pass with the graph and the passes to come, that one first */
+    void (*before)(void *who, const IrGraph *g, const PassId *rest, int n);
+    void *who;
     const char *print_after; /* NULL, a pass name, or "all": printed to stderr */
     bool time_passes;
     double seconds[32]; /* by PassId */
@@ -48,12 +62,6 @@ typedef struct RecomputeList {
 } RecomputeList;
 RecomputeList *recompute_list(Arena *a, IrGraph *g);
 
-typedef enum PassId {
-#define PASS(name, doc) PASS_##name,
-#include "passes/passes.def"
-    PASS_COUNT
-} PassId;
-
 #define PASS(name, doc) bool pass_##name(PassCtx *c, IrGraph *g);
 #include "passes/passes.def"
 
@@ -67,14 +75,18 @@ enum { FUSE_MAX_TAILS = 2 }; /* kernels behind a cluster's anchor, at most */
 
 /* Pipelines as literal lists in manager.c. */
 typedef enum Pipeline {
-    PIPE_EVAL, /* expand simplify splitk routing cse narrow fuse */
-    PIPE_GRAD, /* expand autodiff simplify splitk routing cse narrow fuse: gradients are outputs
-                  "grad.<param>" */
-    PIPE_TRAIN /* expand autodiff optimizer simplify splitk routing cse narrow recompute fuse */
+    PIPE_EVAL, /* telemetry expand simplify splitk routing cse narrow fuse */
+    PIPE_GRAD, /* telemetry expand autodiff simplify splitk routing cse narrow fuse: gradients are
+                  outputs "grad.<param>" */
+    PIPE_TRAIN /* telemetry expand autodiff optimizer simplify splitk routing cse narrow recompute
+                  fuse */
 } Pipeline;
 int pass_pipeline(Pipeline p, const PassId **list);
 /* The same with matrix products in bf16: `precision` comes after `expand`. */
 int pass_pipeline_bf16(Pipeline p, const PassId **list);
+/* A part of one: from that pass (PASS_COUNT: from the first) until that one, which is not in it
+ * (PASS_COUNT: to the end). Both are in the pipeline. */
+int pass_pipeline_part(Pipeline p, bool bf16, PassId from, PassId until, const PassId **list);
 
 /* Runs passes in order. NULL, or a message in the graph's arena. With c->refused it is about the
  * given graph ("before the first pass: ...", "pass autodiff: ..."); otherwise the graph did not

@@ -132,15 +132,13 @@ static VmStatus emit_code(Session *s, Stage stage, ProgramKind kind, Text *t) {
 }
 
 static VmStatus emit_stage(Session *s, Stage stage, ProgramKind kind, IrGraph *g, Text *t) {
-    static const PassId expand[] = {PASS_expand, PASS_precision},
-                        grad[] = {PASS_expand, PASS_autodiff},
-                        bf16_grad[] = {PASS_expand, PASS_precision, PASS_autodiff};
+    Pipeline pipe = stage == ST_grad ? PIPE_GRAD : PIPE_EVAL; /* of which only the front is run */
+    const PassId *front;
+    int n = pass_pipeline_part(pipe, s->bf16, PASS_expand, PASS_simplify, &front);
     switch (stage) {
     case ST_dot: emit_dot(t, g); return VM_OK;
-    case ST_expand: session_run_passes(s, g, expand, 1 + s->bf16, kind.training); break;
-    case ST_grad:
-        session_run_passes(s, g, s->bf16 ? bf16_grad : grad, 2 + s->bf16, kind.training);
-        break;
+    case ST_expand:
+    case ST_grad: session_run_passes(s, g, front, n, kind.training); break;
     case ST_fuse: session_lower(s, g, kind); break;
     case ST_plan:
     case ST_llvm:

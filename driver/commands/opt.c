@@ -40,9 +40,9 @@ static const char *read_text(Arena *a, const char *path, VmError *err) {
     return text;
 }
 
-/* The pipeline in the first line of a crash file: "; passes: a,b --training --recompute=7"; NULL:
- * none. */
-static const char *file_passes(Arena *a, const char *text, bool *training, int *recompute) {
+/* The pipeline in the first line of a crash file, "; passes: a,b --training --recompute=7
+ * --telemetry=chosen", whose options go to `c`; NULL: none. */
+static const char *file_passes(Arena *a, const char *text, bool *training, PassCtx *c) {
     static const char prefix[] = "; passes: ";
     if (strncmp(text, prefix, sizeof prefix - 1)) return NULL;
     const char *p = text + sizeof prefix - 1;
@@ -50,9 +50,22 @@ static const char *file_passes(Arena *a, const char *text, bool *training, int *
     char *copy = arena_strndup(a, p, line);
     if (strstr(copy, "--training")) *training = true;
     const char *steps = strstr(copy, "--recompute=");
-    if (steps) (void)sscanf(steps, "--recompute=%9d", recompute);
+    if (steps) (void)sscanf(steps, "--recompute=%9d", &c->recompute);
+    if (strstr(copy, "--telemetry=chosen")) c->routes = ROUTES_CHOSEN;
+    if (strstr(copy, "--telemetry=measured")) c->routes = ROUTES_MEASURED;
     copy[strcspn(copy, " ")] = 0;
     return strcmp(copy, "none") ? copy : "";
+}
+
+static VmStatus routes_of(const Args *a, PassCtx *c) {
+    const char *text = a->o.telemetry;
+    if (!text) return VM_OK;
+    for (int i = ROUTES_CHOSEN; i <= ROUTES_MEASURED; i++)
+        if (!strcmp(text, drv_route_views[i])) {
+            c->routes = (enum PassRoutes)i;
+            return VM_OK;
+        }
+    return drv_fail(VM_USAGE, "--telemetry is chosen or measured, not '%s'", text);
 }
 
 static VmStatus run(Session *s, const Args *a) {
@@ -60,10 +73,12 @@ static VmStatus run(Session *s, const Args *a) {
     VmError err = {.text = ""};
     const char *text = read_text(s->arena, path, &err);
     if (!text) return drv_fail(err.status, "%s", err.text);
+    VmStatus st = routes_of(a, &s->pass);
+    if (st) return st;
     bool training = a->o.training;
     const char *passes = a->o.passes;
     s->pass.recompute = (int)opt_or(a->o.recompute, 0);
-    if (!passes) passes = file_passes(s->arena, text, &training, &s->pass.recompute);
+    if (!passes) passes = file_passes(s->arena, text, &training, &s->pass);
     PassId list[MAX_PASSES];
     int n = passes && *passes ? pass_parse_list(s->arena, passes, list, MAX_PASSES, &error) : 0;
     if (n < 0) return drv_fail(VM_USAGE, "%s", error);

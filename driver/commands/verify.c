@@ -371,24 +371,24 @@ static VmStatus make_engine(Verify *v, int threads, VmEngine **out) {
     return set_weights(v, *out);
 }
 
-/* A clone of the model after some passes. */
-static IrGraph *passed(const Verify *v, const PassId *list, int n, bool training) {
+/* A clone of the model before anything rewrites it: expanded, and differentiated in PIPE_GRAD. */
+static IrGraph *front_of(const Verify *v, Pipeline pipe, bool bf16, bool training) {
     IrGraph *g = ir_graph_clone(v->s->arena, v->model);
+    const PassId *list;
+    int n = pass_pipeline_part(pipe, bf16, PASS_expand, PASS_simplify, &list);
     session_run_passes(v->s, g, list, n, training);
     return g;
 }
 
 static void reference_graphs(Verify *v, bool loss) {
-    static const PassId differentiate[] = {PASS_expand, PASS_autodiff};
-    static const PassId in_bf16[] = {PASS_expand, PASS_precision, PASS_autodiff};
     v->tolerance = v->s->bf16 ? BF16_TOLERANCE : COMPARE_TOLERANCE;
     v->eval_graph = v->training_graph = v->model;
-    if (loss) v->grad = passed(v, differentiate, 2, true);
+    if (loss) v->grad = front_of(v, PIPE_GRAD, false, true);
     if (!v->s->bf16) return;
-    v->eval_graph = passed(v, in_bf16, 2, false);
-    v->training_graph = passed(v, in_bf16, 2, true);
+    v->eval_graph = front_of(v, PIPE_EVAL, true, false);
+    v->training_graph = front_of(v, PIPE_EVAL, true, true);
     v->exact = v->grad;
-    if (loss) v->grad = passed(v, in_bf16, 3, true);
+    if (loss) v->grad = front_of(v, PIPE_GRAD, true, true);
 }
 
 static VmStatus compile_all(Verify *v) {

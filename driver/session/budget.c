@@ -230,11 +230,8 @@ static VmStatus training(Fit *f, MemoryUse *use) {
     f->base = session_elaborate(s, s->batch);
     if (!f->base) return VM_INPUT;
     const PassId *list;
-    int n = s->bf16 ? pass_pipeline_bf16(PIPE_TRAIN, &list) : pass_pipeline(PIPE_TRAIN, &list),
-        front = 0;
-    while (list[front] != PASS_recompute) front++;
-    f->back = list + front;
-    f->nback = n - front;
+    f->nback = pass_pipeline_part(PIPE_TRAIN, s->bf16, PASS_recompute, PASS_COUNT, &f->back);
+    int front = pass_pipeline_part(PIPE_TRAIN, s->bf16, PASS_COUNT, PASS_recompute, &list);
     session_run_passes(s, f->base, list, front, true);
     (void)plan_steps(f, RECOMPUTE_LIGHT, INT64_MAX);
     use->work = work_of(f);

@@ -174,16 +174,15 @@ void session_close(Session *s) {
  * hears of it here, before it begins, and with a place. */
 void session_try_lowering(Session *s, const FeExperiment *e, const char *model, const IrGraph *g,
                           Diags *d) {
-    static const PassId train[] = {PASS_expand, PASS_autodiff, PASS_optimizer, PASS_simplify,
-                                   PASS_splitk, PASS_routing,  PASS_cse};
-    static const PassId eval[] = {PASS_expand, PASS_simplify, PASS_splitk, PASS_routing, PASS_cse};
     bool loss = false;
     for (int i = 0; i < g->nout; i++) loss |= g->out[i].kind == OUT_loss;
     for (int training = 0; training <= loss; training++) {
         Arena *a = arena_create();
         IrGraph *trial = ir_graph_clone(a, g);
-        int n = (int)(training ? sizeof train / sizeof *train : sizeof eval / sizeof *eval);
-        const char *why = session_try_passes(s, trial, training ? train : eval, n, training);
+        const PassId *list;
+        int n = pass_pipeline_part(training ? PIPE_TRAIN : PIPE_EVAL, false, PASS_expand,
+                                   PASS_narrow, &list);
+        const char *why = session_try_passes(s, trial, list, n, training);
         if (why) {
             bool at_op = s->pass.where.file != NULL;
             diag_error(d, fe_place(e, s->pass.where, model), D_limit, "%s%s", why,
@@ -226,18 +225,23 @@ IrGraph *session_elaborate(Session *s, int64_t batch) {
 /* ---- passes
  * ---------------------------------------------------------------------------------------- */
 
+/* What a crash file would have: the graph before the pass that runs, and the passes to come. */
+static void keep_for_crash(void *session, const IrGraph *g, const PassId *rest, int n) {
+    Session *s = session;
+    arena_reset(s->crash);
+    s->crash_graph = ir_graph_clone(s->crash, g);
+    s->crash_list = rest;
+    s->crash_n = n;
+}
+
 const char *session_try_passes(Session *s, IrGraph *g, const PassId *list, int n, bool training) {
     double t0 = vm_seconds();
-    const char *error = NULL;
     s->pass.training = training;
-    for (int i = 0; i < n && !error; i++) {
-        arena_reset(s->crash);
-        s->crash_graph = ir_graph_clone(s->crash, g);
-        s->crash_list = list + i;
-        s->crash_n = n - i;
-        error = pass_run(&s->pass, g, &list[i], 1);
-        if (error && !s->pass.refused) VM_BUG("%s", error);
-    }
+    s->pass.before = keep_for_crash;
+    s->pass.who = s;
+    const char *error = pass_run(&s->pass, g, list, n);
+    if (error && !s->pass.refused) VM_BUG("%s", error);
+    s->pass.before = NULL;
     s->crash_graph = NULL;
     s->seconds_passes += vm_seconds() - t0;
     return error;
@@ -262,9 +266,11 @@ void session_run_again(Session *s, IrGraph *base, IrGraph *g, const PassId *list
 
 void session_lower(Session *s, IrGraph *g, ProgramKind kind) {
     const PassId *list;
-    int n = s->bf16 ? pass_pipeline_bf16(kind.pipe, &list) : pass_pipeline(kind.pipe, &list);
+    int n = pass_pipeline_part(kind.pipe, s->bf16, PASS_COUNT, PASS_COUNT, &list);
     session_run_passes(s, g, list, n, kind.training);
 }
+
+const char *const drv_route_views[] = {"unseen", "chosen", "measured"};
 
 /* The first line of the file is what `vmoec opt` needs to go on from there. Runs while we are
  * crashing, so it allocates from its own arena and never fails loudly. */
@@ -281,6 +287,7 @@ void session_crash_hook(void *session) {
     if (!s->crash_n) text_add(&t, "none (code generation)");
     text_add(&t, s->pass.training ? " --training" : "");
     if (s->pass.recompute) text_addf(&t, " --recompute=%d", s->pass.recompute);
+    if (s->pass.routes) text_addf(&t, " --telemetry=%s", drv_route_views[s->pass.routes]);
     text_add(&t, "\n");
     ir_print(&t, g, true);
     if (!drv_write_file("vmoec-crash.vir", t.data, t.len))
@@ -312,16 +319,6 @@ VmStatus session_engine(Session *s, int threads) {
     return st ? drv_fail(st, "%s", err.text) : VM_OK;
 }
 
-/* The experts chosen by every route become outputs, in the order of the model's text. */
-static void add_route_outputs(IrGraph *g) {
-    int i = 0;
-    IR_FOR (n, g) {
-        if (n->op != OP_route) continue;
-        ir_add_out(g, OUT_output, arena_printf(g->arena, "route.%d.experts", i++), n->in[0], 1,
-                   n->loc);
-    }
-}
-
 static bool same_kind(const Program *p, ProgramKind k, int64_t batch, bool routes, int variant) {
     return p->variant == variant && p->kind.pipe == k.pipe && p->kind.training == k.training &&
            p->kind.dense == k.dense && p->batch == batch && p->routes == routes;
@@ -337,11 +334,6 @@ static Program *plan(Session *s, ProgramKind kind, int64_t batch, bool routes, V
         vm_fail(err, VM_INPUT, "%s cannot be built for %lld images", s->model, (long long)batch);
         return NULL;
     }
-    if (routes) add_route_outputs(g);
-    if (s->telemetry && kind.pipe == PIPE_TRAIN) {
-        static const PassId telemetry[] = {PASS_telemetry};
-        session_run_passes(s, g, telemetry, 1, kind.training);
-    }
     if (kind.dense) {
         static const PassId dense[] = {PASS_dense};
         const char *refused = session_try_passes(s, g, dense, 1, kind.training);
@@ -351,7 +343,11 @@ static Program *plan(Session *s, ProgramKind kind, int64_t batch, bool routes, V
         }
     }
     double macs = count_model(s->arena, g, batch).total.macs * (double)batch;
+    s->pass.routes = routes                                    ? ROUTES_CHOSEN
+                     : s->telemetry && kind.pipe == PIPE_TRAIN ? ROUTES_MEASURED
+                                                               : ROUTES_UNSEEN;
     session_lower(s, g, kind);
+    s->pass.routes = ROUTES_UNSEEN;
     const char *name = arena_printf(s->arena, "%s%s.%s", s->model, kind.dense ? ".dense" : "",
                                     kind.pipe == PIPE_TRAIN  ? "train"
                                     : kind.pipe == PIPE_GRAD ? "grad"

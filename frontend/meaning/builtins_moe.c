@@ -33,31 +33,36 @@ void set_routed(FeGroup *g, const IrType *t) {
 
 IrValue *flat_gate(Elab *E, const FeValue *gate, FeGroup *g) {
     set_routed(g, &gate->v->type);
+    g->gate = gate->v;
     g->experts = ir_cols(&gate->v->type);
     IrType flat = IR_TYPE(DT_f32, g->tokens, g->experts);
     return ir_reshape(&E->b, gate->v, &flat);
 }
 
 /* Routing decisions are results of the model, so that they can be compared with other programs. */
-static void note_route(Elab *E, FeGroup *g) {
+static void note_route(Elab *E, FeGroup *g, IrNode *routed) {
     FeOutName *o = ARENA_NEW(E->a, FeOutName);
-    *o = (FeOutName){
-        .name = path_join(E->a, E->path->rel, "route"), .value = g->index, .span = g->span};
+    *o = (FeOutName){.name = path_join(E->a, E->path->rel, "route"),
+                     .value = g->index,
+                     .span = g->span,
+                     .routed = routed};
     *E->routes_tail = o;
     E->routes_tail = &o->next;
 }
 
 const FeValue *make_route(Elab *E, const FeCall *c, FeGroup *g, const FeValue *from, IrValue *w) {
+    IrValue *const in[2] = {g->index, g->gate};
+    IrValue *routed = ir_op(&E->b, OP_routed, in, g->gate ? 2 : 1, NO_ATTRS);
     IrValue *off =
         build(E, c->ast->span, arena_printf(E->a, "`%s`", c->b->name), OP_route, &from, 1,
-              VALS(g->index), ATTRS(A_INT(route_experts, g->experts), A_INT(route_rows, g->rows)));
+              VALS(routed), ATTRS(A_INT(route_experts, g->experts), A_INT(route_rows, g->rows)));
     if (!off) return fv_bad();
     g->offsets = off;
     g->pair = off->node->out + 1;
     g->row = off->node->out + 2;
     g->expert = off->node->out + 3;
     if (!count_named(E, c->ast->span)) return fv_bad();
-    note_route(E, g);
+    note_route(E, g, routed->node);
     FeValue *r = fv_new(E->a, FV_ROUTE, c->ast->span);
     r->group = g;
     r->v = w;

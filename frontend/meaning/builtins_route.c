@@ -290,6 +290,7 @@ const FeValue *builtin_follow_label(Elab *E, const FeCall *c) {
     }
     if (g->rows && g->rows < g->tokens) g->rows = g->tokens;
     IrValue *one = ir_const(b, 1, weights);
+    g->gate = NULL; /* of training, where routes are measured */
     g->chosen = IR_OP(b, by_mode, VALS(told, from->chosen), NO_ATTRS);
     g->index = IR_OP(b, by_mode, VALS(told, from->index), NO_ATTRS);
     g->value = IR_OP(b, by_mode, VALS(one, from->value), NO_ATTRS);

@@ -232,6 +232,7 @@ static void add_outputs(Elab *E, const FeOutName *list) {
     for (const FeOutName *o = list; o; o = o->next) {
         const char *key = unique_name(E, arena_printf(E->a, "result %s", o->name));
         ir_add_out(E->g, OUT_output, key + strlen("result "), o->value, 1, span_loc(o->span));
+        if (o->routed) ir_set_str(E->g, o->routed, ATTR_routed_name, key + strlen("result "));
     }
 }
 

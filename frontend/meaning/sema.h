@@ -34,6 +34,7 @@ typedef struct FeGroup {
     int64_t tokens, k, experts; /* T, K, E */
     int lead_rank;              /* routed leading dimensions, product T */
     int64_t lead[IR_MAX_RANK];
+    IrValue *gate;    /* f32[..,E]: what the choices were made by; NULL: no gate made them */
     IrValue *chosen;  /* i32[T,K]: the router's choices */
     IrValue *index;   /* i32[T,K]: those that are served, -1 for the others */
     IrValue *value;   /* f32[T,K]: of the gate at the choices */
@@ -172,6 +173,7 @@ typedef struct FeOutName { /* a model binding that feeds a loss or metric */
     const char *name;
     IrValue *value;
     Span span;
+    IrNode *routed; /* of a route: takes its name; else NULL */
     struct FeOutName *next;
 } FeOutName;
 

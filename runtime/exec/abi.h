@@ -12,7 +12,7 @@
 
 /* Counts changes of what is below. Kept objects do not depend on it: they go by the compiler's
  * identity. */
-enum { VM_ABI_VERSION = 6, VM_MAX_RANK = 6 };
+enum { VM_ABI_VERSION = 7, VM_MAX_RANK = 6 };
 
 /* Memory spaces; every buffer is (space, byte offset). Buffers start at multiples of 64; an
  * argument may point into one, at any element. */
@@ -67,7 +67,10 @@ typedef enum VmRole {
     VM_ROLE_AUX,
     VM_ROLE_METRIC,
     VM_ROLE_GRAD,
-    VM_ROLE_ROUTER /* of a route, "<route>.offsets" and so on: passes/telemetry.c */
+    /* of a route that is measured; all are called as the route is */
+    VM_ROLE_OFFSETS, /* i32[E+1]: where each expert's rows begin */
+    VM_ROLE_CHOICES, /* i32[T,K]: choices that are served, -1 for others; absent: all are */
+    VM_ROLE_LOGITS   /* f32[..,E]: what the gate is the softmax of; absent: there is no gate */
 } VmRole;
 
 typedef struct VmTensor {

@@ -18,21 +18,16 @@ enum { ENTROPY, LARGEST, UNSERVED, VARIATION };
 
 /* ---- finding ---- */
 
-/* The route whose name is the first n characters of `name`, made when it is new; NULL: no memory.
- */
-static VmRoute *route_named(VmRouting *r, const char *name, size_t n) {
+/* The route of that name, made when it is new. */
+static VmRoute *route_named(VmRouting *r, const char *name) {
     for (int i = 0; i < r->n; i++)
-        if (strncmp(r->route[i].name, name, n) == 0 && !r->route[i].name[n]) return &r->route[i];
-    char *own = strndup(name, n);
-    if (!own) return NULL;
-    VmRoute *route = &r->route[r->n++];
-    *route = (VmRoute){.name = own};
-    return route;
+        if (strcmp(r->route[i].name, name) == 0) return &r->route[i];
+    r->route[r->n] = (VmRoute){.name = name};
+    return &r->route[r->n++];
 }
 
 void vm_routing_free(VmRouting *r) {
     for (int i = 0; i < r->n; i++) {
-        free(r->route[i].name);
         free(r->route[i].load_sum);
         free(r->route[i].by_image);
     }
@@ -40,18 +35,23 @@ void vm_routing_free(VmRouting *r) {
     *r = (VmRouting){0};
 }
 
-static void take(VmRoute *r, const VmTensor *t, const char *what, const void *value) {
-    if (strcmp(what, "offsets") == 0) {
+static void take(VmRoute *r, const VmTensor *t, const void *value) {
+    switch (t->role) {
+    case VM_ROLE_OFFSETS:
         r->offsets = value;
         r->experts = t->dim[0] - 1;
-    } else if (strcmp(what, "choices") == 0) {
+        break;
+    case VM_ROLE_CHOICES:
         r->choices = value;
         r->tokens = t->dim[0];
         r->k = t->dim[1];
-    } else if (strcmp(what, "logits") == 0) {
-        r->logits = value;
-        r->tokens = vm_tensor_elems(t) / t->dim[t->rank - 1];
+        break;
+    default: r->logits = value; r->tokens = vm_tensor_elems(t) / t->dim[t->rank - 1];
     }
+}
+
+static bool is_of_route(const VmTensor *t) {
+    return t->role == VM_ROLE_OFFSETS || t->role == VM_ROLE_CHOICES || t->role == VM_ROLE_LOGITS;
 }
 
 VmStatus vm_routing_find(VmRouting *r, VmEngine *e, int program, int64_t images, VmError *err) {
@@ -61,11 +61,7 @@ VmStatus vm_routing_find(VmRouting *r, VmEngine *e, int program, int64_t images,
     r->images = images;
     for (int i = 0; i < p->ntensor; i++) {
         const VmTensor *t = &p->tensor[i];
-        const char *dot = t->role == VM_ROLE_ROUTER ? strrchr(t->name, '.') : NULL;
-        if (!dot) continue;
-        VmRoute *route = route_named(r, t->name, (size_t)(dot - t->name));
-        if (!route) return vm_fail(err, VM_ENV, "out of memory");
-        take(route, t, dot + 1, vm_engine_address(e, program, t));
+        if (is_of_route(t)) take(route_named(r, t->name), t, vm_engine_address(e, program, t));
     }
     for (int i = 0; i < r->n; i++) {
         VmRoute *route = &r->route[i];

@@ -8,7 +8,7 @@
 enum { VM_MEASURES = 4 };
 
 typedef struct VmRoute {
-    char *name;
+    const char *name; /* the first program's; all have it */
     int64_t experts, tokens, k;
     const int32_t *offsets; /* [experts + 1] */
     const int32_t *choices; /* [tokens, k], -1 none; NULL: every token is served */

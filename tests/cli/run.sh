@@ -209,6 +209,7 @@ cp out expand2.txt
 same 'opt expands as emit does' expand1.txt expand2.txt
 want 0 '^graph' 'the fused stage reads back' "$VMOEC" opt fuse.txt
 want 1 'expand' 'passes on the wrong stage' "$VMOEC" opt --passes=fuse ir.txt
+want 2 'chosen or measured' 'another view of routes' "$VMOEC" opt --passes=telemetry --telemetry=all ir.txt
 want 2 'unknown pass' 'an unknown pass' "$VMOEC" opt --passes=expand,fold ir.txt
 want 2 'unknown pass' 'printing after an unknown pass' "$VMOEC" opt --passes=expand --print-after=fold ir.txt
 head -c 700 ir.txt > half.vir
@@ -422,10 +423,12 @@ cat > phases.vmoe << 'END'
 model m(image: f32[B, 1, 8, 8], label: class[B, 4]) {
   loss cross_entropy(linear(reshape(image, [dim(image, 0), 64]), 4), label)
 }
+
 train long of m {
   data = idx(dir = "data")
   epochs = 3 steps
 }
+
 train short of m {
   data = idx(dir = "data")
   epochs = 2 steps

@@ -462,6 +462,35 @@ Test(sema, any_layer_can_be_an_expert) {
     arena_destroy(w.a);
 }
 
+static const IrNode *routed(const IrGraph *g, const char *name) {
+    IR_FOR (n, g)
+        if (n->op == OP_routed && !strcmp(ir_str(n, ATTR_routed_name), name)) return n;
+    cr_assert_fail("no route %s", name);
+    return NULL;
+}
+
+/* What training measures a route by is what its router was given, whatever made that. */
+Test(sema, a_route_has_its_own_gate) {
+    World w =
+        load_text("model m(image: f32[B, 4, 6], label: class[B, 3]) {\n"
+                  "  own = linear(image, 3) * 2 - 1\n"
+                  "  layer_route = keep_pairs(capacity(top_k(own, 1), 2), weights(top_k(own, 1)))\n"
+                  "  a = dispatch(image, layer_route) |> combine(layer_route)\n"
+                  "  told = follow_label(top_k(own, 1), label)\n"
+                  "  b = dispatch(image, told) |> combine(told)\n"
+                  "  a + b\n}\n");
+    IrGraph *g = elaborate(&w, "m", 2);
+    static const char *const gated[] = {"route", "route_2", "route_3", "route_4", "route_5"};
+    for (int i = 0; i < 5; i++) {
+        const IrNode *n = routed(g, gated[i]);
+        cr_assert_eq(n->nin, 2, "%s", gated[i]);
+        cr_assert_eq(n->in[1]->node->op, OP_sub, "%s", gated[i]);
+        cr_assert_eq(n->in[0], ir_find_out(g, gated[i])->value, "%s", gated[i]);
+    }
+    cr_assert_eq(routed(g, "route_6")->nin, 1, "no gate follows a label");
+    arena_destroy(w.a);
+}
+
 Test(sema, whole_images_can_be_routed) {
     World w =
         load_text("use \"std/vit\"\n"

@@ -118,24 +118,56 @@ Test(passes, wrong_lists_are_refused) {
 
 Test(passes, pipelines_end_in_fuse) {
     const PassId *list;
-    cr_assert_eq(pass_pipeline(PIPE_EVAL, &list), 7);
-    cr_assert_eq(list[6], PASS_fuse);
-    cr_assert_eq(pass_pipeline(PIPE_GRAD, &list), 8);
-    cr_assert_eq(list[1], PASS_autodiff);
-    cr_assert_eq(list[3], PASS_splitk); /* what is compared with others is what is trained with */
-    cr_assert_eq(pass_pipeline(PIPE_TRAIN, &list), 10);
-    cr_assert_eq(list[2], PASS_optimizer);
-    cr_assert_eq(list[4], PASS_splitk);
-    cr_assert_eq(list[5], PASS_routing); /* before cse: a sort and a histogram share their counts */
-    cr_assert_eq(list[6], PASS_cse);
-    cr_assert_eq(list[7], PASS_narrow); /* recompute sees what products really read */
-    cr_assert_eq(list[8], PASS_recompute);
+    cr_assert_eq(pass_pipeline(PIPE_EVAL, &list), 8);
+    cr_assert_eq(list[7], PASS_fuse);
+    cr_assert_eq(pass_pipeline(PIPE_GRAD, &list), 9);
+    cr_assert_eq(list[2], PASS_autodiff);
+    cr_assert_eq(list[4], PASS_splitk); /* what is compared with others is what is trained with */
+    cr_assert_eq(pass_pipeline(PIPE_TRAIN, &list), 11);
+    cr_assert_eq(list[0], PASS_telemetry); /* it looks at MODEL ops */
+    cr_assert_eq(list[3], PASS_optimizer);
+    cr_assert_eq(list[5], PASS_splitk);
+    cr_assert_eq(list[6], PASS_routing); /* before cse: a sort and a histogram share their counts */
+    cr_assert_eq(list[7], PASS_cse);
+    cr_assert_eq(list[8], PASS_narrow); /* recompute sees what products really read */
+    cr_assert_eq(list[9], PASS_recompute);
     for (int p = PIPE_EVAL; p <= PIPE_TRAIN; p++) {
         int n = pass_pipeline_bf16((Pipeline)p, &list);
-        cr_assert_eq(list[1], PASS_precision); /* before autodiff */
+        cr_assert_eq(list[2], PASS_precision); /* before autodiff */
         cr_assert_eq(list[n - (p == PIPE_TRAIN ? 3 : 2)], PASS_narrow);
         cr_assert_eq(list[n - 1], PASS_fuse);
     }
+}
+
+Test(passes, parts_of_pipelines) {
+    const PassId *list;
+    cr_assert_eq(pass_pipeline_part(PIPE_GRAD, true, PASS_expand, PASS_simplify, &list), 3);
+    cr_assert(list[0] == PASS_expand && list[1] == PASS_precision && list[2] == PASS_autodiff);
+    cr_assert_eq(pass_pipeline_part(PIPE_EVAL, false, PASS_expand, PASS_simplify, &list), 1);
+    cr_assert_eq(pass_pipeline_part(PIPE_TRAIN, false, PASS_recompute, PASS_COUNT, &list), 2);
+    cr_assert(list[0] == PASS_recompute && list[1] == PASS_fuse);
+    cr_assert_eq(pass_pipeline_part(PIPE_TRAIN, false, PASS_COUNT, PASS_COUNT, &list), 11);
+}
+
+static void count_call(void *who, const IrGraph *g, const PassId *rest, int n) {
+    int *calls = who;
+    cr_assert(g && rest[0] == (*calls ? PASS_cse : PASS_simplify) && n == 2 - *calls);
+    ++*calls;
+}
+
+Test(passes, the_graph_is_shown_before_every_pass) {
+    Fixture f = fixture();
+    IrGraph *g = read_graph(&f, "graph @t {\n"
+                                "  %0 = input {name = \"x\"} : f32[3]\n"
+                                "  output \"y\" %0\n"
+                                "}\n");
+    const PassId list[] = {PASS_simplify, PASS_cse};
+    int calls = 0;
+    f.c.before = count_call;
+    f.c.who = &calls;
+    cr_assert_null(pass_run(&f.c, g, list, 2));
+    cr_assert_eq(calls, 2);
+    close_fixture(&f);
 }
 
 Test(passes, a_broken_graph_is_not_touched) {

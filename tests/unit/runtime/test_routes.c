@@ -9,7 +9,6 @@
 enum { EXPERTS = 4, TOKENS = 4, IMAGES = 2 };
 
 typedef struct Made {
-    char name[8];
     VmRoute route;
     VmRouting routing;
     int32_t offsets[EXPERTS + 1], choices[TOKENS];
@@ -18,8 +17,8 @@ typedef struct Made {
 } Made;
 
 static void make(Made *m) {
-    *m = (Made){.name = "1.moe"};
-    m->route = (VmRoute){.name = m->name,
+    *m = (Made){0};
+    m->route = (VmRoute){.name = "1.moe",
                          .experts = EXPERTS,
                          .tokens = TOKENS,
                          .k = 1,
