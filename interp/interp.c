@@ -166,15 +166,12 @@ void interp_set_rng(Interp *it, uint64_t seed, uint64_t step) {
     }
 }
 
-/* Nodes with effects write operands 0, 2 and 3. Readers of a step see the values before it, so the
- * writes happen after everything has run. */
+/* Readers of a step see what was there before it, so the writes happen after everything has run. */
 static void commit_effects(Interp *it) {
-    static const int written[] = {0, 2, 3};
     for (int i = 0; i < it->nsteps; i++) {
         const Step *s = &it->steps[i];
-        if (!(ir_ops[s->node->op].flags & OPF_EFFECT)) continue;
-        for (int r = 0; r < s->node->nout; r++) {
-            RefTensor *to = tensor_of(it, s->node->in[written[r]]);
+        for (int r = 0; r < s->node->nout && ir_written(s->node, r); r++) {
+            RefTensor *to = tensor_of(it, ir_written(s->node, r));
             memcpy(to->data, s->out[r].data, (size_t)ir_elems(&to->type) * sizeof(double));
         }
     }

@@ -1,4 +1,4 @@
-/* References of views, elementwise ops and the optimizer: the formula of ops.def, one element at a
+/* References of views, elementwise ops and updates: the formula of ops.def, one element at a
  * time, in double. */
 #include "interp/ref.h"
 
@@ -245,7 +245,12 @@ void ref_uniform(const RefCall *c) {
         c->out[0].data[i] = vm_rng_uniform(key, (uint32_t)i);
 }
 
-/* ---- optimizer ------------------------------------------------------------------------------- */
+/* ---- updates --------------------------------------------------------------------------------- */
+
+void ref_assign(const RefCall *c) { /* the engine stores it */
+    for (int64_t i = 0, n = ir_elems(&c->out[0].type); i < n; i++)
+        c->out[0].data[i] = c->in[1]->data[i];
+}
 
 void ref_adamw(const RefCall *c) {
     const double *p = c->in[0]->data, *g = c->in[1]->data, *m = c->in[2]->data, *v = c->in[3]->data;

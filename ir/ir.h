@@ -170,6 +170,11 @@ struct IrNode {
     void *aux; /* scratch for passes */
 };
 
+/* The operand, a weight or state, that result r of an op with EFFECT is stored over; of others
+ * NULL.
+ */
+IrValue *ir_written(const IrNode *n, int r);
+
 /* Does this product or attention round its operands to bf16? Which of them: not keys, offsets,
  * logsumexps. */
 bool ir_rounds_operands(const IrNode *n);

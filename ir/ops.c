@@ -109,3 +109,8 @@ bool ir_rounds_operands(const IrNode *n) {
 bool ir_rounds_operand(const IrNode *n, int i) {
     return (ir_reads(n->op, i) & READ_FACTOR) && ir_rounds_operands(n);
 }
+
+IrValue *ir_written(const IrNode *n, int r) {
+    if (!(ir_ops[n->op].flags & OPF_EFFECT)) return NULL;
+    return n->in[r == 0 ? 0 : r + 1];
+}

@@ -1,5 +1,5 @@
 /* Result types of reductions, row ops, matrix products, attention, data movement, losses and the
- * optimizer. Conventions as in shape.c. */
+ * updates. Conventions as in shape.c. */
 #include "ir/internal.h"
 
 #include <math.h>
@@ -278,9 +278,13 @@ const char *shape_patchify(Arena *a, IrNode *n) {
         a, n, 0, IR_TYPE(DT_f32, x->dim[0], (x->dim[2] / p) * (x->dim[3] / p), p * p * x->dim[1]));
 }
 
-/* ---- optimizer
- * --------------------------------------------------------------------------------------------
- */
+/* ---- updates -------------------------------------------------------------------------------- */
+
+const char *shape_assign(Arena *a, IrNode *n) {
+    TRY(ir_want_f32(a, n));
+    TRY(ir_want_like(a, n, 1, &n->in[0]->type));
+    return ir_set_result(a, n, 0, n->in[0]->type);
+}
 
 const char *shape_adamw(Arena *a, IrNode *n) {
     TRY(ir_want_f32(a, n));

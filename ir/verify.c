@@ -11,8 +11,9 @@ typedef struct Verifier {
     Arena *arena;
     const IrGraph *graph;
     bool allow_model;
-    Map seen;   /* nodes already passed, and thus allowed as operands */
-    int number; /* of the current node's first result */
+    Map seen;    /* nodes already passed, and thus allowed as operands */
+    Map written; /* leaves that a node already passed has written */
+    int number;  /* of the current node's first result */
 } Verifier;
 
 static const char *bad_node(const Verifier *v, const IrNode *n, const char *message) {
@@ -62,24 +63,46 @@ static const char *check_types(const Verifier *v, const IrNode *n) {
     return NULL;
 }
 
-/* An op that writes its operands needs buffers of its own behind them. */
-static const char *check_effect(const Verifier *v, const IrNode *n) {
-    static const int written[] = {0, 2, 3};
-    if (!(ir_ops[n->op].flags & OPF_EFFECT)) return NULL;
-    for (int i = 0; i < 3; i++) {
-        const IrValue *x = n->in[written[i]];
+static int operand_number(const IrNode *n, const IrValue *x) {
+    int i = 0;
+    while (n->in[i] != x) i++;
+    return i + 1;
+}
+
+/* Does reading x read a leaf that was written before? Views and gathers are read where they are
+ * used. */
+static bool reads_written(const Verifier *v, const IrValue *x) {
+    OpRoute route = ir_ops[x->node->op].route;
+    if (route != ROUTE_VIEW && route != ROUTE_GATHER) return map_get(&v->written, MAP_KEY(x->node));
+    for (int i = 0; i < x->node->nin; i++)
+        if (reads_written(v, x->node->in[i])) return true;
+    return false;
+}
+
+/* What is written needs a buffer of its own, is written once, and read by nobody afterwards: then
+ * it is clear which value every reader sees. */
+static const char *check_effect(Verifier *v, const IrNode *n) {
+    for (int r = 0; r < n->nout && ir_written(n, r); r++) {
+        const IrValue *x = ir_written(n, r);
+        int number = operand_number(n, x);
         if (ir_ops[x->node->op].route != ROUTE_LEAF || x->node->op == OP_const ||
             x->node->op == OP_table)
-            return arena_printf(v->arena,
-                                "operand %d is written in place and must be a weight or state",
-                                written[i] + 1);
-        for (int j = 0; j < i; j++)
-            if (x == n->in[written[j]]) return "two operands that are written are the same";
+            return arena_printf(
+                v->arena, "operand %d is written in place and must be a weight or state", number);
+        for (int j = 0; j < r; j++)
+            if (x == ir_written(n, j)) return "two operands that are written are the same";
+        if (map_get(&v->written, MAP_KEY(x->node)))
+            return arena_printf(v->arena, "operand %d is written a second time", number);
     }
+    for (int i = 0; i < n->nin; i++)
+        if (reads_written(v, n->in[i]))
+            return arena_printf(v->arena, "operand %d is read after it was written", i + 1);
+    for (int r = 0; r < n->nout && ir_written(n, r); r++)
+        *map_at(&v->written, MAP_KEY(ir_written(n, r)->node)) = ir_written(n, r)->node;
     return NULL;
 }
 
-static const char *check_node(const Verifier *v, const IrNode *n) {
+static const char *check_node(Verifier *v, const IrNode *n) {
     if ((unsigned)n->op >= OP_COUNT) return arena_printf(v->arena, "unknown op %d", (int)n->op);
     const char *message = check_structure(v, n);
     if (!message) message = check_types(v, n);
@@ -177,7 +200,11 @@ static const char *check_names(const Verifier *v, IrLoc *where) {
 }
 
 const char *ir_verify_at(Arena *a, const IrGraph *g, bool allow_model, IrLoc *where) {
-    Verifier v = {.arena = a, .graph = g, .allow_model = allow_model, .seen = map_new(a)};
+    Verifier v = {.arena = a,
+                  .graph = g,
+                  .allow_model = allow_model,
+                  .seen = map_new(a),
+                  .written = map_new(a)};
     *where = (IrLoc){0};
     const char *message = check_nodes(&v, where);
     if (message) return message;

@@ -17,7 +17,10 @@
  * operand space of the anchor (PRO), its result space (EPI), or, without an anchor, the members'
  * own. Tails live there, too. A member reads another member at the same position only; everything
  * else it reads from memory. Two clusters merge only if no path runs from one to the other through
- * a third, so that the clusters form a directed acyclic graph. */
+ * a third, so that the clusters form a directed acyclic graph.
+ *
+ * What is stored over a leaf (EFFECT) waits for everybody who reads the leaf. A cluster that stores
+ * elementwise results so has no kernel, and reads the leaf only where it writes it. */
 #include "passes/fuse.h"
 #include "passes/view.h"
 #include "base/vec.h"
@@ -31,9 +34,16 @@ typedef struct Group {
     IrNode *front, *anchor, *tail[FUSE_MAX_TAILS];
     int ntail;
     Space in, out; /* operand positions, result positions; equal for groups without an anchor */
+    const IrType *updates; /* of the leaves that elementwise members are stored over; NULL: none */
     IrNode **node;
     int nnode, cap; /* nnode 0: merged into another */
 } Group;
+
+/* A node that reads a leaf which some node is stored over. */
+typedef struct Reader {
+    const IrNode *node;
+    struct Reader *next;
+} Reader;
 
 typedef struct Fuser {
     PassCtx *c;
@@ -49,6 +59,8 @@ typedef struct Fuser {
     int stamp;
     IrNode **
         again; /* per node id: elementwise work that reads its first result again, through `kept` */
+    bool *written;   /* per node id: a leaf that a node is stored over, */
+    Reader **reader; /* and who reads it */
 } Fuser;
 
 enum {
@@ -95,16 +107,9 @@ static void group_add(Fuser *f, Group *gr, IrNode *n) {
     n->cluster = (int)(gr - f->group);
 }
 
-/* Pushes the group that v is read from, if it comes after `early` and this search has not met it.
- * True if it is `early` itself. */
-static bool push_source(Fuser *f, IrValue *v, int early, int *n) {
-    const IrNode *p = view_root(v)->node;
-    if (read_through(p)) {
-        bool met = false;
-        for (int i = 0; i < p->nin; i++) met |= push_source(f, p->in[i], early, n);
-        return met;
-    }
-    int id = p->cluster;
+/* Pushes the group if it comes after `early` and this search has not met it. True if it is `early`
+ * itself. */
+static bool push_group(Fuser *f, int id, int early, int *n) {
     if (id == early) return true;
     if (id < 0 || f->position[id] < f->position[early] || f->seen[id] == f->stamp) return false;
     f->seen[id] = f->stamp;
@@ -112,12 +117,33 @@ static bool push_source(Fuser *f, IrValue *v, int early, int *n) {
     return false;
 }
 
+/* The same for what v is read from. */
+static bool push_source(Fuser *f, IrValue *v, int early, int *n) {
+    const IrNode *p = view_root(v)->node;
+    if (read_through(p)) {
+        bool met = false;
+        for (int i = 0; i < p->nin; i++) met |= push_source(f, p->in[i], early, n);
+        return met;
+    }
+    return push_group(f, p->cluster, early, n);
+}
+
+/* Who has to have read what result r of n is stored over. */
+static const Reader *readers(const Fuser *f, const IrNode *n, int r) {
+    const IrValue *x = ir_written(n, r);
+    return x ? f->reader[x->node->id] : NULL;
+}
+
 static bool push_sources(Fuser *f, int id, int early, int *n) {
     const Group *gr = &f->group[id];
     bool met = false;
-    for (int i = 0; i < gr->nnode; i++)
-        for (int k = 0; k < gr->node[i]->nin; k++)
-            met |= push_source(f, gr->node[i]->in[k], early, n);
+    for (int i = 0; i < gr->nnode; i++) {
+        const IrNode *node = gr->node[i];
+        for (int k = 0; k < node->nin; k++) met |= push_source(f, node->in[k], early, n);
+        for (int r = 0; r < node->nout; r++)
+            for (const Reader *x = readers(f, node, r); x; x = x->next)
+                met |= push_group(f, x->node->cluster, early, n);
+    }
     return met;
 }
 
@@ -257,8 +283,27 @@ static bool front_fits(const Fuser *f, const Group *a, const Group *b) {
     return w.shared && w.m >= MANY_ROWS && !ir_rounds_operands(b->anchor);
 }
 
+/* Does a member of `a` read, at other positions, a leaf that a member of b is stored over? */
+static bool reads_update(const Group *a, const Group *b) {
+    for (int i = 0; i < b->nnode; i++) {
+        const IrValue *x = ir_written(b->node[i], 0);
+        for (int j = 0; x && j < a->nnode; j++)
+            for (int k = 0; k < a->node[j]->nin; k++)
+                if (fuse_reads_elsewhere(a->node[j]->in[k], x)) return true;
+    }
+    return false;
+}
+
+/* Groups that are stored over leaves: the rules of the file's head. */
+static bool updates_fit(const Group *a, const Group *b) {
+    if (!a->updates && !b->updates) return true;
+    if (a->anchor || b->anchor || reads_update(a, b) || reads_update(b, a)) return false;
+    return !a->updates || !b->updates || ir_type_equal(a->updates, b->updates);
+}
+
 /* May the later group b join a? The space rules of the file's head. */
 static bool spaces_fit(const Fuser *f, const Group *a, const Group *b, bool reads_anchor) {
+    if (!updates_fit(a, b)) return false;
     if (a->anchor && b->anchor) return tail_fits(a, b) || front_fits(f, a, b);
     if (a->anchor) {
         if (space_equal(a->out, b->in)) return true;
@@ -307,6 +352,7 @@ static bool try_merge(Fuser *f, int into, int self) {
         a->in = b->in;
         a->out = b->out;
     }
+    if (b->updates) a->updates = b->updates;
     for (int i = 0; i < b->nnode; i++) group_add(f, a, b->node[i]);
     sort_members(a);
     b->nnode = 0;
@@ -323,6 +369,7 @@ static void group_new(Fuser *f, IrNode *n) {
         if (op->flags & OPF_EPI) gr->out = space_of(&n->out[0].type);
     } else {
         gr->in = gr->out = space_of(&n->out[0].type);
+        if (op->flags & OPF_EFFECT) gr->updates = &n->out[0].type;
     }
     group_add(f, gr, n);
 }
@@ -359,6 +406,26 @@ static void count_uses(Fuser *f) {
     for (int i = 0; i < f->g->nout; i++) f->uses[view_root(f->g->out[i].value)->node->id]++;
 }
 
+static void note_reader(Fuser *f, const IrNode *n, IrValue *v) {
+    const IrNode *root = view_root(v)->node;
+    for (int i = 0; read_through(root) && i < root->nin; i++) note_reader(f, n, root->in[i]);
+    if (!f->written[root->id]) return;
+    Reader *x = ARENA_NEW(f->c->scratch, Reader);
+    *x = (Reader){n, f->reader[root->id]};
+    f->reader[root->id] = x;
+}
+
+/* Finds the leaves that nodes are stored over, and who else reads these. */
+static void find_readers(Fuser *f) {
+    f->written = ARENA_ARRAY(f->c->scratch, bool, f->g->nnodes + 1);
+    f->reader = ARENA_ARRAY(f->c->scratch, Reader *, f->g->nnodes + 1);
+    IR_FOR (n, f->g)
+        for (int r = 0; r < n->nout && ir_written(n, r); r++)
+            f->written[ir_written(n, r)->node->id] = true;
+    IR_FOR (n, f->g)
+        for (int k = 0; needs_code(n) && k < n->nin; k++) note_reader(f, n, n->in[k]);
+}
+
 /* Numbers the groups in an order they can run in: repeatedly the first (by first member) whose
  * predecessors are done. */
 static int order_visit(Fuser *f, int id, int *number, int next);
@@ -377,9 +444,13 @@ static int order_visit(Fuser *f, int id, int *number, int next) {
     VM_CHECK(number[id] == -1, "fuse: clusters form a cycle");
     number[id] = -2; /* being visited */
     Group *gr = &f->group[id];
-    for (int i = 0; i < gr->nnode; i++)
-        for (int k = 0; k < gr->node[i]->nin; k++)
-            next = order_operand(f, gr->node[i]->in[k], id, number, next);
+    for (int i = 0; i < gr->nnode; i++) {
+        const IrNode *n = gr->node[i];
+        for (int k = 0; k < n->nin; k++) next = order_operand(f, n->in[k], id, number, next);
+        for (int r = 0; r < n->nout; r++)
+            for (const Reader *x = readers(f, n, r); x; x = x->next)
+                if (x->node->cluster != id) next = order_visit(f, x->node->cluster, number, next);
+    }
     number[id] = next;
     return next + 1;
 }
@@ -396,6 +467,7 @@ bool pass_fuse(PassCtx *c, IrGraph *g) {
     f.uses = ARENA_ARRAY(c->scratch, int, g->nnodes + 1);
     f.again = ARENA_ARRAY(c->scratch, IrNode *, g->nnodes + 1);
     count_uses(&f);
+    find_readers(&f);
     IR_FOR (n, g) n->cluster = -1;
     IR_FOR (n, g)
         if (needs_code(n)) place(&f, n);

@@ -2,7 +2,8 @@
  *
  * requires CORE ops; ensures: every VIEW resolves to strides; a GATHER is read only where a load
  * hook exists; operands that kernels address directly are materialised; graph outputs are
- * materialised and dense. All by inserting `copy`: %2 = transpose %1; %3 = reshape %2          =>
+ * materialised and dense; what is stored over a leaf reads the leaf only where it writes it. All by
+ * inserting `copy`: %2 = transpose %1; %3 = reshape %2          =>
  * %2 = transpose %1; %c = copy %2; %3 = reshape %c %2 = dispatch %x, %p {k = 2}; %3 = sdpa %2  =>
  * ... %c = copy %2; %3 = sdpa %c */
 #include "passes/fuse.h"
@@ -55,6 +56,25 @@ static bool satisfies(IrValue *v, unsigned reads) {
     return fuse_wants_inline(v->node) || (v->node->op == OP_dispatch && dense(v->node->in[0]));
 }
 
+static bool touches(IrValue *v, const IrValue *x) {
+    const IrValue *root = view_root(v);
+    if (root == x) return true;
+    for (int i = 0; is_deferred(root) && i < root->node->nin; i++)
+        if (touches(root->node->in[i], x)) return true;
+    return false;
+}
+
+bool fuse_reads_elsewhere(IrValue *v, const IrValue *x) {
+    return view_same_position(v) != x && touches(v, x);
+}
+
+/* Is operand i read at other positions than where n is stored over it? */
+static bool reads_own_update(const IrNode *n, int i) {
+    for (int r = 0; ir_ops[n->op].route == ROUTE_ELTWISE && r < n->nout && ir_written(n, r); r++)
+        if (fuse_reads_elsewhere(n->in[i], ir_written(n, r))) return true;
+    return false;
+}
+
 typedef struct Legalizer {
     PassCtx *c;
     IrGraph *g;
@@ -92,7 +112,8 @@ bool fuse_legalize(PassCtx *c, IrGraph *g) {
         if (route == ROUTE_VIEW) legalize_view(&L, n);
         if (route == ROUTE_VIEW || route == ROUTE_LEAF) continue;
         for (int i = 0; i < n->nin; i++)
-            if (!satisfies(n->in[i], ir_reads(n->op, i))) n->in[i] = copy_of(&L, n->in[i]);
+            if (!satisfies(n->in[i], ir_reads(n->op, i)) || reads_own_update(n, i))
+                n->in[i] = copy_of(&L, n->in[i]);
     }
     for (int i = 0; i < g->nout; i++) {
         IrNode *n = g->out[i].value->node;

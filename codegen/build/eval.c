@@ -189,7 +189,18 @@ static bool in_set(const Kb *k, const IrNode *n, StoreSet set) {
     return set == STORE_ALL || after_anchor(k, n) == (set == STORE_AFTER_ANCHOR);
 }
 
+/* What is stored over a leaf may be what another member reads: everything is read first. */
+static void store_updates(Kb *k, Pos pos) {
+    Val *x = ARENA_ARRAY(k->arena, Val, k->cl->nstore);
+    for (int i = 0; i < k->cl->nstore; i++) x[i] = kb_eval(k, k->cl->store[i], pos);
+    for (int i = 0; i < k->cl->nstore; i++) kb_store_value(k, k->cl->store[i], x[i], pos);
+}
+
 void kb_store_members(Kb *k, StoreSet set, Pos pos) {
+    if (k->cl->updates && !k->cl->anchor) {
+        store_updates(k, pos);
+        return;
+    }
     for (int i = 0; i < k->cl->nstore; i++) {
         IrValue *v = k->cl->store[i];
         if (in_set(k, v->node, set)) kb_store_value(k, v, kb_eval(k, v, pos), pos);

@@ -22,6 +22,12 @@ EMIT(copy) {
     return in[0];
 }
 
+EMIT(assign) { /* its store goes to the leaf */
+    UNUSED;
+    (void)k;
+    return in[1];
+}
+
 EMIT(narrow) { /* stores round */
     UNUSED;
     (void)k;

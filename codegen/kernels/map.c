@@ -1,7 +1,8 @@
-/* Clusters without an anchor: elementwise work over every position. When everything that is read or
- * written is dense, the tensors are walked as one long row; copies that change the order of very
- * short rows gather whole vectors. */
+/* Clusters without an anchor: elementwise work over every position, updates of weights included.
+ * When everything that is read or written is dense, the tensors are walked as one long row; copies
+ * that change the order of very short rows gather whole vectors. */
 #include "codegen/kernels/rules.h"
+#include "codegen/kernels/update.h"
 #include "passes/passes.h"
 
 static bool one_element(const View *w) {
@@ -114,7 +115,9 @@ void cg_lower_map(Kb *k) {
     int64_t cols = ir_cols(t);
     View from;
     Joined joined;
-    if (!cluster_is_flat(k) && join_dims(k, &from, &joined)) {
+    if (k->cl->nkeep) {
+        kb_update(k, t, store_all, NULL);
+    } else if (!cluster_is_flat(k) && join_dims(k, &from, &joined)) {
         kb_rows(k, ir_elems(t) / joined.cols, joined.cols, copy_joined, &joined);
     } else if (cluster_is_flat(k)) {
         k->flat = true;

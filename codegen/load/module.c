@@ -135,7 +135,7 @@ static void add_tasks(CgModule *m, Plan *p, Program *out) {
     for (int i = 0; i < p->ncluster; i++) {
         out->kernel[i] = kernel_set_add(&m->kernels, p, &p->cluster[i]);
         out->task[i] = task_of(m, p, &p->cluster[i]);
-        out->vm.updates |= p->cluster[i].anchor && p->cluster[i].anchor->op == OP_adamw;
+        out->vm.updates |= p->cluster[i].updates;
     }
     out->vm.task = out->task;
     out->vm.ntask = p->ncluster;

@@ -123,7 +123,9 @@ static void sig_pack(Plan *p, PlanCluster *c, Text *t) {
     text_addf(t, ") -> a%d", plan_arg_buffer(c, p->arena, c->pack_buffer, 0, plan_all_cols, true));
 }
 
-static void sig_keep(Plan *p, PlanCluster *c, Text *t, const PlanKept *k) {
+/* Copies of the weight that n is stored over. */
+static void sig_keep(Plan *p, PlanCluster *c, Text *t, const IrNode *n, const PlanKept *k) {
+    if (k->pack->src.root != ir_written(n, 0)) return;
     text_addf(t, " keep a%d nr=%d t=%d b=%d %" PRId64 "+%" PRId64 "x%" PRId64 "+%" PRId64,
               plan_arg_buffer(c, p->arena, k->buffer, 0, plan_all_cols, true), k->pack->nr,
               k->turned, k->pack->bf16, k->row0, k->rows, k->col0, k->cols);
@@ -143,7 +145,7 @@ static void sig_member(Plan *p, PlanCluster *c, Text *t, IrNode *n) {
             sig_operand(p, c, t, n->in[i]);
         }
     }
-    for (int i = 0; n == c->anchor && i < c->nkeep; i++) sig_keep(p, c, t, c->keep[i]);
+    for (int i = 0; i < c->nkeep; i++) sig_keep(p, c, t, n, c->keep[i]);
     text_add(t, " ->");
     for (int r = 0; r < n->nout; r++) {
         text_add(t, " ");
@@ -195,14 +197,13 @@ double plan_flops(const PlanCluster *c) {
 /* A buffer counts once however many arguments point into it (q, k and v of one packed tensor), and
  * twice when it is updated in place. */
 double plan_bytes(const Plan *p, const PlanCluster *c) {
-    bool in_place = c->anchor && (ir_ops[c->anchor->op].flags & OPF_EFFECT);
     double bytes = 0;
     for (int i = 0; i < c->narg; i++) {
         bool seen = false;
         for (int j = 0; j < i && !seen; j++) seen = c->arg[j].buffer == c->arg[i].buffer;
         if (!seen)
-            bytes +=
-                (in_place && c->arg[i].written ? 2 : 1) * (double)p->buffer[c->arg[i].buffer].bytes;
+            bytes += (c->updates && c->arg[i].written ? 2 : 1) *
+                     (double)p->buffer[c->arg[i].buffer].bytes;
     }
     return bytes;
 }

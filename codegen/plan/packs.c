@@ -1,6 +1,7 @@
-/* Packed copies of weights that outlive a step: where they live, and which of them the optimizer
- * writes as it updates the weight. A copy's place depends on what is copied and how, so programs of
- * a module share it. Which copies are right at a given moment is the runtime's business (engine.c).
+/* Packed copies of weights that outlive a step: where they live, and which of them an
+ * update writes as it changes the weight. A copy's place depends on what is copied and how, so
+ * programs of a module share it. Which copies are right at a given moment is the runtime's business
+ * (engine.c).
  */
 #include <inttypes.h>
 #include <limits.h>
@@ -66,7 +67,7 @@ static bool edge_fits(int64_t from, int64_t size, int64_t whole, int unit) {
     return from % unit == 0 && from + size <= whole && (size % unit == 0 || from + size == whole);
 }
 
-/* Can adamw write this copy: is it the same rectangle of every matrix of the weight, with edges
+/* Can an update write this copy: is it the same rectangle of every matrix of the weight, with edges
  * where vectors begin and end? Fills in where. */
 static bool is_rectangle(const Pack *k, int vl, PlanKept *out) {
     const IrType *t = &k->src.root->type;
@@ -90,7 +91,7 @@ static bool is_rectangle(const Pack *k, int vl, PlanKept *out) {
 
 /* By weight, the leaf's node id. */
 typedef struct PlanWeight {
-    bool updated;    /* by an adamw of this program */
+    bool updated;    /* by this program */
     int first, last; /* of its copies in Plan.kept; -1: none */
 } PlanWeight;
 
@@ -98,7 +99,8 @@ static PlanWeight *find_weights(const Plan *p) {
     PlanWeight *w = ARENA_ARRAY(p->arena, PlanWeight, p->g->nnodes);
     for (int i = 0; i < p->g->nnodes; i++) w[i].first = w[i].last = -1;
     IR_FOR (n, p->g)
-        if (n->op == OP_adamw) w[view_root(n->in[0])->node->id].updated = true;
+        for (int r = 0; r < n->nout && ir_written(n, r); r++)
+            w[ir_written(n, r)->node->id].updated = true;
     return w;
 }
 
@@ -128,14 +130,20 @@ int plan_keep_pack(Plan *p, const Pack *want) {
     return kept.buffer;
 }
 
+/* Adds the copies of the weight that result 0 of n is stored over; other results are state. */
+static void link_copies(const Plan *p, PlanCluster *c, const IrNode *n) {
+    const IrValue *weight = ir_written(n, 0);
+    if (!weight) return;
+    for (int k = p->weight[weight->node->id].first; k >= 0; k = p->kept[k].next)
+        c->keep[c->nkeep++] = &p->kept[k];
+}
+
 void plan_link_updates(Plan *p) {
     if (!p->nkept) return;
     for (int i = 0; i < p->ncluster; i++) {
         PlanCluster *c = &p->cluster[i];
-        if (!c->anchor || c->anchor->op != OP_adamw) continue;
-        int first = p->weight[view_root(c->anchor->in[0])->node->id].first, count = 0;
-        for (int k = first; k >= 0; k = p->kept[k].next) count++;
-        c->keep = ARENA_ARRAY(p->arena, const PlanKept *, count + 1);
-        for (int k = first; k >= 0; k = p->kept[k].next) c->keep[c->nkeep++] = &p->kept[k];
+        if (!c->updates) continue;
+        c->keep = ARENA_ARRAY(p->arena, const PlanKept *, p->nkept);
+        for (int j = 0; j < c->nnode; j++) link_copies(p, c, c->node[j]);
     }
 }

@@ -100,8 +100,9 @@ static void value_buffers(Plan *p) {
         PlanCluster *c = &p->cluster[n->cluster];
         for (int r = 0; r < n->nout; r++) {
             IrValue *v = &n->out[r];
-            if (ir_ops[n->op].flags & OPF_EFFECT) { /* results live in the operands' buffers */
-                set_place(p, v, plan_buffer(p, n->in[r == 0 ? 0 : r + 1]));
+            if (ir_written(n, r)) { /* it lives in the operand's buffer */
+                set_place(p, v, plan_buffer(p, ir_written(n, r)));
+                if (ir_ops[n->op].route == ROUTE_ELTWISE) c->store[c->nstore++] = v;
                 continue;
             }
             bool internal =
@@ -144,41 +145,91 @@ static void collect_clusters(Plan *p) {
         if (n->cluster < 0) continue;
         PlanCluster *c = &p->cluster[n->cluster];
         c->node[c->nnode++] = n;
+        c->updates |= ir_written(n, 0) != NULL;
         if (ir_ops[n->op].route == ROUTE_KERNEL) add_kernel(c, n);
     }
 }
 
-/* Notes that cluster i reads v, looking through what is done in the load. */
-static void note_reader(int *last_reader, IrValue *v, int i) {
-    IrNode *root = view_root(v)->node;
-    last_reader[root->id] = i;
-    if (ir_ops[root->op].route != ROUTE_GATHER && !fuse_is_inline(root)) return;
-    for (int k = 0; k < root->nin; k++) note_reader(last_reader, root->in[k], i);
+/* ---- order of updates ----------------------------------------------------------------------- */
+
+/* When values are asked for, by node id; looking through what is done in the load. */
+typedef struct Uses {
+    int *last;   /* the last cluster that reads the node, or makes it; -1: none */
+    int *writer; /* the cluster that is stored over the leaf; -1: none */
+} Uses;
+
+static bool in_load(const IrNode *root) {
+    return ir_ops[root->op].route == ROUTE_GATHER || fuse_is_inline(root);
 }
 
-/* Optimizer updates of large weights run as soon as nobody reads the weight any more: their
- * gradients die early. Small ones stay at the end, where they share one barrier. Other clusters
- * keep their order. */
-static void order_updates(Plan *p) {
-    enum { LARGE = 16384 };
-    int *when = ARENA_ARRAY(p->arena, int, p->ncluster), n = p->ncluster;
-    int *last_reader = ARENA_ARRAY(p->arena, int, p->g->nnodes);
-    for (int i = 0; i < p->g->nnodes; i++) last_reader[i] = -1;
-    for (int i = 0; i < n; i++)
-        for (int j = 0; j < p->cluster[i].nnode; j++) {
-            IrNode *m = p->cluster[i].node[j];
-            if (m->op == OP_adamw) continue;
-            last_reader[m->id] = i; /* a gradient is ready after its own cluster */
-            for (int k = 0; k < m->nin; k++) note_reader(last_reader, m->in[k], i);
+/* Notes that cluster i, an update or not, reads v. Updates wait for other updates only where these
+ * read what they write. */
+static void note_reader(const Uses *u, IrValue *v, int i, bool update) {
+    const IrNode *root = view_root(v)->node;
+    int writer = u->writer[root->id];
+    if (writer != i && (!update || writer >= 0)) u->last[root->id] = i;
+    for (int k = 0; in_load(root) && k < root->nin; k++) note_reader(u, root->in[k], i, update);
+}
+
+static Uses find_uses(const Plan *p) {
+    int n = p->g->nnodes;
+    Uses u = {ARENA_ARRAY(p->arena, int, n), ARENA_ARRAY(p->arena, int, n)};
+    for (int i = 0; i < n; i++) u.last[i] = u.writer[i] = -1;
+    IR_FOR (m, p->g)
+        for (int r = 0; r < m->nout && ir_written(m, r); r++)
+            u.writer[ir_written(m, r)->node->id] = m->cluster;
+    for (int i = 0; i < p->ncluster; i++) {
+        const PlanCluster *c = &p->cluster[i];
+        for (int j = 0; j < c->nnode; j++) {
+            u.last[c->node[j]->id] = i; /* a gradient is ready after its own cluster */
+            for (int k = 0; k < c->node[j]->nin; k++)
+                note_reader(&u, c->node[j]->in[k], i, c->updates);
         }
-    for (int i = 0; i < n; i++) {
-        IrNode *m = p->cluster[i].anchor;
-        when[i] = i;
-        if (!m || m->op != OP_adamw || ir_elems(&m->in[0]->type) < LARGE) continue;
-        int param = last_reader[view_root(m->in[0])->node->id],
-            grad = last_reader[view_root(m->in[1])->node->id];
-        when[i] = param > grad ? param : grad;
     }
+    return u;
+}
+
+/* The last cluster that a reader of v has to wait for, other than `self`. */
+static int wait_for(const Uses *u, IrValue *v, int self) {
+    const IrNode *root = view_root(v)->node;
+    bool leaf = ir_ops[root->op].route == ROUTE_LEAF;
+    int when = leaf || u->last[root->id] == self ? -1 : u->last[root->id];
+    for (int k = 0; in_load(root) && k < root->nin; k++) {
+        int at = wait_for(u, root->in[k], self);
+        if (at > when) when = at;
+    }
+    return when;
+}
+
+/* After which cluster the update i may run: nobody reads any more what it writes, and what it reads
+ * is there. i: it writes little, so it stays. */
+static int update_time(const Plan *p, const Uses *u, int i) {
+    enum { LARGE = 16384 };
+    const PlanCluster *c = &p->cluster[i];
+    int when = -1;
+    int64_t elems = 0;
+    for (int j = 0; j < c->nnode; j++) {
+        const IrNode *n = c->node[j];
+        for (int r = 0; r < n->nout && ir_written(n, r); r++) {
+            int at = u->last[ir_written(n, r)->node->id];
+            if (at > when) when = at;
+            if (ir_elems(&n->out[r].type) > elems) elems = ir_elems(&n->out[r].type);
+        }
+        for (int k = 0; k < n->nin; k++) {
+            int at = wait_for(u, n->in[k], i);
+            if (at > when) when = at;
+        }
+    }
+    return elems < LARGE || when < 0 || when > i ? i : when;
+}
+
+/* Updates of large weights run as soon as nobody reads the weight any more: their gradients die
+ * early. Small ones stay at the end, where they share one barrier. Other clusters keep their order.
+ */
+static void order_updates(Plan *p) {
+    int *when = ARENA_ARRAY(p->arena, int, p->ncluster), n = p->ncluster;
+    Uses uses = find_uses(p);
+    for (int i = 0; i < n; i++) when[i] = p->cluster[i].updates ? update_time(p, &uses, i) : i;
     PlanCluster *sorted = ARENA_ARRAY(p->arena, PlanCluster, n);
     int *start = ARENA_ARRAY(p->arena, int, n + 2);
     for (int i = 0; i < n; i++) start[when[i] + 1 + 1]++;

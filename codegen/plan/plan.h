@@ -42,7 +42,8 @@ typedef struct PlanCluster {
     int nnode;
     const Pack *pack; /* not NULL: this task packs a matrix, and has no members */
     int pack_buffer;  /* packs: where the result goes; matmuls: where operand 1 was packed, or -1 */
-    const struct PlanKept **keep; /* adamw: the packed copies of its weight that it writes */
+    bool updates;     /* its results are stored over weights or state */
+    const struct PlanKept **keep; /* updates: the packed copies of weights that it writes as well */
     int nkeep;
     IrValue **store; /* elementwise members' values that somebody outside reads */
     int nstore;
@@ -82,7 +83,7 @@ typedef struct PlanKept {
     bool turned;              /* the packed columns are the weight's rows */
     int64_t row0, col0;       /* of the packed rectangle in the weight's last two dimensions */
     int64_t rows, cols;       /* its size there */
-    bool updated;             /* this program's adamw writes it with the weight */
+    bool updated;             /* an update of this program writes it with the weight */
     int next;                 /* copy of the same weight in Plan.kept; -1: there are no more */
     struct PlanCluster *task; /* makes it from the weight; not part of a step */
 } PlanKept;
@@ -127,9 +128,9 @@ int plan_counted_from(const PlanBuffer *b);
 
 /* packs.c: the buffer of a packed weight that outlives the step, or -1 when it has to be packed in
  * every step: there is no table, the source is no weight, or this program updates the weight and
- * adamw cannot write this copy. */
+ * the update cannot write this copy. */
 int plan_keep_pack(Plan *p, const Pack *want);
-/* Tells every adamw which copies it writes. */
+/* Tells every update which copies it writes. */
 void plan_link_updates(Plan *p);
 
 /* inplace.c: which results are written over an operand (PlanBuffer.over). */

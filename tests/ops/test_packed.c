@@ -62,6 +62,65 @@ static const char *const bf16_text =
     "  output \"d\" %12\n"
     "}\n";
 
+/* The same weights and copies, written by elementwise updates: of a momentum, of two weights at
+ * once, with a decay that is read column by column. */
+static const char *const assign_text =
+    "graph @t {\n"
+    "  %0 = input {name = \"x\"} : f32[6,40]\n"
+    "  %1 = input {name = \"step\"} : f32[4]\n"
+    "  %2 = param {name = \"w\"} : f32[40,299]\n"
+    "  %3 = state {name = \"w.m\"} : f32[40,299]\n"
+    "  %4 = input {name = \"g\"} : f32[40,299]\n"
+    "  %5 = matmul %0, %2 : f32[6,299]\n"
+    "  %6 = matmul %5, %2 {tb = 1} : f32[6,40]\n"
+    "  %7 = slice %2 {axis = 1, start = 32, size = 267} : f32[40,267]\n"
+    "  %8 = matmul %0, %7 : f32[6,267]\n"
+    "  %9 = slice %2 {axis = 1, start = 3, size = 9} : f32[40,9]\n"
+    "  %10 = matmul %0, %9 : f32[6,9]\n"
+    "  %11 = param {name = \"u\"} : f32[3,37,21]\n"
+    "  %12 = param {name = \"t\"} : f32[3,37,21]\n"
+    "  %13 = input {name = \"y\"} : f32[3,5,37]\n"
+    "  %14 = input {name = \"h\"} : f32[3,37,21]\n"
+    "  %15 = matmul %13, %11 : f32[3,5,21]\n"
+    "  %16 = matmul %15, %12 {tb = 1} : f32[3,5,37]\n"
+    "  %17 = slice %1 {axis = 0, start = 0, size = 1} : f32[1]\n"
+    "  %18 = broadcast %17 {shape = [40,299]} : f32[40,299]\n"
+    "  %19 = mul %3, %18 : f32[40,299]\n"
+    "  %20 = add %19, %4 : f32[40,299]\n"
+    "  %21 = assign %3, %20 : f32[40,299]\n"
+    "  %22 = mul %18, %20 : f32[40,299]\n"
+    "  %23 = sub %2, %22 : f32[40,299]\n"
+    "  %24 = assign %2, %23 : f32[40,299]\n"
+    "  %25 = input {name = \"scale\"} : f32[21]\n"
+    "  %26 = broadcast %25 {shape = [3,37,21]} : f32[3,37,21]\n"
+    "  %27 = mul %14, %26 : f32[3,37,21]\n"
+    "  %28 = sub %11, %27 : f32[3,37,21]\n"
+    "  %29 = add %12, %27 : f32[3,37,21]\n"
+    "  %30 = assign %11, %28 : f32[3,37,21]\n"
+    "  %31 = assign %12, %29 : f32[3,37,21]\n"
+    "  output \"a\" %6\n"
+    "  output \"b\" %8\n"
+    "  output \"c\" %10\n"
+    "  output \"d\" %16\n"
+    "}\n";
+
+static const char *const assign_bf16_text =
+    "graph @t {\n"
+    "  %0 = input {name = \"x\"} : f32[6,40]\n"
+    "  %1 = param {name = \"w\"} : f32[40,300]\n"
+    "  %2 = input {name = \"g\"} : f32[40,300]\n"
+    "  %3 = matmul %0, %1 {bf16 = 1} : f32[6,300]\n"
+    "  %4 = matmul %3, %1 {tb = 1, bf16 = 1} : f32[6,40]\n"
+    "  %5 = slice %1 {axis = 1, start = 3, size = 10} : f32[40,10]\n"
+    "  %6 = matmul %0, %5 {bf16 = 1} : f32[6,10]\n"
+    "  %7 = matmul %0, %1 : f32[6,300]\n"
+    "  %8 = sub %1, %2 : f32[40,300]\n"
+    "  %9 = assign %1, %8 : f32[40,300]\n"
+    "  output \"a\" %4\n"
+    "  output \"b\" %6\n"
+    "  output \"c\" %7\n"
+    "}\n";
+
 /* Reads one copy the other program keeps, and one it does not have. */
 static const char *const eval_text =
     "graph @e {\n"
@@ -183,6 +242,14 @@ Test(packed, adamw_writes_what_packing_would) {
 
 Test(packed, adamw_writes_pairs_that_packing_would) {
     check_copies(bf16_text, 4);
+}
+
+Test(packed, assign_writes_what_packing_would) {
+    check_copies(assign_text, 5);
+}
+
+Test(packed, assign_writes_pairs_that_packing_would) {
+    check_copies(assign_bf16_text, 3);
 }
 
 /* Of two weights one is not trained. */

@@ -414,9 +414,9 @@ Test(ref, adamw_writes_weights_and_state_after_the_step) {
     IrValue *p = ir_param(&t.b, "p", two, "zeros", "", true), *g = input(&t, "g", two);
     IrValue *m = ir_state(&t.b, "m", two), *v = ir_state(&t.b, "v", two);
     IrValue *step = input(&t, "step", IR_TYPE(DT_f32, 4));
+    IrValue *reader = ir_unary(&t.b, OP_copy, p);
     IrValue *new_p = IR_OP(&t.b, adamw, VALS(p, g, m, v, step),
                            ATTRS(A_FLOAT(adamw_eps, 0), A_FLOAT(adamw_decay, 0.5)));
-    IrValue *reader = ir_unary(&t.b, OP_copy, p);
     run(&t, true);
     SET(&t, "p", 2, -4);
     SET(&t, "g", 3, -0.5);

@@ -63,7 +63,7 @@ static OpCode random_op(Gen *g, int nin, bool stop_too) {
         bool grad =
             o->grad == GRAD_YES || o->grad == GRAD_VIA || (stop_too && o->grad == GRAD_STOP);
         if (grad && o->min_in == nin && o->max_in == nin && o->nattr == 0 && o->nout == 1 &&
-            o->route != ROUTE_LEAF)
+            o->route != ROUTE_LEAF && !(o->flags & OPF_EFFECT))
             return op;
     }
 }

@@ -364,8 +364,11 @@ static const Case cases[] = {
         "expected the choices i32[64,K] with K at most 8 for the gate f32[4,16,8], found "
         "i32[60,2]"),
 
-    /* optimizer: results in place, so operands must be weights or state; inputs stand in here */
+    /* updates: results in place, so operands must be weights or state; inputs stand in here */
     GOOD("adamw", "f32[3] f32[3] f32[3] f32[3] f32[4]", "", "f32[3], f32[3], f32[3]"),
+    GOOD("assign", "f32[3,4] f32[3,4]", "", "f32[3,4]"),
+    BAD("assign", "f32[3,4] f32[4]", "", "expected f32[3,4] as operand 2, found f32[4]"),
+    BAD("assign", "i32[3] i32[3]", "", "expected f32 elements in operand 1, found i32[3]"),
     BAD("adamw", "f32[3] f32[3] f32[3] f32[2] f32[4]", "",
         "expected f32[3] as operand 4, found f32[2]"),
     BAD("adamw", "f32[3] f32[3] f32[3] f32[3] f32[3]", "",

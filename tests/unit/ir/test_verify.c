@@ -220,6 +220,26 @@ Test(verify, what_is_written_in_place_must_be_a_buffer_of_its_own) {
                  "%8 = adamw: operand 1 is written in place and must be a weight or state");
 }
 
+Test(verify, a_leaf_is_written_once_and_read_before) {
+    Fixture f = good_graph();
+    IrType t = IR_TYPE(DT_f32, 4, 3);
+    IrValue *w = ir_param(&f.b, "w", t, "zeros", NULL, true);
+    IrValue *m = ir_state(&f.b, "m", IR_TYPE(DT_f32, 3, 4));
+    static const int64_t perm[] = {1, 0};
+    IrValue *turned = IR_OP(&f.b, transpose, VALS(w), ATTRS(A_INTS(transpose_perm, perm, 2)));
+    IR_OP(&f.b, assign, VALS(w, f.y), NO_ATTRS);
+    cr_assert_null(ir_verify(f.a, f.g, false));
+    IrValue *again = IR_OP(&f.b, assign, VALS(w, f.y), NO_ATTRS);
+    expect_error(&f, false, "%8 = assign: operand 1 is written a second time");
+    ir_remove(f.g, again->node);
+    IrValue *late = IR_OP(&f.b, assign, VALS(m, turned), NO_ATTRS);
+    expect_error(&f, false, "%8 = assign: operand 2 is read after it was written");
+    ir_remove(f.g, late->node);
+    IR_OP(&f.b, assign, VALS(f.y, f.y), NO_ATTRS);
+    expect_error(&f, false,
+                 "%8 = assign: operand 1 is written in place and must be a weight or state");
+}
+
 Test(verify, does_not_change_the_graph) {
     Fixture f = good_graph();
     const char *before = ir_to_text(f.a, f.g);
