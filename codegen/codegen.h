@@ -114,8 +114,7 @@ const char *cg_compiler(void);
 
 /* Plans a fused CORE graph, which must live until it is compiled. The program's items and scratch
  * size are known after cg_module_facts, and it is usable after cg_module_compile. */
-VmProgram *cg_add_program(CgModule *m, IrGraph *g, const char *name, int64_t batch, double macs,
-                          bool training);
+VmProgram *cg_add_program(CgModule *m, IrGraph *g, const char *name, int64_t batch, double macs);
 
 /* What the plan of a fused graph takes, without lowering it (footprint.c). */
 enum { CG_HOLDERS = 5 };

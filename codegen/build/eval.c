@@ -197,7 +197,7 @@ static void store_updates(Kb *k, Pos pos) {
 }
 
 void kb_store_members(Kb *k, StoreSet set, Pos pos) {
-    if (k->cl->updates && !k->cl->anchor) {
+    if (k->cl->kind == VM_TASK_UPDATE && !k->cl->anchor) {
         store_updates(k, pos);
         return;
     }

@@ -120,7 +120,8 @@ static VmTask task_of(CgModule *m, Plan *p, PlanCluster *c) {
         const PlanBuffer *b = &p->buffer[c->arg[k].buffer];
         arg[k] = (VmArg){b->space, b->offset + c->arg[k].offset};
     }
-    return (VmTask){.name = arena_strdup(m->arena, plan_kernel_name(p, c)),
+    return (VmTask){.kind = c->kind,
+                    .name = arena_strdup(m->arena, plan_kernel_name(p, c)),
                     .arg = arg,
                     .narg = c->narg,
                     .barrier = c->barrier,
@@ -135,7 +136,7 @@ static void add_tasks(CgModule *m, Plan *p, Program *out) {
     for (int i = 0; i < p->ncluster; i++) {
         out->kernel[i] = kernel_set_add(&m->kernels, p, &p->cluster[i]);
         out->task[i] = task_of(m, p, &p->cluster[i]);
-        out->vm.updates |= p->cluster[i].updates;
+        out->vm.updates |= p->cluster[i].kind == VM_TASK_UPDATE;
     }
     out->vm.task = out->task;
     out->vm.ntask = p->ncluster;
@@ -155,18 +156,14 @@ static void add_packs(CgModule *m, Plan *p, Program *out) {
     out->vm.npack = p->nkept;
 }
 
-VmProgram *cg_add_program(CgModule *m, IrGraph *g, const char *name, int64_t batch, double macs,
-                          bool training) {
+VmProgram *cg_add_program(CgModule *m, IrGraph *g, const char *name, int64_t batch, double macs) {
     double t0 = vm_seconds();
     PackTable *packs = m->pack_in_step ? NULL : m->packs;
     Plan *p = m->last_plan = plan_create_tuned(m->arena, g, m->target, packs, m->tuning);
     Program *out = ARENA_NEW(m->arena, Program);
     out->plan = p;
-    out->vm = (VmProgram){.abi = VM_ABI_VERSION,
-                          .name = arena_strdup(m->arena, name),
-                          .batch = batch,
-                          .macs = macs,
-                          .training = training};
+    out->vm = (VmProgram){
+        .abi = VM_ABI_VERSION, .name = arena_strdup(m->arena, name), .batch = batch, .macs = macs};
     add_tensors(m, p, out);
     add_tasks(m, p, out);
     add_packs(m, p, out);

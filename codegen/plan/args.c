@@ -202,7 +202,7 @@ double plan_bytes(const Plan *p, const PlanCluster *c) {
         bool seen = false;
         for (int j = 0; j < i && !seen; j++) seen = c->arg[j].buffer == c->arg[i].buffer;
         if (!seen)
-            bytes += (c->updates && c->arg[i].written ? 2 : 1) *
+            bytes += (c->kind == VM_TASK_UPDATE && c->arg[i].written ? 2 : 1) *
                      (double)p->buffer[c->arg[i].buffer].bytes;
     }
     return bytes;

@@ -142,7 +142,7 @@ void plan_link_updates(Plan *p) {
     if (!p->nkept) return;
     for (int i = 0; i < p->ncluster; i++) {
         PlanCluster *c = &p->cluster[i];
-        if (!c->updates) continue;
+        if (c->kind != VM_TASK_UPDATE) continue;
         c->keep = ARENA_ARRAY(p->arena, const PlanKept *, p->nkept);
         for (int j = 0; j < c->nnode; j++) link_copies(p, c, c->node[j]);
     }

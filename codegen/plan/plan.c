@@ -145,7 +145,7 @@ static void collect_clusters(Plan *p) {
         if (n->cluster < 0) continue;
         PlanCluster *c = &p->cluster[n->cluster];
         c->node[c->nnode++] = n;
-        c->updates |= ir_written(n, 0) != NULL;
+        if (ir_written(n, 0)) c->kind = VM_TASK_UPDATE;
         if (ir_ops[n->op].route == ROUTE_KERNEL) add_kernel(c, n);
     }
 }
@@ -183,7 +183,7 @@ static Uses find_uses(const Plan *p) {
         for (int j = 0; j < c->nnode; j++) {
             u.last[c->node[j]->id] = i; /* a gradient is ready after its own cluster */
             for (int k = 0; k < c->node[j]->nin; k++)
-                note_reader(&u, c->node[j]->in[k], i, c->updates);
+                note_reader(&u, c->node[j]->in[k], i, c->kind == VM_TASK_UPDATE);
         }
     }
     return u;
@@ -229,7 +229,8 @@ static int update_time(const Plan *p, const Uses *u, int i) {
 static void order_updates(Plan *p) {
     int *when = ARENA_ARRAY(p->arena, int, p->ncluster), n = p->ncluster;
     Uses uses = find_uses(p);
-    for (int i = 0; i < n; i++) when[i] = p->cluster[i].updates ? update_time(p, &uses, i) : i;
+    for (int i = 0; i < n; i++)
+        when[i] = p->cluster[i].kind == VM_TASK_UPDATE ? update_time(p, &uses, i) : i;
     PlanCluster *sorted = ARENA_ARRAY(p->arena, PlanCluster, n);
     int *start = ARENA_ARRAY(p->arena, int, n + 2);
     for (int i = 0; i < n; i++) start[when[i] + 1 + 1]++;

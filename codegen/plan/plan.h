@@ -42,7 +42,7 @@ typedef struct PlanCluster {
     int nnode;
     const Pack *pack; /* not NULL: this task packs a matrix, and has no members */
     int pack_buffer;  /* packs: where the result goes; matmuls: where operand 1 was packed, or -1 */
-    bool updates;     /* its results are stored over weights or state */
+    VmTaskKind kind;  /* an update: its results are stored over weights or state */
     const struct PlanKept **keep; /* updates: the packed copies of weights that it writes as well */
     int nkeep;
     IrValue **store; /* elementwise members' values that somebody outside reads */

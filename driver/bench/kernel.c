@@ -39,7 +39,7 @@ static VmStatus compile(KernelBench *k, int threads) {
     IrGraph *g = ir_graph_clone(s->arena, k->graph);
     session_lower(s, g, KIND_EVAL);
     double t0 = vm_seconds();
-    VmProgram *code = cg_add_program(s->module, g, k->graph->name, 1, 0, false);
+    VmProgram *code = cg_add_program(s->module, g, k->graph->name, 1, 0);
     const char *error = cg_module_compile(s->module);
     s->seconds_codegen += vm_seconds() - t0;
     session_warn_cache(s);

@@ -122,7 +122,7 @@ static VmProgram *without_updates(Arena *a, const VmProgram *p) {
     bool barrier = false;
     for (int i = 0; i < p->ntask; i++) {
         barrier |= p->task[i].barrier;
-        if (!strncmp(p->task[i].name, "adamw", 5)) continue;
+        if (p->task[i].kind == VM_TASK_UPDATE) continue;
         task[q->ntask] = p->task[i];
         task[q->ntask++].barrier = barrier;
         barrier = false;

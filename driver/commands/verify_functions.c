@@ -92,7 +92,7 @@ VmStatus verify_functions(Session *s, const IrGraph *model, const Interp *seen,
     if (!g) return VM_OK;
     IrGraph *lowered = ir_graph_clone(s->arena, g);
     session_lower(s, lowered, KIND_EVAL);
-    VmProgram *code = cg_add_program(s->module, lowered, g->name, 1, 0, false);
+    VmProgram *code = cg_add_program(s->module, lowered, g->name, 1, 0);
     const char *why = cg_module_compile(s->module);
     if (why) return drv_fail(VM_ENV, "%s", why);
     VmError err = {.text = ""};

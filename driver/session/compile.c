@@ -357,7 +357,7 @@ static Program *plan(Session *s, ProgramKind kind, int64_t batch, bool routes, V
     s->crash_n = 0;
     cg_module_tuning(s->module, s->tuning);
     cg_module_pack_in_step(s->module, s->budget.pack_in_step);
-    VmProgram *code = cg_add_program(s->module, g, name, batch, macs, kind.pipe != PIPE_EVAL);
+    VmProgram *code = cg_add_program(s->module, g, name, batch, macs);
     s->crash_graph = NULL;
     s->seconds_codegen += vm_seconds() - t0;
     s->program[s->nprogram] = (Program){.kind = kind,

@@ -35,7 +35,13 @@ typedef struct VmArg {
     int64_t offset;
 } VmArg;
 
+typedef enum VmTaskKind {
+    VM_TASK_WORK,  /* computes values of this step */
+    VM_TASK_UPDATE /* changes weights or state, which outlive the step */
+} VmTaskKind;
+
 typedef struct VmTask {
+    int32_t kind; /* VmTaskKind */
     VmKernelFn fn;
     const char *name; /* kernel's name, for profiles: "matmul_128x256x128_bias_gelu" */
     const VmArg *arg;
@@ -103,7 +109,6 @@ typedef struct VmProgram {
     int64_t space_bytes[VM_SPACE_COUNT];
     int64_t scratch_bytes; /* per thread */
     double macs;           /* forward multiply-accumulates of one step (whole batch) */
-    int32_t training;      /* 1: has gradients and, unless run --grad, the optimizer */
 } VmProgram;
 
 /* Step scalars: an input named "step.adamw" f32[4] = (lr, 1-beta1^t, 1-beta2^t, 0), t = 1.. */

@@ -152,7 +152,7 @@ static VmProgram *add(World *w, const char *text) {
     error = pass_run(&c, g, list, n);
     cr_assert_null(error, "%s", error);
     arena_destroy(c.scratch);
-    return cg_add_program(w->module, g, "test", 1, 0, false);
+    return cg_add_program(w->module, g, "test", 1, 0);
 }
 
 static World world(const char *isa, const char *text) {

@@ -101,7 +101,7 @@ static int update_tasks(Arena *a, const char *text) {
     const CgTarget *target = cg_target_host(a, &error);
     const Plan *p = plan_create(a, g, target, pack_table_create(a));
     int n = 0;
-    for (int i = 0; i < p->ncluster; i++) n += p->cluster[i].updates;
+    for (int i = 0; i < p->ncluster; i++) n += p->cluster[i].kind == VM_TASK_UPDATE;
     arena_destroy(c.scratch);
     return n;
 }

@@ -52,7 +52,7 @@ Jit jit_compile_saving(Arena *a, const IrGraph *g, Pipeline pipe, const char *is
     cr_assert_not_null(target, "%s: %s", what, error);
     Jit j = {.g = copy, .module = cg_module_create(target)};
     cg_module_pack_in_step(j.module, pack_in_step);
-    j.program = cg_add_program(j.module, copy, "test", 1, 0, pipe != PIPE_EVAL);
+    j.program = cg_add_program(j.module, copy, "test", 1, 0);
     error = cg_module_compile(j.module);
     cr_assert_null(error, "%s, %s: %s", what, isa, error);
     return j;

@@ -16,7 +16,7 @@ typedef struct Code {
 static Code generate(Arena *a, IrGraph *g, const CgTarget *t, bool text) {
     const char *error = NULL;
     CgModule *m = cg_module_create(t);
-    cg_add_program(m, g, "test", 1, 0, true);
+    cg_add_program(m, g, "test", 1, 0);
     Text llvm = text_new(a), assembly = text_new(a);
     if (text) {
         cg_print_llvm(&llvm, m);

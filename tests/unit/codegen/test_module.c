@@ -75,7 +75,7 @@ Test(module, facts_come_without_code) {
     CgModule *m = cg_module_create(t);
     IrGraph *g = program_elaborate(a, "models/vmoe_fmnist.vmoe", "depth=2", 3);
     program_run(g, PIPE_TRAIN);
-    VmProgram *p = cg_add_program(m, g, "test", 3, 0, true);
+    VmProgram *p = cg_add_program(m, g, "test", 3, 0);
     error = cg_module_facts(m);
     cr_assert_null(error, "%s", error);
     Made made = make(a, 1, NULL);
@@ -88,6 +88,30 @@ Test(module, facts_come_without_code) {
     error = cg_module_compile(m);
     cr_assert_null(error, "%s", error);
     cr_assert_eq(module_train(&(Made){m, p, {0}}, 2), module_train(&made, 2));
+    arena_destroy(a);
+}
+
+Test(module, tasks_that_change_leaves_are_updates) {
+    Arena *a = arena_create();
+    const char *error = NULL;
+    CgModule *m = cg_module_create(cg_target_host(a, &error));
+    IrGraph *g = program_read(a,
+                              "graph @t {\n"
+                              "  %0 = param {name = \"w\"} : f32[8,8]\n"
+                              "  %1 = softmax %0 : f32[8,8]\n"
+                              "  %2 = sub %0, %1 : f32[8,8]\n"
+                              "  %3 = assign %0, %2 : f32[8,8]\n"
+                              "  output \"y\" %1\n"
+                              "}\n",
+                              PASS_fuse);
+    VmProgram *p = cg_add_program(m, g, "test", 3, 0);
+    cr_assert(p->ntask == 2 && p->updates);
+    cr_assert(p->task[0].kind == VM_TASK_WORK && p->task[1].kind == VM_TASK_UPDATE);
+    Text t = text_new(a);
+    cg_print_plan(&t, m);
+    cr_assert(strstr(t.data, "task 0 softmax_8x8_sub"), "%s", t.data);
+    cr_assert(strstr(t.data, "task 1 barrier update assign_8x8 ("), "%s", t.data);
+    cg_module_destroy(m);
     arena_destroy(a);
 }
 
@@ -207,7 +231,7 @@ Test(module, a_worker_that_crashes_is_our_bug, .signal = SIGABRT) {
                               "  output \"b\" %3\n"
                               "}\n",
                               PASS_fuse);
-    cg_add_program(m, g, "test", 1, 0, false);
+    cg_add_program(m, g, "test", 1, 0);
     IrNode *y = ir_find_leaf(g, OP_input, "y");
     IR_FOR (n, g)
         if (n->op == OP_exp) n->in[0] = &y->out[0];

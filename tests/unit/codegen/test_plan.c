@@ -261,7 +261,7 @@ static void expect_made(const Play *y, const IrValue *v) {
 
 static void play_task(Play *y) {
     const Task *t = &y->w->task[y->at];
-    bool update = y->w->p->cluster[y->at].updates;
+    bool update = y->w->p->cluster[y->at].kind == VM_TASK_UPDATE;
     for (int k = 0; k < t->nuse; k++) {
         const Use *u = &t->use[k];
         if (u->write) continue;
@@ -567,11 +567,11 @@ Test(plan, assignments_wait_for_readers) {
     cr_assert_eq(w.p->ncluster, 5);
     cr_assert_eq(c[0].anchor->op, OP_matmul);
     cr_assert_eq(c[0].nkeep, 0);
-    cr_assert(c[1].anchor && c[1].anchor->op == OP_softmax && !c[1].updates);
+    cr_assert(c[1].anchor && c[1].anchor->op == OP_softmax && c[1].kind == VM_TASK_WORK);
     cr_assert_eq(c[2].store[0]->type.rank, 2);
     cr_assert_str_eq(ir_str(ir_written(c[2].node[0], 0)->node, ATTR_state_name), "old");
     cr_assert_eq(c[3].nkeep, 1);
-    cr_assert(c[3].updates && c[3].nstore == 1);
+    cr_assert(c[3].kind == VM_TASK_UPDATE && c[3].nstore == 1);
     cr_assert_str_eq(ir_str(ir_written(c[4].node[1], 0)->node, ATTR_state_name), "n");
     arena_destroy(a);
 }

@@ -19,7 +19,7 @@ Made module_make(Arena *a, const CgTarget *t, const CgOptions *o, const CgTuning
     cg_module_tuning(x.m, tuning);
     IrGraph *g = program_elaborate(a, "models/vmoe_fmnist.vmoe", "depth=2", batch);
     program_run(g, PIPE_TRAIN);
-    x.p = cg_add_program(x.m, g, "test", batch, 0, true);
+    x.p = cg_add_program(x.m, g, "test", batch, 0);
     const char *error = cg_module_compile(x.m);
     cr_assert_null(error, "%s", error);
     x.stats = *cg_module_stats(x.m);

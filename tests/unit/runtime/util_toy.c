@@ -220,8 +220,7 @@ int toy_source(void *user, bool training, int64_t batch, VmError *err) {
                      .ntask = training ? 3 : 2,
                      .tensor = t->tensor[training][k],
                      .ntensor = fill_tensors(t->tensor[training][k], training, batch, t->side),
-                     .space_bytes = {SLOT, 2 * SLOT, SLOT * AT_COUNT + grow},
-                     .training = training};
+                     .space_bytes = {SLOT, 2 * SLOT, SLOT * AT_COUNT + grow}};
     int index = vm_engine_add(t->e, p, err);
     if (index >= 0) t->index[training][k] = index + 1;
     return index;
