@@ -37,9 +37,9 @@ _Static_assert(PASS_COUNT <= COUNT(((PassCtx *)0)->seconds),
                "PassCtx.seconds has one entry per pass");
 
 PassCtx pass_ctx(Arena *scratch) {
-    return (PassCtx){.scratch = scratch,
-                     .adamw = {.beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8, .decay = 0.0},
-                     .verify_each = true};
+    PassCtx c = {.scratch = scratch, .verify_each = true};
+    vm_spec_default(VM_FIELD_optimizer, VM_optimizer_adam, &c.optimizer);
+    return c;
 }
 
 const char *pass_name(PassId p) {

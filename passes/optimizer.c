@@ -1,31 +1,31 @@
-/* optimizer: turn the outputs grad.<param> into AdamW updates.
+/* optimizer: turn the outputs grad.<param> into updates of the weights.
  *
  * requires  a graph that verifies, CORE ops only; every grad output named grad.<param> with the
- * type of that param; settings in c->adamw ensures   no grad outputs; for each of them, in their
- * order at the end of the graph, an adamw node with state leaves adam.m.<param> and adam.v.<param>
- * and the shared input step.adamw f32[4]. Weight decay is c->adamw.decay where the param's decay is
- * 1, else 0. A gradient that is the constant 0 (the objective does not depend on the weight) makes
- * no update: the weight stays as it is, weight decay included.
+ * type of that param; c->optimizer
+ * ensures   no grad outputs; for each of them, in their order at the end of the graph, what the
+ * rule of c->optimizer.kind builds (optim.c): nodes that are stored over the weight and its state.
+ * A gradient that is the constant 0 (the objective does not depend on the weight) makes no update:
+ * the weight stays as it is, weight decay included.
  *
  * before  grad "grad.w" %9
- * after   %10 = input {name = "step.adamw"} : f32[4]
+ * after   %10 = kept %9 : f32[8]
  *         %11 = state {name = "adam.m.w"} : f32[8]
  *         %12 = state {name = "adam.v.w"} : f32[8]
- *         %13, %14, %15 = adamw %1, %9, %11, %12, %10 {decay = 0.05} : f32[8], f32[8], f32[8]
+ *         %13 = input {name = "step.scalars"} : f32[4]
+ *         %14, %15, %16 = adamw %1, %10, %11, %12, %13 {decay = 0.05} : f32[8], f32[8], f32[8]
  *
  * All updates stand at the end, after every reader of the weights they write. */
+#include "passes/optim.h"
 #include "passes/passes.h"
 
 #include <string.h>
 
-#include "runtime/exec/abi.h"
+typedef void OptimRule(Optim *o, IrValue *weight, IrValue *gradient);
 
-/* The leaf of that name, made when it is missing; NULL when there is one of another type. */
-static IrValue *leaf(IrBuilder *b, OpCode op, const char *name, IrType t) {
-    IrNode *n = ir_find_leaf(b->g, op, name);
-    if (n) return ir_type_equal(&n->out[0].type, &t) ? &n->out[0] : NULL;
-    return op == OP_input ? ir_input(b, name, t) : ir_state(b, name, t);
-}
+static OptimRule *const rules[VM_optimizer_KINDS] = {
+#define CHOICE(field, name, doc) [VM_optimizer_##name] = optim_##name,
+#include "recipe/optimizers.def"
+};
 
 /* The weight a grad output is for, or NULL. */
 static IrNode *param_of(const IrGraph *g, const IrOut *o) {
@@ -40,17 +40,10 @@ static bool is_zero(const IrValue *v) {
 
 /* Appends the update; false when a leaf it needs exists with another type. */
 static bool update(const PassCtx *c, IrBuilder *b, IrNode *param, IrValue *grad) {
-    const char *name = ir_str(param, ATTR_param_name);
+    Optim o = {.b = b, .scratch = c->scratch, .spec = &c->optimizer, .param = param};
     b->loc = param->loc;
-    IrValue *step = leaf(b, OP_input, VM_INPUT_STEP, IR_TYPE(DT_f32, 4));
-    IrValue *m = leaf(b, OP_state, arena_printf(c->scratch, "adam.m.%s", name), grad->type);
-    IrValue *v = leaf(b, OP_state, arena_printf(c->scratch, "adam.v.%s", name), grad->type);
-    if (!step || !m || !v) return false;
-    double decay = ir_int(param, ATTR_param_decay) != 0 ? c->adamw.decay : 0.0;
-    IR_OP(b, adamw, VALS(&param->out[0], grad, m, v, step),
-          ATTRS(A_FLOAT(adamw_beta1, c->adamw.beta1), A_FLOAT(adamw_beta2, c->adamw.beta2),
-                A_FLOAT(adamw_eps, c->adamw.eps), A_FLOAT(adamw_decay, decay)));
-    return true;
+    rules[c->optimizer.kind](&o, &param->out[0], IR_OP(b, kept, VALS(grad), NO_ATTRS));
+    return !o.clash;
 }
 
 bool pass_optimizer(PassCtx *c, IrGraph *g) {

@@ -7,6 +7,7 @@
 #define VMOEC_PASSES_PASSES_H
 
 #include "ir/ir.h"
+#include "recipe/recipe.h"
 
 /* In PassCtx.recompute: the light steps, which derive elementwise results (GELU and its derivative)
  * from the value they come from. They save memory and take no time: the work joins kernels that
@@ -27,10 +28,7 @@ typedef struct PassCtx {
         ROUTES_CHOSEN,  /* the experts chosen by every route, for who compares programs */
         ROUTES_MEASURED /* what a training run measures routes by */
     } routes;           /* telemetry: which outputs it makes */
-    /* optimizer pass */
-    struct {
-        double beta1, beta2, eps, decay;
-    } adamw;
+    VmOptimizerSpec optimizer; /* optimizer: which rule, and its options */
     /* recompute: how many of its steps to make, 0 none, or RECOMPUTE_LIGHT; sets how many there are
      * (LIGHT: how many were made), and how many of them, the first ones, are light */
     int recompute, recompute_steps, recompute_light;

@@ -9,7 +9,7 @@ typedef struct Adam {
     Val lr, inv_c1, inv_sqrt_c2; /* splats */
 } Adam;
 
-static Val splat_step(Kb *k, const IrNode *n, int i) {
+static Val splat_step(Kb *k, const IrNode *n, VmStepScalar i) {
     return kb_splat(
         k, LLVMBuildLoad2(k->b, k->f32, kb_gep(k, k->f32, kb_ptr(k, n->in[4]), kb_i64(k, i)), ""));
 }
@@ -50,9 +50,9 @@ static void update_tile(Kb *k, Pos pos, Val *carry, void *ctx) {
 void cg_lower_adamw(Kb *k, IrNode *n) {
     Adam a = {.n = n, .p = kb_ptr(k, n->in[0]), .g = kb_ptr(k, n->in[1]), .m = kb_ptr(k, n->in[2])};
     a.v = kb_ptr(k, n->in[3]);
-    Val one = kb_vf(k, 1), c2 = splat_step(k, n, 2);
-    a.lr = splat_step(k, n, 0);
-    a.inv_c1 = kb_fdiv(k, one, splat_step(k, n, 1));
+    Val one = kb_vf(k, 1), c2 = splat_step(k, n, VM_STEP_CORRECTION2);
+    a.lr = splat_step(k, n, VM_STEP_RATE);
+    a.inv_c1 = kb_fdiv(k, one, splat_step(k, n, VM_STEP_CORRECTION1));
     a.inv_sqrt_c2 = kb_fdiv(k, one, kb_call(k, "llvm.sqrt", k->vf, &c2, 1));
     if (k->cl->nkeep)
         kb_update(k, &n->in[0]->type, update_tile, &a);

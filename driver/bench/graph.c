@@ -174,7 +174,7 @@ static void build_adamw(IrBuilder *b, const Problem *p) {
     IrType t = IR_TYPE(DT_f32, INT(adamw_n));
     IrValue *w = weight(b, "w", t), *g = input(b, "g", t);
     IrValue *m = ir_state(b, "adam.m.w", t), *v = ir_state(b, "adam.v.w", t);
-    IR_OP(b, adamw, VALS(w, g, m, v, input(b, VM_INPUT_STEP, IR_TYPE(DT_f32, 4))),
+    IR_OP(b, adamw, VALS(w, g, m, v, input(b, VM_INPUT_STEP, IR_TYPE(DT_f32, VM_STEP_SCALARS))),
           ATTRS(A_FLOAT(adamw_decay, 0.05)));
 }
 

@@ -64,7 +64,9 @@ static void fill_operands(KernelBench *k) {
     }
     bench_set_step(&k->b);
     float *step = data_of(k, VM_INPUT_STEP);
-    if (step) step[0] = 0.1f; /* for the verified step: large enough that a wrong update shows */
+    if (step)
+        step[VM_STEP_RATE] =
+            0.1f; /* for the verified step: large enough that a wrong update shows */
 }
 
 /* ---- verifying

@@ -10,13 +10,8 @@ enum { MAX_STEPS = 2000 };
 #define WARM_SECONDS 1
 
 void bench_set_step(Bench *b) {
-    float *x = vm_engine_data(b->s->engine, b->index, VM_INPUT_STEP);
-    if (!x) return;
-    double t = (double)(b->step + 1);
-    x[0] = 1e-5f;
-    x[1] = (float)(1 - pow(b->s->pass.adamw.beta1, t));
-    x[2] = (float)(1 - pow(b->s->pass.adamw.beta2, t));
-    x[3] = 0;
+    vm_step_scalars(&b->s->pass.optimizer, 1e-5, b->step,
+                    vm_engine_data(b->s->engine, b->index, VM_INPUT_STEP));
 }
 
 static double one_step(Bench *b) {

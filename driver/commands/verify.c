@@ -312,13 +312,7 @@ static Row against_exact(const Verify *v, const Interp *gradients, double floor)
 
 static void train_steps(const Verify *v, VmEngine *e, int program) {
     for (int i = 0; i < TRAIN_STEPS; i++) {
-        float *x = vm_engine_data(e, program, VM_INPUT_STEP);
-        if (x) {
-            x[0] = 1e-3f;
-            x[1] = (float)(1 - pow(v->s->pass.adamw.beta1, i + 1));
-            x[2] = (float)(1 - pow(v->s->pass.adamw.beta2, i + 1));
-            x[3] = 0;
-        }
+        vm_step_scalars(&v->s->pass.optimizer, 1e-3, i, vm_engine_data(e, program, VM_INPUT_STEP));
         vm_engine_run(e, program, v->seed, (uint64_t)i);
     }
 }

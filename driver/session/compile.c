@@ -80,14 +80,6 @@ static VmStatus choose_model(Session *s, const char *model, const char *phase, b
     return VM_OK;
 }
 
-static void set_optimizer(Session *s) {
-    if (!s->train) return;
-    s->pass.adamw.beta1 = s->train->recipe.optimizer.beta1;
-    s->pass.adamw.beta2 = s->train->recipe.optimizer.beta2;
-    s->pass.adamw.eps = s->train->recipe.optimizer.eps;
-    s->pass.adamw.decay = s->train->recipe.optimizer.weight_decay;
-}
-
 static VmStatus load(Session *s, const OptList *set, const char *model, const char *phase,
                      bool need_train) {
     const FeOptions *opt = drv_fe_options(s->arena, set);
@@ -138,10 +130,8 @@ static VmStatus open_session(Session *s, const CgTarget *target, const char *pat
     VmStatus st = load(s, set, model, phase, need_train);
     s->seconds_frontend += vm_seconds() - t0;
     if (!st) st = choose_precision(s, precision);
-    if (st)
-        session_close(s);
-    else
-        set_optimizer(s);
+    if (!st && s->train) s->pass.optimizer = s->train->recipe.optimizer;
+    if (st) session_close(s);
     return st;
 }
 

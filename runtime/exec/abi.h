@@ -111,7 +111,15 @@ typedef struct VmProgram {
     double macs;           /* forward multiply-accumulates of one step (whole batch) */
 } VmProgram;
 
-/* Step scalars: an input named "step.adamw" f32[4] = (lr, 1-beta1^t, 1-beta2^t, 0), t = 1.. */
-#define VM_INPUT_STEP "step.adamw"
+/* Numbers that change from step to step: an input f32[VM_STEP_SCALARS] of programs with updates,
+ * filled by vm_step_scalars (runtime/train/train.h). Steps count from t = 1. */
+#define VM_INPUT_STEP "step.scalars"
+typedef enum VmStepScalar {
+    VM_STEP_RATE,        /* the learning rate */
+    VM_STEP_CORRECTION1, /* 1 - beta1^t */
+    VM_STEP_CORRECTION2, /* 1 - beta2^t */
+    VM_STEP_FREE,        /* 0 */
+    VM_STEP_SCALARS
+} VmStepScalar;
 
 #endif

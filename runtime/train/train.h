@@ -171,4 +171,7 @@ typedef struct VmEvalResult {
 VmStatus vm_evaluate(VmEngine *e, VmProgramSource source, void *user, const VmDataset *data,
                      int64_t batch, VmEvalResult *result, VmError *err);
 
+/* Fills a program's input VM_INPUT_STEP for step 0, 1, ..; to NULL: it has none. */
+void vm_step_scalars(const VmOptimizerSpec *o, double rate, int64_t step, float *to);
+
 #endif

@@ -104,14 +104,6 @@ static VmStatus check_finite(const Trainer *t, double lr, VmError *err) {
     return VM_OK;
 }
 
-static void set_step_scalars(const Trainer *t, double lr) {
-    if (!t->bind.step) return;
-    uint64_t n = (uint64_t)t->run.step + 1;
-    t->bind.step[0] = (float)lr;
-    t->bind.step[1] = (float)(1 - vm_power(t->recipe->optimizer.beta1, n));
-    t->bind.step[2] = (float)(1 - vm_power(t->recipe->optimizer.beta2, n));
-}
-
 static VmStatus log_step(Trainer *t, int64_t epoch, double lr, VmError *err) {
     int64_t every = t->recipe->log_every;
     bool logged = every > 0 && t->run.step % every == 0;
@@ -137,7 +129,7 @@ static VmStatus train_step(Trainer *t, int64_t epoch, int64_t at, int64_t n, VmE
     }
     double lr = vm_learning_rate(&t->recipe->schedule, t->run.step, t->warmup, t->run.total);
     vm_dataset_batch(t->train, t->order + at, n, t->bind.image, t->bind.label);
-    set_step_scalars(t, lr);
+    vm_step_scalars(&t->recipe->optimizer, lr, t->run.step, t->bind.step);
     if (t->what->run->before_step && !t->began) t->what->run->before_step(t->user);
     t->began = true;
     vm_engine_run(t->e, t->bind.program, (uint64_t)t->recipe->seed, (uint64_t)t->run.step);

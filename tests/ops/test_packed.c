@@ -12,7 +12,7 @@
 static const char *const train_text =
     "graph @t {\n"
     "  %0 = input {name = \"x\"} : f32[6,40]\n"
-    "  %1 = input {name = \"step.adamw\"} : f32[4]\n"
+    "  %1 = input {name = \"step.scalars\"} : f32[4]\n"
     "  %2 = param {name = \"w\"} : f32[40,299]\n"
     "  %3 = state {name = \"w.m\"} : f32[40,299]\n"
     "  %4 = state {name = \"w.v\"} : f32[40,299]\n"
@@ -43,7 +43,7 @@ static const char *const train_text =
 static const char *const bf16_text =
     "graph @t {\n"
     "  %0 = input {name = \"x\"} : f32[6,40]\n"
-    "  %1 = input {name = \"step.adamw\"} : f32[4]\n"
+    "  %1 = input {name = \"step.scalars\"} : f32[4]\n"
     "  %2 = param {name = \"w\"} : f32[40,300]\n"
     "  %3 = state {name = \"w.m\"} : f32[40,300]\n"
     "  %4 = state {name = \"w.v\"} : f32[40,300]\n"
@@ -256,7 +256,7 @@ Test(packed, assign_writes_pairs_that_packing_would) {
 static const char *const frozen_text =
     "graph @f {\n"
     "  %0 = input {name = \"x\"} : f32[6,40]\n"
-    "  %1 = input {name = \"step.adamw\"} : f32[4]\n"
+    "  %1 = input {name = \"step.scalars\"} : f32[4]\n"
     "  %2 = param {name = \"w\"} : f32[40,299]\n"
     "  %3 = param {name = \"u\"} : f32[3,37,21]\n"
     "  %4 = state {name = \"u.m\"} : f32[3,37,21]\n"

@@ -525,7 +525,7 @@ Test(plan, updates_wait_for_gradient_and_readers) {
     World w = plan_text(
         a, "graph @t {\n"
            "  %0 = input {name = \"x\"} : f32[4,128]\n"
-           "  %1 = input {name = \"step.adamw\"} : f32[4]\n"
+           "  %1 = input {name = \"step.scalars\"} : f32[4]\n"
            "  %2 = param {name = \"w\"} : f32[128,128]\n"
            "  %3 = state {name = \"m\"} : f32[128,128]\n"
            "  %4 = state {name = \"v\"} : f32[128,128]\n"
@@ -609,7 +609,7 @@ Test(plan, a_slice_across_vectors_is_packed_in_the_step) {
     World w =
         plan_text(a, "graph @t {\n"
                      "  %0 = input {name = \"x\"} : f32[4,8]\n"
-                     "  %1 = input {name = \"step.adamw\"} : f32[4]\n"
+                     "  %1 = input {name = \"step.scalars\"} : f32[4]\n"
                      "  %2 = param {name = \"w\"} : f32[8,48]\n"
                      "  %3 = state {name = \"m\"} : f32[8,48]\n"
                      "  %4 = state {name = \"v\"} : f32[8,48]\n"

@@ -215,10 +215,8 @@ Test(passes, training_decides_about_dropout) {
 
 Test(passes, optimizer_uses_its_settings) {
     Fixture f = fixture();
-    f.c.adamw.beta1 = 0.8;
-    f.c.adamw.beta2 = 0.95;
-    f.c.adamw.eps = 1e-6;
-    f.c.adamw.decay = 0.05;
+    f.c.optimizer = (VmOptimizerSpec){
+        .kind = VM_optimizer_adamw, .beta1 = 0.8, .beta2 = 0.95, .eps = 1e-6, .weight_decay = 0.05};
     IrGraph *g = read_graph(&f, moe_text);
     const PassId list[] = {PASS_expand, PASS_autodiff, PASS_optimizer};
     const char *error = pass_run(&f.c, g, list, 3);

@@ -8,6 +8,20 @@
 
 /* ---- schedules ---- */
 
+Test(runtime_schedule, step_scalars_count_from_one) {
+    VmOptimizerSpec o = {.kind = VM_optimizer_adamw, .beta1 = 0.9, .beta2 = 0.999};
+    float x[VM_STEP_SCALARS] = {7, 7, 7, 7};
+    vm_step_scalars(&o, 0.25, 0, x);
+    cr_assert_eq(x[VM_STEP_RATE], 0.25f);
+    cr_assert_eq(x[VM_STEP_CORRECTION1], (float)(1 - 0.9));
+    cr_assert_eq(x[VM_STEP_CORRECTION2], (float)(1 - 0.999));
+    cr_assert_eq(x[VM_STEP_FREE], 0);
+    vm_step_scalars(&o, 0.125, 2, x);
+    cr_assert_eq(x[VM_STEP_RATE], 0.125f);
+    cr_assert_eq(x[VM_STEP_CORRECTION1], (float)(1 - 0.9 * (0.9 * 0.9)));
+    vm_step_scalars(&o, 1, 0, NULL);
+}
+
 Test(runtime_schedule, constant_with_warmup) {
     const VmScheduleSpec s = {.kind = VM_schedule_constant, .peak = 0.4};
     static const double expected[] = {0.1, 0.2, 0.3, 0.4, 0.4, 0.4};
