@@ -106,12 +106,31 @@ static void set(const VmOption *o, void *base, double x) {
     }
 }
 
+/* Defaults of a choice that are not those of the option's row. */
+static const struct OwnDefault {
+    VmFieldId field;
+    int kind;
+    size_t at;
+    double value;
+} own_defaults[] = {
+#define DEFAULT(field, choice, option, value)                                                      \
+    {VM_FIELD_##field, VM_##field##_##choice, offsetof(spec_##field, option), value},
+#include "recipe/recipe.def"
+    {VM_FIELDS, 0, 0, 0}};
+
+double vm_option_default(VmFieldId id, const VmOption *o, int kind) {
+    if (!vm_option_applies(o, kind)) return 0;
+    for (const struct OwnDefault *d = own_defaults; d->field < VM_FIELDS; d++)
+        if (d->field == id && d->kind == kind && d->at == o->at) return d->value;
+    return o->def;
+}
+
 void vm_spec_default(VmFieldId id, int kind, void *spec) {
     const VmField *f = &vm_fields[id];
     memset(spec, 0, f->size);
     memcpy(spec, &kind, sizeof kind); /* every spec begins with its kind, an enumeration */
     for (int i = 0; i < f->noption; i++)
-        set(&f->option[i], spec, vm_option_applies(&f->option[i], kind) ? f->option[i].def : 0);
+        set(&f->option[i], spec, vm_option_default(id, &f->option[i], kind));
 }
 
 VmRecipe vm_recipe_default(void) {

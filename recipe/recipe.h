@@ -136,8 +136,9 @@ VmRecipe vm_recipe_default(void);
 /* Makes a spec of field f choice `kind` with the defaults of its options; those it has not are 0.
  */
 void vm_spec_default(VmFieldId f, int kind, void *spec);
-/* Whether a choice has an option. */
+/* Whether a choice has an option, and its default there: 0 where it has not. */
 bool vm_option_applies(const VmOption *o, int kind);
+double vm_option_default(VmFieldId f, const VmOption *o, int kind);
 
 /* {"data": {"kind": "mnist", "batch": 128, ..}, .., "seed": 0}: what is set, in the order of the
  * table. deciding: only what decides weights. */
