@@ -52,3 +52,18 @@ void optim_adamw(Optim *o, IrValue *weight, IrValue *gradient) {
 void optim_adam(Optim *o, IrValue *weight, IrValue *gradient) {
     optim_adamw(o, weight, gradient);
 }
+
+/* The sum is zero at first, so the first step's is the gradient. */
+void optim_sgd(Optim *o, IrValue *weight, IrValue *gradient) {
+    IrBuilder *b = o->b;
+    IrValue *d = gradient;
+    if (optim_decay(o) != 0) d = ir_binary(b, OP_add, d, ir_scale(b, weight, optim_decay(o)));
+    if (o->spec->momentum != 0) {
+        IrValue *sum = optim_state(o, "sgd.momentum"), *g = d;
+        d = ir_binary(b, OP_add, ir_scale(b, sum, o->spec->momentum), d);
+        optim_assign(o, sum, d);
+        if (o->spec->nesterov) d = ir_binary(b, OP_add, g, ir_scale(b, d, o->spec->momentum));
+    }
+    d = ir_binary(b, OP_mul, d, optim_scalar(o, VM_STEP_RATE));
+    optim_assign(o, weight, ir_binary(b, OP_sub, weight, d));
+}

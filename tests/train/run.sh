@@ -187,4 +187,15 @@ same "frozen weights: resumed gives the same weights" "$T/a/weights.safetensors"
 state=$(head -c 2000 "$T/a/checkpoint/state.safetensors" | tr ',' '\n' | grep -ao 'adam[.][^"]*' | tr '\n' ' ')
 if [ "$state" = "adam.m.m.g.weight adam.m.m.logits.bias adam.m.m.logits.weight adam.v.m.g.weight adam.v.m.logits.bias adam.v.m.logits.weight " ]
 then ok "frozen weights: have no optimizer state"; else fail "frozen weights: have no optimizer state" "$state"; fi
+
+# The state of another optimizer is in checkpoints as well, of trained weights only.
+set -- train tests/train/sgd.vmoe --data "$T/data" --quiet
+"$VMOEC" "$@" --epochs 2 --out "$T/a" --overwrite > "$T/log" 2>&1
+"$VMOEC" "$@" --epochs 1 --out "$T/b" --overwrite > "$T/log" 2>&1
+"$VMOEC" "$@" --epochs 2 --out "$T/b" --resume --threads 3 > "$T/log" 2>&1
+same "sgd: resumed gives the same weights" "$T/a/weights.safetensors" "$T/b/weights.safetensors"
+same "sgd: resumed gives the same state" "$T/a/checkpoint/state.safetensors" "$T/b/checkpoint/state.safetensors"
+state=$(head -c 2000 "$T/a/checkpoint/state.safetensors" | tr ',' '\n' | grep -ao 'sgd[.][^"]*' | tr '\n' ' ')
+if [ "$state" = "sgd.momentum.m.g.weight sgd.momentum.m.logits.bias sgd.momentum.m.logits.weight " ]
+then ok "sgd: state of trained weights"; else fail "sgd: state of trained weights" "$state"; fi
 exit $failed
