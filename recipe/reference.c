@@ -46,10 +46,22 @@ static void print_where(FILE *f, const VmField *field, const VmOption *o) {
     }
 }
 
+/* Choices whose default is their own. */
+static void print_own_defaults(FILE *f, const VmField *field, const VmOption *o) {
+    for (int k = 0; k < field->nchoice; k++) {
+        char text[32];
+        VmOption own = *o;
+        own.def = vm_option_default((VmFieldId)(field - vm_fields), o, k);
+        if (!vm_option_applies(o, k) || own.def == o->def) continue;
+        fprintf(f, "; of `%s` %s", field->choice[k].name, default_text(&own, text));
+    }
+}
+
 static void print_option(FILE *f, const VmField *field, const VmOption *o) {
     char def[32], range[80];
-    fprintf(f, "| `%s` | %s | %s%s", o->name, default_text(o, def), type_text[o->type],
-            range_text(o, range));
+    fprintf(f, "| `%s` | %s", o->name, default_text(o, def));
+    print_own_defaults(f, field, o);
+    fprintf(f, " | %s%s", type_text[o->type], range_text(o, range));
     if (field->nchoice) print_where(f, field, o);
     fprintf(f, " | %s |\n", o->doc);
 }
