@@ -246,6 +246,7 @@ typedef struct Session {
     int crash_n;
     bool no_cache;  /* --no-cache */
     bool telemetry; /* training programs measure their routes */
+    int workers;    /* threads that prepare batches ahead */
     double started; /* vm_seconds() when the process began; 0: not known */
     double seconds_frontend, seconds_passes, seconds_codegen;
     double seconds_init,

@@ -93,6 +93,7 @@ static VmRun run_of(const Session *s, const Args *a, const Start *start) {
     return (VmRun){.place = start->place,
                    .resume = start->resume,
                    .sinks = start->sinks,
+                   .workers = (int)opt_or(a->o.workers, 0),
                    .tuning = s->tuning_path,
                    .progress = a->o.quiet ? NULL : stderr,
                    .warnings = stderr};
@@ -200,6 +201,7 @@ VmStatus cmd_train(const Args *a) {
     s.telemetry = true;
     s.started = a->started;
     s.batch = opt_or(a->o.batch, s.batch);
+    s.workers = (int)opt_or(a->o.workers, 0);
     VmDataset *data = NULL, *test = NULL;
     st = session_memory(&s, true, a->o.mem_budget, a->o.data, (int)opt_or(a->o.threads, 0));
     if (!st && !a->o.quiet) budget_print(stderr, &s);

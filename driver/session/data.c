@@ -103,6 +103,10 @@ VmStatus session_data_bytes(const Session *s, bool training, const char *dir, in
     VmStatus st = vm_dataset_measure(&spec, split, images, err);
     if (!st) *bytes = split[VM_TEST];
     if (!st && training) *bytes += split[VM_TRAIN] + images[VM_TRAIN] * (int64_t)sizeof(int64_t);
+    if (!st && training && s->workers) { /* each makes a batch, and one waits to be taken */
+        int64_t image = split[VM_TRAIN] / images[VM_TRAIN] * (int64_t)sizeof(float);
+        *bytes += (s->workers + 1) * s->batch * image;
+    }
     return st;
 }
 

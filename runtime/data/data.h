@@ -60,6 +60,10 @@ int64_t vm_dataset_size(const VmDataset *d);
 /* classes: what the kind or its class folders say; of other data the largest label + 1. */
 void vm_dataset_shape(const VmDataset *d, int64_t *channels, int64_t *height, int64_t *width,
                       int64_t *classes);
+/* Image i as bytes [C][H][W], in the data set's memory; its class; its bytes normalised. */
+const uint8_t *vm_dataset_pixels(const VmDataset *d, int64_t i);
+int32_t vm_dataset_label(const VmDataset *d, int64_t i);
+void vm_dataset_normalise(const VmDataset *d, const uint8_t *pixels, float *image);
 /* Normalised images and labels of the given indices, densely into image[n][C][H][W] and label[n].
  */
 void vm_dataset_batch(const VmDataset *d, const int64_t *index, int64_t n, float *image,

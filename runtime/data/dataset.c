@@ -324,15 +324,27 @@ void vm_dataset_shape(const VmDataset *d, int64_t *channels, int64_t *height, in
     if (classes) *classes = d->classes;
 }
 
+const uint8_t *vm_dataset_pixels(const VmDataset *d, int64_t i) {
+    return d->image + i * d->channels * d->height * d->width;
+}
+
+int32_t vm_dataset_label(const VmDataset *d, int64_t i) {
+    return d->label[i];
+}
+
+void vm_dataset_normalise(const VmDataset *d, const uint8_t *pixels, float *image) {
+    int64_t plane = d->height * d->width;
+    for (int64_t c = 0; c < d->channels; c++) {
+        const float *value = d->value[c];
+        for (int64_t j = 0; j < plane; j++) image[c * plane + j] = value[pixels[c * plane + j]];
+    }
+}
+
 void vm_dataset_batch(const VmDataset *d, const int64_t *index, int64_t n, float *image,
                       int32_t *label) {
-    int64_t pixels = d->height * d->width;
+    int64_t size = d->channels * d->height * d->width;
     for (int64_t i = 0; i < n; i++) {
-        for (int64_t c = 0; c < d->channels; c++) {
-            const uint8_t *from = d->image + (index[i] * d->channels + c) * pixels;
-            float *to = image + (i * d->channels + c) * pixels;
-            for (int64_t j = 0; j < pixels; j++) to[j] = d->value[c][from[j]];
-        }
+        vm_dataset_normalise(d, vm_dataset_pixels(d, index[i]), image + i * size);
         if (label) label[i] = d->label[index[i]];
     }
 }

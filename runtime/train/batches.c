@@ -4,7 +4,7 @@
 #include "runtime/train/internal.h"
 
 int64_t vm_steps_per_epoch(const VmDataSpec *d, int64_t images) {
-    return d->drop_last ? images / d->batch : (images + d->batch - 1) / d->batch;
+    return vm_feed_steps(images, d->batch, d->drop_last);
 }
 
 int64_t vm_total_steps(const VmRecipe *r, int64_t images) {

@@ -39,12 +39,13 @@ static VmStatus bind_input(VmBinding *b, VmEngine *e, const VmTensor *t, const V
         b->step = vm_engine_address(e, b->program, t);
         return VM_OK;
     }
-    if (!b->image && t->dtype == 0 && t->rank == 4) {
-        b->image = vm_engine_address(e, b->program, t);
+    if (!b->input.image && t->dtype == 0 && t->rank == 4) {
+        b->input.image = vm_engine_address(e, b->program, t);
+        b->input.pixels = t->dim[1] * t->dim[2] * t->dim[3];
         return check_image(p, t, b->batch, data, err);
     }
-    if (!b->label && t->dtype == 1 && t->rank == 1) {
-        b->label = vm_engine_address(e, b->program, t);
+    if (!b->input.label && t->dtype == 1 && t->rank == 1) {
+        b->input.label = vm_engine_address(e, b->program, t);
         if (t->dim[0] == b->batch) return VM_OK;
         return vm_fail(err, VM_INPUT,
                        "the model '%s' takes %" PRId64 " labels '%s' for %" PRId64 " images",
@@ -76,7 +77,8 @@ static VmStatus bind_tensors(VmBinding *b, VmEngine *e, const VmDataset *data, V
         b->term[b->nterm++] = (VmTerm){.tensor = t, .value = value};
         if (t->role == VM_ROLE_METRIC && strcmp(t->name, "accuracy") == 0) b->accuracy = value;
     }
-    return b->image ? VM_OK : vm_fail(err, VM_INPUT, "the model '%s' takes no images", p->name);
+    return b->input.image ? VM_OK
+                          : vm_fail(err, VM_INPUT, "the model '%s' takes no images", p->name);
 }
 
 VmStatus vm_bind(VmBinding *b, VmEngine *e, VmProgramSource source, void *user, bool training,

@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/json.h"
+#include "runtime/data/feed.h"
 #include "runtime/exec/internal.h"
 #include "runtime/log/events.h"
 #include "runtime/log/routes.h"
@@ -64,10 +65,9 @@ typedef struct VmTerm {
 typedef struct VmBinding {
     int program; /* -1: nothing bound */
     int64_t batch;
-    float *image;
-    int32_t *label; /* NULL: the program takes none */
-    float *step;    /* NULL: the program takes none */
-    VmTerm *term;   /* losses, aux losses, metrics in the program's order */
+    VmBatch input; /* where images and labels go */
+    float *step;   /* NULL: the program takes none */
+    VmTerm *term;  /* losses, aux losses, metrics in the program's order */
     int nterm;
     const float *accuracy; /* NULL: none */
 } VmBinding;

@@ -99,6 +99,7 @@ typedef struct VmSubject {
 typedef struct VmRun {
     VmRunPlace place;
     VmResume resume;    /* with place.resume */
+    int workers;        /* threads that make batches ahead */
     const char *tuning; /* file of tuned kernels in use, for the log; NULL: none */
     unsigned sinks;     /* which log files are written: a set as runtime/log/events.h has them; 0:
                            those by default */

@@ -30,29 +30,27 @@ typedef struct Trainer {
     VmBinding bind;
     VmRouting routing;
     VmLog log;
-    bool began;          /* a step was run */
-    int64_t *order;      /* this epoch's images */
-    int64_t order_epoch; /* which epoch's order it is */
-    double log_time;     /* of the last logged step */
-    int64_t log_images;  /* since then */
+    VmFeed *feed;       /* of training images */
+    bool began;         /* a step was run */
+    double log_time;    /* of the last logged step */
+    int64_t log_images; /* since then */
 } Trainer;
 
 /* ---- evaluation ---- */
 
 static VmStatus evaluate_all(VmBinding *b, VmEngine *e, VmProgramSource source, void *user,
-                             const VmDataset *data, int64_t batch, int64_t *index,
+                             const VmDataset *data, VmFeed *feed, int64_t steps,
                              VmEvalResult *result, VmError *err) {
     int64_t size = vm_dataset_size(data);
     double loss = 0, correct = 0;
     bool accuracy = true;
-    for (int64_t at = 0; at < size; at += batch) {
-        int64_t n = size - at < batch ? size - at : batch;
+    for (int64_t step = 0; step < steps; step++) {
+        int64_t n = vm_feed_images(feed, step);
         if (b->program < 0 || b->batch != n) {
             VmStatus s = vm_bind(b, e, source, user, false, n, data, err);
             if (s) return s;
         }
-        for (int64_t i = 0; i < n; i++) index[i] = at + i;
-        vm_dataset_batch(data, index, n, b->image, b->label);
+        vm_feed_batch(feed, step, &b->input);
         vm_engine_run(e, b->program, 0, 0);
         loss += vm_binding_loss(b, false) * (double)n;
         accuracy = accuracy && b->accuracy;
@@ -75,12 +73,15 @@ VmStatus vm_evaluate(VmEngine *e, VmProgramSource source, void *user, const VmDa
     if (batch < 1) return vm_fail(err, VM_USAGE, "batch must be at least 1, it is %" PRId64, batch);
     int64_t size = vm_dataset_size(data);
     if (batch > size) batch = size;
-    int64_t *index = vm_calloc((size_t)batch, sizeof *index);
-    if (!index) return vm_fail(err, VM_ENV, "out of memory");
+    int64_t steps = vm_feed_steps(size, batch, false);
+    VmFeedSpec spec = {.source = data, .order = VM_ORDER_STORED, .batch = batch, .end = steps};
+    VmFeed *feed;
+    VmStatus s = vm_feed_open(&feed, &spec, err);
+    if (s) return s;
     VmBinding b = {.program = -1};
-    VmStatus s = evaluate_all(&b, e, source, user, data, batch, index, result, err);
+    s = evaluate_all(&b, e, source, user, data, feed, steps, result, err);
     vm_binding_free(&b);
-    free(index);
+    vm_feed_close(feed);
     return s;
 }
 
@@ -121,14 +122,14 @@ static VmStatus bind_training(Trainer *t, int64_t batch, VmError *err) {
     return s ? s : vm_routing_find(&t->routing, t->e, t->bind.program, batch, err);
 }
 
-/* Trains on images order[at..at+n). */
-static VmStatus train_step(Trainer *t, int64_t epoch, int64_t at, int64_t n, VmError *err) {
+static VmStatus train_step(Trainer *t, int64_t epoch, VmError *err) {
+    int64_t n = vm_feed_images(t->feed, t->run.step);
     if (t->bind.program < 0 || t->bind.batch != n) {
         VmStatus s = bind_training(t, n, err);
         if (s) return s;
     }
     double lr = vm_learning_rate(&t->recipe->schedule, t->run.step, t->warmup, t->run.total);
-    vm_dataset_batch(t->train, t->order + at, n, t->bind.image, t->bind.label);
+    vm_feed_batch(t->feed, t->run.step, &t->bind.input);
     vm_step_scalars(&t->recipe->optimizer, lr, t->run.step, t->bind.step);
     if (t->what->run->before_step && !t->began) t->what->run->before_step(t->user);
     t->began = true;
@@ -148,31 +149,16 @@ static VmStatus train_step(Trainer *t, int64_t epoch, int64_t at, int64_t n, VmE
 
 /* ---- one epoch ---- */
 
-static void set_order(Trainer *t, int64_t epoch) {
-    int64_t size = vm_dataset_size(t->train);
-    if (t->order_epoch == epoch) return;
-    t->order_epoch = epoch;
-    if (t->recipe->data.shuffle) {
-        vm_dataset_shuffle(size, (uint64_t)t->recipe->seed, (uint64_t)epoch, t->order);
-    } else {
-        for (int64_t i = 0; i < size; i++) t->order[i] = i;
-    }
-}
-
 /* Runs the rest of the epoch that run.step stands in; the record's training part. */
 static VmStatus train_epoch(Trainer *t, VmEpochRecord *r, VmError *err) {
-    int64_t epoch = t->run.step / t->run.steps_per_epoch, batch = t->recipe->data.batch;
-    int64_t size = vm_dataset_size(t->train), images = 0;
+    int64_t epoch = t->run.step / t->run.steps_per_epoch, images = 0;
     double start = vm_seconds();
     t->log_time = start;
     t->log_images = 0;
-    set_order(t, epoch);
     do {
-        int64_t at = t->run.step % t->run.steps_per_epoch * batch,
-                n = size - at < batch ? size - at : batch;
-        VmStatus s = train_step(t, epoch, at, n, err);
+        VmStatus s = train_step(t, epoch, err);
         if (s) return s;
-        images += n;
+        images += t->bind.batch;
         s = vm_say_tick(&t->log, &t->run, epoch + 1, (double)images / (vm_seconds() - start),
                         t->bind.accuracy != NULL, err);
         if (s) return s;
@@ -319,6 +305,19 @@ static VmStatus say_resumed(Trainer *t, VmError *err) {
     return vm_log_tell(&t->log, VM_EVENT_resumed, 0, t->run.step, f, err);
 }
 
+static VmStatus open_feed(Trainer *t, VmError *err) {
+    const VmDataSpec *data = &t->recipe->data;
+    VmFeedSpec spec = {.source = t->train,
+                       .order = data->shuffle ? VM_ORDER_SHUFFLED : VM_ORDER_STORED,
+                       .batch = data->batch,
+                       .drop_last = data->drop_last,
+                       .seed = (uint64_t)t->recipe->seed,
+                       .label = t->bind.input.label != NULL,
+                       .end = t->run.total,
+                       .workers = t->what->run->workers};
+    return vm_feed_open(&t->feed, &spec, err);
+}
+
 static VmStatus start_run(Trainer *t, VmError *err) {
     const VmRun *c = t->what->run;
     const VmSubject *subject = t->what->subject;
@@ -344,8 +343,9 @@ static VmStatus start_run(Trainer *t, VmError *err) {
     if (s == VM_OK) s = vm_log_open(&t->log, &place, err);
     if (s == VM_OK && c->place.resume) s = say_resumed(t, err);
     if (s) return s;
-    return vm_say_start(&t->log, t->what, &t->run, vm_engine_threads(t->e),
-                        t->test ? vm_dataset_size(t->test) : 0, err);
+    s = vm_say_start(&t->log, t->what, &t->run, vm_engine_threads(t->e),
+                     t->test ? vm_dataset_size(t->test) : 0, err);
+    return s ? s : open_feed(t, err);
 }
 
 static VmStatus finish_run(Trainer *t, VmTrainResult *result, VmError *err) {
@@ -392,8 +392,7 @@ VmStatus vm_train(VmEngine *e, VmProgramSource source, void *user, const VmTrain
                  .train = what->train,
                  .test = what->test,
                  .bind = {.program = -1},
-                 .log = {.phase = what->subject->phase, .sinks = what->run->sinks},
-                 .order_epoch = -1};
+                 .log = {.phase = what->subject->phase, .sinks = what->run->sinks}};
     t.folder = (VmRunFolder){.dir = VM_DIR_CLOSED, .lock = VM_UNLOCKED};
     VmStatus s = check_recipe(what, err);
     if (s) return s;
@@ -401,8 +400,6 @@ VmStatus vm_train(VmEngine *e, VmProgramSource source, void *user, const VmTrain
     if (t.run.total < 1)
         return vm_fail(err, VM_INPUT, "epochs = %g of %" PRId64 " steps each is no step at all",
                        what->recipe->epochs.count, t.run.steps_per_epoch);
-    t.order = vm_calloc((size_t)vm_dataset_size(what->train), sizeof *t.order);
-    if (!t.order) return vm_fail(err, VM_ENV, "out of memory");
     s = run_all(&t, result, err);
     VmStatus closed = vm_log_close(&t.log, s ? NULL : err);
     if (s && err && t.folder.aside[0]) {
@@ -410,10 +407,10 @@ VmStatus vm_train(VmEngine *e, VmProgramSource source, void *user, const VmTrain
         snprintf(err->text + at, sizeof err->text - at,
                  "\n  the run that was there is now in %.900s", t.folder.aside);
     }
+    vm_feed_close(t.feed);
     vm_binding_free(&t.bind);
     vm_routing_free(&t.routing);
     vm_checkpoints_close(t.checkpoints);
     vm_run_close(&t.folder);
-    free(t.order);
     return s ? s : closed;
 }

@@ -1,0 +1,226 @@
+/* Serves batches: the order of an epoch, a step's place in it, and making batches ahead on workers
+ * while the model computes.
+ *
+ * A batch is made by one thread from the indices of its images, which are chosen under the lock in
+ * the order of steps. Workers make it in a slot of their own; the caller gets a copy, because the
+ * model's memory is in use while its step runs. Without workers it is made in place.
+ *
+ * Does not: know where images come from (dataset.c). */
+#include "runtime/data/feed.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "runtime/data/internal.h"
+
+/* A batch that is being made, or is ready. */
+typedef struct Slot {
+    bool ready;
+    int64_t *index; /* of its images */
+    VmBatch batch;
+} Slot;
+
+struct VmFeed {
+    VmFeedSpec spec;
+    int64_t per_epoch, size;
+    Slot *slot; /* [slots]: step s is in s % slots; with no workers, one for its indices */
+    int slots;
+    pthread_t *thread; /* [running] */
+    int running;
+    pthread_mutex_t lock; /* of everything below, and of what slots are for */
+    pthread_cond_t made, wanted;
+    int64_t *order; /* of an epoch's images; NULL: as stored */
+    int64_t order_epoch;
+    int64_t next, given; /* the step that is made next; steps before `given` were given out */
+    int making;
+    bool closing;
+};
+
+/* ---- what a step holds ---- */
+
+int64_t vm_feed_steps(int64_t images, int64_t batch, bool drop_last) {
+    return drop_last ? images / batch : (images + batch - 1) / batch;
+}
+
+int64_t vm_feed_images(const VmFeed *f, int64_t step) {
+    int64_t left = f->size - step % f->per_epoch * f->spec.batch;
+    return left < f->spec.batch ? left : f->spec.batch;
+}
+
+/* By one thread at a time: an epoch's order is made when its first step is met. */
+static void choose_images(VmFeed *f, int64_t step, int64_t *index) {
+    int64_t epoch = step / f->per_epoch, at = step % f->per_epoch * f->spec.batch;
+    int64_t n = vm_feed_images(f, step);
+    if (f->order && f->order_epoch != epoch) {
+        vm_dataset_shuffle(f->size, f->spec.seed, (uint64_t)epoch, f->order);
+        f->order_epoch = epoch;
+    }
+    for (int64_t i = 0; i < n; i++) index[i] = f->order ? f->order[at + i] : at + i;
+}
+
+static void make(const VmFeed *f, int64_t step, const int64_t *index, VmBatch *to) {
+    const VmDataset *d = f->spec.source;
+    to->images = vm_feed_images(f, step);
+    for (int64_t i = 0; i < to->images; i++) {
+        int32_t label = vm_dataset_label(d, index[i]);
+        vm_dataset_normalise(d, vm_dataset_pixels(d, index[i]), to->image + i * to->pixels);
+        if (to->label) to->label[i] = label;
+        if (!to->soft) continue;
+        float *share = to->soft + i * to->classes;
+        for (int64_t c = 0; c < to->classes; c++) share[c] = c == label ? 1 : 0;
+    }
+}
+
+/* ---- workers ---- */
+
+static bool may_make(const VmFeed *f) {
+    return f->next < f->spec.end && f->next < f->given + f->slots;
+}
+
+static void *work(void *feed) {
+    VmFeed *f = feed;
+    pthread_mutex_lock(&f->lock);
+    while (!f->closing) {
+        if (!may_make(f)) {
+            pthread_cond_wait(&f->wanted, &f->lock);
+            continue;
+        }
+        int64_t step = f->next++;
+        Slot *s = &f->slot[step % f->slots];
+        s->ready = false;
+        f->making++;
+        choose_images(f, step, s->index);
+        pthread_mutex_unlock(&f->lock);
+        make(f, step, s->index, &s->batch);
+        pthread_mutex_lock(&f->lock);
+        s->ready = true;
+        f->making--;
+        pthread_cond_broadcast(&f->made);
+    }
+    pthread_mutex_unlock(&f->lock);
+    return NULL;
+}
+
+/* Makes no step ahead but those from `step` on. */
+static void seek(VmFeed *f, int64_t step) {
+    f->next = f->spec.end; /* nothing new is begun */
+    while (f->making > 0) pthread_cond_wait(&f->made, &f->lock);
+    f->given = f->next = step;
+    if (step >= f->spec.end) f->spec.end = step + 1; /* asked for all the same */
+    for (int i = 0; i < f->slots; i++) f->slot[i].ready = false;
+    pthread_cond_broadcast(&f->wanted);
+}
+
+static void copy_batch(const VmBatch *from, VmBatch *to) {
+    size_t n = (size_t)from->images;
+    to->images = from->images;
+    memcpy(to->image, from->image, n * (size_t)from->pixels * sizeof *to->image);
+    if (to->label) memcpy(to->label, from->label, n * sizeof *to->label);
+    if (to->soft) memcpy(to->soft, from->soft, n * (size_t)from->classes * sizeof *to->soft);
+}
+
+void vm_feed_batch(VmFeed *f, int64_t step, VmBatch *to) {
+    Slot *s = &f->slot[step % f->slots];
+    if (f->running == 0) {
+        choose_images(f, step, s->index);
+        make(f, step, s->index, to);
+        return;
+    }
+    pthread_mutex_lock(&f->lock);
+    if (step != f->given) seek(f, step);
+    while (!s->ready) pthread_cond_wait(&f->made, &f->lock);
+    pthread_mutex_unlock(&f->lock);
+    copy_batch(&s->batch, to);
+    pthread_mutex_lock(&f->lock);
+    s->ready = false;
+    f->given = step + 1;
+    pthread_cond_broadcast(&f->wanted);
+    pthread_mutex_unlock(&f->lock);
+}
+
+/* ---- beginning and end ---- */
+
+static int64_t pixels_of(const VmFeedSpec *spec) {
+    int64_t c, h, w;
+    vm_dataset_shape(spec->source, &c, &h, &w, NULL);
+    return c * h * w;
+}
+
+static bool open_slot(VmFeed *f, Slot *s) {
+    const VmFeedSpec *spec = &f->spec;
+    size_t n = (size_t)spec->batch;
+    s->index = vm_calloc(n, sizeof *s->index);
+    s->batch.pixels = pixels_of(spec);
+    s->batch.classes = spec->classes;
+    if (!spec->workers) return s->index;
+    s->batch.image = vm_calloc(n * (size_t)s->batch.pixels, sizeof(float));
+    if (spec->label) s->batch.label = vm_calloc(n, sizeof(int32_t));
+    if (spec->classes) s->batch.soft = vm_calloc(n * (size_t)spec->classes, sizeof(float));
+    return s->index && s->batch.image && (s->batch.label || !spec->label) &&
+           (s->batch.soft || !spec->classes);
+}
+
+static VmStatus start_workers(VmFeed *f, VmError *err) {
+    int why = 0, n = f->spec.workers;
+    while (f->running < n && !why) {
+        why = pthread_create(&f->thread[f->running], NULL, work, f);
+        f->running += !why;
+    }
+    if (!why) return VM_OK;
+    return vm_fail(
+        err, VM_ENV,
+        "cannot make %d threads that make batches ahead, only %d: %s (--workers asks for "
+        "fewer)",
+        n, f->running, strerror(why));
+}
+
+VmStatus vm_feed_open(VmFeed **out, const VmFeedSpec *spec, VmError *err) {
+    VmFeed *f = *out = vm_calloc(1, sizeof *f);
+    if (!f) return vm_fail(err, VM_ENV, "out of memory for batches");
+    f->spec = *spec;
+    f->size = vm_dataset_size(spec->source);
+    f->per_epoch = vm_feed_steps(f->size, spec->batch, spec->drop_last);
+    f->order_epoch = -1;
+    f->next = spec->end; /* the first batch says where to begin */
+    f->given = -1;
+    pthread_mutex_init(&f->lock, NULL);
+    pthread_cond_init(&f->made, NULL);
+    pthread_cond_init(&f->wanted, NULL);
+    f->slots = spec->workers + 1; /* one is made while another waits to be taken */
+    f->slot = vm_calloc((size_t)f->slots, sizeof *f->slot);
+    f->thread = vm_calloc((size_t)spec->workers + 1, sizeof *f->thread);
+    bool ok = f->slot && f->thread;
+    if (spec->order == VM_ORDER_SHUFFLED) {
+        f->order = vm_calloc((size_t)f->size, sizeof *f->order);
+        ok = ok && f->order;
+    }
+    for (int i = 0; i < f->slots && ok; i++) ok = open_slot(f, &f->slot[i]);
+    VmStatus s = ok ? start_workers(f, err) : vm_fail(err, VM_ENV, "out of memory for batches");
+    if (!s) return VM_OK;
+    vm_feed_close(f);
+    *out = NULL;
+    return s;
+}
+
+void vm_feed_close(VmFeed *f) {
+    if (!f) return;
+    pthread_mutex_lock(&f->lock);
+    f->closing = true;
+    pthread_cond_broadcast(&f->wanted);
+    pthread_mutex_unlock(&f->lock);
+    for (int i = 0; i < f->running; i++) pthread_join(f->thread[i], NULL);
+    for (int i = 0; i < f->slots && f->slot; i++) {
+        free(f->slot[i].index);
+        free(f->slot[i].batch.image);
+        free(f->slot[i].batch.label);
+        free(f->slot[i].batch.soft);
+    }
+    pthread_cond_destroy(&f->made);
+    pthread_cond_destroy(&f->wanted);
+    pthread_mutex_destroy(&f->lock);
+    free(f->slot);
+    free(f->thread);
+    free(f->order);
+    free(f);
+}
