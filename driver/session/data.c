@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/rng.h"
+#include "recipe/inputs.h"
 
 /* "models/tiny.vmoe:31:15: " of the train block's data, or the file's name. */
 static const char *data_place(const Session *s) {
@@ -16,22 +17,7 @@ static const char *data_place(const Session *s) {
 }
 
 static const char *const split_names[VM_SPLITS] = {
-    [VM_TRAIN] = "training set", [VM_TEST] = "test set"};
-
-static VmStatus check_image(const Session *s, const IrGraph *g, const VmDataset *d, VmSplit split) {
-    const IrNode *image = ir_find_leaf(g, OP_input, "image");
-    if (!image)
-        return drv_fail(VM_INPUT, "%s%s has no parameter named image to train on", data_place(s),
-                        s->model);
-    int64_t c, h, w, classes;
-    vm_dataset_shape(d, &c, &h, &w, &classes);
-    const IrType *t = &image->out[0].type;
-    if (t->dtype == DT_f32 && t->rank == 4 && t->dim[1] == c && t->dim[2] == h && t->dim[3] == w)
-        return VM_OK;
-    return drv_fail(VM_INPUT, "%sthe %s of the data has images of %lldx%lldx%lld but %s takes %s",
-                    data_place(s), split_names[split], (long long)c, (long long)h, (long long)w,
-                    s->model, ir_type_text(s->arena, t));
-}
+    [VM_TRAIN] = "the training set of the data", [VM_TEST] = "the test set of the data"};
 
 /* " (cat, dog, ..)"; empty: the classes have no names. */
 static const char *class_list(const Session *s, const VmDataset *d, int64_t classes) {
@@ -42,11 +28,18 @@ static const char *class_list(const Session *s, const VmDataset *d, int64_t clas
     return *text ? arena_printf(s->arena, "%s%s)", text, classes > MANY ? ", .." : "") : "";
 }
 
+/* How many classes the model knows; 0: it does not say. */
+static int64_t known_classes(const IrGraph *g) {
+    const IrNode *label = ir_find_leaf(g, OP_input, "label");
+    bool shares = label && label->out[0].type.dtype == DT_f32 && label->out[0].type.rank == 2;
+    return shares ? label->out[0].type.dim[1] : count_classes(g, "label");
+}
+
 /* Logits that no image asks for are allowed: weights of a larger task may be trained on. They are
  * never meant by somebody whose folder of a class is missing, so they are said, also with --quiet.
  */
 static void warn_few_classes(const Session *s, const IrGraph *g, const VmDataset *train) {
-    int64_t classes, known = count_classes(g, "label");
+    int64_t classes, known = known_classes(g);
     vm_dataset_shape(train, NULL, NULL, NULL, &classes);
     if (classes < known)
         fprintf(stderr,
@@ -55,35 +48,32 @@ static void warn_few_classes(const Session *s, const IrGraph *g, const VmDataset
                 class_list(s, train, classes), s->model, (long long)known);
 }
 
-static VmStatus check_label(const Session *s, const IrGraph *g, const VmDataset *d) {
-    const IrNode *label = ir_find_leaf(g, OP_input, "label");
-    if (!label)
-        return drv_fail(VM_INPUT, "%s%s has no parameter named label to train on", data_place(s),
-                        s->model);
-    const IrType *t = &label->out[0].type;
-    if (t->dtype != DT_i32 || t->rank != 1)
-        return drv_fail(VM_INPUT, "%slabels are class numbers but %s takes %s as label",
-                        data_place(s), s->model, ir_type_text(s->arena, t));
-    int64_t c, h, w, classes;
-    vm_dataset_shape(d, &c, &h, &w, &classes);
-    int64_t known = count_classes(g, "label");
-    if (known && classes > known)
-        return drv_fail(VM_INPUT, "%sthe data has %lld classes%s but the logits of %s have %lld",
-                        data_place(s), (long long)classes, class_list(s, d, classes), s->model,
-                        (long long)known);
-    return VM_OK;
-}
-
-/* Training gives a model its image and its label; it cannot make up anything else. */
-static VmStatus check_others(const Session *s, const IrGraph *g) {
+static VmModelInputs model_inputs(const Session *s, const IrGraph *g) {
+    VmTensor *list = ARENA_ARRAY(s->arena, VmTensor, g->nnodes);
+    VmModelInputs in = {.at = list,
+                        .classes = known_classes(g),
+                        .limit = arena_printf(s->arena, " but the logits of %s have", s->model)};
     IR_FOR (n, g) {
         if (n->op != OP_input) continue;
-        const char *name = ir_str(n, ATTR_input_name);
-        if (strcmp(name, "image") && strcmp(name, "label"))
-            return drv_fail(VM_INPUT, "%sthe data has nothing for the parameter %s of %s",
-                            data_place(s), name, s->model);
+        const IrType *t = &n->out[0].type;
+        VmTensor *x = &list[in.n++];
+        *x = (VmTensor){.name = ir_str(n, ATTR_input_name),
+                        .dtype = t->dtype == DT_i32,
+                        .rank = (int32_t)t->rank};
+        memcpy(x->dim, t->dim, sizeof x->dim);
     }
-    return VM_OK;
+    return in;
+}
+
+static VmStatus check_data(const Session *s, const IrGraph *g, const VmDataset *d, VmSplit split) {
+    VmModelInputs in = model_inputs(s, g);
+    VmDataShape shape = vm_dataset_inputs(d);
+    shape.name = split_names[split];
+    shape.class_names = class_list(s, d, shape.classes);
+    VmError err;
+    int at = 0;
+    VmStatus st = vm_inputs_check(&in, &shape, &at, &err);
+    return st ? drv_fail(st, "%s%s", data_place(s), err.text) : VM_OK;
 }
 
 VmStatus data_counts(const FeTrain *t, const char *dir, int64_t images[VM_SPLITS], VmError *err) {
@@ -110,12 +100,6 @@ VmStatus session_data_bytes(const Session *s, bool training, const char *dir, in
     return st;
 }
 
-static VmStatus check_data(const Session *s, const IrGraph *g, const VmDataset *d, VmSplit split) {
-    VmStatus st = check_image(s, g, d, split);
-    if (!st) st = check_label(s, g, d);
-    return st ? st : check_others(s, g);
-}
-
 VmStatus session_data(Session *s, const char *dir, int threads, VmDataset **train,
                       VmDataset **test) {
     VmDataset *d[VM_SPLITS] = {NULL, NULL};
@@ -126,7 +110,7 @@ VmStatus session_data(Session *s, const char *dir, int threads, VmDataset **trai
     VmDataQuery spec = vm_data_query(&s->train->recipe.data, dir);
     spec.threads = threads;
     if (!vm_sources[spec.kind].classes && vm_sources[spec.kind].reader == VM_READER_idx)
-        spec.classes = count_classes(g, "label");
+        spec.classes = known_classes(g);
     VmError err = {.text = ""};
     VmStatus st = train ? vm_dataset_open_all(&spec, d, &err)
                         : vm_dataset_open(&spec, VM_TEST, 0, &d[VM_TEST], &err);

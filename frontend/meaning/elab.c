@@ -2,6 +2,7 @@
  * and the reporting of mistakes. Requires a loaded experiment; leaves it unchanged. */
 #include "frontend/meaning/sema.h"
 #include "base/spell.h"
+#include "recipe/inputs.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -175,55 +176,50 @@ static const FeValue *input_value(const Elab *E, const char *name) {
     return b && b->value->kind == FV_TENSOR && b->value->is_input ? b->value : NULL;
 }
 
-static void data_mismatch(Elab *E, const FeTrain *t, Span at, const char *text) {
-    Diag *dg = sema_error(E, at, D_data_shape, "%s", text);
-    sema_note(E, dg, t->place[VM_FIELD_data], "the data is chosen here");
-}
-
-/* Some sources have known shapes; of others only what the train block says is known, of files that
- * could be anything nothing. */
-static void check_data_shape(Elab *E, const FeTrain *t, const FeValue *image,
-                             const FeValue *label) {
-    const IrType *it = &image->v->type;
+/* What is known of the data before they are there: some sources have known shapes; of others, only
+ * what the train block says. */
+static VmDataShape data_shape(const FeTrain *t) {
     const VmDataSpec *d = &t->recipe.data;
     const VmSource *s = &vm_sources[d->kind];
-    int64_t side = d->resize ? d->resize : s->side, c = d->channels ? d->channels : s->channels;
-    if (s->reader == VM_READER_idx && !s->side) return;
-    if (it->dim[1] != c || (side && (it->dim[2] != side || it->dim[3] != side))) {
-        const char *sides = side ? arena_printf(E->a, "%" PRId64 ", %" PRId64, side, side) : "H, W";
-        data_mismatch(E, t, image->span,
-                      arena_printf(E->a, "%s gives images [B, %" PRId64 ", %s], the model takes %s",
-                                   s->name, c, sides, fv_text(E->a, image)));
-    }
-    if (s->classes && label->classes != s->classes)
-        data_mismatch(E, t, label->span,
-                      arena_printf(E->a, "%s has %" PRId64 " classes, the label has %" PRId64,
-                                   s->name, s->classes, label->classes));
+    int64_t side = d->resize ? d->resize : s->side;
+    return (VmDataShape){.name = s->name,
+                         .channels = d->channels ? d->channels : s->channels,
+                         .height = side,
+                         .width = side,
+                         .classes = s->classes,
+                         .exact = true,
+                         .class_names = ""};
 }
 
-/* The trainer feeds `image` and `label`. */
-static void check_training_inputs(Elab *E, const Ast *m, const FeTrain *t) {
-    const FeValue *image = input_value(E, "image"), *label = input_value(E, "label");
-    for (int i = 0; i < m->nparam; i++)
-        if (strcmp(m->param[i]->name, "image") != 0 && strcmp(m->param[i]->name, "label") != 0)
-            data_mismatch(E, t, m->param[i]->span,
-                          "a model that is trained has the inputs `image` and `label` only");
-    if (!scope_find(E->frame, "image") || !scope_find(E->frame, "label")) {
-        if (!E->failed)
-            data_mismatch(E, t, m->name_span,
-                          "a model that is trained has the inputs `image` and `label`");
-        return;
+/* The inputs whose types are known, and the parameter of each. */
+static VmModelInputs model_inputs(Elab *E, const Ast *m, const Ast **param) {
+    VmTensor *list = ARENA_ARRAY(E->a, VmTensor, m->nparam + 1);
+    VmModelInputs in = {.at = list, .classes = -1, .limit = ", the label has"};
+    for (int i = 0; i < m->nparam; i++) {
+        const FeValue *v = input_value(E, m->param[i]->name);
+        if (!v) continue; /* reported */
+        const IrType *t = &v->v->type;
+        param[in.n] = m->param[i];
+        VmTensor *x = &list[in.n++];
+        *x = (VmTensor){
+            .name = m->param[i]->name, .dtype = t->dtype == DT_i32, .rank = (int32_t)t->rank};
+        memcpy(x->dim, t->dim, sizeof x->dim);
+        if (v->classes && vm_input_use(x) == VM_USE_CLASS) in.classes = v->classes;
     }
-    if (!image || !label) return; /* reported */
-    const IrType *it = &image->v->type;
-    bool shaped = it->dtype == DT_f32 && it->rank == 4;
-    if (!shaped)
-        data_mismatch(E, t, image->span, "the image of a model that is trained is f32[B, C, H, W]");
-    if (!label->classes)
-        data_mismatch(E, t, label->span, "the label of a model that is trained is class[B, C]");
-    if (shaped && label->v->type.dim[0] != it->dim[0])
-        data_mismatch(E, t, label->span, "image and label have different batch dimensions");
-    if (shaped && label->classes) check_data_shape(E, t, image, label);
+    return in;
+}
+
+static void check_training_inputs(Elab *E, const Ast *m, const FeTrain *t) {
+    const Ast **param = ARENA_ARRAY(E->a, const Ast *, m->nparam + 1);
+    VmModelInputs in = model_inputs(E, m, param);
+    VmDataShape shape = data_shape(t);
+    VmError err;
+    for (int at = 0; vm_inputs_check(&in, &shape, &at, &err) != VM_OK; at++) {
+        if (at == in.n && E->failed) return; /* what is missing may be misspelt */
+        Span place = at < in.n ? param[at]->span : m->name_span;
+        Diag *dg = sema_error(E, place, D_data_shape, "%s", err.text);
+        sema_note(E, dg, t->place[VM_FIELD_data], "the data is chosen here");
+    }
 }
 
 /* ---- results -------------------------------------------------------------------------------- */

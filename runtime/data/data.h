@@ -7,6 +7,7 @@
 
 #include "base/hash.h"
 #include "base/status.h"
+#include "recipe/inputs.h"
 #include "recipe/recipe.h"
 
 /* ---- data (kinds.c, stream.c, idx.c, image_*.c, resize.c, dataset.c) ------------------------- */
@@ -60,6 +61,8 @@ int64_t vm_dataset_size(const VmDataset *d);
 /* classes: what the kind or its class folders say; of other data the largest label + 1. */
 void vm_dataset_shape(const VmDataset *d, int64_t *channels, int64_t *height, int64_t *width,
                       int64_t *classes);
+/* The same as the comparison with a model's inputs wants it. */
+VmDataShape vm_dataset_inputs(const VmDataset *d);
 /* Image i as bytes [C][H][W], in the data set's memory; its class; its bytes normalised. */
 const uint8_t *vm_dataset_pixels(const VmDataset *d, int64_t i);
 int32_t vm_dataset_label(const VmDataset *d, int64_t i);

@@ -324,6 +324,15 @@ void vm_dataset_shape(const VmDataset *d, int64_t *channels, int64_t *height, in
     if (classes) *classes = d->classes;
 }
 
+VmDataShape vm_dataset_inputs(const VmDataset *d) {
+    return (VmDataShape){.name = "the data set",
+                         .channels = d->channels,
+                         .height = d->height,
+                         .width = d->width,
+                         .classes = d->classes,
+                         .class_names = ""};
+}
+
 const uint8_t *vm_dataset_pixels(const VmDataset *d, int64_t i) {
     return d->image + i * d->channels * d->height * d->width;
 }

@@ -66,8 +66,8 @@ static void make(const VmFeed *f, int64_t step, const int64_t *index, VmBatch *t
         int32_t label = vm_dataset_label(d, index[i]);
         vm_dataset_normalise(d, vm_dataset_pixels(d, index[i]), to->image + i * to->pixels);
         if (to->label) to->label[i] = label;
-        if (!to->soft) continue;
-        float *share = to->soft + i * to->classes;
+        if (!to->shares) continue;
+        float *share = to->shares + i * to->classes;
         for (int64_t c = 0; c < to->classes; c++) share[c] = c == label ? 1 : 0;
     }
 }
@@ -117,7 +117,8 @@ static void copy_batch(const VmBatch *from, VmBatch *to) {
     to->images = from->images;
     memcpy(to->image, from->image, n * (size_t)from->pixels * sizeof *to->image);
     if (to->label) memcpy(to->label, from->label, n * sizeof *to->label);
-    if (to->soft) memcpy(to->soft, from->soft, n * (size_t)from->classes * sizeof *to->soft);
+    if (to->shares)
+        memcpy(to->shares, from->shares, n * (size_t)from->classes * sizeof *to->shares);
 }
 
 void vm_feed_batch(VmFeed *f, int64_t step, VmBatch *to) {
@@ -156,9 +157,9 @@ static bool open_slot(VmFeed *f, Slot *s) {
     if (!spec->workers) return s->index;
     s->batch.image = vm_calloc(n * (size_t)s->batch.pixels, sizeof(float));
     if (spec->label) s->batch.label = vm_calloc(n, sizeof(int32_t));
-    if (spec->classes) s->batch.soft = vm_calloc(n * (size_t)spec->classes, sizeof(float));
+    if (spec->classes) s->batch.shares = vm_calloc(n * (size_t)spec->classes, sizeof(float));
     return s->index && s->batch.image && (s->batch.label || !spec->label) &&
-           (s->batch.soft || !spec->classes);
+           (s->batch.shares || !spec->classes);
 }
 
 static VmStatus start_workers(VmFeed *f, VmError *err) {
@@ -214,7 +215,7 @@ void vm_feed_close(VmFeed *f) {
         free(f->slot[i].index);
         free(f->slot[i].batch.image);
         free(f->slot[i].batch.label);
-        free(f->slot[i].batch.soft);
+        free(f->slot[i].batch.shares);
     }
     pthread_cond_destroy(&f->made);
     pthread_cond_destroy(&f->wanted);

@@ -10,7 +10,7 @@ typedef struct VmBatch {
     int64_t images;
     float *image;   /* [images][channels][height][width], normalised */
     int32_t *label; /* [images]: numbers of classes */
-    float *soft;    /* [images][classes]: shares of classes */
+    float *shares;  /* [images][classes]: shares of classes */
     int64_t pixels; /* numbers of an image */
     int64_t classes;
 } VmBatch;
@@ -29,7 +29,7 @@ typedef struct VmFeedSpec {
     bool drop_last;  /* such a step is left out */
     uint64_t seed;   /* of the order */
     bool label;      /* whether numbers of classes are asked for */
-    int64_t classes; /* columns of soft labels; 0: none are asked for */
+    int64_t classes; /* columns of labels that are shares; 0: none are asked for */
     int64_t end;     /* steps from here on are not made ahead */
     int workers;     /* threads that make batches ahead; 0: the caller makes them when it asks */
 } VmFeedSpec;

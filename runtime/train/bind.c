@@ -1,8 +1,7 @@
-/* Finds in a program what the trainer feeds and reads: the image (f32, rank 4), the label (i32,
- * rank 1), the step scalars, the named losses and metrics. Inputs are recognised by type and rank,
- * so models may name them freely.
+/* Finds in a program what the trainer feeds and reads, by name: images and labels, the step
+ * scalars, the named losses and metrics.
  *
- * Does not: run anything. */
+ * Does not: run anything; say what inputs may be (recipe/inputs.c). */
 #include "runtime/train/internal.h"
 
 #include <inttypes.h>
@@ -15,48 +14,58 @@ void vm_binding_free(VmBinding *b) {
     *b = (VmBinding){.program = -1};
 }
 
-static VmStatus check_image(const VmProgram *p, const VmTensor *t, int64_t batch,
-                            const VmDataset *data, VmError *err) {
-    int64_t c, h, w;
-    vm_dataset_shape(data, &c, &h, &w, NULL);
-    if (t->dim[0] == batch && t->dim[1] == c && t->dim[2] == h && t->dim[3] == w) return VM_OK;
-    char want[160];
-    return vm_fail(
-        err, VM_INPUT,
-        "the model '%s' takes images '%s' of shape %s, but the data set gives f32[%" PRId64
-        ",%" PRId64 ",%" PRId64 ",%" PRId64 "]",
-        p->name, t->name, vm_shape_text(t->dtype, t->rank, t->dim, want, sizeof want), batch, c, h,
-        w);
+static bool is_fed(const VmTensor *t) {
+    return t->role == VM_ROLE_INPUT && strcmp(t->name, VM_INPUT_STEP) != 0;
 }
 
-static VmStatus bind_input(VmBinding *b, VmEngine *e, const VmTensor *t, const VmDataset *data,
-                           VmError *err) {
+static VmStatus check_inputs(const VmBinding *b, const VmProgram *p, const VmDataset *data,
+                             VmError *err) {
+    VmTensor *list = vm_calloc((size_t)p->ntensor, sizeof *list);
+    if (!list) return vm_fail(err, VM_ENV, "out of memory");
+    VmModelInputs in = {.at = list, .limit = ""};
+    VmStatus s = VM_OK;
+    for (int i = 0; i < p->ntensor; i++) {
+        if (!is_fed(&p->tensor[i])) continue;
+        list[in.n++] = p->tensor[i];
+        if (p->tensor[i].rank > 0 && p->tensor[i].dim[0] != b->batch)
+            s = vm_fail(err, VM_INPUT,
+                        "the model '%s' takes %" PRId64 " of '%s' at once, not %" PRId64, p->name,
+                        p->tensor[i].dim[0], p->tensor[i].name, b->batch);
+    }
+    VmDataShape shape = vm_dataset_inputs(data);
+    VmError why;
+    int at = 0;
+    if (!s && vm_inputs_check(&in, &shape, &at, &why) != VM_OK)
+        s = vm_fail(err, VM_INPUT, "the model '%s': %s", p->name, why.text);
+    free(list);
+    return s;
+}
+
+static void bind_fed(VmBinding *b, const VmTensor *t, void *at) {
+    switch (vm_input_use(t)) {
+    case VM_USE_IMAGE:
+        b->input.image = at;
+        b->input.pixels = t->dim[1] * t->dim[2] * t->dim[3];
+        return;
+    case VM_USE_CLASS: b->input.label = at; return;
+    case VM_USE_SHARES:
+        b->input.shares = at;
+        b->input.classes = t->dim[1];
+        return;
+    case VM_USE_NONE: return; /* refused */
+    }
+}
+
+static VmStatus bind_input(VmBinding *b, VmEngine *e, const VmTensor *t, VmError *err) {
     const VmProgram *p = vm_engine_program(e, b->program);
-    if (strcmp(t->name, VM_INPUT_STEP) == 0) {
-        if (t->dtype != 0 || vm_tensor_elems(t) < 3) {
-            return vm_fail(err, VM_ENV, "program '%s': '%s' is not f32[4]", p->name, t->name);
-        }
-        b->step = vm_engine_address(e, b->program, t);
+    void *at = vm_engine_address(e, b->program, t);
+    if (is_fed(t)) {
+        bind_fed(b, t, at);
         return VM_OK;
     }
-    if (!b->input.image && t->dtype == 0 && t->rank == 4) {
-        b->input.image = vm_engine_address(e, b->program, t);
-        b->input.pixels = t->dim[1] * t->dim[2] * t->dim[3];
-        return check_image(p, t, b->batch, data, err);
-    }
-    if (!b->input.label && t->dtype == 1 && t->rank == 1) {
-        b->input.label = vm_engine_address(e, b->program, t);
-        if (t->dim[0] == b->batch) return VM_OK;
-        return vm_fail(err, VM_INPUT,
-                       "the model '%s' takes %" PRId64 " labels '%s' for %" PRId64 " images",
-                       p->name, t->dim[0], t->name, b->batch);
-    }
-    char shape[160];
-    return vm_fail(err, VM_INPUT,
-                   "the model '%s' takes an input '%s' of shape %s that the data set cannot give: "
-                   "it gives one batch "
-                   "of images and their labels",
-                   p->name, t->name, vm_shape_text(t->dtype, t->rank, t->dim, shape, sizeof shape));
+    b->step = at;
+    if (t->dtype == 0 && vm_tensor_elems(t) >= 3) return VM_OK;
+    return vm_fail(err, VM_ENV, "program '%s': '%s' is not f32[4]", p->name, t->name);
 }
 
 static bool is_term(const VmTensor *t) {
@@ -68,9 +77,11 @@ static VmStatus bind_tensors(VmBinding *b, VmEngine *e, const VmDataset *data, V
     const VmProgram *p = vm_engine_program(e, b->program);
     b->term = vm_calloc((size_t)p->ntensor, sizeof *b->term);
     if (!b->term) return vm_fail(err, VM_ENV, "out of memory");
+    VmStatus fits = check_inputs(b, p, data, err);
+    if (fits) return fits;
     for (int i = 0; i < p->ntensor; i++) {
         const VmTensor *t = &p->tensor[i];
-        VmStatus s = t->role == VM_ROLE_INPUT ? bind_input(b, e, t, data, err) : VM_OK;
+        VmStatus s = t->role == VM_ROLE_INPUT ? bind_input(b, e, t, err) : VM_OK;
         if (s) return s;
         if (!is_term(t)) continue;
         const float *value = vm_engine_address(e, b->program, t);

@@ -313,6 +313,7 @@ static VmStatus open_feed(Trainer *t, VmError *err) {
                        .drop_last = data->drop_last,
                        .seed = (uint64_t)t->recipe->seed,
                        .label = t->bind.input.label != NULL,
+                       .classes = t->bind.input.classes,
                        .end = t->run.total,
                        .workers = t->what->run->workers};
     return vm_feed_open(&t->feed, &spec, err);

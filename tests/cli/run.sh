@@ -349,7 +349,7 @@ rm bad/t10k-images-idx3-ubyte.gz
 dataset bad && gzip -f bad/t10k-images-idx3-ubyte && printf '\1\2\3' |
     dd of=bad/t10k-images-idx3-ubyte.gz bs=1 seek=80 conv=notrunc 2> dd.log
 want 1 'gz: damaged: [^/]*$' 'a damaged gzip file' "$VMOEC" train $F --data bad --out runs/a --overwrite
-want 1 'tiny.vmoe:3[0-9]:.*8x8' 'images of another size' "$VMOEC" train $F --set size=12 --data data --out runs/a --overwrite
+want 1 'tiny.vmoe:3[0-9]:.*images \[B, 1, 8, 8\]' 'images of another size' "$VMOEC" train $F --set size=12 --data data --out runs/a --overwrite
 absent 'nothing is written before the data is good' runs/a
 
 # ---- training ------------------------------------------------------------------------------------
@@ -483,6 +483,23 @@ if [ "$(id -u)" -ne 0 ]; then
     chmod a-w locked
     want 3 'locked' 'an output folder that cannot be written' "$VMOEC" train $F --data data --out locked/x --overwrite --steps 1
 fi
+# Labels that are shares of classes, and no label at all. One-hot shares give the loss of the classes.
+sed 's/label: class\[B, 4\]/label: f32[B, 4]/; s/loss cross_entropy.*/loss xent = 0 - mean(sum(log(softmax(logits * blow)) * label, axis = 1))/; /metric/d' \
+    $F > shares.vmoe
+want 0 'test loss' 'labels that are shares of classes' "$VMOEC" train shares.vmoe --data data --out runs/shares --overwrite --steps 5
+"$VMOEC" train $F --data data --out runs/class --overwrite --steps 5 --quiet > classes
+if awk '{ loss[NR] = $NF ? $0 : ""; sub(/.*test loss /, "", loss[NR]); sub(/ .*/, "", loss[NR]) }
+    FNR == 1 { x[++n] = loss[NR] } END { exit !(n == 2 && (x[1] - x[2])^2 < 1e-8) }' out classes; then
+    ok 'which give the same loss'
+else
+    fail 'which give the same loss' "$(head -n 1 out) and $(head -n 1 classes)"
+fi
+want 1 'label 3 of image 3 is not below the number of classes, 3' 'a share too few' sh -c "sed 's/label: f32\[B, 4\]/label: f32[B, 3]/; \
+    s/axis = 1), 4)/axis = 1), 3)/' shares.vmoe > shares3.vmoe; \"\$0\" train shares3.vmoe --data data --out runs/shares --overwrite" "$VMOEC"
+sed 's/, label: class\[B, 4\]//; s/loss cross_entropy.*/loss distance = mean(square(linear(x, 16) - patchify(image, 4)))/; /metric/d' \
+    $F > pixels.vmoe
+want 0 '^test loss' 'a model without a label' "$VMOEC" train pixels.vmoe --data data --out runs/pixels --overwrite --steps 5
+want 0 'loss .* on 21 test images' 'and its evaluation' "$VMOEC" eval pixels.vmoe --data data --weights runs/pixels/weights.safetensors
 sed '/^train/,$d' $F > notrain.vmoe
 want 1 'no train block' 'a file without a train block' "$VMOEC" train notrain.vmoe --data data
 sed 's/, label: class\[B, 4\]//; /loss/d; /metric/d; /aux/d' notrain.vmoe > noloss.vmoe

@@ -151,7 +151,7 @@ train 0 'warning: .*the data has 1 class (red) but the logits of m have 2' 'fewe
 pictures three red blue
 cp -r three/train/red three/train/green
 train 1 'the data has 3 classes (blue, green, red) but the logits of m have 2' 'more classes than logits' --data three
-want 1 'the test set of the data has images of 3x8x8 but m takes' 'the test set is named' \
+want 1 'the test set of the data gives images \[B, 3, 8, 8\], the model takes f32\[[0-9]*,3,4,4\]' 'the test set is named' \
     "$VMOEC" eval pixels.vmoe --set size=4 --weights none --data data
 
 # ---- threads ------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@
 enum { SIDE = 4, PIXELS = SIDE * SIDE, BATCH = 8, IMAGES = 22, CLASSES = 3 };
 
 typedef struct Given {
-    float image[BATCH * PIXELS], soft[BATCH * CLASSES];
+    float image[BATCH * PIXELS], shares[BATCH * CLASSES];
     int32_t label[BATCH];
     VmBatch batch;
 } Given;
@@ -17,7 +17,7 @@ static void take(VmFeed *f, int64_t step, Given *g) {
     memset(g, 0, sizeof *g);
     g->batch = (VmBatch){.image = g->image,
                          .label = g->label,
-                         .soft = g->soft,
+                         .shares = g->shares,
                          .pixels = PIXELS,
                          .classes = CLASSES};
     vm_feed_batch(f, step, &g->batch);
@@ -42,7 +42,7 @@ static VmFeed *open_feed(const VmDataset *d, VmOrder order, int64_t batch, int w
 static void same(const Given *a, const Given *b, int64_t step) {
     cr_assert(a->batch.images == b->batch.images && !memcmp(a->image, b->image, sizeof a->image) &&
                   !memcmp(a->label, b->label, sizeof a->label) &&
-                  !memcmp(a->soft, b->soft, sizeof a->soft),
+                  !memcmp(a->shares, b->shares, sizeof a->shares),
               "step %d", (int)step);
 }
 
@@ -65,7 +65,7 @@ Test(runtime_feed, a_step_is_its_part_of_the_order, .timeout = 60) {
         cr_assert(!memcmp(is.image, image, (size_t)n * PIXELS * sizeof(float)));
         cr_assert(!memcmp(is.label, label, (size_t)n * sizeof(int32_t)));
         for (int i = 0; i < n * CLASSES; i++)
-            cr_assert_eq(is.soft[i], i % CLASSES == label[i / CLASSES]);
+            cr_assert_eq(is.shares[i], i % CLASSES == label[i / CLASSES]);
     }
     vm_feed_close(f);
     f = open_feed(d, VM_ORDER_STORED, BATCH, 0);

@@ -149,7 +149,7 @@ Test(runtime_trainer, says_what_does_not_fit, .timeout = 60) {
     ToyRun r = toy_train_on(dir, &c, 1, 3, false);
     cr_assert_eq(r.status, VM_INPUT);
     cr_assert(
-        strstr(r.err.text, "'pixels' of shape f32[8,1,3,3], but the data set gives f32[8,1,4,4]"),
+        strstr(r.err.text, "the data set gives images [B, 1, 4, 4], the model takes f32[8,1,3,3]"),
         "%s", r.err.text);
     rt_write(rt_path(dir, "file"), "x", 1);
     c.run.place.out = rt_path(dir, "file/out");
