@@ -64,6 +64,10 @@ static VmStatus check_label(const VmModelInputs *m, const VmTensor *t, const VmD
             "of classes, here it is %s",
             shape_text(t, takes));
     }
+    if (d->mixed && !shares)
+        return vm_fail(err, VM_INPUT,
+                       "`augment` mixes labels, so the label of the model is f32[B, C], shares of "
+                       "classes");
     if (!same_batch(m, t))
         return vm_fail(err, VM_INPUT, "image and label have different batch dimensions");
     int64_t known = shares ? t->dim[1] : m->classes;

@@ -34,6 +34,7 @@ typedef struct VmModelInputs {
 typedef struct VmDataShape {
     const char *name; /* "mnist" */
     int64_t channels, height, width, classes;
+    bool mixed;              /* labels are shares of classes, which augmentation mixes */
     bool exact;              /* a model may not know more classes either */
     const char *class_names; /* " (cat, dog)", or "" */
 } VmDataShape;

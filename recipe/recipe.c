@@ -28,11 +28,12 @@ const VmSource vm_sources[VM_data_KINDS] = {
 #include "recipe/sources.def"
 };
 
-/* choice_data[], option_data[], ..; a field without options has an empty row of them. */
+/* choice_data[], option_data[], ..; each ends with an empty row, because there may be no other. */
 #define FIELD(name, Name, doc) static const VmChoice choice_##name[] = {
 #define LIST(name, Name, doc) FIELD(name, Name, doc)
 #define CHOICE(field, name, doc) {#name, doc},
 #define END(name, Name)                                                                            \
+    {0}                                                                                            \
     }                                                                                              \
     ;
 #include "recipe/recipe.def"
@@ -56,7 +57,7 @@ const VmSource vm_sources[VM_data_KINDS] = {
 
 #define LENGTH_OF(a) ((int)(sizeof(a) / sizeof((a)[0])))
 const VmField vm_fields[VM_FIELDS] = {
-#define CHOICES(name) .choice = choice_##name, .nchoice = LENGTH_OF(choice_##name)
+#define CHOICES(name) .choice = choice_##name, .nchoice = LENGTH_OF(choice_##name) - 1
 #define OPTIONS(name) .option = option_##name, .noption = LENGTH_OF(option_##name) - 1
 #define FIELD(field, Name, text)                                                                   \
     [VM_FIELD_##field] = {.name = #field,                                                          \
@@ -145,6 +146,17 @@ VmRecipe vm_recipe_default(void) {
 
 int64_t vm_span_steps(VmSpan s, int64_t steps_per_epoch) {
     return llround(s.in_steps ? s.count : s.count * (double)steps_per_epoch);
+}
+
+bool vm_recipe_mixes(const VmRecipe *r) {
+    enum { PIXELS, BATCH };
+    static const int stage[VM_augment_KINDS + 1] = {
+#define AUGMENT(name, at, doc) at,
+#include "recipe/augments.def"
+        PIXELS};
+    bool mixes = false;
+    for (int i = 0; i < r->naugment; i++) mixes |= stage[r->augment[i].kind] == BATCH;
+    return mixes;
 }
 
 /* ---- JSON ----------------------------------------------------------------------------------- */

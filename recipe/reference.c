@@ -68,7 +68,8 @@ static void print_option(FILE *f, const VmField *field, const VmOption *o) {
 
 static void print_field(FILE *f, const VmField *field) {
     fprintf(f, "\n## %s\n\n%s%c%s.\n\n", field->name, field->form == VM_LIST ? "A list: " : "",
-            toupper((unsigned char)field->doc[0]), field->doc + 1);
+            field->form == VM_LIST ? field->doc[0] : toupper((unsigned char)field->doc[0]),
+            field->doc + 1);
     for (int k = 0; k < field->nchoice; k++)
         fprintf(f, "- `%s`: %s%s\n", field->choice[k].name, field->choice[k].doc,
                 field->form == VM_ONE && k == 0 ? " (the default)" : "");

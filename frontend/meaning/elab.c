@@ -187,6 +187,7 @@ static VmDataShape data_shape(const FeTrain *t) {
                          .height = side,
                          .width = side,
                          .classes = s->classes,
+                         .mixed = vm_recipe_mixes(&t->recipe),
                          .exact = true,
                          .class_names = ""};
 }

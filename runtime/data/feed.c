@@ -1,5 +1,5 @@
-/* Serves batches: the order of an epoch, a step's place in it, and making batches ahead on workers
- * while the model computes.
+/* Serves batches: the order of an epoch, a step's place in it, augmenting, normalising, and making
+ * batches ahead on workers while the model computes.
  *
  * A batch is made by one thread from the indices of its images, which are chosen under the lock in
  * the order of steps. Workers make it in a slot of their own; the caller gets a copy, because the
@@ -18,6 +18,7 @@
 typedef struct Slot {
     bool ready;
     int64_t *index; /* of its images */
+    uint8_t *byte;  /* of one image, for augmentations */
     VmBatch batch;
 } Slot;
 
@@ -59,17 +60,53 @@ static void choose_images(VmFeed *f, int64_t step, int64_t *index) {
     for (int64_t i = 0; i < n; i++) index[i] = f->order ? f->order[at + i] : at + i;
 }
 
-static void make(const VmFeed *f, int64_t step, const int64_t *index, VmBatch *to) {
+static int64_t pixels_of(const VmBatch *b) {
+    return b->channels * b->height * b->width;
+}
+
+/* The bytes of an image after the augmentations of single images. */
+static const uint8_t *augmented(const VmFeed *f, Slot *s, int64_t epoch, int64_t image) {
+    const VmFeedSpec *spec = &f->spec;
+    const VmBatch *b = &s->batch;
+    const uint8_t *stored = vm_dataset_pixels(spec->source, image);
+    if (!spec->naugment) return stored;
+    memcpy(s->byte, stored, (size_t)pixels_of(b));
+    VmPixels p = {s->byte, b->channels, b->height, b->width};
+    for (int i = 0; i < spec->naugment; i++) {
+        const VmAugmentRule *rule = &spec->rules[spec->augment[i].kind];
+        uint32_t key[2];
+        vm_augment_key(spec->seed, i, epoch, image, key);
+        if (rule->pixels) rule->pixels(&spec->augment[i], &p, key);
+    }
+    return s->byte;
+}
+
+static void augment_batch(const VmFeed *f, int64_t step, VmBatch *b) {
+    const VmFeedSpec *spec = &f->spec;
+    for (int i = 0; i < spec->naugment; i++) {
+        const VmAugmentRule *rule = &spec->rules[spec->augment[i].kind];
+        uint32_t key[2];
+        vm_augment_key(spec->seed, i, step / f->per_epoch, step % f->per_epoch, key);
+        if (rule->batch) rule->batch(&spec->augment[i], b, key);
+    }
+}
+
+/* s: has the images' indices, and room for one image. */
+static void make(const VmFeed *f, int64_t step, Slot *s, VmBatch *to) {
     const VmDataset *d = f->spec.source;
+    int64_t pixels = pixels_of(&s->batch);
     to->images = vm_feed_images(f, step);
     for (int64_t i = 0; i < to->images; i++) {
-        int32_t label = vm_dataset_label(d, index[i]);
-        vm_dataset_normalise(d, vm_dataset_pixels(d, index[i]), to->image + i * to->pixels);
+        int64_t image = s->index[i];
+        int32_t label = vm_dataset_label(d, image);
+        vm_dataset_normalise(d, augmented(f, s, step / f->per_epoch, image),
+                             to->image + i * pixels);
         if (to->label) to->label[i] = label;
         if (!to->shares) continue;
         float *share = to->shares + i * to->classes;
         for (int64_t c = 0; c < to->classes; c++) share[c] = c == label ? 1 : 0;
     }
+    augment_batch(f, step, to);
 }
 
 /* ---- workers ---- */
@@ -92,7 +129,7 @@ static void *work(void *feed) {
         f->making++;
         choose_images(f, step, s->index);
         pthread_mutex_unlock(&f->lock);
-        make(f, step, s->index, &s->batch);
+        make(f, step, s, &s->batch);
         pthread_mutex_lock(&f->lock);
         s->ready = true;
         f->making--;
@@ -115,7 +152,7 @@ static void seek(VmFeed *f, int64_t step) {
 static void copy_batch(const VmBatch *from, VmBatch *to) {
     size_t n = (size_t)from->images;
     to->images = from->images;
-    memcpy(to->image, from->image, n * (size_t)from->pixels * sizeof *to->image);
+    memcpy(to->image, from->image, n * (size_t)pixels_of(from) * sizeof *to->image);
     if (to->label) memcpy(to->label, from->label, n * sizeof *to->label);
     if (to->shares)
         memcpy(to->shares, from->shares, n * (size_t)from->classes * sizeof *to->shares);
@@ -125,7 +162,7 @@ void vm_feed_batch(VmFeed *f, int64_t step, VmBatch *to) {
     Slot *s = &f->slot[step % f->slots];
     if (f->running == 0) {
         choose_images(f, step, s->index);
-        make(f, step, s->index, to);
+        make(f, step, s, to);
         return;
     }
     pthread_mutex_lock(&f->lock);
@@ -142,24 +179,20 @@ void vm_feed_batch(VmFeed *f, int64_t step, VmBatch *to) {
 
 /* ---- beginning and end ---- */
 
-static int64_t pixels_of(const VmFeedSpec *spec) {
-    int64_t c, h, w;
-    vm_dataset_shape(spec->source, &c, &h, &w, NULL);
-    return c * h * w;
-}
-
 static bool open_slot(VmFeed *f, Slot *s) {
     const VmFeedSpec *spec = &f->spec;
+    VmBatch *b = &s->batch;
     size_t n = (size_t)spec->batch;
+    vm_dataset_shape(spec->source, &b->channels, &b->height, &b->width, NULL);
+    b->classes = spec->classes;
     s->index = vm_calloc(n, sizeof *s->index);
-    s->batch.pixels = pixels_of(spec);
-    s->batch.classes = spec->classes;
-    if (!spec->workers) return s->index;
-    s->batch.image = vm_calloc(n * (size_t)s->batch.pixels, sizeof(float));
-    if (spec->label) s->batch.label = vm_calloc(n, sizeof(int32_t));
-    if (spec->classes) s->batch.shares = vm_calloc(n * (size_t)spec->classes, sizeof(float));
-    return s->index && s->batch.image && (s->batch.label || !spec->label) &&
-           (s->batch.shares || !spec->classes);
+    s->byte = vm_calloc((size_t)pixels_of(b), 1);
+    if (!spec->workers) return s->index && s->byte;
+    b->image = vm_calloc(n * (size_t)pixels_of(b), sizeof(float));
+    if (spec->label) b->label = vm_calloc(n, sizeof(int32_t));
+    if (spec->classes) b->shares = vm_calloc(n * (size_t)spec->classes, sizeof(float));
+    return s->index && s->byte && b->image && (b->label || !spec->label) &&
+           (b->shares || !spec->classes);
 }
 
 static VmStatus start_workers(VmFeed *f, VmError *err) {
@@ -213,6 +246,7 @@ void vm_feed_close(VmFeed *f) {
     for (int i = 0; i < f->running; i++) pthread_join(f->thread[i], NULL);
     for (int i = 0; i < f->slots && f->slot; i++) {
         free(f->slot[i].index);
+        free(f->slot[i].byte);
         free(f->slot[i].batch.image);
         free(f->slot[i].batch.label);
         free(f->slot[i].batch.shares);

@@ -3,17 +3,8 @@
 #ifndef VMOEC_RUNTIME_DATA_FEED_H
 #define VMOEC_RUNTIME_DATA_FEED_H
 
+#include "runtime/data/augment.h"
 #include "runtime/data/data.h"
-
-/* Images of a step and their labels, as a model takes them. What it does not take is NULL. */
-typedef struct VmBatch {
-    int64_t images;
-    float *image;   /* [images][channels][height][width], normalised */
-    int32_t *label; /* [images]: numbers of classes */
-    float *shares;  /* [images][classes]: shares of classes */
-    int64_t pixels; /* numbers of an image */
-    int64_t classes;
-} VmBatch;
 
 typedef enum VmOrder {
     VM_ORDER_STORED,  /* as the data set has them, in every epoch */
@@ -25,13 +16,16 @@ enum { VM_MAX_WORKERS = 64 };
 typedef struct VmFeedSpec {
     const VmDataset *source; /* borrowed */
     VmOrder order;
-    int64_t batch;   /* images of a step; the last step of an epoch may have fewer */
-    bool drop_last;  /* such a step is left out */
-    uint64_t seed;   /* of the order */
-    bool label;      /* whether numbers of classes are asked for */
-    int64_t classes; /* columns of labels that are shares; 0: none are asked for */
-    int64_t end;     /* steps from here on are not made ahead */
-    int workers;     /* threads that make batches ahead; 0: the caller makes them when it asks */
+    int64_t batch;                /* images of a step; the last step of an epoch may have fewer */
+    bool drop_last;               /* such a step is left out */
+    uint64_t seed;                /* of the order and of augmentations */
+    bool label;                   /* whether numbers of classes are asked for */
+    int64_t classes;              /* columns of labels that are shares; 0: none are asked for */
+    int64_t end;                  /* steps from here on are not made ahead */
+    const VmAugmentSpec *augment; /* borrowed */
+    int naugment;
+    const VmAugmentRule *rules; /* by kind of augmentation: vm_augment_rules, but in tests */
+    int workers; /* threads that make batches ahead; 0: the caller makes them when it asks */
 } VmFeedSpec;
 
 typedef struct VmFeed VmFeed;

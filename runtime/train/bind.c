@@ -45,7 +45,9 @@ static void bind_fed(VmBinding *b, const VmTensor *t, void *at) {
     switch (vm_input_use(t)) {
     case VM_USE_IMAGE:
         b->input.image = at;
-        b->input.pixels = t->dim[1] * t->dim[2] * t->dim[3];
+        b->input.channels = t->dim[1];
+        b->input.height = t->dim[2];
+        b->input.width = t->dim[3];
         return;
     case VM_USE_CLASS: b->input.label = at; return;
     case VM_USE_SHARES:

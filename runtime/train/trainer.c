@@ -315,6 +315,9 @@ static VmStatus open_feed(Trainer *t, VmError *err) {
                        .label = t->bind.input.label != NULL,
                        .classes = t->bind.input.classes,
                        .end = t->run.total,
+                       .augment = t->recipe->augment,
+                       .naugment = t->recipe->naugment,
+                       .rules = vm_augment_rules,
                        .workers = t->what->run->workers};
     return vm_feed_open(&t->feed, &spec, err);
 }

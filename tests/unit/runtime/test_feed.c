@@ -5,6 +5,8 @@
 
 #include <unistd.h>
 
+#include "base/rng.h"
+
 enum { SIDE = 4, PIXELS = SIDE * SIDE, BATCH = 8, IMAGES = 22, CLASSES = 3 };
 
 typedef struct Given {
@@ -18,25 +20,35 @@ static void take(VmFeed *f, int64_t step, Given *g) {
     g->batch = (VmBatch){.image = g->image,
                          .label = g->label,
                          .shares = g->shares,
-                         .pixels = PIXELS,
+                         .channels = 1,
+                         .height = SIDE,
+                         .width = SIDE,
                          .classes = CLASSES};
     vm_feed_batch(f, step, &g->batch);
     cr_assert_eq(g->batch.images, vm_feed_images(f, step));
 }
 
-static VmFeed *open_feed(const VmDataset *d, VmOrder order, int64_t batch, int workers) {
-    VmFeedSpec spec = {.source = d,
-                       .order = order,
-                       .batch = batch,
-                       .seed = 7,
-                       .label = true,
-                       .classes = CLASSES,
-                       .end = 40,
-                       .workers = workers};
+static VmFeedSpec feed_of(const VmDataset *d, VmOrder order, int64_t batch, int workers) {
+    return (VmFeedSpec){.source = d,
+                        .order = order,
+                        .batch = batch,
+                        .seed = 7,
+                        .label = true,
+                        .classes = CLASSES,
+                        .end = 40,
+                        .workers = workers};
+}
+
+static VmFeed *opened(const VmFeedSpec *spec) {
     VmFeed *f;
     VmError err = {.text = ""};
-    cr_assert(vm_feed_open(&f, &spec, &err) == VM_OK, "%s", err.text);
+    cr_assert(vm_feed_open(&f, spec, &err) == VM_OK, "%s", err.text);
     return f;
+}
+
+static VmFeed *open_feed(const VmDataset *d, VmOrder order, int64_t batch, int workers) {
+    VmFeedSpec spec = feed_of(d, order, batch, workers);
+    return opened(&spec);
 }
 
 static void same(const Given *a, const Given *b, int64_t step) {
@@ -122,6 +134,74 @@ Test(runtime_feed, any_step_may_be_asked_for, .timeout = 60) {
     vm_feed_close(ahead);
     vm_dataset_close(d);
     rt_remove(dir);
+}
+
+/* Rules of two kinds: the first marks an image with what it drew, the second mixes a batch with
+ * itself turned round. */
+static void mark(const VmAugmentSpec *spec, VmPixels *p, const uint32_t key[2]) {
+    (void)spec;
+    cr_assert(p->channels == 1 && p->height == SIDE && p->width == SIDE);
+    p->byte[0] = (uint8_t)vm_rng_bits(key, 0);
+    p->byte[1] ^= p->byte[0];
+}
+
+static void mix(const VmAugmentSpec *spec, VmBatch *b, const uint32_t key[2]) {
+    (void)spec;
+    float share = vm_rng_uniform(key, 0);
+    for (int64_t i = 0; i < b->images / 2; i++) {
+        int64_t j = b->images - 1 - i;
+        for (int k = 0; k < PIXELS; k++) {
+            float *x = &b->image[i * PIXELS + k];
+            *x = *x * share + b->image[j * PIXELS + k] * (1 - share);
+        }
+        for (int c = 0; c < CLASSES; c++) {
+            float *x = &b->shares[i * CLASSES + c];
+            *x = *x * share + b->shares[j * CLASSES + c] * (1 - share);
+        }
+    }
+}
+
+Test(runtime_feed, augmentations_see_neither_order_nor_workers, .timeout = 60) {
+    static const VmAugmentRule rules[] = {{.pixels = mark}, {.batch = mix}};
+    const VmAugmentSpec list[3] = {{.kind = 0}, {.kind = 1}, {.kind = 0}};
+    char *dir = toy_data();
+    VmDataset *d;
+    toy_open(dir, VM_TRAIN, &d);
+    VmFeed *feed[3];
+    for (int i = 0; i < 3; i++) {
+        VmFeedSpec spec = feed_of(d, VM_ORDER_SHUFFLED, BATCH, i == 2 ? 3 : i);
+        spec.augment = list;
+        spec.naugment = 3;
+        spec.rules = rules;
+        feed[i] = opened(&spec);
+    }
+    VmFeed *plain = open_feed(d, VM_ORDER_SHUFFLED, BATCH, 0);
+    int marks = 0, mixed = 0;
+    for (int64_t step = 0; step < 12; step++) {
+        Given is[3], was;
+        for (int i = 0; i < 3; i++) take(feed[i], step, &is[i]);
+        same(&is[0], &is[1], step);
+        same(&is[0], &is[2], step);
+        take(plain, step, &was);
+        int64_t last = (is[0].batch.images - 1) * PIXELS;
+        marks += is[0].image[last] != was.image[last];
+        for (int i = 0; i < CLASSES; i++) mixed += is[0].shares[i] > 0 && is[0].shares[i] < 1;
+        cr_assert(!memcmp(is[0].image + last + 2, was.image + last + 2, 14 * sizeof(float)));
+    }
+    cr_assert(marks > 9 && mixed > 5, "%d marks, %d mixed", marks, mixed);
+    for (int i = 0; i < 3; i++) vm_feed_close(feed[i]);
+    vm_feed_close(plain);
+    vm_dataset_close(d);
+    rt_remove(dir);
+}
+
+Test(runtime_feed, keys_are_an_images_own) {
+    uint32_t seen[16][2];
+    int n = 0;
+    for (int k = 0; k < 16; k++, n++) {
+        vm_augment_key((uint64_t)k % 2, k / 2 % 2, k / 4 % 2, k / 8, seen[n]);
+        for (int j = 0; j < n; j++) cr_assert(memcmp(seen[j], seen[n], sizeof seen[n]) != 0);
+    }
 }
 
 Test(runtime_feed, epochs_with_and_without_their_rest) {
