@@ -211,8 +211,9 @@ static void read_list(Elab *E, FeTrain *t, VmFieldId id, const Ast *x) {
     char *first = arena_array(E->a, (size_t)n + 1, f->size);
     for (int i = 0; i < n; i++) {
         const Ast *at = chosen(E, item[i]);
-        if (!at || !read_spec(E, t, id, first + (size_t)i * f->size, at)) return;
+        if (at) read_spec(E, t, id, first + (size_t)i * f->size, at); /* all mistakes are said */
     }
+    if (E->failed) return;
     memcpy((char *)&t->recipe + f->at, &first, sizeof first);
     memcpy((char *)&t->recipe + f->count, &n, sizeof n);
 }
