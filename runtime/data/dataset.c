@@ -1,8 +1,7 @@
-/* Loads, checks and serves data sets: one split in memory as bytes, batches normalised on the way
- * out.
+/* Opens, checks and serves data sets: one split in memory as bytes, normalised on the way out.
  *
- * Does not: augment; know where files are (kinds.c) or their formats (idx.c, image_*.c). */
-#include "runtime/data/image.h"
+ * Does not: know files: where they are (kinds.c) and how they are read (reader_*.c). */
+#include "runtime/data/dataset.h"
 #include "runtime/data/kinds.h"
 
 #include <inttypes.h>
@@ -11,17 +10,6 @@
 #include <sys/stat.h>
 
 #include "base/rng.h"
-
-struct VmDataset {
-    int64_t size, channels, height, width, classes;
-    uint8_t *image;      /* [size][channels][height][width] */
-    uint16_t *label;     /* [size] */
-    float value[3][256]; /* what each byte of a channel becomes */
-    char warning[1024];  /* empty: none */
-    char *names;         /* of classes by label, one after the other; NULL: they have none */
-    size_t names_bytes;
-    const char **class; /* [classes], in names */
-};
 
 VmDataQuery vm_data_query(const VmDataSpec *spec, const char *dir) {
     VmDataQuery q = {.kind = spec->kind,
@@ -33,137 +21,15 @@ VmDataQuery vm_data_query(const VmDataSpec *spec, const char *dir) {
     return q;
 }
 
-/* ---- checking and loading ---- */
+/* ---- checking and opening ---- */
 
-/* Keeps the labels if they are below `wanted`; 0: any. */
-static VmStatus take_labels(VmDataset *d, const VmIdx *label, const char *path, int64_t wanted,
-                            VmError *err) {
-    int64_t most = 0;
-    d->label = vm_calloc((size_t)label->dim[0], sizeof *d->label);
-    if (!d->label) return vm_fail(err, VM_ENV, "%s: out of memory", path);
-    for (int64_t i = 0; i < label->dim[0]; i++) {
-        if (wanted > 0 && label->data[i] >= wanted) {
-            return vm_fail(err, VM_INPUT,
-                           "%s: label %d of image %" PRId64
-                           " is not below the number of classes, %" PRId64,
-                           path, label->data[i], i, wanted);
-        }
-        if (label->data[i] > most) most = label->data[i];
-        d->label[i] = label->data[i];
-    }
-    d->classes = most + 1;
-    return VM_OK;
-}
+static const VmReader *const readers[VM_READERS] = {
+#define READER(name) [VM_READER_##name] = &vm_reader_##name,
+#include "recipe/sources.def"
+};
 
-/* In place, so that both sizes are never held at once: larger results grow into room made before
- * the originals, smaller ones stay behind what is still to be read. */
-static VmStatus resize_all(VmDataset *d, int64_t side, VmError *err) {
-    enum { CHUNK = 256 };
-    if (side == 0 || (side == d->height && side == d->width)) return VM_OK;
-    size_t n = (size_t)d->size, from = (size_t)(d->height * d->width), to = (size_t)(side * side);
-    uint8_t *chunk = vm_calloc(CHUNK, from);
-    uint8_t *all = chunk && to > from ? realloc(d->image, n * to) : d->image;
-    bool ok = chunk && all;
-    if (all) d->image = all;
-    size_t gap = to > from ? n * (to - from) : 0;
-    if (ok && gap) memmove(all + gap, all, n * from);
-    for (size_t i = 0; i < n && ok; i += CHUNK) {
-        size_t count = n - i < CHUNK ? n - i : CHUNK;
-        memcpy(chunk, all + gap + i * from, count * from);
-        ok = vm_resize_u8(chunk, (int64_t)count, d->height, d->width, all + i * to, side, side);
-    }
-    free(chunk);
-    if (!ok) {
-        return vm_fail(err, VM_ENV,
-                       "out of memory resizing %" PRId64 " images to %" PRId64 " x %" PRId64,
-                       d->size, side, side);
-    }
-    all = realloc(d->image, n * to); /* gives back what smaller images leave */
-    if (all) d->image = all;
-    d->height = d->width = side;
-    return VM_OK;
-}
-
-static VmStatus load_idx(VmDataset *d, const VmDataQuery *spec, const VmSource *k, VmSplit split,
-                         VmError *err) {
-    char *image_path, *label_path;
-    VmIdx image = {0}, label = {0};
-    VmStatus s = vm_find_idx(spec, k, split, &image_path, &label_path, err);
-    if (!s) s = vm_idx_read(image_path, 3, &image, err);
-    d->image = image.data;
-    if (!s) s = vm_idx_read(label_path, 1, &label, err);
-    if (!s && image.dim[0] != label.dim[0])
-        s = vm_fail(err, VM_INPUT, "%s has %" PRId64 " images but %s has %" PRId64 " labels",
-                    image_path, image.dim[0], label_path, label.dim[0]);
-    if (!s)
-        s = take_labels(d, &label, label_path, spec->classes > 0 ? spec->classes : k->classes, err);
-    if (!s && k->classes) d->classes = k->classes;
-    free(label.data);
-    free(image_path);
-    free(label_path);
-    if (s) return s;
-    d->size = image.dim[0];
-    d->channels = 1;
-    d->height = image.dim[1];
-    d->width = image.dim[2];
-    return resize_all(d, spec->resize, err);
-}
-
-static VmImageSource image_source(const VmDataQuery *spec, const char *path) {
-    return (VmImageSource){.path = path,
-                           .channels = spec->channels ? spec->channels : 3,
-                           .resize = spec->resize,
-                           .threads = vm_threads(spec->threads)};
-}
-
-/* names: as in VmImagesInfo. */
-static VmStatus take_classes(VmDataset *d, const VmImagesInfo *info, VmError *err) {
-    d->names = malloc(info->names_bytes + 1);
-    d->class = vm_calloc((size_t)info->classes, sizeof *d->class);
-    if (!d->names || !d->class)
-        return vm_fail(err, VM_ENV, "out of memory for the names of classes");
-    memcpy(d->names, info->names, info->names_bytes);
-    d->names_bytes = info->names_bytes;
-    d->classes = info->classes;
-    const char *at = d->names;
-    for (int64_t i = 0; i < d->classes; i++, at += strlen(at) + 1) d->class[i] = at;
-    return VM_OK;
-}
-
-static VmStatus check_folders(const VmDataQuery *spec, const VmSource *k, const char *path,
-                              int64_t classes, VmError *err) {
-    int64_t most = spec->classes > 0 ? spec->classes : k->classes;
-    if (most == 0 || (k->classes ? classes == most : classes <= most)) return VM_OK;
-    return vm_fail(err, VM_INPUT, "%s: train/ has %" PRId64 " class folders; %s %" PRId64, path,
-                   classes, k->classes ? "expected are" : "at most expected are", most);
-}
-
-/* Splits whose place in d is NULL are not wanted. */
-static VmStatus load_folder(VmDataset *d[VM_SPLITS], const VmDataQuery *spec, const VmSource *k,
-                            VmError *err) {
-    char *path;
-    VmStatus s = vm_find_images(spec, k, &path, err);
-    VmImageSource src = image_source(spec, path);
-    VmImages split[VM_SPLITS];
-    VmImagesInfo info = {0};
-    VmImages *wanted[VM_SPLITS] = {d[0] ? &split[0] : NULL, d[1] ? &split[1] : NULL};
-    if (!s) s = vm_images_read(&src, wanted, &info, err);
-    bool read = s == VM_OK;
-    for (int i = 0; i < VM_SPLITS && read; i++) {
-        if (!d[i]) continue;
-        d[i]->image = split[i].image;
-        d[i]->label = split[i].label;
-        d[i]->size = split[i].size;
-        d[i]->channels = src.channels;
-        d[i]->height = split[i].height;
-        d[i]->width = split[i].width;
-        memcpy(d[i]->warning, info.note, sizeof info.note);
-        if (!s) s = take_classes(d[i], &info, err);
-    }
-    if (!s) s = check_folders(spec, k, path, info.classes, err);
-    free(info.names);
-    free(path);
-    return s;
+int64_t vm_channels_of(const VmDataQuery *q, const VmSource *k) {
+    return q->channels ? q->channels : k->channels;
 }
 
 static VmStatus check_spec(const VmDataQuery *spec, const VmSource **kind, VmError *err) {
@@ -174,32 +40,15 @@ static VmStatus check_spec(const VmDataQuery *spec, const VmSource **kind, VmErr
                        spec->resize, VM_MAX_SIDE);
     }
     int64_t channels = spec->channels;
-    if (channels != 0 && channels != 1 && !(channels == 3 && k->reader == VM_READER_folder))
+    if (channels != 0 && channels != 1 && channels != k->channels)
         return vm_fail(err, VM_INPUT, "data set '%s': channels is %s, not %" PRId64, k->name,
-                       k->reader == VM_READER_folder ? "3 or 1" : "1", channels);
-    for (int c = 0; c < (k->reader == VM_READER_folder && channels != 1 ? 3 : 1); c++) {
+                       k->channels == 3 ? "3 or 1" : "1", channels);
+    for (int c = 0; c < vm_channels_of(spec, k); c++) {
         if (!(spec->std[c] > 0))
             return vm_fail(err, VM_INPUT, "data set '%s': std must be above 0, it is %g", k->name,
                            spec->std[c]);
     }
     return VM_OK;
-}
-
-static VmStatus measure_idx(const VmDataQuery *spec, const VmSource *k, VmImages out[VM_SPLITS],
-                            VmError *err) {
-    VmStatus s = VM_OK;
-    for (int i = 0; i < VM_SPLITS && !s; i++) {
-        char *image_path, *label_path;
-        VmIdx image;
-        s = vm_find_idx(spec, k, (VmSplit)i, &image_path, &label_path, err);
-        if (!s) s = vm_idx_header(image_path, 3, &image, err);
-        free(image_path);
-        free(label_path);
-        if (s) return s;
-        out[i] = (VmImages){.size = image.dim[0], .height = image.dim[1], .width = image.dim[2]};
-        if (spec->resize) out[i].height = out[i].width = spec->resize;
-    }
-    return s;
 }
 
 /* Of images of these sides, with their labels. */
@@ -211,7 +60,7 @@ bool vm_dataset_is_archive(const VmDataQuery *spec) {
     const VmSource *k = &vm_sources[spec->kind];
     char *path = NULL;
     struct stat st;
-    bool found = k->reader == VM_READER_folder && vm_find_images(spec, k, &path, NULL) == VM_OK;
+    bool found = readers[k->reader]->archives && vm_find_images(spec, k, &path, NULL) == VM_OK;
     bool archive = found && stat(path, &st) == 0 && !S_ISDIR(st.st_mode);
     free(path);
     return archive;
@@ -220,20 +69,13 @@ bool vm_dataset_is_archive(const VmDataQuery *spec) {
 VmStatus vm_dataset_measure(const VmDataQuery *spec, int64_t bytes[VM_SPLITS],
                             int64_t images[VM_SPLITS], VmError *err) {
     const VmSource *k;
-    char *path = NULL;
     VmImages split[VM_SPLITS];
     VmStatus s = check_spec(spec, &k, err);
-    if (s) return s;
-    if (k->reader == VM_READER_folder) s = vm_find_images(spec, k, &path, err);
-    VmImageSource src = image_source(spec, path);
-    if (!s)
-        s = k->reader == VM_READER_folder ? vm_images_measure(&src, split, err)
-                                          : measure_idx(spec, k, split, err);
-    free(path);
+    if (!s) s = readers[k->reader]->measure(spec, k, split, err);
     for (int i = 0; i < VM_SPLITS && !s; i++) {
         images[i] = split[i].size;
-        bytes[i] = data_bytes(split[i].size, k->reader == VM_READER_folder ? src.channels : 1,
-                              split[i].height, split[i].width);
+        bytes[i] =
+            data_bytes(split[i].size, vm_channels_of(spec, k), split[i].height, split[i].width);
     }
     return s;
 }
@@ -263,9 +105,8 @@ static VmStatus open_splits(const VmDataQuery *spec, const bool want[VM_SPLITS],
         if (!want[i]) continue;
         out[i] = vm_calloc(1, sizeof *out[i]);
         if (!out[i]) s = vm_fail(err, VM_ENV, "out of memory");
-        if (!s && k->reader != VM_READER_folder) s = load_idx(out[i], spec, k, (VmSplit)i, err);
     }
-    if (!s && k->reader == VM_READER_folder) s = load_folder(out, spec, k, err);
+    if (!s) s = readers[k->reader]->open(out, spec, k, err);
     for (int i = 0; i < VM_SPLITS; i++) {
         if (out[i] && !s) set_values(out[i], spec);
         if (!s) continue;

@@ -1,5 +1,5 @@
-/* What the readers of image data sets share. dataset.c uses vm_images_read and vm_images_measure;
- * nobody else sees any of it. */
+/* What the readers of image data sets share. reader_folder.c uses vm_images_read and
+ * vm_images_measure; nobody else sees any of it. */
 #ifndef VMOEC_RUNTIME_DATA_IMAGE_H
 #define VMOEC_RUNTIME_DATA_IMAGE_H
 

@@ -1,4 +1,4 @@
-/* Where the files of a data source are. For dataset.c alone. */
+/* Where the files of a data source are. For dataset.c and the readers alone. */
 #ifndef VMOEC_RUNTIME_DATA_KINDS_H
 #define VMOEC_RUNTIME_DATA_KINDS_H
 

@@ -1,0 +1,35 @@
+/* A data set in memory, and what reads one. For dataset.c and the readers alone. */
+#ifndef VMOEC_RUNTIME_DATA_DATASET_H
+#define VMOEC_RUNTIME_DATA_DATASET_H
+
+#include "runtime/data/data.h"
+#include "runtime/data/image.h"
+
+struct VmDataset {
+    int64_t size, channels, height, width, classes;
+    uint8_t *image;      /* [size][channels][height][width] */
+    uint16_t *label;     /* [size] */
+    float value[3][256]; /* what each byte of a channel becomes */
+    char warning[1024];  /* empty: none */
+    char *names;         /* of classes by label, one after the other; NULL: they have none */
+    size_t names_bytes;
+    const char **class; /* [classes], in names */
+};
+
+/* How the files of a source are read: vm_reader_<name> for every READER of recipe/sources.def. The
+ * query was checked. */
+typedef struct VmReader {
+    bool archives; /* the data may be one */
+    /* Sizes of both splits, from headers. */
+    VmStatus (*measure)(const VmDataQuery *, const VmSource *, VmImages out[VM_SPLITS], VmError *);
+    /* Fills the splits that are not NULL; the caller closes them, also on failure. */
+    VmStatus (*open)(VmDataset *out[VM_SPLITS], const VmDataQuery *, const VmSource *, VmError *);
+} VmReader;
+
+#define READER(name) extern const VmReader vm_reader_##name;
+#include "recipe/sources.def"
+
+/* Channels of the images of a source. */
+int64_t vm_channels_of(const VmDataQuery *q, const VmSource *k);
+
+#endif
