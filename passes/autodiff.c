@@ -127,8 +127,22 @@ static bool has_objective(const IrGraph *g) {
     return false;
 }
 
+/* A weight that is updated already: its gradient would be of values that are there no more. */
+static const IrNode *updated_weight(const IrGraph *g) {
+    IR_FOR (n, g)
+        for (int r = 0; r < n->nout && ir_written(n, r); r++)
+            if (ir_written(n, r)->node->op == OP_param) return ir_written(n, r)->node;
+    return NULL;
+}
+
 bool pass_autodiff(PassCtx *c, IrGraph *g) {
     if (!has_objective(g)) return false;
+    const IrNode *updated = updated_weight(g);
+    if (updated) {
+        c->error = arena_printf(c->scratch, "the weight %s is updated before its gradient is there",
+                                ir_str(updated, ATTR_param_name));
+        return true;
+    }
     ir_renumber(g);
     Diff d = {.g = g,
               .b = ir_builder(g),

@@ -88,6 +88,27 @@ static void find_small(Recompute *r) {
     for (int i = 0; i < r->nvalue; i++) r->small[i] = 64 * recompute_bytes(r->value[i]) <= largest;
 }
 
+/* What updates read is never computed again: a copy would stand behind other updates, and could
+ * read a weight that was written by then. */
+static void keep_for_updates(Recompute *r, const IrValue *v) {
+    const IrNode *n = v->node;
+    if (is_leaf(n) || !r->pure[n->id]) return;
+    if (!recompute_see_through(n)) {
+        r->small[recompute_id(r, v)] = true;
+        return;
+    }
+    for (int i = 0; i < n->nin; i++) keep_for_updates(r, n->in[i]);
+}
+
+static void find_update_reads(Recompute *r) {
+    bool updates = false;
+    IR_FOR (n, r->g) {
+        updates |= (ir_ops[n->op].flags & OPF_EFFECT) != 0;
+        for (int i = 0; i < n->nin && updates && !r->pure[n->id]; i++)
+            keep_for_updates(r, n->in[i]);
+    }
+}
+
 /* ---- cuts
  * ------------------------------------------------------------------------------------------ */
 
@@ -187,6 +208,7 @@ static Recompute analyse(Arena *a, IrGraph *g) {
     IR_FOR (n, g)
         for (int i = 0; i < n->nin && !r.pure[n->id]; i++) want(&r, n->in[i]);
     find_small(&r);
+    find_update_reads(&r);
     for (int i = 0; i < r.nvalue; i++) r.kept[i] = r.wanted[i];
     find_cuts(&r);
     place_derived(&r);

@@ -5,7 +5,8 @@
  * ensures   no rule applies any more (a second run changes nothing); dead nodes are gone
  * Rules are exact: infinities and NaNs included, the result has the same bits, with three
  * documented exceptions: the sign of a zero result, products of two constants that scale one value,
- * and constants folded in double precision, which lose fewer bits than the ops they replace.
+ * and constants folded in double precision, which lose fewer bits than the ops they replace. A
+ * value that is read after an update stays apart from the weight that the update writes.
  *
  * before  %1 = const {value = 1} : f32[2,3]
  *         %2 = mul %0, %1 : f32[2,3]
@@ -14,6 +15,8 @@
  *         output "y" %4
  * after   output "y" %0 */
 #include "passes/simplify.h"
+
+#include <limits.h>
 
 #include "passes/passes.h"
 
@@ -46,9 +49,50 @@ static IrValue *current(IrValue *v) {
     return v;
 }
 
+/* ---- what is written in place ---- */
+
+/* When leaves are written and values read last, as places in the list. */
+typedef struct Times {
+    int *written;  /* [nodes]: of a leaf; NEVER */
+    int *last_use; /* [nodes]: of what a node computes, also through views and gathers */
+} Times;
+enum { NEVER = INT_MAX };
+
+static bool passes_through(const IrNode *n) {
+    return ir_ops[n->op].route == ROUTE_VIEW || ir_ops[n->op].route == ROUTE_GATHER;
+}
+
+static Times times_of(Arena *a, IrGraph *g) {
+    ir_renumber(g);
+    int n = g->last ? g->last->id + 1 : 0;
+    Times t = {ARENA_ARRAY(a, int, n + 1), ARENA_ARRAY(a, int, n + 1)};
+    for (int i = 0; i < n; i++) t.written[i] = NEVER;
+    for (int i = 0; i < g->nout; i++) t.last_use[g->out[i].value->node->id] = NEVER;
+    for (const IrNode *m = g->last; m; m = m->prev) {
+        int at = passes_through(m) ? t.last_use[m->id] : m->id;
+        for (int i = 0; i < m->nin; i++) {
+            int *last = &t.last_use[m->in[i]->node->id];
+            if (at > *last) *last = at;
+        }
+        for (int r = 0; r < m->nout && ir_written(m, r); r++)
+            t.written[ir_written(m, r)->node->id] = m->id;
+    }
+    return t;
+}
+
+/* Would v, in place of a value read last at `last`, be a leaf that was written before? */
+static bool too_late(const Times *t, const IrValue *v, int last) {
+    const IrNode *n = v->node;
+    if (n->op == OP_param || n->op == OP_state) return last > t->written[n->id];
+    for (int i = 0; i < n->nin && passes_through(n); i++)
+        if (too_late(t, n->in[i], last)) return true;
+    return false;
+}
+
 /* One sweep in list order: operands are looked at before their users. */
-static bool sweep(IrGraph *g) {
+static bool sweep(Arena *scratch, IrGraph *g) {
     bool changed = false;
+    Times times = times_of(scratch, g);
     IR_FOR (n, g) {
         n->aux = NULL;
         n->mark = 0;
@@ -63,7 +107,7 @@ static bool sweep(IrGraph *g) {
         b.at = n;
         b.loc = n->loc;
         IrValue *v = simplified(&b, n);
-        if (!v) continue;
+        if (!v || too_late(&times, v, times.last_use[n->id])) continue;
         VM_CHECK(ir_type_equal(&v->type, &n->out[0].type), "simplify: %s became %s",
                  ir_ops[n->op].name, ir_ops[v->node->op].name);
         n->aux = v;
@@ -78,9 +122,8 @@ static bool sweep(IrGraph *g) {
 enum { MAX_ROUNDS = 1000 };
 
 bool pass_simplify(PassCtx *c, IrGraph *g) {
-    (void)c;
     bool changed = ir_dce(g, false);
-    for (int round = 0; round < MAX_ROUNDS && sweep(g); round++) {
+    for (int round = 0; round < MAX_ROUNDS && sweep(c->scratch, g); round++) {
         ir_dce(g, false);
         changed = true;
     }
