@@ -6,6 +6,7 @@
  * the arena hands out pieces of one block. Not thread safe: an arena belongs to one thread. */
 #include "base/arena.h"
 #include "base/bug.h"
+#include "base/recover.h"
 
 #include <stdint.h>
 #include <stdio.h>
@@ -42,6 +43,7 @@ struct Arena {
     Block *first, *current;
     size_t at; /* offset in current->data */
     size_t next_size;
+    Arena *next, **link; /* in the list of a point to go on from; link: what points to this one */
 };
 
 static Block *new_block(size_t size) {
@@ -57,15 +59,40 @@ static Block *new_block(size_t size) {
     return b;
 }
 
+static void list_add(Arena **list, Arena *a) {
+    a->next = *list;
+    a->link = list;
+    if (a->next) a->next->link = &a->next;
+    *list = a;
+}
+
+static void list_remove(Arena *a) {
+    if (!a->link) return;
+    *a->link = a->next;
+    if (a->next) a->next->link = a->link;
+    a->next = NULL;
+    a->link = NULL;
+}
+
+void arena_list_move(Arena **from, Arena **to) {
+    for (Arena *a; (a = *from) != NULL;) {
+        list_remove(a);
+        if (to) list_add(to, a);
+    }
+}
+
 Arena *arena_create(void) {
     Arena *a = calloc(1, sizeof *a);
     if (!a) vm_out_of_memory(sizeof *a);
     a->next_size = FIRST_BLOCK;
+    VmRecover *point = vm_recover_here();
+    if (point) list_add(&point->arenas, a);
     return a;
 }
 
 void arena_destroy(Arena *a) {
     if (!a) return;
+    list_remove(a);
     for (Block *b = a->first; b;) {
         Block *next = b->next;
         UNPOISON(b->data, b->size);

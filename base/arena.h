@@ -1,6 +1,6 @@
 /* Bump allocation by lifetime. One arena per compilation holds source, syntax trees, IR and
  * messages; passes use a second one that the pass manager resets. Nothing is freed singly.
- * Running out of memory ends the process with exit code 3: a compiler cannot go on from it. */
+ * Running out of memory is vm_out_of_memory (base/bug.h): nobody looks at what an arena returns. */
 #ifndef VMOEC_BASE_ARENA_H
 #define VMOEC_BASE_ARENA_H
 
@@ -11,6 +11,10 @@ typedef struct Arena Arena;
 
 Arena *arena_create(void);
 void arena_destroy(Arena *a); /* NULL is fine */
+
+/* For base/recover.c: arenas made while a thread has a point to go on from are in its list until
+ * they are destroyed. Moves all of one list to another; NULL: they are in none from now on. */
+void arena_list_move(Arena **from, Arena **to);
 
 /* Forget every allocation but keep the blocks for reuse. */
 void arena_reset(Arena *a);

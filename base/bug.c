@@ -1,6 +1,5 @@
 /* The ends of the road: our own mistakes (message, reproducer hook, abort) and memory that is not
- * there. The hooks are the one piece of process-wide state in the compiler: who ends has no context
- * to carry them. */
+ * there. Who ends has no context to carry the hook, so it is the thread's. */
 #include "base/bug.h"
 
 #include <stdarg.h>
@@ -8,10 +7,12 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-static void (*bug_hook)(void *);
-static void *bug_user;
+#include "base/recover.h"
 
-void vm_bug_set_hook(void (*hook)(void *), void *user) {
+static _Thread_local VmBugHook bug_hook;
+static _Thread_local void *bug_user;
+
+void vm_bug_set_hook(VmBugHook hook, void *user) {
     bug_hook = hook;
     bug_user = user;
 }
@@ -23,22 +24,18 @@ _Noreturn void vm_bug(const char *file, int line, const char *fmt, ...) {
     vfprintf(stderr, fmt, ap);
     va_end(ap);
     fputs("\n", stderr);
-    void (*hook)(void *) = bug_hook;
-    bug_hook = NULL; /* a bug inside the hook must not call it again */
-    if (hook) hook(bug_user);
+    VmBugHook hook = bug_hook;
+    bug_hook = NULL;     /* a bug inside the hook must not call it again */
+    vm_recover_forget(); /* there is nothing to go on from a bug */
+    const char *said = hook ? hook(bug_user) : NULL;
+    if (said) fprintf(stderr, "%s\n", said);
     abort();
-}
-
-static void (*memory_hook)(void);
-
-void vm_memory_set_hook(void (*hook)(void)) {
-    memory_hook = hook;
 }
 
 /* Nothing here allocates, and nothing that was begun is finished: buffers may hold half a line. */
 _Noreturn void vm_out_of_memory(size_t size) {
     enum { STATUS_ENV = 3 };
-    if (memory_hook) memory_hook();
+    vm_recover_leave();
     char text[80];
     int n = size ? snprintf(text, sizeof text,
                             "vmoec: error: out of memory (asked for %zu bytes)\n", size)

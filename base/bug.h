@@ -13,13 +13,14 @@
 _Noreturn void vm_bug(const char *file, int line, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 
-/* Called once by vm_bug before abort: the driver installs one that writes vmoec-crash.vir. */
-void vm_bug_set_hook(void (*hook)(void *), void *user);
+/* Called once by vm_bug before abort, in the thread that set it: it writes down what was being
+ * compiled. What it returns, NULL or text without memory of its own, is printed as a line. */
+typedef const char *(*VmBugHook)(void *user);
+void vm_bug_set_hook(VmBugHook hook, void *user);
 
-/* What every failed allocation of the compiler ends in: a line on stderr, made without memory, and
- * exit status 3. size: what was asked for; 0: not known. A process in which that is not right sets
- * a hook, which must not return. */
+/* What every failed allocation of the compiler ends in. A thread that can go on from it does
+ * (base/recover.h); otherwise a line on stderr, made without memory, and exit status 3. size: what
+ * was asked for; 0: not known. */
 _Noreturn void vm_out_of_memory(size_t size);
-void vm_memory_set_hook(void (*hook)(void));
 
 #endif

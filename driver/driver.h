@@ -376,7 +376,7 @@ void session_print_times(const Session *s);
  */
 extern const char *const drv_route_views[3];
 /* Writes vmoec-crash.vir on our own bugs. */
-void session_crash_hook(void *session);
+const char *session_crash_hook(void *session);
 
 /* ---- what routing costs (overhead.c)
  * ------------------------------------------------------------- */

@@ -26,6 +26,7 @@
 
 #include "base/file.h"
 #include "base/hash.h"
+#include "base/recover.h"
 
 enum { VERSION = 2, DAY = 24 * 3600, MAX_ENTRY = 64 << 20 };
 static const char magic[8] = "vmoecobj";
@@ -50,6 +51,10 @@ typedef struct Header {
     uint64_t sum[2]; /* of the whole entry with sum = 0 */
 } Header;
 
+static void close_dir(void *dir) {
+    vm_dir_close(dir);
+}
+
 Cache *cache_open(Arena *a, const CgTarget *t, const char *dir, const char **note, bool *refused) {
     Cache *c = ARENA_NEW(a, Cache);
     c->arena = a;
@@ -62,12 +67,19 @@ Cache *cache_open(Arena *a, const CgTarget *t, const char *dir, const char **not
         *note = arena_strdup(a, err.text);
         return c;
     }
+    VmUndo undo;
+    vm_undo_push(&undo, close_dir, &c->dir);
     c->prefix =
         arena_printf(a, "compiler %s\nisa %s %d %d %x\ncpu %s %s %s\n", cg_compiler_id, t->isa,
                      t->vector_floats, t->vector_registers, t->has, t->cpu, t->features, t->host);
     if (faccessat(c->dir.fd, ".", W_OK, AT_EACCESS) != 0)
         *note = arena_printf(a, "'%s' can only be read", c->dir.path);
+    vm_undo_pop(&undo);
     return c;
+}
+
+int cache_descriptor(const Cache *c) {
+    return c->dir.fd;
 }
 
 void cache_close(Cache *c) {
@@ -125,8 +137,11 @@ static char *read_entry(const Cache *c, Arena *a, const Name *name, size_t *size
     struct stat st;
     char *data = NULL;
     if (fstat(fd, &st) == 0 && is_ours(&st) && st.st_size > 0 && st.st_size <= MAX_ENTRY) {
+        VmUndo undo;
         *size = (size_t)st.st_size;
+        vm_undo_push(&undo, vm_undo_close, &fd);
         data = arena_alloc(a, *size);
+        vm_undo_pop(&undo);
         if (!read_whole(fd, data, *size)) data = NULL;
         /* The time of last use decides who goes first; noting it once a day is enough. */
         if (data && st.st_mtime < time(NULL) - DAY) (void)futimens(fd, NULL);

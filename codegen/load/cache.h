@@ -14,6 +14,8 @@ typedef struct Cache Cache;
  * this user and root could put code into it. */
 Cache *cache_open(Arena *a, const CgTarget *t, const char *dir, const char **note, bool *refused);
 void cache_close(Cache *c); /* its memory is the arena's; NULL is fine */
+/* The one descriptor that it holds; -1: there is no cache. */
+int cache_descriptor(const Cache *c);
 
 typedef struct CacheEntry {
     CgFacts facts;

@@ -13,6 +13,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "base/recover.h"
+
 enum { MAX_SECTIONS = 4096, MAX_ALIGN = 4096, STUB_BYTES = 16 };
 #define MAX_OBJECT ((size_t)64 << 20)
 
@@ -294,6 +296,7 @@ typedef struct Image {
         char *at;
     } *stub;
     int nstub;
+    VmUndo undo; /* of the mapping, until the code has it */
 } Image;
 
 static size_t align_up(size_t x, size_t to) {
@@ -411,11 +414,17 @@ static void set_entries(Image *im) {
     }
 }
 
+static void unmap(void *image) {
+    Image *im = image;
+    munmap(im->at, im->bytes);
+}
+
 static void keep(Image *im) {
     Code *c = im->code;
     Mapping *m = ARENA_NEW(c->arena, Mapping);
     *m = (Mapping){im->at, im->bytes, c->mapping};
     c->mapping = m;
+    vm_undo_pop(&im->undo);
     for (int i = 0; i < im->n; i++) {
         if (!im->object[i].shared) continue;
         Name *name = ARENA_NEW(c->arena, Name);
@@ -433,6 +442,7 @@ const char *code_load(Code *c, Arena *a, LoadObject *o, int n) {
     }
     const char *error = map_image(&im);
     if (error) return error;
+    vm_undo_push(&im.undo, unmap, &im);
     set_entries(&im);
     error = relocate_all(&im);
     if (!error && im.code_end && mprotect(im.at, im.code_end, PROT_READ | PROT_EXEC) != 0)
@@ -441,7 +451,8 @@ const char *code_load(Code *c, Arena *a, LoadObject *o, int n) {
         if (mprotect(im.at + im.code_end, im.bytes - im.code_end, PROT_READ) != 0)
             error = "the system does not let generated code run";
     if (error) {
-        munmap(im.at, im.bytes);
+        vm_undo_pop(&im.undo);
+        unmap(&im);
         for (int i = 0; i < n; i++) o[i].entry = NULL;
         return error;
     }

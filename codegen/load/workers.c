@@ -2,8 +2,12 @@
  * process is gone; the queue is a counter in shared memory. Which worker makes an object does not
  * change its bytes.
  *
- * A worker may be forked when the team of threads exists: it uses no OpenMP, and the C library puts
- * its own locks right in the child. */
+ * A worker may be forked while other threads run, the team's or those of a program that has this as
+ * a library. In the child there is the forking thread alone, so a lock that another one held stays
+ * locked. What a worker does needs the C library's locks only (memory, streams, the loader), which
+ * fork() puts right in the child; OpenMP, which it does not, is not used. It holds no descriptors
+ * but its own, so that another run's lock is not kept by it, and ends without running what the
+ * program registered for its end. */
 #include "codegen/load/workers.h"
 
 #include <errno.h>
@@ -19,6 +23,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/recover.h"
 #include "base/vec.h"
 
 /* STATUS_LOADER: the dynamic loader's, when a thread's variables find no memory. */
@@ -129,9 +134,43 @@ static bool compile_queue(Child *c, Queue *q, int me) {
     return true;
 }
 
-/* Says nothing: the parent misses the end record. */
+/* Says nothing: the parent misses the end record. Registered in the worker for a library that calls
+ * exit(): the first to run, so that buffers of the parent's files are not written twice. */
 static void end_worker(void) {
     _exit(STATUS_ENV);
+}
+
+/* All but the standard streams and these two: a lock of a run's folder must not outlive the run. */
+static void close_others(int x, int y) {
+    int low = x < y ? x : y, high = x < y ? y : x;
+    unsigned next = STDERR_FILENO + 1;
+    const int keep[] = {low, high};
+    for (int i = 0; i < 2; i++) {
+        if (keep[i] < (int)next) continue;
+        if (keep[i] > (int)next) (void)close_range(next, (unsigned)keep[i] - 1, 0);
+        next = (unsigned)keep[i] + 1;
+    }
+    (void)close_range(next, ~0u, 0);
+}
+
+typedef struct Life {
+    Child child;
+    Queue *queue;
+    int me;
+    bool complete;
+} Life;
+
+static void live(void *user) {
+    Life *l = user;
+    l->complete = compile_queue(&l->child, l->queue, l->me);
+}
+
+/* LLVM is not taken down. Memory that is not there ends this process alone. */
+static _Noreturn void worker_main(Life *l) {
+    VmRecover point;
+    close_others(l->child.fd, cache_descriptor(l->child.w->cache));
+    if (atexit(end_worker) != 0) end_worker();
+    _exit(vm_recover(&point, live, l) && l->complete ? 0 : STATUS_ENV);
 }
 
 /* ---- in the parent ---- */
@@ -166,10 +205,8 @@ static bool start_worker(Work *w, const int *order, Queue *q, int me, Worker *ou
     if (out->pid > 0) return true;
     (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (getppid() != parent) _exit(STATUS_ENV);
-    vm_memory_set_hook(end_worker);
-    Child c = {.w = w, .order = order, .fd = out->fd, .item = -1};
-    /* LLVM is not taken down, and buffers of the parent's files are not written twice */
-    _exit(compile_queue(&c, q, me) ? 0 : STATUS_ENV);
+    Life l = {.child = {.w = w, .order = order, .fd = out->fd, .item = -1}, .queue = q, .me = me};
+    worker_main(&l);
 }
 
 static char *read_results(Arena *a, int fd, size_t *size) {
@@ -269,18 +306,31 @@ static const char *death(Arena *a, Work *w, const Queue *q, int me, int status, 
     VM_BUG("codegen: a worker died of signal %d while it compiled\n%s", sig, w->item[item].text);
 }
 
+/* What a run of workers holds beside memory of the arena. */
+typedef struct Team {
+    Queue *queue;
+    Worker worker[MAX_WORKERS];
+    int n;
+} Team;
+
+static void team_end(void *team) {
+    Team *t = team;
+    for (int i = 0; i < t->n; i++) vm_undo_close(&t->worker[i].fd);
+    munmap(t->queue, sizeof *t->queue);
+}
+
 /* Waits for all, and takes their results; the first complaint counts. */
-static const char *gather(Arena *a, Work *w, const Queue *q, const Worker *worker, int n) {
+static const char *gather(Arena *a, Work *w, Team *t) {
     const char *first = NULL;
     int status[MAX_WORKERS] = {0};
-    for (int i = 0; i < n; i++)
-        while (worker[i].pid > 0 && waitpid(worker[i].pid, &status[i], 0) < 0 && errno == EINTR)
+    for (int i = 0; i < t->n; i++)
+        while (t->worker[i].pid > 0 && waitpid(t->worker[i].pid, &status[i], 0) < 0 &&
+               errno == EINTR)
             continue;
-    for (int i = 0; i < n; i++) {
+    for (int i = 0; i < t->n; i++) {
         const char *error = NULL;
-        bool complete = take_results(a, w, worker[i].fd, &error);
-        close(worker[i].fd);
-        if (!error) error = death(a, w, q, i, status[i], complete);
+        bool complete = take_results(a, w, t->worker[i].fd, &error);
+        if (!error) error = death(a, w, t->queue, i, status[i], complete);
         if (!first) first = error;
     }
     return first;
@@ -288,20 +338,22 @@ static const char *gather(Arena *a, Work *w, const Queue *q, const Worker *worke
 
 const char *work_run(Arena *a, Work *w) {
     if (w->n == 0) return NULL;
-    Queue *q = mmap(NULL, sizeof *q, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    if (q == MAP_FAILED) return "no memory for compiling";
-    for (int i = 0; i < MAX_WORKERS; i++) atomic_init(&q->current[i], -1);
     const int *order = work_order(a, w);
+    Team t = {.n = 0};
+    t.queue =
+        mmap(NULL, sizeof *t.queue, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (t.queue == MAP_FAILED) return "no memory for compiling";
+    VmUndo undo;
+    vm_undo_push(&undo, team_end, &t);
+    for (int i = 0; i < MAX_WORKERS; i++) atomic_init(&t.queue->current[i], -1);
     int want = w->workers < 1 || !FORKS ? 1 : w->workers < MAX_WORKERS ? w->workers : MAX_WORKERS;
     if (want > w->n) want = w->n;
-    fflush(NULL); /* should a library end a worker with exit() */
-    Worker worker[MAX_WORKERS];
-    while (w->started < want && start_worker(w, order, q, w->started, &worker[w->started]))
-        w->started++;
-    const char *error = w->started
-                            ? gather(a, w, q, worker, w->started)
-                            : arena_printf(a, "no process to compile in: %s", strerror(errno));
-    munmap(q, sizeof *q);
+    while (t.n < want && start_worker(w, order, t.queue, t.n, &t.worker[t.n])) t.n++;
+    w->started = t.n;
+    const char *error =
+        t.n ? gather(a, w, &t) : arena_printf(a, "no process to compile in: %s", strerror(errno));
+    vm_undo_pop(&undo);
+    team_end(&t);
     *w->lowering = NULL;
     for (int i = 0; i < w->n && !error; i++)
         VM_CHECK(w->item[i].done, "codegen: a kernel was not compiled\n%s", w->item[i].text);

@@ -264,11 +264,11 @@ const char *const drv_route_views[] = {"unseen", "chosen", "measured"};
 
 /* The first line of the file is what `vmoec opt` needs to go on from there. Runs while we are
  * crashing, so it allocates from its own arena and never fails loudly. */
-void session_crash_hook(void *session) {
+const char *session_crash_hook(void *session) {
     Session *s = session;
     const IrGraph *g = s->crash_graph;
     if (!g && s->module) g = cg_module_lowering(s->module);
-    if (!g) return;
+    if (!g) return NULL;
     s->crash_graph = NULL;
     Text t = text_new(s->crash);
     text_add(&t, "; passes: ");
@@ -280,10 +280,8 @@ void session_crash_hook(void *session) {
     if (s->pass.routes) text_addf(&t, " --telemetry=%s", drv_route_views[s->pass.routes]);
     text_add(&t, "\n");
     ir_print(&t, g, true);
-    if (!drv_write_file("vmoec-crash.vir", t.data, t.len))
-        fprintf(
-            stderr,
-            "vmoec: the graph is in vmoec-crash.vir; `vmoec opt vmoec-crash.vir` runs the rest\n");
+    if (drv_write_file("vmoec-crash.vir", t.data, t.len)) return NULL;
+    return "vmoec: the graph is in vmoec-crash.vir; `vmoec opt vmoec-crash.vir` runs the rest";
 }
 
 /* ---- programs

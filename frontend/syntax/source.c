@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/file.h"
+#include "base/recover.h"
 
 enum { SOURCE_MAX = 16 << 20 };
 
@@ -46,7 +47,10 @@ static VmStatus read_text(Arena *a, int fd, const char *path, char **text, size_
         return vm_fail(err, VM_ENV, "cannot read %s: %s", path, strerror(errno));
     VmStatus s = vm_read_descriptor(fd, path, &data, len, err);
     if (s) return s;
+    VmUndo undo;
+    vm_undo_push(&undo, vm_undo_free, data);
     *text = arena_strndup(a, data, *len);
+    vm_undo_pop(&undo);
     free(data);
     if (!memchr(*text, '\0', *len)) return VM_OK;
     return vm_fail(err, VM_INPUT, "cannot read %s: it contains NUL bytes and is not a text file",
@@ -58,7 +62,10 @@ Source *source_load(Arena *a, const char *path, VmError *err) {
     if (fd < 0) return NULL;
     char *text = NULL;
     size_t len = 0;
+    VmUndo undo;
+    vm_undo_push(&undo, vm_undo_close, &fd);
     VmStatus s = read_text(a, fd, path, &text, &len, err);
+    vm_undo_pop(&undo);
     close(fd);
     return s ? NULL : source_new(a, path, text, len);
 }

@@ -65,10 +65,11 @@ static void *wait_for_release(void *released) {
 }
 
 VmStatus vm_team_ready(int threads, VmError *err) {
-    /* OpenMP keeps its threads: once they could be made, asking again would count them twice. */
-    static _Atomic int ready = 1;
+    /* OpenMP keeps its threads for the thread that asked for them: once they could be made, asking
+     * again would count them twice. */
+    static _Thread_local int ready = 1;
     _Atomic uint32_t word[2] = {0, 0}; /* released, sleepers */
-    if (threads <= atomic_load(&ready)) return VM_OK;
+    if (threads <= ready) return VM_OK;
     pthread_t *thread = vm_calloc((size_t)threads, sizeof *thread);
     int n = 1, why = thread ? 0 : ENOMEM; /* this thread is one of the team */
     while (n < threads && !why) {
@@ -85,7 +86,7 @@ VmStatus vm_team_ready(int threads, VmError *err) {
             "cannot make %d threads, only %d: %s (limits are those of ulimit -u and -v and of the "
             "cgroup; --threads asks for fewer)",
             threads, n, strerror(why));
-    atomic_store(&ready, threads);
+    ready = threads;
     return VM_OK;
 }
 
