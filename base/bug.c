@@ -1,5 +1,5 @@
 /* The ends of the road: our own mistakes (message, reproducer hook, abort) and memory that is not
- * there. Who ends has no context to carry the hook, so it is the thread's. */
+ * there. Who ends has no context that says whom to ask, so that is the thread's. */
 #include "base/bug.h"
 
 #include <stdarg.h>
@@ -9,12 +9,12 @@
 
 #include "base/recover.h"
 
-static _Thread_local VmBugHook bug_hook;
-static _Thread_local void *bug_user;
+static _Thread_local VmBugReport current;
 
-void vm_bug_set_hook(VmBugHook hook, void *user) {
-    bug_hook = hook;
-    bug_user = user;
+VmBugReport vm_bug_set_report(VmBugReport report) {
+    VmBugReport before = current;
+    current = report;
+    return before;
 }
 
 _Noreturn void vm_bug(const char *file, int line, const char *fmt, ...) {
@@ -24,10 +24,9 @@ _Noreturn void vm_bug(const char *file, int line, const char *fmt, ...) {
     vfprintf(stderr, fmt, ap);
     va_end(ap);
     fputs("\n", stderr);
-    VmBugHook hook = bug_hook;
-    bug_hook = NULL;     /* a bug inside the hook must not call it again */
+    VmBugReport report = vm_bug_set_report((VmBugReport){0}); /* a bug within must not come back */
     vm_recover_forget(); /* there is nothing to go on from a bug */
-    const char *said = hook ? hook(bug_user) : NULL;
+    const char *said = report.write ? report.write(report.user) : NULL;
     if (said) fprintf(stderr, "%s\n", said);
     abort();
 }

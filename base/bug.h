@@ -13,10 +13,13 @@
 _Noreturn void vm_bug(const char *file, int line, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 
-/* Called once by vm_bug before abort, in the thread that set it: it writes down what was being
- * compiled. What it returns, NULL or text without memory of its own, is printed as a line. */
-typedef const char *(*VmBugHook)(void *user);
-void vm_bug_set_hook(VmBugHook hook, void *user);
+/* Whom vm_bug asks before it aborts: writes down what was being compiled, and returns a line to be
+ * printed, or NULL. It is the thread's; `write` NULL: nobody. Returns who it was before. */
+typedef struct VmBugReport {
+    const char *(*write)(void *user);
+    void *user;
+} VmBugReport;
+VmBugReport vm_bug_set_report(VmBugReport report);
 
 /* What every failed allocation of the compiler ends in. A thread that can go on from it does
  * (base/recover.h); otherwise a line on stderr, made without memory, and exit status 3. size: what

@@ -64,6 +64,7 @@ typedef struct CgOptions {
     int workers;           /* processes that compile at once; below 1: one */
     const char *cache_dir; /* where objects are kept; NULL: nowhere. Made when missing, refused when
                             * others than this user and root can change what is in it */
+    const char *backend;   /* the shared object with LLVM; NULL: beside the program */
 } CgOptions;
 
 CgModule *cg_module_create(const CgTarget *t);

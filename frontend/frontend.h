@@ -14,6 +14,7 @@
 typedef struct FeExperiment FeExperiment;
 
 typedef struct FeOptions {
+    const char *text;       /* of the file; NULL: it is read */
     const char *const *set; /* "experts=16" */
     int nset;
     const char

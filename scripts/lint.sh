@@ -67,9 +67,14 @@ may_include() {
     runtime/data) echo "base recipe runtime/exec" ;;
     runtime/log) echo "base runtime/exec" ;;
     runtime/train) echo "base recipe runtime/exec runtime/data runtime/log" ;;
-    driver | driver/session | driver/commands | driver/bench)
+    driver/session)
+        echo "base recipe ir frontend frontend/syntax passes codegen codegen/plan runtime/exec runtime/data runtime/log runtime/train" ;;
+    driver/commands)
         echo "base recipe ir frontend frontend/syntax passes interp codegen codegen/plan runtime/exec runtime/data runtime/log runtime/train" \
-            "driver driver/session driver/commands driver/bench" ;;
+            "driver/session" ;;
+    driver/bench)
+        echo "base recipe ir frontend frontend/syntax passes interp codegen codegen/plan runtime/exec runtime/data runtime/log runtime/train" \
+            "driver/session driver/commands" ;;
     tests | bench | docs) echo "any" ;;
     *) return 1 ;;
     esac

@@ -28,8 +28,6 @@ CIRCLES = {
 }
 # Circles between rooms that are still there, by their files.
 BETWEEN = {
-    ("driver/bench/overhead", "driver/session/compile", "driver/session/data"):
-        "dense counterparts are planned by the session",
 }
 FORBIDDEN = {"exit", "_exit", "quick_exit", "printf", "vprintf", "puts", "putchar", "perror",
              "stderr", "stdout"}
@@ -38,9 +36,6 @@ PRINTS = {
     "base/bug": ("_exit stderr", "the report of our own mistakes"),
     "codegen/load/workers": ("_exit", "ends the process that it forked"),
     "passes/manager": ("stderr", "what --dump and --time of opt ask for"),
-    "driver/session/compile": ("stderr", "times and notes; they become values"),
-    "driver/session/data": ("stderr", "notes about data sets; they become values"),
-    "driver/session/tuning": ("stderr", "a tuning file that is not used; it becomes a value"),
 }
 # Prefixes of what a room exports.
 PREFIXES = {
@@ -61,7 +56,7 @@ PREFIXES = {
     "runtime/data": "vm_",
     "runtime/train": "vm_",
     "runtime/log": "vm_",
-    "driver/session": "session_ memory_ tuning_ budget_ vmoec_",
+    "driver/session": "session_ vmoec_",
 }
 # Names without one, from before there were rooms.
 NAMES = {
@@ -69,8 +64,6 @@ NAMES = {
     "frontend/syntax": "spell_suggest",
     "frontend/meaning": "build common_group expand_rows flat_gate make_route set_routed span_loc "
                         "count_named named_call take_name unique_name freeze_weights",
-    "driver/session": "count_classes count_model model_has_loss data_counts fill_input "
-                      "fill_inputs",
 }
 
 

@@ -35,10 +35,10 @@ static void guard_memory(void) {
     (void)set_new_handler(no_memory);
 }
 
-const CgBackend *backend_load(Arena *a, const char **error) {
+const CgBackend *backend_load(Arena *a, const char *path, const char **error) {
     guard_memory();
     if (&cg_backend_llvm) return &cg_backend_llvm;
-    const char *path = backend_path(a);
+    if (!path) path = backend_path(a);
     if (!path) {
         *error =
             "the code generator cannot be found: the system does not say where this program is";

@@ -117,6 +117,7 @@ static const char *compile_rest(Batch *b, bool code) {
               .item = ARENA_ARRAY(b->arena, WorkItem, s->n),
               .code = code,
               .workers = code ? s->options.workers : 1,
+              .backend = s->options.backend,
               .lowering = &s->lowering};
     int *kernel = ARENA_ARRAY(b->arena, int, s->n);
     for (int i = 0; i < s->n; i++) {
@@ -189,7 +190,7 @@ const char *kernel_set_compile(KernelSet *s, bool code) {
 
 const char *kernel_set_print(KernelSet *s, const IrGraph *g, bool assembly, Text *out) {
     const char *error = NULL;
-    const CgBackend *b = backend_load(s->arena, &error);
+    const CgBackend *b = backend_load(s->arena, s->options.backend, &error);
     CgUnit *u = b ? b->create(s->arena, s->target, &error) : NULL;
     if (!u) return error;
     CgJob *job = ARENA_ARRAY(s->arena, CgJob, s->n);

@@ -45,6 +45,7 @@ void cg_module_destroy(CgModule *m) {
 void cg_module_options(CgModule *m, const CgOptions *o) {
     m->kernels.options.workers = o->workers;
     m->kernels.options.cache_dir = o->cache_dir ? arena_strdup(m->arena, o->cache_dir) : NULL;
+    m->kernels.options.backend = o->backend ? arena_strdup(m->arena, o->backend) : NULL;
     cache_close(m->kernels.cache);
     m->kernels.cache = NULL;
 }

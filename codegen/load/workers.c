@@ -109,7 +109,7 @@ static bool compile_queue(Child *c, Queue *q, int me) {
     double t0 = vm_seconds();
     atomic_store(&q->current[me], LOADING);
     c->arena = arena_create();
-    c->backend = backend_load(c->arena, &error);
+    c->backend = backend_load(c->arena, w->backend, &error);
     CgUnit *u = c->backend ? c->backend->create(c->arena, w->target, &error) : NULL;
     c->unit = u;
     if (!u) return complain(c, error);

@@ -30,6 +30,7 @@ typedef struct Work {
     int n;
     bool code;                /* objects, or facts alone */
     int workers;              /* at most */
+    const char *backend;      /* as in CgOptions */
     const IrGraph **lowering; /* set around the lowering of every item, for crash reports */
     /* results */
     WorkHelper *helper; /* every name once */

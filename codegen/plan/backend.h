@@ -48,8 +48,8 @@ typedef struct CgBackend {
     const char *(*library)(void);
 } CgBackend;
 
-/* backend.c: the back end that is linked in, or the shared object's, loaded into this process. NULL
- * and *error: it is not there, or of another build. */
-const CgBackend *backend_load(Arena *a, const char **error);
+/* backend.c: the back end that is linked in, or the shared object's, loaded into this process. path
+ * NULL: beside the program. NULL and *error: it is not there, or of another build. */
+const CgBackend *backend_load(Arena *a, const char *path, const char **error);
 
 #endif

@@ -1,9 +1,38 @@
-/* vmoec bench, internal to the files bench_*.c and cmd_bench.c: timing one compiled program task by
- * task, next to the peaks of this machine, and saying the result as a table, JSON or a picture. */
+/* vmoec bench and vmoec tune, internal to this folder: timing one compiled program task by task,
+ * next to the peaks of this machine, and saying the result as a table, JSON or a picture. */
 #ifndef VMOEC_DRIVER_BENCH_BENCH_H
 #define VMOEC_DRIVER_BENCH_BENCH_H
 
-#include "driver/driver.h"
+#include "driver/commands/commands.h"
+
+/* ---- what routing costs (overhead.c) -----------------------------------------------------------
+ */
+
+/* Who decides which experts a token meets: the gates, or a benchmark. */
+typedef struct Routing {
+    enum { ROUTING_LEARNED, ROUTING_FORCED } kind;
+    double share; /* forced: of the tokens whose first choice is expert 0; 0: equal loads */
+    const char *text;
+} Routing;
+
+/* "learned" (also NULL), "uniform", "skew=0.9"; VM_USAGE after a message. */
+VmStatus routing_parse(const char *text, Routing *out);
+/* A Session.edit: gives every top_k of a MODEL-stage graph an input that decides. */
+void routing_force(IrGraph *g);
+/* Fills those inputs of a program; g has them. Nothing when routing is learned. */
+void routing_fill(const Routing *r, const IrGraph *g, VmEngine *e, int program);
+/* After a step: rows of the fullest expert over the mean, of all routes. g: the program's
+ * MODEL-stage graph. */
+double routing_load(const IrGraph *g, VmEngine *e, int program);
+
+/* A step without optimizer updates, of a model and of its dense twin. */
+typedef struct Overhead {
+    bool known; /* false: nothing is routed, or there is no twin */
+    double seconds, dense_seconds, overhead;
+} Overhead;
+
+/* ---- one program -------------------------------------------------------------------------------
+ */
 
 /* Tasks of one name are one row. Seconds, flops and bytes are those of all calls of one step. */
 typedef struct KernelTime {
@@ -15,6 +44,7 @@ typedef struct KernelTime {
 
 typedef struct Bench {
     Session *s;
+    Routing routing;
     const VmProgram *code;
     int index; /* of the program in the session's engine */
     bool training;
@@ -31,8 +61,11 @@ typedef struct Bench {
     int nkernel;
 } Bench;
 
-/* ---- bench_time.c -------------------------------------------------------------------------------
- */
+/* Times `steps` steps of each in turn. p: a program in the session's engine, whose weights have
+ * values; g: its MODEL-stage graph. */
+VmStatus bench_overhead(Bench *b, const IrGraph *g, const Program *p, int steps);
+
+/* ---- time.c --------------------------------------------------------------------------------- */
 
 /* Values of the optimizer's step scalars for the step that comes next; a learning rate so small
  * that random labels do no harm over any number of steps. Nothing when the program has none. */
@@ -42,8 +75,7 @@ void bench_time_steps(Bench *b, int steps, double seconds);
 /* Rows of b->kernel, the longest first: each task's median of `runs` runs. */
 void bench_time_kernels(Bench *b, int runs);
 
-/* ---- bench_report.c -----------------------------------------------------------------------------
- */
+/* ---- report.c ------------------------------------------------------------------------------- */
 
 /* Billions of `amount` per second; 0 in no time. */
 double bench_rate(double amount, double seconds);
@@ -59,14 +91,12 @@ void bench_print_table(const Bench *b);
 VmJson bench_kernels_json(const Bench *b);
 void bench_print_json(const Bench *b);
 
-/* ---- bench_roofline.c ---------------------------------------------------------------------------
- */
+/* ---- roofline.c ----------------------------------------------------------------------------- */
 
 /* The rows as a roofline diagram, SVG. */
 VmStatus bench_write_roofline(const Bench *b, const char *path);
 
-/* ---- bench_problem.c: the text of --kernel
- * -------------------------------------------------------- */
+/* ---- problem.c: the text of --kernel -------------------------------------------------------- */
 
 typedef enum ProblemKind {
 #define KIND(name, ...) PROBLEM_##name,
@@ -96,8 +126,7 @@ bool problem_parse(Diags *d, const char *text, Problem *out);
 /* Every kind with its keys. */
 void problem_help(FILE *f);
 
-/* ---- bench_graph.c
- * ------------------------------------------------------------------------------- */
+/* ---- graph.c -------------------------------------------------------------------------------- */
 
 /* The problem as an IR graph of CORE and MODEL ops, results as outputs. */
 IrGraph *problem_graph(Arena *a, const Problem *p);
@@ -105,8 +134,7 @@ IrGraph *problem_graph(Arena *a, const Problem *p);
  * says. */
 void problem_fill(const Problem *p, const IrGraph *g, const IrNode *input, float *data);
 
-/* ---- bench_kernel.c
- * ------------------------------------------------------------------------------ */
+/* ---- kernel.c ------------------------------------------------------------------------------- */
 
 /* vmoec bench --kernel. */
 VmStatus bench_kernel(const Args *a);

@@ -212,7 +212,7 @@ static void fill_gate(const IrType *t, double skew, int64_t top_k, float *gate) 
 
 void problem_fill(const Problem *p, const IrGraph *g, const IrNode *n, float *data) {
     if (strcmp(ir_str(n, ATTR_input_name), "gate") != 0)
-        fill_input(g, n, 1, data);
+        session_fill_input(g, n, 1, data);
     else if (p->kind == PROBLEM_expert_matmul)
         fill_gate(&n->out[0].type, problem_float(p, KEY_expert_matmul_skew),
                   INT(expert_matmul_top_k), data);

@@ -41,7 +41,7 @@ static VmStatus compile(KernelBench *k, int threads) {
     double t0 = vm_seconds();
     VmProgram *code = cg_add_program(s->module, g, k->graph->name, 1, 0);
     const char *error = cg_module_compile(s->module);
-    s->seconds_codegen += vm_seconds() - t0;
+    s->times.codegen += vm_seconds() - t0;
     session_warn_cache(s);
     if (error) return drv_fail(VM_ENV, "%s", error);
     VmError err = {.text = ""};
@@ -258,7 +258,7 @@ static VmStatus run(KernelBench *k, const Args *a) {
         print_json(k);
     else
         print_table(k);
-    if (a->o.time) session_print_times(b->s);
+    if (a->o.time) drv_print_times(b->s);
     if (!right(k))
         return drv_fail(VM_INPUT, "%s: %s is off by %.2e, more than %.0e", k->problem.text,
                         k->where, k->error, COMPARE_TOLERANCE);
@@ -273,9 +273,7 @@ VmStatus bench_kernel(const Args *a) {
         return VM_OK;
     }
     Session s;
-    session_open_bare(&s);
-    s.no_cache = a->o.no_cache;
-    s.started = a->started;
+    drv_init(a, &s);
     KernelBench k = {.b = {.s = &s}};
     Diags *d = diags_create(s.arena);
     VmStatus st = VM_USAGE;

@@ -2,7 +2,7 @@
  * rows (passes/dense.c), both without their optimizer updates, because E times the weights are E
  * times that work. Also: routing that a benchmark decides instead of the gates, and how full the
  * fullest expert is. */
-#include "driver/driver.h"
+#include "driver/bench/bench.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -77,14 +77,14 @@ static void fill_table(const Routing *r, int64_t tokens, int64_t experts, int64_
     }
 }
 
-void routing_fill(const Session *s, const IrGraph *g, VmEngine *e, int program) {
+void routing_fill(const Routing *r, const IrGraph *g, VmEngine *e, int program) {
     IR_FOR (n, g) {
         if (n->op != OP_input ||
             strncmp(ir_str(n, ATTR_input_name), forced_prefix, strlen(forced_prefix)))
             continue;
         const IrType *t = &n->out[0].type;
         float *to = vm_engine_data(e, program, ir_str(n, ATTR_input_name));
-        if (to) fill_table(&s->routing, ir_rows(t), ir_cols(t), table_choices(g, n), to);
+        if (to) fill_table(r, ir_rows(t), ir_cols(t), table_choices(g, n), to);
     }
 }
 
@@ -136,9 +136,9 @@ typedef struct Side {
     double *seconds;
 } Side;
 
-static void fill_side(const Session *s, const IrGraph *g, const Side *x) {
-    fill_inputs(g, x->engine, x->program);
-    routing_fill(s, g, x->engine, x->program);
+static void fill_side(const Routing *r, const IrGraph *g, const Side *x) {
+    session_fill_inputs(g, x->engine, x->program);
+    routing_fill(r, g, x->engine, x->program);
 }
 
 static void run(Side *x, int i) {
@@ -161,8 +161,9 @@ static void time_both(Arena *a, Side side[2], int steps, Overhead *out) {
     out->overhead = out->seconds / out->dense_seconds - 1;
 }
 
-VmStatus bench_overhead(Session *s, const IrGraph *g, const Program *p, int steps, Overhead *out) {
-    *out = (Overhead){0};
+VmStatus bench_overhead(Bench *b, const IrGraph *g, const Program *p, int steps) {
+    Session *s = b->s;
+    b->moe = (Overhead){0};
     bool routed = false;
     IR_FOR (n, g) routed |= n->op == OP_route;
     if (!routed) return VM_OK;
@@ -182,8 +183,8 @@ VmStatus bench_overhead(Session *s, const IrGraph *g, const Program *p, int step
     st = side[0].program < 0 || side[1].program < 0 ? VM_ENV
                                                     : vm_engine_init(side[1].engine, 0, &err);
     if (st) drv_fail(st, "%s", err.text);
-    for (int k = 0; k < 2 && !st; k++) fill_side(s, g, &side[k]);
-    if (!st) time_both(s->arena, side, steps, out);
+    for (int k = 0; k < 2 && !st; k++) fill_side(&b->routing, g, &side[k]);
+    if (!st) time_both(s->arena, side, steps, &b->moe);
     vm_engine_destroy(side[1].engine);
     return st;
 }

@@ -42,7 +42,7 @@ static double mfu(const Bench *b) {
 }
 
 static double compile_seconds(const Session *s) {
-    return s->seconds_frontend + s->seconds_passes + s->seconds_codegen;
+    return s->times.frontend + s->times.passes + s->times.codegen;
 }
 
 static const char *precision_name(const Session *s) {
@@ -84,7 +84,7 @@ void bench_print_table(const Bench *b) {
                "optimizer "
                "updates); %s, fullest expert %.2f x the mean\n",
                100 * b->moe.overhead, 1e3 * b->moe.seconds, 1e3 * b->moe.dense_seconds,
-               s->routing.text, b->load);
+               b->routing.text, b->load);
     printf("compiled  %10.1f ms   %d distinct kernels\n", 1e3 * compile_seconds(s),
            cg_module_stats(s->module)->kernels);
     printf("memory    %10.1f MiB held by this process at most\n", (double)b->peak_rss / 1048576.0);
@@ -138,7 +138,7 @@ void bench_print_json(const Bench *b) {
     vm_json_number(&o, "mfu", mfu(b));
     vm_json_number(&o, "moe_overhead", b->moe.known ? b->moe.overhead : NAN);
     if (b->moe.known) {
-        vm_json_string(&o, "routing", s->routing.text);
+        vm_json_string(&o, "routing", b->routing.text);
         vm_json_number(&o, "expert_load_max", b->load);
         vm_json_number(&o, "no_update_ms", 1e3 * b->moe.seconds);
         vm_json_number(&o, "dense_no_update_ms", 1e3 * b->moe.dense_seconds);

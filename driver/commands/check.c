@@ -1,5 +1,5 @@
 /* vmoec check: every mistake of a file, without compiling it. */
-#include "driver/driver.h"
+#include "driver/commands/commands.h"
 
 #include <string.h>
 #include <unistd.h>
@@ -21,7 +21,7 @@ static VmStatus check_last_batches(Session *s, FeExperiment *e, const FeTrain *t
                                    Diags *d) {
     VmError err = {.text = ""};
     int64_t images[VM_SPLITS], batch = t->recipe.data.batch;
-    VmStatus st = data_counts(t, dir, images, &err);
+    VmStatus st = session_data_images(t, dir, images, &err);
     if (st) return dir ? drv_fail(st, "%s", err.text) : VM_OK; /* elsewhere, or not there yet */
     int64_t train = images[VM_TRAIN], test = images[VM_TEST];
     bool short_run =
@@ -32,13 +32,11 @@ static VmStatus check_last_batches(Session *s, FeExperiment *e, const FeTrain *t
     return VM_OK;
 }
 
-static VmStatus check(Session *s, const Args *args) {
+static VmStatus check(Session *s, const Args *args, const VmoecOptions *opt) {
     Arena *a = s->arena;
-    const FeOptions *opt = drv_fe_options(a, &args->o.set);
-    if (!opt) return VM_ENV;
     Diags *d = diags_create(a);
     VmError io = {.text = ""};
-    FeExperiment *e = fe_load(a, args->operand[0], opt, d, &io);
+    FeExperiment *e = session_load(s, opt, d, &io);
     if (!e) return drv_fail(io.status, "%s", io.text);
     for (int i = 0; i < fe_nmodel(e) && !d->nerrors; i++) {
         const char *model = fe_model_name(e, i);
@@ -57,13 +55,16 @@ static VmStatus check(Session *s, const Args *args) {
     if (args->o.json) diags_print_json(stdout, d);
     if (!args->o.json || d->environment) /* which is no diagnostic of the file */
         diags_print(stderr, d, isatty(STDERR_FILENO));
-    return drv_diags_status(d);
+    return session_diags_status(d);
 }
 
 VmStatus cmd_check(const Args *args) {
     Session s;
-    session_open_bare(&s);
-    VmStatus st = check(&s, args);
+    VmoecOptions o;
+    VmStatus st = drv_options(args, &o);
+    if (st) return st;
+    session_init(&s, &o);
+    st = check(&s, args, &o);
     session_close(&s);
     return st;
 }

@@ -1,5 +1,5 @@
 /* vmoec emit: every stage of the compilation as text. */
-#include "driver/driver.h"
+#include "driver/commands/commands.h"
 #include "base/spell.h"
 
 #include <string.h>
@@ -153,17 +153,17 @@ static VmStatus emit(Session *s, const Args *a, Stage stage) {
     const char *mode = a->o.mode;
     if (mode && strcmp(mode, "train") && strcmp(mode, "infer"))
         return drv_fail(VM_USAGE, "--mode is train or infer, not '%s'", mode);
-    IrGraph *g = session_elaborate(s, s->batch);
+    IrGraph *g = session_graph_copy(s, s->batch);
     if (!g) return VM_INPUT;
-    bool train = mode ? !strcmp(mode, "train") : model_has_loss(g);
+    bool train = mode ? !strcmp(mode, "train") : session_has_loss(g);
     if (!train && stage == ST_grad)
         return drv_fail(VM_USAGE, "there are no gradients without training");
-    if (train && !model_has_loss(g))
+    if (train && !session_has_loss(g))
         return drv_fail(VM_INPUT, "%s has no loss to train on", s->model);
     Text t = text_new(s->arena);
     VmStatus st = emit_stage(s, stage, train ? KIND_TRAIN : KIND_EVAL, g, &t);
     if (st) return st;
-    if (a->o.time) session_print_times(s);
+    if (a->o.time) drv_print_times(s);
     return drv_write_output(a->o.o, t.data, t.len);
 }
 
@@ -176,9 +176,10 @@ VmStatus cmd_emit(const Args *a) {
     if (st) return st;
     if (stage == ST_ast) return emit_ast(a);
     Session s;
-    st = session_open_for(&s, target, a->operand[0], &a->o.set, a->o.model, a->o.precision, false);
+    VmoecOptions o;
+    st = drv_options(a, &o);
+    if (!st) st = drv_open_with(a, &o, target, false, &s);
     if (st) return st;
-    s.batch = opt_or(a->o.batch, s.batch);
     s.pass.recompute = (int)opt_or(a->o.recompute, RECOMPUTE_LIGHT);
     st = emit(&s, a, stage);
     session_close(&s);

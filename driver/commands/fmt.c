@@ -1,5 +1,5 @@
 /* vmoec fmt: canonical formatting. A file with mistakes is left alone. */
-#include "driver/driver.h"
+#include "driver/commands/commands.h"
 
 #include <stdlib.h>
 #include <string.h>

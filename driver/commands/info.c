@@ -1,5 +1,5 @@
 /* vmoec info: what a model costs, per module and in total, and the memory that training takes. */
-#include "driver/driver.h"
+#include "driver/commands/commands.h"
 
 #include <string.h>
 
@@ -17,28 +17,29 @@ static VmStatus measure_process(Session *s, bool training, int threads, MemoryUs
         if (p->code->space_bytes[VM_PACKED] > m->other) m->other = p->code->space_bytes[VM_PACKED];
     }
     m->scratch = scratch * threads;
-    memory_resident(&m->process, &peak);
+    session_memory_now(&m->process, &peak);
     m->total = m->weights + m->state + m->work + m->other + m->scratch + m->data + m->process;
     return VM_OK;
 }
 
-static VmStatus plan_memory(Session *s, const Args *a, bool training, MemoryUse *m) {
+static VmStatus plan_memory(Session *s, const Args *a, bool training, Budget *b, MemoryUse *m) {
     const char *budget = a->o.mem_budget;
     VmError err = {.text = ""};
     int threads = vm_threads((int)opt_or(a->o.threads, 0));
-    *m = (MemoryUse){.scratch = memory_scratch_ahead(threads), .process = memory_process_ahead(0)};
-    VmStatus st = budget ? drv_parse_size(budget, "mem-budget", &s->budget.limit) : VM_OK;
+    *m =
+        (MemoryUse){.scratch = session_scratch_ahead(threads), .process = session_process_ahead(0)};
+    VmStatus st = budget ? drv_parse_size(budget, "mem-budget", &b->limit) : VM_OK;
     if (!st) st = session_module(s);
     if (st) return st;
     if (training && session_data_bytes(s, true, a->o.data, &m->data, &err)) {
         if (strstr(err.text, "out of memory")) return drv_fail(VM_ENV, "%s", err.text);
         fprintf(stderr, "vmoec: the data set's memory is not counted: %s\n", err.text);
     }
-    st = session_fit(s, training, m);
+    st = session_fit(s, b, training, m);
     return st ? st : measure_process(s, training, threads, m);
 }
 
-static void print_table(const Session *s, const Counts *c, const MemoryUse *m) {
+static void print_table(const Session *s, const Counts *c, const Budget *b, const MemoryUse *m) {
     printf("%s of %s, %lld image%s per step\n\n", s->model, s->path, (long long)s->batch,
            s->batch == 1 ? "" : "s");
     printf("%-32s %14s %14s %16s\n", "module", "parameters", "activated", "MAC per image");
@@ -65,8 +66,9 @@ static void print_table(const Session *s, const Counts *c, const MemoryUse *m) {
                 {"program, libraries, code", m->process},
                 {"memory at the peak", m->total}};
     for (size_t i = 0; i < sizeof part / sizeof part[0]; i++)
-        printf("%-32s %14s\n", part[i].name, drv_bytes_text(s->arena, part[i].bytes));
-    budget_print(stdout, s);
+        printf("%-32s %14s\n", part[i].name, session_bytes_text(s->arena, part[i].bytes));
+    const char *chosen = session_budget_text(s->arena, b);
+    if (chosen) printf("%s\n", chosen);
 }
 
 /* Products of a training step, or of an evaluation when there is no loss: as the model has them,
@@ -75,7 +77,7 @@ static VmJson matmuls_json(Session *s, const IrGraph *model) {
     static const PassId train[] = {PASS_expand, PASS_autodiff, PASS_simplify, PASS_cse};
     static const PassId eval[] = {PASS_expand, PASS_simplify, PASS_cse};
     IrGraph *g = ir_graph_clone(s->arena, model);
-    bool loss = model_has_loss(g);
+    bool loss = session_has_loss(g);
     session_run_passes(s, g, loss ? train : eval, loss ? 4 : 3, loss);
     Matmul *list;
     int n = count_matmuls(s->arena, g, &list);
@@ -126,7 +128,8 @@ static VmJson memory_json(const MemoryUse *m, const Budget *u) {
     return o;
 }
 
-static void print_json(const Session *s, const Counts *c, const MemoryUse *m, VmJson matmuls) {
+static void print_json(const Session *s, const Counts *c, const Budget *b, const MemoryUse *m,
+                       VmJson matmuls) {
     VmJson o = vm_json_object();
     vm_json_string(&o, "file", s->path);
     vm_json_string(&o, "model", s->model);
@@ -136,7 +139,7 @@ static void print_json(const Session *s, const Counts *c, const MemoryUse *m, Vm
     vm_json_int(&o, "macs", c->total.macs);
     vm_json_int(&o, "macs_without_attention", c->total.macs - c->total.attention);
     vm_json_int(&o, "params_image", c->image);
-    vm_json_put(&o, "memory", memory_json(m, &s->budget));
+    vm_json_put(&o, "memory", memory_json(m, b));
     vm_json_put(&o, "modules", modules_json(c));
     vm_json_put(&o, "matmuls", matmuls);
     vm_json_print(stdout, &o);
@@ -147,22 +150,22 @@ VmStatus cmd_info(const Args *a) {
     if (mode && strcmp(mode, "train") && strcmp(mode, "infer"))
         return drv_fail(VM_USAGE, "--mode is train or infer, not '%s'", mode);
     Session s;
-    VmStatus st = session_open(&s, a->operand[0], &a->o.set, a->o.model, a->o.precision, false);
+    VmStatus st = drv_open(a, false, &s);
     if (st) return st;
-    s.batch = opt_or(a->o.batch, s.batch);
-    IrGraph *g = session_elaborate(&s, s.batch);
+    const IrGraph *g = session_graph(&s, s.batch);
+    Budget b = {0};
     MemoryUse m = {0};
     bool infer = mode && !strcmp(mode, "infer");
-    if (g && mode && !infer && !model_has_loss(g))
+    if (g && mode && !infer && !session_has_loss(g))
         st = drv_fail(VM_INPUT, "%s has no loss to train on", s.model);
     else
-        st = g ? plan_memory(&s, a, !infer && model_has_loss(g), &m) : VM_INPUT;
+        st = g ? plan_memory(&s, a, !infer && session_has_loss(g), &b, &m) : VM_INPUT;
     if (!st) {
-        Counts c = count_model(s.arena, g, s.batch);
+        Counts c = session_count(s.arena, g, s.batch);
         if (a->o.json)
-            print_json(&s, &c, &m, matmuls_json(&s, g));
+            print_json(&s, &c, &b, &m, matmuls_json(&s, g));
         else
-            print_table(&s, &c, &m);
+            print_table(&s, &c, &b, &m);
     }
     session_close(&s);
     return st;

@@ -1,5 +1,5 @@
 /* vmoec init: the weights a training run would start from, in a file. */
-#include "driver/driver.h"
+#include "driver/commands/commands.h"
 
 #include <string.h>
 
@@ -42,10 +42,13 @@ static VmStatus write_initial(Session *s, const IrGraph *g, uint64_t seed, const
 VmStatus cmd_init(const Args *a) {
     VmStatus st = args_require(a, OPT_o);
     Session s;
-    if (!st) st = session_open(&s, a->operand[0], &a->o.set, a->o.model, "f32", false);
+    VmoecOptions o;
+    if (!st) st = drv_options(a, &o);
+    o.precision = "f32"; /* no code is made: any machine will do */
+    if (!st) st = drv_open_with(a, &o, NULL, false, &s);
     if (st) return st;
-    uint64_t seed = (uint64_t)opt_or(a->o.seed, s.train ? (int64_t)s.train->recipe.seed : 0);
-    IrGraph *g = session_elaborate(&s, opt_or(a->o.batch, s.batch));
+    uint64_t seed = (uint64_t)opt_or(a->o.seed, s.train ? s.train->recipe.seed : 0);
+    const IrGraph *g = session_graph(&s, s.batch);
     st = g ? write_initial(&s, g, seed, a->o.o) : VM_INPUT;
     session_close(&s);
     return st;

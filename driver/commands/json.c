@@ -1,5 +1,5 @@
 /* JSON's memory. */
-#include "driver/driver.h"
+#include "driver/commands/commands.h"
 
 #include <jansson.h>
 #include <stdlib.h>

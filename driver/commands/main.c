@@ -1,5 +1,5 @@
 /* The program's entry: finds the command and hands over. */
-#include "driver/driver.h"
+#include "driver/commands/commands.h"
 
 #include <signal.h>
 #include <stdlib.h>

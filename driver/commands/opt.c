@@ -1,5 +1,5 @@
 /* vmoec opt: passes over IR text, for tests and for replaying vmoec-crash.vir. */
-#include "driver/driver.h"
+#include "driver/commands/commands.h"
 
 #include <errno.h>
 #include <string.h>
@@ -61,7 +61,7 @@ static VmStatus routes_of(const Args *a, PassCtx *c) {
     const char *text = a->o.telemetry;
     if (!text) return VM_OK;
     for (int i = ROUTES_CHOSEN; i <= ROUTES_MEASURED; i++)
-        if (!strcmp(text, drv_route_views[i])) {
+        if (!strcmp(text, session_route_views[i])) {
             c->routes = (enum PassRoutes)i;
             return VM_OK;
         }
@@ -102,7 +102,7 @@ static VmStatus run(Session *s, const Args *a) {
 
 VmStatus cmd_opt(const Args *a) {
     Session s;
-    session_open_bare(&s);
+    drv_init(a, &s);
     VmStatus st = run(&s, a);
     session_close(&s);
     return st;

@@ -1,7 +1,7 @@
 /* Commands and options: the table of options.def, its parser and its help. Knows nothing of what
  * commands do.
  */
-#include "driver/driver.h"
+#include "driver/commands/commands.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -199,6 +199,12 @@ VmStatus args_parse(Arena *arena, CmdId cmd, int argc, char **argv, Args *out) {
         return usage_error(out, arena_printf(arena, "%s takes one file; '%s' is one word too many",
                                              c->name, out->operand[c->hi]));
     return VM_OK;
+}
+
+bool args_take(const Args *a, OptId id) {
+    for (const OptRow *r = opt_rows; r < opt_rows + ROWS; r++)
+        if (r->id == id && takes(a->cmd, r)) return true;
+    return false;
 }
 
 VmStatus args_require(const Args *a, OptId id) {

@@ -1,6 +1,6 @@
 /* vmoec run: one evaluation on given tensors, every result in a file. This is how vmoec is compared
  * with other frameworks. */
-#include "driver/driver.h"
+#include "driver/commands/commands.h"
 
 #include <string.h>
 
@@ -24,7 +24,7 @@ static void problem(Run *r, const char *text) {
 /* "which m takes as f32[B,8]", for a message; "" when the model cannot be built for its usual
  * batch. */
 static const char *wanted(Run *r, const char *name) {
-    IrGraph *g = session_elaborate(&r->s, r->s.batch);
+    const IrGraph *g = session_graph(&r->s, r->s.batch);
     const IrNode *n = g ? ir_find_leaf(g, OP_input, name) : NULL;
     if (!n) return "";
     return arena_printf(r->s.arena, ", which %s takes as %s", r->s.model,
@@ -46,7 +46,7 @@ static VmStatus find_batch(Run *r, const char *path) {
 }
 
 static void check_classes(Run *r, const IrGraph *g, const char *name, const VmTensorView *v) {
-    int64_t classes = count_classes(g, name);
+    int64_t classes = session_classes(g, name);
     const int32_t *label = v->data;
     int64_t n = 1;
     for (int i = 0; i < v->rank; i++) n *= v->dim[i];
@@ -124,11 +124,11 @@ static VmStatus run(Run *r, const Args *a) {
     if (st) return drv_fail(st, "%s", err.text);
     st = find_batch(r, path);
     if (st) return st;
-    IrGraph *g = session_elaborate(&r->s, r->batch);
+    const IrGraph *g = session_graph(&r->s, r->batch);
     if (!g) return VM_INPUT;
     st = check_inputs(r, g, path);
     if (st) return st;
-    if (r->kind.pipe == PIPE_GRAD && !model_has_loss(g))
+    if (r->kind.pipe == PIPE_GRAD && !session_has_loss(g))
         return drv_fail(VM_INPUT, "%s has no loss to differentiate", r->s.model);
     st = session_engine(&r->s, vm_threads((int)opt_or(a->o.threads, 0)));
     if (st) return st;
@@ -151,11 +151,8 @@ VmStatus cmd_run(const Args *a) {
         return drv_fail(VM_USAGE, "--mode is train or eval, not '%s'", mode);
     Run r = {.kind = {.pipe = a->o.grad ? PIPE_GRAD : PIPE_EVAL,
                       .training = mode && !strcmp(mode, "train")}};
-    st = session_open(&r.s, a->operand[0], &a->o.set, a->o.model, a->o.precision, false);
+    st = drv_open(a, false, &r.s);
     if (st) return st;
-    st = session_tuning(&r.s, a->o.tune);
-    if (st) return st;
-    r.s.no_cache = a->o.no_cache;
     st = run(&r, a);
     vm_tensors_close(r.inputs);
     session_close(&r.s);

@@ -1,12 +1,11 @@
 /* Small things every command needs: messages, files written whole or not at all, places, clocks. */
-#include "driver/driver.h"
+#include "driver/commands/commands.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -91,46 +90,6 @@ const char *drv_cache_dir(Arena *a) {
     return dir && *dir == '/' ? arena_printf(a, "%s/.cache/vmoec", dir) : NULL;
 }
 
-static bool is_dir(const char *path) {
-    struct stat st;
-    return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
-}
-
-static const char *model_dir(Arena *a) {
-    const char *env = getenv("VMOEC_MODELS");
-    if (env && *env) return is_dir(env) ? arena_strdup(a, env) : NULL;
-    char exe[4096];
-    ssize_t n = readlink("/proc/self/exe", exe, sizeof exe - 1);
-    if (n <= 0) return NULL;
-    exe[n] = 0;
-    char *slash = strrchr(exe, '/');
-    if (!slash) return NULL;
-    *slash = 0;
-    char real[4096];
-    const char *dir = arena_printf(a, "%s/../models", exe);
-    if (!is_dir(dir)) return NULL;
-    return realpath(dir, real) ? arena_strdup(a, real)
-                               : dir; /* places in libraries are read by people */
-}
-
-const FeOptions *drv_fe_options(Arena *a, const OptList *set) {
-    FeOptions *o = ARENA_NEW(a, FeOptions);
-    *o = (FeOptions){.set = set->list, .nset = set->n, .model_dir = model_dir(a)};
-    if (o->model_dir) return o;
-    drv_fail(
-        VM_ENV,
-        "the folder of layer libraries is not there: set VMOEC_MODELS to vmoec's models/ folder");
-    return NULL;
-}
-
-const char *drv_bytes_text(Arena *a, int64_t bytes) {
-    static const char *const unit[] = {"B", "KiB", "MiB", "GiB", "TiB"};
-    double x = (double)bytes;
-    int u = 0;
-    while (x >= 1024 && u < 4) x /= 1024, u++;
-    return u ? arena_printf(a, "%.1f %s", x, unit[u]) : arena_printf(a, "%lld B", (long long)bytes);
-}
-
 VmStatus drv_parse_size(const char *text, const char *option, int64_t *bytes) {
     static const struct {
         const char *name;
@@ -149,12 +108,4 @@ VmStatus drv_parse_size(const char *text, const char *option, int64_t *bytes) {
         return VM_OK;
     }
     return drv_fail(VM_USAGE, "--%s is a size such as 500M or 2GiB, not '%s'", option, text);
-}
-
-VmStatus drv_diags_status(const Diags *d) {
-    if (!d->nerrors) return VM_OK;
-    if (d->environment) return VM_ENV;
-    for (const Diag *x = d->first; x; x = x->next)
-        if (x->level == DIAG_ERROR && x->span.src) return VM_INPUT;
-    return VM_USAGE;
 }

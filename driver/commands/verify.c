@@ -5,8 +5,8 @@
  * Weights are the initial ones moved a little, so that zeros and ones hide nothing. Inputs are
  * random, chosen so that no routing decision is within rounding of a tie. The optimizer is checked
  * for equal bits only. */
+#include "driver/commands/commands.h"
 #include "driver/commands/compare.h"
-#include "driver/driver.h"
 #include "driver/commands/verify.h"
 
 #include <math.h>
@@ -30,12 +30,12 @@ enum { SEED_TRIES = 20, TRAIN_STEPS = 3 };
 
 typedef struct Verify {
     Session *s;
-    IrGraph *model; /* MODEL stage */
-    IrGraph *
-        eval_graph; /* what is interpreted: the model; in bf16 expanded, with its products marked */
-    IrGraph *training_graph; /* the same for training */
-    IrGraph *grad;           /* expanded and differentiated, before any rewriting */
-    IrGraph *exact;          /* bf16: grad in full precision */
+    const IrGraph *model; /* MODEL stage */
+    /* what is interpreted: the model; in bf16 expanded, with its products marked */
+    const IrGraph *eval_graph;
+    const IrGraph *training_graph; /* the same for training */
+    IrGraph *grad;                 /* expanded and differentiated, before any rewriting */
+    IrGraph *exact;                /* bf16: grad in full precision */
     double tolerance;
     int64_t batch;
     uint64_t seed;
@@ -90,7 +90,7 @@ static VmStatus set_weights(Verify *v, VmEngine *e) {
 
 static void *random_input(const Verify *v, const IrNode *n) {
     void *data = ARENA_ARRAY(v->s->arena, float, ir_elems(&n->out[0].type));
-    fill_input(v->model, n, v->seed, data);
+    session_fill_input(v->model, n, v->seed, data);
     return data;
 }
 
@@ -390,7 +390,7 @@ static VmStatus compile_all(Verify *v) {
     VmStatus st = session_module(s);
     if (st) return st;
     VmError err = {.text = ""};
-    bool loss = model_has_loss(v->model);
+    bool loss = session_has_loss(v->model);
     v->eval = session_compile(s, KIND_EVAL, v->batch, false, &err);
     if (v->eval && loss) v->jit_grad = session_compile(s, KIND_GRAD, v->batch, false, &err);
     if (v->jit_grad) v->train = session_compile(s, KIND_TRAIN, v->batch, false, &err);
@@ -475,18 +475,15 @@ static VmStatus verify(Verify *v) {
 
 VmStatus cmd_verify(const Args *a) {
     Session s;
-    VmStatus st = session_open(&s, a->operand[0], &a->o.set, a->o.model, a->o.precision, false);
+    VmStatus st = drv_open(a, false, &s);
     if (st) return st;
-    st = session_tuning(&s, a->o.tune);
-    if (st) return st;
-    s.no_cache = a->o.no_cache;
     int cpus = vm_threads(0);
     Verify v = {.s = &s,
                 .batch = opt_or(a->o.batch, 2),
                 .seed = (uint64_t)opt_or(a->o.seed, 0),
                 .samples = (int)opt_or(a->o.samples, 2),
                 .threads = (int)opt_or(a->o.threads, cpus > 2 ? cpus : 2)};
-    v.model = session_elaborate(&s, v.batch);
+    v.model = session_graph(&s, v.batch);
     st = v.model ? verify(&v) : VM_INPUT;
     vm_engine_destroy(v.one);
     vm_engine_destroy(v.many);

@@ -2,7 +2,7 @@
 #ifndef VMOEC_DRIVER_COMMANDS_VERIFY_H
 #define VMOEC_DRIVER_COMMANDS_VERIFY_H
 
-#include "driver/driver.h"
+#include "driver/commands/commands.h"
 #include "interp/interp.h"
 
 typedef struct FunctionErrors {

@@ -4,7 +4,7 @@
  * the budget, with either kind of packing; the way with less arithmetic wins. Peaks fall with the
  * steps until segments get too long, then rise again; the search first looks where the least peak
  * is, then for the fewest steps that fit before it. */
-#include "driver/driver.h"
+#include "driver/session/session.h"
 
 /* What was found out about a number of steps, with one kind of packing. */
 typedef struct Tried {
@@ -16,6 +16,7 @@ typedef struct Tried {
 
 typedef struct Fit {
     Session *s;
+    Budget *b;
     IrGraph *base;       /* what recompute takes */
     RecomputeList *list; /* the steps there are for it */
     IrGraph *eval;       /* the evaluation program, which shares the block of work space */
@@ -71,7 +72,7 @@ static bool plan_steps(Fit *f, int steps, int64_t enough) {
     s->pass.recompute_list = f->list;
     session_run_again(s, f->base, g, f->back, f->nback);
     s->pass.recompute_list = NULL;
-    s->budget.tries++;
+    f->b->tries++;
     return cg_footprint_within(f->arena, s->target, g, f->pack_in_step, enough, &f->print);
 }
 
@@ -140,7 +141,7 @@ static Way find_way(Fit *f, bool pack_in_step, int64_t room) {
 /* "%12 gelu of models/a.vmoe:7:3 8.0 MiB" */
 static void add_holder(Text *t, const Fit *f, int i) {
     const IrValue *v = f->print.holder[i].value;
-    const char *size = drv_bytes_text(t->arena, f->print.holder[i].bytes);
+    const char *size = session_bytes_text(t->arena, f->print.holder[i].bytes);
     if (!v) {
         text_addf(t, "\n    %10s  a packed matrix", size);
         return;
@@ -156,10 +157,10 @@ static VmStatus refuse(Fit *f, const MemoryUse *use, const Way *w) {
     (void)plan_steps(f, w->steps, INT64_MAX);
     Text t = text_new(a);
     text_addf(&t, "%s %s is not enough: the least is %s, with %d of %d recomputations%s",
-              f->s->budget.of_group ? "the cgroup's memory limit of" : "--mem-budget",
-              drv_bytes_text(a, f->s->budget.limit),
-              drv_bytes_text(a, use->total - use->work - use->other + w->work + w->packed), w->at,
-              f->list->n, w->pack_in_step ? " and weights packed in every step" : "");
+              f->b->of_group ? "the cgroup's memory limit of" : "--mem-budget",
+              session_bytes_text(a, f->b->limit),
+              session_bytes_text(a, use->total - use->work - use->other + w->work + w->packed),
+              w->at, f->list->n, w->pack_in_step ? " and weights packed in every step" : "");
     const struct {
         const char *name;
         int64_t bytes;
@@ -172,9 +173,9 @@ static VmStatus refuse(Fit *f, const MemoryUse *use, const Way *w) {
                 {"activations and gradients, of which at the widest point", w->work}};
     for (size_t i = 0; i < sizeof part / sizeof part[0]; i++)
         if (part[i].bytes)
-            text_addf(&t, "\n  %10s  %s", drv_bytes_text(a, part[i].bytes), part[i].name);
+            text_addf(&t, "\n  %10s  %s", session_bytes_text(a, part[i].bytes), part[i].name);
     for (int i = 0; i < f->print.nholder; i++) add_holder(&t, f, i);
-    return drv_fail(VM_ENV, "%s", t.data);
+    return session_fail(f->s, VM_ENV, "%s", t.data);
 }
 
 static void sum_up(MemoryUse *use) {
@@ -183,7 +184,7 @@ static void sum_up(MemoryUse *use) {
 }
 
 static VmStatus choose(Fit *f, MemoryUse *use) {
-    Budget *b = &f->s->budget;
+    Budget *b = f->b;
     int64_t room = b->limit - (use->total - use->work - use->other);
     b->before = b->after = use->total;
     if (!b->limit || use->work + use->other <= room) return VM_OK;
@@ -215,7 +216,7 @@ static VmStatus choose(Fit *f, MemoryUse *use) {
 
 static VmStatus evaluation(Fit *f, MemoryUse *use) {
     Session *s = f->s;
-    f->eval = session_elaborate(s, s->batch);
+    f->eval = session_graph_copy(s, s->batch);
     if (!f->eval) return VM_INPUT;
     session_lower(s, f->eval, KIND_EVAL);
     plan_evaluation(f, false);
@@ -227,7 +228,7 @@ static VmStatus evaluation(Fit *f, MemoryUse *use) {
 
 static VmStatus training(Fit *f, MemoryUse *use) {
     Session *s = f->s;
-    f->base = session_elaborate(s, s->batch);
+    f->base = session_graph_copy(s, s->batch);
     if (!f->base) return VM_INPUT;
     const PassId *list;
     f->nback = pass_pipeline_part(PIPE_TRAIN, s->bf16, PASS_recompute, PASS_COUNT, &f->back);
@@ -237,29 +238,31 @@ static VmStatus training(Fit *f, MemoryUse *use) {
     use->work = work_of(f);
     use->other = packed_of(f);
     use->state = f->print.space[VM_STATE];
-    use->process += memory_growth(f->print.tasks);
-    s->budget.flops_before = s->budget.flops_after = f->print.flops;
+    use->process += session_memory_growth(f->print.tasks);
+    f->b->flops_before = f->b->flops_after = f->print.flops;
     sum_up(use);
     return choose(f, use);
 }
 
-VmStatus session_fit(Session *s, bool train, MemoryUse *use) {
-    Fit f = {.s = s, .arena = arena_create()};
+VmStatus session_fit(Session *s, Budget *b, bool train, MemoryUse *use) {
+    Fit f = {.s = s, .b = b, .arena = arena_create()};
     VmStatus st = evaluation(&f, use);
     sum_up(use);
     if (!st && train) st = training(&f, use);
-    s->pass.recompute = s->budget.steps ? s->budget.steps : RECOMPUTE_LIGHT;
+    s->pass.recompute = b->steps ? b->steps : RECOMPUTE_LIGHT;
+    s->pack_in_step = b->pack_in_step;
     arena_destroy(f.arena);
     return st;
 }
 
-void budget_print(FILE *f, const Session *s) {
-    const Budget *b = &s->budget;
-    if (!b->limit || (!b->steps && !b->pack_in_step)) return;
-    fprintf(f, "memory budget %s: ", drv_bytes_text(s->arena, b->limit));
-    fprintf(f,
-            "%d of %d recomputations, %spredicted peak %s instead of %s, %.1f %% more arithmetic\n",
-            b->steps, b->all, b->pack_in_step ? "weights packed in every step, " : "",
-            drv_bytes_text(s->arena, b->after), drv_bytes_text(s->arena, b->before),
-            100 * (b->flops_after / b->flops_before - 1));
+const char *session_budget_text(Arena *a, const Budget *b) {
+    if (!b->limit || (!b->steps && !b->pack_in_step)) return NULL;
+    return arena_printf(a,
+                        "memory budget %s: %d of %d recomputations, %spredicted peak %s instead of "
+                        "%s, %.1f %% more "
+                        "arithmetic",
+                        session_bytes_text(a, b->limit), b->steps, b->all,
+                        b->pack_in_step ? "weights packed in every step, " : "",
+                        session_bytes_text(a, b->after), session_bytes_text(a, b->before),
+                        100 * (b->flops_after / b->flops_before - 1));
 }

@@ -1,7 +1,7 @@
 /* Counts what a model costs: parameters, the share of them one token or one image meets, and
  * multiply-accumulates of one forward image, in total and per module. Requires a MODEL-stage graph;
  * reads it only. Elementwise work, normalisation and softmax are not counted. */
-#include "driver/driver.h"
+#include "driver/session/session.h"
 #include "base/vec.h"
 
 #include <ctype.h>
@@ -138,7 +138,7 @@ static void count_node(Counter *k, const IrNode *n) {
     k->c.total.attention += attention;
 }
 
-Counts count_model(Arena *a, const IrGraph *g, int64_t batch) {
+Counts session_count(Arena *a, const IrGraph *g, int64_t batch) {
     Counter k = {.arena = a, .c = {.batch = batch, .total = {.name = "total"}}};
     mark_expert_weights(g, 0);
     IR_FOR (n, g) {
@@ -153,13 +153,13 @@ Counts count_model(Arena *a, const IrGraph *g, int64_t batch) {
     return k.c;
 }
 
-bool model_has_loss(const IrGraph *g) {
+bool session_has_loss(const IrGraph *g) {
     for (int i = 0; i < g->nout; i++)
         if (g->out[i].kind == OUT_loss) return true;
     return false;
 }
 
-int64_t count_classes(const IrGraph *g, const char *input) {
+int64_t session_classes(const IrGraph *g, const char *input) {
     int64_t classes = 0;
     IR_FOR (n, g) {
         if (n->op != OP_cross_entropy && n->op != OP_accuracy && n->op != OP_xent) continue;

@@ -1,6 +1,6 @@
 /* Where models meet data: opens the train block's data set and refuses one the model cannot take;
  * makes up inputs where none are needed. */
-#include "driver/driver.h"
+#include "driver/session/session.h"
 
 #include <string.h>
 
@@ -32,20 +32,19 @@ static const char *class_list(const Session *s, const VmDataset *d, int64_t clas
 static int64_t known_classes(const IrGraph *g) {
     const IrNode *label = ir_find_leaf(g, OP_input, "label");
     bool shares = label && label->out[0].type.dtype == DT_f32 && label->out[0].type.rank == 2;
-    return shares ? label->out[0].type.dim[1] : count_classes(g, "label");
+    return shares ? label->out[0].type.dim[1] : session_classes(g, "label");
 }
 
 /* Logits that no image asks for are allowed: weights of a larger task may be trained on. They are
  * never meant by somebody whose folder of a class is missing, so they are said, also with --quiet.
  */
-static void warn_few_classes(const Session *s, const IrGraph *g, const VmDataset *train) {
+static void warn_few_classes(Session *s, const IrGraph *g, const VmDataset *train) {
     int64_t classes, known = known_classes(g);
     vm_dataset_shape(train, NULL, NULL, NULL, &classes);
     if (classes < known)
-        fprintf(stderr,
-                "vmoec: warning: %sthe data has %lld class%s%s but the logits of %s have %lld\n",
-                data_place(s), (long long)classes, classes == 1 ? "" : "es",
-                class_list(s, train, classes), s->model, (long long)known);
+        session_warn(s, "%sthe data has %lld class%s%s but the logits of %s have %lld",
+                     data_place(s), (long long)classes, classes == 1 ? "" : "es",
+                     class_list(s, train, classes), s->model, (long long)known);
 }
 
 static VmModelInputs model_inputs(const Session *s, const IrGraph *g) {
@@ -65,7 +64,7 @@ static VmModelInputs model_inputs(const Session *s, const IrGraph *g) {
     return in;
 }
 
-static VmStatus check_data(const Session *s, const IrGraph *g, const VmDataset *d, VmSplit split) {
+static VmStatus check_data(Session *s, const IrGraph *g, const VmDataset *d, VmSplit split) {
     VmModelInputs in = model_inputs(s, g);
     VmDataShape shape = vm_dataset_inputs(d);
     shape.name = split_names[split];
@@ -73,10 +72,11 @@ static VmStatus check_data(const Session *s, const IrGraph *g, const VmDataset *
     VmError err;
     int at = 0;
     VmStatus st = vm_inputs_check(&in, &shape, &at, &err);
-    return st ? drv_fail(st, "%s%s", data_place(s), err.text) : VM_OK;
+    return st ? session_fail(s, st, "%s%s", data_place(s), err.text) : VM_OK;
 }
 
-VmStatus data_counts(const FeTrain *t, const char *dir, int64_t images[VM_SPLITS], VmError *err) {
+VmStatus session_data_images(const FeTrain *t, const char *dir, int64_t images[VM_SPLITS],
+                             VmError *err) {
     int64_t bytes[VM_SPLITS];
     VmDataQuery spec = vm_data_query(&t->recipe.data, dir);
     images[VM_TRAIN] = images[VM_TEST] = 0;
@@ -100,12 +100,9 @@ VmStatus session_data_bytes(const Session *s, bool training, const char *dir, in
     return st;
 }
 
-VmStatus session_data(Session *s, const char *dir, int threads, VmDataset **train,
-                      VmDataset **test) {
-    VmDataset *d[VM_SPLITS] = {NULL, NULL};
-    if (train) *train = NULL;
-    *test = NULL;
-    IrGraph *g = session_elaborate(s, s->batch);
+VmStatus session_data(Session *s, const char *dir, int threads, bool train) {
+    VmDataset **d = s->data;
+    const IrGraph *g = session_graph(s, s->batch);
     if (!g) return VM_INPUT;
     VmDataQuery spec = vm_data_query(&s->train->recipe.data, dir);
     spec.threads = threads;
@@ -114,38 +111,32 @@ VmStatus session_data(Session *s, const char *dir, int threads, VmDataset **trai
     VmError err = {.text = ""};
     VmStatus st = train ? vm_dataset_open_all(&spec, d, &err)
                         : vm_dataset_open(&spec, VM_TEST, 0, &d[VM_TEST], &err);
-    if (st) return drv_fail(st, "%s", err.text);
+    if (st) return session_fail(s, st, "%s", err.text);
     const char *warning = vm_dataset_warning(d[VM_TEST]);
-    if (warning) fprintf(stderr, "vmoec: warning: %s\n", warning);
+    if (warning) session_warn(s, "%s", warning);
     if (train) st = check_data(s, g, d[VM_TRAIN], VM_TRAIN);
     if (!st) st = check_data(s, g, d[VM_TEST], VM_TEST);
     if (!st && train) warn_few_classes(s, g, d[VM_TRAIN]);
-    if (st) {
-        vm_dataset_close(d[VM_TRAIN]);
-        vm_dataset_close(d[VM_TEST]);
-        return st;
-    }
-    if (train) *train = d[VM_TRAIN];
-    *test = d[VM_TEST];
-    return VM_OK;
+    return st;
 }
 
-void fill_inputs(const IrGraph *model_graph, VmEngine *e, int program) {
+void session_fill_inputs(const IrGraph *model_graph, VmEngine *e, int program) {
     IR_FOR (n, model_graph) {
         if (n->op != OP_input) continue;
         void *data = vm_engine_data(e, program, ir_str(n, ATTR_input_name));
-        if (data) fill_input(model_graph, n, 1, data);
+        if (data) session_fill_input(model_graph, n, 1, data);
     }
 }
 
-void fill_input(const IrGraph *model_graph, const IrNode *input, uint64_t seed, void *data) {
+void session_fill_input(const IrGraph *model_graph, const IrNode *input, uint64_t seed,
+                        void *data) {
     const IrType *t = &input->out[0].type;
     const char *name = ir_str(input, ATTR_input_name);
     uint32_t key[2];
     vm_rng_key(seed, vm_hash_name(name), 0, key);
     int64_t n = ir_elems(t);
     if (t->dtype == DT_i32) {
-        int64_t classes = count_classes(model_graph, name);
+        int64_t classes = session_classes(model_graph, name);
         uint32_t range = classes ? (uint32_t)classes : 2;
         for (int64_t i = 0; i < n; i++)
             ((int32_t *)data)[i] = (int32_t)(vm_rng_bits(key, (uint32_t)i) % range);

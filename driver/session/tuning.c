@@ -9,14 +9,13 @@
  * A file made for another CPU or instruction set is ignored with a warning; without these lines it
  * holds everywhere. Threads and compiler say how it was made and decide nothing. Knows nothing of
  * how blocks are measured (cmd_tune.c). */
-#include "driver/driver.h"
+#include "driver/session/session.h"
 #include "base/spell.h"
 #include "base/vec.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 enum { HEADERS = 4, MAX_PRODUCTS = 4096 };
 static const char *const header_name[HEADERS] = {"cpu", "isa", "threads", "compiler"};
@@ -162,7 +161,7 @@ static void line(Reader *r) {
                found(r, word), near ? "; did you mean " : "", near ? near : "", near ? "?" : "");
 }
 
-TuningFile *tuning_read(Arena *a, const Source *src, Diags *d) {
+TuningFile *session_tuning_read(Arena *a, const Source *src, Diags *d) {
     Reader r = {.arena = a, .diags = d, .src = src};
     for (int next = 0; next < (int)src->len;) {
         const char *from = src->text + next, *newline = memchr(from, '\n', src->len - (size_t)next);
@@ -179,7 +178,7 @@ TuningFile *tuning_read(Arena *a, const Source *src, Diags *d) {
     return f;
 }
 
-const char *tuning_product_text(Arena *a, const CgProduct *p) {
+const char *session_tuning_text(Arena *a, const CgProduct *p) {
     const char *count = p->count == 1 ? "" : arena_printf(a, " count=%" PRId64, p->count);
     return arena_printf(a, "%s%s m=%" PRId64 " n=%" PRId64 " k=%" PRId64, p->kind, count, p->m,
                         p->n, p->k);
@@ -189,7 +188,7 @@ const char *tuning_product_text(Arena *a, const CgProduct *p) {
  */
 
 /* F.tune beside F.vmoe. */
-const char *tuning_beside(Arena *a, const char *path) {
+const char *session_tuning_beside(Arena *a, const char *path) {
     size_t n = strlen(path);
     if (n > 5 && !strcmp(path + n - 5, ".vmoe")) n -= 5;
     return arena_printf(a, "%.*s.tune", (int)n, path);
@@ -199,31 +198,21 @@ static bool other(const char *file, const char *here) {
     return file && strcmp(file, here) != 0;
 }
 
-static VmStatus load(Session *s, const char *path) {
-    const char *error = NULL;
+VmStatus session_tune(Session *s, const char *path) {
     VmError err = {.text = ""};
     const Source *src = source_load(s->arena, path, &err);
-    if (!src) return drv_fail(err.status, "%s", err.text);
+    if (!src) return session_fail(s, err.status, "%s", err.text);
     Diags *d = diags_create(s->arena);
-    const TuningFile *f = tuning_read(s->arena, src, d);
-    diags_print(stderr, d, isatty(STDERR_FILENO));
+    const TuningFile *f = session_tuning_read(s->arena, src, d);
+    session_say_diags(s, d);
     if (d->nerrors) return VM_INPUT;
-    if (!s->target) s->target = cg_target_host(s->arena, &error);
-    if (!s->target) return drv_fail(VM_ENV, "%s", error);
-    if (other(f->cpu, s->target->name) || other(f->isa, s->target->isa)) {
-        fprintf(stderr, "vmoec: warning: %s is ignored: it is for %s %s, this is %s %s\n", path,
-                f->cpu ? f->cpu : "any CPU,", f->isa ? f->isa : "", s->target->name,
-                s->target->isa);
-        return VM_OK;
-    }
-    s->tuning = &f->blocks;
-    s->tuning_path = path;
+    VmStatus st = session_host(s);
+    if (st) return st;
+    if (other(f->cpu, s->target->name) || other(f->isa, s->target->isa))
+        session_warn(s, "%s is ignored: it is for %s %s, this is %s %s", path,
+                     f->cpu ? f->cpu : "any CPU,", f->isa ? f->isa : "", s->target->name,
+                     s->target->isa);
+    else
+        s->tuning = (Tuning){.blocks = &f->blocks, .path = src->path};
     return VM_OK;
-}
-
-VmStatus session_tuning(Session *s, const char *option) {
-    const char *path = option ? option : tuning_beside(s->arena, s->path);
-    VmStatus st = option || access(path, F_OK) == 0 ? load(s, path) : VM_OK;
-    if (st) session_close(s);
-    return st;
 }

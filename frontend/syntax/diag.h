@@ -87,7 +87,12 @@ Diag *diag_warning(Diags *d, Span s, DiagId id, const char *fmt, ...)
 void diag_note(Diags *d, Diag *to, Span s, const char *fmt, ...)
     __attribute__((format(printf, 4, 5)));
 
-/* In order of file and place. colour: ANSI colours for a terminal. */
+/* All of them, in order of file and place: an array of the arena. */
+const Diag *const *diags_in_order(const Diags *d, int *n);
+/* One as text with its notes, the line of source and a caret. colour: ANSI colours for a terminal.
+ */
+void diag_text(Text *t, const Diag *x, bool colour);
+/* In order of file and place. */
 void diags_print(FILE *f, const Diags *d, bool colour);
 /* {"diagnostics":[{"file","line","column","end_line","end_column","severity","slug","message",
  * "notes":[{...}]}]} with a newline at the end. */

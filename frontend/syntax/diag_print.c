@@ -17,19 +17,19 @@ static bool is_control(const char *s, int len) {
 }
 
 /* One character of s to f: as it is, or the replacement character. Returns bytes consumed. */
-static int put_char(FILE *f, const char *s, size_t n) {
+static int put_char(Text *t, const char *s, size_t n) {
     int len = text_utf8(s, n);
     if (len == 0 || (is_control(s, len) && *s != '\t')) {
-        fputs(replacement, f);
+        text_add(t, replacement);
         return len ? len : 1;
     }
-    fwrite(s, 1, (size_t)len, f);
+    text_addn(t, s, (size_t)len);
     return len;
 }
 
-static void put_text(FILE *f, const char *s) {
+static void put_text(Text *t, const char *s) {
     size_t n = strlen(s);
-    for (size_t i = 0; i < n;) i += (size_t)put_char(f, s + i, n - i);
+    for (size_t i = 0; i < n;) i += (size_t)put_char(t, s + i, n - i);
 }
 
 /* ---- for people ------------------------------------------------------------------------------ */
@@ -47,7 +47,7 @@ static bool continues(const char *s, int i) {
 }
 
 /* The source line of a span with carets under it; of a long line the part around the span. */
-static void print_excerpt(FILE *f, Span s, const Style *st) {
+static void print_excerpt(Text *t, Span s, const Style *st) {
     int line, col;
     span_place(s, &line, &col);
     const char *text = s.src->text;
@@ -62,39 +62,39 @@ static void print_excerpt(FILE *f, Span s, const Style *st) {
         for (int k = 0; k < 4 && from > bol && continues(text, from); k++) from--;
         for (int k = 0; k < 4 && to < eol && continues(text, to); k++) to--;
     }
-    fprintf(f, "%5d | %s", line, from > bol ? "..." : "");
-    for (int i = from; i < to;) i += put_char(f, text + i, (size_t)(to - i));
-    fprintf(f, "%s\n      | %s", to < eol ? "..." : "", from > bol ? "   " : "");
+    text_addf(t, "%5d | %s", line, from > bol ? "..." : "");
+    for (int i = from; i < to;) i += put_char(t, text + i, (size_t)(to - i));
+    text_addf(t, "%s\n      | %s", to < eol ? "..." : "", from > bol ? "   " : "");
     for (int i = from; i < at && i < to;) {
         int n = text_utf8(text + i, (size_t)(to - i));
-        fputc(text[i] == '\t' ? '\t' : ' ', f);
+        text_add(t, text[i] == '\t' ? "\t" : " ");
         i += n ? n : 1;
     }
-    fprintf(f, "%s^", st->caret);
+    text_addf(t, "%s^", st->caret);
     for (int i = at; i < s.end && i < to;) {
         int n = text_utf8(text + i, (size_t)(to - i));
-        if (i > at) fputc('^', f);
+        if (i > at) text_add(t, "^");
         i += n ? n : 1;
     }
-    fprintf(f, "%s\n", st->off);
+    text_addf(t, "%s\n", st->off);
 }
 
-static void print_one(FILE *f, Span s, const Style *st, const char *colour, const char *level,
+static void print_one(Text *t, Span s, const Style *st, const char *colour, const char *level,
                       const char *text, const char *slug) {
     int line, col;
     span_place(s, &line, &col);
-    fputs(st->bold, f);
+    text_add(t, st->bold);
     if (s.src) {
-        put_text(f, s.src->path);
-        fprintf(f, ":%d:%d: ", line, col);
+        put_text(t, s.src->path);
+        text_addf(t, ":%d:%d: ", line, col);
     } else {
-        fputs("vmoec: ", f);
+        text_add(t, "vmoec: ");
     }
-    fprintf(f, "%s%s%s: %s", st->off, colour, level, st->off);
-    put_text(f, text);
-    if (slug) fprintf(f, " [%s]", slug);
-    fputc('\n', f);
-    if (s.src) print_excerpt(f, s, st);
+    text_addf(t, "%s%s%s: %s", st->off, colour, level, st->off);
+    put_text(t, text);
+    if (slug) text_addf(t, " [%s]", slug);
+    text_add(t, "\n");
+    if (s.src) print_excerpt(t, s, st);
 }
 
 typedef struct Order {
@@ -127,18 +127,32 @@ static Order *in_order(const Diags *d, int *n) {
     return o;
 }
 
-void diags_print(FILE *f, const Diags *d, bool colour) {
+const Diag *const *diags_in_order(const Diags *d, int *n) {
+    Order *o = in_order(d, n);
+    const Diag **list = ARENA_ARRAY(d->arena, const Diag *, *n + 1);
+    for (int i = 0; i < *n; i++) list[i] = o[i].diag;
+    return list;
+}
+
+void diag_text(Text *t, const Diag *x, bool colour) {
     const Style *st = colour ? &coloured : &plain;
+    bool error = x->level == DIAG_ERROR;
+    print_one(t, x->span, st, error ? st->error : st->warning, error ? "error" : "warning", x->text,
+              diag_slug(x->id));
+    for (const DiagNote *note = x->notes; note; note = note->next)
+        print_one(t, note->span, st, st->note, "note", note->text, NULL);
+}
+
+static void print_text(FILE *f, const Text *t) {
+    fwrite(t->data, 1, t->len, f);
+}
+
+void diags_print(FILE *f, const Diags *d, bool colour) {
     int n;
-    Order *o = in_order(d, &n);
-    for (int i = 0; i < n; i++) {
-        const Diag *x = o[i].diag;
-        bool error = x->level == DIAG_ERROR;
-        print_one(f, x->span, st, error ? st->error : st->warning, error ? "error" : "warning",
-                  x->text, diag_slug(x->id));
-        for (const DiagNote *note = x->notes; note; note = note->next)
-            print_one(f, note->span, st, st->note, "note", note->text, NULL);
-    }
+    Text t = text_new(d->arena);
+    const Diag *const *list = diags_in_order(d, &n);
+    for (int i = 0; i < n; i++) diag_text(&t, list[i], colour);
+    print_text(f, &t);
 }
 
 /* ---- for editors ----------------------------------------------------------------------------- */
@@ -176,9 +190,9 @@ static VmJson diag_json(const Diag *x) {
 
 void diags_print_json(FILE *f, const Diags *d) {
     int n;
-    Order *o = in_order(d, &n);
+    const Diag *const *x = diags_in_order(d, &n);
     VmJson all = vm_json_object(), list = vm_json_list();
-    for (int i = 0; i < n; i++) vm_json_put(&list, NULL, diag_json(o[i].diag));
+    for (int i = 0; i < n; i++) vm_json_put(&list, NULL, diag_json(x[i]));
     vm_json_put(&all, "diagnostics", list);
     vm_json_print(f, &all);
 }

@@ -2,7 +2,7 @@
 #include <criterion/criterion.h>
 #include <criterion/new/assert.h>
 
-#include "driver/driver.h"
+#include "driver/session/session.h"
 
 static IrGraph *graph(const char *text) {
     Arena *a = arena_create();
@@ -14,7 +14,7 @@ static IrGraph *graph(const char *text) {
 
 static Counts count(const char *text, int64_t batch) {
     IrGraph *g = graph(text);
-    return count_model(g->arena, g, batch);
+    return session_count(g->arena, g, batch);
 }
 
 Test(count, linear_layers_by_module) {
@@ -87,7 +87,7 @@ Test(count, classes_of_a_label) {
                        "  %1 = input {name = \"label\"} : i32[2]\n"
                        "  %2 = cross_entropy %0, %1 : f32[]\n"
                        "  loss \"cross_entropy\" %2 {weight = 1}\n}\n");
-    cr_assert(eq(long, (long)count_classes(g, "label"), 7));
-    cr_assert(eq(long, (long)count_classes(g, "x"), 0));
-    cr_assert(model_has_loss(g));
+    cr_assert(eq(long, (long)session_classes(g, "label"), 7));
+    cr_assert(eq(long, (long)session_classes(g, "x"), 0));
+    cr_assert(session_has_loss(g));
 }

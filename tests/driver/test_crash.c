@@ -5,7 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "driver/driver.h"
+#include "driver/session/session.h"
 
 static const char *read_back(Arena *a) {
     FILE *f = fopen("vmoec-crash.vir", "r");
@@ -27,14 +27,14 @@ Test(crash, file_carries_the_graph_and_the_remaining_passes) {
                        "  output \"y\" %1\n}\n";
     static const PassId rest[] = {PASS_simplify, PASS_fuse};
     Session s;
-    session_open_bare(&s);
+    session_init(&s, &(VmoecOptions){.crash_file = "vmoec-crash.vir"});
     const char *error = NULL;
-    s.crash_graph = ir_read(s.arena, text, "g", &error);
-    s.crash_list = rest;
-    s.crash_n = 2;
+    s.crash.graph = ir_read(s.arena, text, "g", &error);
+    s.crash.list = rest;
+    s.crash.n = 2;
     s.pass.training = true;
     s.pass.recompute = 7;
-    session_crash_hook(&s);
+    (void)session_crash(&s);
     const char *got = read_back(s.arena);
     cr_assert(zero(int, strncmp(got, "; passes: simplify,fuse --training --recompute=7\n", 49)),
               "%s", got);
@@ -52,8 +52,8 @@ Test(crash, nothing_is_written_outside_of_passes) {
     cr_assert(mkdtemp(dir) != NULL);
     cr_assert(zero(int, chdir(dir)));
     Session s;
-    session_open_bare(&s);
-    session_crash_hook(&s);
+    session_init(&s, &(VmoecOptions){.crash_file = "vmoec-crash.vir"});
+    (void)session_crash(&s);
     session_close(&s);
     cr_assert(zero(int, chdir("/")));
     cr_assert(zero(int, rmdir(dir))); /* fails when there is a file in it */

@@ -3,7 +3,7 @@
 #include <criterion/criterion.h>
 #include <criterion/new/assert.h>
 
-#include "driver/driver.h"
+#include "driver/session/session.h"
 
 #include <glob.h>
 #include <math.h>
@@ -17,18 +17,22 @@ enum { MAX_SETS = 8, LINE = 512 };
 static Counts count_file(const char *words, Session *s) {
     char text[LINE], path[LINE + 16];
     const char *set[MAX_SETS];
-    OptList sets = {.list = set};
+    VmoecOptions o;
+    vmoec_options_init(&o);
     snprintf(text, sizeof text, "%s", words);
-    setenv("VMOEC_MODELS", "models", 1);
     snprintf(path, sizeof path, "models/%s.vmoe", strtok(text, " "));
     for (char *w; (w = strtok(NULL, " ")) != NULL;) {
-        cr_assert(sets.n < MAX_SETS);
-        set[sets.n++] = w;
+        cr_assert(o.nset < MAX_SETS);
+        set[o.nset++] = w;
     }
-    cr_assert(eq(int, session_open(s, path, &sets, NULL, "f32", false), VM_OK), "%s", words);
-    IrGraph *g = session_elaborate(s, s->batch);
-    cr_assert(ne(ptr, g, NULL), "%s", words);
-    return count_model(s->arena, g, s->batch);
+    o.path = path;
+    o.set = set;
+    o.models = "models";
+    o.precision = "f32";
+    cr_assert(eq(int, session_open(s, &o, false), VM_OK), "%s", words);
+    const IrGraph *g = session_graph(s, s->batch);
+    cr_assert(g != NULL, "%s", words);
+    return session_count(s->arena, g, s->batch);
 }
 
 /* ---- model_counts.txt

@@ -3,7 +3,7 @@
 #include <criterion/new/assert.h>
 #include <criterion/redirect.h>
 
-#include "driver/driver.h"
+#include "driver/commands/commands.h"
 
 static VmStatus parse(CmdId cmd, Args *out, int argc, char **argv) {
     return args_parse(arena_create(), cmd, argc, argv, out);

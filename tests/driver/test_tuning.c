@@ -3,12 +3,12 @@
 #include <criterion/new/assert.h>
 #include <string.h>
 
-#include "driver/driver.h"
+#include "driver/session/session.h"
 
 static TuningFile *read(const char *text, Diags **d) {
     Arena *a = arena_create();
     *d = diags_create(a);
-    TuningFile *f = tuning_read(a, source_from_text(a, "f.tune", text), *d);
+    TuningFile *f = session_tuning_read(a, source_from_text(a, "f.tune", text), *d);
     for (const Diag *e = (*d)->first; e; e = e->next)
         cr_assert(eq(int, (int)e->id, (int)D_tuning_file));
     return f;
@@ -38,8 +38,8 @@ Test(tuning, a_file_as_it_is_written) {
     cr_assert(eq(int, f->blocks.n, 2));
     const CgBlocks *b = f->blocks.list;
     Arena *a = arena_create();
-    cr_assert(eq(str, (char *)tuning_product_text(a, &b[0].product), "matmul m=3152 n=768 k=192"));
-    cr_assert(eq(str, (char *)tuning_product_text(a, &b[1].product),
+    cr_assert(eq(str, (char *)session_tuning_text(a, &b[0].product), "matmul m=3152 n=768 k=192"));
+    cr_assert(eq(str, (char *)session_tuning_text(a, &b[1].product),
                  "expert_matmul_dw count=8 m=256 n=128 k=4096"));
     cr_assert(eq(long, (long)b[0].rows, 96));
     cr_assert(eq(long, (long)b[0].cols, 256));
@@ -84,7 +84,7 @@ Test(tuning, mistakes_say_where_and_what_was_expected) {
 
 Test(tuning, a_file_lies_beside_its_model) {
     Arena *a = arena_create();
-    cr_assert(eq(str, (char *)tuning_beside(a, "models/x.vmoe"), "models/x.tune"));
-    cr_assert(eq(str, (char *)tuning_beside(a, "model"), "model.tune"));
+    cr_assert(eq(str, (char *)session_tuning_beside(a, "models/x.vmoe"), "models/x.tune"));
+    cr_assert(eq(str, (char *)session_tuning_beside(a, "model"), "model.tune"));
     arena_destroy(a);
 }

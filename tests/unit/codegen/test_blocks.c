@@ -94,7 +94,7 @@ Test(blocks, caches_and_given_blocks_are_in_the_signature) {
 }
 
 static Made make(Arena *a, const CgTarget *t, const CgTuning *tuning) {
-    return module_make(a, t, &(CgOptions){2, NULL}, tuning, 9);
+    return module_make(a, t, &(CgOptions){.workers = 2}, tuning, 9);
 }
 
 static CgTuning other_blocks(Arena *a, const Made *x, double rows, double cols) {

@@ -11,7 +11,8 @@
 #include "tests/unit/util_shell.h"
 
 static Made make(Arena *a, int workers, const char *dir) {
-    return module_make(a, module_host(a), &(CgOptions){workers, dir}, NULL, 3);
+    return module_make(a, module_host(a), &(CgOptions){.workers = workers, .cache_dir = dir}, NULL,
+                       3);
 }
 
 static void new_dir(char *dir) {
@@ -201,7 +202,7 @@ Test(module, equal_signatures_mean_equal_code) {
     Arena *a = arena_create();
     const char *error = NULL;
     const CgTarget *t = cg_target_host(a, &error);
-    const CgBackend *b = backend_load(a, &error);
+    const CgBackend *b = backend_load(a, NULL, &error);
     CgUnit *u = b->create(a, t, &error);
     int pairs = 0;
     for (int i = 0; i < 2; i++) {

@@ -22,7 +22,7 @@ Objects objects_make(Arena *a) {
     const char *error = NULL;
     const CgTarget *t = cg_target_host(a, &error);
     cr_assert_not_null(t, "%s", error);
-    const CgBackend *b = backend_load(a, &error);
+    const CgBackend *b = backend_load(a, NULL, &error);
     cr_assert_not_null(b, "%s", error);
     CgUnit *u = b->create(a, t, &error);
     cr_assert_not_null(u, "%s", error);

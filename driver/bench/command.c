@@ -8,12 +8,14 @@
 static VmStatus fit(Bench *b, const Args *a) {
     const char *budget = a->o.mem_budget;
     if (!budget) return VM_OK;
-    VmStatus st = drv_parse_size(budget, "mem-budget", &b->s->budget.limit);
+    Budget limit = {0};
+    VmStatus st = drv_parse_size(budget, "mem-budget", &limit.limit);
     if (st) return st;
-    MemoryUse use = {.scratch = memory_scratch_ahead(b->threads),
-                     .process = memory_process_ahead(0)};
-    st = session_fit(b->s, b->training, &use);
-    if (!st) budget_print(stderr, b->s);
+    MemoryUse use = {.scratch = session_scratch_ahead(b->threads),
+                     .process = session_process_ahead(0)};
+    st = session_fit(b->s, &limit, b->training, &use);
+    const char *chosen = st ? NULL : session_budget_text(b->s->arena, &limit);
+    if (chosen) fprintf(stderr, "%s\n", chosen);
     return st;
 }
 
@@ -22,15 +24,16 @@ static VmStatus time_parts(Bench *b, const IrGraph *g, const Program *p) {
     int64_t now;
     bench_time_kernels(b, b->steps < 20 ? b->steps : 20);
     b->load = routing_load(g, b->s->engine, b->index);
-    memory_resident(&now, &b->peak_rss); /* before the dense twin, which takes memory of its own */
-    return bench_overhead(b->s, g, p, b->steps, &b->moe);
+    session_memory_now(&now,
+                       &b->peak_rss); /* before the dense twin, which takes memory of its own */
+    return bench_overhead(b, g, p, b->steps);
 }
 
 static VmStatus bench_model(Bench *b, const Args *a) {
     Session *s = b->s;
-    IrGraph *g = session_elaborate(s, s->batch);
+    const IrGraph *g = session_graph(s, s->batch);
     if (!g) return VM_INPUT;
-    if (b->training && !model_has_loss(g))
+    if (b->training && !session_has_loss(g))
         return drv_fail(VM_INPUT, "%s has no loss to train on", s->model);
     b->threads = vm_threads((int)opt_or(a->o.threads, 0));
     VmStatus st = session_engine(s, b->threads);
@@ -46,14 +49,14 @@ static VmStatus bench_model(Bench *b, const Args *a) {
     double t0 = vm_seconds();
     st = vm_engine_init(s->engine, s->train ? (uint64_t)s->train->recipe.seed : 0, &err);
     if (st) return drv_fail(st, "%s", err.text);
-    s->seconds_init = vm_seconds() - t0;
-    b->macs_per_image = count_model(s->arena, g, s->batch).total.macs;
-    fill_inputs(g, s->engine, b->index);
-    routing_fill(s, g, s->engine, b->index);
+    s->times.init = vm_seconds() - t0;
+    b->macs_per_image = session_count(s->arena, g, s->batch).total.macs;
+    session_fill_inputs(g, s->engine, b->index);
+    routing_fill(&b->routing, g, s->engine, b->index);
     session_first_step(s);
     bench_time_steps(b, (int)opt_or(a->o.steps, 0), 2);
-    memory_resident(&now,
-                    &b->peak_rss); /* before measuring the peaks, which takes memory of its own */
+    session_memory_now(
+        &now, &b->peak_rss); /* before measuring the peaks, which takes memory of its own */
     if (!a->o.step_only) st = time_parts(b, g, p);
     if (st) return st;
     vm_measure_peaks(b->threads, &b->peak_gflops, &b->peak_gbs);
@@ -62,7 +65,7 @@ static VmStatus bench_model(Bench *b, const Args *a) {
         bench_print_json(b);
     else
         bench_print_table(b);
-    if (a->o.time) session_print_times(s);
+    if (a->o.time) drv_print_times(s);
     const char *picture = a->o.roofline;
     return picture ? bench_write_roofline(b, picture) : VM_OK;
 }
@@ -104,16 +107,11 @@ VmStatus cmd_bench(const Args *a) {
     Routing routing;
     st = routing_parse(a->o.routing, &routing);
     if (st) return st;
-    st = session_open(&s, a->operand[0], &a->o.set, a->o.model, a->o.precision, false);
+    st = drv_open(a, false, &s);
     if (st) return st;
-    s.routing = routing;
-    st = session_tuning(&s, a->o.tune);
-    if (st) return st;
-    s.no_cache = a->o.no_cache;
-    s.started = a->started;
-    s.batch = opt_or(a->o.batch, s.batch);
+    if (routing.kind == ROUTING_FORCED) s.edit = routing_force;
     const char *mode = a->o.mode;
-    Bench b = {.s = &s, .training = !mode || !strcmp(mode, "train")};
+    Bench b = {.s = &s, .routing = routing, .training = !mode || !strcmp(mode, "train")};
     st = bench_model(&b, a);
     session_close(&s);
     return st;

@@ -61,8 +61,7 @@ static double left(const Tune *t) {
 static const Program *add(Tune *t, const CgTuning *tuning) {
     Session *s = t->s;
     VmError err = {.text = ""};
-    s->tuning = tuning;
-    s->variant++;
+    s->tuning.blocks = tuning;
     int before = s->module ? cg_module_stats(s->module)->compiled : 0;
     double t0 = vm_seconds();
     const Program *p = session_program(s, KIND_TRAIN, s->batch, false, &err);
@@ -72,7 +71,7 @@ static const Program *add(Tune *t, const CgTuning *tuning) {
     }
     int made = cg_module_stats(s->module)->compiled - before;
     if (made) t->per_kernel = fmax(t->per_kernel, (vm_seconds() - t0) / made);
-    fill_inputs(t->g, s->engine, p->index);
+    session_fill_inputs(t->g, s->engine, p->index);
     return p;
 }
 
@@ -301,7 +300,7 @@ static void print_table(const Tune *t) {
         const Item *x = &t->item[i];
         if (!x->ntrial) continue;
         const CgBlocks *b = &x->base.blocks, *to = x->best >= 0 ? &x->trial[x->best].blocks : NULL;
-        printf("%-48s %5d %9.3f %6.1f %10s", tuning_product_text(t->s->arena, &b->product),
+        printf("%-48s %5d %9.3f %6.1f %10s", session_tuning_text(t->s->arena, &b->product),
                x->calls, 1e3 * x->seconds / t->repeat, 100 * x->seconds / t->total,
                arena_printf(t->s->arena, "%" PRId64 "x%" PRId64, b->rows, b->cols));
         if (to)
@@ -330,7 +329,7 @@ static VmStatus write_result(const Tune *t, const Verdict *v, const char *path) 
         if (x->best < 0) continue;
         const CgBlocks *b = &x->trial[x->best].blocks;
         text_addf(&f, "%s -> rows=%" PRId64 " cols=%" PRId64 "  # %.2fx\n",
-                  tuning_product_text(s->arena, &b->product), b->rows, b->cols, x->gain);
+                  session_tuning_text(s->arena, &b->product), b->rows, b->cols, x->gain);
     }
     return drv_write_file(path, f.data, f.len);
 }
@@ -359,9 +358,9 @@ static VmStatus finish(Tune *t, const char *path) {
 
 static VmStatus tune(Tune *t, const Args *a) {
     Session *s = t->s;
-    t->g = session_elaborate(s, s->batch);
+    t->g = session_graph(s, s->batch);
     if (!t->g) return VM_INPUT;
-    if (!model_has_loss(t->g)) return drv_fail(VM_INPUT, "%s has no loss to train on", s->model);
+    if (!session_has_loss(t->g)) return drv_fail(VM_INPUT, "%s has no loss to train on", s->model);
     VmStatus st = session_engine(s, vm_threads((int)opt_or(a->o.threads, 0)));
     if (st) return st;
     VmError err = {.text = ""};
@@ -376,15 +375,13 @@ static VmStatus tune(Tune *t, const Args *a) {
     if (!t->nvariant) return nothing(t, "there is no time to try anything: give more --seconds");
     time_variants(t);
     const char *out = a->o.o;
-    return finish(t, out ? out : tuning_beside(s->arena, s->path));
+    return finish(t, out ? out : session_tuning_beside(s->arena, s->path));
 }
 
 VmStatus cmd_tune(const Args *a) {
     Session s;
-    VmStatus st = session_open(&s, a->operand[0], &a->o.set, a->o.model, NULL, false);
+    VmStatus st = drv_open(a, false, &s);
     if (st) return st;
-    s.no_cache = a->o.no_cache;
-    s.batch = opt_or(a->o.batch, s.batch);
     enum { KERNEL_MS = 150 }; /* of one process, until something was measured */
     Tune t = {.s = &s,
               .begin = a->started,

@@ -1,7 +1,7 @@
 /* Lists the matrix products of a model's step in the words of `bench --kernel`, so that what a
  * model needs can be timed one by one, here and in other libraries. Reads a graph of CORE ops only.
  */
-#include "driver/driver.h"
+#include "driver/commands/commands.h"
 
 #include <string.h>
 

@@ -1,0 +1,92 @@
+/* How commands open a file: the options that they share, in one place, and their messages printed.
+ */
+#include "driver/commands/commands.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define CRASH_FILE "vmoec-crash.vir"
+
+static bool is_dir(const char *path) {
+    struct stat st;
+    return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
+}
+
+static const char *model_dir(Arena *a) {
+    const char *env = getenv("VMOEC_MODELS");
+    if (env && *env) return is_dir(env) ? arena_strdup(a, env) : NULL;
+    char exe[4096];
+    ssize_t n = readlink("/proc/self/exe", exe, sizeof exe - 1);
+    if (n <= 0) return NULL;
+    exe[n] = 0;
+    char *slash = strrchr(exe, '/');
+    if (!slash) return NULL;
+    *slash = 0;
+    char real[4096];
+    const char *dir = arena_printf(a, "%s/../models", exe);
+    if (!is_dir(dir)) return NULL;
+    return realpath(dir, real) ? arena_strdup(a, real)
+                               : dir; /* places in libraries are read by people */
+}
+
+static void show(void *args, const VmoecMessage *m) {
+    const Args *a = args;
+    if (m->severity != VMOEC_INFO || !a->o.quiet) fputs(m->rendered, stderr);
+}
+
+/* --tune, or F.tune beside F.vmoe when there is one; NULL for a command without that option. */
+static const char *tuning_of(const Args *a) {
+    if (a->o.tune || !args_take(a, OPT_tune)) return a->o.tune;
+    const char *beside = session_tuning_beside(a->arena, a->operand[0]);
+    return access(beside, F_OK) == 0 ? beside : NULL;
+}
+
+/* What counts without a file, too. */
+static void base_options(const Args *a, VmoecOptions *o) {
+    vmoec_options_init(o);
+    o->cache = a->o.no_cache ? NULL : drv_cache_dir(a->arena);
+    o->crash_file = CRASH_FILE;
+    o->on_message = show;
+    o->user = (void *)a;
+    o->colour = isatty(STDERR_FILENO);
+}
+
+void drv_init(const Args *a, Session *s) {
+    VmoecOptions o;
+    base_options(a, &o);
+    session_init(s, &o);
+    s->times.started = a->started;
+}
+
+VmStatus drv_options(const Args *a, VmoecOptions *o) {
+    base_options(a, o);
+    o->path = a->operand[0];
+    o->model = a->o.model;
+    o->phase = a->o.phase;
+    o->set = a->o.set.list;
+    o->nset = a->o.set.n;
+    o->precision = a->o.precision;
+    o->batch = opt_or(a->o.batch, 0);
+    o->tuning = tuning_of(a);
+    o->models = model_dir(a->arena);
+    if (o->models) return VM_OK;
+    return drv_fail(
+        VM_ENV,
+        "the folder of layer libraries is not there: set VMOEC_MODELS to vmoec's models/ folder");
+}
+
+VmStatus drv_open_with(const Args *a, const VmoecOptions *o, const CgTarget *target,
+                       bool need_train, Session *s) {
+    VmStatus st = session_open_for(s, o, target, need_train);
+    s->times.started = a->started;
+    if (st) session_close(s);
+    return st;
+}
+
+VmStatus drv_open(const Args *a, bool need_train, Session *s) {
+    VmoecOptions o;
+    VmStatus st = drv_options(a, &o);
+    return st ? st : drv_open_with(a, &o, NULL, need_train, s);
+}

@@ -1,0 +1,355 @@
+/* What the library is made of, for the commands too, which need more than its public header says:
+ * internal header of this folder, in the order things run. Nothing in here prints or ends the
+ * process: what is to be said becomes a VmoecMessage, kept in order and told at once to whoever
+ * asked (VmoecOptions.on_message). Functions that fail have said why, except those with a VmError.
+ */
+#ifndef VMOEC_DRIVER_SESSION_SESSION_H
+#define VMOEC_DRIVER_SESSION_SESSION_H
+
+#include "base/clock.h"
+#include "codegen/codegen.h"
+#include "driver/session/vmoec.h"
+#include "frontend/frontend.h"
+#include "passes/passes.h"
+#include "runtime/train/train.h"
+
+/* ---- messages (message.c) ----------------------------------------------------------------------
+ */
+
+typedef struct SessionMessage {
+    VmoecMessage m;
+    struct SessionMessage *next;
+} SessionMessage;
+
+typedef struct SessionMessages {
+    Arena *arena;
+    SessionMessage *first, *last;
+    int n;
+    const char *error; /* text of the last error; NULL: none yet */
+    void (*told)(void *user, const VmoecMessage *m);
+    void *user;
+    bool colour;
+} SessionMessages;
+
+/* ---- tuned blocks of products (tuning.c) -------------------------------------------------------
+ */
+
+/* What is in use in a session. */
+typedef struct Tuning {
+    const CgTuning *blocks; /* for programs planned from now on; NULL: the model's own choice */
+    const char *path;       /* of the file they come from; NULL: none */
+} Tuning;
+
+typedef struct TuningFile {
+    const char *cpu, *isa; /* NULL: any */
+    CgTuning blocks;
+} TuningFile;
+
+/* Parses a tuning file; mistakes go to d. */
+TuningFile *session_tuning_read(Arena *a, const Source *src, Diags *d);
+/* "matmul m=3152 n=768 k=192", as in these files. */
+const char *session_tuning_text(Arena *a, const CgProduct *p);
+/* Where a model's file is looked for: F.tune beside F.vmoe. */
+const char *session_tuning_beside(Arena *a, const char *path);
+/* Takes the blocks of a file. One for another machine counts for nothing, which is said. */
+struct Session;
+VmStatus session_tune(struct Session *s, const char *path);
+
+/* ---- the graph of a crash (crash.c) ------------------------------------------------------------
+ */
+
+/* What a mistake of ours writes down: the graph before the pass that runs, and the passes still to
+ * come. */
+typedef struct Crash {
+    Arena *arena;
+    const char *file;     /* NULL: nowhere */
+    const IrGraph *graph; /* NULL: nothing is being compiled */
+    const PassId *list;
+    int n;
+} Crash;
+
+/* ---- a session (session.c) ---------------------------------------------------------------------
+ */
+
+/* What a program computes: which passes run and whether dropout is on. */
+typedef struct ProgramKind {
+    Pipeline pipe;
+    bool training;
+    bool dense; /* the model's dense twin (passes/dense.c): other weights, so it needs an engine of
+                   its own */
+} ProgramKind;
+#define KIND_EVAL ((ProgramKind){PIPE_EVAL, false, false})
+#define KIND_TRAIN ((ProgramKind){PIPE_TRAIN, true, false})
+#define KIND_GRAD ((ProgramKind){PIPE_GRAD, true, false})
+
+typedef struct Program {
+    ProgramKind kind;
+    int64_t batch;
+    bool routes;
+    const CgTuning *blocks; /* it was planned with */
+    bool compiled;
+    int index; /* in the session's engine; -1: not added */
+    VmProgram *code;
+} Program;
+
+enum { SESSION_MAX_PROGRAMS = 16 };
+
+/* A model's graph for a batch size. */
+typedef struct SessionGraph {
+    int64_t batch;
+    IrGraph *g;
+    struct SessionGraph *next;
+} SessionGraph;
+
+/* Where time went. */
+typedef struct SessionTimes {
+    double started; /* vm_seconds() when the process began; 0: not known */
+    double frontend, passes, codegen;
+    double init, to_step; /* initial weights; from `started` to the first step; 0: not yet */
+} SessionTimes;
+
+/* One file being compiled: everything from its text to running programs. */
+typedef struct Session {
+    Arena *arena, *scratch;
+    Crash crash;
+    VmBugReport report_before; /* the thread's, until this session was opened */
+    SessionMessages messages;
+    const char *path;
+    FeOptions fe;
+    FeExperiment *exp;
+    const char *model;        /* the chosen one */
+    const FeTrain *train;     /* its train block, or NULL */
+    int64_t batch;            /* the option's, or the train block's, or 1 */
+    SessionGraph *graphs;     /* elaborated so far */
+    void (*edit)(IrGraph *g); /* what a benchmark changes in every graph; NULL: nothing */
+    PassCtx pass;
+    Tuning tuning;
+    bool bf16;         /* matrix products in bf16 */
+    bool pack_in_step; /* no packed copy of a weight outlives a step */
+    bool telemetry;    /* training programs measure their routes */
+    int workers;       /* threads that prepare batches ahead */
+    const CgTarget *target;
+    const char *cache_dir, *backend; /* as in CgOptions */
+    CgModule *module;
+    VmEngine *engine;
+    VmDataset *data[VM_SPLITS];
+    Program program[SESSION_MAX_PROGRAMS];
+    int nprogram;
+    bool warned;       /* warnings of the model were said once already */
+    bool cache_warned; /* so was that there is no cache */
+    bool lost;         /* memory ran out in the middle of something: to be closed */
+    SessionTimes times;
+} Session;
+
+/* A session without a file, for IR text and single kernels: of the options only those about
+ * messages, code and the crash file count. From here to session_close this thread's mistakes of
+ * ours are reported by this session. */
+void session_init(Session *s, const VmoecOptions *o);
+/* Loads the file, chooses the model and its train block and takes the other options over: bf16 on a
+ * machine without it becomes f32, a tuning file for another machine counts for nothing. need_train:
+ * a model without a train block is refused. On failure the session is to be closed, too. */
+VmStatus session_open(Session *s, const VmoecOptions *o, bool need_train);
+/* The same for another target than the host: what it plans can be printed and not run. */
+VmStatus session_open_for(Session *s, const VmoecOptions *o, const CgTarget *target,
+                          bool need_train);
+/* For `check`: loads the file and chooses nothing; mistakes go to d. */
+FeExperiment *session_load(Session *s, const VmoecOptions *o, Diags *d, VmError *err);
+void session_close(Session *s);
+
+/* VM_OK without errors; VM_ENV when a library could not be read; VM_USAGE when all of them are in
+ * options (--set); else VM_INPUT. */
+VmStatus session_diags_status(const Diags *d);
+
+/* An error, which makes the call fail: returns the status it was given. */
+VmStatus session_fail(Session *s, VmStatus st, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+void session_warn(Session *s, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+void session_note(Session *s, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+void session_inform(Session *s, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* All of d, in order of file and place. */
+void session_say_diags(Session *s, const Diags *d);
+
+/* Words for what the pass telemetry shows of routes, by PassRoutes: crash files and opt have them.
+ */
+extern const char *const session_route_views[3];
+/* A VmBugReport.write over a session: writes its crash file. */
+const char *session_crash(void *session);
+
+/* ---- graphs, passes, programs (compile.c) ------------------------------------------------------
+ */
+
+/* Reports when passes cannot take the model's graph g. */
+void session_try_lowering(Session *s, const FeExperiment *e, const char *model, const IrGraph *g,
+                          Diags *d);
+/* MODEL-stage graph for `batch` images, the same one every time it is asked for; NULL after saying
+ * why not. */
+const IrGraph *session_graph(Session *s, int64_t batch);
+/* A clone of it, for passes. */
+IrGraph *session_graph_copy(Session *s, int64_t batch);
+
+/* Runs passes on g in place, each with its crash file at hand. A graph that does not verify
+ * afterwards is our bug; a message comes back when a pass refuses the graph it was given
+ * (session_try_passes), which is our bug too for graphs of our own making (the others). */
+const char *session_try_passes(Session *s, IrGraph *g, const PassId *list, int n, bool training);
+void session_run_passes(Session *s, IrGraph *g, const PassId *list, int n, bool training);
+/* The same for training with a clone of `base`, whose crash file is base with the whole list:
+ * cheaper where it is done again and again. */
+void session_run_again(Session *s, IrGraph *base, IrGraph *g, const PassId *list, int n);
+void session_lower(Session *s, IrGraph *g, ProgramKind kind);
+
+/* The machine code is made for; the module; the engine that runs it. */
+VmStatus session_host(Session *s);
+VmStatus session_module(Session *s);
+VmStatus session_engine(Session *s, int threads);
+
+/* After a compilation: says, once, that kernels are not kept because others could put theirs into
+ * the folder. */
+void session_warn_cache(Session *s);
+
+/* Plans memory and kernels of a program without making code; NULL with err filled in. */
+const Program *session_plan(Session *s, ProgramKind kind, int64_t batch, bool routes, VmError *err);
+/* Plans a program that will be wanted, so that it is compiled together with the first one that is
+ * asked for: all kernels at once keep all processes busy. False with err filled in. */
+bool session_ahead(Session *s, ProgramKind kind, int64_t batch, VmError *err);
+/* Compiles it too. */
+const Program *session_compile(Session *s, ProgramKind kind, int64_t batch, bool routes,
+                               VmError *err);
+/* Adds it to the session's engine too; index is then its number there. */
+const Program *session_program(Session *s, ProgramKind kind, int64_t batch, bool routes,
+                               VmError *err);
+
+/* A VmProgramSource over session_program; user is the Session. Memory that is not there is an error
+ * in a thread that can go on from it, so that whoever asked can close what it holds. */
+int session_source(void *user, bool training, int64_t batch, VmError *err);
+
+/* Call where the first step begins. */
+void session_first_step(Session *s);
+
+/* ---- counting (count.c) ------------------------------------------------------------------------
+ */
+
+/* What a part of a model costs. */
+typedef struct Count {
+    const char *name; /* path prefix */
+    int64_t params;
+    int64_t active; /* parameters one token meets: k of E experts */
+    double macs;    /* forward, one image */
+    double
+        attention; /* those of them that multiply queries with keys and probabilities with values */
+} Count;
+
+typedef struct Counts {
+    Count total;
+    int64_t image; /* parameters one image meets at most: all experts that its tokens may choose */
+    Count *module; /* in order of first appearance */
+    int nmodule;
+    int64_t batch; /* the graph's */
+} Counts;
+
+/* Counts a MODEL-stage graph elaborated for `batch` images. Multiply-accumulates are those that
+ * ir_work finds: of matrix products (with experts, on the rows really routed) and attention. */
+Counts session_count(Arena *a, const IrGraph *g, int64_t batch);
+
+/* Whether there is anything to differentiate. */
+bool session_has_loss(const IrGraph *g);
+
+/* Number of classes an i32 input is compared against (columns of the logits), 0 when it is not a
+ * label. */
+int64_t session_classes(const IrGraph *g, const char *input);
+
+/* ---- memory (memory_use.c, memory_limit.c, budget.c) -------------------------------------------
+ */
+
+/* What a process holds at its peak, in bytes of resident memory. */
+typedef struct MemoryUse {
+    int64_t weights, state, work; /* the engine's spaces */
+    int64_t other;                /* further spaces of the engine */
+    int64_t scratch;              /* of all threads */
+    int64_t data;                 /* the data set, and the order its images are taken in */
+    int64_t process; /* program, libraries, compiler's data, generated code, threads: measured */
+    int64_t total;
+} MemoryUse;
+
+/* A limit for memory and what it led to. */
+typedef struct Budget {
+    int64_t limit;                    /* 0: there is none */
+    bool of_group;                    /* it is the cgroup's, not the option's */
+    int steps, all;                   /* of the pass recompute: made, and how many there are */
+    double flops_before, flops_after; /* of products and attention in one step of training */
+    int64_t before, after;            /* predicted peaks */
+    bool pack_in_step;                /* no packed copy of a weight outlives a step */
+    int tries;                        /* plans that the choice took */
+} Budget;
+
+/* Resident bytes of this process now, and its peak so far; 0 when the system does not say. */
+void session_memory_now(int64_t *now, int64_t *peak);
+
+/* Before programs are lowered: what the process will hold beside tensors and data, given that
+ * `data` bytes of data are loaded now. */
+int64_t session_process_ahead(int64_t data);
+/* What comes on top of it for a program of so many tasks. */
+int64_t session_memory_growth(int tasks);
+/* Scratch of so many threads before it is known, which is after lowering. */
+int64_t session_scratch_ahead(int threads);
+/* "195.3 KiB", "1.2 MiB" */
+const char *session_bytes_text(Arena *a, int64_t bytes);
+
+/* Finds how much of the training program's activations to compute again, and whether to pack
+ * weights in every step, so that `use` fits b->limit, and has the session do so. `use` is filled in
+ * but for work and total; they are set. Without a limit only that. VM_ENV when nothing fits, after
+ * saying the least possible peak and what it is made of. */
+VmStatus session_fit(Session *s, Budget *b, bool training, MemoryUse *use);
+/* The smaller of b->limit (0: no option) and the cgroup's limit, if there is any, becomes the
+ * limit, and training or evaluation is made to fit (session_fit) before data is loaded. VM_ENV
+ * after a message with both numbers when it does not. */
+VmStatus session_memory(Session *s, Budget *b, bool training, const char *data_dir, int threads);
+/* One line about what was chosen; NULL when there is nothing to say. */
+const char *session_budget_text(Arena *a, const Budget *b);
+
+/* ---- data (data.c) -----------------------------------------------------------------------------
+ */
+
+/* Opens the train block's data with that many threads (0: all) and checks it against the model's
+ * image and label: s->data, which the session closes. train false: only the test set is wanted. */
+VmStatus session_data(Session *s, const char *dir, int threads, bool train);
+/* What the test set, and for training the training set and the order of an epoch, take in memory,
+ * from the files' headers; 0 without a train block. A status and a message in err when they cannot
+ * be read. */
+VmStatus session_data_bytes(const Session *s, bool training, const char *dir, int64_t *bytes,
+                            VmError *err);
+
+/* Images of both splits of a train block's data, from the files' headers; 0 and 0 of an archive
+ * that nobody named (dir NULL), which would have to be read through. */
+VmStatus session_data_images(const FeTrain *t, const char *dir, int64_t images[VM_SPLITS],
+                             VmError *err);
+
+/* Fills inputs with random numbers as training would see them: images about normal, labels in
+ * range. */
+void session_fill_input(const IrGraph *model_graph, const IrNode *input, uint64_t seed, void *data);
+/* All inputs that the program reads, with seed 1. */
+void session_fill_inputs(const IrGraph *model_graph, VmEngine *e, int program);
+
+/* ---- training and evaluation (train.c) ---------------------------------------------------------
+ */
+
+/* What a run is beside the file: overrides of its train block, and what decides no bits. */
+typedef struct SessionTrain {
+    const char *data, *weights; /* as in VmoecTrainOptions */
+    VmRunPlace place;
+    VmResume resume;
+    unsigned sinks;                         /* as in VmRun */
+    int64_t seed, epochs, steps, log_every; /* as in VmoecTrainOptions */
+    int threads, workers;
+    int64_t memory;
+    FILE *progress, *warnings;          /* as in VmRun */
+    void (*before_step)(void *session); /* NULL: not */
+} SessionTrain;
+
+/* Fits the memory, opens the data, compiles, trains. */
+VmStatus session_train(Session *s, const SessionTrain *how, VmTrainResult *out);
+
+/* Loss and accuracy of a file's weights on the whole test set. */
+VmStatus session_eval(Session *s, const char *weights, const char *data, int threads,
+                      VmEvalResult *out);
+
+#endif

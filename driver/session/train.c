@@ -1,0 +1,171 @@
+/* From an opened file to a run of training, and to the accuracy of given weights. */
+#include "driver/session/session.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "base/rng.h"
+#include "codegen/plan/backend.h"
+
+/* ---- what a run is ----------------------------------------------------------------------------
+ */
+
+/* The train block, with what the caller overrides. */
+static VmRecipe recipe_of(const Session *s, const SessionTrain *how) {
+    VmRecipe r = s->train->recipe;
+    r.data.batch = s->batch;
+    if (how->seed >= 0) r.seed = how->seed;
+    if (how->log_every) r.log_every = how->log_every;
+    r.precision.kind = s->bf16 ? VM_precision_bf16 : VM_precision_f32; /* as far as the CPU can */
+    if (how->epochs) r.epochs = (VmSpan){(double)how->epochs, false};
+    if (how->steps) r.epochs = (VmSpan){(double)how->steps, true};
+    return r;
+}
+
+static VmSubject subject_of(Session *s, const IrGraph *g) {
+    VmSubject v = {.phase = s->train->name,
+                   .graph = arena_printf(s->arena, "%016llx",
+                                         (unsigned long long)vm_hash_name(ir_to_text(s->arena, g))),
+                   .instructions = s->target->isa,
+                   .compiler = cg_compiler_id};
+    v.nconfig = fe_config(s->exp, &v.config_name, &v.config_value);
+    return v;
+}
+
+static VmRun run_of(const Session *s, const SessionTrain *how) {
+    return (VmRun){.place = how->place,
+                   .resume = how->resume,
+                   .sinks = how->sinks,
+                   .workers = how->workers,
+                   .tuning = s->tuning.path,
+                   .progress = how->progress,
+                   .warnings = how->warnings,
+                   .before_step = how->before_step};
+}
+
+/* ---- weights and programs ---------------------------------------------------------------------
+ */
+
+/* One line about what a file of weights gave. */
+static void say_found(Session *s, const char *path, const VmWeightsFound *f) {
+    Text t = text_new(s->arena);
+    text_addf(&t, "%d of %d weights from %s", f->taken, f->total, path);
+    int other = f->total - f->taken;
+    for (int i = 0; i < 3 && f->other[i]; i++)
+        text_addf(&t, "%s%s", i ? ", " : "; fresh initial values for ", f->other[i]);
+    if (other > 3) text_addf(&t, " and %d more", other - 3);
+    if (f->unknown) text_addf(&t, "; %d in the file are not in the model", f->unknown);
+    session_inform(s, "%s", t.data);
+}
+
+/* A session may train again: what optimizers keep starts from zero then, too. */
+static void clear_state(Session *s, const Program *p) {
+    for (int i = 0; i < p->code->ntensor; i++) {
+        const VmTensor *t = &p->code->tensor[i];
+        if (t->role != VM_ROLE_STATE) continue;
+        size_t bytes = sizeof(float);
+        for (int d = 0; d < t->rank; d++) bytes *= (size_t)t->dim[d];
+        memset(vm_engine_data(s->engine, p->index, t->name), 0, bytes);
+    }
+}
+
+/* Values that the weights start with. A weight that the file has none for starts as in a run
+ * without it, so the weights `vmoec init` wrote and the seed alone give the same run. */
+static VmStatus start_weights(Session *s, const char *path, const Program *p, const VmRecipe *r,
+                              VmSubject *subject, VmWeightsFound *found, VmError *err) {
+    double t0 = vm_seconds();
+    clear_state(s, p);
+    VmStatus st = vm_engine_init(s->engine, (uint64_t)r->seed, err);
+    if (!st && path) {
+        st = vm_weights_load_some(s->engine, p->index, path, found, err);
+        subject->weights = found->fingerprint;
+    }
+    s->times.init = vm_seconds() - t0;
+    if (!st && path) say_found(s, path, found);
+    return st;
+}
+
+/* Programs of all batch sizes, compiled as one. */
+static VmStatus plan_all(Session *s, const VmRecipe *r) {
+    VmBatchSize size[VM_BATCH_SIZES];
+    int n = vm_train_batches(r, vm_dataset_size(s->data[VM_TRAIN]),
+                             vm_dataset_size(s->data[VM_TEST]), size);
+    for (int i = 0; i < n; i++) {
+        VmError why = {.text = ""}, err = {.text = ""};
+        if (session_ahead(s, size[i].training ? KIND_TRAIN : KIND_EVAL, size[i].images, &why))
+            continue;
+        return session_fail(s, vm_batch_refused(&size[i], &why, &err), "%s", err.text);
+    }
+    return VM_OK;
+}
+
+/* ---- the whole --------------------------------------------------------------------------------
+ */
+
+static VmStatus run_training(Session *s, const SessionTrain *how, VmTrainResult *out) {
+    VmStatus st = session_engine(s, vm_threads(how->threads));
+    if (st) return st;
+    const IrGraph *g = session_graph(s, s->batch);
+    if (!g) return VM_INPUT;
+    VmRecipe recipe = recipe_of(s, how);
+    VmSubject subject = subject_of(s, g);
+    VmRun run = run_of(s, how);
+    st = plan_all(s, &recipe);
+    if (st) return st;
+    VmError err = {.text = ""};
+    int64_t images = vm_dataset_size(s->data[VM_TRAIN]);
+    int64_t batch = s->batch < images ? s->batch : images;
+    const Program *p = session_program(s, KIND_TRAIN, batch, false, &err);
+    if (!p) return session_fail(s, err.status, "%s", err.text);
+    VmWeightsFound found;
+    st = start_weights(s, how->weights, p, &recipe, &subject, &found, &err);
+    const VmTraining what = {&recipe, &subject, &run, s->data[VM_TRAIN], s->data[VM_TEST]};
+    if (!st) st = vm_train(s->engine, session_source, s, &what, out, &err);
+    return st ? session_fail(s, st, "%s", err.text) : VM_OK;
+}
+
+/* The data of a call before. */
+static void close_data(Session *s) {
+    for (int i = 0; i < VM_SPLITS; i++) {
+        vm_dataset_close(s->data[i]);
+        s->data[i] = NULL;
+    }
+}
+
+VmStatus session_train(Session *s, const SessionTrain *how, VmTrainResult *out) {
+    Budget b = {.limit = how->memory};
+    *out = (VmTrainResult){0};
+    s->telemetry = true;
+    s->workers = how->workers;
+    close_data(s);
+    /* programs that are there already have their memory planned */
+    VmStatus st = s->nprogram ? VM_OK : session_memory(s, &b, true, how->data, how->threads);
+    const char *chosen = st ? NULL : session_budget_text(s->arena, &b);
+    if (chosen) session_inform(s, "%s", chosen);
+    if (!st) st = session_data(s, how->data, how->threads, true);
+    return st ? st : run_training(s, how, out);
+}
+
+static VmStatus evaluate(Session *s, const char *weights, int threads, VmEvalResult *out) {
+    const VmDataset *test = s->data[VM_TEST];
+    VmStatus st = session_engine(s, vm_threads(threads));
+    if (st) return st;
+    VmError err = {.text = ""};
+    int64_t batch = s->batch < vm_dataset_size(test) ? s->batch : vm_dataset_size(test);
+    const Program *p = session_program(s, KIND_EVAL, batch, false, &err);
+    if (!p) return session_fail(s, err.status, "%s", err.text);
+    st = vm_weights_load(s->engine, p->index, weights, &err);
+    if (!st) st = vm_weights_finite(s->engine, p->index, weights, &err);
+    if (!st) st = vm_evaluate(s->engine, session_source, s, test, batch, out, &err);
+    return st ? session_fail(s, st, "%s", err.text) : VM_OK;
+}
+
+VmStatus session_eval(Session *s, const char *weights, const char *data, int threads,
+                      VmEvalResult *out) {
+    Budget b = {0};
+    *out = (VmEvalResult){0};
+    close_data(s);
+    VmStatus st = s->nprogram ? VM_OK : session_memory(s, &b, false, data, threads);
+    if (!st) st = session_data(s, data, threads, false);
+    return st ? st : evaluate(s, weights, threads, out);
+}

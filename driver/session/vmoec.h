@@ -1,0 +1,207 @@
+/* vmoec as a library: a .vmoe file is opened, its model compiled for this machine, trained and
+ * evaluated. This is the only header a program needs; docs/library.md has an example.
+ *
+ *   VmoecOptions o;
+ *   Vmoec *v;
+ *   vmoec_options_init(&o);
+ *   o.path = "tiny.vmoe";
+ *   o.models = "models";
+ *   if (vmoec_open(&o, &v) == VM_OK) ...
+ *   vmoec_close(v);
+ *
+ * The library prints nothing and never ends the process, with one exception: a mistake of its own
+ * (VM_BUG) is a message on stderr and an abort, because nothing it holds can be trusted then. It
+ * has no state but that of its handles. It reads these variables of the environment: VMOE_DATA
+ * (where data sets are), VMOEC_ISA (instruction set), OMP_NUM_THREADS (when no number of threads is
+ * given).
+ *
+ * Ownership. A handle owns all that comes out of it; what it returns lives until vmoec_close. What
+ * goes in (options, their strings and lists) is copied and may go away as soon as the call is over.
+ *
+ * Threads. A handle is used by one thread at a time, any thread; different handles may be in use in
+ * different threads at once, each with threads of its own for computing. Results do not depend on
+ * what else is going on.
+ *
+ * Processes. Code is generated in processes that are forked for it and gone when the call is over;
+ * LLVM is never loaded into the process that calls.
+ *
+ * Not here yet: vmoec_predict (classes of single images) and vmoec_build (a trainer as a program of
+ * its own). */
+#ifndef VMOEC_DRIVER_SESSION_VMOEC_H
+#define VMOEC_DRIVER_SESSION_VMOEC_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/status.h"
+
+/* One opened file and everything made from it. */
+typedef struct Vmoec Vmoec;
+
+/* ---- what is said --------------------------------------------------------------------------- */
+
+/* INFO: what somebody who watches a run wants to know; nothing is wrong. */
+typedef enum VmoecSeverity { VMOEC_ERROR, VMOEC_WARNING, VMOEC_NOTE, VMOEC_INFO } VmoecSeverity;
+
+/* A place in a file. file NULL: none; line and column count from 1, columns count bytes. */
+typedef struct VmoecPlace {
+    const char *file;
+    int line, column;
+} VmoecPlace;
+
+/* The other half of a message: "experts set here". */
+typedef struct VmoecRemark {
+    VmoecPlace at;
+    const char *text;
+} VmoecRemark;
+
+/* Text is prose without a full stop. slug names the kind of a mistake in a .vmoe file
+ * ("topk-range"), is stable from release to release, and NULL for everything else. */
+typedef struct VmoecMessage {
+    VmoecSeverity severity;
+    const char *slug;
+    VmoecPlace at;
+    const char *text;
+    const VmoecRemark *remark;
+    int nremark;
+    const char *rendered; /* all of it for a person to read, with the line of source and a caret;
+                           * ends with a newline */
+} VmoecMessage;
+
+/* ---- opening ----------------------------------------------------------------------------------
+ */
+
+typedef struct VmoecOptions {
+    size_t size; /* of this struct, as the program was compiled with it; set by the init function */
+
+    /* The file. With `text` that is its contents, and `path` only its name in messages and the
+     * place from which `use "..."` is searched; NULL: it is read. */
+    const char *path, *text;
+
+    /* Which model, when the file has several. NULL: the first that is trained, else the first. */
+    const char *model;
+
+    /* Which train block, when there are several. NULL: the model's first. */
+    const char *phase;
+
+    /* Values of `config`, each "name=value", instead of those in the file. */
+    const char *const *set;
+    int nset;
+
+    /* "f32" or "bf16": what matrix products round their operands to. NULL: the train block's. */
+    const char *precision;
+
+    /* Images per step; 0: the train block's, or 1 without one. */
+    int64_t batch;
+
+    /* Of training and evaluation; 0: as many as there are CPUs for this process. */
+    int threads;
+
+    /* The most bytes of memory the process may take: training computes more often what it would
+     * otherwise keep, in order to fit. 0: the cgroup's limit alone. */
+    int64_t memory;
+
+    /* Folder of the layer libraries: `use "std/..."`. NULL: there are none. */
+    const char *models;
+
+    /* Folder where compiled kernels are kept between runs; made when it is missing. NULL: nowhere.
+     */
+    const char *cache;
+
+    /* The code generator, vmoec-llvm.so. NULL: beside the program's executable file. */
+    const char *backend;
+
+    /* A file of `vmoec tune`. NULL: none. */
+    const char *tuning;
+
+    /* Where the graph is written to that was being compiled when a mistake of the compiler's was
+     * found, before the process aborts. NULL: nowhere. */
+    const char *crash_file;
+
+    /* Called with every message as soon as there is one, in the thread that uses the handle; NULL:
+     * nobody. The message stays the handle's. It must not use the handle. `user` is handed on. */
+    void (*on_message)(void *user, const VmoecMessage *m);
+    void *user;
+
+    /* `rendered` has the colours of a terminal. */
+    bool colour;
+} VmoecOptions;
+
+/* Sets every option to its default. Call it before setting those you care about. */
+void vmoec_options_init(VmoecOptions *o);
+
+/* Opens a file: reads it and checks it, and finds the model. VM_INPUT: the file is wrong; VM_USAGE:
+ * an option is; VM_ENV: something could not be read, or memory is not there.
+ *
+ * *out has to be closed also after a failure, when it can only be asked for its messages; it is
+ * NULL when there was no memory for it. */
+VmStatus vmoec_open(const VmoecOptions *o, Vmoec **out);
+
+/* Gives everything back. NULL is fine. */
+void vmoec_close(Vmoec *v);
+
+/* ---- messages ---------------------------------------------------------------------------------
+ */
+
+/* All messages so far, in the order in which they came. NULL is a handle without any. */
+int vmoec_message_count(const Vmoec *v);
+const VmoecMessage *vmoec_message(const Vmoec *v, int i); /* NULL: there is no i-th */
+
+/* Status of the last call, and its error as text: "" after VM_OK. Never NULL; a handle that is NULL
+ * says that memory is not there. */
+VmStatus vmoec_status(const Vmoec *v);
+const char *vmoec_error(const Vmoec *v);
+
+/* The model that was chosen; NULL when opening failed. */
+const char *vmoec_model(const Vmoec *v);
+
+/* ---- training and evaluation ------------------------------------------------------------------
+ */
+
+typedef struct VmoecTrainOptions {
+    size_t size; /* set by the init function */
+
+    /* Where the data set is. NULL: what the train block says, VMOE_DATA, or the usual place. */
+    const char *data;
+
+    /* Folder for metrics.jsonl, the checkpoints and weights.safetensors. Required. */
+    const char *out;
+
+    /* A run that is in that folder goes on from its checkpoint; or is moved to OUT.old first. */
+    bool resume, overwrite;
+
+    /* Instead of the train block's; seed -1 and 0 for the others: as it says. Steps count before
+     * epochs. */
+    int64_t seed, epochs, steps, log_every;
+
+    /* A safetensors file that weights start from; those it lacks start as usual. NULL: all do. */
+    const char *weights;
+} VmoecTrainOptions;
+
+void vmoec_train_options_init(VmoecTrainOptions *o);
+
+/* Losses and accuracies are those of the last epoch; NAN: there is none. The paths live as long as
+ * the handle. */
+typedef struct VmoecTrained {
+    double train_loss, train_accuracy, test_loss, test_accuracy;
+    int64_t steps;
+    double seconds;
+    const char *weights, *metrics;
+} VmoecTrained;
+
+/* Trains the model as its train block says. result may be NULL. A handle can be used on after a
+ * failure, unless memory ran out in the middle of compiling: then its messages are gone, every
+ * further call gives the same error, and it is to be closed. */
+VmStatus vmoec_train(Vmoec *v, const VmoecTrainOptions *o, VmoecTrained *result);
+
+typedef struct VmoecEvaluated {
+    int64_t images;
+    double loss, accuracy; /* accuracy NAN: the model has no such metric */
+} VmoecEvaluated;
+
+/* Loss and accuracy of the weights of a safetensors file on the whole test set. data: as in
+ * VmoecTrainOptions. */
+VmStatus vmoec_eval(Vmoec *v, const char *weights, const char *data, VmoecEvaluated *result);
+
+#endif
