@@ -45,14 +45,24 @@ PROGRAM_OBJ := $(filter-out $(BACKEND_OBJ),$(LIB_OBJ)) $(BUILD)/obj/driver/comma
 ID_SRC  := $(sort $(wildcard $(foreach d,base recipe ir passes codegen codegen/*,$(d)/*.c $(d)/*.h $(d)/*.def))) \
            runtime/exec/abi.h
 
-# The C files of tests/ make one Criterion binary (fuzz_*.c are programs); tests/<area>/run.sh are shell suites.
-TEST_SRC := $(filter-out $(wildcard tests/*/fuzz_*.c) tests/faults/malloc.c,$(call sources,$(wildcard tests/*)))
+# The library: everything below the commands. Who links it exports its symbols (LIBRARY_LINK), for the shared object
+# with LLVM.
+LIBRARY      := $(BUILD)/libvmoec.a
+LIBRARY_OBJ  := $(filter-out $(BACKEND_OBJ) $(BUILD)/obj/interp/% $(BUILD)/obj/driver/commands/% \
+                $(BUILD)/obj/driver/bench/%,$(LIB_OBJ))
+LIBRARY_LINK  = -rdynamic -Wl,--whole-archive $(LIBRARY) -Wl,--no-whole-archive $(LIBS)
+
+# The C files of tests/ make one Criterion binary (fuzz_*.c and those of library/ are programs); tests/<area>/run.sh
+# are shell suites.
+LIBRARY_TESTS := $(wildcard tests/library/*.c)
+TEST_SRC := $(filter-out $(wildcard tests/*/fuzz_*.c) tests/faults/malloc.c $(LIBRARY_TESTS),$(call sources,$(wildcard tests/*)))
 TEST_OBJ := $(TEST_SRC:%.c=$(BUILD)/obj/%.o)
 TEST_BIN := $(BUILD)/tests/vmoec-tests
 DOC_BIN  := $(BUILD)/tests/reference
 # A library that lets allocations fail (tests/faults/alloc.sh), loaded by the programs under test.
 FAULT_LIB := $(BUILD)/tests/malloc-fails.so
 FAULT_SRC := tests/faults/malloc.c
+LIBRARY_BIN := $(LIBRARY_TESTS:tests/library/%.c=$(BUILD)/tests/library-%)
 
 .PHONY: build
 build: $(BUILD)/vmoec $(BUILD)/vmoec-llvm.so ## build the compiler: build/vmoec and, beside it, vmoec-llvm.so
@@ -83,6 +93,18 @@ $(BUILD)/vmoec-llvm.so: $(BACKEND_OBJ) $(BUILD)/obj/compiler_id.o
 	$(call say,LD,$@)
 	$(Q)$(CC) $(LDFLAGS) -shared -Wl,-Bsymbolic $^ -o $@ $(LLVM_LIBS)
 
+.PHONY: library
+library: $(LIBRARY) $(BUILD)/vmoec-llvm.so ## build vmoec as a library: build/libvmoec.a (docs/library.md)
+
+$(LIBRARY): $(LIBRARY_OBJ)
+	$(call say,AR,$@)
+	$(Q)rm -f $@ && ar rcs $@ $^
+
+$(LIBRARY_BIN): $(BUILD)/tests/library-%: $(BUILD)/obj/tests/library/%.o $(LIBRARY)
+	@mkdir -p $(dir $@)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(LDFLAGS) $< $(LIBRARY_LINK) -o $@
+
 $(TEST_BIN): $(LIB_OBJ) $(TEST_OBJ)
 	@mkdir -p $(dir $@)
 	$(call say,LD,$@)
@@ -98,7 +120,7 @@ $(DOC_BIN): $(filter $(BUILD)/obj/base/% $(BUILD)/obj/recipe/% $(BUILD)/obj/ir/%
 	$(call say,LD,$@)
 	$(Q)$(CC) $(LDFLAGS) $^ -o $@ $(LIBS)
 
--include $(OBJ:.o=.d) $(TEST_OBJ:.o=.d) $(BUILD)/obj/docs/reference.d
+-include $(OBJ:.o=.d) $(TEST_OBJ:.o=.d) $(LIBRARY_TESTS:%.c=$(BUILD)/obj/%.d) $(BUILD)/obj/docs/reference.d
 
 .PHONY: setup
 setup: ## install what is missing to build, run and test (Debian packages)
@@ -111,7 +133,7 @@ run: ## set up, build, and train the example model on Fashion-MNIST
 	$(BUILD)/vmoec train models/vmoe_fmnist.vmoe
 
 .PHONY: tests
-tests: $(TEST_BIN) $(FAULT_LIB) ## build the unit tests
+tests: $(TEST_BIN) $(FAULT_LIB) $(LIBRARY_BIN) ## build the unit tests
 
 .PHONY: test
 test: ## set up, build, and run every test; ends with "N passed, N failed, N skipped"

@@ -1,0 +1,169 @@
+/* Lets each allocation of the library fail in turn: an error value comes back every time, nothing
+ * is lost, and the next call with memory does what it always did. Interposes the allocator of its
+ * own process, which counts what is alive.
+ *
+ *   memory open F.vmoe              opening the file: every allocation
+ *   memory train F.vmoe DATA OUT    training, with code from a cache
+ *
+ * TRACE: says where each one is. ONLY=n: the n-th alone. */
+#include <dirent.h>
+#include <dlfcn.h>
+#include <errno.h>
+#include <execinfo.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "driver/session/vmoec.h"
+
+/* ---- the allocator ----------------------------------------------------------------------------
+ */
+
+extern void *__libc_malloc(size_t);
+extern void *__libc_calloc(size_t, size_t);
+extern void *__libc_realloc(void *, size_t);
+extern void *__libc_memalign(size_t, size_t);
+extern void __libc_free(void *);
+void *memalign(size_t align, size_t size);
+
+static _Atomic long made, fail_at, alive; /* made: since fail_at was set, which counts from 1 */
+
+/* libgomp ends the process when it finds no memory, which nobody can help. */
+static bool is_gomps(const void *caller) {
+    Dl_info where;
+    return dladdr(caller, &where) != 0 && strstr(where.dli_fname, "libgomp") != NULL;
+}
+
+static bool fails_for(const void *caller) {
+    if (atomic_fetch_add(&made, 1) + 1 != atomic_load(&fail_at) || is_gomps(caller)) return false;
+    if (getenv("TRACE")) {
+        void *frame[40];
+        atomic_store(&fail_at, 0);
+        backtrace_symbols_fd(frame, backtrace(frame, 40), 2);
+    }
+    errno = ENOMEM;
+    return true;
+}
+#define fails() fails_for(__builtin_return_address(0))
+
+static void *count(void *p) {
+    if (p) atomic_fetch_add(&alive, 1);
+    return p;
+}
+
+void *malloc(size_t size) {
+    return fails() ? NULL : count(__libc_malloc(size));
+}
+
+void *calloc(size_t n, size_t size) {
+    return fails() ? NULL : count(__libc_calloc(n, size));
+}
+
+void *realloc(void *p, size_t size) {
+    if (fails()) return NULL;
+    void *q = __libc_realloc(p, size);
+    if (q && !p) count(q);
+    return q;
+}
+
+void *memalign(size_t align, size_t size) {
+    return fails() ? NULL : count(__libc_memalign(align, size));
+}
+
+void *aligned_alloc(size_t align, size_t size) {
+    return fails() ? NULL : count(__libc_memalign(align, size));
+}
+
+int posix_memalign(void **p, size_t align, size_t size) {
+    void *got = fails() ? NULL : count(__libc_memalign(align, size));
+    if (got) *p = got;
+    return got ? 0 : ENOMEM;
+}
+
+void free(void *p) {
+    if (p) atomic_fetch_sub(&alive, 1);
+    __libc_free(p);
+}
+
+static int descriptors(void) {
+    DIR *d = opendir("/proc/self/fd");
+    int n = 0;
+    while (d && readdir(d)) n++;
+    if (d) closedir(d);
+    return n;
+}
+
+/* ---- what is tried ----------------------------------------------------------------------------
+ */
+
+typedef struct Try {
+    const char *file, *data, *out;
+} Try;
+
+static VmStatus one(const Try *t, char error[512]) {
+    VmoecOptions o;
+    Vmoec *v;
+    vmoec_options_init(&o);
+    o.path = t->file;
+    o.models = "models";
+    o.backend = getenv("BACKEND");
+    o.cache = getenv("CACHE");
+    o.crash_file = "/dev/null";
+    o.threads = 1;
+    VmStatus st = vmoec_open(&o, &v);
+    if (!st && t->data) {
+        VmoecTrainOptions how;
+        vmoec_train_options_init(&how);
+        how.data = t->data;
+        how.out = t->out;
+        how.overwrite = true;
+        how.steps = 4;
+        st = vmoec_train(v, &how, NULL);
+        snprintf(error, 512, "%s", vmoec_error(v));
+        if (st && vmoec_train(v, &how, NULL) && *vmoec_error(v) == '\0') st = VM_INPUT;
+    } else {
+        snprintf(error, 512, "%s", vmoec_error(v));
+    }
+    vmoec_close(v);
+    return st;
+}
+
+/* As one; what is not as it should be is said. */
+static bool check(const Try *t, long at) {
+    static char error[512];
+    long before = atomic_load(&alive);
+    int open = descriptors();
+    atomic_store(&made, 0);
+    atomic_store(&fail_at, at);
+    VmStatus st = one(t, error);
+    atomic_store(&fail_at, 0);
+    long lost = atomic_load(&alive) - before;
+    int left = descriptors() - open;
+    bool right = !lost && !left && (st == VM_ENV ? *error != '\0' : st == VM_OK);
+    if (!right)
+        fprintf(stderr, "allocation %ld: status %d, \"%s\", %ld pieces and %d descriptors left\n",
+                at, (int)st, error, lost, left);
+    return right;
+}
+
+static long only(void) {
+    const char *text = getenv("ONLY");
+    return text ? atol(text) : 0;
+}
+
+int main(int argc, char **argv) {
+    if (argc != 3 && argc != 5) return VM_USAGE;
+    Try t = {.file = argv[2]};
+    if (argc == 5) t.data = argv[3], t.out = argv[4];
+    bool right = true;
+    for (int i = 0; i < 2; i++) right = check(&t, 0) || i == 0; /* the first: libraries get ready */
+    long all = atomic_load(&made), failed = 0;
+    for (long at = only() ? only() : 1; at <= all; at++, failed++) {
+        right &= check(&t, at);
+        if (only()) break;
+    }
+    right &= check(&t, 0);
+    printf("%ld of %ld allocations failed in turn\n", failed, all);
+    return right && failed ? VM_OK : VM_INPUT;
+}
