@@ -341,7 +341,8 @@ typedef struct SessionTrain {
     int64_t seed, epochs, steps, log_every; /* as in VmoecTrainOptions */
     int threads, workers;
     int64_t memory;
-    FILE *progress, *warnings;          /* as in VmRun */
+    FILE *progress;                     /* as in VmRun */
+    FILE *warnings;                     /* NULL: they become messages */
     void (*before_step)(void *session); /* NULL: not */
 } SessionTrain;
 

@@ -1,9 +1,9 @@
 /* From an opened file to a run of training, and to the accuracy of given weights. */
 #include "driver/session/session.h"
 
-#include <math.h>
 #include <string.h>
 
+#include "base/recover.h"
 #include "base/rng.h"
 #include "codegen/plan/backend.h"
 
@@ -99,6 +99,49 @@ static VmStatus plan_all(Session *s, const VmRecipe *r) {
     return VM_OK;
 }
 
+/* ---- warnings of the runtime ------------------------------------------------------------------
+ */
+
+/* It writes them to a stream, a line each; in a library they become messages. */
+typedef struct Warnings {
+    Session *s;
+    char line[4096];
+    size_t n;
+} Warnings;
+
+static void say_line(void *warnings) {
+    static const char prefix[] = "vmoec: warning: ";
+    Warnings *w = warnings;
+    const char *text = w->line;
+    if (!strncmp(text, prefix, sizeof prefix - 1)) text += sizeof prefix - 1;
+    session_warn(w->s, "%s", text);
+}
+
+/* Called in the middle of the runtime, which must not be left when memory is not there. */
+static ssize_t take_warnings(void *warnings, const char *text, size_t n) {
+    Warnings *w = warnings;
+    for (size_t i = 0; i < n; i++) {
+        if (text[i] != '\n') {
+            if (w->n < sizeof w->line - 1) w->line[w->n++] = text[i];
+            continue;
+        }
+        w->line[w->n] = '\0';
+        w->n = 0;
+        VmRecover point;
+        if (!vm_recover(&point, say_line, w)) {
+            vm_recover_keep(&point);
+            w->s->lost = true;
+        }
+    }
+    return (ssize_t)n;
+}
+
+static FILE *warnings_to(Warnings *w) {
+    FILE *f = fopencookie(w, "w", (cookie_io_functions_t){.write = take_warnings});
+    if (f) setvbuf(f, NULL, _IOLBF, 0);
+    return f;
+}
+
 /* ---- the whole --------------------------------------------------------------------------------
  */
 
@@ -119,8 +162,12 @@ static VmStatus run_training(Session *s, const SessionTrain *how, VmTrainResult 
     if (!p) return session_fail(s, err.status, "%s", err.text);
     VmWeightsFound found;
     st = start_weights(s, how->weights, p, &recipe, &subject, &found, &err);
+    Warnings own = {.s = s};
+    if (!st && !run.warnings && !(run.warnings = warnings_to(&own)))
+        st = vm_fail(&err, VM_ENV, "out of memory");
     const VmTraining what = {&recipe, &subject, &run, s->data[VM_TRAIN], s->data[VM_TEST]};
     if (!st) st = vm_train(s->engine, session_source, s, &what, out, &err);
+    if (run.warnings && run.warnings != how->warnings) fclose(run.warnings);
     return st ? session_fail(s, st, "%s", err.text) : VM_OK;
 }
 

@@ -76,6 +76,12 @@ if together 0 apart && together 1 apart && together both joint; then
             fail "run $i again with the same handle" 'its weights are others'
         fi
     done
+    rm -rf "$T/joint/0/checkpoint"
+    if together resume joint && grep -q '^1 .*checkpoint is not there: going on from' "$T/log" && cmp -s "$T/apart/0/weights.safetensors" "$T/joint/0/weights.safetensors"; then
+        ok 'a warning of a run is a value'
+    else
+        fail 'a warning of a run is a value' "$(head -c 300 "$T/log")"
+    fi
     if cmp -s "$T/apart/0/weights.safetensors" "$T/apart/1/weights.safetensors"; then
         fail 'two runs' 'they are one and the same'
     fi

@@ -3,7 +3,8 @@
  *
  *   together F.vmoe DATA OUT 0|1      the first or the second run, twice with the same handle:
  *                                     OUT/0, OUT/0.again
- *   together F.vmoe DATA OUT both     both: OUT/0 and OUT/1 */
+ *   together F.vmoe DATA OUT both     both: OUT/0 and OUT/1
+ *   together F.vmoe DATA OUT resume   the first goes on from its checkpoint; prints its messages */
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,7 +15,7 @@
 typedef struct Run {
     const char *file, *data, *out;
     int which;
-    bool again;
+    bool again, resume;
     pthread_barrier_t *start;
     VmStatus status;
 } Run;
@@ -49,6 +50,7 @@ static VmStatus train(const Run *r, Vmoec *v, const char *suffix) {
     t.out = out;
     t.seed = 7 + r->which;
     t.epochs = 6;
+    t.resume = r->resume;
     VmoecTrained result;
     VmStatus st = vmoec_train(v, &t, &result);
     if (st) return fail(r, v);
@@ -72,6 +74,8 @@ static void *run(void *user) {
     else
         r->status = train(r, v, "");
     if (!r->status && r->again) r->status = train(r, v, ".again");
+    for (int i = 0; r->resume && i < vmoec_message_count(v); i++)
+        printf("%d %s\n", (int)vmoec_message(v, i)->severity, vmoec_message(v, i)->text);
     vmoec_close(v);
     return NULL;
 }
@@ -86,7 +90,8 @@ int main(int argc, char **argv) {
     if (strcmp(argv[4], "both") != 0) {
         Run *one = &r[atoi(argv[4]) == 1];
         one->start = NULL;
-        one->again = true;
+        one->resume = strcmp(argv[4], "resume") == 0;
+        one->again = !one->resume;
         run(one);
         return one->status;
     }
