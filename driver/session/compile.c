@@ -130,6 +130,12 @@ void session_lower(Session *s, IrGraph *g, ProgramKind kind) {
 /* ---- programs
  * -------------------------------------------------------------------------------------- */
 
+VmStatus session_host(Session *s) {
+    const char *error = NULL;
+    if (!s->target) s->target = cg_target_host(s->arena, &error);
+    return s->target ? VM_OK : session_fail(s, VM_ENV, "%s", error);
+}
+
 VmStatus session_module(Session *s) {
     if (s->module) return VM_OK;
     double t0 = vm_seconds();

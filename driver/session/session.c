@@ -129,12 +129,6 @@ static VmStatus load(Session *s, const VmoecOptions *o, bool need_train) {
     return st ? st : choose_model(s, o->model, o->phase, need_train);
 }
 
-VmStatus session_host(Session *s) {
-    const char *error = NULL;
-    if (!s->target) s->target = cg_target_host(s->arena, &error);
-    return s->target ? VM_OK : session_fail(s, VM_ENV, "%s", error);
-}
-
 /* bf16 without the instruction would be slower than f32 and no more exact. */
 static VmStatus choose_precision(Session *s, const char *option) {
     if (option && strcmp(option, "f32") && strcmp(option, "bf16"))
