@@ -25,9 +25,9 @@ typedef struct PassCtx {
     bool training;  /* expand: dropout and noise are on */
     enum PassRoutes {
         ROUTES_UNSEEN,
-        ROUTES_CHOSEN,  /* the experts chosen by every route, for who compares programs */
-        ROUTES_MEASURED /* what a training run measures routes by */
-    } routes;           /* telemetry: which outputs it makes */
+        ROUTES_CHOSEN,         /* the experts chosen by every route, for who compares programs */
+        ROUTES_MEASURED        /* what a training run measures routes by */
+    } routes;                  /* telemetry: which outputs it makes */
     VmOptimizerSpec optimizer; /* optimizer: which rule, and its options */
     /* recompute: how many of its steps to make, 0 none, or RECOMPUTE_LIGHT; sets how many there are
      * (LIGHT: how many were made), and how many of them, the first ones, are light */

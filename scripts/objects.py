@@ -40,7 +40,7 @@ PRINTS = {
 }
 # Prefixes of what a room exports.
 PREFIXES = {
-    "base": "vm_ arena_ text_ map_ spell_ json_ vec_",
+    "base": "vm_ arena_ text_ map_ names_ spell_ json_ vec_",
     "ir": "ir_ shape_",
     "recipe": "vm_ recipe_",
     "frontend/syntax": "ast_ diag_ diags_ fmt_ lex_ parse_ parser_ source_ span_",
@@ -61,8 +61,6 @@ PREFIXES = {
 }
 # Names without one, from before there were rooms.
 NAMES = {
-    "base": "fe_name_at fe_name_get",
-    "frontend/syntax": "spell_suggest",
     "frontend/meaning": "build common_group expand_rows flat_gate make_route set_routed span_loc "
                         "count_named named_call take_name unique_name freeze_weights",
 }

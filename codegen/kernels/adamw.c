@@ -55,7 +55,7 @@ void cg_lower_adamw(Kb *k, IrNode *n) {
     a.inv_c1 = kb_fdiv(k, one, splat_step(k, n, VM_STEP_CORRECTION1));
     a.inv_sqrt_c2 = kb_fdiv(k, one, kb_call(k, "llvm.sqrt", k->vf, &c2, 1));
     if (k->cl->nkeep)
-        kb_update(k, &n->in[0]->type, update_tile, &a);
+        cg_update(k, &n->in[0]->type, update_tile, &a);
     else
         kb_flat(k, ir_elems(&n->in[0]->type), update_flat, &a);
 }

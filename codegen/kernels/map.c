@@ -116,7 +116,7 @@ void cg_lower_map(Kb *k) {
     View from;
     Joined joined;
     if (k->cl->nkeep) {
-        kb_update(k, t, store_all, NULL);
+        cg_update(k, t, store_all, NULL);
     } else if (!cluster_is_flat(k) && join_dims(k, &from, &joined)) {
         kb_rows(k, ir_elems(t) / joined.cols, joined.cols, copy_joined, &joined);
     } else if (cluster_is_flat(k)) {

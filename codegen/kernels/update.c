@@ -188,7 +188,7 @@ static void copy_tile(Kb *k, const Update *u, const At *at) {
     if (has_copy(k, u, true, true)) walk_tile(k, u, at, k->vl, store_turned_pairs);
 }
 
-void kb_update(Kb *k, const IrType *t, ColsBody body, void *ctx) {
+void cg_update(Kb *k, const IrType *t, ColsBody body, void *ctx) {
     Update u = {body, ctx, t->dim[t->rank - 2], t->dim[t->rank - 1], NULL};
     int64_t down = (u.rows + TILE_ROWS - 1) / TILE_ROWS,
             across = (u.cols + TILE_COLS - 1) / TILE_COLS;

@@ -6,6 +6,6 @@
 
 /* A run of items over a weight of type t. Body for every vector of it, in tiles; it stores the
  * cluster's results, and what is then in the weight goes into the copies. */
-void kb_update(Kb *k, const IrType *t, ColsBody body, void *ctx);
+void cg_update(Kb *k, const IrType *t, ColsBody body, void *ctx);
 
 #endif
