@@ -40,8 +40,8 @@ echo '#include "codegen/kernels/gemm.h"' >> codegen/build/emit.h
 want 'the builder may not include kernels: a circle' includes 1 \
     'codegen/build/emit.h:[0-9]*: codegen/build may not include codegen/kernels/gemm.h'
 fresh
-echo '#include "driver/driver.h"' >> runtime/train/train.h
-want 'the runtime may not include the driver' includes 1 'runtime/train may not include driver/driver.h'
+echo '#include "driver/session/session.h"' >> runtime/train/train.h
+want 'the runtime may not include the driver' includes 1 'runtime/train may not include driver/session/session.h'
 fresh
 mkdir attic && echo > attic/x.h
 echo '#include "attic/x.h"' >> base/arena.h
@@ -65,9 +65,9 @@ object base/lint_a 'void ir_lint(void); void vm_lint(void) { ir_lint(); }'
 object ir/lint_b 'void vm_lint(void); void ir_lint(void) { vm_lint(); }'
 want 'a circle between rooms' objects 1 'base/lint_a ir/lint_b: a circle between base and ir'
 fresh
-object base/lint_a 'void vm_one(void); void vm_two(void); void vm_one(void) { vm_two(); }'
-object base/lint_b 'void vm_one(void); void vm_two(void); void vm_two(void) { vm_one(); }'
-want 'a circle within a room' objects 1 'base/lint_a base/lint_b: a circle of 2 files'
+object recipe/lint_a 'void vm_one(void); void vm_two(void); void vm_one(void) { vm_two(); }'
+object recipe/lint_b 'void vm_one(void); void vm_two(void); void vm_two(void) { vm_one(); }'
+want 'a circle within a room' objects 1 'recipe/lint_a recipe/lint_b: a circle of 2 files'
 fresh
 object passes/lint 'int printf(const char *, ...); void pass_lint(int x) { printf("%d", x); }'
 want 'printf below the commands' objects 1 'passes/lint.c: printf below driver/commands'
