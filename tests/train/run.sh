@@ -188,6 +188,11 @@ state=$(head -c 2000 "$T/a/checkpoint/state.safetensors" | tr ',' '\n' | grep -a
 if [ "$state" = "adam.m.m.g.weight adam.m.m.logits.bias adam.m.m.logits.weight adam.v.m.g.weight adam.v.m.logits.bias adam.v.m.logits.weight " ]
 then ok "frozen weights: have no optimizer state"; else fail "frozen weights: have no optimizer state" "$state"; fi
 
+# Weights that are each other's gradients: no update sees another's.
+"$VMOEC" train tests/train/product.vmoe --data "$T/data" --quiet --steps 3 --out "$T/a" --overwrite > "$T/log" 2>&1
+if why=$(python3 tests/train/product.py "$T/a/weights.safetensors" 3 2>&1); then ok "updates of weights that read each other"
+else fail "updates of weights that read each other" "$why"; fi
+
 # The state of another optimizer is in checkpoints as well, of trained weights only.
 set -- train tests/train/sgd.vmoe --data "$T/data" --quiet
 "$VMOEC" "$@" --epochs 2 --out "$T/a" --overwrite > "$T/log" 2>&1
