@@ -24,8 +24,7 @@
 
 #define VM_TEMP_PREFIX ".vmoec-"
 
-/* ---- folders ------------------------------------------------------------------------------------
- */
+/* ---- folders --------------------------------------------------------------------------------- */
 
 typedef struct VmDir {
     int fd;     /* -1: closed */
@@ -73,8 +72,7 @@ bool vm_remove_folder(const VmDir *p, const char *name, const char *const *files
  * then (VmLock). */
 void vm_remove_leftovers(const VmDir *d, const char *const *files, int n);
 
-/* ---- folders of code
- * ------------------------------------------------------------------------------ */
+/* ---- folders of code ------------------------------------------------------------------------- */
 
 struct stat;
 /* Belongs to this user, and nobody else may write to it. */
@@ -89,8 +87,7 @@ VmStatus vm_dir_private(VmDir *d, const char *path, bool make, bool *refused, Vm
  * it. */
 int vm_private_in(const VmDir *p, const char *name, bool make);
 
-/* ---- reading ------------------------------------------------------------------------------------
- */
+/* ---- reading --------------------------------------------------------------------------------- */
 
 /* Whole file into fresh memory (free it), with a final zero byte that is not counted. */
 VmStatus vm_read_file(const char *path, char **data, size_t *size, VmError *err);
@@ -102,8 +99,7 @@ int vm_open_read_in(const VmDir *d, const char *name, VmError *err);
 int vm_open_read_at(int dir, const char *path, const char *shown, VmError *err);
 VmStatus vm_read_descriptor(int fd, const char *shown, char **data, size_t *size, VmError *err);
 
-/* ---- writing ------------------------------------------------------------------------------------
- */
+/* ---- writing --------------------------------------------------------------------------------- */
 
 /* A file that is complete or absent. Begin; write to f; commit, which sees every failed write, or
  * abandon. A path whose file is a pipe or a device (/dev/null, /dev/stdout) cannot be replaced and
@@ -127,8 +123,7 @@ int vm_temp_file(int dir, unsigned mode, char name[32]);
 /* A file that grows by whole lines. keep: opened at its end; else it is made anew. */
 VmStatus vm_append_in(FILE **f, const VmDir *d, const char *name, bool keep, VmError *err);
 
-/* ---- one process at a time
- * ------------------------------------------------------------------------ */
+/* ---- one process at a time ------------------------------------------------------------------- */
 
 typedef struct VmLock {
     int fd; /* -1: none */

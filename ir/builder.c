@@ -63,8 +63,7 @@ IrValue *ir_op(IrBuilder *b, OpCode op, IrValue *const *in, int nin, const AttrA
     return v;
 }
 
-/* ---- leaves -----------------------------------------------------------------------------------
- */
+/* ---- leaves ---------------------------------------------------------------------------------- */
 
 static IrValue *leaf(IrBuilder *b, OpCode op, IrType t, const AttrArg *attr, int nattr) {
     IrNode *n = make_node(b, op, NULL, 0, attr, nattr);
@@ -115,8 +114,7 @@ IrValue *ir_const(IrBuilder *b, double value, IrType t) {
     return leaf(b, OP_const, t, ATTRS(A_FLOAT(const_value, value)));
 }
 
-/* ---- shorthands -------------------------------------------------------------------------------
- */
+/* ---- shorthands ------------------------------------------------------------------------------ */
 
 IrValue *ir_unary(IrBuilder *b, OpCode op, IrValue *x) {
     return ir_op(b, op, &x, 1, NO_ATTRS);

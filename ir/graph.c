@@ -267,8 +267,7 @@ const char *ir_out_kind_name(IrOutKind k) {
     return names[k];
 }
 
-/* ---- order and uses ---------------------------------------------------------------------------
- */
+/* ---- order and uses -------------------------------------------------------------------------- */
 
 void ir_renumber(IrGraph *g) {
     int id = 0;

@@ -39,8 +39,7 @@ bool ir_is_name(const char *s);
 /* ir_verify that also tells where the trouble is. */
 const char *ir_verify_at(Arena *a, const IrGraph *g, bool allow_model, IrLoc *where);
 
-/* ---- shape rules ------------------------------------------------------------------------------
- */
+/* ---- shape rules ----------------------------------------------------------------------------- */
 
 /* One rule per op that is not a leaf. Called with the right number of operands, legal operand types
  * and all required attributes. */

@@ -20,8 +20,7 @@ typedef struct Reader {
     const char *error;
 } Reader;
 
-/* ---- characters and words
- * ------------------------------------------------------------------------- */
+/* ---- characters and words -------------------------------------------------------------------- */
 
 __attribute__((format(printf, 2, 3))) static bool fail(Reader *r, const char *fmt, ...) {
     if (r->error) return false; /* the first mistake is the one to report */
@@ -161,8 +160,7 @@ static bool string(Reader *r, const char **value) {
     return true;
 }
 
-/* ---- pieces of a node
- * -------------------------------------------------------------------------------- */
+/* ---- pieces of a node ------------------------------------------------------------------------ */
 
 static bool value_number(Reader *r, uint64_t *number_out) {
     int64_t v;
@@ -267,9 +265,7 @@ static bool attrs(Reader *r, IrNode *n) {
     return expect(r, '}');
 }
 
-/* ---- statements
- * -----------------------------------------------------------------------------------------
- */
+/* ---- statements ------------------------------------------------------------------------------ */
 
 /* Operands are collected first: a node is made with their number. */
 static bool operands(Reader *r, OpCode op, IrNode **node) {

@@ -23,8 +23,7 @@ static const ShapeFn rules[OP_COUNT] = {
 #include "ir/ops.def"
 };
 
-/* ---- shared checks -----------------------------------------------------------------------------
- */
+/* ---- shared checks --------------------------------------------------------------------------- */
 
 /* Ops under the name the language has for them. */
 static const char *op_label(const IrNode *n) {
@@ -127,8 +126,7 @@ const char *ir_set_result(Arena *a, IrNode *n, int i, IrType t) {
     return NULL;
 }
 
-/* ---- leaves ------------------------------------------------------------------------------------
- */
+/* ---- leaves ---------------------------------------------------------------------------------- */
 
 static const char *infer_param(Arena *a, IrNode *n) {
     TRY(ir_want_int(a, n, ATTR_param_decay, 0, 1));
@@ -197,8 +195,7 @@ static const char *infer_leaf(Arena *a, IrNode *n) {
     return n->op == OP_param ? infer_param(a, n) : NULL;
 }
 
-/* ---- entry
- * --------------------------------------------------------------------------------------- */
+/* ---- entry ----------------------------------------------------------------------------------- */
 
 static const char *check_operands(Arena *a, const IrNode *n) {
     const OpInfo *info = &ir_ops[n->op];
@@ -238,8 +235,7 @@ const char *ir_infer(Arena *a, IrNode *n) {
     return rules[n->op] ? rules[n->op](a, n) : infer_leaf(a, n);
 }
 
-/* ---- views
- * ----------------------------------------------------------------------------------------- */
+/* ---- views ----------------------------------------------------------------------------------- */
 
 /* The type with the dimensions of an INTS attribute. */
 static const char *type_from_attr(Arena *a, const IrNode *n, AttrId id, DType d, IrType *t) {
@@ -315,8 +311,7 @@ const char *shape_slice(Arena *a, IrNode *n) {
     return ir_set_result(a, n, 0, t);
 }
 
-/* ---- elementwise
- * ------------------------------------------------------------------------------------ */
+/* ---- elementwise ----------------------------------------------------------------------------- */
 
 static const char *same_shapes(Arena *a, const IrNode *n) {
     for (int i = 1; i < n->nin; i++)

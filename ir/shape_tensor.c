@@ -4,8 +4,7 @@
 
 #include <math.h>
 
-/* ---- reductions and rows
- * ------------------------------------------------------------------------- */
+/* ---- reductions and rows --------------------------------------------------------------------- */
 
 static const char *reduce_axes(Arena *a, IrNode *n, AttrId id) {
     TRY(ir_want_f32(a, n));
@@ -88,8 +87,7 @@ const char *shape_layer_norm_grad(Arena *a, IrNode *n) {
     return ir_want_like(a, n, 2, &n->in[0]->type);
 }
 
-/* ---- losses and metrics
- * ---------------------------------------------------------------------------- */
+/* ---- losses and metrics ---------------------------------------------------------------------- */
 
 /* Operands: logits f32[B,C] and labels i32[B]. */
 static const char *want_logits(Arena *a, const IrNode *n) {
@@ -115,8 +113,7 @@ const char *shape_accuracy(Arena *a, IrNode *n) {
     return shape_cross_entropy(a, n);
 }
 
-/* ---- matrix products
- * --------------------------------------------------------------------------------- */
+/* ---- matrix products ------------------------------------------------------------------------- */
 
 const char *shape_matmul(Arena *a, IrNode *n) {
     TRY(ir_want_int(a, n, ATTR_matmul_bf16, 0, 1));
@@ -231,8 +228,7 @@ const char *shape_sdpa_grad(Arena *a, IrNode *n) {
     return NULL;
 }
 
-/* ---- data movement
- * ------------------------------------------------------------------------------------- */
+/* ---- data movement --------------------------------------------------------------------------- */
 
 const char *shape_concat(Arena *a, IrNode *n) {
     TRY(ir_want_f32(a, n));

@@ -157,8 +157,7 @@ static const char *check_out(const Verifier *v, const IrOut *o) {
     return NULL;
 }
 
-/* ---- names
- * ---------------------------------------------------------------------------------------- */
+/* ---- names ----------------------------------------------------------------------------------- */
 
 typedef struct Named {
     int space; /* names are unique within one */

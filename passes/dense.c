@@ -54,8 +54,7 @@ static int chosen(const IrNode *route) {
     return (int)ir_cols(&route->in[0]->type);
 }
 
-/* ---- values per expert --------------------------------------------------------------------------
- */
+/* ---- values per expert ----------------------------------------------------------------------- */
 
 /* node->mark: how many copies of a value [E,..] are needed; 0: it is no such value. */
 static void mark_per_expert(IrValue *v, int64_t experts, int k) {
@@ -85,8 +84,7 @@ static void find_per_expert(Dense *d) {
     }
 }
 
-/* ---- copies -------------------------------------------------------------------------------------
- */
+/* ---- copies ---------------------------------------------------------------------------------- */
 
 static Copies *new_copies(Dense *d, IrNode *n, int k) {
     Copies *c = ARENA_NEW(d->c->scratch, Copies);
@@ -177,8 +175,7 @@ static void split_weight(Dense *d, IrNode *n) {
     }
 }
 
-/* ---- grouped values -----------------------------------------------------------------------------
- */
+/* ---- grouped values -------------------------------------------------------------------------- */
 
 /* Copy j of a per-expert operand [1,..] without its first dimension. */
 static IrValue *one_expert(Dense *d, const IrNode *n, int i, int j) {
@@ -281,8 +278,7 @@ static void visit(Dense *d, IrNode *n) {
         rebuild(d, n, k, rows, tokens);
 }
 
-/* ---- results ------------------------------------------------------------------------------------
- */
+/* ---- results --------------------------------------------------------------------------------- */
 
 /* node->mark below */
 enum { UNKNOWN, LIVE /* losses need it */, PLAIN, ROUTING };

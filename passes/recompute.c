@@ -43,8 +43,7 @@ static bool is_leaf(const IrNode *n) {
     return ir_ops[n->op].route == ROUTE_LEAF;
 }
 
-/* ---- forward and backward
- * ------------------------------------------------------------------------- */
+/* ---- forward and backward -------------------------------------------------------------------- */
 
 /* Operands stand before their users: one sweep from the end. */
 static void find_forward(Recompute *r) {
@@ -109,8 +108,7 @@ static void find_update_reads(Recompute *r) {
     }
 }
 
-/* ---- cuts
- * ------------------------------------------------------------------------------------------ */
+/* ---- cuts ------------------------------------------------------------------------------------ */
 
 static void note_use(const Recompute *r, int *last, const IrValue *v, int at) {
     const IrNode *n = v->node;
@@ -215,8 +213,7 @@ static Recompute analyse(Arena *a, IrGraph *g) {
     return r;
 }
 
-/* ---- rewriting
- * ------------------------------------------------------------------------------------- */
+/* ---- rewriting ------------------------------------------------------------------------------- */
 
 typedef struct Rewrite {
     const Recompute *r;

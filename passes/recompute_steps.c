@@ -108,8 +108,7 @@ static int walk_next(Walk *w) {
     return w->c->of[w->at[first ? 0 : 1]++];
 }
 
-/* ---- work
- * ------------------------------------------------------------------------------------------ */
+/* ---- work ------------------------------------------------------------------------------------ */
 
 static double node_work(const IrNode *n) {
     IrWork w;
@@ -230,8 +229,7 @@ static void commit(Chooser *c, const Step *s) {
     forget_weighed(c, s);
 }
 
-/* ---- candidates
- * ------------------------------------------------------------------------------------ */
+/* ---- candidates ------------------------------------------------------------------------------ */
 
 static bool large_kept(const Recompute *r, int id) {
     return r->kept[id] && !r->small[id];

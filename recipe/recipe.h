@@ -150,14 +150,12 @@ void vm_recipe_reference(FILE *f);
 /* Steps of a duration, given those of an epoch. */
 int64_t vm_span_steps(VmSpan s, int64_t steps_per_epoch);
 
-/* ---- augmentations -----------------------------------------------------------------------------
- */
+/* ---- augmentations --------------------------------------------------------------------------- */
 
 /* Whether labels are mixed: they are shares of classes then. */
 bool vm_recipe_mixes(const VmRecipe *r);
 
-/* ---- data sources ------------------------------------------------------------------------------
- */
+/* ---- data sources ---------------------------------------------------------------------------- */
 
 typedef enum VmReaderId {
 #define READER(name) VM_READER_##name,

@@ -54,8 +54,7 @@ typedef struct InPlace {
     bool *again; /* evaluated in the last pass over a row */
 } InPlace;
 
-/* ---- what a task reads
- * ------------------------------------------------------------------------------- */
+/* ---- what a task reads ----------------------------------------------------------------------- */
 
 /* Done in the load: what is read is its operands. */
 static bool in_load(const IrNode *n) {
@@ -105,8 +104,7 @@ static bool find_readers(InPlace *x, int buffer, const IrValue *r) {
     return any;
 }
 
-/* ---- what is evaluated when
- * ---------------------------------------------------------------------------- */
+/* ---- what is evaluated when ------------------------------------------------------------------ */
 
 static int member_of(const InPlace *x, IrValue *v) {
     return plan_member(x->c, view_root(v)->node);
@@ -194,8 +192,7 @@ static bool all_kept(const PlanCluster *c) {
     return n <= PLAN_KEPT_VALUES;
 }
 
-/* ---- the choice
- * ---------------------------------------------------------------------------------------- */
+/* ---- the choice ------------------------------------------------------------------------------ */
 
 static enum Kind kind_of(const PlanCluster *c) {
     if (c->pack || c->elided || plan_row_kernel(c) != c->anchor || !all_kept(c)) return KIND_NONE;

@@ -5,8 +5,7 @@
 
 #include "driver/commands/commands.h"
 
-/* ---- what routing costs (overhead.c) -----------------------------------------------------------
- */
+/* ---- what routing costs (overhead.c) --------------------------------------------------------- */
 
 /* Who decides which experts a token meets: the gates, or a benchmark. */
 typedef struct Routing {
@@ -31,8 +30,7 @@ typedef struct Overhead {
     double seconds, dense_seconds, overhead;
 } Overhead;
 
-/* ---- one program -------------------------------------------------------------------------------
- */
+/* ---- one program ----------------------------------------------------------------------------- */
 
 /* Tasks of one name are one row. Seconds, flops and bytes are those of all calls of one step. */
 typedef struct KernelTime {

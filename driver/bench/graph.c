@@ -192,8 +192,7 @@ IrGraph *problem_graph(Arena *a, const Problem *p) {
     return g;
 }
 
-/* ---- values
- * --------------------------------------------------------------------------------------- */
+/* ---- values ---------------------------------------------------------------------------------- */
 
 /* The first choice of the tokens: `skew` of them expert 0, spread evenly over the batch, and the
  * others in turn among the rest; all in turn when balanced. The next choices are the experts that

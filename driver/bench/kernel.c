@@ -29,8 +29,7 @@ typedef struct KernelBench {
         packing; /* sums over the rows that are the problem itself, and its packing */
 } KernelBench;
 
-/* ---- compiling
- * ------------------------------------------------------------------------------------ */
+/* ---- compiling ------------------------------------------------------------------------------- */
 
 static VmStatus compile(KernelBench *k, int threads) {
     Session *s = k->b.s;
@@ -69,8 +68,7 @@ static void fill_operands(KernelBench *k) {
             0.1f; /* for the verified step: large enough that a wrong update shows */
 }
 
-/* ---- verifying
- * ------------------------------------------------------------------------------------ */
+/* ---- verifying ------------------------------------------------------------------------------- */
 
 static Interp *interpret(const KernelBench *k) {
     Interp *it = interp_create(k->b.s->arena, k->graph, false);
@@ -110,8 +108,7 @@ static void verify(KernelBench *k) {
     k->verified = true;
 }
 
-/* ---- timing
- * --------------------------------------------------------------------------------------- */
+/* ---- timing ---------------------------------------------------------------------------------- */
 
 static bool is_packing(const char *name) {
     return !strncmp(name, "pack_", 5);
@@ -193,8 +190,7 @@ static void time_problem(KernelBench *k, int steps) {
         if (!is_packing(b->kernel[i].name)) add_row(&k->kernel, &b->kernel[i]);
 }
 
-/* ---- results
- * -------------------------------------------------------------------------------------- */
+/* ---- results --------------------------------------------------------------------------------- */
 
 static bool right(const KernelBench *k) {
     return !k->verified || k->error <= COMPARE_TOLERANCE;

@@ -10,8 +10,7 @@
 
 #include "base/rng.h"
 
-/* ---- forced routing
- * ------------------------------------------------------------------------------ */
+/* ---- forced routing -------------------------------------------------------------------------- */
 
 static const char forced_prefix[] = "bench.routing.";
 
@@ -88,8 +87,7 @@ void routing_fill(const Routing *r, const IrGraph *g, VmEngine *e, int program) 
     }
 }
 
-/* ---- loads
- * --------------------------------------------------------------------------------------- */
+/* ---- loads ----------------------------------------------------------------------------------- */
 
 double routing_load(const IrGraph *g, VmEngine *e, int program) {
     double worst = 0;
@@ -108,8 +106,7 @@ double routing_load(const IrGraph *g, VmEngine *e, int program) {
     return worst;
 }
 
-/* ---- overhead
- * ------------------------------------------------------------------------------------ */
+/* ---- overhead -------------------------------------------------------------------------------- */
 
 /* The program without its optimizer updates: weights stay as they are. */
 static VmProgram *without_updates(Arena *a, const VmProgram *p) {

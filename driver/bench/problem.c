@@ -62,8 +62,7 @@ double problem_float(const Problem *p, ProblemKey k) {
     return p->value[k];
 }
 
-/* ---- what there is, for messages
- * ------------------------------------------------------------------ */
+/* ---- what there is, for messages ------------------------------------------------------------- */
 
 static const char *kind_names(Arena *a) {
     Text t = text_new(a);
@@ -87,8 +86,7 @@ static const char *hint(Arena *a, const char *near) {
     return near ? arena_printf(a, "; did you mean %s?", near) : "";
 }
 
-/* ---- words
- * ---------------------------------------------------------------------------------------- */
+/* ---- words ----------------------------------------------------------------------------------- */
 
 static Span word_span(const Reader *r, const char *from, const char *to) {
     return (Span){r->src, (int)(from - r->src->text), (int)(to - r->src->text)};
@@ -208,8 +206,7 @@ static void read_key(Reader *r, const char *from, const char *to) {
                expected(a, &key_rows[k]), name, word, hint(a, near));
 }
 
-/* ---- what only the whole says
- * --------------------------------------------------------------------- */
+/* ---- what only the whole says ---------------------------------------------------------------- */
 
 static double value(const Reader *r, const char *name) {
     int k = find_key(r->p->kind, name);

@@ -48,8 +48,7 @@ static const char style[] =
     ".compute{fill:#4493f8;stroke:#79b8ff}.memory{fill:#f0883e;stroke:#ffb77c}}\n"
     "</style>\n";
 
-/* ---- writing
- * -------------------------------------------------------------------------------------- */
+/* ---- writing --------------------------------------------------------------------------------- */
 
 /* Names come from files: markup and what is not plain text is replaced. */
 static void add_escaped(Text *t, const char *s, size_t most) {
@@ -81,8 +80,7 @@ static void add_line(Picture *p, const char *class, double x0, double y0, double
               class, x0, y0, x1, y1);
 }
 
-/* ---- axes
- * ----------------------------------------------------------------------------------------- */
+/* ---- axes ------------------------------------------------------------------------------------ */
 
 static double at_x(const Chart *c, double v) {
     return c->x + c->w * (log(v) - log(c->left)) / (log(c->right) - log(c->left));
@@ -132,8 +130,7 @@ static void draw_frame(Picture *p, const Chart *c) {
     add_line(p, "axis", c->x, c->y + c->h, c->x + c->w, c->y + c->h);
 }
 
-/* ---- what is where
- * -------------------------------------------------------------------------------- */
+/* ---- what is where --------------------------------------------------------------------------- */
 
 static double share(const Picture *p, const KernelTime *k) {
     return k->seconds / p->total;
@@ -176,8 +173,7 @@ static void set_limits(Picture *p) {
     p->bytes = (Chart){565, 78, 140, 430, 0.5, 2, g0 / 1.6, g1 * 1.6};
 }
 
-/* ---- dots and their numbers
- * ----------------------------------------------------------------------- */
+/* ---- dots and their numbers ------------------------------------------------------------------ */
 
 static bool overlaps(const Picture *p, Box a) {
     for (int i = 0; i < p->nlabel; i++) {
@@ -237,8 +233,7 @@ static void draw_dots(Picture *p) {
         if (drawn(p, &b->kernel[i])) draw_mark(p, i, x[i], y[i]);
 }
 
-/* ---- the parts of the page
- * ------------------------------------------------------------------------ */
+/* ---- the parts of the page ------------------------------------------------------------------- */
 
 static void draw_roofs(Picture *p) {
     const Chart *c = &p->roof, *d = &p->bytes;

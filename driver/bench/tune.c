@@ -54,8 +54,7 @@ static double left(const Tune *t) {
     return t->deadline - vm_seconds();
 }
 
-/* ---- programs and steps
- * -------------------------------------------------------------------------- */
+/* ---- programs and steps ---------------------------------------------------------------------- */
 
 /* The program with other blocks; NULL after a message. */
 static const Program *add(Tune *t, const CgTuning *tuning) {
@@ -103,8 +102,7 @@ static double profile(Tune *t, const Program *p, double *seconds) {
     return all;
 }
 
-/* ---- what to try
- * ----------------------------------------------------------------------------------- */
+/* ---- what to try ----------------------------------------------------------------------------- */
 
 static int by_time(const void *x, const void *y) {
     const Item *a = x, *b = y;
@@ -185,8 +183,7 @@ static void choose_candidates(Tune *t) {
     }
 }
 
-/* ---- trying
- * ------------------------------------------------------------------------------------------ */
+/* ---- trying ---------------------------------------------------------------------------------- */
 
 /* Every product's candidate `which`. */
 static CgTuning *variant_of(const Tune *t, int which, int *n) {
@@ -259,8 +256,7 @@ static int choose_best(Tune *t) {
     return n;
 }
 
-/* ---- the result
- * ------------------------------------------------------------------------------------- */
+/* ---- the result ------------------------------------------------------------------------------ */
 
 typedef struct Verdict {
     double untuned, tuned, gain; /* medians */

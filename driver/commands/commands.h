@@ -107,15 +107,13 @@ const char *drv_cache_dir(Arena *a);
  * VM_USAGE with a message naming the option when it is no size from 1 byte to 2^60. */
 VmStatus drv_parse_size(const char *text, const char *option, int64_t *bytes);
 
-/* ---- JSON's memory (json.c) ---------------------------------------------------------------------
- */
+/* ---- JSON's memory (json.c) ------------------------------------------------------------------ */
 
 /* Call first: from then on JSON without memory ends the process like an arena, and nobody has to
  * look whether a part of a result is missing. */
 void drv_json_memory(void);
 
-/* ---- sessions (open.c, times.c) ----------------------------------------------------------------
- */
+/* ---- sessions (open.c, times.c) -------------------------------------------------------------- */
 
 /* A session without a file (session_init) with the options that count for one. */
 void drv_init(const Args *a, Session *s);
@@ -132,8 +130,7 @@ VmStatus drv_open_with(const Args *a, const VmoecOptions *o, const CgTarget *tar
 /* The --time report, on stderr. */
 void drv_print_times(const Session *s);
 
-/* ---- products of a step (matmuls.c) ------------------------------------------------------------
- */
+/* ---- products of a step (matmuls.c) ---------------------------------------------------------- */
 
 /* A distinct matrix product as `bench --kernel` takes it, and how often a step needs it. */
 typedef struct Matmul {

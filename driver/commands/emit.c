@@ -68,8 +68,7 @@ static VmStatus emit_ast(const Args *a) {
     return st;
 }
 
-/* ---- graphviz
- * ------------------------------------------------------------------------------------- */
+/* ---- graphviz -------------------------------------------------------------------------------- */
 
 static void dot_string(Text *t, const char *s) {
     for (; *s; s++) {
@@ -116,8 +115,7 @@ static void emit_dot(Text *t, IrGraph *g) {
     text_add(t, "}\n");
 }
 
-/* ---- stages
- * --------------------------------------------------------------------------------------- */
+/* ---- stages ---------------------------------------------------------------------------------- */
 
 static VmStatus emit_code(Session *s, Stage stage, ProgramKind kind, Text *t) {
     VmError err = {.text = ""};

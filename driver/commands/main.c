@@ -75,8 +75,7 @@ static int run(int argc, char **argv) {
     return drv_flush(st);
 }
 
-/* ---- when a library decides to end
- * --------------------------------------------------------------- */
+/* ---- when a library decides to end ----------------------------------------------------------- */
 
 /* libgomp calls exit(1) when it finds no memory, from its constructor on; to a caller that would
  * say that the input is wrong. It has said why; its own cleaning up may need what it does not have.

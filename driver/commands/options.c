@@ -81,8 +81,7 @@ const char *cmd_suggest(const char *name) {
     return spell_suggest(name, names, CMD_COUNT);
 }
 
-/* ---- parsing ------------------------------------------------------------------------------------
- */
+/* ---- parsing --------------------------------------------------------------------------------- */
 
 static VmStatus usage_error(const Args *a, const char *text) {
     drv_fail(VM_USAGE, "%s", text);
@@ -215,8 +214,7 @@ VmStatus args_require(const Args *a, OptId id) {
                                        opt_typed(a->arena, id), r->operand));
 }
 
-/* ---- help ---------------------------------------------------------------------------------------
- */
+/* ---- help ------------------------------------------------------------------------------------ */
 
 static void help_overview(FILE *f) {
     fprintf(f, "vmoec compiles .vmoe descriptions of vision mixture-of-experts models into native "

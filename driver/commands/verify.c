@@ -68,8 +68,7 @@ static void worse(Row *r, double error, const char *where) {
     r->where = where;
 }
 
-/* ---- giving values
- * --------------------------------------------------------------------------------- */
+/* ---- giving values --------------------------------------------------------------------------- */
 
 /* Initial weights, each moved by up to 0.05. */
 static VmStatus set_weights(Verify *v, VmEngine *e) {
@@ -125,8 +124,7 @@ static Interp *interpret(const Verify *v, const IrGraph *g, bool training) {
     return it;
 }
 
-/* ---- ties
- * ------------------------------------------------------------------------------------------- */
+/* ---- ties ------------------------------------------------------------------------------------ */
 
 /* Smallest distance between neighbours among the k+1 largest of any row that is routed. */
 static double row_margin(const double *row, int64_t n, int64_t k) {
@@ -157,8 +155,7 @@ static double routing_margin(const IrGraph *g, const Interp *it) {
     return margin;
 }
 
-/* ---- comparisons
- * ------------------------------------------------------------------------------------ */
+/* ---- comparisons ----------------------------------------------------------------------------- */
 
 static bool is_grad(const VmTensor *t) {
     return t->role == VM_ROLE_GRAD;
@@ -307,8 +304,7 @@ static Row against_exact(const Verify *v, const Interp *gradients, double floor)
     return r;
 }
 
-/* ---- threads
- * ------------------------------------------------------------------------------------------ */
+/* ---- threads --------------------------------------------------------------------------------- */
 
 static void train_steps(const Verify *v, VmEngine *e, int program) {
     for (int i = 0; i < TRAIN_STEPS; i++) {
@@ -352,8 +348,7 @@ static void compare_threads(Verify *v) {
     report(v, r, 0);
 }
 
-/* ---- the command
- * --------------------------------------------------------------------------------------- */
+/* ---- the command ----------------------------------------------------------------------------- */
 
 static VmStatus make_engine(Verify *v, int threads, VmEngine **out) {
     VmError err = {.text = ""};

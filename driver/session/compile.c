@@ -4,8 +4,7 @@
 
 #include "base/recover.h"
 
-/* ---- graphs -----------------------------------------------------------------------------------
- */
+/* ---- graphs ---------------------------------------------------------------------------------- */
 
 /* Sizes that the model's own ops take may be too much for what passes make of them. Every command
  * hears of it here, before it begins, and with a place. */
@@ -79,8 +78,7 @@ IrGraph *session_graph_copy(Session *s, int64_t batch) {
     return g ? ir_graph_clone(s->arena, g) : NULL;
 }
 
-/* ---- passes
- * ---------------------------------------------------------------------------------------- */
+/* ---- passes ---------------------------------------------------------------------------------- */
 
 /* What a crash file would have: the graph before the pass that runs, and the passes to come. */
 static void keep_for_crash(void *session, const IrGraph *g, const PassId *rest, int n) {
@@ -127,8 +125,7 @@ void session_lower(Session *s, IrGraph *g, ProgramKind kind) {
     session_run_passes(s, g, list, n, kind.training);
 }
 
-/* ---- programs
- * -------------------------------------------------------------------------------------- */
+/* ---- programs -------------------------------------------------------------------------------- */
 
 VmStatus session_host(Session *s) {
     const char *error = NULL;

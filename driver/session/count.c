@@ -63,8 +63,7 @@ static const IrNode *nearest_param(const IrValue *v) {
     }
 }
 
-/* ---- activated parameters
- * ------------------------------------------------------------------------ */
+/* ---- activated parameters -------------------------------------------------------------------- */
 
 /* Notes on the weight behind v how many of its E experts a token meets (on average, rounded, where
  * experts have limited room), or with images > 0 how many an image of so many may meet at most: all
@@ -113,8 +112,7 @@ static void count_param(Counter *k, const IrNode *n) {
     k->c.total.active += active;
 }
 
-/* ---- multiply-accumulates
- * ------------------------------------------------------------------------ */
+/* ---- multiply-accumulates -------------------------------------------------------------------- */
 
 /* A product belongs to the module of its weight, or of the last one before it; an op that draws
  * random numbers to that of its stream. */

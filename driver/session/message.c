@@ -63,8 +63,7 @@ void session_inform(Session *s, const char *fmt, ...) {
     va_end(ap);
 }
 
-/* ---- diagnostics ------------------------------------------------------------------------------
- */
+/* ---- diagnostics ----------------------------------------------------------------------------- */
 
 static VmoecPlace place(Span at) {
     VmoecPlace p = {.file = at.src ? at.src->path : NULL};

@@ -30,8 +30,7 @@ void session_close(Session *s) {
     *s = (Session){0};
 }
 
-/* ---- the model --------------------------------------------------------------------------------
- */
+/* ---- the model ------------------------------------------------------------------------------- */
 
 static const char *train_names(Arena *a, const FeExperiment *e) {
     Text t = text_new(a);
@@ -98,8 +97,7 @@ static VmStatus choose_model(Session *s, const char *model, const char *phase, b
     return VM_OK;
 }
 
-/* ---- the file ---------------------------------------------------------------------------------
- */
+/* ---- the file -------------------------------------------------------------------------------- */
 
 /* The front end keeps the options; what the caller gave may go away. */
 static void copy_options(Session *s, const VmoecOptions *o) {

@@ -13,8 +13,7 @@
 #include "passes/passes.h"
 #include "runtime/train/train.h"
 
-/* ---- messages (message.c) ----------------------------------------------------------------------
- */
+/* ---- messages (message.c) -------------------------------------------------------------------- */
 
 typedef struct SessionMessage {
     VmoecMessage m;
@@ -31,8 +30,7 @@ typedef struct SessionMessages {
     bool colour;
 } SessionMessages;
 
-/* ---- tuned blocks of products (tuning.c) -------------------------------------------------------
- */
+/* ---- tuned blocks of products (tuning.c) ----------------------------------------------------- */
 
 /* What is in use in a session. */
 typedef struct Tuning {
@@ -55,8 +53,7 @@ const char *session_tuning_beside(Arena *a, const char *path);
 struct Session;
 VmStatus session_tune(struct Session *s, const char *path);
 
-/* ---- the graph of a crash (crash.c) ------------------------------------------------------------
- */
+/* ---- the graph of a crash (crash.c) ---------------------------------------------------------- */
 
 /* What a mistake of ours writes down: the graph before the pass that runs, and the passes still to
  * come. */
@@ -68,8 +65,7 @@ typedef struct Crash {
     int n;
 } Crash;
 
-/* ---- a session (session.c) ---------------------------------------------------------------------
- */
+/* ---- a session (session.c) ------------------------------------------------------------------- */
 
 /* What a program computes: which passes run and whether dropout is on. */
 typedef struct ProgramKind {
@@ -175,8 +171,7 @@ extern const char *const session_route_views[3];
 /* A VmBugReport.write over a session: writes its crash file. */
 const char *session_crash(void *session);
 
-/* ---- graphs, passes, programs (compile.c) ------------------------------------------------------
- */
+/* ---- graphs, passes, programs (compile.c) ---------------------------------------------------- */
 
 /* Reports when passes cannot take the model's graph g. */
 void session_try_lowering(Session *s, const FeExperiment *e, const char *model, const IrGraph *g,
@@ -225,8 +220,7 @@ int session_source(void *user, bool training, int64_t batch, VmError *err);
 /* Call where the first step begins. */
 void session_first_step(Session *s);
 
-/* ---- counting (count.c) ------------------------------------------------------------------------
- */
+/* ---- counting (count.c) ---------------------------------------------------------------------- */
 
 /* What a part of a model costs. */
 typedef struct Count {
@@ -257,8 +251,7 @@ bool session_has_loss(const IrGraph *g);
  * label. */
 int64_t session_classes(const IrGraph *g, const char *input);
 
-/* ---- memory (memory_use.c, memory_limit.c, budget.c) -------------------------------------------
- */
+/* ---- memory (memory_use.c, memory_limit.c, budget.c) ----------------------------------------- */
 
 /* What a process holds at its peak, in bytes of resident memory. */
 typedef struct MemoryUse {
@@ -306,8 +299,7 @@ VmStatus session_memory(Session *s, Budget *b, bool training, const char *data_d
 /* One line about what was chosen; NULL when there is nothing to say. */
 const char *session_budget_text(Arena *a, const Budget *b);
 
-/* ---- data (data.c) -----------------------------------------------------------------------------
- */
+/* ---- data (data.c) --------------------------------------------------------------------------- */
 
 /* Opens the train block's data with that many threads (0: all) and checks it against the model's
  * image and label: s->data, which the session closes. train false: only the test set is wanted. */
@@ -329,8 +321,7 @@ void session_fill_input(const IrGraph *model_graph, const IrNode *input, uint64_
 /* All inputs that the program reads, with seed 1. */
 void session_fill_inputs(const IrGraph *model_graph, VmEngine *e, int program);
 
-/* ---- training and evaluation (train.c) ---------------------------------------------------------
- */
+/* ---- training and evaluation (train.c) ------------------------------------------------------- */
 
 /* What a run is beside the file: overrides of its train block, and what decides no bits. */
 typedef struct SessionTrain {

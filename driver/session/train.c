@@ -7,8 +7,7 @@
 #include "base/rng.h"
 #include "codegen/plan/backend.h"
 
-/* ---- what a run is ----------------------------------------------------------------------------
- */
+/* ---- what a run is --------------------------------------------------------------------------- */
 
 /* The train block, with what the caller overrides. */
 static VmRecipe recipe_of(const Session *s, const SessionTrain *how) {
@@ -43,8 +42,7 @@ static VmRun run_of(const Session *s, const SessionTrain *how) {
                    .before_step = how->before_step};
 }
 
-/* ---- weights and programs ---------------------------------------------------------------------
- */
+/* ---- weights and programs -------------------------------------------------------------------- */
 
 /* One line about what a file of weights gave. */
 static void say_found(Session *s, const char *path, const VmWeightsFound *f) {
@@ -99,8 +97,7 @@ static VmStatus plan_all(Session *s, const VmRecipe *r) {
     return VM_OK;
 }
 
-/* ---- warnings of the runtime ------------------------------------------------------------------
- */
+/* ---- warnings of the runtime ----------------------------------------------------------------- */
 
 /* It writes them to a stream, a line each; in a library they become messages. */
 typedef struct Warnings {
@@ -142,8 +139,7 @@ static FILE *warnings_to(Warnings *w) {
     return f;
 }
 
-/* ---- the whole --------------------------------------------------------------------------------
- */
+/* ---- the whole ------------------------------------------------------------------------------- */
 
 static VmStatus run_training(Session *s, const SessionTrain *how, VmTrainResult *out) {
     VmStatus st = session_engine(s, vm_threads(how->threads));

@@ -184,8 +184,7 @@ const char *session_tuning_text(Arena *a, const CgProduct *p) {
                         p->n, p->k);
 }
 
-/* ---- in a session -------------------------------------------------------------------------------
- */
+/* ---- in a session ---------------------------------------------------------------------------- */
 
 /* F.tune beside F.vmoe. */
 const char *session_tuning_beside(Arena *a, const char *path) {

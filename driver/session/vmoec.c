@@ -51,8 +51,7 @@ static VmStatus enter(Call *c, void (*work)(void *call)) {
     return c->status;
 }
 
-/* ---- opening ----------------------------------------------------------------------------------
- */
+/* ---- opening --------------------------------------------------------------------------------- */
 
 void vmoec_options_init(VmoecOptions *o) {
     *o = (VmoecOptions){.size = sizeof *o};
@@ -85,8 +84,7 @@ void vmoec_close(Vmoec *v) {
     free(v);
 }
 
-/* ---- messages ---------------------------------------------------------------------------------
- */
+/* ---- messages -------------------------------------------------------------------------------- */
 
 int vmoec_message_count(const Vmoec *v) {
     return v ? v->s.messages.n : 0;
@@ -111,8 +109,7 @@ const char *vmoec_model(const Vmoec *v) {
     return v ? v->s.model : NULL;
 }
 
-/* ---- training and evaluation ------------------------------------------------------------------
- */
+/* ---- training and evaluation ----------------------------------------------------------------- */
 
 /* Whether there is a model with a train block to work with. */
 static bool is_ready(Call *c) {

@@ -69,8 +69,7 @@ typedef struct VmoecMessage {
                            * ends with a newline */
 } VmoecMessage;
 
-/* ---- opening ----------------------------------------------------------------------------------
- */
+/* ---- opening --------------------------------------------------------------------------------- */
 
 typedef struct VmoecOptions {
     size_t size; /* of this struct, as the program was compiled with it; set by the init function */
@@ -141,8 +140,7 @@ VmStatus vmoec_open(const VmoecOptions *o, Vmoec **out);
 /* Gives everything back. NULL is fine. */
 void vmoec_close(Vmoec *v);
 
-/* ---- messages ---------------------------------------------------------------------------------
- */
+/* ---- messages -------------------------------------------------------------------------------- */
 
 /* All messages so far, in the order in which they came. NULL is a handle without any. */
 int vmoec_message_count(const Vmoec *v);
@@ -156,8 +154,7 @@ const char *vmoec_error(const Vmoec *v);
 /* The model that was chosen; NULL when opening failed. */
 const char *vmoec_model(const Vmoec *v);
 
-/* ---- training and evaluation ------------------------------------------------------------------
- */
+/* ---- training and evaluation ----------------------------------------------------------------- */
 
 typedef struct VmoecTrainOptions {
     size_t size; /* set by the init function */

@@ -12,8 +12,7 @@ enum { VM_MAX_SIDE = 4096, VM_MAX_CLASSES = 1 << 16, VM_MAX_IMAGE_FILE = 1 << 26
 /* The name of a file as messages show it; long ones lose their middle. */
 enum { VM_SHOWN_NAME = 256 };
 
-/* ---- image_decode.c ----------------------------------------------------------------------------
- */
+/* ---- image_decode.c -------------------------------------------------------------------------- */
 
 /* One per thread; keeps buffers from image to image. NULL: out of memory. */
 typedef struct VmImageDecoder VmImageDecoder;
@@ -30,8 +29,7 @@ int64_t vm_image_decoder_cut(const VmImageDecoder *d);
  * (grey). Once per vm_image_open. */
 VmStatus vm_image_planes(VmImageDecoder *d, int64_t channels, uint8_t *plane, VmError *err);
 
-/* ---- image_names.c: what the paths of a data set say
- * ---------------------------------------------- */
+/* ---- image_names.c: what the paths of a data set say ----------------------------------------- */
 
 /* Folders of the data set: val/ serves as the test set where there is no test/. */
 enum { VM_PART_TRAIN, VM_PART_TEST, VM_PART_VAL, VM_PARTS };
@@ -90,8 +88,7 @@ void vm_names_show(const char *path, char to[VM_SHOWN_NAME]);
 char *vm_names_path(const VmImageNames *n, int part, const VmImageName *name);
 extern const char *const vm_part_names[VM_PARTS];
 
-/* ---- image_set.c
- * ---------------------------------------------------------------------------------- */
+/* ---- image_set.c ----------------------------------------------------------------------------- */
 
 /* One split: image[size][channels][height][width] and label[size], freed by the caller. */
 typedef struct VmImages {
@@ -129,8 +126,7 @@ typedef struct VmImageStore {
     char first[VM_SHOWN_NAME]; /* the image that set the size */
 } VmImageStore;
 
-/* ---- image_bad.c: images that cannot be used
- * --------------------------------------------------------- */
+/* ---- image_bad.c: images that cannot be used ------------------------------------------------- */
 
 enum { VM_BAD_SHOWN = 10 };
 
@@ -181,8 +177,7 @@ VmStatus vm_image_room(VmImageLoader *l, int part, int64_t need, int64_t wish, V
 VmStatus vm_image_load(VmImageLoader *l, int part, int64_t slot, const char *name,
                        const uint8_t *bytes, size_t n, VmError *err);
 
-/* ---- image_folder.c, image_archive.c
- * -------------------------------------------------------------- */
+/* ---- image_folder.c, image_archive.c --------------------------------------------------------- */
 
 /* Names and images of the parts to be kept, or (measure) names and the size of each part's first
  * image. */

@@ -8,8 +8,7 @@
 #include "runtime/data/data.h"
 #include "runtime/exec/internal.h"
 
-/* ---- idx.c -------------------------------------------------------------------------------------
- */
+/* ---- idx.c ----------------------------------------------------------------------------------- */
 
 /* One IDX file of unsigned bytes, plain or gzip. */
 typedef struct VmIdx {
@@ -22,8 +21,7 @@ typedef struct VmIdx {
 VmStatus vm_idx_header(const char *path, int rank, VmIdx *out, VmError *err);
 VmStatus vm_idx_read(const char *path, int rank, VmIdx *out, VmError *err);
 
-/* ---- resize.c ----------------------------------------------------------------------------------
- */
+/* ---- resize.c -------------------------------------------------------------------------------- */
 
 /* Bilinear with antialiasing, 8 bits: src[n][h][w] to dst[n][oh][ow]. False: out of memory. */
 bool vm_resize_u8(const uint8_t *src, int64_t n, int64_t h, int64_t w, uint8_t *dst, int64_t oh,

@@ -23,8 +23,7 @@ int64_t vm_memory_limit(void);
  * vm_cpus(). */
 int vm_threads(int requested);
 
-/* ---- engine: memory and step execution (engine.c, memory.c) -----------------------------------
- */
+/* ---- engine: memory and step execution (engine.c, memory.c) ---------------------------------- */
 
 /* Runs programs that share weights and state. Memory: one aligned block per space, as large as the
  * largest program needs, allocated when a program is added. A step allocates nothing. */
@@ -63,8 +62,7 @@ VmStatus vm_engine_init(VmEngine *e, uint64_t seed, VmError *err);
 /* Peak bytes of the engine's blocks. */
 int64_t vm_engine_bytes(const VmEngine *e);
 
-/* ---- machine peaks (peaks.c)
- * ---------------------------------------------------------------------- */
+/* ---- machine peaks (peaks.c) ----------------------------------------------------------------- */
 
 /* Measured on `threads` threads right now: f32 FMA GFLOP/s and copy bandwidth GB/s (read + write).
  */

@@ -50,8 +50,7 @@ fill_uniform(double bound, const VmFill *f) {
     for (; i < f->end; i++) dst[i] = (float)(bound * (2 * uniform(k, (uint32_t)i) - 1));
 }
 
-/* ---- the rules --------------------------------------------------------------------------------
- */
+/* ---- the rules ------------------------------------------------------------------------------- */
 
 void vm_init_zeros(const VmInit *in, const VmFill *f) {
     (void)in;

@@ -9,8 +9,7 @@
 #include "base/inits.h"
 #include "runtime/exec/exec.h"
 
-/* ---- memory.c ----------------------------------------------------------------------------------
- */
+/* ---- memory.c -------------------------------------------------------------------------------- */
 
 /* Zeroed array; NULL when out of memory or when n * size overflows. n = 0 gives a valid pointer.
  * Freed with free(). The runtime allocates here and in vm_block_alloc only. */
@@ -27,8 +26,7 @@ typedef struct VmBlock {
 bool vm_block_alloc(VmBlock *b, size_t bytes);
 void vm_block_free(VmBlock *b); /* zeroes *b; an empty block is fine */
 
-/* ---- cgroup.c -----------------------------------------------------------------------------------
- */
+/* ---- cgroup.c -------------------------------------------------------------------------------- */
 
 /* CPUs allowed by the cgroup quota as seen under the file system root `root` ("" for the real one):
  * the smallest of this process's group and its parents, rounded up; 0: no limit. */
@@ -36,8 +34,7 @@ int vm_quota_cpus(const char *root);
 /* Bytes of memory that the cgroups allow, in the same way; 0: no limit. */
 int64_t vm_quota_memory(const char *root);
 
-/* ---- team.c ------------------------------------------------------------------------------------
- */
+/* ---- team.c ---------------------------------------------------------------------------------- */
 
 /* VM_OK when a team of this many can be made; OpenMP would end the process when it cannot. To be
  * asked before the first parallel region of that size. */
@@ -65,8 +62,7 @@ void vm_word_wake(_Atomic uint32_t *word, _Atomic uint32_t *sleepers);
 int omp_get_thread_num(void);
 int omp_get_num_threads(void);
 
-/* ---- step.c ------------------------------------------------------------------------------------
- */
+/* ---- step.c ---------------------------------------------------------------------------------- */
 
 /* A task with its buffers' addresses. */
 typedef struct VmStepTask {
@@ -103,8 +99,7 @@ void vm_step_prepare(VmStep *s, int n);
  * NULL, or [ntask]: adds wall time per task (with profile set). */
 void vm_step_run(VmStep *s, int me, int spins, void *scratch, double *seconds);
 
-/* ---- engine.c ----------------------------------------------------------------------------------
- */
+/* ---- engine.c -------------------------------------------------------------------------------- */
 
 const VmProgram *vm_engine_program(const VmEngine *e, int program);
 void *vm_engine_address(VmEngine *e, int program, const VmTensor *t);
@@ -112,8 +107,7 @@ int64_t vm_tensor_elems(const VmTensor *t);
 /* "f32[64,192]" in buf. */
 const char *vm_shape_text(int dtype, int rank, const int64_t *dim, char *buf, size_t cap);
 
-/* ---- exact.c: arithmetic whose bits do not depend on a library
- * ----------------------------------- */
+/* ---- exact.c: arithmetic whose bits do not depend on a library ------------------------------- */
 
 /* Only +, -, *, / and sqrt of IEEE doubles: the same bits everywhere. */
 double vm_log(double x);               /* x a positive normal number; error below 1e-15 relative */
@@ -124,8 +118,7 @@ double vm_cos_pi(double x);            /* cos(pi x), 0 <= x <= 1; error below 1e
 double vm_power(double x, uint64_t n); /* x^n by squaring */
 double vm_normal_quantile(double p);   /* inverse of the normal distribution, 0 < p < 1 */
 
-/* ---- init.c ------------------------------------------------------------------------------------
- */
+/* ---- init.c ---------------------------------------------------------------------------------- */
 
 /* Elements begin..end of a weight (dst is element 0), whose random numbers have this key. */
 typedef struct VmFill {
@@ -141,8 +134,7 @@ typedef struct VmFill {
 /* Initial values of one weight into dst[elems]. VM_INPUT for an unknown or ill-formed rule. */
 VmStatus vm_init_tensor(const VmTensor *t, uint64_t seed, int threads, float *dst, VmError *err);
 
-/* ---- table.c -----------------------------------------------------------------------------------
- */
+/* ---- table.c --------------------------------------------------------------------------------- */
 
 /* The numbers of a VM_ROLE_TABLE tensor into dst[elems]. VM_ENV for a formula this runtime does not
  * know. */

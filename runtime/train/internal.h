@@ -11,8 +11,7 @@
 #include "runtime/log/routes.h"
 #include "runtime/train/train.h"
 
-/* ---- safetensors.c, weights.c
- * -------------------------------------------------------------------- */
+/* ---- safetensors.c, weights.c ---------------------------------------------------------------- */
 
 /* VM_OK when every tensor of `role` in the program is in f with its shape and type, and nothing
  * else is. */
@@ -42,20 +41,17 @@ int64_t vm_tensors_bytes(VmEngine *e, int program, VmRole role);
  * begins with `what` and names the first such tensor and its place in the model's text. */
 VmStatus vm_tensors_finite(VmEngine *e, int program, VmRole role, const char *what, VmError *err);
 
-/* ---- schedule.c ---------------------------------------------------------------------------------
- */
+/* ---- schedule.c ------------------------------------------------------------------------------ */
 
 /* Learning rate of step 0..total-1, after a warm-up of so many steps. */
 double vm_learning_rate(const VmScheduleSpec *s, int64_t step, int64_t warmup, int64_t total);
 
-/* ---- batches.c ---------------------------------------------------------------------------------
- */
+/* ---- batches.c ------------------------------------------------------------------------------- */
 
 int64_t vm_steps_per_epoch(const VmDataSpec *d, int64_t images);
 int64_t vm_total_steps(const VmRecipe *r, int64_t images);
 
-/* ---- bind.c: a program's inputs and results as the trainer uses them
- * ------------------------------ */
+/* ---- bind.c: a program's inputs and results as the trainer uses them ------------------------- */
 
 typedef struct VmTerm {
     const VmTensor *tensor;
@@ -111,8 +107,7 @@ VmStatus vm_say_step(VmLog *log, int64_t epoch, int64_t step, double lr, double 
                      const VmBinding *b, const VmRouting *routing, VmError *err);
 VmStatus vm_say_epoch(VmLog *log, const VmEpochRecord *r, const VmRouting *routing, VmError *err);
 
-/* ---- run_folder.c -------------------------------------------------------------------------------
- */
+/* ---- run_folder.c ---------------------------------------------------------------------------- */
 
 #define VM_CHECKPOINT "checkpoint"
 #define VM_CHECKPOINT_PREVIOUS "checkpoint.previous"
@@ -139,8 +134,7 @@ VmStatus vm_run_open(VmRunFolder *r, const VmRunPlace *p, VmError *err);
 bool vm_run_moved(const VmRunFolder *r, const char *path, char now[4200]);
 void vm_run_close(VmRunFolder *r);
 
-/* ---- checkpoint.c ------------------------------------------------------------------------------
- */
+/* ---- checkpoint.c ---------------------------------------------------------------------------- */
 
 /* The checkpoints of one run in its folder, which is borrowed. */
 typedef struct VmCheckpoints VmCheckpoints;

@@ -13,8 +13,7 @@
 #include "runtime/data/data.h"
 #include "runtime/exec/exec.h"
 
-/* ---- tensor files (safetensors.c) --------------------------------------------------------------
- */
+/* ---- tensor files (safetensors.c) ------------------------------------------------------------ */
 
 typedef struct VmTensorView {
     const char *name;

@@ -35,8 +35,7 @@ static Counts count_file(const char *words, Session *s) {
     return session_count(s->arena, g, s->batch);
 }
 
-/* ---- model_counts.txt
- * ---------------------------------------------------------------------------- */
+/* ---- model_counts.txt ------------------------------------------------------------------------ */
 
 /* Whether n is what `text` says: a number, one of G or M with some decimals, or - for anything. */
 static bool agrees(const char *text, double n) {
@@ -126,8 +125,7 @@ Test(models, numbers_of_the_table_are_compared_to_their_last_digit) {
     cr_assert(not(agrees("some", 0)));
 }
 
-/* ---- docs/models.md
- * ------------------------------------------------------------------------------ */
+/* ---- docs/models.md -------------------------------------------------------------------------- */
 
 /* 71694952 -> "71 694 952" */
 static const char *grouped(char buf[32], int64_t n) {

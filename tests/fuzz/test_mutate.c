@@ -70,8 +70,7 @@ static const char *read_file(Arena *a, const char *path) {
     return t.data;
 }
 
-/* ---- running inputs
- * ------------------------------------------------------------------------------ */
+/* ---- running inputs -------------------------------------------------------------------------- */
 
 typedef void (*Attempt)(uint64_t seed);
 
@@ -114,8 +113,7 @@ static void attempt_all(const char *what, long n, Attempt attempt) {
     cr_assert_eq(bad, 0, "%s: %d inputs", what, bad);
 }
 
-/* ---- graphs
- * -------------------------------------------------------------------------------------- */
+/* ---- graphs ---------------------------------------------------------------------------------- */
 
 static int64_t some_number(uint64_t *s, int64_t old) {
     static const int64_t numbers[] = {0,  1,  2,  3,  4,  5,   7,    8,
@@ -289,8 +287,7 @@ Test(mutate, no_pass_aborts_on_what_the_verifier_passes) {
     attempt_all("graphs", 3000, attempt_graph);
 }
 
-/* ---- models
- * -------------------------------------------------------------------------------------- */
+/* ---- models ---------------------------------------------------------------------------------- */
 
 /* Numbers become other numbers, now and then a word becomes another word of the text. */
 static const char *mutate_text(Arena *a, const char *text, uint64_t *s) {

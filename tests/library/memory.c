@@ -18,8 +18,7 @@
 
 #include "driver/session/vmoec.h"
 
-/* ---- the allocator ----------------------------------------------------------------------------
- */
+/* ---- the allocator --------------------------------------------------------------------------- */
 
 extern void *__libc_malloc(size_t);
 extern void *__libc_calloc(size_t, size_t);
@@ -95,8 +94,7 @@ static int descriptors(void) {
     return n;
 }
 
-/* ---- what is tried ----------------------------------------------------------------------------
- */
+/* ---- what is tried --------------------------------------------------------------------------- */
 
 typedef struct Try {
     const char *file, *data, *out;

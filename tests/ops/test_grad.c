@@ -103,8 +103,7 @@ static bool check_all_params(Pair *p) {
     return live;
 }
 
-/* ---- one test per op
- * -------------------------------------------------------------------------------- */
+/* ---- one test per op ------------------------------------------------------------------------- */
 
 typedef struct Seen {
     bool param[MAX_OPERANDS], live[MAX_OPERANDS];
@@ -159,8 +158,7 @@ static void check_op(OpCode op) {
 #define OP(name, lo, hi, nout, stage, route, grad, ...) GRAD_TEST_##grad(name)
 #include "ir/ops.def"
 
-/* ---- ops without a gradient
- * --------------------------------------------------------------------------- */
+/* ---- ops without a gradient ------------------------------------------------------------------ */
 
 /* objective = <stop(x), w> + <x, w'>: the gradient of x is w' exactly. */
 static int check_stop_case(const OpCase *c) {
@@ -202,9 +200,7 @@ Test(grad, nothing_flows_through_stop_ops) {
     cr_assert(params >= 8);
 }
 
-/* ---- whole layers
- * ---------------------------------------------------------------------------------------
- */
+/* ---- whole layers ---------------------------------------------------------------------------- */
 
 typedef struct Layer {
     Arena *arena;

@@ -63,8 +63,7 @@ Test(ref, the_inverse_error_function_inverts) {
               ref_inverse_erf(0) == 0);
 }
 
-/* ---- published gate numbers
- * ---------------------------------------------------------------------- */
+/* ---- published gate numbers ------------------------------------------------------------------ */
 
 Test(ref, topk_of_softmax_and_softmax_of_topk) {
     Bench t = bench();
@@ -142,8 +141,7 @@ Test(ref, load_balance_is_one_when_uniform) {
     arena_destroy(t.arena);
 }
 
-/* ---- elementwise, rows
- * ----------------------------------------------------------------------------- */
+/* ---- elementwise, rows ----------------------------------------------------------------------- */
 
 Test(ref, elementwise_values) {
     Bench t = bench();
@@ -258,8 +256,7 @@ Test(ref, patchify_order) {
     arena_destroy(t.arena);
 }
 
-/* ---- attention
- * --------------------------------------------------------------------------------------- */
+/* ---- attention ------------------------------------------------------------------------------- */
 
 /* Of 2^18 numbers: mean and variance within five standard errors, fourth cumulants within reach; 0
  * in evaluation, and the operand does not matter. */
@@ -346,8 +343,7 @@ Test(ref, random_numbers_are_the_runtimes) {
     arena_destroy(t.arena);
 }
 
-/* ---- experts
- * ------------------------------------------------------------------------------------------ */
+/* ---- experts --------------------------------------------------------------------------------- */
 
 Test(ref, routing_by_hand) {
     Bench t = bench();
@@ -451,8 +447,7 @@ Test(ref, objective_is_the_weighted_sum) {
     arena_destroy(t.arena);
 }
 
-/* ---- MODEL ops and their expansions
- * ---------------------------------------------------------------- */
+/* ---- MODEL ops and their expansions ---------------------------------------------------------- */
 
 static void compare_expansion(const OpCase *c, bool training) {
     Arena *a = arena_create();

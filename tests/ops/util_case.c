@@ -29,8 +29,7 @@ bool case_has_ties(const OpCase *c) {
     return strstr(c->operands, "tie[") || strstr(c->operands, "wide[");
 }
 
-/* ---- numbers -----------------------------------------------------------------------------------
- */
+/* ---- numbers --------------------------------------------------------------------------------- */
 
 uint64_t case_next(CaseRng *r) {
     r->state += UINT64_C(0x9e3779b97f4a7c15);
@@ -45,8 +44,7 @@ double case_unit(CaseRng *r) {
     return (double)(case_next(r) >> 40) * 0x1p-24;
 }
 
-/* ---- data --------------------------------------------------------------------------------------
- */
+/* ---- data ------------------------------------------------------------------------------------ */
 
 static void fill_sep(CaseRng *r, const IrType *t, double *data) {
     int64_t n = ir_cols(t);
@@ -154,8 +152,7 @@ void case_fill_all(Interp *it, const IrGraph *g, uint64_t seed) {
     arena_destroy(scratch);
 }
 
-/* ---- graphs ------------------------------------------------------------------------------------
- */
+/* ---- graphs ---------------------------------------------------------------------------------- */
 
 /* "[3,17]" -> type; NULL-terminated spec is trusted: it is ours. */
 static IrType parse_type(const char *spec, DType dtype) {
@@ -297,8 +294,7 @@ void case_add_objective(IrGraph *g, IrValue *v) {
     ir_add_out(g, OUT_loss, "objective", x, 1, (IrLoc){0});
 }
 
-/* ---- comparison --------------------------------------------------------------------------------
- */
+/* ---- comparison ------------------------------------------------------------------------------ */
 
 double case_error(const double *want, const double *got, int64_t n, bool f32, double cap,
                   int64_t *at) {

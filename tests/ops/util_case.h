@@ -53,8 +53,7 @@ void case_fill_all(Interp *it, const IrGraph *g, uint64_t seed);
 double case_error(const double *want, const double *got, int64_t n, bool f32, double cap,
                   int64_t *at);
 
-/* ---- numbers (fixed generator, so that a seed names a test) ------------------------------------
- */
+/* ---- numbers (fixed generator, so that a seed names a test) ---------------------------------- */
 
 typedef struct CaseRng {
     uint64_t state;

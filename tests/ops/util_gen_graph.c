@@ -53,8 +53,7 @@ static int normalised_axis(Gen *g, const IrValue *x) {
     return (int)case_below(&g->r, x->type.rank);
 }
 
-/* ---- table-driven growth
- * ------------------------------------------------------------------------------ */
+/* ---- table-driven growth --------------------------------------------------------------------- */
 
 static OpCode random_op(Gen *g, int nin, bool stop_too) {
     for (;;) {
@@ -129,9 +128,7 @@ static IrValue *grow_twin(Gen *g) {
     return again ? ir_binary(&g->b, chance(g, 50) ? OP_add : OP_maximum, x, again) : NULL;
 }
 
-/* ---- shapes
- * ----------------------------------------------------------------------------------------------
- */
+/* ---- shapes ---------------------------------------------------------------------------------- */
 
 static IrValue *grow_reduce(Gen *g) {
     IrValue *x = pick(g);
@@ -213,9 +210,7 @@ static IrValue *grow_reshape(Gen *g) {
     return ir_reshape(&g->b, x, &t);
 }
 
-/* ---- matrix products and attention
- * ----------------------------------------------------------------------
- */
+/* ---- matrix products and attention ----------------------------------------------------------- */
 
 static IrValue *grow_linear(Gen *g) {
     IrValue *x = pick(g);
@@ -255,8 +250,7 @@ static IrValue *grow_attention(Gen *g) {
                        A_STR(attention_stream, stream)));
 }
 
-/* ---- random numbers, indices
- * -------------------------------------------------------------------------------- */
+/* ---- random numbers, indices ----------------------------------------------------------------- */
 
 static IrValue *grow_random(Gen *g) {
     IrValue *x = pick(g);
@@ -300,9 +294,7 @@ static IrValue *grow_patchify(Gen *g) {
     return y ? y : ir_try(&g->b, OP_patchify, &x, 1, ATTRS(A_INT(patchify_patch, 1)));
 }
 
-/* ---- routing
- * --------------------------------------------------------------------------------------------------
- */
+/* ---- routing --------------------------------------------------------------------------------- */
 
 /* One expert layer over rows [R,..,I]. */
 static IrValue *expert_layer(Gen *g, IrValue *rows, const IrNode *route, int64_t E, int64_t O) {
@@ -389,8 +381,7 @@ static IrValue *grow_norm(Gen *g) {
     return ir_binary(&g->b, OP_add, y, ir_broadcast(&g->b, weight(g, row, 10), &x->type));
 }
 
-/* ---- the whole graph
- * --------------------------------------------------------------------------------------- */
+/* ---- the whole graph ------------------------------------------------------------------------- */
 
 typedef IrValue *(*GrowFn)(Gen *g);
 static const GrowFn growers[] = {
@@ -458,9 +449,7 @@ IrGraph *gen_graph(Arena *a, uint64_t seed, int steps) {
     return g.g;
 }
 
-/* ---- stability
- * ------------------------------------------------------------------------------------------------
- */
+/* ---- stability ------------------------------------------------------------------------------- */
 
 static const double margin = 2e-4;
 

@@ -97,8 +97,7 @@ Test(arena, text_takes_pieces_of_any_length) {
     arena_destroy(a);
 }
 
-/* ---- growing arrays ---------------------------------------------------------------------------
- */
+/* ---- growing arrays -------------------------------------------------------------------------- */
 
 Test(vec, keeps_what_it_has_and_makes_zeroes) {
     Arena *a = arena_create();

@@ -58,9 +58,7 @@ Test(blocks, given_blocks_become_whole_tiles_within_the_product) {
     cr_assert(eq(long, (long)b.panels, 5));
 }
 
-/* ---- whole programs
- * -------------------------------------------------------------------------------------
- */
+/* ---- whole programs -------------------------------------------------------------------------- */
 
 static const PlanCluster *first_product(const Plan *p, CgProduct *out) {
     for (int i = 0; i < p->ncluster; i++)

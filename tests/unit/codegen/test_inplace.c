@@ -292,8 +292,7 @@ Test(inplace, one_result_takes_an_operand_and_chains_form) {
     arena_destroy(a);
 }
 
-/* ---- any program
- * --------------------------------------------------------------------------------------- */
+/* ---- any program ----------------------------------------------------------------------------- */
 
 static bool is_output(const Plan *p, int buffer) {
     for (int i = 0; i < p->g->nout; i++)

@@ -8,8 +8,7 @@
 #include "tests/ops/util_gen_graph.h"
 #include "tests/unit/codegen/util_program.h"
 
-/* ---- who touches what, from the graph
- * ------------------------------------------------------------------ */
+/* ---- who touches what, from the graph -------------------------------------------------------- */
 
 typedef struct Use {
     const IrValue *value; /* NULL: a packed matrix */
@@ -114,8 +113,7 @@ static World world(Arena *a, IrGraph *g, const CgTarget *t, const char *what) {
     return w;
 }
 
-/* ---- checks
- * ------------------------------------------------------------------------------------------ */
+/* ---- checks ---------------------------------------------------------------------------------- */
 
 static bool memory_meets(const PlanBuffer *a, const PlanBuffer *b) {
     return a->space == b->space && a->offset < b->offset + b->bytes &&
@@ -215,9 +213,7 @@ static void check_barriers(const World *w) {
     }
 }
 
-/* ---- playing the program through
- * ------------------------------------------------------------------------
- */
+/* ---- playing the program through ------------------------------------------------------------- */
 
 typedef struct Play {
     const World *w;
@@ -311,8 +307,7 @@ static World check_graph(Arena *a, IrGraph *g, const CgTarget *t, const char *wh
     return w;
 }
 
-/* ---- models
- * ------------------------------------------------------------------------------------------ */
+/* ---- models ---------------------------------------------------------------------------------- */
 
 /* The most bytes of work memory that must exist at once. */
 static int64_t live_peak(const Plan *p) {
@@ -407,9 +402,7 @@ Test(plan, weights_and_state_lie_alike_in_all_programs) {
     }
 }
 
-/* ---- single decisions
- * ------------------------------------------------------------------------------------
- */
+/* ---- single decisions ------------------------------------------------------------------------ */
 
 static int count_tasks(const Plan *p, OpCode op) {
     int n = 0;

@@ -78,8 +78,7 @@ static void check_type(World *w, const IrGraph *g, const char *name, const char 
     cr_assert_str_eq(ir_type_text(w->a, &param(g, name)->out[0].type), type, "%s", name);
 }
 
-/* ---- random streams ---------------------------------------------------------------------------
- */
+/* ---- random streams -------------------------------------------------------------------------- */
 
 Test(sema, streams_of_noise_are_named_by_path) {
     const char *text = "layer jitter(x: [.., D]) -> [.., D] {\n  x * (1 + 0.01 * uniform_noise(x)) "
@@ -101,8 +100,7 @@ Test(sema, streams_of_noise_are_named_by_path) {
     arena_destroy(w.a);
 }
 
-/* ---- frozen weights ---------------------------------------------------------------------------
- */
+/* ---- frozen weights -------------------------------------------------------------------------- */
 
 static void check_frozen(const char *patterns, const char *want) {
     Arena *a = arena_create();

@@ -168,8 +168,7 @@ Test(fuse, random_programs_keep_the_rules) {
     }
 }
 
-/* ---- random webs of elementwise work and sums: what joins what, in all ways
- * ------------------------- */
+/* ---- random webs of elementwise work and sums: what joins what, in all ways ------------------ */
 
 /* Two shapes, sums from the larger to the smaller and broadcasts back: the paths that forbid a
  * merge. */
@@ -211,8 +210,7 @@ Test(fuse, webs_keep_the_rules) {
     }
 }
 
-/* ---- long graphs
- * --------------------------------------------------------------------------------- */
+/* ---- long graphs ----------------------------------------------------------------------------- */
 
 Test(fuse, a_long_graph_is_no_problem, .timeout = 20) {
     Arena *a = arena_create();
@@ -232,8 +230,7 @@ Test(fuse, a_long_graph_is_no_problem, .timeout = 20) {
     arena_destroy(a);
 }
 
-/* ---- programs that were once fused or compiled wrongly
- * --------------------------------------------- */
+/* ---- programs that were once fused or compiled wrongly --------------------------------------- */
 
 static void check_values(const char *text) {
     Arena *a = arena_create();
