@@ -207,11 +207,15 @@ static VmStatus check_sum(json_t *o, const char *path, VmError *err) {
 static VmStatus take_record(json_t *o, const char *path, VmRecord *r, VmRecordRun *run,
                             VmError *err) {
     int64_t format, epoch;
-    if (!get_int(o, "format", &format) || format != FORMAT)
-        return vm_fail(err, VM_INPUT, "%s: not a checkpoint of a version this program knows (%d)",
-                       path, FORMAT);
     VmStatus s = check_sum(o, path, err);
     if (s) return s;
+    if (!get_int(o, "format", &format)) return damaged(path, "it names no format", err);
+    if (format != FORMAT)
+        return vm_fail(err, VM_INPUT,
+                       "%s: a checkpoint of format %" PRId64
+                       ", this vmoec reads format %d: it cannot go on from here; --weights with "
+                       "the " VM_WEIGHTS_FILE " beside it starts a new run from its weights",
+                       path, format, FORMAT);
     const char *missing = take_entries(o, r, &epoch);
     if (missing)
         return vm_fail(err, VM_INPUT, "%s: damaged: the entry '%s' is missing or wrong", path,

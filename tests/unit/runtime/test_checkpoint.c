@@ -214,7 +214,7 @@ Test(runtime_checkpoint, the_record_is_checked_like_the_tensors, .timeout = 100)
         cr_assert(strstr(r.err.text, "trainer.json"), "%s", r.err.text);
     }
     rt_write(path, "{\"format\":1}", 12);
-    refuse_resume(dir, &c, VM_INPUT, "not a checkpoint of a version");
+    refuse_resume(dir, &c, VM_INPUT, "its checksum does not match");
     rt_write(path, "{", 1);
     refuse_resume(dir, &c, VM_INPUT, "not valid JSON");
     free(good);
@@ -222,13 +222,14 @@ Test(runtime_checkpoint, the_record_is_checked_like_the_tensors, .timeout = 100)
     rt_remove(dir);
 }
 
-/* A record that contradicts itself, with a checksum that is right. */
+/* A record of another version or one that contradicts itself, with a checksum that is right. */
 Test(runtime_checkpoint, contradictions_are_damage, .timeout = 60) {
     static const struct {
         const char *key;
         int value;
         const char *words;
-    } lie[] = {{"epoch", 2, "its epoch is not that of its step"},
+    } lie[] = {{"format", 2, "a checkpoint of format 2, this vmoec reads format 3"},
+               {"epoch", 2, "its epoch is not that of its step"},
                {"step", 5, "its epoch's sums"},
                {"steps_per_epoch", 0, "'steps_per_epoch' is missing or wrong"}};
     char *dir = toy_data();
