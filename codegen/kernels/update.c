@@ -63,9 +63,10 @@ static Val packed_at(Kb *k, const PlanKept *keep, Val matrix, Val kk, Val n) {
     return kb_gep(k, k->f32, packed_ptr(k, keep), at);
 }
 
-static void store_straight(Kb *k, const Update *u, Val x, const At *at) {
+/* To all copies that have the weight's own orientation, of floats or of pairs. */
+static void store_copies(Kb *k, const Update *u, Val x, const At *at, bool pairs) {
     for (int i = 0; i < k->cl->nkeep; i++) {
-        const PlanKept *keep = copy_of(k, u, i, false, false);
+        const PlanKept *keep = copy_of(k, u, i, false, pairs);
         If part;
         if (!keep) continue;
         bool opened = begin_inside(k, &part, u, keep, at);
@@ -89,16 +90,7 @@ static void store_pairs(Kb *k, const Update *u, const At *at, int64_t cols) {
     (void)cols;
     Val next = kb_min(k, kb_add(k, at->row, kb_i64(k, 1)), kb_i64(k, u->rows - 1));
     Val x = kb_pair(k, weight_at(k, u, at, at->row), weight_at(k, u, at, next));
-    for (int i = 0; i < k->cl->nkeep; i++) {
-        const PlanKept *keep = copy_of(k, u, i, false, true);
-        If part;
-        if (!keep) continue;
-        bool opened = begin_inside(k, &part, u, keep, at);
-        Val kk = kb_sub(k, at->row, kb_i64(k, keep->row0)),
-            n = kb_sub(k, at->col, kb_i64(k, keep->col0));
-        kb_store(k, x, packed_at(k, keep, at->matrix, kk, n), at->mask);
-        if (opened) kb_if_end(k, &part);
-    }
+    store_copies(k, u, x, at, true);
 }
 
 /* Turns the square of the weight that begins at `at` and stores its `cols` columns: as they are, or
@@ -149,7 +141,7 @@ static void update_at(Kb *k, const Update *u, const At *at, int64_t cols) {
     for (int i = 0; i < k->cl->nnode; i++) {
         weight.node = k->cl->node[i];
         if (!ir_written(weight.node, 0)) continue;
-        store_straight(k, &weight, kb_eval(k, &weight.node->out[0], pos), at);
+        store_copies(k, &weight, kb_eval(k, &weight.node->out[0], pos), at, false);
     }
     kb_new_pos(k);
 }
