@@ -51,6 +51,7 @@ FeBinding *scope_bind(Elab *E, FeScope *s, const char *name, const FeValue *v, S
 
 static FeActual eval_arg(Elab *E, const Ast *k) {
     FeActual act = {.name = k->kind == AST_ARG ? k->name : NULL};
+    if (act.name) act.name_span = k->name_span;
     act.span = k->kind == AST_ARG && k->a ? k->a->span : k->span;
     act.value = eval_expr(E, k->kind == AST_ARG ? k->a : k);
     return act;
@@ -91,8 +92,8 @@ static void unknown_arg(Elab *E, const char *callee, Span decl, const char *cons
     const char *hint = near     ? arena_printf(E->a, ": did you mean `%s`?", near)
                        : nparam ? arena_printf(E->a, "; it has %s", t.data)
                                 : "; it has none";
-    Diag *dg = sema_error(E, act->span, D_unknown_argument, "`%s` has no parameter `%s`%s", callee,
-                          act->name, hint);
+    Diag *dg = sema_error(E, act->name_span, D_unknown_argument, "`%s` has no parameter `%s`%s",
+                          callee, act->name, hint);
     sema_note(E, dg, decl, "`%s` is declared here", callee);
 }
 

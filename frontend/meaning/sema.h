@@ -255,7 +255,8 @@ const FeValue *check_finite(Elab *E, Span s, double f);
 typedef struct FeActual { /* an evaluated argument */
     const char *name;     /* NULL: positional */
     const FeValue *value;
-    Span span;
+    Span span;      /* of the value */
+    Span name_span; /* of the name, when there is one */
 } FeActual;
 
 /* Assigns actuals to parameter names; reports too many, unknown, duplicate. decl may be without a

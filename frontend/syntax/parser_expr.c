@@ -136,6 +136,7 @@ static Ast *parse_argument(Parser *p) {
     TokKind next = p->tok.kind == TOK_NAME ? parser_ahead(p)->kind : TOK_EOF;
     if (next == TOK_ASSIGN || next == TOK_COLON || next == TOK_WALRUS) {
         n->name = parser_text(p, &p->tok);
+        n->name_span = parser_span(p);
         parser_advance(p);
         if (next != TOK_ASSIGN)
             parser_error(p, parser_span(p), D_wrong_operator,
