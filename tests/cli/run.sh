@@ -430,7 +430,7 @@ train long of m {
 }
 
 train short of m {
-  data = idx(dir = "data")
+  data = idx(dir = "data", batch = 16)
   epochs = 2 steps
 }
 END
@@ -438,6 +438,11 @@ want 2 'several phases (long, short): choose one with --phase' 'which phase is t
 want 2 "no phase 'shrot'; did you mean short?" 'a phase that is not there' "$VMOEC" train phases.vmoe --phase shrot
 want 0 'after 2 steps' 'a phase by its name' "$VMOEC" train phases.vmoe --phase short --out runs/phase
 want 0 '' 'which the log has' grep -q '"phase":"short"' runs/phase/metrics.jsonl
+want 2 'choose one with --phase' 'an evaluation of one, too' "$VMOEC" eval phases.vmoe --weights runs/phase/weights.safetensors
+want 0 'accuracy\|loss' 'which is found by its name' \
+    "$VMOEC" eval phases.vmoe --weights runs/phase/weights.safetensors --phase short
+want 0 '' 'a phase has its own settings everywhere' "$VMOEC" emit phases.vmoe --stage ir --phase short -o short.ir
+want 0 '' 'its batch' grep -q 'f32\[16,1,8,8\]' short.ir
 want 0 '' 'phases keep their names in fmt' "$VMOEC" fmt --check phases.vmoe
 
 # Where runs go when nobody says.
