@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "ir/internal.h"
+#include "tests/unit/util_doc.h"
 
 Test(optable, every_op_is_found_by_its_name) {
     for (int i = 0; i < OP_COUNT; i++) cr_assert_eq(ir_op_by_name(ir_ops[i].name), (OpCode)i);
@@ -79,11 +80,7 @@ Test(optable, operands_are_read_in_one_way) {
 }
 
 Test(optable, the_reference_names_every_op_and_attribute) {
-    char *text = NULL;
-    size_t size = 0;
-    FILE *f = open_memstream(&text, &size);
-    ir_print_reference(f);
-    fclose(f);
+    char *text = doc_text(ir_print_reference);
     char want[128];
     for (int i = 0; i < OP_COUNT; i++) {
         snprintf(want, sizeof want, "\n### %s\n", ir_ops[i].name);
@@ -97,18 +94,5 @@ Test(optable, the_reference_names_every_op_and_attribute) {
 }
 
 Test(optable, the_reference_in_docs_is_up_to_date) {
-    char *text = NULL;
-    size_t size = 0;
-    FILE *f = open_memstream(&text, &size);
-    ir_print_reference(f);
-    fclose(f);
-    FILE *doc = fopen("docs/ops.md", "r");
-    cr_assert_not_null(doc, "docs/ops.md is missing: run make docs");
-    char *written = calloc(1, size + 2);
-    size_t got = fread(written, 1, size + 1, doc);
-    fclose(doc);
-    cr_assert(got == size && memcmp(text, written, size) == 0,
-              "docs/ops.md is out of date: run make docs");
-    free(written);
-    free(text);
+    doc_is("docs/ops.md", ir_print_reference);
 }

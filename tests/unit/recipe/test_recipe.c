@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "recipe/recipe.h"
+#include "tests/unit/util_doc.h"
 
 Test(recipe, defaults_are_in_range_and_names_are_unique) {
     for (int i = 0; i < VM_FIELDS; i++) {
@@ -75,18 +76,5 @@ Test(recipe, json_has_what_is_set) {
 }
 
 Test(recipe, the_reference_in_docs_is_up_to_date) {
-    char *text = NULL;
-    size_t size = 0;
-    FILE *f = open_memstream(&text, &size);
-    vm_recipe_reference(f);
-    fclose(f);
-    FILE *doc = fopen("docs/recipe.md", "r");
-    cr_assert_not_null(doc, "docs/recipe.md is missing: run make docs");
-    char *written = calloc(1, size + 2);
-    size_t got = fread(written, 1, size + 1, doc);
-    fclose(doc);
-    cr_assert(got == size && memcmp(text, written, size) == 0,
-              "docs/recipe.md is out of date: run make docs");
-    free(written);
-    free(text);
+    doc_is("docs/recipe.md", vm_recipe_reference);
 }
