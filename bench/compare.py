@@ -1,10 +1,13 @@
-"""Compares vmoec with the peers that are installed and writes the tables of docs/performance.md and docs/lessons.md.
+"""Compares vmoec with the peers that are installed and writes the tables of docs/performance.md and
+docs/lessons.md.
 
-    bench/compare.py [--build DIR] [--quick] [--part steps,inference,matmul,threads,kernels] [--model vit_s8,..]
-    bench/compare.py --stored        writes the tables again from the last results, without measuring
+    bench/compare.py [--build DIR] [--quick] [--part steps,inference,matmul,threads,kernels]
+                     [--model vit_s8,..]
+    bench/compare.py --stored    writes the tables again from the last results, without measuring
 
-Everything is measured in turn (vmoec, peer, peer, .., and again) and medians are taken, because machines are shared
-and change their speed. A peer that is not installed is reported as missing. Raw figures: bench/results/PART.json."""
+Everything is measured in turn (vmoec, peer, peer, .., and again) and medians are taken, because
+machines are shared and change their speed. A peer that is not installed is reported as missing. Raw
+figures: bench/results/PART.json. """
 
 import argparse
 import datetime
@@ -61,9 +64,13 @@ class Bench:
 
     def run(self, *words):
         """A command of vmoec that answers in JSON; Missing when it refuses."""
-        done = subprocess.run([self.vmoec, *words], cwd=ROOT, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            [self.vmoec, *words], cwd=ROOT, capture_output=True, text=True, check=False
+        )
         if done.returncode:
-            raise Missing(done.stderr.strip().splitlines()[-1] if done.stderr.strip() else "it fails")
+            raise Missing(
+                done.stderr.strip().splitlines()[-1] if done.stderr.strip() else "it fails"
+            )
         return json.loads(done.stdout)
 
     def info(self, name, *more):
@@ -73,16 +80,31 @@ class Bench:
         return self.run("info", "--json", *spec.words, "--batch", str(spec.batch), *more)
 
     def step(self, spec, batch, seconds, *more, threads=THREADS, guess=None):
-        """Median milliseconds and everything else of a run of about `seconds`; guess: milliseconds of a step."""
+        """Median milliseconds and everything else of a run of about `seconds`; guess: milliseconds
+        of a step."""
         steps = 3 if guess is None else int(min(max(1e3 * seconds / guess, 3), 500))
-        words = ["--json", "--step-only", "--batch", str(batch), "--threads", str(threads), "--steps", str(steps)]
+        words = [
+            "--json",
+            "--step-only",
+            "--batch",
+            str(batch),
+            "--threads",
+            str(threads),
+            "--steps",
+            str(steps),
+        ]
         return self.run("bench", *spec.words, *words, *more)
 
     # ---- training steps --------------------------------------------------------------------------
 
     def model_steps(self, name):
         spec, info = ZOO[name], self.info(name)
-        result = {"batch": spec.batch, "params": info["params"], "macs": info["macs"], "predicted": info["memory"]["peak"]}
+        result = {
+            "batch": spec.batch,
+            "params": info["params"],
+            "macs": info["macs"],
+            "predicted": info["memory"]["peak"],
+        }
         first = self.step(spec, spec.batch, self.seconds)
         peers = self.start_peers(name, info["params"], result)
         rounds = []
@@ -94,13 +116,21 @@ class Bench:
             result["peers"][peer_name] |= {"ms": peer.median()}
             peer.close()
         ours = statistics.median(r["step_ms"] for r in rounds)
-        result |= {"ms": ours, "mfu": statistics.median(r["mfu"] for r in rounds), "peak_rss": rounds[0]["peak_rss"]}
-        result |= {"peak_gflops": statistics.median(r["peak_gflops"] for r in rounds), "bf16_ms": self.bf16(spec, ours)}
+        result |= {
+            "ms": ours,
+            "mfu": statistics.median(r["mfu"] for r in rounds),
+            "peak_rss": rounds[0]["peak_rss"],
+        }
+        result |= {
+            "peak_gflops": statistics.median(r["peak_gflops"] for r in rounds),
+            "bf16_ms": self.bf16(spec, ours),
+        }
         self.eager_memory(name, result)
         return result
 
     def way(self, name, peer_name):
-        """How the peer wrote its mixtures when both ways were last compared, as a list to append; else nothing."""
+        """How the peer wrote its mixtures when both ways were last compared, as a list to append;
+        else nothing."""
         found = self.last.get(name, {}).get("peers", {}).get(peer_name, {}).get("way")
         return [found] if found else []
 
@@ -109,10 +139,14 @@ class Bench:
         for peer_name, words in PEERS.items():
             try:
                 way = self.way(name, peer_name)
-                peer = Peer([*(w.format(model=name, threads=THREADS) for w in words), *way], THREADS)
+                peer = Peer(
+                    [*(w.format(model=name, threads=THREADS) for w in words), *way], THREADS
+                )
                 if peer.ready["params"] != params:
                     peer.close()
-                    raise SystemExit(f"{peer_name}, {name}: {peer.ready['params']} parameters instead of {params}")
+                    raise SystemExit(
+                        f"{peer_name}, {name}: {peer.ready['params']} parameters instead of {params}"
+                    )
                 peers[peer_name] = peer
                 result["peers"][peer_name] = dict(peer.ready)
             except Missing as missing:
@@ -127,7 +161,8 @@ class Bench:
             return None
 
     def eager_memory(self, name, result):
-        """Peak memory of eager PyTorch in a process that did nothing else, not even try another way."""
+        """Peak memory of eager PyTorch in a process that did nothing else, not even try another
+        way."""
         eager = result["peers"]["PyTorch eager"]
         if "way" not in eager:
             return
@@ -152,7 +187,7 @@ class Bench:
             print(f"  {name}: done", flush=True)
         return results
 
-    # ---- inference ---------------------------------------------------------------------------------
+    # ---- inference -------------------------------------------------------------------------------
 
     def twin(self, name):
         spec, result = ZOO[TWINS[name]], {}
@@ -165,13 +200,17 @@ class Bench:
             try:
                 peer = Peer(["onnx_worker.py", TWINS[name], str(batch), str(THREADS)], THREADS)
                 if peer.ready["params"] != params:
-                    raise SystemExit(f"onnxruntime, {name}: {peer.ready['params']} parameters instead of {params}")
+                    raise SystemExit(
+                        f"onnxruntime, {name}: {peer.ready['params']} parameters instead of {params}"
+                    )
                 one |= peer.ready
             except Missing as missing:
                 one["missing"] = str(missing)
             rounds = []
             for _ in range(self.rounds):
-                run = self.step(spec, batch, self.seconds, "--mode", "infer", *dense, guess=first["step_ms"])
+                run = self.step(
+                    spec, batch, self.seconds, "--mode", "infer", *dense, guess=first["step_ms"]
+                )
                 rounds.append(run["step_ms"])
                 if peer:
                     peer.round(self.seconds)
@@ -184,7 +223,7 @@ class Bench:
     def inference(self):
         return self.each(TWINS, self.twin)
 
-    # ---- threads -----------------------------------------------------------------------------------
+    # ---- threads ---------------------------------------------------------------------------------
 
     def model_threads(self, name):
         spec, counts = ZOO[name], (1, 2, 8)
@@ -200,7 +239,7 @@ class Bench:
     def threads(self):
         return self.each(ZOO, self.model_threads)
 
-    # ---- products ----------------------------------------------------------------------------------
+    # ---- products --------------------------------------------------------------------------------
 
     def products(self):
         """{text: [models]} of the distinct products of all training steps."""
@@ -230,23 +269,41 @@ class Bench:
         rows = [{"kernel": text, "models": models, "peers": {}} for text, models in texts.items()]
         for turn in range(min(self.rounds, 2)):
             for row in rows:
-                ours = self.run("bench", "--json", "--no-verify", "--threads", str(THREADS), "--kernel", row["kernel"])
+                ours = self.run(
+                    "bench",
+                    "--json",
+                    "--no-verify",
+                    "--threads",
+                    str(THREADS),
+                    "--kernel",
+                    row["kernel"],
+                )
                 for key in ("ms", "ms_with_packing"):
                     row[key] = min(row.get(key, float("inf")), ours[key])
                 row["gflop"] = ours["gflops"] * ours["ms"] * 1e-3
                 for name, gemm in gemms.items():
-                    row["peers"][name] = min(row["peers"].get(name, float("inf")), gemm.time(row["kernel"]))
+                    row["peers"][name] = min(
+                        row["peers"].get(name, float("inf")), gemm.time(row["kernel"])
+                    )
             print(f"  round {turn + 1}: {len(rows)} products", flush=True)
         versions = {name: gemm.version for name, gemm in gemms.items()}
         for gemm in gemms.values():
             gemm.close()
         return {"rows": rows, "versions": versions, "missing": missing}
 
-    # ---- kernels -----------------------------------------------------------------------------------
+    # ---- kernels ---------------------------------------------------------------------------------
 
     def kernels(self):
         picture = "docs/roofline.svg"
-        return self.run("bench", "models/vmoe_fmnist.vmoe", "--json", "--threads", str(THREADS), "--roofline", picture)
+        return self.run(
+            "bench",
+            "models/vmoe_fmnist.vmoe",
+            "--json",
+            "--threads",
+            str(THREADS),
+            "--roofline",
+            picture,
+        )
 
 
 PER_MODEL = ("steps", "inference", "threads")
@@ -255,12 +312,20 @@ PARTS = ("steps", "inference", "matmul", "threads", "kernels")
 
 def cpu_name():
     text = pathlib.Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
-    field = {k: re.search(rf"^{k}\s*: (.*)$", text, re.M) for k in ("model name", "cpu family", "model")}
+    field = {
+        k: re.search(rf"^{k}\s*: (.*)$", text, re.M) for k in ("model name", "cpu family", "model")
+    }
     return ", ".join(f"{k} {m[1]}" if k != "model name" else m[1] for k, m in field.items() if m)
 
 
 def machine():
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False)
+    commit = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     return {
         "cpu": cpu_name(),
         "cpus": len(os.sched_getaffinity(0)),
@@ -283,11 +348,21 @@ def measure(bench, part, quick):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--build", default="build")
-    parser.add_argument("--quick", action="store_true", help="one short round: to see that it works")
+    parser.add_argument(
+        "--quick", action="store_true", help="one short round: to see that it works"
+    )
     parser.add_argument("--part", default=",".join(PARTS), help="what to measure")
-    parser.add_argument("--model", default="", help="only these models; the others keep their last figures")
-    parser.add_argument("--fresh", action="store_true", help="try again which way of writing a mixture suits a peer")
-    parser.add_argument("--stored", action="store_true", help="write the tables of the last results; measure nothing")
+    parser.add_argument(
+        "--model", default="", help="only these models; the others keep their last figures"
+    )
+    parser.add_argument(
+        "--fresh", action="store_true", help="try again which way of writing a mixture suits a peer"
+    )
+    parser.add_argument(
+        "--stored",
+        action="store_true",
+        help="write the tables of the last results; measure nothing",
+    )
     args = parser.parse_args()
     parts = args.part.split(",")
     for part in parts:

@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
-"""Trains models/mnist_manual.vmoe by hand-made and by learnt routing and prints accuracies and which expert gets which digit.
+"""Trains models/mnist_manual.vmoe by hand-made and by learnt routing and prints accuracies and
+which expert gets which digit.
 
 usage: bench/manual_routing.py [--epochs N] [--seeds N] [--images N] [--vmoec PROGRAM]
 
-By hand: --epochs epochs in which labels choose the expert, then as many in which the experts rest, or everything but
-the router does. Learnt: twice as many epochs with router and experts together. MNIST is found through VMOE_DATA.
-"""
+By hand: --epochs epochs in which labels choose the expert, then as many in which the experts rest,
+or everything but the router does. Learnt: twice as many epochs with router and experts together.
+MNIST is found through VMOE_DATA. """
+
 import argparse
 import array
 import gzip
@@ -31,9 +33,14 @@ def idx(name):
 def write_inputs(path, images):
     """The first test images as the model sees them, as safetensors; returns their labels."""
     value = [(byte / 255 - 0.5) / 0.5 for byte in range(256)]
-    pixels = array.array("f", map(value.__getitem__, idx("t10k-images-idx3-ubyte")[16 : 16 + 784 * images]))
+    pixels = array.array(
+        "f", map(value.__getitem__, idx("t10k-images-idx3-ubyte")[16 : 16 + 784 * images])
+    )
     labels = list(idx("t10k-labels-idx1-ubyte")[8 : 8 + images])
-    parts = [("image", "F32", [images, 1, 28, 28], pixels.tobytes()), ("label", "I32", [images], array.array("i", labels).tobytes())]
+    parts = [
+        ("image", "F32", [images, 1, 28, 28], pixels.tobytes()),
+        ("label", "I32", [images], array.array("i", labels).tobytes()),
+    ]
     header, at = {}, 0
     for name, kind, shape, data in parts:
         header[name] = {"dtype": kind, "shape": shape, "data_offsets": [at, at + len(data)]}
@@ -59,16 +66,36 @@ def command(vmoec, words):
 
 
 def train(vmoec, out, phase, seed, epochs, *more):
-    words = ["train", MODEL, "--set", f'phase="{phase}"', "--seed", str(seed), "--epochs", str(epochs), "--quiet"]
+    words = [
+        "train",
+        MODEL,
+        "--set",
+        f'phase="{phase}"',
+        "--seed",
+        str(seed),
+        "--epochs",
+        str(epochs),
+        "--quiet",
+    ]
     command(vmoec, [*words, "--out", str(out), *more])
     lines = [json.loads(line) for line in open(out / "metrics.jsonl")]
     return [line for line in lines if line["event"] == "epoch"][-1]["test_accuracy"]
 
 
 def digits_by_expert(vmoec, weights, phase, inputs, labels, folder):
-    """Counts [10][EXPERTS]: the expert of an image is the one that most of its tokens go to, the first of equals."""
+    """Counts [10][EXPERTS]: the expert of an image is the one that most of its tokens go to, the
+    first of equals."""
     out = folder / "out.safetensors"
-    words = ["run", MODEL, "--set", f'phase="{phase}"', "--weights", str(weights), "--inputs", str(inputs)]
+    words = [
+        "run",
+        MODEL,
+        "--set",
+        f'phase="{phase}"',
+        "--weights",
+        str(weights),
+        "--inputs",
+        str(inputs),
+    ]
     command(vmoec, [*words, "--outputs", str(out), "--mode", "eval"])
     route = read_tensor(out, ".route")
     tokens = len(route) // len(labels)
@@ -102,19 +129,39 @@ def main():
             untaught = train(args.vmoec, folder / "e", "experts", seed, args.epochs)
             start = ["--weights", str(folder / "e" / "weights.safetensors")]
             manual = train(args.vmoec, folder / "r", "router", seed, args.epochs, *start)
-            alone = train(args.vmoec, folder / "a", "router", seed, args.epochs, *start, "--set", "only_router=true")
+            alone = train(
+                args.vmoec,
+                folder / "a",
+                "router",
+                seed,
+                args.epochs,
+                *start,
+                "--set",
+                "only_router=true",
+            )
             learnt = train(args.vmoec, folder / "l", "learnt", seed, 2 * args.epochs)
             rows.append((learnt, manual, alone, untaught))
             if seed == 0:
                 for kind, phase in (("r", "router"), ("a", "router"), ("l", "learnt")):
                     weights = folder / kind / "weights.safetensors"
-                    tables[kind] = digits_by_expert(args.vmoec, weights, phase, inputs, labels, folder)
-    print("| seed | learnt | by hand, then experts rest | then only the router learns | untaught router |")
+                    tables[kind] = digits_by_expert(
+                        args.vmoec, weights, phase, inputs, labels, folder
+                    )
+    print(
+        "| seed | learnt | by hand, then experts rest | then only the router learns | untaught router |"
+    )
     print("| --- | --- | --- | --- | --- |")
     for seed, row in enumerate(rows):
         print(f"| {seed} | " + " | ".join(f"{100 * accuracy:.2f}" for accuracy in row) + " |")
-    print("| mean | " + " | ".join(f"{100 * statistics.mean(column):.2f}" for column in zip(*rows)) + " |")
-    print_table("Images of a digit by the expert that most of their tokens go to, seed 0. Learnt together:", tables["l"])
+    print(
+        "| mean | "
+        + " | ".join(f"{100 * statistics.mean(column):.2f}" for column in zip(*rows))
+        + " |"
+    )
+    print_table(
+        "Images of a digit by the expert that most of their tokens go to, seed 0. Learnt together:",
+        tables["l"],
+    )
     print_table("By hand, then experts rest:", tables["r"])
     print_table("By hand, then only the router learns:", tables["a"])
 

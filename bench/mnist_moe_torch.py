@@ -1,9 +1,10 @@
-"""System G1 (models/mnist_moe.vmoe) as an independent PyTorch program: what the recipe gives elsewhere.
+"""System G1 (models/mnist_moe.vmoe) as an independent PyTorch program: what the recipe gives
+elsewhere.
 
     VMOE_DATA=DIR bench/mnist_moe_torch.py [SEED]        DIR/mnist holds MNIST's IDX files, gzip
 
-Prints one line per epoch: mean loss of the batches, training and test accuracy. One thread; a few minutes.
-"""
+Prints one line per epoch: mean loss of the batches, training and test accuracy. One thread; a few
+minutes. """
 
 import gzip
 import os
@@ -24,7 +25,9 @@ def read(name, header):
 
 def split(prefix):
     pixels = read(f"{prefix}-images-idx3-ubyte.gz", 16).reshape(-1, 1, 28, 28)
-    pixels = F.interpolate(pixels, size=(32, 32), mode="bilinear", antialias=True, align_corners=False)
+    pixels = F.interpolate(
+        pixels, size=(32, 32), mode="bilinear", antialias=True, align_corners=False
+    )
     return (pixels.float() / 255 - 0.5) / 0.5, read(f"{prefix}-labels-idx1-ubyte.gz", 8).long()
 
 
@@ -82,7 +85,8 @@ def main():
         model.eval()
         with torch.no_grad():
             test = sum(
-                (model(x).argmax(1) == y).sum().item() for x, y in zip(test_image.split(500), test_label.split(500))
+                (model(x).argmax(1) == y).sum().item()
+                for x, y in zip(test_image.split(500), test_label.split(500))
             )
         print(
             f"seed {seed} epoch {epoch} loss {sum(losses) / len(losses):.4f} "

@@ -1,12 +1,15 @@
 #!/usr/bin/env python3
-"""Trains models/mnist_routers.vmoe or models/cifar_routers.vmoe with one router after the other, one recipe and seed
-for all, and prints a table: accuracy on the test set, how the load was spread, how many tokens no expert served.
+"""Trains models/mnist_routers.vmoe or models/cifar_routers.vmoe with one router after the other,
+one recipe and seed for all, and prints a table: accuracy on the test set, how the load was spread,
+how many tokens no expert served.
 
-usage: bench/router_tables.py mnist|cifar10 [--epochs N] [--seeds N] [--only NAME;..] [--vmoec PROGRAM] [--json FILE]
+usage: bench/router_tables.py mnist|cifar10 [--epochs N] [--seeds N] [--only NAME;..] [--vmoec
+PROGRAM] [--json FILE]
 
-The data sets are found through VMOE_DATA. Results do not depend on threads or load; times per step do, and are the
-least medians of seven rounds taken in turn after all training. With --json, finished runs are kept in FILE and not repeated.
-"""
+The data sets are found through VMOE_DATA. Results do not depend on threads or load; times per step
+do, and are the least medians of seven rounds taken in turn after all training. With --json,
+finished runs are kept in FILE and not repeated. """
+
 import argparse
 import json
 import pathlib
@@ -51,7 +54,15 @@ def settings(args):
 def train(vmoec, data, router, seed, epochs):
     """The last epoch's line of metrics.jsonl, what matters of it."""
     with tempfile.TemporaryDirectory() as out:
-        command = [vmoec, "train", str(ROOT / "models" / f"{MODEL[data]}.vmoe"), "--seed", str(seed), "--epochs", str(epochs)]
+        command = [
+            vmoec,
+            "train",
+            str(ROOT / "models" / f"{MODEL[data]}.vmoe"),
+            "--seed",
+            str(seed),
+            "--epochs",
+            str(epochs),
+        ]
         command += ["--out", out, "--quiet"] + settings(SIZE[data] + ROUTERS[router])
         subprocess.run(command, check=True, capture_output=True, text=True)
         lines = [json.loads(line) for line in open(pathlib.Path(out) / "metrics.jsonl")]
@@ -60,23 +71,38 @@ def train(vmoec, data, router, seed, epochs):
     routes = list(last.get("router", {}).values())
     variation = [r["variation"] for r in routes if "variation" in r]
     if not variation:  # a route that no gate decides: the metric of the last logged step
-        variation = [v for name, v in step["metrics"].items() if name.endswith("batchwise_variation")]
+        variation = [
+            v for name, v in step["metrics"].items() if name.endswith("batchwise_variation")
+        ]
     return {
         "accuracy": last["test_accuracy"],
         "loss": last["train_loss"],
         "most": max((max(r["load"]) * len(r["load"]) for r in routes), default=None),
         "least": min((min(r["load"]) * len(r["load"]) for r in routes), default=None),
-        "unserved": statistics.mean([r["unserved"] for r in routes]) if routes and "unserved" in routes[0] else 0.0,
+        "unserved": (
+            statistics.mean([r["unserved"] for r in routes])
+            if routes and "unserved" in routes[0]
+            else 0.0
+        ),
         "variation": statistics.mean(variation) if variation else None,
     }
 
 
 def step_times(vmoec, data, names, rounds=7):
-    """Milliseconds of a training step of every router, the least of several medians: machines have slow moments."""
+    """Milliseconds of a training step of every router, the least of several medians: machines have
+    slow moments."""
     times = {name: [] for name in names}
     for _ in range(rounds):
         for name in names:
-            command = [vmoec, "bench", str(ROOT / "models" / f"{MODEL[data]}.vmoe"), "--json", "--step-only", "--steps", "31"]
+            command = [
+                vmoec,
+                "bench",
+                str(ROOT / "models" / f"{MODEL[data]}.vmoe"),
+                "--json",
+                "--step-only",
+                "--steps",
+                "31",
+            ]
             command += settings(SIZE[data] + ROUTERS[name])
             out = subprocess.run(command, check=True, capture_output=True, text=True).stdout
             times[name].append(json.loads(out)["step_ms"])
@@ -84,12 +110,22 @@ def step_times(vmoec, data, names, rounds=7):
 
 
 def row(name, runs, step):
-    mean = {key: statistics.mean([r[key] for r in runs]) for key in ("accuracy", "loss", "unserved")}
+    mean = {
+        key: statistics.mean([r[key] for r in runs]) for key in ("accuracy", "loss", "unserved")
+    }
     accuracy = f"{100 * mean['accuracy']:.2f}"
     if len(runs) > 1:
         accuracy += f" ± {100 * statistics.stdev([r['accuracy'] for r in runs]):.2f}"
-    load = "-" if runs[0]["most"] is None else f"{min(r['least'] for r in runs):.2f} to {max(r['most'] for r in runs):.2f}"
-    variation = "-" if runs[0]["variation"] is None else f"{statistics.mean([r['variation'] for r in runs]):.2f}"
+    load = (
+        "-"
+        if runs[0]["most"] is None
+        else f"{min(r['least'] for r in runs):.2f} to {max(r['most'] for r in runs):.2f}"
+    )
+    variation = (
+        "-"
+        if runs[0]["variation"] is None
+        else f"{statistics.mean([r['variation'] for r in runs]):.2f}"
+    )
     return f"| {name} | {accuracy} | {mean['loss']:.3f} | {load} | {100 * mean['unserved']:.1f} % | {variation} | {step:.3g} ms |"
 
 

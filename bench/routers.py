@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
-"""Times a training step of models/cifar_routers.vmoe at its real size with different routers, in turn, and prints medians
-next to plain top-k's with as many experts per token.
+"""Times a training step of models/cifar_routers.vmoe at its real size with different routers, in
+turn, and prints medians next to plain top-k's with as many experts per token.
 
 usage: bench/routers.py [--batch N] [--rounds N] [--only NAME;..] [--vmoec PROGRAM]
 """
+
 import argparse
 import json
 import statistics
@@ -25,7 +26,11 @@ MORE = {
 
 def work(args, router):
     command = [args.vmoec, "info", MODEL, "--batch", str(args.batch), "--json"]
-    return json.loads(subprocess.run(command + settings(router), capture_output=True, text=True, check=True).stdout)["macs"]
+    return json.loads(
+        subprocess.run(
+            command + settings(router), capture_output=True, text=True, check=True
+        ).stdout
+    )["macs"]
 
 
 def main():
@@ -41,15 +46,31 @@ def main():
     times = {name: [] for name in names}
     for _ in range(args.rounds):
         for name in names:
-            command = [args.vmoec, "bench", MODEL, "--batch", str(args.batch), "--json", "--step-only", "--steps", "7"]
-            out = subprocess.run(command + settings(routers[name]), capture_output=True, text=True, check=True).stdout
+            command = [
+                args.vmoec,
+                "bench",
+                MODEL,
+                "--batch",
+                str(args.batch),
+                "--json",
+                "--step-only",
+                "--steps",
+                "7",
+            ]
+            out = subprocess.run(
+                command + settings(routers[name]), capture_output=True, text=True, check=True
+            ).stdout
             times[name].append(json.loads(out)["step_ms"])
     macs = {name: work(args, routers[name]) for name in names}
-    print("| router | ms | of top-k's | multiply-accumulates, of top-k's |\n| --- | --- | --- | --- |")
+    print(
+        "| router | ms | of top-k's | multiply-accumulates, of top-k's |\n| --- | --- | --- | --- |"
+    )
     for name in names:
         k = 2 if "top_k=2" in routers[name] else 1
         step = statistics.median(times[name])
-        print(f"| {name} | {step:.0f} | {step / statistics.median(times[BASE[k]]):.2f}x | {macs[name] / macs[BASE[k]]:.2f}x |")
+        print(
+            f"| {name} | {step:.0f} | {step / statistics.median(times[BASE[k]]):.2f}x | {macs[name] / macs[BASE[k]]:.2f}x |"
+        )
 
 
 if __name__ == "__main__":

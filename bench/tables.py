@@ -38,8 +38,14 @@ def versions(results, peers=True):
     """Distinct versions and what is missing, of {model: {"peers": {name: ..}}}."""
     seen = {}
     for result in results.values():
-        for name, peer in result.get("peers", {}).items() if peers else [("onnxruntime", x) for x in result.values()]:
-            seen[peer["version"] if "version" in peer else f"{name} missing ({peer['missing']})"] = True
+        for name, peer in (
+            result.get("peers", {}).items()
+            if peers
+            else [("onnxruntime", x) for x in result.values()]
+        ):
+            seen[
+                peer["version"] if "version" in peer else f"{name} missing ({peer['missing']})"
+            ] = True
     return ", ".join(seen)
 
 
@@ -56,16 +62,30 @@ def steps(found):
         rows.append(
             [model, r["batch"], milliseconds(r["ms"]), f"{100 * r['mfu']:.1f} %"]
             + [milliseconds(t) if t else "missing" for t in times.values()]
-            + [f"**{best / r['ms']:.2f}x**" if best else "", f"{r['ms'] / r['bf16_ms']:.2f}x" if r["bf16_ms"] else "-"]
+            + [
+                f"**{best / r['ms']:.2f}x**" if best else "",
+                f"{r['ms'] / r['bf16_ms']:.2f}x" if r["bf16_ms"] else "-",
+            ]
         )
         eager = r["peers"]["PyTorch eager"].get("peak_rss")
         memory.append(
-            [model, f"{r['predicted'] / MIB:.0f}", f"{r['peak_rss'] / MIB:.0f}", f"{eager / MIB:.0f}" if eager else "missing"]
+            [
+                model,
+                f"{r['predicted'] / MIB:.0f}",
+                f"{r['peak_rss'] / MIB:.0f}",
+                f"{eager / MIB:.0f}" if eager else "missing",
+            ]
             + [f"{r['peak_rss'] / eager:.2f}" if eager else ""]
         )
     head = ["step, ms", "batch", "vmoec", "mfu", *names, "best / ours", "bf16"]
     text = heading(found, versions(results)) + "\n\n" + table(head, rows)
-    head = ["peak memory, MiB", "`info`: tensors", "vmoec process", "PyTorch eager", "vmoec / eager"]
+    head = [
+        "peak memory, MiB",
+        "`info`: tensors",
+        "vmoec process",
+        "PyTorch eager",
+        "vmoec / eager",
+    ]
     return text + "\n\n" + table(head, memory)
 
 
@@ -78,7 +98,15 @@ def inference(found):
                 continue
             peer = r.get("ms")
             ratio = f"**{peer / r['ours_ms']:.2f}x**" if peer else ""
-            rows.append([model, batch, milliseconds(r["ours_ms"]), milliseconds(peer) if peer else "missing", ratio])
+            rows.append(
+                [
+                    model,
+                    batch,
+                    milliseconds(r["ours_ms"]),
+                    milliseconds(peer) if peer else "missing",
+                    ratio,
+                ]
+            )
     head = ["inference, dense twin", "batch", "vmoec ms", "onnxruntime ms", "onnxruntime / vmoec"]
     known = {k: v for k, v in found["results"].items() if "missing" not in v}
     return heading(found, versions(known, peers=False)) + "\n\n" + table(head, rows)
@@ -92,7 +120,14 @@ def threads(found):
             continue
         one, two, eight = r["1"], r["2"], r["8"]
         rows.append(
-            [model, milliseconds(one), milliseconds(two), milliseconds(eight), f"{one / two:.2f}x", f"{eight / two:.2f}x"]
+            [
+                model,
+                milliseconds(one),
+                milliseconds(two),
+                milliseconds(eight),
+                f"{one / two:.2f}x",
+                f"{eight / two:.2f}x",
+            ]
         )
     head = ["training step, ms", "1 thread", "2 threads", "8 threads", "1 / 2", "8 / 2"]
     return heading(found) + "\n\n" + table(head, rows)
@@ -109,7 +144,12 @@ def best(row):
 def matmul(found):
     result = found["results"]
     rows = [r for r in result["rows"] if r["peers"]]
-    about = ", ".join([*result["versions"].values(), *(f"{k} missing ({v})" for k, v in result["missing"].items())])
+    about = ", ".join(
+        [
+            *result["versions"].values(),
+            *(f"{k} missing ({v})" for k, v in result["missing"].items()),
+        ]
+    )
     text = heading(found, about)
     if not rows:
         return text + "\n\nNo library to compare with."
@@ -123,14 +163,35 @@ def matmul(found):
         ratios = [best(r)[1] / r["ms"] for r in group]
         wins = {lib: sum(best(r)[0] == lib for r in group) for lib in result["versions"]}
         summary.append(
-            [name, len(group), f"**{mean_ratio(group, 'ms'):.3f}x**", f"{mean_ratio(group, 'ms_with_packing'):.3f}x"]
-            + [f"{min(ratios):.2f}x", sum(x < 0.85 for x in ratios), ", ".join(f"{k} {v}" for k, v in wins.items() if v)]
+            [
+                name,
+                len(group),
+                f"**{mean_ratio(group, 'ms'):.3f}x**",
+                f"{mean_ratio(group, 'ms_with_packing'):.3f}x",
+            ]
+            + [
+                f"{min(ratios):.2f}x",
+                sum(x < 0.85 for x in ratios),
+                ", ".join(f"{k} {v}" for k, v in wins.items() if v),
+            ]
         )
-    head = ["products", "shapes", "geometric mean", "packing included", "lowest", "below 0.85x", "best library"]
+    head = [
+        "products",
+        "shapes",
+        "geometric mean",
+        "packing included",
+        "lowest",
+        "below 0.85x",
+        "best library",
+    ]
     text += "\n\n" + table(head, summary)
     worst = sorted(rows, key=lambda r: best(r)[1] / r["ms"])[:WORST_PRODUCTS]
     lines = [
-        [f"`{r['kernel']}`", f"{r['gflop'] / r['ms'] * 1e3:.0f}", f"{r['gflop'] / best(r)[1] * 1e3:.0f} ({best(r)[0]})"]
+        [
+            f"`{r['kernel']}`",
+            f"{r['gflop'] / r['ms'] * 1e3:.0f}",
+            f"{r['gflop'] / best(r)[1] * 1e3:.0f} ({best(r)[0]})",
+        ]
         + [f"{best(r)[1] / r['ms']:.2f}x"]
         for r in worst
     ]
@@ -141,7 +202,13 @@ def kernels(found):
     r = found["results"]
     total = sum(k["ms"] for k in r["kernels"])
     rows = [
-        [f"`{k['name']}`", k["calls"], f"{k['ms']:.3f}", f"{100 * k['ms'] / total:.1f}", f"{k['gflops']:.0f}"]
+        [
+            f"`{k['name']}`",
+            k["calls"],
+            f"{k['ms']:.3f}",
+            f"{100 * k['ms'] / total:.1f}",
+            f"{k['gflops']:.0f}",
+        ]
         + [f"{k['gbs']:.1f}", f"{100 * k['roof']:.0f}", k["bound"]]
         for k in r["kernels"][:LARGEST_KERNELS]
     ]
@@ -165,7 +232,12 @@ def write(part, found):
     page, make = ROOT / TABLES[part][0], TABLES[part][1]
     text, begin, end = make(found), f"<!-- begin bench:{part} -->", f"<!-- end bench:{part} -->"
     old = page.read_text(encoding="utf-8")
-    new, count = re.subn(f"{re.escape(begin)}.*?{re.escape(end)}", lambda _: f"{begin}\n{text}\n{end}", old, flags=re.S)
+    new, count = re.subn(
+        f"{re.escape(begin)}.*?{re.escape(end)}",
+        lambda _: f"{begin}\n{text}\n{end}",
+        old,
+        flags=re.S,
+    )
     if count != 1:
         raise SystemExit(f"{page} has {count} places for bench:{part}")
     page.write_text(new, encoding="utf-8")

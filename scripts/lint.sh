@@ -44,9 +44,10 @@ findings() { # one per line of standard input, with a title
     while IFS= read -r line; do finding "$1: $line"; done
 }
 
-# Which rooms a room may include, besides itself and (once more) nothing: a room is the longest folder of this table
-# that a file lies in. What is written first is included by what comes later and never the other way round, so rooms
-# make no circle. runtime/exec/abi.h, the contract between plans and the runtime, is for everybody.
+# Which rooms a room may include, besides itself and (once more) nothing: a room is the longest
+# folder of this table that a file lies in. What is written first is included by what comes later
+# and never the other way round, so rooms make no circle. runtime/exec/abi.h, the contract between
+# plans and the runtime, is for everybody.
 may_include() {
     case $1 in
     base) echo "" ;;
@@ -93,7 +94,8 @@ room_of() { # the longest folder of the table that a path lies in
 
 check_includes() {
     files '*.c' '*.h' '*.def' | while IFS= read -r file; do
-        room=$(room_of "$file") || { echo "$file: lies in no room that this script knows"; continue; }
+        room=$(room_of "$file") \
+            || { echo "$file: lies in no room that this script knows"; continue; }
         allowed=$(may_include "$room")
         grep -nE '^[[:space:]]*#[[:space:]]*include[[:space:]]*"' "$file" |
             sed 's/^\([0-9]*\):[^"]*"\([^"]*\)".*/\1 \2/' | while read -r line path; do
@@ -139,8 +141,8 @@ check_text() {
     done
 }
 
-# Lines of Markdown, code blocks too, have at most 100 columns. A row of a table cannot be broken, nor can a single
-# word, such as an address.
+# Lines of Markdown, code blocks too, have at most 100 columns. A row of a table cannot be broken,
+# nor can a single word, such as an address.
 check_markdown() {
     { files '*.md'; ls -- *.md; } | LC_ALL=C.UTF-8 xargs grep -nE '^.{101,}' /dev/null |
         grep -vE '^[^:]*:[0-9]+:[[:space:]]*(\||([-*] )?[^[:space:]]+$)' |
@@ -154,8 +156,8 @@ check_format() {
 WARN="-std=c11 -D_GNU_SOURCE -I. -Wall -Wextra -Wpedantic -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Werror"
 LLVM_INCLUDE="-isystem $(${LLVM_CONFIG:-llvm-config-19} --includedir)"
 
-# Debian's clang comes without omp.h; gcc's serves for a syntax check. Only this header: gcc's folder
-# would also give clang gcc's stdatomic.h.
+# Debian's clang comes without omp.h; gcc's serves for a syntax check. Only this header: gcc's
+# folder would also give clang gcc's stdatomic.h.
 mkdir "$tmp/include"
 cp "$(gcc -print-file-name=include/omp.h)" "$tmp/include"
 compile_with() {
@@ -172,7 +174,8 @@ check_warnings() {
         files '*.c' | xargs -P "$jobs" -n 8 $(compile_with $cc) 2>&1 | grep -E '(error|warning):'
         # a header must compile alone: -x c, and a pragma-once warning would be about the main file
         # shellcheck disable=SC2046
-        files '*.h' | xargs -P "$jobs" -I{} sh -c '"$@" -x c - < /dev/null -include {}' sh $(compile_with $cc) 2>&1 |
+        files '*.h' | xargs -P "$jobs" -I{} \
+            sh -c '"$@" -x c - < /dev/null -include {}' sh $(compile_with $cc) 2>&1 |
             grep -E '(error|warning):'
     done
 }

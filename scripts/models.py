@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
-"""Writes the tables of docs/models.md: what every file of models/ shows and counts, and the published
-architectures of tests/driver/model_counts.txt. All counts are those of `vmoec info --json`; `make docs` runs this.
+"""Writes the tables of docs/models.md: what every file of models/ shows and counts, and the
+published architectures of tests/driver/model_counts.txt. All counts are those of `vmoec info
+--json`; `make docs` runs this.
 
     scripts/models.py [VMOEC]        VMOEC: the program, build/vmoec if not given
 """
@@ -39,7 +40,8 @@ def shows(name):
 
 
 def command(name):
-    """How a reader tries it: models of 1000 classes have a smaller size, in their comment, that trains on CIFAR-10."""
+    """How a reader tries it: models of 1000 classes have a smaller size, in their comment, that
+    trains on CIFAR-10."""
     text = (ROOT / f"models/{name}.vmoe").read_text()
     if not re.search(r"^train ", text, re.M):
         return f"`vmoec bench models/{name}.vmoe`"
@@ -51,7 +53,9 @@ def command(name):
 def item(text):
     """An item of a list in lines of 100 columns. `code` stays in one line."""
     glued = re.sub("`[^`]*`", lambda code: code[0].replace(" ", "\0"), text)
-    lines = textwrap.fill(glued, 100, initial_indent="- ", subsequent_indent="  ", break_on_hyphens=False)
+    lines = textwrap.fill(
+        glued, 100, initial_indent="- ", subsequent_indent="  ", break_on_hyphens=False
+    )
     return lines.replace("\0", " ")
 
 
@@ -84,7 +88,9 @@ def published(vmoec):
 def write(part, text):
     begin, end = f"<!-- begin models:{part} -->", f"<!-- end models:{part} -->"
     pattern = f"{re.escape(begin)}.*?{re.escape(end)}"
-    page, found = re.subn(pattern, lambda _: f"{begin}\n{text}\n{end}", PAGE.read_text(), flags=re.S)
+    page, found = re.subn(
+        pattern, lambda _: f"{begin}\n{text}\n{end}", PAGE.read_text(), flags=re.S
+    )
     if found != 1:
         sys.exit(f"{PAGE}: needs one place '{begin}'")
     PAGE.write_text(page)

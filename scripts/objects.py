@@ -10,6 +10,7 @@ names     What an object exports begins with a prefix of its room (PREFIXES).
 
 A row of these tables that is not needed any more is a finding too, so that they only shrink.
 """
+
 import collections
 import os
 import subprocess
@@ -28,10 +29,19 @@ CIRCLES = {
     "runtime/exec": (3, "initial values and tables are made by the engine that they fill"),
 }
 # Circles between rooms that are still there, by their files.
-BETWEEN = {
+BETWEEN = {}
+FORBIDDEN = {
+    "exit",
+    "_exit",
+    "quick_exit",
+    "printf",
+    "vprintf",
+    "puts",
+    "putchar",
+    "perror",
+    "stderr",
+    "stdout",
 }
-FORBIDDEN = {"exit", "_exit", "quick_exit", "printf", "vprintf", "puts", "putchar", "perror",
-             "stderr", "stdout"}
 MAY_PRINT = ("driver/commands", "driver/bench", "driver/report")
 PRINTS = {
     "base/bug": ("_exit stderr", "the report of our own mistakes"),
@@ -45,7 +55,7 @@ PREFIXES = {
     "recipe": "vm_ recipe_",
     "frontend/syntax": "ast_ diag_ diags_ fmt_ lex_ parse_ parser_ source_ span_",
     "frontend/meaning": "fe_ fv_ builtin_ elab_ sema_ arg_ eval_ check_ path_ call_ match_ "
-                        "scope_ const_ tensor_",
+    "scope_ const_ tensor_",
     "passes": "pass_ grad_ recompute_ fuse_ simplify_ view_ optim_",
     "interp": "interp_ ref_",
     "codegen/build": "kb_ unit_",
@@ -62,7 +72,7 @@ PREFIXES = {
 # Names without one, from before there were rooms.
 NAMES = {
     "frontend/meaning": "build common_group expand_rows flat_gate make_route set_routed span_loc "
-                        "count_named named_call take_name unique_name freeze_weights",
+    "count_named named_call take_name unique_name freeze_weights",
 }
 
 
@@ -83,8 +93,9 @@ def read_symbols(objects):
     """What every file defines and what it needs."""
     defined, needed = collections.defaultdict(set), collections.defaultdict(set)
     file_of = {obj: name for name, obj in objects.items()}
-    text = subprocess.run(["nm", "-A", *objects.values()], capture_output=True, text=True,
-                          check=True).stdout
+    text = subprocess.run(
+        ["nm", "-A", *objects.values()], capture_output=True, text=True, check=True
+    ).stdout
     for line in text.splitlines():
         obj, rest = line.split(":", 1)
         part = rest.split()
@@ -139,8 +150,9 @@ def check_circles(defined, needed):
         seen.add(rooms[0])
         most = CIRCLES.get(rooms[0], (1, ""))[0]
         if len(part) > most:
-            yield f"{' '.join(part)}: a circle of {len(part)} files" + \
-                (f", at most {most} may stand" if most > 1 else "")
+            yield f"{' '.join(part)}: a circle of {len(part)} files" + (
+                f", at most {most} may stand" if most > 1 else ""
+            )
     for row in [*CIRCLES, *BETWEEN]:
         if row not in seen:
             yield f"scripts/objects.py: the circle {row} is gone, and so may its row be"

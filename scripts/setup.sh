@@ -17,7 +17,8 @@ fashion_mnist() {
 }
 filecheck() { tool FileCheck-19 || [ -x /usr/lib/llvm-19/bin/FileCheck ]; }
 clang_runtime() {
-    tool clang-19 && [ -n "$(find "$(clang-19 -print-resource-dir)/lib" -name 'libclang_rt.fuzzer*.a' 2> /dev/null)" ]
+    tool clang-19 && [ -n \
+        "$(find "$(clang-19 -print-resource-dir)/lib" -name 'libclang_rt.fuzzer*.a' 2> /dev/null)" ]
 }
 
 missing=

@@ -3,10 +3,10 @@
 #
 #   tests/run_all.sh [--unit]        --unit: the Criterion binary only
 #
-# BUILD is the build folder (default: build). A shell suite gets BUILD and VMOEC (the program's path) in
-# its environment, runs in the repository root, and prints one line per test: "ok NAME", "FAIL NAME why"
-# or "skip NAME why". A suite that exits non-zero without a FAIL line, prints no test at all, or runs
-# longer than its limit counts as one failure.
+# BUILD is the build folder (default: build). A shell suite gets BUILD and VMOEC (the program's
+# path) in its environment, runs in the repository root, and prints one line per test: "ok NAME",
+# "FAIL NAME why" or "skip NAME why". A suite that exits non-zero without a FAIL line, prints no
+# test at all, or runs longer than its limit counts as one failure.
 set -u
 cd "$(dirname "$0")/.." || exit 3
 BUILD=${BUILD:-build}

@@ -1,5 +1,6 @@
-"""Training steps of a model of the zoo in JAX: jax_worker.py MODEL THREADS [WAY] (see worker.py). One jitted function makes
-the whole step; its state is donated. Threads: XLA takes the CPUs it may use."""
+"""Training steps of a model of the zoo in JAX: jax_worker.py MODEL THREADS [WAY] (see worker.py).
+One jitted function makes the whole step; its state is donated. Threads: XLA takes the CPUs it may
+use."""
 
 import os
 import sys
@@ -41,7 +42,12 @@ def mixture_params(spec):
 
 def block_params(spec, sparse):
     d = spec.dim
-    p = {"norm1": norm_params(d), "norm2": norm_params(d), "qkv": linear_params(d, 3 * d), "out": linear_params(d, d)}
+    p = {
+        "norm1": norm_params(d),
+        "norm2": norm_params(d),
+        "qkv": linear_params(d, 3 * d),
+        "out": linear_params(d, d),
+    }
     if spec.post_norm or not sparse:
         p |= {"up": linear_params(d, spec.hidden), "down": linear_params(spec.hidden, d)}
     if sparse:
@@ -137,7 +143,11 @@ def block(p, x, spec, way):
 
 
 def post_block(p, x, spec, way, keys):
-    x = norm(p["norm1"], x + drop(attention(p, x, spec.heads, keys[0], spec.dropout), keys[1], spec.dropout), 1e-5)
+    x = norm(
+        p["norm1"],
+        x + drop(attention(p, x, spec.heads, keys[0], spec.dropout), keys[1], spec.dropout),
+        1e-5,
+    )
     h = drop(jax.nn.relu(linear(p["up"], x)), keys[2], spec.dropout)
     x = norm(p["norm2"], x + drop(linear(p["down"], h), keys[3], spec.dropout), 1e-5)
     return mixture(p["mixture"], x, spec, way) if "mixture" in p else (x, 0.0)
@@ -160,7 +170,9 @@ def objective(p, image, label, key, spec, way, table):
     balance = 0.0
     for i, part in enumerate(p["blocks"]):
         if spec.post_norm:
-            x, more = post_block(part, x, spec, way, jax.random.split(jax.random.fold_in(key, i), 4))
+            x, more = post_block(
+                part, x, spec, way, jax.random.split(jax.random.fold_in(key, i), 4)
+            )
         else:
             x, more = block(part, x, spec, way)
         balance = balance + more
@@ -189,7 +201,9 @@ def training_step(spec, way):
 
     def update(state, t):
         params, m, v = state
-        loss, grad = jax.value_and_grad(objective)(params, image, label, jax.random.fold_in(base, t), spec, way, table)
+        loss, grad = jax.value_and_grad(objective)(
+            params, image, label, jax.random.fold_in(base, t), spec, way, table
+        )
         flat = [
             adamw(*part, t.astype(jnp.float32), spec.decay)
             for part in zip(*(jax.tree.leaves(x) for x in (params, grad, m, v)))

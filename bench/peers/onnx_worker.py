@@ -1,5 +1,6 @@
-"""Inference of a dense twin in onnxruntime: onnx_worker.py MODEL BATCH THREADS (see worker.py). The graph is made here,
-once from plain ops and once with onnxruntime's own attention op; the faster one counts."""
+"""Inference of a dense twin in onnxruntime: onnx_worker.py MODEL BATCH THREADS (see worker.py). The
+graph is made here, once from plain ops and once with onnxruntime's own attention op; the faster one
+counts."""
 
 import sys
 
@@ -15,13 +16,18 @@ RNG = np.random.default_rng(0)
 
 
 class Graph:
-    """Nodes and weights of a graph under construction; every method returns the name of its result."""
+    """Nodes and weights of a graph under construction; every method returns the name of its
+    result."""
 
     def __init__(self):
         self.nodes, self.weights, self.params = [], [], 0
 
     def weight(self, *shape, std=0.02, value=None):
-        data = RNG.standard_normal(shape).astype(np.float32) * std if value is None else np.full(shape, value, np.float32)
+        data = (
+            RNG.standard_normal(shape).astype(np.float32) * std
+            if value is None
+            else np.full(shape, value, np.float32)
+        )
         self.params += data.size
         return self.constant(data)
 
@@ -39,7 +45,9 @@ class Graph:
         return self.op("Add", self.op("MatMul", x, self.weight(i, o, std=i**-0.5)), self.weight(o))
 
     def norm(self, x, d):
-        return self.op("LayerNormalization", x, self.weight(d, value=1), self.weight(d), axis=-1, epsilon=1e-6)
+        return self.op(
+            "LayerNormalization", x, self.weight(d, value=1), self.weight(d), axis=-1, epsilon=1e-6
+        )
 
     def reshape(self, x, *shape):
         return self.op("Reshape", x, self.constant(np.array(shape, np.int64)))
@@ -81,7 +89,9 @@ def build(spec, batch, fused):
         x = g.op("Add", x, g.linear(h, spec.hidden, d))
     token = g.op("Gather", x, g.constant(np.array(0, np.int64)), axis=1)
     logits = g.linear(g.norm(token, d), d, spec.classes)
-    image = helper.make_tensor_value_info("image", TensorProto.FLOAT, [batch, spec.channels, spec.size, spec.size])
+    image = helper.make_tensor_value_info(
+        "image", TensorProto.FLOAT, [batch, spec.channels, spec.size, spec.size]
+    )
     out = helper.make_tensor_value_info(logits, TensorProto.FLOAT, [batch, spec.classes])
     graph = helper.make_graph(g.nodes, "vit", [image], [out], g.weights)
     opsets = [helper.make_opsetid("", 20), helper.make_opsetid("com.microsoft", 1)]
@@ -92,7 +102,9 @@ def session(model, threads):
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
-    return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    return onnxruntime.InferenceSession(
+        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
 
 
 def main():
@@ -105,7 +117,9 @@ def main():
         onnx.checker.check_model(model)
         steps[way] = lambda s=session(model, threads): s.run(None, {"image": image})
     way = worker.fastest(steps)
-    worker.serve(steps[way], version=f"onnxruntime {onnxruntime.__version__}", params=params, way=way)
+    worker.serve(
+        steps[way], version=f"onnxruntime {onnxruntime.__version__}", params=params, way=way
+    )
 
 
 if __name__ == "__main__":

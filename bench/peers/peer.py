@@ -22,7 +22,11 @@ class Process:
     def __init__(self, command, environment):
         try:
             self.process = subprocess.Popen(
-                command, env=os.environ | environment, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                command,
+                env=os.environ | environment,
+                text=True,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
             )
         except OSError as error:
@@ -51,7 +55,9 @@ class Peer(Process):
     """A worker of bench/peers/*_worker.py."""
 
     def __init__(self, words, threads):
-        super().__init__([sys.executable, str(HERE / words[0]), *words[1:]], {"OMP_NUM_THREADS": str(threads)})
+        super().__init__(
+            [sys.executable, str(HERE / words[0]), *words[1:]], {"OMP_NUM_THREADS": str(threads)}
+        )
         self.ready = json.loads(self.line())
         self.medians = []
 
@@ -104,7 +110,9 @@ class Gemm(Process):
             count, split = key["experts"], "k" if kind == "expert_matmul_dw" else "m"
         ta = key.get("ta", int(kind == "expert_matmul_dw"))
         weight = key.get("weight", int(not ta and (count == 1 or split == "m")))
-        answer = self.send(f"{key['m']} {key['n']} {key['k']} {ta} {key.get('tb', 0)} {count} {split} {weight}")
+        answer = self.send(
+            f"{key['m']} {key['n']} {key['k']} {ta} {key.get('tb', 0)} {count} {split} {weight}"
+        )
         if answer == "none":
             return float("inf")
         ms, error = map(float, answer.split())

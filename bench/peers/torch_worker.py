@@ -1,7 +1,8 @@
-"""Training steps of a model of the zoo in PyTorch: torch_worker.py MODEL eager|compiled THREADS [WAY] (see worker.py).
+"""Training steps of a model of the zoo in PyTorch: torch_worker.py MODEL eager|compiled THREADS
+[WAY] (see worker.py).
 
-Both ways to write a mixture are tried unless one is named, and the faster one counts. torch.compile takes only the
-first: version 2.13 has no grouped_mm in f32 for compiled code on CPUs."""
+Both ways to write a mixture are tried unless one is named, and the faster one counts. torch.compile
+takes only the first: version 2.13 has no grouped_mm in f32 for compiled code on CPUs."""
 
 import sys
 

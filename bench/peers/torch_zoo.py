@@ -1,5 +1,5 @@
-"""The zoo in PyTorch, as somebody who knows PyTorch writes it: fused attention, fused optimizer, and mixtures without
-dropping, whose rows are sorted by expert and multiplied group by group."""
+"""The zoo in PyTorch, as somebody who knows PyTorch writes it: fused attention, fused optimizer,
+and mixtures without dropping, whose rows are sorted by expert and multiplied group by group."""
 
 import torch
 from torch import nn
@@ -16,7 +16,9 @@ class Attention(nn.Module):
     def forward(self, x):
         b, n, d = x.shape
         q, k, v = self.qkv(x).view(b, n, 3, self.heads, d // self.heads).permute(2, 0, 3, 1, 4)
-        y = F.scaled_dot_product_attention(q, k, v, dropout_p=self.dropout if self.training else 0.0)
+        y = F.scaled_dot_product_attention(
+            q, k, v, dropout_p=self.dropout if self.training else 0.0
+        )
         return self.out(y.transpose(1, 2).reshape(b, n, d))
 
 
@@ -31,8 +33,8 @@ class Mlp(nn.Module):
 
 
 class Mixture(nn.Module):
-    """Top-k of a softmax gate, or (`renormalised`) a softmax over the top k. `grouped`: one grouped product per layer
-    of the experts instead of one product per expert."""
+    """Top-k of a softmax gate, or (`renormalised`) a softmax over the top k. `grouped`: one grouped
+    product per layer of the experts instead of one product per expert."""
 
     def __init__(self, spec, renormalised, grouped):
         super().__init__()
@@ -56,7 +58,11 @@ class Mixture(nn.Module):
 
     def each(self, rows, counts):
         parts = [
-            torch.addmm(self.down_bias[e], F.gelu(torch.addmm(self.up_bias[e], part, self.up[e])), self.down[e])
+            torch.addmm(
+                self.down_bias[e],
+                F.gelu(torch.addmm(self.up_bias[e], part, self.up[e])),
+                self.down[e],
+            )
             for e, part in enumerate(rows.split(counts.tolist()))
         ]
         return torch.cat(parts)
@@ -129,7 +135,9 @@ class Vit(nn.Module):
             self.position = nn.Parameter(table)
         else:
             self.register_buffer("position", table)
-        self.blocks = nn.ModuleList(Block(spec, i in spec.sparse, grouped) for i in range(spec.depth))
+        self.blocks = nn.ModuleList(
+            Block(spec, i in spec.sparse, grouped) for i in range(spec.depth)
+        )
         self.norm = nn.LayerNorm(spec.dim, 1e-6)
         self.head = nn.Linear(spec.dim, spec.classes)
 

@@ -1,7 +1,8 @@
-"""What the workers share: a worker prints one JSON line when it is ready, then answers each line of its input.
+"""What the workers share: a worker prints one JSON line when it is ready, then answers each line of
+its input.
 
-    run SECONDS    steps for about that long, at least one: {"ms": [..]}
-    rss            {"peak_rss": bytes}"""
+run SECONDS    steps for about that long, at least one: {"ms": [..]}
+rss            {"peak_rss": bytes}"""
 
 import json
 import sys
@@ -38,7 +39,8 @@ def run(step, seconds):
 
 
 def fastest(steps):
-    """The name in {name: step} whose step is fastest, after one that warms up. Slow steps are timed once."""
+    """The name in {name: step} whose step is fastest, after one that warms up. Slow steps are timed
+    once."""
     if len(steps) == 1:
         return next(iter(steps))
     best = {}

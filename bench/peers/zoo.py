@@ -1,13 +1,16 @@
-"""The models of models/*.vmoe as plain numbers, for the programs that build them in other frameworks.
+"""The models of models/*.vmoe as plain numbers, for the programs that build them in other
+frameworks.
 
-Parameter counts are compared with `vmoec info` before anything is timed, so a model that drifts apart is found."""
+Parameter counts are compared with `vmoec info` before anything is timed, so a model that drifts
+apart is found. """
 
 import dataclasses
 
 
 @dataclasses.dataclass(frozen=True)
 class Spec:
-    """A vision transformer, pre-norm unless `post_norm`; `sparse` lists the blocks that are mixtures."""
+    """A vision transformer, pre-norm unless `post_norm`; `sparse` lists the blocks that are
+    mixtures."""
 
     file: str
     batch: int
@@ -25,7 +28,9 @@ class Spec:
     class_token: bool = False
     position: str = "learned"  # "learned", "sincos" (not on the class token) or "none"
     balance: float = 0.01
-    post_norm: bool = False  # system G1: post-norm with dropout, a mixture appended to blocks of `sparse`
+    post_norm: bool = (
+        False  # system G1: post-norm with dropout, a mixture appended to blocks of `sparse`
+    )
     dropout: float = 0.0
     decay: float = 0.05
     settings: tuple = ()  # of the file, where its defaults are not what the others do
@@ -46,26 +51,88 @@ class Spec:
 
 ZOO = {
     "vmoe_fmnist": Spec(
-        file="models/vmoe_fmnist.vmoe", batch=128, size=28, channels=1, patch=7, dim=128, depth=4, heads=4,
-        hidden=256, classes=10, experts=8, top_k=2, sparse=(1, 3),
+        file="models/vmoe_fmnist.vmoe",
+        batch=128,
+        size=28,
+        channels=1,
+        patch=7,
+        dim=128,
+        depth=4,
+        heads=4,
+        hidden=256,
+        classes=10,
+        experts=8,
+        top_k=2,
+        sparse=(1, 3),
     ),
     "mnist_moe": Spec(
-        file="models/mnist_moe.vmoe", batch=64, size=32, channels=1, patch=16, dim=128, depth=3, heads=4,
-        hidden=256, classes=10, experts=4, top_k=2, sparse=(2,), position="none", balance=0.0,
-        post_norm=True, dropout=0.1, decay=0.0,
+        file="models/mnist_moe.vmoe",
+        batch=64,
+        size=32,
+        channels=1,
+        patch=16,
+        dim=128,
+        depth=3,
+        heads=4,
+        hidden=256,
+        classes=10,
+        experts=4,
+        top_k=2,
+        sparse=(2,),
+        position="none",
+        balance=0.0,
+        post_norm=True,
+        dropout=0.1,
+        decay=0.0,
     ),
     "cifar_encoder": Spec(
-        file="models/cifar_encoder.vmoe", batch=128, size=36, channels=3, patch=3, dim=192, depth=6, heads=12,
-        hidden=384, classes=100, experts=4, top_k=1, sparse=(0, 1, 2, 3, 4, 5), class_token=True,
+        file="models/cifar_encoder.vmoe",
+        batch=128,
+        size=36,
+        channels=3,
+        patch=3,
+        dim=192,
+        depth=6,
+        heads=12,
+        hidden=384,
+        classes=100,
+        experts=4,
+        top_k=1,
+        sparse=(0, 1, 2, 3, 4, 5),
+        class_token=True,
         position="sincos",
     ),
     "deit_ti_moe": Spec(
-        file="models/deit_ti_moe.vmoe", batch=16, size=224, channels=3, patch=16, dim=192, depth=12, heads=3,
-        hidden=768, classes=1000, experts=10, top_k=2, sparse=(10, 11), class_token=True,
+        file="models/deit_ti_moe.vmoe",
+        batch=16,
+        size=224,
+        channels=3,
+        patch=16,
+        dim=192,
+        depth=12,
+        heads=3,
+        hidden=768,
+        classes=1000,
+        experts=10,
+        top_k=2,
+        sparse=(10, 11),
+        class_token=True,
     ),
     "vit_s8": Spec(
-        file="models/vit_s8.vmoe", batch=16, size=224, channels=3, patch=16, dim=384, depth=12, heads=6,
-        hidden=1536, classes=1000, experts=8, top_k=2, sparse=(1, 3, 5, 7, 9, 11), class_token=True,
+        file="models/vit_s8.vmoe",
+        batch=16,
+        size=224,
+        channels=3,
+        patch=16,
+        dim=384,
+        depth=12,
+        heads=6,
+        hidden=1536,
+        classes=1000,
+        experts=8,
+        top_k=2,
+        sparse=(1, 3, 5, 7, 9, 11),
+        class_token=True,
         settings=("priority=false",),
     ),
 }

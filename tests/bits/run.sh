@@ -1,7 +1,7 @@
 #!/bin/sh
-# The same bits from release to release: trains three models and compares their weights with those written down in
-# pins.txt, for every precision and instruction set of this machine. A machine that has a set whose values nobody
-# has written down yet prints them and counts as skipped.
+# The same bits from release to release: trains three models and compares their weights with those
+# written down in pins.txt, for every precision and instruction set of this machine. A machine that
+# has a set whose values nobody has written down yet prints them and counts as skipped.
 #
 #   VMOEC=build/vmoec tests/bits/run.sh
 set -u
@@ -35,7 +35,8 @@ for model in vmoe_fmnist mnist_moe cifar10_moe; do
             echo "skip $name: this CPU cannot"
             continue
         fi
-        VMOEC_ISA=$set "$VMOEC" train "models/$model.vmoe" --seed 9 --batch 32 --steps 50 --precision "$precision" \
+        VMOEC_ISA=$set "$VMOEC" train "models/$model.vmoe" --seed 9 --batch 32 --steps 50 \
+            --precision "$precision" \
             --quiet --out "$T/out" --overwrite > "$T/log" 2>&1
         case $? in
         0) ;;

@@ -1,5 +1,6 @@
 #!/bin/sh
-# Data and threads that are not there, as a user meets them: exit codes and messages. Data are made here.
+# Data and threads that are not there, as a user meets them: exit codes and messages. Data are made
+# here.
 #
 #   VMOEC=build/vmoec tests/data/run.sh
 set -u
@@ -16,7 +17,8 @@ cd "$T" || exit 3
 export VMOEC_CACHE_DIR=${VMOEC_CACHE_DIR:-$T/cache}
 
 failed=0
-# want STATUS PATTERN NAME COMMAND...: the status, and a line of the output that matches. A crash is never right.
+# want STATUS PATTERN NAME COMMAND...: the status, and a line of the output that matches. A crash is
+# never right.
 want() {
     status=$1 pattern=$2 name=$3
     shift 3
@@ -38,7 +40,8 @@ also() { # PATTERN NAME: another line of the last output
 train() { # STATUS PATTERN NAME OPTION...
     status=$1 pattern=$2 name=$3
     shift 3
-    want "$status" "$pattern" "$name" "$VMOEC" train pixels.vmoe --quiet --threads 1 --out run --overwrite "$@"
+    want "$status" "$pattern" "$name" \
+        "$VMOEC" train pixels.vmoe --quiet --threads 1 --out run --overwrite "$@"
 }
 
 picture() { # COLOUR: a PNG of 8 x 8
@@ -71,13 +74,15 @@ for set in bad bad.tar; do
     train 1 "$set: 3 of 11 images cannot be used" "$set: all bad images are counted" --data $set
     also '^  train/blue/1.png: neither a JPEG nor a PNG' "$set: the first is named"
     also '^  train/red/2.png: damaged PNG' "$set: the second is named"
-    also "^  test/red/7.jpg: damaged JPEG: it ends before the image's header" "$set: so is that of the test set"
+    also "^  test/red/7.jpg: damaged JPEG: it ends before the image's header" \
+        "$set: so is that of the test set"
 done
 for i in $(seq 10 40); do echo text > "bad/train/blue/$i.png"; done
 train 1 '^  and 24 more' 'ten are named, the rest counted' --data bad
-[ "$(wc -l < log)" -eq 12 ] && echo 'ok ten lines and two' || { echo "FAIL ten lines and two: $(cat log)"; failed=1; }
+[ "$(wc -l < log)" -eq 12 ] && echo 'ok ten lines and two' \
+    || { echo "FAIL ten lines and two: $(cat log)"; failed=1; }
 
-# ---- archives that are not whole -------------------------------------------------------------------
+# ---- archives that are not whole -----------------------------------------------------------------
 
 tar -C data -cf whole.tar --sort=name train test
 train 0 'test accuracy' 'a whole archive' --data whole.tar
@@ -101,7 +106,7 @@ if command -v zstd > /dev/null; then
     zstd -q --no-check -c whole.tar > plain.zst
     train 0 'warning: .*without a checksum' 'zstd without its checksum is said' --data plain.zst
 fi
-# ---- files that are no files, and files that cannot be opened --------------------------------------
+# ---- files that are no files, and files that cannot be opened ------------------------------------
 
 cp -r data odd
 mkfifo odd/train/red/9.png
@@ -134,27 +139,33 @@ as_user=
 if $as_user test -x "$VMOEC" && $as_user test -r "$VMOEC_MODELS/std/vit.vmoe"; then
     cp -r data closed
     chmod 0 closed/train
-    want 3 "cannot open 'closed/train.*Permission denied" 'a folder that may not be read' $as_user env VMOEC_CACHE=off \
+    want 3 "cannot open 'closed/train.*Permission denied" 'a folder that may not be read' $as_user \
+        env VMOEC_CACHE=off \
         "$VMOEC" train pixels.vmoe --quiet --threads 1 --out /tmp/never --data closed
     chmod 755 closed/train
     chmod 0 closed/train/red/1.png
-    want 3 "cannot open 'closed/train/red/1.png': Permission denied" 'an image that may not be read' $as_user \
-        env VMOEC_CACHE=off "$VMOEC" train pixels.vmoe --quiet --threads 1 --out /tmp/never --data closed
+    want 3 "cannot open 'closed/train/red/1.png': Permission denied" \
+        'an image that may not be read' $as_user \
+        env VMOEC_CACHE=off \
+        "$VMOEC" train pixels.vmoe --quiet --threads 1 --out /tmp/never --data closed
 else
     echo "skip files that may not be read: no other user can run the program where it is"
 fi
 
-# ---- data that does not fit the model ---------------------------------------------------------------
+# ---- data that does not fit the model ------------------------------------------------------------
 
 pictures one red
-train 0 'warning: .*the data has 1 class (red) but the logits of m have 2' 'fewer classes than logits' --data one
+train 0 'warning: .*the data has 1 class (red) but the logits of m have 2' \
+    'fewer classes than logits' --data one
 pictures three red blue
 cp -r three/train/red three/train/green
-train 1 'the data has 3 classes (blue, green, red) but the logits of m have 2' 'more classes than logits' --data three
-want 1 'the test set of the data gives images \[B, 3, 8, 8\], the model takes f32\[[0-9]*,3,4,4\]' 'the test set is named' \
+train 1 'the data has 3 classes (blue, green, red) but the logits of m have 2' \
+    'more classes than logits' --data three
+want 1 'the test set of the data gives images \[B, 3, 8, 8\], the model takes f32\[[0-9]*,3,4,4\]' \
+    'the test set is named' \
     "$VMOEC" eval pixels.vmoe --set size=4 --weights none --data data
 
-# ---- threads ------------------------------------------------------------------------------------------
+# ---- threads -------------------------------------------------------------------------------------
 
 OMP_NUM_THREADS=1 "$VMOEC" train pixels.vmoe --quiet --out run --overwrite > /dev/null
 want 0 '"threads":1[,}]' 'OMP_NUM_THREADS is the number of threads' cat run/metrics.jsonl
@@ -170,9 +181,11 @@ int pthread_create(void *t, const void *a, void *f, void *x) {
 }
 C
 if "${CC:-gcc}" -shared -fPIC none.c -o none.so 2> /dev/null && ! nm -D "$VMOEC" | grep -q __asan_init; then
-    want 3 'cannot make 4 threads, only 1: Resource temporarily' 'no thread can be made' env LD_PRELOAD="$PWD/none.so" \
+    want 3 'cannot make 4 threads, only 1: Resource temporarily' 'no thread can be made' env \
+        LD_PRELOAD="$PWD/none.so" \
         "$VMOEC" train pixels.vmoe --quiet --threads 4 --out run --overwrite
-    want 3 'a library could not go on' 'a library calls exit' env LD_PRELOAD="$PWD/none.so" LIBRARY_EXITS=1 \
+    want 3 'a library could not go on' 'a library calls exit' env LD_PRELOAD="$PWD/none.so" \
+        LIBRARY_EXITS=1 \
         "$VMOEC" train pixels.vmoe --quiet --threads 4 --out run --overwrite
 else
     echo "skip threads that cannot be made: no compiler for a library to load first, or a sanitizer's build"
@@ -180,7 +193,8 @@ fi
 pids=/sys/fs/cgroup/pids
 [ -d $pids ] || pids=/sys/fs/cgroup
 if mkdir $pids/vmoec-test-$$ 2> /dev/null && group=$pids/vmoec-test-$$ && echo 3 2> /dev/null > $group/pids.max; then
-    want 3 'cannot make 8 threads, only' 'a limit of processes' sh -c "echo \$\$ > $group/cgroup.procs; exec \"\$@\"" - \
+    want 3 'cannot make 8 threads, only' 'a limit of processes' \
+        sh -c "echo \$\$ > $group/cgroup.procs; exec \"\$@\"" - \
         "$VMOEC" train pixels.vmoe --quiet --threads 8 --out run --overwrite
     sleep 0.2 # the group is empty a moment later
 else

@@ -1,13 +1,13 @@
 #!/bin/sh
-# One allocation that fails, wherever it is, ends in exit status 3 with a message or is survived: the right files
-# and exit status 0. Never a signal, another status, a file that is wrong or half written, nor something left
-# over after the next start.
+# One allocation that fails, wherever it is, ends in exit status 3 with a message or is survived:
+# the right files and exit status 0. Never a signal, another status, a file that is wrong or half
+# written, nor something left over after the next start.
 #
 #   VMOEC=build/vmoec BUILD=build tests/faults/alloc.sh [COMMAND..]
 #
-# FAULT_SITES: at most so many sites per command and process, spread evenly (default 12; 0: every one).
-# FAULT_WORKER_SITES: the same in processes that compile (default FAULT_SITES; 0: 2000, LLVM makes many).
-# FAULT_TRACE=1: says where each bad site is.
+# FAULT_SITES: at most so many sites per command and process, spread evenly (default 12; 0: every
+# one). FAULT_WORKER_SITES: the same in processes that compile (default FAULT_SITES; 0: 2000, LLVM
+# makes many). FAULT_TRACE=1: says where each bad site is.
 set -u
 cd "$(dirname "$0")/../.." || exit 3
 VMOEC=$(realpath "${VMOEC:-build/vmoec}") BUILD=$(realpath "${BUILD:-build}")
@@ -25,7 +25,7 @@ trap 'rm -rf "$T"' EXIT INT TERM
 cd "$T" || exit 3
 failed=0
 
-# ---- a model and its data --------------------------------------------------------------------------
+# ---- a model and its data ------------------------------------------------------------------------
 
 be32() { # numbers as IDX files have them
     for x; do
@@ -63,7 +63,7 @@ export VMOEC_CACHE_DIR="$T/kernels"
     "$VMOEC" train m.vmoe --data data --threads 1 --steps 2 --quiet --out half > log 2>&1 ||
     { echo "FAIL alloc $(head -c 300 log)"; exit 1; }
 
-# ---- one command -----------------------------------------------------------------------------------
+# ---- one command ---------------------------------------------------------------------------------
 
 # What a command gets in its folder and what it is; its files and what it prints are compared.
 arrange() {
@@ -98,7 +98,8 @@ start() {
     [ "$2" != cold ] || cache=$T/cold
     shift 2
     # shellcheck disable=SC2046
-    (cd w && exec timeout 60 env VMOEC_CACHE_DIR="$cache" "$@" "$VMOEC" $(command_of "$starting")) > out 2> log < /dev/null
+    (cd w && exec timeout 60 env VMOEC_CACHE_DIR="$cache" "$@" "$VMOEC" $(command_of "$starting")) \
+        > out 2> log < /dev/null
     rc=$?
 }
 # What must be equal; numbers that are measured are left out.
@@ -110,14 +111,15 @@ result() {
     esac
     (cd w && find . -name '.vmoec-*' -o \( -name '*.safetensors' -o -name '*.vmoe' \) -exec cksum {} + | sort)
 }
-# A file that is there after a failure is as it was before, or as a whole run makes it. What has a temporary name
-# goes at the next start.
+# A file that is there after a failure is as it was before, or as a whole run makes it. What has a
+# temporary name goes at the next start.
 half_written() {
     (cd w && find . -name '.vmoec-*' -prune -o \( -name '*.safetensors' -o -name '*.vmoe' \) -exec cksum {} + | sort) |
         comm -13 known - | head -1
 }
 
-# Fails one allocation after the other of $2 (parent or worker) in command $1, with a warm or cold cache ($3).
+# Fails one allocation after the other of $2 (parent or worker) in command $1, with a warm or cold
+# cache ($3).
 sites() {
     command=$1 who=$2 state=$3 limit=$4 bad=0 tried=0
     name="alloc: $command, $who, $state cache"
@@ -125,7 +127,8 @@ sites() {
     (cd w && find . -type f -exec cksum {} + | sort) > before
     rm -f count
     start "$command" "$state" LD_PRELOAD="$INJECT" VMOE_FAIL_COUNT="$T/count"
-    [ $rc -eq 0 ] || { echo "FAIL $name: exit status $rc without a failure: $(head -c 200 log)"; failed=1; return; }
+    [ $rc -eq 0 ] || { echo "FAIL $name: exit status $rc without a failure: $(head -c 200 log)"; \
+        failed=1; return; }
     result "$command" > good
     (cd w && find . -type f -exec cksum {} + | sort) | sort -u - before > known
     # shellcheck disable=SC2046
@@ -142,7 +145,8 @@ sites() {
         why=
         case $rc in
         0) result "$command" > now
-            cmp -s good now || why="exit status 0 and another result: $(diff good now | sed -n 2p)" ;;
+            cmp -s good now || \
+                why="exit status 0 and another result: $(diff good now | sed -n 2p)" ;;
         3) grep -q '^vmoec: ' log || why="exit status 3 without a message: $(head -c 100 log)"
             half=$(half_written)
             [ -z "$half" ] || why="a wrong file: $half" ;;
@@ -169,13 +173,16 @@ sites() {
             [ $bad -gt 5 ] || echo "  site $n: $why"
             if [ "${FAULT_TRACE:-0}" = 1 ]; then
                 arrange "$command" "$state"
-                start "$command" "$state" LD_PRELOAD="$INJECT" VMOE_FAIL_AT=$n VMOE_FAIL_IN="$who" VMOE_FAIL_TRACE=1
+                start "$command" "$state" LD_PRELOAD="$INJECT" VMOE_FAIL_AT=$n VMOE_FAIL_IN="$who" \
+                    VMOE_FAIL_TRACE=1
                 sed 's/^/    /' log
             fi
         fi
         n=$((n + step))
     done
-    [ -z "${FAULTS_TABLE:-}" ] || printf 'an allocation fails: %s, %s\t%d\t%d\n' "$command" "$who" $tried $bad >> "$FAULTS_TABLE"
+    [ -z "${FAULTS_TABLE:-}" ] \
+        || printf 'an allocation fails: %s, %s\t%d\t%d\n' "$command" "$who" $tried $bad \
+        >> "$FAULTS_TABLE"
     if [ $bad -eq 0 ]; then
         echo "ok $name ($tried of $total sites)"
     else

@@ -1,17 +1,18 @@
 """What the drivers in this folder share: cases, two at a time, each in a fresh folder of its own.
 
-A driver makes a Suite, gives it lists of cases by kind, and ends with finish(). A case is a name and a
-function that gets its folder and returns None, or why it is bad. FAULTS=long runs every case, without it a
-sample that SECONDS bound; either way the seed is printed. What a failed case worked on is kept in the folder
-named in its line. Options of every driver:
+A driver makes a Suite, gives it lists of cases by kind, and ends with finish(). A case is a name
+and a function that gets its folder and returns None, or why it is bad. FAULTS=long runs every case,
+without it a sample that SECONDS bound; either way the seed is printed. What a failed case worked on
+is kept in the folder named in its line. Options of every driver:
 
     --seed N        which sample, and what random cases are (default 1)
-    --seconds N     stop beginning cases after that long (default: 9 in a sample, none in a long run)
+    --seconds N     stop beginning cases after that long (default: 9; none in a long run)
     --case TEXT     only cases with TEXT in "kind: case", all of them: to replay one
     --jobs N        cases at once (default 2)
 
-Environment: VMOEC (the program), FAULTS (long), FAULTS_KEEP (default: BUILD/faults), FAULTS_TABLE (a file to
-add "kind<tab>tried<tab>bad" lines to). Python's standard library only."""
+Environment: VMOEC (the program), FAULTS (long), FAULTS_KEEP (default: BUILD/faults), FAULTS_TABLE
+(a file to add "kind<tab>tried<tab>bad" lines to). Python's standard library only."""
+
 import argparse
 import collections
 import concurrent.futures
@@ -39,7 +40,9 @@ Result = collections.namedtuple("Result", "status out err")  # status: -N for si
 class Suite:
     def __init__(self, name, doc, kinds):
         """kinds: how many calls of cases() share the time of a sample, about."""
-        p = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+        p = argparse.ArgumentParser(
+            description=doc, formatter_class=argparse.RawDescriptionHelpFormatter
+        )
         p.add_argument("--seed", type=int, default=1)
         p.add_argument("--seconds", type=float)
         p.add_argument("--case", default="")
@@ -52,10 +55,16 @@ class Suite:
         self.kinds = kinds
         build = os.environ.get("BUILD", "build")
         self.vmoec = os.path.abspath(os.environ.get("VMOEC", os.path.join(ROOT, build, "vmoec")))
-        self.keep = os.path.abspath(os.environ.get("FAULTS_KEEP", os.path.join(ROOT, build, "faults")))
+        self.keep = os.path.abspath(
+            os.environ.get("FAULTS_KEEP", os.path.join(ROOT, build, "faults"))
+        )
         self.top = tempfile.mkdtemp(prefix="vmoec-faults-")
-        self.env = dict(os.environ, VMOEC_MODELS=os.path.join(ROOT, "models"),
-                        VMOEC_CACHE_DIR=os.path.join(self.top, "cache"), LC_ALL="C")
+        self.env = dict(
+            os.environ,
+            VMOEC_MODELS=os.path.join(ROOT, "models"),
+            VMOEC_CACHE_DIR=os.path.join(self.top, "cache"),
+            LC_ALL="C",
+        )
         for name in ("VMOE_DATA", "OMP_NUM_THREADS"):
             self.env.pop(name, None)
         self.failed = False
@@ -75,14 +84,23 @@ class Suite:
 
     def run(self, args, cwd, before=(), env=None, limit=LIMIT, memory=None):
         """The program with these arguments; before: a command to run it under, such as strace."""
+
         def limits():
             resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
             if memory:
                 resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
+
         command = list(before) + [self.vmoec] + list(args)
-        p = subprocess.Popen(command, cwd=cwd, env=dict(self.env, **(env or {})), stdin=subprocess.DEVNULL,
-                             stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
-                             preexec_fn=limits)
+        p = subprocess.Popen(
+            command,
+            cwd=cwd,
+            env=dict(self.env, **(env or {})),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+            preexec_fn=limits,
+        )
         try:
             out, err = p.communicate(timeout=limit)
         except subprocess.TimeoutExpired:
@@ -92,9 +110,25 @@ class Suite:
         return Result(p.returncode, out, err)
 
     def train(self, cwd, out, epochs=2, more=(), model="linear", before=(), env=None):
-        return self.run(["train", os.path.join(self.top, model + ".vmoe"), "--data", os.path.join(self.top, "data"),
-                         "--out", out, "--threads", "1", "--quiet", "--epochs", str(epochs)] + list(more),
-                        cwd, before=before, env=env)
+        return self.run(
+            [
+                "train",
+                os.path.join(self.top, model + ".vmoe"),
+                "--data",
+                os.path.join(self.top, "data"),
+                "--out",
+                out,
+                "--threads",
+                "1",
+                "--quiet",
+                "--epochs",
+                str(epochs),
+            ]
+            + list(more),
+            cwd,
+            before=before,
+            env=env,
+        )
 
     # ---- cases ----
 
@@ -129,13 +163,19 @@ class Suite:
         elif not self.long:
             cases = self.rng("sample", kind).sample(cases, min(sample, total))
         now = time.monotonic()
-        until = now + max(0.5, (self.until - now) / max(1, self.kinds)) if self.until is not None else None
+        until = (
+            now + max(0.5, (self.until - now) / max(1, self.kinds))
+            if self.until is not None
+            else None
+        )
         self.kinds -= 1
         late = lambda: until is not None and time.monotonic() > until
         tried, bad = 0, []
         with concurrent.futures.ThreadPoolExecutor(self.options.jobs) as pool:
+
             def one(case):
                 return None if late() else (case[0], self.attempt(kind, *case))
+
             for done in pool.map(one, cases):
                 if done:
                     tried += 1
@@ -150,8 +190,11 @@ class Suite:
             print("ok %s (%d of %d)" % (kind, tried, total), flush=True)
         else:
             self.failed = True
-            print("FAIL %s %d of %d tried are bad; --seed %d --case '%s: %s': %s" %
-                  (kind, len(bad), tried, self.options.seed, kind, bad[0][0], bad[0][1]), flush=True)
+            print(
+                "FAIL %s %d of %d tried are bad; --seed %d --case '%s: %s': %s"
+                % (kind, len(bad), tried, self.options.seed, kind, bad[0][0], bad[0][1]),
+                flush=True,
+            )
             for name, why in bad[1:40] if self.long or self.options.case else bad[1:4]:
                 print("     %s: %s" % (name, why), flush=True)
 
@@ -235,6 +278,7 @@ def epochs(path):
 
 class Undisturbed:
     """What an undisturbed run gives: weights by number of epochs, and its epoch lines."""
+
     def __init__(self, suite, model="linear", most=3):
         self.weights, self.lines, self.model = {}, {}, model
         for n in range(1, most + 1):
@@ -242,7 +286,12 @@ class Undisturbed:
             r = suite.train(suite.top, out, n, model=model)
             self.weights[n] = read(os.path.join(out, "weights.safetensors"))
             self.lines[n] = epochs(os.path.join(out, "metrics.jsonl"))
-            if r.status != 0 or self.weights[n] is None or not self.lines[n] or len(self.lines[n]) != n:
+            if (
+                r.status != 0
+                or self.weights[n] is None
+                or not self.lines[n]
+                or len(self.lines[n]) != n
+            ):
                 print("FAIL setup an undisturbed run: " + said(r))
                 sys.exit(1)
 
@@ -261,10 +310,13 @@ class Undisturbed:
 
 
 def recover(suite, clean, work, out, n, must, model="linear"):
-    """After a disturbance: resumes the run in work/out, or begins it again where it had no checkpoint, and
-    compares everything. must: a checkpoint had been saved, so one has to be there."""
+    """After a disturbance: resumes the run in work/out, or begins it again where it had no
+    checkpoint, and compares everything. must: a checkpoint had been saved, so one has to be
+    there."""
     place = os.path.join(work, out)
-    have = [c for c in ("checkpoint", "checkpoint.previous") if os.path.isdir(os.path.join(place, c))]
+    have = [
+        c for c in ("checkpoint", "checkpoint.previous") if os.path.isdir(os.path.join(place, c))
+    ]
     if must and not have:
         return "no checkpoint is left"
     if have:

@@ -3,8 +3,10 @@
 
     data.py DIR [--train N] [--test N] [--classes a,b] [--size PIXELS]
 
-DIR then holds data/train/CLASS/*.png, data/test/CLASS/*.png, linear.vmoe and moe.vmoe. With the defaults an
-epoch is two steps. The same arguments give the same bytes. Python's standard library only."""
+DIR then holds data/train/CLASS/*.png, data/test/CLASS/*.png, linear.vmoe and moe.vmoe. With the
+defaults an epoch is two steps. The same arguments give the same bytes. Python's standard library
+only."""
+
 import argparse
 import os
 import random
@@ -42,24 +44,36 @@ def chunk(kind, data):
 
 def png(pixels, width, height):
     """pixels: RGB bytes, rows one after the other."""
-    rows = b"".join(b"\0" + pixels[y * width * 3:(y + 1) * width * 3] for y in range(height))
-    return (b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)) +
-            chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b""))
+    rows = b"".join(b"\0" + pixels[y * width * 3 : (y + 1) * width * 3] for y in range(height))
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
+        + chunk(b"IDAT", zlib.compress(rows))
+        + chunk(b"IEND", b"")
+    )
 
 
 def picture(name, class_index, size):
     """RGB bytes: noise, with one colour stronger by class."""
     r = random.Random(name)
     strong = class_index % 3
-    return bytes(180 + r.randrange(60) if c == strong else r.randrange(60)
-                 for _ in range(size * size) for c in range(3))
+    return bytes(
+        180 + r.randrange(60) if c == strong else r.randrange(60)
+        for _ in range(size * size)
+        for c in range(3)
+    )
 
 
 def jpeg(grey, width, height):
-    """A baseline JPEG in one channel whose 8 x 8 blocks are even: only the first coefficient is coded."""
+    """A baseline JPEG in one channel whose 8 x 8 blocks are even: only the first coefficient is
+    coded."""
+
     def segment(marker, data):
         return struct.pack(">BBH", 0xFF, marker, len(data) + 2) + data
-    sizes = bytes(range(12))  # the twelve lengths a difference can have, each with a code of four bits
+
+    sizes = bytes(
+        range(12)
+    )  # the twelve lengths a difference can have, each with a code of four bits
     huffman = segment(0xC4, b"\0" + bytes([0, 0, 0, 12] + [0] * 12) + sizes)
     huffman += segment(0xC4, b"\x10" + bytes([1] + [0] * 15) + b"\0")
     bits, before = "", 0
@@ -73,10 +87,18 @@ def jpeg(grey, width, height):
                 bits += format(d if d > 0 else d + (1 << n) - 1, "0%db" % n)
             bits += "0"  # end of block
     bits += "1" * (-len(bits) % 8)
-    scan = bytes(int(bits[i:i + 8], 2) for i in range(0, len(bits), 8)).replace(b"\xff", b"\xff\0")
-    return (b"\xff\xd8" + segment(0xDB, b"\0" + b"\x10" * 64) +
-            segment(0xC0, struct.pack(">BHHB", 8, height, width, 1) + b"\1\x11\0") + huffman +
-            segment(0xDA, b"\1\1\0\0\x3f\0") + scan + b"\xff\xd9")
+    scan = bytes(int(bits[i : i + 8], 2) for i in range(0, len(bits), 8)).replace(
+        b"\xff", b"\xff\0"
+    )
+    return (
+        b"\xff\xd8"
+        + segment(0xDB, b"\0" + b"\x10" * 64)
+        + segment(0xC0, struct.pack(">BHHB", 8, height, width, 1) + b"\1\x11\0")
+        + huffman
+        + segment(0xDA, b"\1\1\0\0\x3f\0")
+        + scan
+        + b"\xff\xd9"
+    )
 
 
 def folder(root, train=4, test=2, classes=("a", "b"), size=8, kind="png"):
@@ -86,8 +108,12 @@ def folder(root, train=4, test=2, classes=("a", "b"), size=8, kind="png"):
             os.makedirs(place, exist_ok=True)
             for i in range(n):
                 pixels = picture("%s/%d/%d" % (split, index, i), index, size)
-                data = png(pixels, size, size) if kind == "png" else jpeg(pixels[index::3], size, size)
-                with open(os.path.join(place, "%03d.%s" % (i, "png" if kind == "png" else "jpg")), "wb") as f:
+                data = (
+                    png(pixels, size, size) if kind == "png" else jpeg(pixels[index::3], size, size)
+                )
+                with open(
+                    os.path.join(place, "%03d.%s" % (i, "png" if kind == "png" else "jpg")), "wb"
+                ) as f:
                     f.write(data)
 
 
@@ -104,7 +130,10 @@ def idx(root, train=8, test=4, size=8):
 
 def models(root, classes=2, size=8):
     values = {"classes": classes, "size": size}
-    for name, head, body in (("linear", "", LINEAR), ("moe", 'use "std/vit"\nuse "std/moe"\n\n', MOE)):
+    for name, head, body in (
+        ("linear", "", LINEAR),
+        ("moe", 'use "std/vit"\nuse "std/moe"\n\n', MOE),
+    ):
         with open(os.path.join(root, name + ".vmoe"), "w") as f:
             f.write(head + CONFIG % dict(values, body=body % values))
     grey = CONFIG % dict(classes=10, size=size, body=LINEAR % {"classes": 10})

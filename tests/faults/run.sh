@@ -1,7 +1,7 @@
 #!/bin/sh
-# Faults from outside: system calls that fail, kills, damaged files, random settings, two runs in one folder,
-# little room, allocations that fail. By default a sample of about a minute; FAULTS=long (make test-faults)
-# tries everything and ends with a table of figures.
+# Faults from outside: system calls that fail, kills, damaged files, random settings, two runs in
+# one folder, little room, allocations that fail. By default a sample of about a minute; FAULTS=long
+# (make test-faults) tries everything and ends with a table of figures.
 #
 #   VMOEC=build/vmoec tests/faults/run.sh [PART...]       PART: syscalls kills damage random_set twice alloc soak
 #
@@ -28,7 +28,8 @@ export FAULTS_TABLE
 failed=0
 for part in "$@"; do
     case $part in
-    syscalls | kills | damage | random_set) python3 "tests/faults/$part.py" --seed "${FAULTS_SEED:-1}" ;;
+    syscalls | kills | damage | random_set) python3 "tests/faults/$part.py" \
+        --seed "${FAULTS_SEED:-1}" ;;
     twice) tests/faults/twice.sh ;;
     soak) tests/faults/soak.sh "${FAULTS_STEPS:-100000}" ;;
     alloc)

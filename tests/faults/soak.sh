@@ -1,6 +1,6 @@
 #!/bin/sh
-# A long run of small steps takes no more at its end than at its beginning: resident memory, descriptors,
-# threads. Checkpoints, evaluations and log lines are part of it.
+# A long run of small steps takes no more at its end than at its beginning: resident memory,
+# descriptors, threads. Checkpoints, evaluations and log lines are part of it.
 #
 #   VMOEC=build/vmoec tests/faults/soak.sh [STEPS]       default 100000: minutes; part of FAULTS=long
 set -u
@@ -31,7 +31,8 @@ train m {
   log_every = 50
 }
 END
-"$VMOEC" train "$T/m.vmoe" --data "$DATA" --steps "$STEPS" --threads 2 --quiet --out "$T/run" > "$T/log" 2>&1 &
+"$VMOEC" train "$T/m.vmoe" --data "$DATA" --steps "$STEPS" --threads 2 --quiet --out "$T/run" \
+    > "$T/log" 2>&1 &
 pid=$!
 rss() { awk '/^VmRSS/ { print $2 }' "/proc/$pid/status" 2> /dev/null; }
 count() { find "/proc/$pid/$1" -mindepth 1 -maxdepth 1 2> /dev/null | wc -l; }

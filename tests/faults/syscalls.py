@@ -1,10 +1,12 @@
 #!/usr/bin/env python3
 """One system call fails, every one in turn: strace injects an error into the Nth call of a kind.
 
-check, init, eval, train and train --resume have to end with exit status 0 and the right results, or with 3
-and a message; never by a signal, never with a wrong file. A run that was stopped in this way is resumed
-without the fault and has to end with the weights and epoch lines of an undisturbed run; once a checkpoint
-had been saved, one has to be left. Calls before main, which are the loader's, are left alone."""
+check, init, eval, train and train --resume have to end with exit status 0 and the right results, or
+with 3 and a message; never by a signal, never with a wrong file. A run that was stopped in this way
+is resumed without the fault and has to end with the weights and epoch lines of an undisturbed run;
+once a checkpoint had been saved, one has to be left. Calls before main, which are the loader's, are
+left alone."""
+
 import collections
 import os
 import re
@@ -14,22 +16,52 @@ import sys
 from common import Suite, Undisturbed, broken, leftovers, read, recover, said, write
 
 ERRORS = {
-    "openat": "EIO EMFILE EACCES ENOMEM", "read": "EIO", "pread64": "EIO", "write": "EIO ENOSPC",
-    "pwrite64": "EIO ENOSPC", "fsync": "EIO ENOSPC", "fdatasync": "EIO", "rename": "EIO ENOSPC EACCES",
-    "renameat": "EIO ENOSPC EACCES", "renameat2": "EIO ENOSPC EACCES EINVAL", "mkdir": "EIO ENOSPC EACCES",
-    "mkdirat": "EIO ENOSPC EACCES", "unlink": "EIO EACCES", "unlinkat": "EIO EACCES", "rmdir": "EIO EACCES",
-    "fstat": "EIO ENOMEM", "newfstatat": "EIO ENOMEM EACCES", "statx": "EIO ENOMEM", "flock": "EIO ENOLCK",
-    "ftruncate": "EIO ENOSPC", "fallocate": "EIO ENOSPC", "getrandom": "EIO ENOSYS", "getdents64": "EIO",
-    "fcntl": "EMFILE EIO", "lseek": "EIO", "fchmod": "EIO", "fstatfs": "EIO", "access": "EIO EACCES",
-    "mmap": "ENOMEM", "mprotect": "ENOMEM EACCES", "clone3": "EAGAIN ENOMEM", "clone": "EAGAIN ENOMEM",
-    "vfork": "EAGAIN", "memfd_create": "EMFILE ENOMEM", "pipe2": "EMFILE", "socketpair": "EMFILE",
-    "readlink": "EIO", "copy_file_range": "EIO", "linkat": "EIO EACCES",
+    "openat": "EIO EMFILE EACCES ENOMEM",
+    "read": "EIO",
+    "pread64": "EIO",
+    "write": "EIO ENOSPC",
+    "pwrite64": "EIO ENOSPC",
+    "fsync": "EIO ENOSPC",
+    "fdatasync": "EIO",
+    "rename": "EIO ENOSPC EACCES",
+    "renameat": "EIO ENOSPC EACCES",
+    "renameat2": "EIO ENOSPC EACCES EINVAL",
+    "mkdir": "EIO ENOSPC EACCES",
+    "mkdirat": "EIO ENOSPC EACCES",
+    "unlink": "EIO EACCES",
+    "unlinkat": "EIO EACCES",
+    "rmdir": "EIO EACCES",
+    "fstat": "EIO ENOMEM",
+    "newfstatat": "EIO ENOMEM EACCES",
+    "statx": "EIO ENOMEM",
+    "flock": "EIO ENOLCK",
+    "ftruncate": "EIO ENOSPC",
+    "fallocate": "EIO ENOSPC",
+    "getrandom": "EIO ENOSYS",
+    "getdents64": "EIO",
+    "fcntl": "EMFILE EIO",
+    "lseek": "EIO",
+    "fchmod": "EIO",
+    "fstatfs": "EIO",
+    "access": "EIO EACCES",
+    "mmap": "ENOMEM",
+    "mprotect": "ENOMEM EACCES",
+    "clone3": "EAGAIN ENOMEM",
+    "clone": "EAGAIN ENOMEM",
+    "vfork": "EAGAIN",
+    "memfd_create": "EMFILE ENOMEM",
+    "pipe2": "EMFILE",
+    "socketpair": "EMFILE",
+    "readlink": "EIO",
+    "copy_file_range": "EIO",
+    "linkat": "EIO EACCES",
 }
 CALL = re.compile(r"^(\d+) +(\w+)\((.*)")
 
 
 def count(s, args, work, stop=None):
-    """How often the busiest thread makes each call, and how often the first one had when `stop` matched."""
+    """How often the busiest thread makes each call, and how often the first one had when `stop`
+    matched."""
     trace = os.path.join(work, "trace")
     r = s.run(args, work, ["strace", "-f", "-qq", "-o", trace])
     n = collections.defaultdict(collections.Counter)
@@ -50,13 +82,26 @@ def count(s, args, work, stop=None):
 
 
 def strace(call, error, at):
-    return ["strace", "-f", "-qq", "--seccomp-bpf", "-o", "/dev/null", "-e", "trace=" + call,
-            "-e", "inject=%s:error=%s:when=%d" % (call, error, at)]
+    return [
+        "strace",
+        "-f",
+        "-qq",
+        "--seccomp-bpf",
+        "-o",
+        "/dev/null",
+        "-e",
+        "trace=" + call,
+        "-e",
+        "inject=%s:error=%s:when=%d" % (call, error, at),
+    ]
 
 
 def main():
     s = Suite("syscalls", __doc__, 6)
-    if not shutil.which("strace") or s.run(["--version"], s.top, ["strace", "-o", "/dev/null"]).status != 0:
+    if (
+        not shutil.which("strace")
+        or s.run(["--version"], s.top, ["strace", "-o", "/dev/null"]).status != 0
+    ):
         s.skip("failing system calls", "strace cannot trace here")
         s.finish()
     clean = Undisturbed(s, most=2)
@@ -73,12 +118,29 @@ def main():
     loader = before or loader
 
     def train_args(threads, *more):
-        return ["train", model, "--data", images, "--out", "out", "--quiet", "--threads", threads, "--epochs", "2",
-                *more]
+        return [
+            "train",
+            model,
+            "--data",
+            images,
+            "--out",
+            "out",
+            "--quiet",
+            "--threads",
+            threads,
+            "--epochs",
+            "2",
+            *more,
+        ]
 
     def same_output(args):
         def check(work, r):
-            return None if r.status != 0 or r.out == outputs[tuple(args)] else "other output with exit 0"
+            return (
+                None
+                if r.status != 0 or r.out == outputs[tuple(args)]
+                else "other output with exit 0"
+            )
+
         return check
 
     def init_file(work, r):
@@ -120,7 +182,16 @@ def main():
             continue
         outputs[tuple(args)] = r.out
 
-        def case(call, error, at, args=args, prepare=prepare, check=check, recovery=recovery, at_save=at_save):
+        def case(
+            call,
+            error,
+            at,
+            args=args,
+            prepare=prepare,
+            check=check,
+            recovery=recovery,
+            at_save=at_save,
+        ):
             def run(work):
                 prepare(work)
                 r = s.run(args, work, strace(call, error, at))
@@ -130,10 +201,15 @@ def main():
                 must = recovery == "always" or (at_save is not None and at > at_save[call] + 1)
                 why = recover(s, clean, work, "out", 2, must)
                 return why and "after %s: %s" % (said(r), why)
+
             return "%s %s at %d" % (call, error, at), run
 
-        cases = [case(call, error, at) for call in ERRORS for error in ERRORS[call].split()
-                 for at in range(loader[call] + 1, calls[call] + 1)]
+        cases = [
+            case(call, error, at)
+            for call in ERRORS
+            for error in ERRORS[call].split()
+            for at in range(loader[call] + 1, calls[call] + 1)
+        ]
         if name.endswith("two threads"):  # what a second thread adds
             cases = [c for c in cases if c[0].split()[0] in ("clone3", "clone", "mmap", "mprotect")]
         s.cases("a system call fails: " + name, cases, 8 if recovery is None else 20)

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Two runs in one folder, a folder that moves, and little room: a full disk, a read-only folder, few
-# descriptors, short files. What a run may end with is exit status 0 and the weights of an undisturbed run, or
-# 3 and a message; what had been saved can be resumed.
+# descriptors, short files. What a run may end with is exit status 0 and the weights of an
+# undisturbed run, or 3 and a message; what had been saved can be resumed.
 #
 #   VMOEC=build/vmoec tests/faults/twice.sh        FAULTS=long: every size and limit
 set -u
@@ -40,7 +40,8 @@ row() {
     tried=0 bad=0
 }
 log() { tail -c 300 log; }
-run() { timeout 20 "$VMOEC" train linear.vmoe --quiet --threads 1 "$@" > out.txt 2> log < /dev/null; }
+run() { timeout 20 \
+    "$VMOEC" train linear.vmoe --quiet --threads 1 "$@" > out.txt 2> log < /dev/null; }
 await() { # until FILE is there
     n=0
     while ! [ -e "$1" ] && [ $n -lt 400 ]; do sleep 0.05; n=$((n + 1)); done
@@ -100,11 +101,13 @@ together 'the folder of the file' runs/linear
 
 name='one folder, one process number in two namespaces'
 if unshare --pid --fork --kill-child true 2> /dev/null; then
-    unshare --pid --fork --kill-child "$VMOEC" train linear.vmoe --quiet --threads 1 --epochs 100000 --out spaces \
+    unshare --pid --fork --kill-child \
+        "$VMOEC" train linear.vmoe --quiet --threads 1 --epochs 100000 --out spaces \
         > first.txt 2>&1 &
     running=$!
     await spaces/checkpoint
-    timeout 60 unshare --pid --fork --kill-child "$VMOEC" train linear.vmoe --quiet --threads 1 --epochs 2 --out spaces \
+    timeout 60 unshare --pid --fork --kill-child \
+        "$VMOEC" train linear.vmoe --quiet --threads 1 --epochs 2 --out spaces \
         > out.txt 2> log
     refused "$name" $?
     kill "$running" 2> /dev/null
@@ -116,7 +119,8 @@ fi
 # All at the same moment: one has the folder, the others are refused.
 name='five runs begun at once in one folder'
 for i in 1 2 3 4 5; do
-    { "$VMOEC" train linear.vmoe --quiet --threads 1 --epochs 2 --out five > five.$i 2>&1; echo $? > five.$i.status; } &
+    { "$VMOEC" train linear.vmoe --quiet --threads 1 --epochs 2 --out five > five.$i 2>&1; echo $? \
+        > five.$i.status; } &
 done
 wait
 done=$(cat five.*.status | grep -c '^0$')
@@ -137,7 +141,8 @@ wait $running
 status=$? running=
 if [ $status -eq 3 ] && [ -s log ]; then ok "$name"
 elif [ $status -ne 0 ]; then fail "$name" "exit $status: $(log)"
-elif cmp -s stays/weights.safetensors moved/weights.safetensors || cmp -s stays/weights.safetensors moves/weights.safetensors
+elif cmp -s stays/weights.safetensors moved/weights.safetensors \
+    || cmp -s stays/weights.safetensors moves/weights.safetensors
 then ok "$name"; else fail "$name" "exit 0 and no right weights in either place"; fi
 left=$(find moves moved -name '.vmoec-*' 2> /dev/null | head -1)
 if [ -z "$left" ]; then ok "$name: nothing is left behind"; else fail "$name: nothing is left behind" "$left"; fi
@@ -211,14 +216,16 @@ fi
 if prlimit --nofile=64 true 2> /dev/null; then
     for n in $(every 3 1 24 5); do
         rm -rf few
-        timeout 60 prlimit --nofile="$n" "$VMOEC" train linear.vmoe --quiet --threads 1 --epochs 2 --out few > out.txt 2> log
+        timeout 60 prlimit --nofile="$n" \
+            "$VMOEC" train linear.vmoe --quiet --threads 1 --epochs 2 --out few > out.txt 2> log
         limited "$n descriptors" $? few
     done
     summary 'few descriptors'
     # Output goes through a pipe: it is not what the limit is about.
     for n in $(every 0 50 4000 571); do
         rm -rf short
-        { timeout 60 prlimit --fsize="$n" "$VMOEC" train linear.vmoe --quiet --threads 1 --epochs 2 --out short 2>&1
+        { timeout 60 prlimit --fsize="$n" \
+            "$VMOEC" train linear.vmoe --quiet --threads 1 --epochs 2 --out short 2>&1
             echo $? > status; } | cat > log
         limited "files of $n bytes" "$(cat status)" short
     done

@@ -1,7 +1,7 @@
 #!/bin/sh
-# A bounded run of the parser's fuzzer over every .vmoe of the repository, with sanitizers, and of `verify` over random
-# models and over the models of the repository at random small sizes.
-# Usage: tests/fuzz/run.sh [ITERATIONS [SEED]]; CC, BUILD and VMOEC as for make. Takes about half a minute.
+# A bounded run of the parser's fuzzer over every .vmoe of the repository, with sanitizers, and of
+# `verify` over random models and over the models of the repository at random small sizes. Usage:
+# tests/fuzz/run.sh [ITERATIONS [SEED]]; CC, BUILD and VMOEC as for make. Takes about half a minute.
 set -u
 cd "$(dirname "$0")/../.." || exit 3
 out=${BUILD:-build}/fuzz
@@ -36,7 +36,8 @@ verify_models() {
     return $failed
 }
 
-# A random small size of every model of the repository. One line each: file, then what may be set, a|b: one of these.
+# A random small size of every model of the repository. One line each: file, then what may be set,
+# a|b: one of these.
 verify_zoo() {
     vits="patch=4 side=8|12 dim=12|20 heads=2|4 classes=3|10 depth=2|3 experts=2|3|5 top_k=1|2"
     cat > "$out/zoo" <<END
@@ -58,7 +59,8 @@ END
                 { for (i = 1; i <= NF; i++) { split($i, p, "="); k = split(p[2], v, "|"); \
                   printf "--set %s=%s ", p[1], v[1 + int(rand() * k)] } }')
             # shellcheck disable=SC2086
-            if "${VMOEC:-build/vmoec}" verify "models/$model.vmoe" --batch 2 --samples 1 --seed "$n" $sets > "$out/zoo.log" 2>&1
+            if "${VMOEC:-build/vmoec}" verify "models/$model.vmoe" --batch 2 --samples 1 \
+                --seed "$n" $sets > "$out/zoo.log" 2>&1
             then done=$((done + 1)); continue; fi
             grep -q 'closer than' "$out/zoo.log" && continue
             echo "FAIL verify models/$model.vmoe --batch 2 --samples 1 --seed $n $sets: $(grep -m1 -e WRONG -e error "$out/zoo.log")"

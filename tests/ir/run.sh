@@ -4,7 +4,8 @@
 #   ; RUN: ARGS        `vmoec opt ARGS FILE` succeeds, its output matches the CHECK lines, reads back to the
 #                      same text, and a last pass of simplify or cse finds nothing more to do
 #   ; RUN-FAIL: ARGS   it exits with 1 and the CHECK lines match its messages
-# Environment: VMOEC (build/vmoec), FILECHECK. Prints "ok NAME" or "FAIL NAME why"; exits 1 if any failed.
+# Environment: VMOEC (build/vmoec), FILECHECK. Prints "ok NAME" or "FAIL NAME why"; exits 1 if any
+# failed.
 cd "$(dirname "$0")/../.." || exit 3
 VMOEC=${VMOEC:-build/vmoec}
 if [ -z "$FILECHECK" ]; then
@@ -31,10 +32,12 @@ why() {
     [ $status -eq $expected ] || { echo "exit status $status: $(head -n 1 "$tmp/err")"; return; }
     if [ $expected -eq 1 ]; then
         [ -s "$tmp/out" ] && { echo "prints a graph all the same"; return; }
-        "$FILECHECK" "$1" < "$tmp/err" > "$tmp/why" 2>&1 || { echo "message:"; head -n 12 "$tmp/why"; }
+        "$FILECHECK" "$1" < "$tmp/err" > "$tmp/why" 2>&1 \
+            || { echo "message:"; head -n 12 "$tmp/why"; }
         return
     fi
-    "$FILECHECK" "$1" < "$tmp/out" > "$tmp/why" 2>&1 || { echo "output:"; head -n 12 "$tmp/why"; return; }
+    "$FILECHECK" "$1" < "$tmp/out" > "$tmp/why" 2>&1 \
+        || { echo "output:"; head -n 12 "$tmp/why"; return; }
     "$VMOEC" opt "$tmp/out" > "$tmp/again" 2> "$tmp/err"
     cmp -s "$tmp/out" "$tmp/again" || { echo "the output does not read back to itself"; return; }
     list=${args#--passes=}

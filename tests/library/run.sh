@@ -7,7 +7,8 @@ cd "$(dirname "$0")/../.." || exit 3
 BUILD=$(realpath "${BUILD:-build}")
 export BACKEND="$BUILD/vmoec-llvm.so"
 for program in example together memory; do
-    [ -x "$BUILD/tests/library-$program" ] || { echo "FAIL library there is no $program: make tests"; exit 3; }
+    [ -x "$BUILD/tests/library-$program" ] \
+        || { echo "FAIL library there is no $program: make tests"; exit 3; }
 done
 T=$(mktemp -d) || exit 3
 trap 'rm -rf "$T"' EXIT INT TERM
@@ -18,7 +19,7 @@ fail() {
     failed=1
 }
 
-# ---- 70 and 21 images of 8 x 8 pixels --------------------------------------------------------------
+# ---- 70 and 21 images of 8 x 8 pixels ------------------------------------------------------------
 
 be32() {
     for x; do
@@ -29,18 +30,21 @@ be32() {
 mkdir "$T/data"
 for split in train:70 t10k:21; do
     n=${split#*:}
-    { be32 2051 "$n" 8 8; yes 'some pixels, which need no meaning' | head -c $((n * 64)); } > "$T/data/${split%:*}-images-idx3-ubyte"
-    { be32 2049 "$n"; yes 0123 | tr -d '\n' | head -c "$n" | tr '0-3' '\0-\3'; } > "$T/data/${split%:*}-labels-idx1-ubyte"
+    { be32 2051 "$n" 8 8; yes 'some pixels, which need no meaning' | head -c $((n * 64)); } \
+        > "$T/data/${split%:*}-images-idx3-ubyte"
+    { be32 2049 "$n"; yes 0123 | tr -d '\n' | head -c "$n" | tr '0-3' '\0-\3'; } \
+        > "$T/data/${split%:*}-labels-idx1-ubyte"
 done
 F=tests/cli/tiny.vmoe
 
-# ---- the example of docs/library.md ----------------------------------------------------------------
+# ---- the example of docs/library.md --------------------------------------------------------------
 
 awk '/^```c$/ { on = 1; next } /^```$/ { on = 0 } on' docs/library.md > "$T/page.c"
 if cmp -s "$T/page.c" tests/library/example.c; then
     ok 'the example of docs/library.md is the one that is tried here'
 else
-    fail 'the example of docs/library.md' "it is not tests/library/example.c: $(diff "$T/page.c" tests/library/example.c | head -n 2)"
+    fail 'the example of docs/library.md' \
+        "it is not tests/library/example.c: $(diff "$T/page.c" tests/library/example.c | head -n 2)"
 fi
 cp "$BUILD/tests/library-example" "$T/example" # the code generator lies beside it
 ln -s "$BACKEND" "$T/vmoec-llvm.so"
@@ -57,7 +61,7 @@ else
     fail 'a mistake is a value' "$(cat "$T/out" "$T/log" | head -c 300)"
 fi
 
-# ---- two at once -----------------------------------------------------------------------------------
+# ---- two at once ---------------------------------------------------------------------------------
 
 together() { # MODE OUT
     mkdir -p "$T/$2"
@@ -89,7 +93,7 @@ else
     fail 'two runs' "$(head -c 300 "$T/log")"
 fi
 
-# ---- memory ----------------------------------------------------------------------------------------
+# ---- memory --------------------------------------------------------------------------------------
 
 if nm "$BUILD/tests/library-memory" 2> /dev/null | grep -q -m 1 __asan_init; then
     echo 'skip library: memory that is not there: a sanitizer has an allocator of its own'
@@ -97,17 +101,19 @@ else
     export CACHE="$T/cache"
     for what in open train; do
         # shellcheck disable=SC2046
-        timeout 600 "$BUILD/tests/library-memory" $what $F $([ $what = open ] || echo "$T/data $T/memory") > "$T/out" 2> "$T/log"
+        timeout 600 "$BUILD/tests/library-memory" $what $F \
+            $([ $what = open ] || echo "$T/data $T/memory") > "$T/out" 2> "$T/log"
         status=$?
         if [ $status -eq 0 ]; then
             ok "memory that is not there: $what, $(cat "$T/out")"
         else
-            fail "memory that is not there: $what" "exit status $status, $(cat "$T/out") $(head -n 5 "$T/log")"
+            fail "memory that is not there: $what" \
+                "exit status $status, $(cat "$T/out") $(head -n 5 "$T/log")"
         fi
     done
 fi
 
-# ---- its names -------------------------------------------------------------------------------------
+# ---- its names -----------------------------------------------------------------------------------
 
 # shellcheck disable=SC2046
 odd=$(nm $(find "$BUILD/obj/driver/session" -name '*.o') 2> /dev/null | awk '$2 ~ /^[TDBRV]$/ && $3 !~ /^(vmoec|session)_/ { print $3 }')

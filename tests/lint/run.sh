@@ -41,7 +41,8 @@ want 'the builder may not include kernels: a circle' includes 1 \
     'codegen/build/emit.h:[0-9]*: codegen/build may not include codegen/kernels/gemm.h'
 fresh
 echo '#include "driver/session/session.h"' >> runtime/train/train.h
-want 'the runtime may not include the driver' includes 1 'runtime/train may not include driver/session/session.h'
+want 'the runtime may not include the driver' includes 1 \
+    'runtime/train may not include driver/session/session.h'
 fresh
 mkdir attic && echo > attic/x.h
 echo '#include "attic/x.h"' >> base/arena.h
@@ -80,7 +81,8 @@ object ir/lint 'void exit(int); void ir_lint(void); void ir_lint(void) { exit(1)
 want 'exit below the commands' objects 1 'ir/lint.c: exit below driver/commands'
 fresh
 object codegen/plan/lint 'int lint(void); int lint(void) { return 1; }'
-want 'an export without a prefix' objects 1 'codegen/plan/lint.c: lint has no prefix of codegen/plan'
+want 'an export without a prefix' objects 1 \
+    'codegen/plan/lint.c: lint has no prefix of codegen/plan'
 fresh
 object driver/commands/lint '#include <stdio.h>
 int any_name(void); int any_name(void) { return printf("x"); }'

@@ -1,6 +1,7 @@
 #!/bin/sh
-# What `vmoec info` says about memory is what training takes, and --mem-budget keeps its word: the same weights
-# from less memory, or a refusal before the first step. Real images: Fashion-MNIST, also in MNIST's place.
+# What `vmoec info` says about memory is what training takes, and --mem-budget keeps its word: the
+# same weights from less memory, or a refusal before the first step. Real images: Fashion-MNIST,
+# also in MNIST's place.
 #
 #   VMOEC=build/vmoec tests/memory/run.sh
 set -u
@@ -31,7 +32,8 @@ number() { sed -n "s/.*\"$1\": *\([0-9.e+-]*\).*/\1/p" "$2"; }
 trained() {
     model=$1 out=$2
     shift 2
-    timeout 200 "$VMOEC" train "models/$model.vmoe" --data $DATA --threads 2 --steps 4 --quiet --out "$T/$out" \
+    timeout 200 "$VMOEC" train "models/$model.vmoe" --data $DATA --threads 2 --steps 4 --quiet \
+        --out "$T/$out" \
         "$@" > "$T/log" 2>&1 || { cat "$T/log" >&2; return 1; }
     awk '/^memory / { unit["KiB"] = 1024; unit["MiB"] = 1048576; unit["GiB"] = 1073741824
                       printf "%.0f", $2 * unit[$3] }' "$T/log"
@@ -41,14 +43,16 @@ for model in vmoe_fmnist mnist_moe; do
     "$VMOEC" info "models/$model.vmoe" --data $DATA --threads 2 --json > "$T/info" || failed=1
     peak=$(number peak "$T/info")
     took=$(trained $model $model.free)
-    check "$model: info's peak is what training takes, within 2 %" "$took > 0.98 * $peak && $took < 1.02 * $peak" \
+    check "$model: info's peak is what training takes, within 2 %" \
+        "$took > 0.98 * $peak && $took < 1.02 * $peak" \
         "predicted $peak, took $took"
 
     # Half of what recomputation can save.
     work=$(number activations "$T/info")
     budget=$(awk "BEGIN { printf \"%d\", $peak - $work / 4 }")
     took=$(trained $model $model.tight --mem-budget "$budget")
-    check "$model: stays within a budget" "$took > 0 && $took < 1.02 * $budget" "budget $budget, took $took"
+    check "$model: stays within a budget" "$took > 0 && $took < 1.02 * $budget" \
+        "budget $budget, took $took"
     if cmp -s "$T/$model.free/weights.safetensors" "$T/$model.tight/weights.safetensors"; then
         echo "ok $model: the budget does not change a bit of the weights"
     else
@@ -58,19 +62,24 @@ for model in vmoe_fmnist mnist_moe; do
 done
 
 # The last prediction: what was recomputed is said, and costs arithmetic.
-"$VMOEC" info models/mnist_moe.vmoe --data $DATA --threads 2 --json --mem-budget "$budget" > "$T/info"
-check "info says what a budget costs" "$(number recomputed "$T/info") > 0 && $(number extra_flops "$T/info") >= 0" \
+"$VMOEC" info models/mnist_moe.vmoe --data $DATA --threads 2 --json --mem-budget "$budget" \
+    > "$T/info"
+check "info says what a budget costs" \
+    "$(number recomputed "$T/info") > 0 && $(number extra_flops "$T/info") >= 0" \
     "$(cat "$T/info")"
 
-# A search that listed the steps for every plan, or compared every block with every other, would take a minute.
+# A search that listed the steps for every plan, or compared every block with every other, would
+# take a minute.
 (ulimit -t 25 && "$VMOEC" info models/vit_s8.vmoe --set depth=64 --threads 2 --json --mem-budget 2100M) > "$T/info" 2>&1
-check "a budget for a deep model is soon kept" "$(number recomputed "$T/info") + 0 > 64" "$(tail -c 300 "$T/info")"
+check "a budget for a deep model is soon kept" "$(number recomputed "$T/info") + 0 > 64" \
+    "$(tail -c 300 "$T/info")"
 
 "$VMOEC" train models/vmoe_fmnist.vmoe --data $DATA --steps 1 --mem-budget 20M --out "$T/refused" \
     > "$T/log" 2>&1
 status=$?
 check "a budget that is too small is refused" "$status == 3" "exit status $status"
-check "the refusal says what is needed" "$(grep -c -e 'is not enough: the least is' -e 'optimizer state' "$T/log") == 2" \
+check "the refusal says what is needed" \
+    "$(grep -c -e 'is not enough: the least is' -e 'optimizer state' "$T/log") == 2" \
     "$(cat "$T/log")"
 if [ -e "$T/refused" ]; then
     echo "FAIL a refused run leaves nothing behind"

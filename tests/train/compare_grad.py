@@ -2,10 +2,9 @@
 
     tests/train/compare_grad.py [--vmoec build/vmoec] [--batch 8] [--seed 1] [MODEL...]
 
-Real images, vmoec's initial weights with a little noise added (so that zeros and ones hide nothing). Prints
-the largest error of every tensor relative to its largest value, and whether every token was routed alike;
-fails above the tolerance. Needs PyTorch.
-"""
+Real images, vmoec's initial weights with a little noise added (so that zeros and ones hide
+nothing). Prints the largest error of every tensor relative to its largest value, and whether every
+token was routed alike; fails above the tolerance. Needs PyTorch. """
 
 import argparse
 import pathlib
@@ -37,8 +36,22 @@ def run_vmoec(program, name, model, pixels, labels, seed, tmp):
     torch_models.save_tensors(w_path, weights)
     image = torch_models.prepare(pixels, model["side"], model["mean"], model["std"])
     torch_models.save_tensors(in_path, {"image": image, "label": labels.int()})
-    vmoec(program, "run", file, "--grad", "--routes", "--mode", "train", "--weights", w_path, "--inputs", in_path,
-          "--outputs", out_path, *settings)
+    vmoec(
+        program,
+        "run",
+        file,
+        "--grad",
+        "--routes",
+        "--mode",
+        "train",
+        "--weights",
+        w_path,
+        "--inputs",
+        in_path,
+        "--outputs",
+        out_path,
+        *settings,
+    )
     return image, weights, torch_models.load_tensors(out_path)
 
 
@@ -64,7 +77,8 @@ def compare(name, program, pixels, labels, seed):
     errors = {"cross_entropy": relative(have["cross_entropy"], want["loss"].detach(), 1e-3)}
     if "logits" in have:
         errors["logits"] = relative(have["logits"], want["logits"].detach(), 1e-3)
-    # A gradient that is mathematically zero is rounding noise in both: measured against the largest of all.
+    # A gradient that is mathematically zero is rounding noise in both: measured against the largest
+    # of all.
     floor = 1e-3 * max(float(v.grad.abs().max()) for v in w.values())
     for k, v in w.items():
         errors[f"grad.{k}"] = relative(have[f"grad.{k}"], v.grad, floor)
@@ -72,12 +86,16 @@ def compare(name, program, pixels, labels, seed):
         print(f"  {e:9.2e}  {k}")
     worst = max(errors.values())
     ok = routes_equal and worst <= TOLERANCE
-    print(f"{'ok' if ok else 'FAIL'} {name}: largest relative error {worst:.2e} over {len(errors)} tensors")
+    print(
+        f"{'ok' if ok else 'FAIL'} {name}: largest relative error {worst:.2e} over {len(errors)} tensors"
+    )
     return ok
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--vmoec", default=str(ROOT / "build/vmoec"))
     parser.add_argument("--data", default="/usr/share/datasets/fashion-mnist")
     parser.add_argument("--batch", type=int, default=8)

@@ -1,12 +1,13 @@
 """Prints what the first training steps must give, computed in PyTorch in double precision.
 
-    tests/train/pin_losses.py [--vmoec build/vmoec] [--data /usr/share/datasets/fashion-mnist] MODEL...
+    tests/train/pin_losses.py [--vmoec build/vmoec] [--data /usr/share/datasets/fashion-mnist]
+    MODEL...
 
-For every model of torch_models.py: vmoec writes its initial weights, PyTorch trains them for a few steps on a
-few hundred real images, and the losses go to tests/train/MODEL.json, which tests/train/run.sh compares vmoec
-with. Only initial weights come from vmoec; order of images, learning rates, optimizer and gradients are
-written here again, from the documentation. Needs PyTorch.
-"""
+For every model of torch_models.py: vmoec writes its initial weights, PyTorch trains them for a few
+steps on a few hundred real images, and the losses go to tests/train/MODEL.json, which
+tests/train/run.sh compares vmoec with. Only initial weights come from vmoec; order of images,
+learning rates, optimizer and gradients are written here again, from the documentation. Needs
+PyTorch. """
 
 import argparse
 import json
@@ -32,7 +33,8 @@ RECIPES = {
 }
 
 
-# ---- random order: base/rng.h and vm_dataset_shuffle, written again ---------------------------------------
+# ---- random order: base/rng.h and vm_dataset_shuffle, written again ------------------------------
+
 
 def mix64(x):
     for _ in range(2):
@@ -69,7 +71,8 @@ def epoch_order(size, seed, epoch):
     return index
 
 
-# ---- training ---------------------------------------------------------------------------------------------------
+# ---- training ------------------------------------------------------------------------------------
+
 
 def learning_rate(recipe, step):
     if step < recipe["warmup"]:
@@ -84,17 +87,23 @@ def initial_weights(vmoec, name, model):
     with tempfile.TemporaryDirectory() as tmp:
         path = f"{tmp}/w.safetensors"
         settings = [x for s in model["set"] for x in ("--set", s)]
-        subprocess.run([vmoec, "init", f"models/{name}.vmoe", "--seed", str(SEED), "-o", path, *settings],
-                       check=True, cwd=ROOT)
+        subprocess.run(
+            [vmoec, "init", f"models/{name}.vmoe", "--seed", str(SEED), "-o", path, *settings],
+            check=True,
+            cwd=ROOT,
+        )
         return torch_models.load_tensors(path)
 
 
 def train(name, vmoec, pixels, labels):
     model, recipe = torch_models.MODELS[name], RECIPES[name]
     image = torch_models.prepare(pixels, model["side"], model["mean"], model["std"]).double()
-    weights = {k: v.double().requires_grad_() for k, v in initial_weights(vmoec, name, model).items()}
-    optimizer = torch.optim.AdamW(weights.values(), lr=1.0, betas=(0.9, 0.999), eps=1e-8,
-                                  weight_decay=recipe["decay"])
+    weights = {
+        k: v.double().requires_grad_() for k, v in initial_weights(vmoec, name, model).items()
+    }
+    optimizer = torch.optim.AdamW(
+        weights.values(), lr=1.0, betas=(0.9, 0.999), eps=1e-8, weight_decay=recipe["decay"]
+    )
     loss, objective = [], []
     for step in range(STEPS):
         per_epoch = IMAGES // BATCH
@@ -113,17 +122,26 @@ def train(name, vmoec, pixels, labels):
 def write(name, loss, objective):
     with open(HERE / f"{name}.json", "w") as f:
         head = {
-            "model": f"models/{name}.vmoe", "torch": torch.__version__, "images": IMAGES, "batch": BATCH,
-            "steps": STEPS, "seed": SEED, "set": torch_models.MODELS[name]["set"],
+            "model": f"models/{name}.vmoe",
+            "torch": torch.__version__,
+            "images": IMAGES,
+            "batch": BATCH,
+            "steps": STEPS,
+            "seed": SEED,
+            "set": torch_models.MODELS[name]["set"],
         }
         lines = [f' "{k}": {json.dumps(v)},' for k, v in head.items()]
-        numbers = [f' "{k}": [{", ".join(f"{x:.9g}" for x in v)}]' for k, v in
-                   (("loss", loss), ("objective", objective))]
+        numbers = [
+            f' "{k}": [{", ".join(f"{x:.9g}" for x in v)}]'
+            for k, v in (("loss", loss), ("objective", objective))
+        ]
         f.write("{\n" + "\n".join(lines) + "\n" + ",\n".join(numbers) + "\n}\n")
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--vmoec", default=str(ROOT / "build/vmoec"))
     parser.add_argument("--data", default="/usr/share/datasets/fashion-mnist")
     parser.add_argument("model", nargs="*", default=list(RECIPES))

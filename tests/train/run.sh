@@ -1,7 +1,8 @@
 #!/bin/sh
-# Trains every model that has pinned losses for a few steps on a few hundred real images and compares each
-# step's losses with what an independent PyTorch implementation computed (pin_losses.py wrote the .json
-# files). Then the promises about bits: thread counts, and a run stopped and resumed. Needs no PyTorch.
+# Trains every model that has pinned losses for a few steps on a few hundred real images and
+# compares each step's losses with what an independent PyTorch implementation computed
+# (pin_losses.py wrote the .json files). Then the promises about bits: thread counts, and a run
+# stopped and resumed. Needs no PyTorch.
 #
 #   VMOEC=build/vmoec tests/train/run.sh
 set -u
@@ -50,7 +51,8 @@ train() {
     settings=
     for s in $(field set "$json"); do settings="$settings --set $s"; done
     # shellcheck disable=SC2086
-    "$VMOEC" train "$(field model "$json")" --data "$T/data" --out "$out" --overwrite --batch "$(field batch "$json")" \
+    "$VMOEC" train "$(field model "$json")" --data "$T/data" --out "$out" --overwrite \
+        --batch "$(field batch "$json")" \
         --seed "$(field seed "$json")" --log-every 1 --quiet $settings "$@" > "$T/log" 2>&1
 }
 
@@ -75,10 +77,12 @@ epochs() { grep -c '"event": *"epoch"' "$1" 2> /dev/null; }
 steps_bits() {
     name=$(basename "$1" .vmoe)
     for n in 1 2 7; do
-        "$VMOEC" train "$1" --data "$T/data" --batch 32 --seed 9 --steps 50 --quiet --threads $n --out "$T/n$n" --overwrite > "$T/log" 2>&1
+        "$VMOEC" train "$1" --data "$T/data" --batch 32 --seed 9 --steps 50 --quiet --threads $n \
+            --out "$T/n$n" --overwrite > "$T/log" 2>&1
     done
     for n in 2 7; do
-        same "$name: 1 and $n threads give the same weights after 50 steps" "$T/n1/weights.safetensors" \
+        same "$name: 1 and $n threads give the same weights after 50 steps" \
+            "$T/n1/weights.safetensors" \
             "$T/n$n/weights.safetensors"
     done
     rm -rf "$T/n1" "$T/n2" "$T/n7"
@@ -90,7 +94,8 @@ bits() {
     set -- train "$1" --precision "$2" --data "$T/data" --batch 48 --seed 3 --quiet --epochs 12
     "$VMOEC" "$@" --threads 1 --out "$T/a" --overwrite > "$T/log" 2>&1
     "$VMOEC" "$@" --threads 3 --out "$T/b" --overwrite > "$T/log" 2>&1
-    same "$name: 1 and 3 threads give the same weights" "$T/a/weights.safetensors" "$T/b/weights.safetensors"
+    same "$name: 1 and 3 threads give the same weights" "$T/a/weights.safetensors" \
+        "$T/b/weights.safetensors"
     "$VMOEC" "$@" --threads 2 --out "$T/c" --overwrite > "$T/log" 2>&1 &
     pid=$!
     tries=0
@@ -98,12 +103,15 @@ bits() {
         sleep 0.05
         tries=$((tries + 1))
     done
-    kill -9 $pid 2> /dev/null || fail "$name: killed after its first epochs" "it had ended: $(head -c 200 "$T/log")"
+    kill -9 $pid 2> /dev/null || fail "$name: killed after its first epochs" \
+        "it had ended: $(head -c 200 "$T/log")"
     wait $pid 2> /dev/null
     "$VMOEC" "$@" --threads 2 --out "$T/c" --resume > "$T/log" 2>&1
-    same "$name: killed and resumed gives the same weights" "$T/a/weights.safetensors" "$T/c/weights.safetensors"
+    same "$name: killed and resumed gives the same weights" "$T/a/weights.safetensors" \
+        "$T/c/weights.safetensors"
     if [ "$(epochs "$T/c/metrics.jsonl")" = 12 ]; then ok "$name: resumed metrics have every epoch once"; else
-        fail "$name: resumed metrics have every epoch once" "$(epochs "$T/c/metrics.jsonl") instead of 12"
+        fail "$name: resumed metrics have every epoch once" \
+            "$(epochs "$T/c/metrics.jsonl") instead of 12"
     fi
     rm -rf "$T/a" "$T/b" "$T/c"
 }
@@ -113,13 +121,14 @@ for file in models/mnist_moe.vmoe models/vmoe_fmnist.vmoe; do
     bits "$file" bf16 # where the CPU has no bf16, f32 once more
 done
 
-# Weights from a file: the initial ones give the run that the seed gives; a run that began with others is killed
-# before its first epoch ends, and resumed without the file.
+# Weights from a file: the initial ones give the run that the seed gives; a run that began with
+# others is killed before its first epoch ends, and resumed without the file.
 set -- train models/mnist_moe.vmoe --data "$T/data" --batch 48 --quiet --epochs 4
 "$VMOEC" init models/mnist_moe.vmoe --seed 3 -o "$T/start.safetensors"
 "$VMOEC" "$@" --seed 3 --out "$T/a" --overwrite > "$T/log" 2>&1
 "$VMOEC" "$@" --seed 3 --weights "$T/start.safetensors" --out "$T/b" --overwrite > "$T/log" 2>&1
-same "initial weights from a file give the same weights" "$T/a/weights.safetensors" "$T/b/weights.safetensors"
+same "initial weights from a file give the same weights" "$T/a/weights.safetensors" \
+    "$T/b/weights.safetensors"
 "$VMOEC" "$@" --seed 4 --weights "$T/start.safetensors" --out "$T/a" --overwrite > "$T/log" 2>&1
 "$VMOEC" "$@" --seed 4 --weights "$T/start.safetensors" --out "$T/c" --overwrite > "$T/log" 2>&1 &
 pid=$!
@@ -128,13 +137,16 @@ while ! [ -e "$T/c/checkpoint" ] && [ $tries -lt 1200 ] && kill -0 $pid 2> /dev/
     sleep 0.01
     tries=$((tries + 1))
 done
-kill -9 $pid 2> /dev/null || fail "weights from a file: killed" "it had ended: $(head -c 200 "$T/log")"
+kill -9 $pid 2> /dev/null || fail "weights from a file: killed" \
+    "it had ended: $(head -c 200 "$T/log")"
 wait $pid 2> /dev/null
 if grep -q '"step": *0,' "$T/c/checkpoint/trainer.json"; then ok "weights from a file: a checkpoint before the first step"; else
-    fail "weights from a file: a checkpoint before the first step" "$(grep '"step"' "$T/c/checkpoint/trainer.json")"
+    fail "weights from a file: a checkpoint before the first step" \
+        "$(grep '"step"' "$T/c/checkpoint/trainer.json")"
 fi
 "$VMOEC" "$@" --seed 4 --out "$T/c" --resume > "$T/log" 2>&1
-same "weights from a file: killed and resumed gives the same weights" "$T/a/weights.safetensors" "$T/c/weights.safetensors"
+same "weights from a file: killed and resumed gives the same weights" "$T/a/weights.safetensors" \
+    "$T/c/weights.safetensors"
 rm -rf "$T/a" "$T/b" "$T/c"
 
 # Routing by hand, then a router for experts that rest: what rests stays as it was.
@@ -145,32 +157,39 @@ values() { # FILE NAME: the bytes of a tensor
 }
 set -- train models/mnist_manual.vmoe --data "$T/data" --batch 32 --steps 20 --quiet
 "$VMOEC" "$@" --out "$T/a" --overwrite > "$T/log" 2>&1
-"$VMOEC" "$@" --weights "$T/a/weights.safetensors" --set 'phase="router"' --out "$T/b" --overwrite > "$T/log" 2>&1
+"$VMOEC" "$@" --weights "$T/a/weights.safetensors" --set 'phase="router"' --out "$T/b" --overwrite \
+    > "$T/log" 2>&1
 for run in a b; do
     for weight in mixture.mlp.up.weight mixture.gate.weight; do
         values "$T/$run/weights.safetensors" classifier.$weight > "$T/$run.$weight"
     done
 done
 if [ -s "$T/a.mixture.mlp.up.weight" ]; then
-    same "experts rest while the router learns" "$T/a.mixture.mlp.up.weight" "$T/b.mixture.mlp.up.weight"
+    same "experts rest while the router learns" "$T/a.mixture.mlp.up.weight" \
+        "$T/b.mixture.mlp.up.weight"
 else
     fail "experts rest while the router learns" "no weights: $(head -c 200 "$T/log")"
 fi
-if [ -s "$T/a.mixture.gate.weight" ] && ! cmp -s "$T/a.mixture.gate.weight" "$T/b.mixture.gate.weight"
+if [ -s "$T/a.mixture.gate.weight" ] \
+    && ! cmp -s "$T/a.mixture.gate.weight" "$T/b.mixture.gate.weight"
 then ok "the router learns while experts rest"; else fail "the router learns while experts rest" "$(head -c 200 "$T/log")"; fi
 rm -rf "$T/a" "$T/b"
 
-# Every router of mixtures.vmoe trains, and gives the same bits with 1 and 3 threads. Without experts the same
-# weights are worth something else.
-for router in none dense expert_choice capacity priority soft cosine l2 jitter gumbel vmoe_noise vmoe_priority \
+# Every router of mixtures.vmoe trains, and gives the same bits with 1 and 3 threads. Without
+# experts the same weights are worth something else.
+for router in none dense expert_choice capacity priority soft cosine l2 jitter gumbel vmoe_noise \
+    vmoe_priority \
     topk_softmax softmax_topk softmax_topk_renorm sigmoid_topk_renorm dynamic uniform; do
-    set -- train models/mnist_routers.vmoe --data "$T/data" --batch 32 --steps 10 --quiet --set router=$router --set top_k=2 --set expert_drop=0.3
+    set -- train models/mnist_routers.vmoe --data "$T/data" --batch 32 --steps 10 --quiet \
+        --set router=$router --set top_k=2 --set expert_drop=0.3
     "$VMOEC" "$@" --threads 1 --out "$T/a" --overwrite > "$T/log" 2>&1
     "$VMOEC" "$@" --threads 3 --out "$T/b" --overwrite > "$T/log" 2>&1
-    same "router $router: 1 and 3 threads give the same weights" "$T/a/weights.safetensors" "$T/b/weights.safetensors"
+    same "router $router: 1 and 3 threads give the same weights" "$T/a/weights.safetensors" \
+        "$T/b/weights.safetensors"
 done
 for off in false true; do
-    "$VMOEC" eval models/mnist_routers.vmoe --data "$T/data" --weights "$T/a/weights.safetensors" --set router=uniform \
+    "$VMOEC" eval models/mnist_routers.vmoe --data "$T/data" --weights "$T/a/weights.safetensors" \
+        --set router=uniform \
         --set experts_off=$off --json > "$T/eval.$off" 2> "$T/log"
 done
 if grep -q '"loss"' "$T/eval.true" && ! cmp -s "$T/eval.true" "$T/eval.false"; then ok "evaluation without experts"; else
@@ -183,13 +202,15 @@ set -- train tests/train/frozen.vmoe --data "$T/data" --quiet
 "$VMOEC" "$@" --epochs 2 --out "$T/a" --overwrite > "$T/log" 2>&1
 "$VMOEC" "$@" --epochs 1 --out "$T/b" --overwrite > "$T/log" 2>&1
 "$VMOEC" "$@" --epochs 2 --out "$T/b" --resume > "$T/log" 2>&1
-same "frozen weights: resumed gives the same weights" "$T/a/weights.safetensors" "$T/b/weights.safetensors"
+same "frozen weights: resumed gives the same weights" "$T/a/weights.safetensors" \
+    "$T/b/weights.safetensors"
 state=$(head -c 2000 "$T/a/checkpoint/state.safetensors" | tr ',' '\n' | grep -ao 'adam[.][^"]*' | tr '\n' ' ')
 if [ "$state" = "adam.m.m.g.weight adam.m.m.logits.bias adam.m.m.logits.weight adam.v.m.g.weight adam.v.m.logits.bias adam.v.m.logits.weight " ]
 then ok "frozen weights: have no optimizer state"; else fail "frozen weights: have no optimizer state" "$state"; fi
 
 # Weights that are each other's gradients: no update sees another's.
-"$VMOEC" train tests/train/product.vmoe --data "$T/data" --quiet --steps 3 --out "$T/a" --overwrite > "$T/log" 2>&1
+"$VMOEC" train tests/train/product.vmoe --data "$T/data" --quiet --steps 3 --out "$T/a" \
+    --overwrite > "$T/log" 2>&1
 if why=$(python3 tests/train/product.py "$T/a/weights.safetensors" 3 2>&1); then ok "updates of weights that read each other"
 else fail "updates of weights that read each other" "$why"; fi
 
@@ -199,7 +220,8 @@ set -- train tests/train/sgd.vmoe --data "$T/data" --quiet
 "$VMOEC" "$@" --epochs 1 --out "$T/b" --overwrite > "$T/log" 2>&1
 "$VMOEC" "$@" --epochs 2 --out "$T/b" --resume --threads 3 > "$T/log" 2>&1
 same "sgd: resumed gives the same weights" "$T/a/weights.safetensors" "$T/b/weights.safetensors"
-same "sgd: resumed gives the same state" "$T/a/checkpoint/state.safetensors" "$T/b/checkpoint/state.safetensors"
+same "sgd: resumed gives the same state" "$T/a/checkpoint/state.safetensors" \
+    "$T/b/checkpoint/state.safetensors"
 state=$(head -c 2000 "$T/a/checkpoint/state.safetensors" | tr ',' '\n' | grep -ao 'sgd[.][^"]*' | tr '\n' ' ')
 if [ "$state" = "sgd.momentum.m.g.weight sgd.momentum.m.logits.bias sgd.momentum.m.logits.weight " ]
 then ok "sgd: state of trained weights"; else fail "sgd: state of trained weights" "$state"; fi

@@ -1,11 +1,10 @@
 """The models of models/*.vmoe written independently in PyTorch, reading weights by vmoec's names.
 
-Dense formulas throughout: every expert runs on every token and a routing matrix picks what counts, so
-nothing here can share a mistake with dispatch and combine. A model is a function
+Dense formulas throughout: every expert runs on every token and a routing matrix picks what counts,
+so nothing here can share a mistake with dispatch and combine. A model is a function
     f(w, image, label) -> {"loss", "aux", "objective", "accuracy", "logits", "routes"}
-where w maps a weight's name to its tensor, aux is the weighted sum of auxiliary losses and routes the chosen
-experts of every route, [T, K]. Dropout is left out: compare with dropout = 0.
-"""
+where w maps a weight's name to its tensor, aux is the weighted sum of auxiliary losses and routes
+the chosen experts of every route, [T, K]. Dropout is left out: compare with dropout = 0. """
 
 import json
 import struct
@@ -14,8 +13,7 @@ import numpy
 import torch
 import torch.nn.functional as F
 
-
-# ---- tensor files ----------------------------------------------------------------------------------------
+# ---- tensor files --------------------------------------------------------------------------------
 
 DTYPES = {"F32": numpy.float32, "I32": numpy.int32}
 
@@ -41,7 +39,11 @@ def save_tensors(path, tensors):
     for name, t in tensors.items():
         array = t.contiguous().numpy()
         kind = {v: k for k, v in DTYPES.items()}[array.dtype.type]
-        header[name] = {"dtype": kind, "shape": list(array.shape), "data_offsets": [at, at + array.nbytes]}
+        header[name] = {
+            "dtype": kind,
+            "shape": list(array.shape),
+            "data_offsets": [at, at + array.nbytes],
+        }
         chunks.append(array.tobytes())
         at += array.nbytes
     text = json.dumps(header).encode()
@@ -49,7 +51,8 @@ def save_tensors(path, tensors):
         f.write(struct.pack("<Q", len(text)) + text + b"".join(chunks))
 
 
-# ---- layers ----------------------------------------------------------------------------------------------
+# ---- layers --------------------------------------------------------------------------------------
+
 
 def linear(w, path, x):
     y = x @ w[path + ".weight"]
@@ -62,7 +65,10 @@ def layer_norm(w, path, x, eps):
 
 def attention(w, path, x, heads):
     b, n, d = x.shape
-    q, k, v = (t.reshape(b, n, heads, d // heads).transpose(1, 2) for t in linear(w, path + ".qkv", x).chunk(3, -1))
+    q, k, v = (
+        t.reshape(b, n, heads, d // heads).transpose(1, 2)
+        for t in linear(w, path + ".qkv", x).chunk(3, -1)
+    )
     p = torch.softmax(q @ k.transpose(2, 3) * (d // heads) ** -0.5, -1)
     return linear(w, path + ".out", (p @ v).transpose(1, 2).reshape(b, n, d))
 
@@ -81,9 +87,13 @@ def top_k(gate, k):
 
 
 def mixture(w, path, x, index, weight, activation):
-    """x [T, D] through every expert's two linear layers; [T, K] indices and weights pick and mix."""
+    """x [T, D] through every expert's two linear layers; [T, K] indices and weights pick and
+    mix."""
     up = torch.einsum("td,edh->teh", x, w[path + ".up.weight"]) + w[path + ".up.bias"]
-    down = torch.einsum("teh,ehd->ted", activation(up), w[path + ".down.weight"]) + w[path + ".down.bias"]
+    down = (
+        torch.einsum("teh,ehd->ted", activation(up), w[path + ".down.weight"])
+        + w[path + ".down.bias"]
+    )
     chosen = torch.zeros(x.shape[0], down.shape[1], dtype=x.dtype).scatter(1, index, weight)
     return torch.einsum("te,ted->td", chosen, down)
 
@@ -107,7 +117,8 @@ def results(logits, label, aux, routes):
     }
 
 
-# ---- models ----------------------------------------------------------------------------------------------
+# ---- models --------------------------------------------------------------------------------------
+
 
 def encoder_layer(w, path, x, heads):
     """Post-norm: what torch.nn.TransformerEncoderLayer computes by default."""
@@ -133,7 +144,9 @@ def mnist_moe(w, image, label, m="classifier", depth=3, heads=4, k=2):
         t = x.reshape(-1, x.shape[-1])
         value, index = top_k(linear(w, f"{m}.{i}.moe.gate", t), k)
         routes.append(index)
-        x = mixture(w, f"{m}.{i}.moe.expert", t, index, torch.softmax(value, -1), F.gelu).reshape(x.shape)
+        x = mixture(w, f"{m}.{i}.moe.expert", t, index, torch.softmax(value, -1), F.gelu).reshape(
+            x.shape
+        )
     return results(linear(w, f"{m}.logits", x.mean(1)), label, 0.0, routes)
 
 
@@ -157,8 +170,8 @@ def vmoe_fmnist(w, image, label, m="classifier", depth=4, heads=4, k=2):
     return results(linear(w, f"{m}.logits", h.mean(1)), label, aux, routes)
 
 
-# What a comparison needs to know besides the formulas: the file, settings that turn randomness off, and how
-# images are prepared (side after resizing, mean, std).
+# What a comparison needs to know besides the formulas: the file, settings that turn randomness off,
+# and how images are prepared (side after resizing, mean, std).
 MODELS = {
     "mnist_dense": {"f": mnist_dense, "set": ["dropout=0"], "side": 32, "mean": 0.5, "std": 0.5},
     "mnist_moe": {"f": mnist_moe, "set": ["dropout=0"], "side": 32, "mean": 0.5, "std": 0.5},
@@ -166,18 +179,22 @@ MODELS = {
 }
 
 
-# ---- data ------------------------------------------------------------------------------------------------
+# ---- data ----------------------------------------------------------------------------------------
+
 
 def read_idx(path):
     with open(path, "rb") as f:
         data = f.read()
     rank = data[3]
     shape = struct.unpack(f">{rank}I", data[4 : 4 + 4 * rank])
-    return torch.from_numpy(numpy.frombuffer(data[4 + 4 * rank :], numpy.uint8).reshape(shape).copy())
+    return torch.from_numpy(
+        numpy.frombuffer(data[4 + 4 * rank :], numpy.uint8).reshape(shape).copy()
+    )
 
 
 def prepare(pixels, side, mean, std):
-    """u8 [N, H, W] -> f32 [N, 1, side, side], as torchvision's Resize, ToTensor and Normalize do."""
+    """u8 [N, H, W] -> f32 [N, 1, side, side], as torchvision's Resize, ToTensor and Normalize
+    do."""
     x = pixels[:, None]
     if side != x.shape[-1]:
         x = F.interpolate(x, (side, side), mode="bilinear", antialias=True, align_corners=False)
