@@ -17,8 +17,8 @@ typedef struct FeOptions {
     const char *text;       /* of the file; NULL: it is read */
     const char *const *set; /* "experts=16" */
     int nset;
-    const char
-        *model_dir; /* where `use "std/..."` is searched after the file's own folder; NULL: none */
+    /* where `use "std/..."` is searched after the file's own folder; NULL: none */
+    const char *model_dir;
 } FeOptions;
 
 /* Loads and checks everything that does not depend on a batch size. NULL only if the file itself

@@ -51,22 +51,22 @@ typedef struct Fuser {
     Group *group;
     int ngroup;
     int *uses; /* per node id */
-    int *
-        order; /* groups, each after all that it reads; those merged into others stand about idle */
+    /* groups, each after all that it reads; those merged into others stand about idle */
+    int *order;
     int *position; /* per group: where it stands in order */
     int *seen;     /* per group: stamp of the last search that met it */
     int *stack;    /* room for every group */
     int stamp;
-    IrNode **
-        again; /* per node id: elementwise work that reads its first result again, through `kept` */
+    /* per node id: elementwise work that reads its first result again, through `kept` */
+    IrNode **again;
     bool *written;   /* per node id: a leaf that a node is stored over, */
     Reader **reader; /* and who reads it */
 } Fuser;
 
 enum {
     MAX_MEMBERS = 48,
-    PANEL =
-        64, /* a product has items enough when these columns are one block's, as they are anyway, */
+    /* a product has items enough when these columns are one block's, as they are anyway, */
+    PANEL = 64,
     MANY_ROWS = 1024, /* or when there are so many rows */
 };
 

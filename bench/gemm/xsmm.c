@@ -14,9 +14,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum {
-    MAX_INNER = 512
-}; /* inner dimension of one kernel call: a panel of 64 columns then fits in L2 */
+/* inner dimension of one kernel call: a panel of 64 columns then fits in L2 */
+enum { MAX_INNER = 512 };
 
 typedef struct State {
     const Problem *p;

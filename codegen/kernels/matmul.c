@@ -4,9 +4,8 @@
 #include "codegen/kernels/gemm.h"
 #include "codegen/kernels/rules.h"
 
-enum {
-    FEW_ROWS = 512
-}; /* with so few a weight comes from memory, and is not met often enough to hide it */
+/* with so few a weight comes from memory, and is not met often enough to hide it */
+enum { FEW_ROWS = 512 };
 
 static bool shared_b(const IrNode *n) {
     return n->in[1]->type.rank == 2;

@@ -176,9 +176,8 @@ static _Noreturn void worker_main(Life *l) {
 /* ---- in the parent ---- */
 
 #ifdef __SANITIZE_ADDRESS__
-enum {
-    FORKS = false
-}; /* the sanitizer's allocator deadlocks in a child when another thread was inside it */
+/* the sanitizer's allocator deadlocks in a child when another thread was inside it */
+enum { FORKS = false };
 #else
 enum { FORKS = true };
 #endif

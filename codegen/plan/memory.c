@@ -61,8 +61,8 @@ typedef struct Placed {
 /* Room for placing, which may be tried several times. */
 typedef struct Placer {
     Plan *p;
-    PlanBuffer
-        *block; /* by buffer: as they are placed; those that others are written over live longer */
+    /* by buffer: as they are placed; those that others are written over live longer */
+    PlanBuffer *block;
     PlanBuffer **order; /* blocks, the largest first */
     Placed *placed;     /* in order of offset */
     Pair *pair;

@@ -228,8 +228,8 @@ typedef struct Count {
     int64_t params;
     int64_t active; /* parameters one token meets: k of E experts */
     double macs;    /* forward, one image */
-    double
-        attention; /* those of them that multiply queries with keys and probabilities with values */
+    /* those of them that multiply queries with keys and probabilities with values */
+    double attention;
 } Count;
 
 typedef struct Counts {

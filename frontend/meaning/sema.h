@@ -209,8 +209,8 @@ typedef struct Elab {
 enum {
     FE_MAX_STEPS = 100000, /* loop iterations and layer calls of a model */
     FE_MAX_NAMED = 10000,  /* weights and results of a model */
-    FE_MAX_ITEMS =
-        100000, /* elements of a list, and of all values of config, with those of inner lists */
+    /* elements of a list, and of all values of config, with those of inner lists */
+    FE_MAX_ITEMS = 100000,
     FE_MAX_WORK = 2000000, /* expressions and list elements that are evaluated */
     FE_MAX_NODES = 50000,  /* operations of a model */
     FE_MAX_USES = 64,      /* files that use each other in a row */

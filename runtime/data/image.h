@@ -106,8 +106,8 @@ typedef struct VmImageSource {
 
 typedef struct VmImagesInfo {
     int64_t classes;
-    char *
-        names; /* of classes by label, one after the other, each with its zero byte; the caller's */
+    /* of classes by label, one after the other, each with its zero byte; the caller's */
+    char *names;
     size_t names_bytes; /* with all zero bytes */
     char note[1024];    /* what a user should know, as a sentence; empty: nothing */
 } VmImagesInfo;

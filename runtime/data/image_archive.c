@@ -16,8 +16,8 @@
 enum {
     BATCH_FILES = 64,      /* decoded as one task */
     BATCH_BYTES = 1 << 18, /* of files, unless one is larger */
-    PENDING_BYTES =
-        1 << 24, /* unpacked and not yet decoded; beyond, the unpacking thread decodes too */
+    /* unpacked and not yet decoded; beyond, the unpacking thread decodes too */
+    PENDING_BYTES = 1 << 24,
     FIRST_ROOM = 1 << 25, /* bytes of decoded images */
     BLOCK = 1 << 17,      /* of the unpacked archive */
     END_MARK = 1024,      /* bytes of zeros that end a tar archive */
@@ -40,8 +40,8 @@ typedef struct Batch {
 typedef struct Unpacker {
     VmImageLoader *l;
     struct archive *a;
-    struct archive_entry
-        *entry; /* libarchive's own is not looked at when there was no memory for it */
+    /* libarchive's own is not looked at when there was no memory for it */
+    struct archive_entry *entry;
     VmStream *stream;
     uint8_t *block;
     int64_t fed, data_end; /* bytes given to libarchive; the end of the last one that is not zero */

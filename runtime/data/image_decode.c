@@ -14,9 +14,8 @@
 #include <string.h>
 #include <turbojpeg.h>
 
-enum {
-    MAX_CHUNK = 1 << 22
-}; /* of PNG, other than pixels: profiles and texts, which are not looked at */
+/* of PNG, other than pixels: profiles and texts, which are not looked at */
+enum { MAX_CHUNK = 1 << 22 };
 
 struct VmImageDecoder {
     tjhandle jpeg; /* made when first needed */

@@ -33,8 +33,8 @@ struct VmStream {
     uint8_t *block;
     /* bzip2, xz, zstd */
     struct archive *a;
-    struct archive_entry
-        *entry; /* libarchive's own is not looked at when there was no memory for it */
+    /* libarchive's own is not looked at when there was no memory for it */
+    struct archive_entry *entry;
 };
 
 static VmStatus no_memory(const VmStream *s, VmError *err) {

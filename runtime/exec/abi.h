@@ -104,8 +104,8 @@ typedef struct VmProgram {
     int32_t ntensor;
     const VmPack *pack;
     int32_t npack;
-    int32_t
-        updates; /* 1: a step changes weights; copies that it does not keep are wrong after it */
+    /* 1: a step changes weights; copies that it does not keep are wrong after it */
+    int32_t updates;
     int64_t space_bytes[VM_SPACE_COUNT];
     int64_t scratch_bytes; /* per thread */
     double macs;           /* forward multiply-accumulates of one step (whole batch) */

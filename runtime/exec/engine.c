@@ -45,8 +45,8 @@ struct VmEngine {
     int threads, cpus;
     VmBlock space[VM_SPACE_COUNT];
     VmBlock scratch;
-    int64_t
-        scratch_stride; /* bytes per thread, a multiple of 64 with a gap against false sharing */
+    /* bytes per thread, a multiple of 64 with a gap against false sharing */
+    int64_t scratch_stride;
     Loaded *loaded;
     int count, cap;
     Packed *packed;

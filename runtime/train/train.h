@@ -84,8 +84,8 @@ VmStatus vm_run_check(const VmRunPlace *p, VmError *err);
 /* What is trained: beside the recipe and the data, all that decides bits. */
 typedef struct VmSubject {
     const char *phase; /* name of the train block; required */
-    const char
-        *graph; /* fingerprint of the model, so that an edited one is not taken for the old */
+    /* fingerprint of the model, so that an edited one is not taken for the old */
+    const char *graph;
     const char *const *config_name, *const *config_value; /* settings of the file */
     int nconfig;
     const char *instructions; /* set that kernels are made of ("avx512"); NULL: any */
