@@ -159,6 +159,15 @@ bool vm_recipe_mixes(const VmRecipe *r) {
     return mixes;
 }
 
+bool vm_schedule_is_whole(const VmScheduleSpec *s) {
+    enum { ANY, WHOLE };
+    static const int length[VM_schedule_KINDS] = {
+#define SCHEDULE(name, how, doc) [VM_schedule_##name] = how,
+#include "recipe/schedules.def"
+    };
+    return length[s->kind] == WHOLE;
+}
+
 /* ---- JSON ----------------------------------------------------------------------------------- */
 
 static void put_span(VmJson *o, const char *name, VmSpan s) {

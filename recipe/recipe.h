@@ -154,6 +154,8 @@ int64_t vm_span_steps(VmSpan s, int64_t steps_per_epoch);
 
 /* Whether labels are mixed: they are shares of classes then. */
 bool vm_recipe_mixes(const VmRecipe *r);
+/* Whether the rate of a step depends on how long the run is. */
+bool vm_schedule_is_whole(const VmScheduleSpec *s);
 
 /* ---- data sources ---------------------------------------------------------------------------- */
 

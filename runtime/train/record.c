@@ -61,7 +61,7 @@ static VmStatus no_memory(VmError *err) {
 
 VmStatus vm_record_identity(const VmTraining *what, int64_t total, VmRecordRun *out, VmError *err) {
     VmJson o = identity(what, total);
-    *out = (VmRecordRun){.lengthens = what->recipe->schedule.kind == VM_schedule_constant};
+    *out = (VmRecordRun){.lengthens = !vm_schedule_is_whole(&what->recipe->schedule)};
     if (o.failed) {
         vm_json_free(&o);
         return no_memory(err);

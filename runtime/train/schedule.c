@@ -12,7 +12,7 @@
 
 typedef double Rule(const VmScheduleSpec *s, double t);
 
-#define CHOICE(field, name, doc) Rule vm_schedule_##name;
+#define SCHEDULE(name, length, doc) Rule vm_schedule_##name;
 #include "recipe/schedules.def"
 
 double vm_schedule_constant(const VmScheduleSpec *s, double t) {
@@ -31,7 +31,7 @@ double vm_schedule_polynomial(const VmScheduleSpec *s, double t) {
 
 double vm_learning_rate(const VmScheduleSpec *s, int64_t step, int64_t warmup, int64_t total) {
     static Rule *const rule[] = {
-#define CHOICE(field, name, doc) [VM_##field##_##name] = vm_schedule_##name,
+#define SCHEDULE(name, length, doc) [VM_schedule_##name] = vm_schedule_##name,
 #include "recipe/schedules.def"
     };
     if (step < warmup) return s->peak * (double)(step + 1) / (double)warmup;

@@ -291,7 +291,7 @@ static void say_where(Trainer *t) {
         vm_log_warn(&t->log,
                     "the file system of '%s' has no locks: another process could write to it",
                     t->folder.dir.path);
-    if (t->recipe->schedule.kind != VM_schedule_constant && t->warmup >= t->run.total)
+    if (vm_schedule_is_whole(&t->recipe->schedule) && t->warmup >= t->run.total)
         vm_log_warn(&t->log,
                     "the warm-up of %" PRId64 " steps is not shorter than the run of %" PRId64
                     ": the learning rate does not reach its peak",

@@ -38,6 +38,12 @@ Test(recipe, a_reader_decides_which_options_a_source_has) {
                      vm_sources[k].name);
 }
 
+Test(recipe, what_a_schedule_needs_to_know) {
+    const VmScheduleSpec constant = {.kind = VM_schedule_constant},
+                         cosine = {.kind = VM_schedule_cosine};
+    cr_assert(!vm_schedule_is_whole(&constant) && vm_schedule_is_whole(&cosine));
+}
+
 static json_t *object(const VmRecipe *r, bool deciding) {
     VmJson o = vm_recipe_json(r, deciding);
     cr_assert(!o.failed);
