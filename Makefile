@@ -35,9 +35,10 @@ OBJ     := $(SRC:%.c=$(BUILD)/obj/%.o)
 LIB_OBJ := $(filter-out $(BUILD)/obj/driver/commands/main.o,$(OBJ)) $(BUILD)/obj/compiler_id.o
 
 # What needs LLVM is a shared object of its own, which only the processes that compile load: the files that
-# include codegen/build/emit.h or a header that does. It finds the rest of the compiler in the program that loads it.
+# include codegen/build/emit.h or a header that does, at one remove or two. It finds the rest of the compiler in the program that loads it.
 include_of  = $(foreach h,$(1),-e 'include "$(h)"')
 BACKEND_HDR := codegen/build/emit.h $(shell grep -lF $(call include_of,codegen/build/emit.h) codegen/*/*.h)
+BACKEND_HDR := $(sort $(BACKEND_HDR) $(shell grep -lF $(call include_of,$(BACKEND_HDR)) codegen/*/*.h))
 BACKEND_SRC := $(shell grep -lF $(call include_of,$(BACKEND_HDR)) codegen/*/*.c)
 BACKEND_OBJ := $(BACKEND_SRC:%.c=$(BUILD)/obj/%.o)
 PROGRAM_OBJ := $(filter-out $(BACKEND_OBJ),$(LIB_OBJ)) $(BUILD)/obj/driver/commands/main.o

@@ -81,7 +81,8 @@ enum {
     OPF_LEAD = 16,
     OPF_TAIL = 32,
     OPF_FRONT = 64,
-    OPF_SPREAD = 128
+    OPF_SPREAD = 128,
+    OPF_SPARE = 256
 };
 /* How an operand is read: one of the first five, and the others with it. */
 enum {
@@ -278,9 +279,12 @@ typedef struct IrWork {
     /* q k^T and what is made of its result times v, per head: m queries, n keys, k is a head's
      * size. All below but macs, sizes, left (q) and right (k) is of products alone. */
     bool attention;
+    bool depthwise; /* every channel by itself: no product of matrices; macs, left, right alone */
     IrProduct product;
     double macs; /* useful multiplications of the whole node: nothing that is computed again */
+    double padding; /* of them, those with padding around images, which the field counts */
     int64_t count, m, n, k;
+    int64_t run;     /* so many of the k inner positions follow each other in memory; 0: all */
     int left, right; /* the operands that are multiplied */
     int bias;        /* the operand that is added to the result; -1: none */
     bool ta, tb;     /* left is stored k x m, right n x k */
@@ -293,8 +297,26 @@ typedef struct IrWork {
 
 /* What n multiplies. False, and all zero: nothing; elementwise work does not count. */
 bool ir_work(const IrNode *n, IrWork *w);
-/* The same, but false for attention as well. */
+/* The same, but false for what is no product of matrices: attention, depthwise convolutions. */
 bool ir_work_product(const IrNode *n, IrWork *w);
+
+/* ---- convolutions (conv.c) ----------------------------------------------------------------- */
+
+/* Sizes of a convolution, a pooling, or a gradient of one: image [batch,h,w,c], kernel [kh,kw],
+ * result [batch,oh,ow,o]; c and o are those of all groups. */
+typedef struct IrConv {
+    int64_t batch, h, w, c, oh, ow, o, kh, kw, stride;
+    int64_t top, left, bottom, right; /* zeros around the image */
+    int64_t groups, experts;          /* experts 0: one set of weights for all images */
+    int64_t parts;                    /* of a weight gradient */
+    int offsets;                      /* the operand that says whose images are; -1: none */
+} IrConv;
+/* n is one of the ops conv*, depthwise*, max_pool*, with legal types. */
+IrConv ir_conv_of(const IrNode *n);
+/* How many results of `size` inputs and `pad` zeros; below 1: there are none. */
+int64_t ir_conv_results(int64_t size, int64_t pad, int64_t kernel, int64_t stride);
+/* Pairs of a result and a kernel element whose pixel lies inside the image. */
+int64_t ir_conv_meetings(const IrConv *c);
 
 /* ---- builder (builder.c) ------------------------------------------------------------------- */
 

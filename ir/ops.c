@@ -32,6 +32,7 @@ enum {
 #define TAIL OPF_TAIL
 #define FRONT OPF_FRONT
 #define SPREAD OPF_SPREAD
+#define SPARE OPF_SPARE
 
 /* What the columns `work` and `reads` say. */
 #define WORK_NONE false

@@ -88,6 +88,7 @@ static void print_facts(FILE *f, Arena *a, const OpInfo *op) {
     if (op->flags & OPF_FRONT)
         text_add(&t, " May be fused before the product that reads its rows.");
     if (op->flags & OPF_SPREAD) text_add(&t, " Its results may be columns of a wider tensor.");
+    if (op->flags & OPF_SPARE) text_add(&t, " Results that nobody reads are not written.");
     if (op->flags & OPF_EFFECT) text_add(&t, " Writes its operands in place.");
     print_paragraph(f, "", t.data);
 }

@@ -33,7 +33,7 @@ bool ir_work(const IrNode *n, IrWork *w) {
 }
 
 bool ir_work_product(const IrNode *n, IrWork *w) {
-    return ir_work(n, w) && !w->attention;
+    return ir_work(n, w) && !w->attention && !w->depthwise;
 }
 
 static const IrType *in_type(const IrNode *n, int i) {
@@ -130,4 +130,71 @@ static void work_sdpa(const IrNode *n, IrWork *w) {
 /* Of do, v, k and q; that the scores are computed again is not useful work. */
 static void work_sdpa_grad(const IrNode *n, IrWork *w) {
     attention(n, w, ATTR_sdpa_grad_heads, 4);
+}
+
+/* ---- convolutions: one product for each group, or for each expert's group ---- */
+
+/* macs: per pair of a result and a kernel element, `each`. */
+static void count_elements(IrWork *w, const IrConv *c, double each) {
+    double all = (double)(c->oh * c->ow) * (double)(c->kh * c->kw);
+    w->macs = (double)c->batch * all * each;
+    w->padding = (double)c->batch * (all - (double)ir_conv_meetings(c)) * each;
+}
+
+/* Sizes but m, n and k. */
+static IrConv convolution(const IrNode *n, IrWork *w, IrProduct product) {
+    IrConv c = ir_conv_of(n);
+    w->product = product;
+    w->experts = c.experts;
+    w->offsets = c.offsets;
+    w->count = c.groups * (c.experts ? c.experts : 1) * c.parts;
+    w->shared = c.groups == 1 && !c.experts && product != IR_PRODUCT_conv_dw;
+    count_elements(w, &c, (double)(c.c / c.groups) * (double)c.o);
+    return c;
+}
+
+static void work_conv(const IrNode *n, IrWork *w) {
+    IrConv c = convolution(n, w, IR_PRODUCT_conv);
+    w->m = c.batch * c.oh * c.ow;
+    w->n = c.o / c.groups;
+    w->run = c.c / c.groups;
+    w->k = c.kh * c.kw * w->run;
+}
+
+/* Kernel elements that meet a result: those of one phase of the stride, on average. */
+static void work_conv_dx(const IrNode *n, IrWork *w) {
+    IrConv c = convolution(n, w, IR_PRODUCT_conv_dx);
+    w->tb = true;
+    w->m = c.batch * c.h * c.w;
+    w->n = c.c / c.groups;
+    w->run = c.o / c.groups;
+    w->k = c.kh * c.kw * w->run;
+}
+
+static void work_conv_dw(const IrNode *n, IrWork *w) {
+    IrConv c = convolution(n, w, IR_PRODUCT_conv_dw);
+    w->ta = true;
+    w->m = c.kh * c.kw * (c.c / c.groups);
+    w->n = c.o / c.groups;
+    w->k = c.batch * c.oh * c.ow;
+}
+
+static void depthwise(const IrNode *n, IrWork *w) {
+    IrConv c = ir_conv_of(n);
+    w->depthwise = true;
+    w->experts = c.experts;
+    w->offsets = c.offsets;
+    count_elements(w, &c, (double)c.c);
+}
+
+static void work_depthwise(const IrNode *n, IrWork *w) {
+    depthwise(n, w);
+}
+
+static void work_depthwise_dx(const IrNode *n, IrWork *w) {
+    depthwise(n, w);
+}
+
+static void work_depthwise_dw(const IrNode *n, IrWork *w) {
+    depthwise(n, w);
 }

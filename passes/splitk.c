@@ -65,6 +65,31 @@ static IrValue *split_expert(IrBuilder *b, IrNode *n, const IrWork *w) {
                        A_INT(expert_matmul_dw_parts, parts))));
 }
 
+/* n again, with another number in its attribute `id`. */
+static IrValue *with_parts(IrBuilder *b, const IrNode *n, AttrId id, int64_t parts) {
+    AttrArg attr[16];
+    int count = 0;
+    for (int i = 0; i < ir_ops[n->op].nattr; i++) {
+        AttrArg a = {ir_ops[n->op].first_attr + (AttrId)i, n->attr[i]};
+        if (a.id != id && a.v.set) attr[count++] = a;
+    }
+    attr[count++] = (AttrArg){id, {.set = true, .i = parts}};
+    return ir_op(b, n->op, n->in, n->nin, attr, count);
+}
+
+/* Parts of images. Blocks of one part's result read its images again and again, so these should fit
+ * a cache, and parts are items. */
+static IrValue *split_conv(IrBuilder *b, IrNode *n) {
+    IrConv v = ir_conv_of(n);
+    int64_t results = v.oh * v.ow, cheap, parts = v.batch < MOST_PARTS ? v.batch : MOST_PARTS;
+    cheap = v.batch * (v.h * v.w * v.c + results * v.o) / RESULT_SHARE / ir_elems(&n->out[0].type);
+    if (v.experts) parts = v.batch / v.experts < parts ? v.batch / v.experts : parts;
+    if (cheap < parts) parts = cheap;
+    if (v.parts > 1 || parts <= 1 || n->out[0].type.rank == IR_MAX_RANK) return NULL;
+    if (v.batch * results < FEWEST_ROWS) return NULL;
+    return sum_parts(b, with_parts(b, n, ATTR_conv_dw_parts, parts));
+}
+
 /* The sum of n's parts; NULL: it stays whole. */
 static IrValue *split(IrBuilder *b, IrNode *n) {
     IrWork w;
@@ -72,6 +97,7 @@ static IrValue *split(IrBuilder *b, IrNode *n) {
     switch (w.product) {
     case IR_PRODUCT_matmul_ta: return split_matmul(b, n, &w);
     case IR_PRODUCT_expert_matmul_dw: return split_expert(b, n, &w);
+    case IR_PRODUCT_conv_dw: return split_conv(b, n);
     default: return NULL;
     }
 }

@@ -33,12 +33,12 @@ static int64_t rows_per_routed(const IrValue *v) {
 
 /* Blocks of experts before e are numbered below this: it leaves room for a partial block of each,
  * and is known from e's offset alone. */
-static Val first_block(Kb *k, const Gemm *g, Val e, int64_t per) {
-    return kb_add(k, e, kb_udiv(k, kb_mul(k, load_offset(k, g, e), kb_i64(k, per)), g->mb));
+static Val first_block(Kb *k, const Gemm *g, Val e, Val per) {
+    return kb_add(k, e, kb_udiv(k, kb_mul(k, load_offset(k, g, e), per), g->mb));
 }
 
 /* The expert whose numbers contain `block`: the last with first_block(e) <= block. */
-static Val expert_of_block(Kb *k, const Gemm *g, Val block, int64_t experts, int64_t per) {
+static Val expert_of_block(Kb *k, const Gemm *g, Val block, int64_t experts, Val per) {
     Val e = kb_i64(k, 0);
     for (int64_t n = experts, half; n > 1; n -= half) { /* one of the n experts from e */
         half = n / 2;
@@ -52,6 +52,18 @@ static Val expert_of_block(Kb *k, const Gemm *g, Val block, int64_t experts, int
 /* All experts' row blocks form one pool, however skewed the routing is. Numbers that no block has,
  * one per expert at most, lie between the blocks, so that equal ranges of items hold about equally
  * many blocks. */
+int64_t gemm_expert_blocks(const Gemm *g, int64_t rows, int64_t experts) {
+    return rows / g->mb + experts;
+}
+
+ExpertBlock gemm_expert_block(Kb *k, const Gemm *g, Val block, int64_t experts, Val per) {
+    Val e = expert_of_block(k, g, block, experts, per);
+    Val first = kb_mul(k, load_offset(k, g, e), per);
+    Val last = kb_mul(k, load_offset(k, g, kb_add(k, e, kb_i64(k, 1))), per);
+    Val within = kb_sub(k, block, first_block(k, g, e, per));
+    return (ExpertBlock){e, kb_add(k, first, kb_mul(k, within, kb_i64(k, g->mb))), last};
+}
+
 void cg_lower_expert_matmul(Kb *k, IrNode *n) {
     Gemm g = {.n = n, .bf16 = ir_rounds_operands(n)};
     g.a = (Operand){.value = n->in[0], .row = expert_row, .step = 1};
@@ -67,16 +79,14 @@ void cg_lower_expert_matmul(Kb *k, IrNode *n) {
     Val begin, end;
     Loop l;
     If any;
-    kb_share(k, (ir_rows(t) / g.mb + experts) * g.col_blocks, &begin, &end);
+    kb_share(k, gemm_expert_blocks(&g, ir_rows(t), experts) * g.col_blocks, &begin, &end);
     kb_loop(k, &l, begin, end, 1, NULL, 0);
-    Val block = kb_udiv(k, l.i, g.col_blocks), e = expert_of_block(k, &g, block, experts, per);
-    Val first = kb_mul(k, load_offset(k, &g, e), kb_i64(k, per));
-    Val last = kb_mul(k, load_offset(k, &g, kb_add(k, e, kb_i64(k, 1))), kb_i64(k, per));
-    Val within = kb_sub(k, block, first_block(k, &g, e, per));
-    Val row0 = kb_add(k, first, kb_mul(k, within, kb_i64(k, g.mb)));
-    kb_if(k, &any, LLVMBuildICmp(k->b, LLVMIntSLT, row0, last, ""));
-    Val row_end = kb_min(k, kb_add(k, row0, kb_i64(k, g.mb)), last);
-    gemm_block(k, &g, e, row0, row_end, row0, kb_urem(k, l.i, g.col_blocks), kb_i64(k, g.inner));
+    Val block = kb_udiv(k, l.i, g.col_blocks);
+    ExpertBlock x = gemm_expert_block(k, &g, block, experts, kb_i64(k, per));
+    kb_if(k, &any, LLVMBuildICmp(k->b, LLVMIntSLT, x.row0, x.last, ""));
+    Val row_end = kb_min(k, kb_add(k, x.row0, kb_i64(k, g.mb)), x.last);
+    gemm_block(k, &g, x.expert, x.row0, row_end, x.row0, kb_urem(k, l.i, g.col_blocks),
+               kb_i64(k, g.inner));
     kb_if_end(k, &any);
     kb_loop_end(k, &l);
 }
@@ -120,7 +130,8 @@ static void prefetch_routed(Kb *k, IrValue *v, Val row, Val last, Val col0, int6
 }
 
 /* The block's columns of rows first.., dense. */
-static void copy_rows(Kb *k, const Operand *o, Val first, Val count) {
+static void copy_rows(Kb *k, const Gemm *g, const Operand *o, Val first, Val count) {
+    (void)g;
     IrValue *v = o->value;
     Val col0 = o->col0;
     int64_t width = o->step;
@@ -132,6 +143,11 @@ static void copy_rows(Kb *k, const Operand *o, Val first, Val count) {
     gemm_make_row(k, v, kb_add(k, first, l.i), col0, end,
                   kb_gep(k, k->f32, o->at, kb_mul(k, l.i, kb_i64(k, width))));
     kb_loop_end(k, &l);
+}
+
+static Val dw_address(Kb *k, const Gemm *g, const Operand *o, Val row) {
+    (void)g;
+    return routed_row(k, o->value, row);
 }
 
 /* Inner positions of an expert with that many rows. */
@@ -148,7 +164,7 @@ static Operand dw_operand(IrValue *v, bool pairs, int64_t step) {
                              : in_place(v) ? OPERAND_IN_PLACE
                                            : OPERAND_BY_CHUNK,
                      .copy = copy_rows,
-                     .address = routed_row};
+                     .address = dw_address};
 }
 
 /* Sets which rows result `matrix` sums over: part matrix / experts of an expert's. */

@@ -21,6 +21,10 @@ typedef struct Micro {
     Val c_rows, c_at;
     Val init_rows, init_at; /* init_rows NULL: zero */
     Val ahead; /* memory that is read soon: line kk is asked for at inner position kk; or NULL */
+    /* The inner dimension is `runs` runs of `count` positions each; NULL: it is one. Run t of row i
+     * of a begins at a_rows[t * run_rows + i]; side by side, row 0 at a_rows[t * run_rows] + a_at.
+     * That of b begins at b + b_runs[t]. Offsets count floats. */
+    Val runs, run_rows, b_runs, a_at;
 } Micro;
 enum { MICRO_LINE = 16 /* floats of such a line */ };
 void gemm_micro(Kb *k, const Micro *m);
@@ -65,25 +69,46 @@ typedef struct Operand {
      * those of the chunk before. Of b it is where the matrix begins: row and k0 are NULL. */
     Val (*row)(Kb *k, const struct Gemm *g, const struct Operand *o, Val matrix, Val row, Val k0);
     int64_t step;      /* elements between inner positions */
+    int64_t cols;      /* of rows that are made; 0: the value's */
     bool side_by_side; /* a: its rows are one float apart */
     bool streams;      /* packed panels are met by few tiles: the next panel is asked for early */
     OperandMade made;
     RowMaker make; /* by block: makes a row; NULL: evaluates it */
     /* By chunk: copies `count` of memory's rows from row `first` on. */
-    void (*copy)(Kb *k, const struct Operand *o, Val first, Val count);
-    Val (*address)(Kb *k, IrValue *v, Val row); /* in pairs: of memory's row */
-    Val at;                                     /* scratch for what is made */
+    void (*copy)(Kb *k, const struct Gemm *g, const struct Operand *o, Val first, Val count);
+    /* In pairs: of memory's row. */
+    Val (*address)(Kb *k, const struct Gemm *g, const struct Operand *o, Val row);
+    Val at;   /* scratch for what is made */
     Val col0; /* by chunk, in pairs: where the block's columns begin */
 } Operand;
+
+/* An inner dimension in runs, stretches of positions that follow each other wherever each of them
+ * lies: a kernel element's channels, or a row of results. gemm_block then counts runs where it
+ * counts inner positions otherwise. */
+typedef struct Runs {
+    int64_t length; /* positions of one, or the most of any */
+    int64_t of_b;   /* packed b: how many a matrix has, each a packed matrix of its own */
+    /* Finds where the runs [first, + count) of rows [row0, row_end) lie. */
+    void (*find)(Kb *k, const struct Gemm *g, Val row0, Val row_end, Val first, Val count);
+    /* Says so of the tile whose first row is `row`, row `local` of the block. m is complete but for
+     * its rows of a and its runs; m->b is where the tile's panel begins. */
+    void (*tile)(Kb *k, const struct Gemm *g, Val row, Val local, Micro *m);
+} Runs;
 
 typedef struct Gemm {
     IrNode *n;
     Tile tile;
-    int64_t rows, cols, inner; /* of one matrix; 0: known at run time only */
+    int64_t rows, cols, inner; /* of one matrix; 0: known at run time only. inner: runs, if any */
     int64_t panels, mb, np, col_blocks;
-    int64_t kc; /* inner positions of a chunk */
+    int64_t kc; /* inner positions of a chunk, or runs */
+    const Runs *runs;
     Operand a, b;
-    bool far; /* operands read in place are in no cache yet */
+    /* The flattened row of the result that row `row` is; below 0: none. NULL: the row itself. And
+     * the column that column 0 is; NULL: 0. */
+    Val (*place)(Kb *k, const struct Gemm *g, Val row);
+    Val col_shift;
+    void *product; /* what its row functions know of the product beside this */
+    bool far;      /* operands read in place are in no cache yet */
     /* Operands are bf16. Everything that counts or walks inner positions then counts pairs of them:
      * inner, kc, steps, made operands and packed panels have a pair where f32 has a float. */
     bool bf16;
@@ -123,6 +148,15 @@ Val gemm_row_of_a(Kb *k, const Gemm *g, Val matrix, Val row, Val local, Val k0);
 /* A matrix of b, and a panel of it from inner position k0 on; panel0: the block's first. */
 Val gemm_matrix_of_b(Kb *k, const Gemm *g, Val matrix);
 Val gemm_panel_of_b(Kb *k, const Gemm *g, Val b, Val panel, Val panel0, Val k0);
+
+/* expert_matmul.c: rows in the order of experts, `per` of them for each row that `offsets` counts.
+ * The blocks of all experts are one pool; some numbers below gemm_expert_blocks stand for no
+ * block. */
+typedef struct ExpertBlock {
+    Val expert, row0, last; /* rows [row0, last), at most a block of them, are to be computed */
+} ExpertBlock;
+int64_t gemm_expert_blocks(const Gemm *g, int64_t rows, int64_t experts);
+ExpertBlock gemm_expert_block(Kb *k, const Gemm *g, Val block, int64_t experts, Val per);
 
 /* For row functions: `row` is where a row's first inner position lies, and others follow it. */
 Val gemm_from(Kb *k, const Operand *o, Val row, Val k0);

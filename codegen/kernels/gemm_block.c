@@ -77,6 +77,7 @@ static bool is_direct(const Kb *k, const Gemm *g) {
  * may not be this core's? */
 static bool is_far(const Gemm *g) {
     int64_t bytes = 0;
+    if (g->runs) return false; /* they lie close together */
     for (int i = 0; i < (is_packed(g) ? 1 : 2); i++)
         bytes += ir_elems(&g->n->in[i]->type) * ir_dtype_size(g->n->in[i]->type.dtype);
     return (is_packed(g) || g->a.side_by_side) && bytes > FAR_BYTES;
@@ -96,6 +97,7 @@ void gemm_choose(Kb *k, Gemm *g) {
     int64_t most = is_packed(g)                    ? limits.packed_kc
                    : g->a.made == OPERAND_IN_PAIRS ? limits.strided_kc / 2
                                                    : limits.strided_kc;
+    if (g->runs) most = most > g->runs->length ? most / g->runs->length : 1;
     g->kc = most;
     if (g->inner)
         g->kc =
@@ -110,7 +112,7 @@ void gemm_choose(Kb *k, Gemm *g) {
 
 void gemm_scratch(Kb *k, Gemm *g) {
     int64_t tile = g->tile.rows * g->tile.nr;
-    if (!g->a.side_by_side) g->row_ptr = kb_scratch(k, g->mb * 8);
+    if (!g->a.side_by_side) g->row_ptr = kb_scratch(k, g->mb * (g->runs ? g->kc : 1) * 8);
     g->out_ptr = kb_scratch(k, g->mb * 8);
     g->in_ptr = kb_scratch(k, g->mb * 8);
     if (g->a.side_by_side && g->store == GEMM_DIRECT)
@@ -127,6 +129,16 @@ typedef struct Block {
     const Gemm *g;
     Val matrix, row0, row_end, nrows, out_row, panel0;
 } Block;
+
+/* The flattened row of the result that row `row` is. */
+static Val place_of(Kb *k, const Gemm *g, Val row) {
+    return g->place ? g->place(k, g, row) : row;
+}
+
+/* The column of the result that column `col` is. */
+static Val column_of(Kb *k, const Gemm *g, Val col) {
+    return g->col_shift ? kb_add(k, g->col_shift, col) : col;
+}
 
 /* Address of the result's row, or of the scratch that stands for it. */
 static Val out_address(Kb *k, const Block *x, Val local, Val row) {
@@ -150,10 +162,13 @@ static void result_rows(Kb *k, const Block *x) {
     if (g->start) view_resolve(g->start, &start);
     kb_loop(k, &l, kb_i64(k, 0), kb_i64(k, g->mb), 1, NULL, 0);
     Val local = kb_min(k, l.i, kb_sub(k, x->nrows, kb_i64(k, 1))),
-        row = kb_add(k, x->out_row, local);
+        row = place_of(k, g, kb_add(k, x->out_row, local));
     Val out = out_address(k, x, g->store == GEMM_DIRECT ? local : l.i, row);
     if (g->spare) { /* rows of a past the end are not repeated: what comes of them goes nowhere */
         Val inside = LLVMBuildICmp(k->b, LLVMIntSLT, l.i, x->nrows, "");
+        if (g->place)
+            inside = LLVMBuildAnd(k->b, inside,
+                                  LLVMBuildICmp(k->b, LLVMIntSGE, row, kb_i64(k, 0), ""), "");
         out = LLVMBuildSelect(k->b, inside, out, g->spare, "");
     }
     LLVMBuildStore(k->b, out, kb_gep(k, k->ptr, g->out_ptr, l.i));
@@ -191,26 +206,43 @@ static void epilogue_vector(Kb *k, const Gemm *g, Pos pos) {
     kb_new_pos(k);
 }
 
-/* Results [out_row0, + nrows) x [col0, + width) lie at `from`, rows of `width` floats. */
-static void epilogue(Kb *k, const Gemm *g, Val from, Val out_row0, Val nrows, Val col0,
-                     int64_t width) {
+/* The columns [col0, + width) of one row, which lie in a source of the result. */
+static void epilogue_row(Kb *k, const Gemm *g, Val row, Val col0, int64_t width) {
     int64_t whole_cols = g->cols / k->vl * k->vl;
     Val end = kb_add(k, col0, kb_i64(k, width));
     if (g->cols % width) end = kb_min(k, end, kb_i64(k, whole_cols));
-    kb_source(k, (Source){g->result, from, out_row0, col0, kb_i64(k, width)});
-    Loop r, c;
+    Loop c;
+    kb_loop(k, &c, col0, end, k->vl, NULL, 0);
+    epilogue_vector(k, g, (Pos){row, column_of(k, g, c.i), NULL});
+    kb_loop_end(k, &c);
+    if (g->cols == whole_cols) return;
+    If tail;
+    Val last = kb_add(k, col0, kb_i64(k, width));
+    kb_if(k, &tail, LLVMBuildICmp(k->b, LLVMIntSGT, last, kb_i64(k, whole_cols), ""));
+    Val mask = kb_mask_below(k, kb_i64(k, g->cols - whole_cols));
+    epilogue_vector(k, g, (Pos){row, column_of(k, g, kb_i64(k, whole_cols)), mask});
+    kb_if_end(k, &tail);
+}
+
+/* Results [out_row0, + nrows) x [col0, + width) lie at `from`, rows of `width` floats. */
+static void epilogue(Kb *k, const Gemm *g, Val from, Val out_row0, Val nrows, Val col0,
+                     int64_t width) {
+    Val shifted = column_of(k, g, col0), step = kb_i64(k, width);
+    if (!g->place) kb_source(k, (Source){g->result, from, out_row0, shifted, step});
+    Loop r;
     kb_loop(k, &r, kb_i64(k, 0), nrows, 1, NULL, 0);
     Val row = kb_add(k, out_row0, r.i);
-    kb_loop(k, &c, col0, end, k->vl, NULL, 0);
-    epilogue_vector(k, g, (Pos){row, c.i, NULL});
-    kb_loop_end(k, &c);
-    if (g->cols > whole_cols) {
-        If tail;
-        Val last = kb_add(k, col0, kb_i64(k, width));
-        kb_if(k, &tail, LLVMBuildICmp(k->b, LLVMIntSGT, last, kb_i64(k, whole_cols), ""));
-        Val mask = kb_mask_below(k, kb_i64(k, g->cols - whole_cols));
-        epilogue_vector(k, g, (Pos){row, kb_i64(k, whole_cols), mask});
-        kb_if_end(k, &tail);
+    If any;
+    if (g->place) { /* rows that follow each other here are anywhere there */
+        row = g->place(k, g, row);
+        Val at = kb_gep(k, k->f32, from, kb_mul(k, r.i, step));
+        kb_if(k, &any, LLVMBuildICmp(k->b, LLVMIntSGE, row, kb_i64(k, 0), ""));
+        kb_source(k, (Source){g->result, at, row, shifted, step});
+    }
+    epilogue_row(k, g, row, col0, width);
+    if (g->place) {
+        kb_if_end(k, &any);
+        kb_drop_sources(k);
     }
     kb_loop_end(k, &r);
     kb_drop_sources(k);
@@ -255,7 +287,8 @@ static void prefetch_operands(Kb *k, const Block *x, Val r, Val col) {
                 continue;
             Loop l;
             kb_loop(k, &l, kb_i64(k, 0), rows, 1, NULL, 0);
-            Val at = kb_add(k, kb_row_offset(k, &w, kb_add(k, first, l.i)), col);
+            Val row = place_of(k, g, kb_add(k, first, l.i));
+            Val at = kb_add(k, kb_row_offset(k, &w, row), col);
             kb_prefetch_run(k, kb_view_ptr(k, &w), at, g->tile.nr);
             kb_loop_end(k, &l);
         }
@@ -359,12 +392,19 @@ static void tile(Kb *k, const Block *x, Val r, Val panel, Val bp, Val k0, Val co
                .bf16 = g->bf16,
                .b = bp,
                .count = count};
-    m.a_rows = g->a.side_by_side ? row_of_a(k, x, kb_add(k, x->row0, r), k0)
-                                 : kb_gep(k, k->ptr, g->row_ptr, r);
+    if (!g->runs)
+        m.a_rows = g->a.side_by_side ? row_of_a(k, x, kb_add(k, x->row0, r), k0)
+                                     : kb_gep(k, k->ptr, g->row_ptr, r);
     m.a_step = kb_i64(k, g->a.step);
     m.b_step = kb_i64(k, is_packed(g) ? nr : g->b.step);
+    if (g->runs) {
+        m.runs = count;
+        g->runs->tile(k, g, kb_add(k, x->row0, r), r, &m);
+    }
     m.c_rows = kb_gep(k, k->ptr, g->out_ptr, r);
-    m.c_at = g->store == GEMM_DIRECT ? col : g->store == GEMM_BLOCK ? within : kb_i64(k, 0);
+    m.c_at = g->store == GEMM_DIRECT  ? column_of(k, g, col)
+             : g->store == GEMM_BLOCK ? within
+                                      : kb_i64(k, 0);
     if (has_init(g)) {
         m.init_rows = kb_gep(k, k->ptr, g->in_ptr, r);
         m.init_at = g->start ? col : kb_i64(k, 0);
@@ -387,7 +427,10 @@ static void tile(Kb *k, const Block *x, Val r, Val panel, Val bp, Val k0, Val co
 static void chunk(Kb *k, const Block *x, Val k0, Val count) {
     const Gemm *g = x->g;
     gemm_make_chunk(k, g, k0, count);
-    operand_rows(k, x, k0);
+    if (g->runs)
+        g->runs->find(k, g, x->row0, x->row_end, k0, count);
+    else
+        operand_rows(k, x, k0);
     Val b = gemm_matrix_of_b(k, g, x->matrix);
     Val panel_end = kb_min(k, kb_add(k, x->panel0, kb_i64(k, g->np)), kb_i64(k, g->panels));
     Loop p, r;

@@ -8,8 +8,13 @@ bool gemm_made_by_chunk(const Operand *o) {
     return o->made == OPERAND_BY_CHUNK || o->made == OPERAND_IN_PAIRS;
 }
 
-static int64_t padded_cols(const Kb *k, const IrValue *v) {
-    return ceil_div(ir_cols(&v->type), k->vl) * k->vl;
+/* Of a row that is made by block. */
+static int64_t made_cols(const Operand *o) {
+    return o->cols ? o->cols : ir_cols(&o->value->type);
+}
+
+static int64_t padded_cols(const Kb *k, const Operand *o) {
+    return ceil_div(made_cols(o), k->vl) * k->vl;
 }
 
 static Val packed_base(Kb *k) {
@@ -28,7 +33,7 @@ Val gemm_row_of_a(Kb *k, const Gemm *g, Val matrix, Val row, Val local, Val k0) 
     const Operand *a = &g->a;
     if (gemm_made_by_chunk(a)) return kb_gep(k, k->f32, a->at, local);
     if (a->made == OPERAND_IN_PLACE) return a->row(k, g, a, matrix, row, k0);
-    Val at = kb_mul(k, local, kb_i64(k, padded_cols(k, a->value)));
+    Val at = kb_mul(k, local, kb_i64(k, padded_cols(k, a)));
     return gemm_from(k, a, kb_gep(k, k->f32, a->at, at), k0);
 }
 
@@ -36,12 +41,17 @@ Val gemm_matrix_of_b(Kb *k, const Gemm *g, Val matrix) {
     const Operand *b = &g->b;
     if (gemm_made_by_chunk(b)) return b->at;
     if (b->made == OPERAND_IN_PLACE) return b->row(k, g, b, matrix, NULL, NULL);
-    Val at = kb_mul(k, matrix, kb_i64(k, g->panels * g->inner * g->tile.nr));
+    int64_t inner = g->runs ? g->runs->of_b * g->runs->length : g->inner;
+    Val at = kb_mul(k, matrix, kb_i64(k, g->panels * inner * g->tile.nr));
     return kb_gep(k, k->f32, packed_base(k), at);
 }
 
 Val gemm_panel_of_b(Kb *k, const Gemm *g, Val b, Val panel, Val panel0, Val k0) {
     int64_t nr = g->tile.nr;
+    if (g->runs) { /* which run it is, b_runs says */
+        int64_t apart = g->b.made == OPERAND_PACKED ? g->runs->length * nr : nr;
+        return kb_gep(k, k->f32, b, kb_mul(k, panel, kb_i64(k, apart)));
+    }
     if (g->b.made == OPERAND_PACKED) {
         Val at = kb_add(k, kb_mul(k, panel, kb_i64(k, g->inner)), k0);
         return kb_gep(k, k->f32, b, kb_mul(k, at, kb_i64(k, nr)));
@@ -55,8 +65,7 @@ Val gemm_panel_of_b(Kb *k, const Gemm *g, Val b, Val panel, Val panel0, Val k0) 
 /* ---- making rows ---- */
 
 void gemm_operand_scratch(Kb *k, Gemm *g) {
-    if (g->a.made == OPERAND_BY_BLOCK)
-        g->a.at = kb_scratch(k, g->mb * padded_cols(k, g->a.value) * 4);
+    if (g->a.made == OPERAND_BY_BLOCK) g->a.at = kb_scratch(k, g->mb * padded_cols(k, &g->a) * 4);
     if (gemm_made_by_chunk(&g->a)) {
         g->a.step = ceil_div(g->mb, k->vl) * k->vl;
         g->a.at = kb_scratch(k, g->kc * g->a.step * 4);
@@ -82,12 +91,12 @@ void gemm_make_block(Kb *k, const Gemm *g, Val row0, Val row_end) {
     if (a->made != OPERAND_BY_BLOCK) return;
     Loop l;
     kb_loop(k, &l, row0, row_end, 1, NULL, 0);
-    Val to = kb_mul(k, kb_sub(k, l.i, row0), kb_i64(k, padded_cols(k, a->value)));
+    Val to = kb_mul(k, kb_sub(k, l.i, row0), kb_i64(k, padded_cols(k, a)));
     Val at = kb_gep(k, k->f32, a->at, to);
     if (a->make)
         a->make(k, l.i, at, g->ctx);
     else
-        gemm_make_row(k, a->value, l.i, kb_i64(k, 0), kb_i64(k, ir_cols(&a->value->type)), at);
+        gemm_make_row(k, a->value, l.i, kb_i64(k, 0), kb_i64(k, made_cols(a)), at);
     kb_loop_end(k, &l);
 }
 
@@ -109,14 +118,14 @@ static void prefetch_pair(Kb *k, const Gemm *g, Val row, Val last) {
     for (int i = 0; i < 4; i++) {
         const Operand *o = i % 2 ? &g->b : &g->a;
         Val later = kb_min(k, kb_add(k, row, kb_i64(k, AHEAD + i / 2)), last);
-        Val from = o->address(k, o->value, later), col = kb_udiv(k, o->col0, 2);
+        Val from = o->address(k, g, o, later), col = kb_udiv(k, o->col0, 2);
         kb_prefetch_run(k, from, col, ceil_div(o->step, 2)); /* a pair is as wide as a float */
     }
 }
 
 static Val address(Kb *k, const Gemm *g, int i, Val row) {
     const Operand *o = i ? &g->b : &g->a;
-    return o->address(k, o->value, row);
+    return o->address(k, g, o, row);
 }
 
 /* Pairs [k0, + count) of the rows that this matrix sums over. */
@@ -149,6 +158,6 @@ void gemm_make_chunk(Kb *k, const Gemm *g, Val k0, Val count) {
     }
     if (!g->a.copy && !g->b.copy) return;
     Val first = kb_add(k, g->first_row, k0);
-    if (g->a.made == OPERAND_BY_CHUNK) g->a.copy(k, &g->a, first, count);
-    if (g->b.made == OPERAND_BY_CHUNK) g->b.copy(k, &g->b, first, count);
+    if (g->a.made == OPERAND_BY_CHUNK) g->a.copy(k, g, &g->a, first, count);
+    if (g->b.made == OPERAND_BY_CHUNK) g->b.copy(k, g, &g->b, first, count);
 }

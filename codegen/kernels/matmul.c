@@ -39,10 +39,10 @@ static Val shared_row(Kb *k, const Gemm *g, const Operand *o, Val matrix, Val ro
     return gemm_from(k, o, at, k0);
 }
 
-static Val view_row(Kb *k, IrValue *v, Val row) {
-    View w;
-    view_resolve(v, &w);
-    return kb_gep(k, kb_elem(k, v->type.dtype), kb_view_ptr(k, &w), kb_row_offset(k, &w, row));
+static Val view_row(Kb *k, const Gemm *g, const Operand *o, Val row) {
+    (void)g;
+    const View *w = &o->view;
+    return kb_gep(k, kb_elem(k, w->type.dtype), kb_view_ptr(k, w), kb_row_offset(k, w, row));
 }
 
 /* Rows of a are read in place, in bf16 two elements at a time; the operands of a weight gradient in

@@ -191,7 +191,7 @@ const char *plan_signature(Plan *p, PlanCluster *c) {
 
 double plan_flops(const PlanCluster *c) {
     IrWork w;
-    return c->anchor && ir_work(c->anchor, &w) ? 2 * w.macs : 0;
+    return c->anchor && ir_work(c->anchor, &w) ? 2 * (w.macs - w.padding) : 0;
 }
 
 /* A buffer counts once however many arguments point into it (q, k and v of one packed tensor), and

@@ -119,6 +119,7 @@ bool block_side_by_side(const PlanCluster *c) {
     IrWork w;
     View a;
     if (!ir_work_product(n, &w) || !w.ta) return false;
+    if (w.product == IR_PRODUCT_conv_dw) return !ir_rounds_operands(n);
     if (w.experts) return true;
     if (ir_rounds_operands(n)) return false; /* pairs of bf16 are read through row pointers */
     if (c->pack_buffer >= 0) return false;   /* packs have tile_choose's tile */
@@ -129,17 +130,38 @@ bool block_is_narrow(const CgTarget *t, const IrNode *n) {
     IrWork w;
     View a, b;
     if (!ir_work_product(n, &w) || w.experts || w.tb || ir_rounds_operands(n)) return false;
+    if (w.product >= IR_PRODUCT_conv) return false;
     if (t->vector_registers < 32 || 4 * w.n > 3 * t->vector_floats) return false;
     if (!view_resolve(n->in[w.left], &a) || !view_resolve(n->in[w.right], &b)) return false;
     if (a.stride[a.type.rank - 1] != 1 || b.stride[b.type.rank - 1] != 1) return false;
     return w.ta ? w.m % t->vector_floats == 0 : w.shared;
 }
 
+/* Channels that lie side by side are read in runs, unless these are so short that gathering all
+ * pixels under the kernel costs less than the runs' bookkeeping. */
+bool block_is_unfolded(const IrNode *n) {
+    enum { SHORT = 8 };
+    IrWork w;
+    View x;
+    if (!ir_work_product(n, &w)) return false;
+    if (w.product != IR_PRODUCT_conv && w.product != IR_PRODUCT_conv_dw) return false;
+    if (ir_rounds_operands(n) || !view_resolve(n->in[0], &x)) return false;
+    return x.stride[3] != 1 || x.type.dim[3] / ir_conv_of(n).groups < SHORT;
+}
+
+/* Rows of a that lie side by side: of a convolution's weight gradient those of one kernel element.
+ */
+static int64_t rows_side_by_side(const PlanCluster *c, const IrWork *w) {
+    if (w->product != IR_PRODUCT_conv_dw || block_is_unfolded(c->anchor)) return w->m;
+    IrConv v = ir_conv_of(c->anchor);
+    return v.c / v.groups;
+}
+
 Tile block_tile(const CgTarget *t, const PlanCluster *c) {
     IrWork w;
     VM_CHECK(ir_work_product(c->anchor, &w), "codegen: a tile of what is no product");
     if (block_is_narrow(t, c->anchor)) return tile_choose_narrow(t, (int)w.n, w.m, w.ta);
-    if (block_side_by_side(c)) return tile_choose_side_by_side(t, w.m, w.n);
+    if (block_side_by_side(c)) return tile_choose_side_by_side(t, rows_side_by_side(c, &w), w.n);
     return tile_choose(t, w.n);
 }
 

@@ -40,6 +40,9 @@ int64_t block_typical_rows(const PlanCluster *c);
 bool block_side_by_side(const PlanCluster *c);
 /* Does narrow.c multiply it? Then its weight is read as it stands. */
 bool block_is_narrow(const CgTarget *t, const IrNode *n);
+/* Does this convolution, or weight gradient of one, read its image pixel by pixel, unfolded into
+ * scratch? Its weights are then one matrix [KH*KW*C, O]. */
+bool block_is_unfolded(const IrNode *n);
 /* The register tile of a cluster that is a product. */
 Tile block_tile(const CgTarget *t, const PlanCluster *c);
 /* The blocks that a cluster which is a product is lowered with. */

@@ -86,6 +86,13 @@ static void elide_concats(Plan *p) {
     }
 }
 
+/* Does the code that makes result r of n do without a buffer for it? */
+static bool may_be_unstored(const IrNode *n, int r) {
+    const OpInfo *op = &ir_ops[n->op];
+    return op->route == ROUTE_ELTWISE || (op->flags & OPF_SPARE) ||
+           (r == 0 && (op->flags & OPF_EPI));
+}
+
 static void value_buffers(Plan *p) {
     bool **read = ARENA_ARRAY(p->arena, bool *, p->g->nnodes);
     IR_FOR (n, p->g) read[n->id] = ARENA_ARRAY(p->arena, bool, n->nout);
@@ -105,9 +112,7 @@ static void value_buffers(Plan *p) {
                 if (ir_ops[n->op].route == ROUTE_ELTWISE) c->store[c->nstore++] = v;
                 continue;
             }
-            bool internal =
-                ir_ops[n->op].route == ROUTE_ELTWISE || (r == 0 && (ir_ops[n->op].flags & OPF_EPI));
-            if (internal && !read[n->id][r]) continue;
+            if (may_be_unstored(n, r) && !read[n->id][r]) continue;
             int64_t bytes = ir_elems(&v->type) * ir_dtype_size(v->type.dtype);
             if (!plan_is_stored(p, v)) set_place(p, v, plan_new_buffer(p, VM_WORK, bytes, v));
             if (ir_ops[n->op].route == ROUTE_ELTWISE) c->store[c->nstore++] = v;
@@ -253,10 +258,16 @@ static bool wants_pack(const Plan *p, IrNode *n, Pack *out) {
     View v;
     if (!(reads & READ_PACKED) || block_is_narrow(p->target, n) || (bf16 && w.ta)) return false;
     view_resolve(b, &v);
-    bool contiguous = !w.tb && v.stride[b->type.rank - 1] == 1;
+    if (block_is_unfolded(n)) { /* dense: kernel elements and channels are one dimension */
+        v.type = IR_TYPE(v.type.dtype, ir_elems(&v.type) / (w.k * w.n), w.k, w.n);
+        v.stride[0] = w.k * w.n;
+        v.stride[1] = w.n;
+        v.stride[2] = 1;
+    }
+    bool contiguous = !w.tb && v.stride[v.type.rank - 1] == 1;
     if ((reads & READ_STRIDED) && contiguous && v.root->node->op != OP_param) return false;
-    int64_t matrices = ir_elems(&b->type) / (w.k * w.n);
-    *out = (Pack){v, w.tb, bf16, tile_choose(p->target, w.n).nr, matrices, w.k, w.n};
+    int64_t k = v.type.dim[v.type.rank - (w.tb ? 1 : 2)], matrices = ir_elems(&v.type) / (k * w.n);
+    *out = (Pack){v, w.tb, bf16, tile_choose(p->target, w.n).nr, matrices, k, w.n};
     return true;
 }
 

@@ -138,6 +138,95 @@ static void build_sdpa_grad(IrBuilder *b, const Problem *p) {
     output(b, "dv", &g->out[2]);
 }
 
+/* ---- convolutions ---- */
+
+/* A convolution's sizes, and its images: x, and one of results. */
+typedef struct Images {
+    int64_t kernel[2], pad[4], stride, groups;
+    IrType x, y, w;
+} Images;
+
+/* o 0: every channel by itself. */
+static Images images(int64_t batch, int64_t size, int64_t c, int64_t o, int64_t groups,
+                     int64_t kernel, int64_t stride) {
+    int64_t pad = (kernel - 1) / 2, side = ir_conv_results(size, 2 * pad, kernel, stride);
+    Images im = {.kernel = {kernel, kernel},
+                 .pad = {pad, pad, pad, pad},
+                 .stride = stride,
+                 .groups = groups};
+    im.x = IR_TYPE(DT_f32, batch, size, size, c);
+    im.y = IR_TYPE(DT_f32, batch, side, side, o ? o : c);
+    im.w = !o           ? IR_TYPE(DT_f32, kernel, kernel, c)
+           : groups > 1 ? IR_TYPE(DT_f32, groups, kernel, kernel, c / groups, o / groups)
+                        : IR_TYPE(DT_f32, kernel, kernel, c, o);
+    return im;
+}
+
+#define IMAGES(kind, o, groups)                                                                    \
+    images(INT(kind##_batch), INT(kind##_size), INT(kind##_c), o, groups, INT(kind##_kernel),      \
+           INT(kind##_stride))
+#define CONV_IMAGES(kind) IMAGES(kind, INT(kind##_o), INT(kind##_groups))
+#define CONV_ATTRS(kind, im)                                                                       \
+    A_INTS(kind##_pad, (im).pad, 4), A_INT(kind##_stride, (im).stride),                            \
+        A_INT(kind##_groups, (im).groups)
+#define DEPTHWISE_ATTRS(kind, im) A_INTS(kind##_pad, (im).pad, 4), A_INT(kind##_stride, (im).stride)
+
+/* planar: stored as images arrive, channel by channel. */
+static IrValue *image(IrBuilder *b, const Images *im, bool planar) {
+    if (!planar) return input(b, "x", im->x);
+    const int64_t *d = im->x.dim, last[] = {0, 2, 3, 1};
+    IrValue *x = input(b, "x", IR_TYPE(DT_f32, d[0], d[3], d[1], d[2]));
+    return IR_OP(b, transpose, VALS(x), ATTRS(A_INTS(transpose_perm, last, 4)));
+}
+
+static void build_conv(IrBuilder *b, const Problem *p) {
+    Images im = CONV_IMAGES(conv);
+    IrValue *x = image(b, &im, INT(conv_planar)), *w = weight(b, "w", im.w);
+    IrValue *y = IR_OP(b, conv, VALS(x, w), ATTRS(CONV_ATTRS(conv, im)));
+    output(b, "y", epilogue(b, y, NULL, epilogue_of[INT(conv_epilogue)]));
+}
+
+static void build_conv_dx(IrBuilder *b, const Problem *p) {
+    Images im = CONV_IMAGES(conv_dx);
+    output(b, "dx",
+           IR_OP(b, conv_dx, VALS(input(b, "dy", im.y), weight(b, "w", im.w)),
+                 ATTRS(A_INT(conv_dx_height, im.x.dim[1]), A_INT(conv_dx_width, im.x.dim[2]),
+                       CONV_ATTRS(conv_dx, im))));
+}
+
+static void build_conv_dw(IrBuilder *b, const Problem *p) {
+    Images im = CONV_IMAGES(conv_dw);
+    IrValue *x = image(b, &im, INT(conv_dw_planar));
+    output(b, "dw",
+           IR_OP(b, conv_dw, VALS(x, input(b, "dy", im.y)),
+                 ATTRS(A_INTS(conv_dw_kernel, im.kernel, 2), CONV_ATTRS(conv_dw, im))));
+}
+
+static void build_depthwise(IrBuilder *b, const Problem *p) {
+    Images im = IMAGES(depthwise, 0, 1);
+    IrValue *y = IR_OP(b, depthwise, VALS(input(b, "x", im.x), weight(b, "w", im.w)),
+                       ATTRS(DEPTHWISE_ATTRS(depthwise, im)));
+    output(b, "y", epilogue(b, y, NULL, epilogue_of[INT(depthwise_epilogue)]));
+}
+
+static void build_depthwise_dx(IrBuilder *b, const Problem *p) {
+    Images im = IMAGES(depthwise_dx, 0, 1);
+    output(b, "dx",
+           IR_OP(b, depthwise_dx, VALS(input(b, "dy", im.y), weight(b, "w", im.w)),
+                 ATTRS(A_INT(depthwise_dx_height, im.x.dim[1]),
+                       A_INT(depthwise_dx_width, im.x.dim[2]), DEPTHWISE_ATTRS(depthwise_dx, im))));
+}
+
+static void build_depthwise_dw(IrBuilder *b, const Problem *p) {
+    Images im = IMAGES(depthwise_dw, 0, 1);
+    output(
+        b, "dw",
+        IR_OP(b, depthwise_dw, VALS(input(b, "x", im.x), input(b, "dy", im.y)),
+              ATTRS(A_INTS(depthwise_dw_kernel, im.kernel, 2), DEPTHWISE_ATTRS(depthwise_dw, im))));
+}
+
+/* ---- rows ---- */
+
 static void build_softmax(IrBuilder *b, const Problem *p) {
     IrValue *x = input(b, "x", IR_TYPE(DT_f32, INT(softmax_m), INT(softmax_n)));
     output(b, "y", ir_unary(b, OP_softmax, x));

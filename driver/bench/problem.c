@@ -241,6 +241,10 @@ static void check_size(Reader *r) {
     if (r->p->kind == PROBLEM_expert_matmul_dw) most = fmax(fmax(m * k, k * n), e * m * n);
     if (r->p->kind == PROBLEM_sdpa || r->p->kind == PROBLEM_sdpa_grad)
         most = 3 * value(r, "batch") * n * value(r, "dim");
+    if (find_key(r->p->kind, "size") >= 0) {
+        double side = value(r, "size");
+        most = value(r, "batch") * side * side * fmax(value(r, "c"), value(r, "o"));
+    }
     if (most > MAX_ELEMENTS)
         diag_error(r->d, r->kind, D_kernel_text,
                    "an operand would have %.0f elements; the most that can be timed is %.0f", most,
@@ -255,6 +259,8 @@ static void check_whole(Reader *r) {
         return;
     }
     check_divides(r, "heads", "dim");
+    check_divides(r, "groups", "c");
+    check_divides(r, "groups", "o");
     check_divides(r, "top_k", r->p->kind == PROBLEM_expert_matmul_dw ? "k" : "m");
     check_at_most(r, "top_k", "experts");
     if (r->p->kind == PROBLEM_topk) check_at_most(r, "k", "n");

@@ -1,0 +1,301 @@
+/* Depthwise convolutions: results, and gradients for images. An item is a band of rows of one image
+ * and one block of channels; what it reads is copied to a slab first (depthwise_slab.c), and rows
+ * are made of tiles (depthwise_tile.c).
+ *
+ * A gradient for an image is a convolution of dy with the kernel turned by a half. With a stride,
+ * a pixel met only the taps of one phase, each `stride` after the other, so pixels are made phase
+ * by phase, both ways: no inserted zeros are multiplied, and a pixel that no tap met is a sum of
+ * nothing. Kernel rows outside the image are skipped; columns there are zeros of the slab. */
+#include "codegen/kernels/depthwise.h"
+#include "codegen/kernels/rules.h"
+
+/* Both directions: rows of `to` from rows of `from`. */
+typedef struct Sweep {
+    IrNode *n;
+    IrConv c;
+    bool back;
+    IrValue *from;
+    int64_t height, width; /* of the result */
+    int64_t phases;        /* rows and columns that are `phases` apart meet the same taps */
+    DwTile tile;
+    int64_t band, bands;          /* rows of a band, and how many there are */
+    int64_t slab_row0, slab_step; /* the first row of band 0's slab, and how far bands' are apart */
+    DwSlab slab;
+    Val w, out; /* in scratch: the block's taps, and rows of results; out NULL: there is no need */
+} Sweep;
+
+static int64_t floor_div(int64_t a, int64_t b) {
+    return a >= 0 ? a / b : -((b - 1 - a) / b);
+}
+
+/* ---- sizes ---- */
+
+/* Rows of the slab for a band of so many. */
+static int64_t slab_rows(const Sweep *s, int64_t band) {
+    const IrConv *c = &s->c;
+    if (!s->back) return (band - 1) * c->stride + c->kh;
+    return floor_div(band - 1 + c->top, s->phases) - floor_div(c->top - c->kh + 1, s->phases) + 1;
+}
+
+static void choose_slab_columns(Sweep *s) {
+    const IrConv *c = &s->c;
+    s->slab.col0 = s->back ? floor_div(c->left - c->kw + 1, s->phases) : -c->left;
+    s->slab.cols = s->back ? floor_div(s->width - 1 + c->left, s->phases) - s->slab.col0 + 1
+                           : (s->width - 1) * c->stride + c->kw;
+}
+
+static int64_t ceil_to(int64_t a, int64_t unit) {
+    return (a + unit - 1) / unit * unit;
+}
+
+/* The widest bands whose slab is small enough, more of them where items would be too few. */
+static void choose_bands(const Kb *k, Sweep *s) {
+    int vectors = dw_vectors(k, s->c.c);
+    int64_t unit = s->phases * s->tile.rows, row_bytes = s->slab.cols * vectors * k->vl * 4;
+    int64_t others = s->c.batch * ((s->c.c + vectors * k->vl - 1) / (vectors * k->vl));
+    s->bands = 1;
+    s->band = s->height;
+    while (s->band > unit && (slab_rows(s, s->band) * row_bytes > DW_SLAB_BYTES ||
+                              others * s->bands < DW_WANT_ITEMS)) {
+        int64_t most = ceil_to((s->height + s->bands) / (s->bands + 1), unit);
+        s->bands++;
+        if (most >= s->band) continue;
+        s->band = most;
+    }
+    s->bands = (s->height + s->band - 1) / s->band;
+    s->slab.rows = slab_rows(s, s->band);
+    s->slab_row0 = s->back ? floor_div(s->c.top - s->c.kh + 1, s->phases) : -s->c.top;
+    s->slab_step = s->back ? s->band / s->phases : s->band * s->c.stride;
+}
+
+static Sweep describe(Kb *k, IrNode *n, bool back) {
+    IrConv c = ir_conv_of(n);
+    Sweep s = {.n = n, .c = c, .back = back, .from = n->in[0]};
+    s.height = back ? c.h : c.oh;
+    s.width = back ? c.w : c.ow;
+    s.phases = back ? c.stride : 1;
+    s.slab.height = back ? c.oh : c.h;
+    s.slab.width = back ? c.ow : c.w;
+    s.slab.channels = c.c;
+    s.tile = dw_tile_choose(k->target, s.width / s.phases, s.height / s.phases, (int)c.kw,
+                            back ? 1 : (int)c.stride, back ? -(int)s.phases : 1);
+    s.slab.outside = s.tile.rows > 1;
+    choose_slab_columns(&s);
+    choose_bands(k, &s);
+    return s;
+}
+
+/* ---- rows of one band ---- */
+
+typedef struct Band {
+    const Sweep *s;
+    DwBlock block;
+    Val image, row0, slab_row0; /* its first row, and its slab's */
+} Band;
+
+/* Rows y, y + phases, .. of the result, `rows` of them. */
+typedef struct Group {
+    Val y;
+    int rows;
+    Val count, x_row, w_row; /* kernel rows that meet the image: the first one's pixels, taps */
+} Group;
+
+static Group forward_rows(Kb *k, const Sweep *s, Val y, int rows) {
+    const IrConv *c = &s->c;
+    Group g = {.y = y, .rows = rows};
+    Val base = kb_add(k, kb_mul(k, y, kb_i64(k, c->stride)), kb_i64(k, -c->top));
+    Val last = kb_add(k, base, kb_i64(k, (rows - 1) * c->stride));
+    Val lo = kb_max(k, kb_i64(k, 0), kb_sub(k, kb_i64(k, 0), last));
+    Val hi = kb_min(k, kb_i64(k, c->kh), kb_sub(k, kb_i64(k, c->h), base));
+    g.count = kb_sub(k, hi, lo);
+    g.x_row = kb_add(k, base, lo);
+    g.w_row = lo;
+    return g;
+}
+
+/* Tap rows phase, phase + stride, .. meet rows q, q - 1, .. of dy. */
+static Group backward_rows(Kb *k, const Sweep *s, Val y, int rows) {
+    const IrConv *c = &s->c;
+    Group g = {.y = y, .rows = rows};
+    Val at = kb_add(k, y, kb_i64(k, c->top));
+    Val q = kb_udiv(k, at, s->phases), phase = kb_urem(k, at, s->phases);
+    Val taps = kb_udiv(k, kb_sub(k, kb_i64(k, c->kh + s->phases - 1), phase), s->phases);
+    Val lo = kb_max(k, kb_i64(k, 0), kb_sub(k, q, kb_i64(k, c->oh - 1)));
+    Val hi = kb_min(k, taps, kb_add(k, q, kb_i64(k, rows)));
+    g.count = kb_sub(k, hi, lo);
+    g.x_row = kb_sub(k, q, lo);
+    g.w_row = kb_add(k, phase, kb_mul(k, lo, kb_i64(k, s->phases)));
+    return g;
+}
+
+/* Where results of a group go: the tensor itself, or scratch. */
+typedef struct Out {
+    Val ptr;
+    int64_t pixel, row; /* distances in floats */
+} Out;
+
+static Out out_of(Kb *k, const Band *b, const Group *g) {
+    const Sweep *s = b->s;
+    int64_t pixel = (int64_t)b->block.vectors * k->vl;
+    if (s->out && (b->block.mask || k->cl->nnode > 1))
+        return (Out){s->out, pixel, s->width * pixel};
+    const IrValue *y = &s->n->out[0];
+    pixel = plan_place_of(k->plan, y).ld;
+    Val row = kb_add(k, kb_mul(k, b->image, kb_i64(k, s->height)), g->y);
+    Val at = kb_add(k, kb_mul(k, row, kb_i64(k, s->width * pixel)), b->block.col0);
+    return (Out){kb_gep(k, k->f32, kb_ptr(k, y), at), pixel, s->phases * s->width * pixel};
+}
+
+/* Plane v of columns first, first + phases, ..: `n` of them, whose leftmost pixels begin at column
+ * `col` of the slab, and whose leftmost taps are number `tap` of a kernel row. */
+static void columns(Kb *k, const Band *b, const Group *g, const Out *o, int v, DwTile tile,
+                    Val first, Val n, Val col, Val tap) {
+    const Sweep *s = b->s;
+    int64_t taps = s->c.kh * s->c.kw, slab_row = s->slab.cols * k->vl;
+    Val w = kb_add(k, kb_mul(k, g->w_row, kb_i64(k, s->c.kw)), tap);
+    w = kb_mul(k, kb_add(k, w, kb_i64(k, v * taps)), kb_i64(k, k->vl));
+    Val to = kb_add(k, kb_mul(k, first, kb_i64(k, o->pixel)), kb_i64(k, (int64_t)v * k->vl));
+    DwRows r = {.tile = tile, .count = g->count, .n = n};
+    r.tile.rows = g->rows;
+    r.x = dw_slab_at(k, &s->slab, v, kb_sub(k, g->x_row, b->slab_row0), col);
+    r.x_row = kb_i64(k, s->back ? -slab_row : slab_row);
+    r.x_next = kb_i64(k, s->back ? slab_row : s->c.stride * slab_row);
+    r.w = kb_gep(k, k->f32, s->w, w);
+    r.w_row = kb_i64(k, s->phases * s->c.kw * k->vl);
+    r.out = kb_gep(k, k->f32, o->ptr, to);
+    r.out_step = kb_i64(k, s->phases * o->pixel);
+    r.out_next = kb_i64(k, o->row);
+    dw_rows(k, &r);
+}
+
+/* Phases [from, end), whose columns met `taps` taps each. */
+static void phases(Kb *k, const Band *b, const Group *g, const Out *o, int64_t from, int64_t end,
+                   int64_t taps) {
+    const Sweep *s = b->s;
+    if (from >= end) return;
+    int64_t p = s->phases, left = ceil_to(s->c.left, p) - s->c.left;
+    DwTile tile = s->tile;
+    tile.taps = (int)taps;
+    Loop l;
+    kb_loop(k, &l, kb_i64(k, from), kb_i64(k, end), 1, NULL, 0);
+    Val first = kb_urem(k, kb_add(k, l.i, kb_i64(k, left)), p);
+    Val n = kb_udiv(k, kb_sub(k, kb_i64(k, s->width + p - 1), first), p);
+    Val q = kb_udiv(k, kb_sub(k, kb_add(k, first, kb_i64(k, s->c.left)), l.i), p);
+    Val col = kb_sub(k, q, kb_i64(k, taps - 1 + s->slab.col0));
+    Val tap = kb_add(k, l.i, kb_i64(k, p * (taps - 1)));
+    for (int v = 0; v < b->block.vectors; v++) columns(k, b, g, o, v, tile, first, n, col, tap);
+    kb_loop_end(k, &l);
+}
+
+/* The fused consumers, and the stores, of a row that lies in scratch. */
+static void store_row(Kb *k, const Band *b, const Out *o, Val local, Val y) {
+    const Sweep *s = b->s;
+    IrValue *result = &s->n->out[0];
+    Val row = kb_add(k, kb_mul(k, b->image, kb_i64(k, s->height)), y);
+    Val first = kb_mul(k, row, kb_i64(k, s->width));
+    Val ptr = kb_gep(k, k->f32, o->ptr, kb_mul(k, local, kb_i64(k, o->row)));
+    kb_source(k, (Source){result, ptr, first, b->block.col0, kb_i64(k, o->pixel)});
+    Loop l;
+    kb_loop(k, &l, first, kb_add(k, first, kb_i64(k, s->width)), 1, NULL, 0);
+    for (int v = 0; v < b->block.vectors; v++) {
+        Pos pos = {l.i, kb_add(k, b->block.col0, kb_i64(k, (int64_t)v * k->vl)),
+                   dw_mask(&b->block, v)};
+        kb_new_pos(k);
+        kb_store_value(k, result, kb_eval(k, result, pos), pos);
+        kb_store_members(k, STORE_ALL, pos);
+    }
+    kb_new_pos(k);
+    kb_loop_end(k, &l);
+    kb_drop_sources(k);
+}
+
+static void group(Kb *k, const Band *b, Val y, int rows) {
+    const Sweep *s = b->s;
+    Group g = (s->back ? backward_rows : forward_rows)(k, s, y, rows);
+    Out o = out_of(k, b, &g);
+    int64_t kw = s->c.kw, p = s->phases, longer = kw % p;
+    if (s->back) { /* phases of one tap more come first */
+        phases(k, b, &g, &o, 0, longer, kw / p + 1);
+        phases(k, b, &g, &o, longer, p, kw / p);
+    } else {
+        Val zero = kb_i64(k, 0), n = kb_i64(k, s->width);
+        for (int v = 0; v < b->block.vectors; v++)
+            columns(k, b, &g, &o, v, s->tile, zero, n, zero, zero);
+    }
+    if (o.ptr != s->out) return;
+    for (int i = 0; i < rows; i++)
+        store_row(k, b, &o, kb_i64(k, i), kb_add(k, y, kb_i64(k, i * p)));
+}
+
+/* Phase after phase: as many rows together as a tile has, then the rest one by one. */
+static void band(Kb *k, const Band *b) {
+    const Sweep *s = b->s;
+    Val end = kb_min(k, kb_add(k, b->row0, kb_i64(k, s->band)), kb_i64(k, s->height));
+    int64_t step = s->phases * s->tile.rows;
+    Loop p, l;
+    kb_loop(k, &p, kb_i64(k, 0), kb_i64(k, s->phases), 1, NULL, 0);
+    Val first = kb_add(k, b->row0, p.i), done = first;
+    if (s->tile.rows > 1) {
+        Val whole = kb_sub(k, end, kb_i64(k, step - s->phases));
+        kb_loop(k, &l, first, whole, step, NULL, 0);
+        group(k, b, l.i, s->tile.rows);
+        kb_loop_end(k, &l);
+        done = l.i;
+    }
+    kb_loop(k, &l, done, end, s->phases, NULL, 0);
+    group(k, b, l.i, 1);
+    kb_loop_end(k, &l);
+    kb_loop_end(k, &p);
+}
+
+/* ---- items ---- */
+
+static void item(Kb *k, const Sweep *s, const DwBlock *block, Val image, Val number) {
+    If mine;
+    int64_t taps = s->c.kh * s->c.kw;
+    IrValue *offsets = s->c.offsets < 0 ? NULL : s->n->in[s->c.offsets];
+    Val someones, expert = dw_expert(k, offsets, s->c.experts, image, &someones);
+    if (someones) kb_if(k, &mine, someones);
+    Band b = {.s = s, .block = *block, .image = image};
+    b.row0 = kb_mul(k, number, kb_i64(k, s->band));
+    b.slab_row0 = kb_add(k, kb_mul(k, number, kb_i64(k, s->slab_step)), kb_i64(k, s->slab_row0));
+    Val set = kb_mul(k, expert, kb_i64(k, taps * s->c.c));
+    dw_load_taps(k, block, kb_gep(k, k->f32, kb_ptr(k, s->n->in[1]), set), s->c.c, taps, s->w);
+    dw_slab_copy(k, &s->slab, block, kb_ptr(k, s->from), image, b.slab_row0);
+    band(k, &b);
+    if (someones) kb_if_end(k, &mine);
+}
+
+/* A run of items with as wide blocks; blocks of a band follow each other. */
+static void run(Kb *k, const Sweep *s, bool whole, int64_t blocks) {
+    if (!blocks) return;
+    Val begin, end;
+    Loop l;
+    kb_share(k, s->c.batch * s->bands * blocks, &begin, &end);
+    kb_loop(k, &l, begin, end, 1, NULL, 0);
+    DwBlock b = dw_block(k, s->c.c, whole, kb_urem(k, l.i, blocks));
+    Val rest = kb_udiv(k, l.i, blocks);
+    item(k, s, &b, kb_udiv(k, rest, s->bands), kb_urem(k, rest, s->bands));
+    kb_loop_end(k, &l);
+}
+
+static void lower(Kb *k, IrNode *n, bool back) {
+    Sweep s = describe(k, n, back);
+    int vectors = dw_vectors(k, s.c.c);
+    int64_t pixel = (int64_t)vectors * k->vl * 4, blocks = dw_whole_blocks(k, s.c.c);
+    bool rest = s.c.c % (vectors * k->vl) != 0;
+    dw_slab_scratch(k, &s.slab, vectors);
+    s.w = kb_scratch(k, s.c.kh * s.c.kw * pixel);
+    if (rest || k->cl->nnode > 1) s.out = kb_scratch(k, s.tile.rows * s.width * pixel);
+    dw_slab_clear(k, &s.slab, vectors);
+    run(k, &s, true, blocks);
+    run(k, &s, false, rest);
+}
+
+void cg_lower_depthwise(Kb *k, IrNode *n) {
+    lower(k, n, false);
+}
+
+void cg_lower_depthwise_dx(Kb *k, IrNode *n) {
+    lower(k, n, true);
+}

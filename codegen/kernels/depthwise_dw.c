@@ -1,0 +1,201 @@
+/* Gradients of depthwise convolutions for their weights. An item is a block of channels and one
+ * part of an expert's images; it adds image after image, band after band, to its kernel in scratch.
+ *
+ *   void dwg_F_N_KW_S(ptr x, i64 x_row, ptr dy, i64 dy_row, i64 rows, i64 cols, ptr sums)
+ *
+ * adds to taps F .. F + N - 1 the products of `rows` rows of dy, and the pixels that they meet:
+ * sums stay in registers for a band, a pixel of dy is loaded once for all of them, and every
+ * product takes its pixel of x from memory. The taps are shared out evenly, whatever their rows, so
+ * that every call has sums enough to hide the latency of an FMA. */
+#include "codegen/kernels/depthwise.h"
+#include "codegen/kernels/rules.h"
+
+typedef struct Weights {
+    IrNode *n;
+    IrConv c;
+    int64_t taps, calls; /* of the kernel; they are shared out among calls */
+    int64_t band, bands; /* rows of dy */
+    DwSlab x, dy;
+    Val sums;
+} Weights;
+
+/* Some taps of the kernel. */
+typedef struct Taps {
+    int64_t first, end, kw, stride;
+} Taps;
+
+static Taps taps_of_call(const Weights *w, int64_t call) {
+    return (Taps){call * w->taps / w->calls, (call + 1) * w->taps / w->calls, w->c.kw, w->c.stride};
+}
+
+/* ---- the micro-kernel ---- */
+
+static Val vector_at(Kb *k, Val base, Val number) {
+    return kb_gep(k, k->f32, base, kb_mul(k, number, kb_i64(k, k->vl)));
+}
+
+/* A pixel of dy with all taps. x: the pixel that kernel column 0 of each kernel row meets. */
+static void add_pixel(Kb *k, const Taps *t, const Val *x, Val dy, Val col, Val *sum) {
+    int64_t first_row = t->first / t->kw;
+    Val y = kb_load(k, k->vf, vector_at(k, dy, col), NULL);
+    Val meets = kb_mul(k, col, kb_i64(k, t->stride));
+    for (int64_t i = t->first; i < t->end; i++) {
+        Val at = vector_at(k, vector_at(k, x[i / t->kw - first_row], meets), kb_i64(k, i % t->kw));
+        Val arg[] = {kb_load(k, k->vf, at, NULL), y, sum[i - t->first]};
+        sum[i - t->first] = kb_call(k, "llvm.fma", k->vf, arg, 3);
+    }
+}
+
+static void band_body(Kb *k, const void *ctx) {
+    const Taps *t = ctx;
+    int n = (int)(t->end - t->first),
+        kernel_rows = (int)((t->end - 1) / t->kw - t->first / t->kw + 1);
+    Val p[7], sum[MAX_CARRY], x[MAX_CARRY];
+    LLVMGetParams(k->fn, p);
+    for (int i = 0; i < n; i++) sum[i] = kb_load(k, k->vf, vector_at(k, p[6], kb_i64(k, i)), NULL);
+    Loop row, col;
+    kb_loop(k, &row, kb_i64(k, 0), p[4], 1, sum, n);
+    Val x0 = kb_mul(k, row.i, kb_mul(k, p[1], kb_i64(k, t->stride)));
+    for (int i = 0; i < kernel_rows; i++)
+        x[i] = kb_gep(k, k->f32, p[0], kb_add(k, x0, kb_mul(k, p[1], kb_i64(k, i))));
+    Val dy = kb_gep(k, k->f32, p[2], kb_mul(k, row.i, p[3]));
+    kb_loop(k, &col, kb_i64(k, 0), p[5], 1, row.carry, n);
+    for (int i = 0; i < n; i++) sum[i] = col.carry[i];
+    add_pixel(k, t, x, dy, col.i, sum);
+    for (int i = 0; i < n; i++) col.next[i] = sum[i];
+    kb_loop_end(k, &col);
+    for (int i = 0; i < n; i++) row.next[i] = col.carry[i];
+    kb_loop_end(k, &row);
+    for (int i = 0; i < n; i++) kb_store(k, row.carry[i], vector_at(k, p[6], kb_i64(k, i)), NULL);
+    LLVMBuildRetVoid(k->b);
+}
+
+static void add_band(Kb *k, const Taps *t, Val *arg) {
+    LLVMTypeRef param[] = {k->ptr, k->i64, k->ptr, k->i64, k->i64, k->i64, k->ptr};
+    LLVMTypeRef type = LLVMFunctionType(LLVMVoidTypeInContext(k->ctx), param, 7, 0);
+    const char *name =
+        arena_printf(k->arena, "dwg_%lld_%lld_%lld_%lld", (long long)(t->first % t->kw),
+                     (long long)(t->end - t->first), (long long)t->kw, (long long)t->stride);
+    Taps from_row = {t->first % t->kw, t->end - t->first + t->first % t->kw, t->kw, t->stride};
+    LLVMBuildCall2(k->b, type, kb_helper(k, name, type, band_body, &from_row), arg, 7, "");
+}
+
+/* ---- one band of one image ---- */
+
+/* Rows of dy that meet the image with any of the call's kernel rows, among [row0, end). */
+static void call_taps(Kb *k, const Weights *w, int v, int64_t call, Val row0, Val end) {
+    const IrConv *c = &w->c;
+    Taps t = taps_of_call(w, call);
+    int64_t first_row = t.first / c->kw, last_row = (t.end - 1) / c->kw;
+    int64_t above = c->top > last_row ? (c->top - last_row + c->stride - 1) / c->stride : 0;
+    int64_t room = c->h + c->top - first_row;
+    int64_t below = room <= 0 ? 0 : (room + c->stride - 1) / c->stride;
+    Val from = kb_max(k, row0, kb_i64(k, above)), to = kb_min(k, end, kb_i64(k, below));
+    Val local = kb_sub(k, from, row0);
+    Val x_row = kb_add(k, kb_mul(k, local, kb_i64(k, c->stride)), kb_i64(k, first_row));
+    Val arg[] = {dw_slab_at(k, &w->x, v, x_row, kb_i64(k, 0)),
+                 kb_i64(k, w->x.cols * k->vl),
+                 dw_slab_at(k, &w->dy, v, local, kb_i64(k, 0)),
+                 kb_i64(k, w->dy.cols * k->vl),
+                 kb_sub(k, to, from),
+                 kb_i64(k, c->ow),
+                 vector_at(k, w->sums, kb_i64(k, v * w->taps + t.first))};
+    add_band(k, &t, arg);
+}
+
+static void image_band(Kb *k, const Weights *w, const DwBlock *b, Val image, Val number) {
+    const IrConv *c = &w->c;
+    Val row0 = kb_mul(k, number, kb_i64(k, w->band));
+    Val end = kb_min(k, kb_add(k, row0, kb_i64(k, w->band)), kb_i64(k, c->oh));
+    Val x_row0 = kb_add(k, kb_mul(k, row0, kb_i64(k, c->stride)), kb_i64(k, -c->top));
+    dw_slab_copy(k, &w->x, b, kb_ptr(k, w->n->in[0]), image, x_row0);
+    dw_slab_copy(k, &w->dy, b, kb_ptr(k, w->n->in[1]), image, row0);
+    for (int v = 0; v < b->vectors; v++)
+        for (int64_t call = 0; call < w->calls; call++) call_taps(k, w, v, call, row0, end);
+}
+
+/* ---- items ---- */
+
+/* The images of part `part` of an expert, all images if there are none. */
+static void images_of(Kb *k, const Weights *w, Val expert, Val part, Val *from, Val *to) {
+    const IrConv *c = &w->c;
+    Val first = kb_i64(k, 0), last = kb_i64(k, c->batch);
+    if (c->offsets >= 0) {
+        Val at = kb_ptr(k, w->n->in[c->offsets]);
+        first = kb_load_i32(k, at, expert);
+        last = kb_load_i32(k, at, kb_add(k, expert, kb_i64(k, 1)));
+    }
+    Val n = kb_sub(k, last, first);
+    *from = kb_add(k, first, kb_udiv(k, kb_mul(k, part, n), c->parts));
+    *to = kb_add(k, first, kb_udiv(k, kb_mul(k, kb_add(k, part, kb_i64(k, 1)), n), c->parts));
+}
+
+static void clear_sums(Kb *k, const Weights *w, int vectors) {
+    Loop l;
+    kb_loop(k, &l, kb_i64(k, 0), kb_i64(k, vectors * w->taps), 1, NULL, 0);
+    kb_store(k, kb_vf(k, 0), vector_at(k, w->sums, l.i), NULL);
+    kb_loop_end(k, &l);
+}
+
+/* set: part * experts + expert. */
+static void item(Kb *k, const Weights *w, const DwBlock *b, Val set) {
+    const IrConv *c = &w->c;
+    int64_t experts = c->experts ? c->experts : 1;
+    Val from, to;
+    Loop image, band;
+    images_of(k, w, kb_urem(k, set, experts), kb_udiv(k, set, experts), &from, &to);
+    clear_sums(k, w, b->vectors);
+    kb_loop(k, &image, from, to, 1, NULL, 0);
+    kb_loop(k, &band, kb_i64(k, 0), kb_i64(k, w->bands), 1, NULL, 0);
+    image_band(k, w, b, image.i, band.i);
+    kb_loop_end(k, &band);
+    kb_loop_end(k, &image);
+    Val at = kb_mul(k, set, kb_i64(k, w->taps * c->c));
+    dw_store_taps(k, b, kb_gep(k, k->f32, kb_ptr(k, &w->n->out[0]), at), c->c, w->taps, w->sums);
+}
+
+static void run(Kb *k, const Weights *w, bool whole, int64_t blocks) {
+    if (!blocks) return;
+    Val begin, end;
+    Loop l;
+    kb_share(k, (w->c.experts ? w->c.experts : 1) * w->c.parts * blocks, &begin, &end);
+    kb_loop(k, &l, begin, end, 1, NULL, 0);
+    DwBlock b = dw_block(k, w->c.c, whole, kb_urem(k, l.i, blocks));
+    item(k, w, &b, kb_udiv(k, l.i, blocks));
+    kb_loop_end(k, &l);
+}
+
+/* Bands so small that both slabs are. */
+static void choose(Kb *k, Weights *w) {
+    const IrConv *c = &w->c;
+    int64_t most = k->target->vector_registers - 3, row = (int64_t)dw_vectors(k, c->c) * k->vl * 4;
+    w->taps = c->kh * c->kw;
+    w->calls = (w->taps + most - 1) / most;
+    w->x = (DwSlab){.cols = (c->ow - 1) * c->stride + c->kw,
+                    .col0 = -c->left,
+                    .height = c->h,
+                    .width = c->w,
+                    .channels = c->c,
+                    .outside = true};
+    w->dy = (DwSlab){.cols = c->ow, .height = c->oh, .width = c->ow, .channels = c->c};
+    for (w->bands = 1;; w->bands++) {
+        w->band = (c->oh + w->bands - 1) / w->bands;
+        w->x.rows = (w->band - 1) * c->stride + c->kh;
+        w->dy.rows = w->band;
+        int64_t bytes = (w->x.rows * w->x.cols + w->band * c->ow) * row;
+        if (bytes <= DW_SLAB_BYTES || w->band == 1) break;
+    }
+    w->bands = (c->oh + w->band - 1) / w->band;
+}
+
+void cg_lower_depthwise_dw(Kb *k, IrNode *n) {
+    Weights w = {.n = n, .c = ir_conv_of(n)};
+    choose(k, &w);
+    int vectors = dw_vectors(k, w.c.c);
+    dw_slab_scratch(k, &w.x, vectors);
+    dw_slab_scratch(k, &w.dy, vectors);
+    w.sums = kb_scratch(k, w.taps * vectors * k->vl * 4);
+    dw_slab_clear(k, &w.x, vectors);
+    run(k, &w, true, dw_whole_blocks(k, w.c.c));
+    run(k, &w, false, w.c.c % (vectors * k->vl) != 0);
+}
