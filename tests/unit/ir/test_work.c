@@ -147,6 +147,80 @@ static const Case cases[] = {
      "heads = 3, scale = 0.5",
      "f32[2,5,12], f32[2,7,12], f32[2,7,12]",
      {.attention = 1, .macs = 3360, .count = 6, .m = 5, .n = 7, .k = 4}},
+    /* 2 images of 5 x 7 pixels */
+    {"conv",
+     "f32[2,5,7,6] f32[3,3,6,4]",
+     "pad = [1,1,1,1]",
+     "f32[2,5,7,4]",
+     {.product = IR_PRODUCT_conv,
+      .macs = 15120,
+      .count = 1,
+      .m = 70,
+      .n = 4,
+      .k = 54,
+      .shared = 1}},
+    {"conv",
+     "f32[2,5,7,6] f32[3,3,3,2,4]",
+     "pad = [1,1,1,1], stride = 2, groups = 3",
+     "f32[2,3,4,12]",
+     {.product = IR_PRODUCT_conv, .macs = 5184, .count = 3, .m = 24, .n = 4, .k = 18}},
+    {"conv",
+     "f32[2,5,7,6] f32[3,2,3,3,3,2] i32[4]",
+     "pad = [1,1,1,1], groups = 2",
+     "f32[2,5,7,4]",
+     {.product = IR_PRODUCT_conv,
+      .macs = 7560,
+      .count = 6,
+      .m = 70,
+      .n = 2,
+      .k = 27,
+      .experts = 3,
+      .offsets = 2}},
+    {"conv_dx",
+     "f32[2,3,4,4] f32[3,3,6,4]",
+     "height = 5, width = 7, pad = [1,1,1,1], stride = 2",
+     "f32[2,5,7,6]",
+     {.product = IR_PRODUCT_conv_dx,
+      .macs = 5184,
+      .count = 1,
+      .m = 70,
+      .n = 6,
+      .k = 36,
+      .shared = 1,
+      .tb = 1}},
+    {"conv_dw",
+     "f32[2,5,7,6] f32[2,3,4,12]",
+     "kernel = [3,3], pad = [1,1,1,1], stride = 2, groups = 3, parts = 2",
+     "f32[2,3,3,3,2,4]",
+     {.product = IR_PRODUCT_conv_dw, .macs = 5184, .count = 6, .m = 18, .n = 4, .k = 24, .ta = 1}},
+    {"conv_dw",
+     "f32[2,5,7,6] f32[2,5,7,4] i32[4]",
+     "kernel = [3,3], pad = [1,1,1,1]",
+     "f32[3,3,3,6,4]",
+     {.product = IR_PRODUCT_conv_dw,
+      .macs = 15120,
+      .count = 3,
+      .m = 54,
+      .n = 4,
+      .k = 70,
+      .ta = 1,
+      .experts = 3,
+      .offsets = 2}},
+    {"depthwise",
+     "f32[2,5,7,6] f32[3,3,6]",
+     "pad = [1,1,1,1]",
+     "f32[2,5,7,6]",
+     {.depthwise = 1, .macs = 3780}},
+    {"depthwise_dx",
+     "f32[2,3,4,6] f32[4,3,3,6] i32[5]",
+     "height = 5, width = 7, pad = [1,1,1,1], stride = 2",
+     "f32[2,5,7,6]",
+     {.depthwise = 1, .macs = 1296}},
+    {"depthwise_dw",
+     "f32[2,5,7,6] f32[2,5,7,6]",
+     "kernel = [3,3], pad = [1,1,1,1], parts = 2",
+     "f32[2,3,3,6]",
+     {.depthwise = 1, .macs = 3780}},
 };
 enum { CASES = sizeof cases / sizeof cases[0] };
 
@@ -185,7 +259,8 @@ static void expect_equal(const Case *c, const IrWork *got) {
               (long long)got->count, (long long)got->m, (long long)got->k, (long long)got->k,
               (long long)got->n);
     cr_expect(got->left == 0 && got->right == 1, "%s", c->op);
-    if (want->attention) return;
+    cr_expect_eq(got->depthwise, want->depthwise, "%s (%s)", c->op, c->attrs);
+    if (want->attention || want->depthwise) return;
     cr_expect_eq(got->product, want->product, "%s: %s", c->op, ir_product_name[got->product]);
     cr_expect(got->ta == want->ta && got->tb == want->tb, "%s (%s)", c->op, c->attrs);
     cr_expect_eq(got->shared, want->shared, "%s (%s)", c->op, c->attrs);
@@ -202,7 +277,8 @@ Test(work, of_every_op_that_multiplies) {
         IrNode *n = node_of(a, &cases[i]);
         cr_assert(ir_work(n, &w), "%s", cases[i].op);
         expect_equal(&cases[i], &w);
-        cr_expect_eq(ir_work_product(n, &w), !cases[i].want.attention, "%s", cases[i].op);
+        bool product = !cases[i].want.attention && !cases[i].want.depthwise;
+        cr_expect_eq(ir_work_product(n, &w), product, "%s", cases[i].op);
         met[n->op] = true;
     }
     for (int i = 0; i < OP_COUNT; i++)
@@ -211,15 +287,27 @@ Test(work, of_every_op_that_multiplies) {
     arena_destroy(a);
 }
 
-/* The multiplications of a product are its results times its inner positions. */
+/* Products of one node that have rows of their own: its groups. Those of experts and of parts share
+ * the rows that they count. */
+static int64_t side_by_side(const IrNode *n, const IrWork *w) {
+    AttrId groups = ir_attr_by_name(n->op, "groups");
+    if (groups != ATTR_COUNT) return ir_int(n, groups);
+    return w->experts ? 1 : w->count;
+}
+
+/* The multiplications of a product are its results times its inner positions, but for a gradient
+ * whose images meet some kernel elements alone. */
 Test(work, sizes_and_multiplications_agree) {
     Arena *a = arena_create();
     for (int i = 0; i < CASES; i++) {
         IrWork w;
         const IrNode *n = node_of(a, &cases[i]);
         if (!ir_work_product(n, &w)) continue;
-        int64_t others = w.experts ? w.count : 1; /* rows of all experts are counted together */
-        cr_expect_eq(w.macs, (double)(w.count / others * w.m * w.n * w.k), "%s", cases[i].op);
+        double all = (double)(side_by_side(n, &w) * w.m * w.n * w.k);
+        if (w.product == IR_PRODUCT_conv_dx)
+            cr_expect_leq(w.macs, all, "%s", cases[i].op);
+        else
+            cr_expect_eq(w.macs, all, "%s", cases[i].op);
         cr_expect_eq(ir_elems(&n->out[0].type) % (w.m * w.n), 0, "%s", cases[i].op);
     }
     arena_destroy(a);
@@ -234,8 +322,9 @@ static bool has_factors(OpCode op) {
 Test(work, every_kernel_with_factors_has_a_rule) {
     for (int i = 0; i < OP_COUNT; i++) {
         if (ir_ops[i].stage != STAGE_CORE) continue;
-        cr_expect_eq(has_factors((OpCode)i), ir_ops[i].work, "%s", ir_ops[i].name);
-        cr_expect_eq(ir_bf16_attr((OpCode)i) != ATTR_COUNT, ir_ops[i].work, "%s", ir_ops[i].name);
+        bool factors = has_factors((OpCode)i);
+        cr_expect(!factors || ir_ops[i].work, "%s", ir_ops[i].name);
+        cr_expect_eq(ir_bf16_attr((OpCode)i) != ATTR_COUNT, factors, "%s", ir_ops[i].name);
         if (ir_ops[i].work) cr_expect_eq(ir_ops[i].route, ROUTE_KERNEL, "%s", ir_ops[i].name);
     }
 }
@@ -245,11 +334,12 @@ Test(work, factors_are_the_operands_that_are_multiplied) {
     for (int i = 0; i < CASES; i++) {
         IrWork w;
         const IrNode *n = node_of(a, &cases[i]);
-        if (ir_ops[n->op].stage != STAGE_CORE || !ir_work_product(n, &w)) continue;
+        if (ir_ops[n->op].stage != STAGE_CORE || !ir_work(n, &w) || w.attention) continue;
+        cr_expect_eq(has_factors(n->op), !w.depthwise, "%s", cases[i].op);
         for (int k = 0; k < n->nin; k++) {
             unsigned reads = ir_reads(n->op, k);
-            cr_expect_eq((reads & READ_FACTOR) != 0, k == w.left || k == w.right, "%s %d",
-                         cases[i].op, k);
+            bool multiplied = !w.depthwise && (k == w.left || k == w.right);
+            cr_expect_eq((reads & READ_FACTOR) != 0, multiplied, "%s %d", cases[i].op, k);
             cr_expect(!(reads & READ_PACKED) || k == w.right, "%s %d", cases[i].op, k);
         }
     }
