@@ -64,9 +64,12 @@ Test(recompute, same_bits_of_a_transformer_with_experts) {
 }
 
 Test(recompute, same_bits_of_random_programs) {
-    for (uint64_t id = 900; id < 912; id++) {
+    uint64_t first = gen_first(900), n = (uint64_t)gen_count(12);
+    for (uint64_t id = first; id < first + n; id++) {
         Arena *a = arena_create();
-        check_bits(a, gen_graph(a, id, 24), 2);
+        IrGraph *g = gen_graph(a, id, 24);
+        g->name = arena_printf(a, "random%llu", (unsigned long long)id);
+        check_bits(a, g, 2);
         arena_destroy(a);
     }
 }
