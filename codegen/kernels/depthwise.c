@@ -1,11 +1,11 @@
 /* Depthwise convolutions: results, and gradients for images. An item is a band of rows of one image
- * and one block of channels; what it reads is copied to a slab first (depthwise_slab.c), and rows
- * are made of tiles (depthwise_tile.c).
+ * and one block of channels; the rows that it reads are copied to a ring as it comes to them
+ * (depthwise_ring.c), and rows of results are made of tiles (depthwise_tile.c).
  *
  * A gradient for an image is a convolution of dy with the kernel turned by a half. With a stride,
  * a pixel met only the taps of one phase, each `stride` after the other, so pixels are made phase
  * by phase, both ways: no inserted zeros are multiplied, and a pixel that no tap met is a sum of
- * nothing. Kernel rows outside the image are skipped; columns there are zeros of the slab. */
+ * nothing. Kernel rows outside the image are skipped; columns there are zeros of the ring. */
 #include "codegen/kernels/depthwise.h"
 #include "codegen/kernels/rules.h"
 
@@ -18,9 +18,9 @@ typedef struct Sweep {
     int64_t height, width; /* of the result */
     int64_t phases;        /* rows and columns that are `phases` apart meet the same taps */
     DwTile tile;
-    int64_t band, bands;          /* rows of a band, and how many there are */
-    int64_t slab_row0, slab_step; /* the first row of band 0's slab, and how far bands' are apart */
-    DwSlab slab;
+    int64_t band, bands; /* rows of a band, and how many there are */
+    int64_t live;        /* rows of the ring that a tile reads */
+    DwRing ring;
     Val w, out; /* in scratch: the block's taps, and rows of results; out NULL: there is no need */
 } Sweep;
 
@@ -28,44 +28,32 @@ static int64_t floor_div(int64_t a, int64_t b) {
     return a >= 0 ? a / b : -((b - 1 - a) / b);
 }
 
-/* ---- sizes ---- */
-
-/* Rows of the slab for a band of so many. */
-static int64_t slab_rows(const Sweep *s, int64_t band) {
-    const IrConv *c = &s->c;
-    if (!s->back) return (band - 1) * c->stride + c->kh;
-    return floor_div(band - 1 + c->top, s->phases) - floor_div(c->top - c->kh + 1, s->phases) + 1;
-}
-
-static void choose_slab_columns(Sweep *s) {
-    const IrConv *c = &s->c;
-    s->slab.col0 = s->back ? floor_div(c->left - c->kw + 1, s->phases) : -c->left;
-    s->slab.cols = s->back ? floor_div(s->width - 1 + c->left, s->phases) - s->slab.col0 + 1
-                           : (s->width - 1) * c->stride + c->kw;
-}
-
 static int64_t ceil_to(int64_t a, int64_t unit) {
     return (a + unit - 1) / unit * unit;
 }
 
-/* The widest bands whose slab is small enough, more of them where items would be too few. */
+/* ---- sizes ---- */
+
+static void choose_ring(Sweep *s) {
+    const IrConv *c = &s->c;
+    int64_t p = s->phases;
+    s->ring.height = s->back ? c->oh : c->h;
+    s->ring.width = s->back ? c->ow : c->w;
+    s->ring.channels = c->c;
+    s->ring.outside = s->tile.rows > 1;
+    s->ring.col0 = s->back ? floor_div(c->left - c->kw + 1, p) : -c->left;
+    s->ring.cols = s->back ? floor_div(s->width - 1 + c->left, p) - s->ring.col0 + 1
+                           : (s->width - 1) * c->stride + c->kw;
+    s->live = s->back ? s->tile.rows + (c->kh + p - 1) / p : (s->tile.rows - 1) * c->stride + c->kh;
+}
+
+/* Bands of whole images, smaller ones where items would be too few. */
 static void choose_bands(const Kb *k, Sweep *s) {
-    int vectors = dw_vectors(k, s->c.c);
-    int64_t unit = s->phases * s->tile.rows, row_bytes = s->slab.cols * vectors * k->vl * 4;
-    int64_t others = s->c.batch * ((s->c.c + vectors * k->vl - 1) / (vectors * k->vl));
-    s->bands = 1;
-    s->band = s->height;
-    while (s->band > unit && (slab_rows(s, s->band) * row_bytes > DW_SLAB_BYTES ||
-                              others * s->bands < DW_WANT_ITEMS)) {
-        int64_t most = ceil_to((s->height + s->bands) / (s->bands + 1), unit);
-        s->bands++;
-        if (most >= s->band) continue;
-        s->band = most;
-    }
+    int64_t width = (int64_t)dw_vectors(k, s->c.c) * k->vl;
+    int64_t others = s->c.batch * ((s->c.c + width - 1) / width), unit = s->phases * s->tile.rows;
+    int64_t want = (DW_WANT_ITEMS + others - 1) / others;
+    s->band = ceil_to((s->height + want - 1) / want, unit);
     s->bands = (s->height + s->band - 1) / s->band;
-    s->slab.rows = slab_rows(s, s->band);
-    s->slab_row0 = s->back ? floor_div(s->c.top - s->c.kh + 1, s->phases) : -s->c.top;
-    s->slab_step = s->back ? s->band / s->phases : s->band * s->c.stride;
 }
 
 static Sweep describe(Kb *k, IrNode *n, bool back) {
@@ -74,13 +62,12 @@ static Sweep describe(Kb *k, IrNode *n, bool back) {
     s.height = back ? c.h : c.oh;
     s.width = back ? c.w : c.ow;
     s.phases = back ? c.stride : 1;
-    s.slab.height = back ? c.oh : c.h;
-    s.slab.width = back ? c.ow : c.w;
-    s.slab.channels = c.c;
-    s.tile = dw_tile_choose(k->target, s.width / s.phases, s.height / s.phases, (int)c.kw,
-                            back ? 1 : (int)c.stride, back ? -(int)s.phases : 1);
-    s.slab.outside = s.tile.rows > 1;
-    choose_slab_columns(&s);
+    dw_tile_choose(k->target, &s.tile, s.width / s.phases, s.height / s.phases);
+    s.tile.taps = (int)c.kw;
+    s.tile.x_step = s.tile.row_next = back ? 1 : (int)c.stride;
+    s.tile.w_step = back ? -(int)c.stride : 1;
+    s.tile.row_step = back ? -1 : 1;
+    choose_ring(&s);
     choose_bands(k, &s);
     return s;
 }
@@ -90,14 +77,14 @@ static Sweep describe(Kb *k, IrNode *n, bool back) {
 typedef struct Band {
     const Sweep *s;
     DwBlock block;
-    Val image, row0, slab_row0; /* its first row, and its slab's */
+    Val image, row0; /* its first row */
 } Band;
 
 /* Rows y, y + phases, .. of the result, `rows` of them. */
 typedef struct Group {
     Val y;
     int rows;
-    Val count, x_row, w_row; /* kernel rows that meet the image: the first one's pixels, taps */
+    Val count, x_row, w_row; /* kernel rows that meet the image: the first one's row, and taps */
 } Group;
 
 static Group forward_rows(Kb *k, const Sweep *s, Val y, int rows) {
@@ -147,19 +134,20 @@ static Out out_of(Kb *k, const Band *b, const Group *g) {
 }
 
 /* Plane v of columns first, first + phases, ..: `n` of them, whose leftmost pixels begin at column
- * `col` of the slab, and whose leftmost taps are number `tap` of a kernel row. */
+ * `col` of the ring, and whose leftmost taps are number `tap` of a kernel row. */
 static void columns(Kb *k, const Band *b, const Group *g, const Out *o, int v, DwTile tile,
                     Val first, Val n, Val col, Val tap) {
     const Sweep *s = b->s;
-    int64_t taps = s->c.kh * s->c.kw, slab_row = s->slab.cols * k->vl;
+    int64_t taps = s->c.kh * s->c.kw;
     Val w = kb_add(k, kb_mul(k, g->w_row, kb_i64(k, s->c.kw)), tap);
     w = kb_mul(k, kb_add(k, w, kb_i64(k, v * taps)), kb_i64(k, k->vl));
     Val to = kb_add(k, kb_mul(k, first, kb_i64(k, o->pixel)), kb_i64(k, (int64_t)v * k->vl));
     DwRows r = {.tile = tile, .count = g->count, .n = n};
     r.tile.rows = g->rows;
-    r.x = dw_slab_at(k, &s->slab, v, kb_sub(k, g->x_row, b->slab_row0), col);
-    r.x_row = kb_i64(k, s->back ? -slab_row : slab_row);
-    r.x_next = kb_i64(k, s->back ? slab_row : s->c.stride * slab_row);
+    r.tile.ring = (int)s->ring.rows;
+    r.x = dw_ring_plane(k, &s->ring, v, col);
+    r.row = g->x_row;
+    r.x_row = kb_i64(k, dw_ring_row(k, &s->ring));
     r.w = kb_gep(k, k->f32, s->w, w);
     r.w_row = kb_i64(k, s->phases * s->c.kw * k->vl);
     r.out = kb_gep(k, k->f32, o->ptr, to);
@@ -181,7 +169,7 @@ static void phases(Kb *k, const Band *b, const Group *g, const Out *o, int64_t f
     Val first = kb_urem(k, kb_add(k, l.i, kb_i64(k, left)), p);
     Val n = kb_udiv(k, kb_sub(k, kb_i64(k, s->width + p - 1), first), p);
     Val q = kb_udiv(k, kb_sub(k, kb_add(k, first, kb_i64(k, s->c.left)), l.i), p);
-    Val col = kb_sub(k, q, kb_i64(k, taps - 1 + s->slab.col0));
+    Val col = kb_sub(k, q, kb_i64(k, taps - 1 + s->ring.col0));
     Val tap = kb_add(k, l.i, kb_i64(k, p * (taps - 1)));
     for (int v = 0; v < b->block.vectors; v++) columns(k, b, g, o, v, tile, first, n, col, tap);
     kb_loop_end(k, &l);
@@ -227,25 +215,50 @@ static void group(Kb *k, const Band *b, Val y, int rows) {
         store_row(k, b, &o, kb_i64(k, i), kb_add(k, y, kb_i64(k, i * p)));
 }
 
-/* Phase after phase: as many rows together as a tile has, then the rest one by one. */
+/* Fills the ring for `rows` rows from y on; what is there already ends before row *have. */
+static void fill(Kb *k, const Band *b, Val y, int64_t rows, Val *have) {
+    const Sweep *s = b->s;
+    const IrConv *c = &s->c;
+    Val last = kb_add(k, y, kb_i64(k, rows - 1)), to;
+    if (s->back)
+        to = kb_udiv(k, kb_add(k, last, kb_i64(k, c->top + s->phases)), s->phases);
+    else
+        to = kb_add(k, kb_mul(k, last, kb_i64(k, c->stride)), kb_i64(k, c->kh - c->top));
+    Val from = kb_max(k, *have, kb_sub(k, to, kb_i64(k, s->live)));
+    dw_ring_copy(k, &s->ring, &b->block, kb_ptr(k, s->from), b->image, from, to);
+    *have = to;
+}
+
+/* `rows` rows of each phase from y on. */
+static void groups(Kb *k, const Band *b, Val y, int rows, Val *have) {
+    const Sweep *s = b->s;
+    Loop p;
+    fill(k, b, y, rows * s->phases, have);
+    kb_loop(k, &p, kb_i64(k, 0), kb_i64(k, s->phases), 1, NULL, 0);
+    group(k, b, kb_add(k, y, p.i), rows);
+    kb_loop_end(k, &p);
+}
+
+/* As many rows together as a tile has, then the rest one by one. */
 static void band(Kb *k, const Band *b) {
     const Sweep *s = b->s;
     Val end = kb_min(k, kb_add(k, b->row0, kb_i64(k, s->band)), kb_i64(k, s->height));
     int64_t step = s->phases * s->tile.rows;
-    Loop p, l;
-    kb_loop(k, &p, kb_i64(k, 0), kb_i64(k, s->phases), 1, NULL, 0);
-    Val first = kb_add(k, b->row0, p.i), done = first;
-    if (s->tile.rows > 1) {
-        Val whole = kb_sub(k, end, kb_i64(k, step - s->phases));
-        kb_loop(k, &l, first, whole, step, NULL, 0);
-        group(k, b, l.i, s->tile.rows);
-        kb_loop_end(k, &l);
-        done = l.i;
-    }
-    kb_loop(k, &l, done, end, s->phases, NULL, 0);
-    group(k, b, l.i, 1);
+    Val have = kb_i64(k, -s->c.top - s->c.kh); /* before all that is read */
+    Loop l;
+    kb_loop(k, &l, b->row0, kb_sub(k, end, kb_i64(k, step - 1)), step, &have, 1);
+    have = l.carry[0];
+    groups(k, b, l.i, s->tile.rows, &have);
+    l.next[0] = have;
     kb_loop_end(k, &l);
-    kb_loop_end(k, &p);
+    if (step == 1) return;
+    have = l.carry[0];
+    kb_loop(k, &l, l.i, end, 1, &have, 1);
+    have = l.carry[0];
+    fill(k, b, l.i, 1, &have);
+    group(k, b, l.i, 1);
+    l.next[0] = have;
+    kb_loop_end(k, &l);
 }
 
 /* ---- items ---- */
@@ -258,10 +271,8 @@ static void item(Kb *k, const Sweep *s, const DwBlock *block, Val image, Val num
     if (someones) kb_if(k, &mine, someones);
     Band b = {.s = s, .block = *block, .image = image};
     b.row0 = kb_mul(k, number, kb_i64(k, s->band));
-    b.slab_row0 = kb_add(k, kb_mul(k, number, kb_i64(k, s->slab_step)), kb_i64(k, s->slab_row0));
     Val set = kb_mul(k, expert, kb_i64(k, taps * s->c.c));
     dw_load_taps(k, block, kb_gep(k, k->f32, kb_ptr(k, s->n->in[1]), set), s->c.c, taps, s->w);
-    dw_slab_copy(k, &s->slab, block, kb_ptr(k, s->from), image, b.slab_row0);
     band(k, &b);
     if (someones) kb_if_end(k, &mine);
 }
@@ -284,10 +295,10 @@ static void lower(Kb *k, IrNode *n, bool back) {
     int vectors = dw_vectors(k, s.c.c);
     int64_t pixel = (int64_t)vectors * k->vl * 4, blocks = dw_whole_blocks(k, s.c.c);
     bool rest = s.c.c % (vectors * k->vl) != 0;
-    dw_slab_scratch(k, &s.slab, vectors);
+    dw_ring_scratch(k, &s.ring, s.live, vectors);
     s.w = kb_scratch(k, s.c.kh * s.c.kw * pixel);
     if (rest || k->cl->nnode > 1) s.out = kb_scratch(k, s.tile.rows * s.width * pixel);
-    dw_slab_clear(k, &s.slab, vectors);
+    dw_ring_clear(k, &s.ring, vectors);
     run(k, &s, true, blocks);
     run(k, &s, false, rest);
 }

@@ -1,15 +1,15 @@
 /* Depthwise convolutions: what their forward and backward kernels share. Internal to this folder.
  *
- * An item has a block of channels, a line of cache at most. What it reads of an image is copied to
- * a slab of this thread's scratch first: planes of one vector of channels each, rows of pixels side
- * by side with the zeros of the padding between them. So every tap of every pixel is one aligned
- * vector of a small, dense memory, wherever the image's pixels lie. */
+ * An item has a block of channels, a line of cache at most, and walks the rows of an image. The
+ * rows that it needs at a time lie in a ring of this thread's scratch: planes of one vector of
+ * channels each, pixels side by side with the zeros of the padding between rows. So every tap of
+ * every pixel is one aligned vector of the first level cache, wherever the image's pixels lie. */
 #ifndef VMOEC_CODEGEN_KERNELS_DEPTHWISE_H
 #define VMOEC_CODEGEN_KERNELS_DEPTHWISE_H
 
 #include "codegen/build/emit.h"
 
-enum { DW_MOST_ROWS = 4 /* of a tile */, DW_SLAB_BYTES = 96 << 10, DW_WANT_ITEMS = 12 };
+enum { DW_MOST_ROWS = 4 /* of a tile */, DW_WANT_ITEMS = 12 };
 
 /* Channels of a block. The last block may end within its last vector. */
 typedef struct DwBlock {
@@ -18,17 +18,18 @@ typedef struct DwBlock {
     Val mask; /* of the last vector; NULL: it is whole */
 } DwBlock;
 
-/* Part of an image in scratch: [vectors][rows][cols][vl]. */
-typedef struct DwSlab {
+/* Rows of an image in scratch: [vectors][rows][cols][vl]. Row r of the image lies in row r modulo
+ * `rows`, a power of two. */
+typedef struct DwRing {
     Val ptr;
     int64_t rows, cols;    /* of a plane */
     int64_t col0;          /* the image's column in column 0; negative: padding stands there */
     int64_t height, width; /* of the images */
     int64_t channels;      /* of a pixel of the images */
     bool outside;          /* rows outside the image are read, and must be 0 */
-} DwSlab;
+} DwRing;
 
-/* ---- depthwise_slab.c ---- */
+/* ---- depthwise_ring.c ---- */
 
 /* Vectors of the widest block of that many channels. */
 int dw_vectors(const Kb *k, int64_t channels);
@@ -38,14 +39,16 @@ DwBlock dw_block(Kb *k, int64_t channels, bool whole, Val number);
 /* The mask of vector v. */
 Val dw_mask(const DwBlock *b, int v);
 
-void dw_slab_scratch(Kb *k, DwSlab *s, int vectors);
-int64_t dw_slab_plane(const Kb *k, const DwSlab *s); /* floats of a plane */
+/* Room for `live` rows. */
+void dw_ring_scratch(Kb *k, DwRing *r, int64_t live, int vectors);
 /* Zeros where no image ever is. Once, before the first copy. */
-void dw_slab_clear(Kb *k, const DwSlab *s, int vectors);
-/* Rows [row0, row0 + s->rows) of image `number` of `images` (a tensor [B,H,W,C]). */
-void dw_slab_copy(Kb *k, const DwSlab *s, const DwBlock *b, Val images, Val number, Val row0);
-/* Pixel (row, col) of plane v; col is a constant. */
-Val dw_slab_at(Kb *k, const DwSlab *s, int v, Val row, Val col);
+void dw_ring_clear(Kb *k, const DwRing *r, int vectors);
+/* Rows [from, to) of image `number` of `images` (a tensor [B,H,W,C]). */
+void dw_ring_copy(Kb *k, const DwRing *r, const DwBlock *b, Val images, Val number, Val from,
+                  Val to);
+/* Column `col` of a plane, and how many floats its rows are apart. */
+Val dw_ring_plane(Kb *k, const DwRing *r, int v, Val col);
+int64_t dw_ring_row(const Kb *k, const DwRing *r);
 
 /* Copies `taps` rows of a block's channels between a tensor [..,C] at `tensor` and scratch
  * [vectors][taps][vl]. */
@@ -61,20 +64,23 @@ Val dw_expert(Kb *k, IrValue *offsets, int64_t experts, Val number, Val *someone
 
 /* Rows of results, computed by tiles of `rows` x `cols` sums in registers. */
 typedef struct DwTile {
-    int rows, cols; /* of a tile */
-    int taps;       /* of a kernel row */
-    int x_step;     /* pixels between neighbouring results */
-    int w_step;     /* taps of the kernel between neighbouring pixels */
+    int rows, cols;         /* of a tile */
+    int taps;               /* of a kernel row */
+    int x_step;             /* pixels between neighbouring results */
+    int w_step;             /* taps of the kernel between neighbouring pixels */
+    int row_step, row_next; /* the image's rows between kernel rows, and between result rows */
+    int ring;               /* rows of the ring */
 } DwTile;
 
-/* The widest tile for rows of n results, of which `rows` may be computed together. */
-DwTile dw_tile_choose(const CgTarget *t, int64_t n, int64_t rows, int taps, int x_step, int w_step);
+/* Sets how many rows and columns a tile of rows of n results has; `rows` of them may be computed
+ * together. */
+void dw_tile_choose(const CgTarget *t, DwTile *tile, int64_t n, int64_t rows);
 
 /* n results of `tile.rows` rows each: the sums over `count` kernel rows of pixels times weights.
  * Distances are in floats. */
 typedef struct DwRows {
     DwTile tile;
-    Val x, x_row, x_next; /* first pixel; to the next kernel row's; to the next result row's */
+    Val x, row, x_row; /* plane of the ring, from the first pixel's column; its row; a row's size */
     Val w, w_row;
     Val count;
     Val out, out_step, out_next;

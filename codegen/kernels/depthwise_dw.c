@@ -1,12 +1,14 @@
 /* Gradients of depthwise convolutions for their weights. An item is a block of channels and one
- * part of an expert's images; it adds image after image, band after band, to its kernel in scratch.
+ * part of an expert's images; it adds image after image, a few rows at a time, to its kernel in
+ * scratch.
  *
- *   void dwg_F_N_KW_S(ptr x, i64 x_row, ptr dy, i64 dy_row, i64 rows, i64 cols, ptr sums)
+ *   void dwg_..(ptr x, i64 x_row0, i64 x_row, ptr dy, i64 dy_row0, i64 dy_row, i64 rows, i64 cols,
+ *               ptr sums)
  *
- * adds to taps F .. F + N - 1 the products of `rows` rows of dy, and the pixels that they meet:
- * sums stay in registers for a band, a pixel of dy is loaded once for all of them, and every
- * product takes its pixel of x from memory. The taps are shared out evenly, whatever their rows, so
- * that every call has sums enough to hide the latency of an FMA. */
+ * adds to some taps the products of `rows` rows of dy and the pixels that they meet: sums stay in
+ * registers, a pixel of dy is loaded once for all of them, and every product takes its pixel of x
+ * from memory. The taps are shared out evenly, whatever their rows, so that every call has sums
+ * enough to hide the latency of an FMA. */
 #include "codegen/kernels/depthwise.h"
 #include "codegen/kernels/rules.h"
 
@@ -14,18 +16,24 @@ typedef struct Weights {
     IrNode *n;
     IrConv c;
     int64_t taps, calls; /* of the kernel; they are shared out among calls */
-    int64_t band, bands; /* rows of dy */
-    DwSlab x, dy;
+    int64_t step;        /* rows of dy at a time */
+    DwRing x, dy;
     Val sums;
 } Weights;
 
 /* Some taps of the kernel. */
 typedef struct Taps {
     int64_t first, end, kw, stride;
+    int64_t x_ring, dy_ring; /* rows of the rings */
 } Taps;
 
 static Taps taps_of_call(const Weights *w, int64_t call) {
-    return (Taps){call * w->taps / w->calls, (call + 1) * w->taps / w->calls, w->c.kw, w->c.stride};
+    return (Taps){.first = call * w->taps / w->calls,
+                  .end = (call + 1) * w->taps / w->calls,
+                  .kw = w->c.kw,
+                  .stride = w->c.stride,
+                  .x_ring = w->x.rows,
+                  .dy_ring = w->dy.rows};
 }
 
 /* ---- the micro-kernel ---- */
@@ -46,41 +54,49 @@ static void add_pixel(Kb *k, const Taps *t, const Val *x, Val dy, Val col, Val *
     }
 }
 
-static void band_body(Kb *k, const void *ctx) {
+/* Row `number` of a plane of a ring. */
+static Val ring_row(Kb *k, Val plane, Val number, Val row, int64_t rows) {
+    Val r = LLVMBuildAnd(k->b, number, kb_i64(k, rows - 1), "");
+    return kb_gep(k, k->f32, plane, kb_mul(k, r, row));
+}
+
+static void rows_body(Kb *k, const void *ctx) {
     const Taps *t = ctx;
-    int n = (int)(t->end - t->first),
-        kernel_rows = (int)((t->end - 1) / t->kw - t->first / t->kw + 1);
-    Val p[7], sum[MAX_CARRY], x[MAX_CARRY];
+    int n = (int)(t->end - t->first);
+    int64_t first = t->first / t->kw, kernel_rows = (t->end - 1) / t->kw - first + 1;
+    Val p[9], sum[MAX_CARRY], x[MAX_CARRY];
     LLVMGetParams(k->fn, p);
-    for (int i = 0; i < n; i++) sum[i] = kb_load(k, k->vf, vector_at(k, p[6], kb_i64(k, i)), NULL);
+    for (int i = 0; i < n; i++) sum[i] = kb_load(k, k->vf, vector_at(k, p[8], kb_i64(k, i)), NULL);
     Loop row, col;
-    kb_loop(k, &row, kb_i64(k, 0), p[4], 1, sum, n);
-    Val x0 = kb_mul(k, row.i, kb_mul(k, p[1], kb_i64(k, t->stride)));
+    kb_loop(k, &row, kb_i64(k, 0), p[6], 1, sum, n);
+    Val x_row = kb_add(k, p[1], kb_mul(k, row.i, kb_i64(k, t->stride)));
     for (int i = 0; i < kernel_rows; i++)
-        x[i] = kb_gep(k, k->f32, p[0], kb_add(k, x0, kb_mul(k, p[1], kb_i64(k, i))));
-    Val dy = kb_gep(k, k->f32, p[2], kb_mul(k, row.i, p[3]));
-    kb_loop(k, &col, kb_i64(k, 0), p[5], 1, row.carry, n);
+        x[i] = ring_row(k, p[0], kb_add(k, x_row, kb_i64(k, i)), p[2], t->x_ring);
+    Val dy = ring_row(k, p[3], kb_add(k, p[4], row.i), p[5], t->dy_ring);
+    kb_loop(k, &col, kb_i64(k, 0), p[7], 1, row.carry, n);
     for (int i = 0; i < n; i++) sum[i] = col.carry[i];
     add_pixel(k, t, x, dy, col.i, sum);
     for (int i = 0; i < n; i++) col.next[i] = sum[i];
     kb_loop_end(k, &col);
     for (int i = 0; i < n; i++) row.next[i] = col.carry[i];
     kb_loop_end(k, &row);
-    for (int i = 0; i < n; i++) kb_store(k, row.carry[i], vector_at(k, p[6], kb_i64(k, i)), NULL);
+    for (int i = 0; i < n; i++) kb_store(k, row.carry[i], vector_at(k, p[8], kb_i64(k, i)), NULL);
     LLVMBuildRetVoid(k->b);
 }
 
-static void add_band(Kb *k, const Taps *t, Val *arg) {
-    LLVMTypeRef param[] = {k->ptr, k->i64, k->ptr, k->i64, k->i64, k->i64, k->ptr};
-    LLVMTypeRef type = LLVMFunctionType(LLVMVoidTypeInContext(k->ctx), param, 7, 0);
+static void add_rows(Kb *k, Taps t, Val *arg) {
+    LLVMTypeRef param[] = {k->ptr, k->i64, k->i64, k->ptr, k->i64, k->i64, k->i64, k->i64, k->ptr};
+    LLVMTypeRef type = LLVMFunctionType(LLVMVoidTypeInContext(k->ctx), param, 9, 0);
+    t.end -= t.first / t.kw * t.kw;
+    t.first %= t.kw;
     const char *name =
-        arena_printf(k->arena, "dwg_%lld_%lld_%lld_%lld", (long long)(t->first % t->kw),
-                     (long long)(t->end - t->first), (long long)t->kw, (long long)t->stride);
-    Taps from_row = {t->first % t->kw, t->end - t->first + t->first % t->kw, t->kw, t->stride};
-    LLVMBuildCall2(k->b, type, kb_helper(k, name, type, band_body, &from_row), arg, 7, "");
+        arena_printf(k->arena, "dwg_%lld_%lld_%lld_%lld_%lld_%lld", (long long)t.first,
+                     (long long)(t.end - t.first), (long long)t.kw, (long long)t.stride,
+                     (long long)t.x_ring, (long long)t.dy_ring);
+    LLVMBuildCall2(k->b, type, kb_helper(k, name, type, rows_body, &t), arg, 9, "");
 }
 
-/* ---- one band of one image ---- */
+/* ---- some rows of one image ---- */
 
 /* Rows of dy that meet the image with any of the call's kernel rows, among [row0, end). */
 static void call_taps(Kb *k, const Weights *w, int v, int64_t call, Val row0, Val end) {
@@ -91,27 +107,41 @@ static void call_taps(Kb *k, const Weights *w, int v, int64_t call, Val row0, Va
     int64_t room = c->h + c->top - first_row;
     int64_t below = room <= 0 ? 0 : (room + c->stride - 1) / c->stride;
     Val from = kb_max(k, row0, kb_i64(k, above)), to = kb_min(k, end, kb_i64(k, below));
-    Val local = kb_sub(k, from, row0);
-    Val x_row = kb_add(k, kb_mul(k, local, kb_i64(k, c->stride)), kb_i64(k, first_row));
-    Val arg[] = {dw_slab_at(k, &w->x, v, x_row, kb_i64(k, 0)),
-                 kb_i64(k, w->x.cols * k->vl),
-                 dw_slab_at(k, &w->dy, v, local, kb_i64(k, 0)),
-                 kb_i64(k, w->dy.cols * k->vl),
+    Val x_row = kb_add(k, kb_mul(k, from, kb_i64(k, c->stride)), kb_i64(k, first_row - c->top));
+    Val arg[] = {dw_ring_plane(k, &w->x, v, kb_i64(k, 0)),
+                 x_row,
+                 kb_i64(k, dw_ring_row(k, &w->x)),
+                 dw_ring_plane(k, &w->dy, v, kb_i64(k, 0)),
+                 from,
+                 kb_i64(k, dw_ring_row(k, &w->dy)),
                  kb_sub(k, to, from),
                  kb_i64(k, c->ow),
                  vector_at(k, w->sums, kb_i64(k, v * w->taps + t.first))};
-    add_band(k, &t, arg);
+    add_rows(k, t, arg);
 }
 
-static void image_band(Kb *k, const Weights *w, const DwBlock *b, Val image, Val number) {
+/* Rows [row0, end) of dy; *have: the first row of the image that is not in the ring yet. */
+static void add_step(Kb *k, const Weights *w, const DwBlock *b, Val image, Val row0, Val *have) {
     const IrConv *c = &w->c;
-    Val row0 = kb_mul(k, number, kb_i64(k, w->band));
-    Val end = kb_min(k, kb_add(k, row0, kb_i64(k, w->band)), kb_i64(k, c->oh));
-    Val x_row0 = kb_add(k, kb_mul(k, row0, kb_i64(k, c->stride)), kb_i64(k, -c->top));
-    dw_slab_copy(k, &w->x, b, kb_ptr(k, w->n->in[0]), image, x_row0);
-    dw_slab_copy(k, &w->dy, b, kb_ptr(k, w->n->in[1]), image, row0);
+    Val end = kb_min(k, kb_add(k, row0, kb_i64(k, w->step)), kb_i64(k, c->oh));
+    Val last = kb_sub(k, end, kb_i64(k, 1));
+    Val to = kb_add(k, kb_mul(k, last, kb_i64(k, c->stride)), kb_i64(k, c->kh - c->top));
+    Val from = kb_max(k, *have, kb_sub(k, to, kb_i64(k, (w->step - 1) * c->stride + c->kh)));
+    dw_ring_copy(k, &w->x, b, kb_ptr(k, w->n->in[0]), image, from, to);
+    dw_ring_copy(k, &w->dy, b, kb_ptr(k, w->n->in[1]), image, row0, end);
     for (int v = 0; v < b->vectors; v++)
         for (int64_t call = 0; call < w->calls; call++) call_taps(k, w, v, call, row0, end);
+    *have = to;
+}
+
+static void add_image(Kb *k, const Weights *w, const DwBlock *b, Val image) {
+    Val have = kb_i64(k, -w->c.top - w->c.kh); /* before all that is read */
+    Loop l;
+    kb_loop(k, &l, kb_i64(k, 0), kb_i64(k, w->c.oh), w->step, &have, 1);
+    have = l.carry[0];
+    add_step(k, w, b, image, l.i, &have);
+    l.next[0] = have;
+    kb_loop_end(k, &l);
 }
 
 /* ---- items ---- */
@@ -142,13 +172,11 @@ static void item(Kb *k, const Weights *w, const DwBlock *b, Val set) {
     const IrConv *c = &w->c;
     int64_t experts = c->experts ? c->experts : 1;
     Val from, to;
-    Loop image, band;
+    Loop image;
     images_of(k, w, kb_urem(k, set, experts), kb_udiv(k, set, experts), &from, &to);
     clear_sums(k, w, b->vectors);
     kb_loop(k, &image, from, to, 1, NULL, 0);
-    kb_loop(k, &band, kb_i64(k, 0), kb_i64(k, w->bands), 1, NULL, 0);
-    image_band(k, w, b, image.i, band.i);
-    kb_loop_end(k, &band);
+    add_image(k, w, b, image.i);
     kb_loop_end(k, &image);
     Val at = kb_mul(k, set, kb_i64(k, w->taps * c->c));
     dw_store_taps(k, b, kb_gep(k, k->f32, kb_ptr(k, &w->n->out[0]), at), c->c, w->taps, w->sums);
@@ -165,37 +193,36 @@ static void run(Kb *k, const Weights *w, bool whole, int64_t blocks) {
     kb_loop_end(k, &l);
 }
 
-/* Bands so small that both slabs are. */
+/* As many rows at a time as leave both rings in the first level cache, in equal steps. */
 static void choose(Kb *k, Weights *w) {
+    enum { RING_BYTES = 24 << 10 };
     const IrConv *c = &w->c;
-    int64_t most = k->target->vector_registers - 3, row = (int64_t)dw_vectors(k, c->c) * k->vl * 4;
+    int64_t most = k->target->vector_registers - 3,
+            pixel = (int64_t)dw_vectors(k, c->c) * k->vl * 4;
     w->taps = c->kh * c->kw;
     w->calls = (w->taps + most - 1) / most;
-    w->x = (DwSlab){.cols = (c->ow - 1) * c->stride + c->kw,
+    w->x = (DwRing){.cols = (c->ow - 1) * c->stride + c->kw,
                     .col0 = -c->left,
                     .height = c->h,
                     .width = c->w,
                     .channels = c->c,
                     .outside = true};
-    w->dy = (DwSlab){.cols = c->ow, .height = c->oh, .width = c->ow, .channels = c->c};
-    for (w->bands = 1;; w->bands++) {
-        w->band = (c->oh + w->bands - 1) / w->bands;
-        w->x.rows = (w->band - 1) * c->stride + c->kh;
-        w->dy.rows = w->band;
-        int64_t bytes = (w->x.rows * w->x.cols + w->band * c->ow) * row;
-        if (bytes <= DW_SLAB_BYTES || w->band == 1) break;
-    }
-    w->bands = (c->oh + w->band - 1) / w->band;
+    w->dy = (DwRing){.cols = c->ow, .height = c->oh, .width = c->ow, .channels = c->c};
+    int64_t rows = 1;
+    while (rows < c->kh) rows *= 2;
+    while (2 * rows * w->x.cols * pixel <= RING_BYTES) rows *= 2;
+    int64_t together = (rows - c->kh) / c->stride + 1, steps = (c->oh + together - 1) / together;
+    w->step = (c->oh + steps - 1) / steps;
 }
 
 void cg_lower_depthwise_dw(Kb *k, IrNode *n) {
     Weights w = {.n = n, .c = ir_conv_of(n)};
     choose(k, &w);
     int vectors = dw_vectors(k, w.c.c);
-    dw_slab_scratch(k, &w.x, vectors);
-    dw_slab_scratch(k, &w.dy, vectors);
+    dw_ring_scratch(k, &w.x, (w.step - 1) * w.c.stride + w.c.kh, vectors);
+    dw_ring_scratch(k, &w.dy, w.step, vectors);
     w.sums = kb_scratch(k, w.taps * vectors * k->vl * 4);
-    dw_slab_clear(k, &w.x, vectors);
+    dw_ring_clear(k, &w.x, vectors);
     run(k, &w, true, dw_whole_blocks(k, w.c.c));
     run(k, &w, false, w.c.c % (vectors * k->vl) != 0);
 }

@@ -1,8 +1,8 @@
 /* The tile of depthwise convolutions: R rows x T columns of sums in registers, one loop over the
  * kernel's rows and one over the taps of a row.
  *
- *   void dw_RxT_.._..(ptr x, i64 x_row, i64 x_next, ptr w, i64 w_row, i64 count, ptr out,
- *                     i64 out_step, i64 out_next, i64 n)
+ *   void dw_RxT_..(ptr x, i64 row, i64 x_row, ptr w, i64 w_row, i64 count, ptr out, i64 out_step,
+ *                  i64 out_next, i64 n)
  *
  * A tap is one register; every sum takes its pixel from memory, in the multiplication itself. So
  * there is a load for each FMA and one more per tap, which is what a core can issue, and all
@@ -11,16 +11,14 @@
  * are 16. */
 #include "codegen/kernels/depthwise.h"
 
-DwTile dw_tile_choose(const CgTarget *t, int64_t n, int64_t rows, int taps, int x_step,
-                      int w_step) {
+void dw_tile_choose(const CgTarget *t, DwTile *tile, int64_t n, int64_t rows) {
     enum { FEW = 8 /* sums that hide the latency of an FMA */ };
     int64_t most = t->vector_registers - 2, tiles = (n + most - 1) / most;
-    DwTile tile = {1, 1, taps, x_step, w_step};
-    if (n > 0) tile.cols = (int)((n + tiles - 1) / tiles);
-    while (tile.rows * tile.cols < FEW && (tile.rows + 1) * tile.cols <= most &&
-           tile.rows < DW_MOST_ROWS && tile.rows < rows)
-        tile.rows++;
-    return tile;
+    tile->rows = 1;
+    tile->cols = n > 0 ? (int)((n + tiles - 1) / tiles) : 1;
+    while (tile->rows * tile->cols < FEW && (tile->rows + 1) * tile->cols <= most &&
+           tile->rows < DW_MOST_ROWS && tile->rows < rows)
+        tile->rows++;
 }
 
 static Val at(Kb *k, Val base, Val floats) {
@@ -53,8 +51,13 @@ static void one_tile(Kb *k, const DwRows *r, Val first) {
     Val x = at(k, r->x, kb_mul(k, first, kb_i64(k, (int64_t)t->x_step * k->vl)));
     Loop l;
     kb_loop(k, &l, kb_i64(k, 0), r->count, 1, sum, n);
-    Val here = at(k, x, kb_mul(k, l.i, r->x_row)), w = at(k, r->w, kb_mul(k, l.i, r->w_row));
-    for (int i = 0; i < t->rows; i++) row[i] = at(k, here, kb_mul(k, kb_i64(k, i), r->x_next));
+    Val first_row = kb_add(k, r->row, kb_mul(k, l.i, kb_i64(k, t->row_step)));
+    Val w = at(k, r->w, kb_mul(k, l.i, r->w_row));
+    for (int i = 0; i < t->rows; i++) {
+        Val number = kb_add(k, first_row, kb_i64(k, (int64_t)i * t->row_next));
+        number = LLVMBuildAnd(k->b, number, kb_i64(k, t->ring - 1), "");
+        row[i] = at(k, x, kb_mul(k, number, r->x_row));
+    }
     for (int i = 0; i < n; i++) sum[i] = l.carry[i];
     add_row(k, t, row, w, sum);
     for (int i = 0; i < n; i++) l.next[i] = sum[i];
@@ -73,8 +76,8 @@ static void rows_body(Kb *k, const void *ctx) {
     LLVMGetParams(k->fn, p);
     DwRows r = {.tile = *(const DwTile *)ctx,
                 .x = p[0],
-                .x_row = p[1],
-                .x_next = p[2],
+                .row = p[1],
+                .x_row = p[2],
                 .w = p[3],
                 .w_row = p[4],
                 .count = p[5],
@@ -96,10 +99,10 @@ void dw_rows(Kb *k, const DwRows *r) {
                            k->i64, k->ptr, k->i64, k->i64, k->i64};
     LLVMTypeRef type = LLVMFunctionType(LLVMVoidTypeInContext(k->ctx), param, 10, 0);
     const char *name =
-        arena_printf(k->arena, "dw_%dx%d_%d_%d_%s%d", t->rows, t->cols, t->taps, t->x_step,
-                     t->w_step < 0 ? "m" : "", t->w_step < 0 ? -t->w_step : t->w_step);
+        arena_printf(k->arena, "dw_%dx%d_%d_%d_%d_%d_%d_%d", t->rows, t->cols, t->taps, t->x_step,
+                     t->w_step, t->row_step, t->row_next, t->ring);
     Val fn = kb_helper(k, name, type, rows_body, t);
-    Val arg[] = {r->x,     r->x_row, r->x_next,   r->w,        r->w_row,
-                 r->count, r->out,   r->out_step, r->out_next, r->n};
+    Val arg[] = {r->x,     r->row, r->x_row,    r->w,        r->w_row,
+                 r->count, r->out, r->out_step, r->out_next, r->n};
     LLVMBuildCall2(k->b, type, fn, arg, 10, "");
 }

@@ -39,88 +39,99 @@ Val dw_mask(const DwBlock *b, int v) {
 
 /* ---- pixels ---- */
 
-int64_t dw_slab_plane(const Kb *k, const DwSlab *s) {
-    return s->rows * s->cols * k->vl;
+int64_t dw_ring_row(const Kb *k, const DwRing *r) {
+    return r->cols * k->vl;
 }
 
-void dw_slab_scratch(Kb *k, DwSlab *s, int vectors) {
-    s->ptr = kb_scratch(k, dw_slab_plane(k, s) * vectors * 4);
+void dw_ring_scratch(Kb *k, DwRing *r, int64_t live, int vectors) {
+    for (r->rows = 1; r->rows < live;) r->rows *= 2;
+    r->ptr = kb_scratch(k, r->rows * dw_ring_row(k, r) * vectors * 4);
 }
 
-Val dw_slab_at(Kb *k, const DwSlab *s, int v, Val row, Val col) {
-    Val pixel = kb_add(k, kb_mul(k, row, kb_i64(k, s->cols)), col);
-    Val at = kb_add(k, kb_mul(k, pixel, kb_i64(k, k->vl)), kb_i64(k, v * dw_slab_plane(k, s)));
-    return kb_gep(k, k->f32, s->ptr, at);
+Val dw_ring_plane(Kb *k, const DwRing *r, int v, Val col) {
+    Val at =
+        kb_add(k, kb_mul(k, col, kb_i64(k, k->vl)), kb_i64(k, v * r->rows * dw_ring_row(k, r)));
+    return kb_gep(k, k->f32, r->ptr, at);
 }
 
-/* The image's columns [from, end) lie in the slab from column `at` on. */
+/* A pixel; `row` is the ring's. */
+static Val pixel(Kb *k, const DwRing *r, int v, Val row, Val col) {
+    return kb_gep(k, k->f32, dw_ring_plane(k, r, v, col),
+                  kb_mul(k, row, kb_i64(k, dw_ring_row(k, r))));
+}
+
+/* The image's columns [from, end) lie in the ring from column `at` on. */
 typedef struct Columns {
     int64_t from, end, at;
 } Columns;
 
-static Columns columns(const DwSlab *s) {
-    Columns c = {.from = s->col0 > 0 ? s->col0 : 0, .end = s->col0 + s->cols};
-    if (c.end > s->width) c.end = s->width;
+static Columns columns(const DwRing *r) {
+    Columns c = {.from = r->col0 > 0 ? r->col0 : 0, .end = r->col0 + r->cols};
+    if (c.end > r->width) c.end = r->width;
     if (c.end < c.from) c.end = c.from;
-    c.at = c.from - s->col0;
-    if (c.at > s->cols) c.at = s->cols;
+    c.at = c.from - r->col0;
+    if (c.at > r->cols) c.at = r->cols;
     return c;
 }
 
 /* Columns [from, end) of a row of every plane. */
-static void clear_columns(Kb *k, const DwSlab *s, int vectors, Val row, int64_t from, int64_t end) {
+static void clear_columns(Kb *k, const DwRing *r, int vectors, Val row, int64_t from, int64_t end) {
     if (from >= end) return;
     Loop l;
     kb_loop(k, &l, kb_i64(k, from), kb_i64(k, end), 1, NULL, 0);
-    for (int v = 0; v < vectors; v++) kb_store(k, kb_vf(k, 0), dw_slab_at(k, s, v, row, l.i), NULL);
+    for (int v = 0; v < vectors; v++) kb_store(k, kb_vf(k, 0), pixel(k, r, v, row, l.i), NULL);
     kb_loop_end(k, &l);
 }
 
-void dw_slab_clear(Kb *k, const DwSlab *s, int vectors) {
-    Columns c = columns(s);
+void dw_ring_clear(Kb *k, const DwRing *r, int vectors) {
+    Columns c = columns(r);
     Loop l;
-    kb_loop(k, &l, kb_i64(k, 0), kb_i64(k, s->rows), 1, NULL, 0);
-    clear_columns(k, s, vectors, l.i, 0, c.at);
-    clear_columns(k, s, vectors, l.i, c.at + c.end - c.from, s->cols);
+    kb_loop(k, &l, kb_i64(k, 0), kb_i64(k, r->rows), 1, NULL, 0);
+    clear_columns(k, r, vectors, l.i, 0, c.at);
+    clear_columns(k, r, vectors, l.i, c.at + c.end - c.from, r->cols);
     kb_loop_end(k, &l);
 }
 
-static void clear_rows(Kb *k, const DwSlab *s, int vectors, Val from, Val end) {
+static Val ring_row(Kb *k, const DwRing *r, Val row) {
+    return LLVMBuildAnd(k->b, row, kb_i64(k, r->rows - 1), "");
+}
+
+static void clear_rows(Kb *k, const DwRing *r, int vectors, Val from, Val to) {
     Loop l;
-    Columns c = columns(s);
-    kb_loop(k, &l, from, end, 1, NULL, 0);
-    clear_columns(k, s, vectors, l.i, c.at, c.at + c.end - c.from);
+    Columns c = columns(r);
+    kb_loop(k, &l, from, to, 1, NULL, 0);
+    clear_columns(k, r, vectors, ring_row(k, r, l.i), c.at, c.at + c.end - c.from);
     kb_loop_end(k, &l);
 }
 
-/* A row of the image to row `row` of the slab; `from` is its first pixel. */
-static void copy_row(Kb *k, const DwSlab *s, const DwBlock *b, Val from, Val row) {
-    Columns c = columns(s);
+/* A row of the image to row `row` of the ring; `from` is its first pixel. */
+static void copy_row(Kb *k, const DwRing *r, const DwBlock *b, Val from, Val row) {
+    Columns c = columns(r);
     Loop l;
     kb_loop(k, &l, kb_i64(k, c.from), kb_i64(k, c.end), 1, NULL, 0);
-    Val at = kb_gep(k, k->f32, from, kb_mul(k, l.i, kb_i64(k, s->channels)));
-    Val col = kb_add(k, l.i, kb_i64(k, -s->col0));
+    Val at = kb_gep(k, k->f32, from, kb_mul(k, l.i, kb_i64(k, r->channels)));
+    Val col = kb_add(k, l.i, kb_i64(k, -r->col0));
     for (int v = 0; v < b->vectors; v++) {
         Val x =
             kb_load(k, k->vf, kb_gep(k, k->f32, at, kb_i64(k, (int64_t)v * k->vl)), dw_mask(b, v));
-        kb_store(k, x, dw_slab_at(k, s, v, row, col), NULL);
+        kb_store(k, x, pixel(k, r, v, row, col), NULL);
     }
     kb_loop_end(k, &l);
 }
 
-void dw_slab_copy(Kb *k, const DwSlab *s, const DwBlock *b, Val images, Val number, Val row0) {
-    Val zero = kb_i64(k, 0), rows = kb_i64(k, s->rows);
-    Val above = kb_min(k, kb_max(k, kb_sub(k, zero, row0), zero), rows);
-    Val below = kb_min(k, kb_sub(k, kb_i64(k, s->height), row0), rows);
+void dw_ring_copy(Kb *k, const DwRing *r, const DwBlock *b, Val images, Val number, Val from,
+                  Val to) {
+    Val first = kb_max(k, from, kb_i64(k, 0)), last = kb_min(k, to, kb_i64(k, r->height));
+    Val image = kb_mul(k, number, kb_i64(k, r->height));
     Loop l;
-    kb_loop(k, &l, above, below, 1, NULL, 0);
-    Val row = kb_add(k, kb_mul(k, number, kb_i64(k, s->height)), kb_add(k, row0, l.i));
-    Val at = kb_add(k, kb_mul(k, row, kb_i64(k, s->width * s->channels)), b->col0);
-    copy_row(k, s, b, kb_gep(k, k->f32, images, at), l.i);
+    kb_loop(k, &l, first, last, 1, NULL, 0);
+    Val at = kb_mul(k, kb_add(k, image, l.i), kb_i64(k, r->width * r->channels));
+    at = kb_gep(k, k->f32, images, kb_add(k, at, b->col0));
+    copy_row(k, r, b, at, ring_row(k, r, l.i));
     kb_loop_end(k, &l);
-    if (!s->outside) return;
-    clear_rows(k, s, b->vectors, zero, above);
-    clear_rows(k, s, b->vectors, kb_max(k, below, above), rows);
+    if (!r->outside) return;
+    clear_rows(k, r, b->vectors, from, kb_min(k, to, kb_i64(k, 0)));
+    clear_rows(k, r, b->vectors, kb_max(k, from, kb_i64(k, r->height)), to);
 }
 
 /* ---- weights ---- */
