@@ -5,10 +5,10 @@
  *
  * requires  a graph before autodiff whose grouped values (made by dispatch) have the R = T * K
  * routed rows as dimension 0, as all that comes from the language ensures   no route, dispatch,
- * expert_expand, expert_linear, expert_matmul, combine; a weight with one set of values per expert,
- * [E,..], became K weights "<name>.<j>" of type [1,..]; outputs that no loss needs and that tell
- * about routing (made from a choice of experts, or from a weight that no loss needs) are gone, and
- * so are unused leaves.
+ * expert_expand, expert_linear, expert_matmul, combine, nor a convolution with offsets; a weight
+ * with one set of values per expert, [E,..], became K weights "<name>.<j>" of type [1,..]; outputs
+ * that no loss needs and that tell about routing (made from a choice of experts, or from a weight
+ * that no loss needs) are gone, and so are unused leaves.
  *
  * A graph where rows and experts cannot be followed is refused with a message.
  *
@@ -104,19 +104,6 @@ static IrType with_rows(IrType t, int64_t from, int64_t to) {
     return t;
 }
 
-/* Operand v for copy j of a node whose `from` rows are now `to`. Constants, and what is broadcast
- * to the rows, are made again; other values are the same for every row. */
-static IrValue *operand(Dense *d, IrValue *v, int j, int64_t from, int64_t to) {
-    IrValue *copy = copy_of(v, j);
-    IrType t = with_rows(v->type, from, to);
-    if (copy || ir_type_equal(&t, &v->type)) return copy ? copy : v;
-    if (v->node->op == OP_const) return ir_const(&d->b, ir_float(v->node, ATTR_const_value), t);
-    if (v->node->op != OP_broadcast) return v;
-    IrValue *x = v->node->in[0];
-    if (x->type.rank == t.rank) x = operand(d, x, j, from, to);
-    return ir_broadcast(&d->b, x, &t);
-}
-
 static bool is_shape(AttrId id) {
     return id == ATTR_reshape_shape || id == ATTR_broadcast_shape || id == ATTR_uniform_shape;
 }
@@ -139,6 +126,38 @@ static int attributes(Dense *d, const IrNode *n, int j, int64_t from, int64_t to
         out[count++] = a;
     }
     return count;
+}
+
+/* Made of constants alone, such as the ones that drop_path drops. */
+static bool of_constants(const IrValue *v) {
+    const IrNode *n = v->node;
+    for (int i = 0; i < n->nin; i++)
+        if (!of_constants(n->in[i])) return false;
+    return n->nin > 0 || n->op == OP_const;
+}
+
+static IrValue *remade(Dense *d, IrValue *v, int j, int64_t from, int64_t to);
+
+/* Operand v for copy j of a node whose `from` rows are now `to`. Constants, what is made of them,
+ * and what is broadcast to the rows, are made again; other values are the same for every row. */
+static IrValue *operand(Dense *d, IrValue *v, int j, int64_t from, int64_t to) {
+    IrValue *copy = copy_of(v, j);
+    IrType t = with_rows(v->type, from, to);
+    if (copy || ir_type_equal(&t, &v->type)) return copy ? copy : v;
+    if (v->node->op == OP_const) return ir_const(&d->b, ir_float(v->node, ATTR_const_value), t);
+    if (v->node->op != OP_broadcast) return of_constants(v) ? remade(d, v, j, from, to) : v;
+    IrValue *x = v->node->in[0];
+    if (x->type.rank == t.rank) x = operand(d, x, j, from, to);
+    return ir_broadcast(&d->b, x, &t);
+}
+
+static IrValue *remade(Dense *d, IrValue *v, int j, int64_t from, int64_t to) {
+    const IrNode *n = v->node;
+    IrValue **in = ARENA_ARRAY(d->c->scratch, IrValue *, n->nin);
+    AttrArg attr[16];
+    for (int i = 0; i < n->nin; i++) in[i] = operand(d, n->in[i], j, from, to);
+    IrValue *y = ir_try(&d->b, n->op, in, n->nin, attr, attributes(d, n, j, from, to, attr));
+    return y ? &y->node->out[v->index] : v;
 }
 
 /* The same op on `to` rows instead of `from`, k times. */
@@ -189,6 +208,18 @@ static IrValue *one_expert(Dense *d, const IrNode *n, int i, int j) {
     return ir_reshape(&d->b, v, &t);
 }
 
+/* Product n of the rows x with one expert's matrix or kernel. */
+static IrValue *one_product(Dense *d, const IrNode *n, const IrWork *w, int j, IrValue *x,
+                            IrValue *one, IrValue *bias) {
+    AttrArg attr[16];
+    if (ir_ops[n->op].stage == STAGE_MODEL)
+        return IR_OP(&d->b, linear, ((IrValue *const[]){x, one, bias}), bias ? 3 : 2, NO_ATTRS);
+    if (n->op == OP_expert_matmul)
+        return IR_OP(&d->b, matmul, VALS(x, one), ATTRS(A_INT(matmul_tb, w->tb)));
+    return ir_op(&d->b, n->op, (IrValue *const[]){x, one}, 2, attr,
+                 attributes(d, n, j, 0, 0, attr));
+}
+
 static void plain_product(Dense *d, IrNode *n, const IrWork *w) {
     const IrNode *route = route_of(d, n, w->offsets, 0);
     if (!route) return;
@@ -199,11 +230,7 @@ static void plain_product(Dense *d, IrNode *n, const IrWork *w) {
         if (!x) refuse(d, n, "its rows were not dispatched");
         if (w->bias >= 0) bias = one_expert(d, n, w->bias, j);
         if (d->c->error) return;
-        if (ir_ops[n->op].stage == STAGE_MODEL)
-            c->of[j][0] =
-                IR_OP(&d->b, linear, ((IrValue *const[]){x, one, bias}), bias ? 3 : 2, NO_ATTRS);
-        else
-            c->of[j][0] = IR_OP(&d->b, matmul, VALS(x, one), ATTRS(A_INT(matmul_tb, w->tb)));
+        c->of[j][0] = one_product(d, n, w, j, x, one, bias);
     }
 }
 
