@@ -278,14 +278,28 @@ const FeValue *builtin_attention_core(Elab *E, const FeCall *c) {
     return result(E, c, y, v[0]);
 }
 
+/* Ones of x's first `each` dimensions, dropped, times x: what stands behind these shares a fate. */
+static const FeValue *drop_together(Elab *E, const FeCall *c, const FeValue *x, int64_t each,
+                                    const AttrArg *attr, int nattr) {
+    IrType t = x->v->type;
+    for (int i = (int)each; i < t.rank; i++) t.dim[i] = 1;
+    IrValue *one = ir_const(&E->b, 1, t);
+    IrValue *kept = build(E, c->ast->span, quoted(E, c), OP_dropout, &x, 1, VALS(one), attr, nattr);
+    if (!kept) return fv_bad();
+    return tensor_binary(E, c->ast->span, quoted(E, c), OP_mul, x, result(E, c, kept, x));
+}
+
 const FeValue *builtin_dropout(Elab *E, const FeCall *c) {
     const FeValue *x;
     double p = 0;
     if (!arg_tensor(E, c, 0, &x) || !arg_float(E, c, 1, 0, 0.999999, &p)) return fv_bad();
+    int64_t each = x->v->type.rank;
+    if (!arg_int(E, c, 2, x->group ? 1 : 0, each, &each)) return fv_bad();
     const char *stream = unique_name(E, path_join(E->a, E->path->text, "dropout"));
     if (p == 0) return x;
-    IrValue *y = build(E, c->ast->span, quoted(E, c), OP_dropout, &x, 1, VALS(x->v),
-                       ATTRS(A_FLOAT(dropout_p, p), A_STR(dropout_stream, stream)));
+    AttrArg attr[] = {A_FLOAT(dropout_p, p), A_STR(dropout_stream, stream)};
+    if (each < x->v->type.rank) return drop_together(E, c, x, each, attr, 2);
+    IrValue *y = build(E, c->ast->span, quoted(E, c), OP_dropout, &x, 1, VALS(x->v), attr, 2);
     return result(E, c, y, x);
 }
 
