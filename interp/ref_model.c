@@ -68,6 +68,21 @@ void ref_expert_linear(const RefCall *c) {
     }
 }
 
+/* In two passes: the mean of each column, then the squared distances to it. */
+void ref_variance(const RefCall *c) {
+    int64_t cols = ir_cols(&c->in[0]->type), rows = ir_rows(&c->in[0]->type);
+    for (int64_t j = 0; j < cols; j++) {
+        double mean = 0, sum = 0;
+        for (int64_t i = 0; i < rows; i++) mean += c->in[0]->data[i * cols + j];
+        mean /= (double)rows;
+        for (int64_t i = 0; i < rows; i++) {
+            double d = c->in[0]->data[i * cols + j] - mean;
+            sum += d * d;
+        }
+        c->out[0].data[j] = sum / (double)rows;
+    }
+}
+
 void ref_mean(const RefCall *c) {
     const IrType *t = &c->in[0]->type;
     const int64_t *axes;

@@ -260,9 +260,9 @@ void ir_add_out(IrGraph *g, IrOutKind kind, const char *name, IrValue *v, double
 
 const char *ir_out_kind_name(IrOutKind k) {
     static const char *const names[OUT_KIND_COUNT] = {
-        [OUT_output] = "output",   [OUT_loss] = "loss",    [OUT_aux] = "aux",
-        [OUT_metric] = "metric",   [OUT_grad] = "grad",    [OUT_offsets] = "offsets",
-        [OUT_choices] = "choices", [OUT_logits] = "logits"};
+        [OUT_output] = "output",   [OUT_loss] = "loss",       [OUT_aux] = "aux",
+        [OUT_metric] = "metric",   [OUT_grad] = "grad",       [OUT_update] = "update",
+        [OUT_offsets] = "offsets", [OUT_choices] = "choices", [OUT_logits] = "logits"};
     VM_CHECK((unsigned)k < OUT_KIND_COUNT, "output kind %d", (int)k);
     return names[k];
 }

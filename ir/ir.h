@@ -187,6 +187,7 @@ typedef enum IrOutKind {
     OUT_aux,
     OUT_metric,
     OUT_grad,
+    OUT_update,  /* "state.<name>": what a state becomes in a training step */
     OUT_offsets, /* of a route that is measured: where each expert's rows begin, */
     OUT_choices, /* the choices that are served, */
     OUT_logits,  /* and what its gate is the softmax of */

@@ -131,6 +131,7 @@ const char *ir_set_result(Arena *a, IrNode *n, int i, IrType t) {
 static const char *infer_param(Arena *a, IrNode *n) {
     TRY(ir_want_int(a, n, ATTR_param_decay, 0, 1));
     TRY(ir_want_int(a, n, ATTR_param_frozen, 0, 1));
+    TRY(ir_want_int(a, n, ATTR_param_state, 0, 1));
     const char *init = ir_str(n, ATTR_param_init);
     VmInit rule;
     if (!vm_read_init(init, &rule))

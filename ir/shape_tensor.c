@@ -39,6 +39,12 @@ const char *shape_mean(Arena *a, IrNode *n) {
     return reduce_axes(a, n, ATTR_mean_axes);
 }
 
+const char *shape_variance(Arena *a, IrNode *n) {
+    TRY(ir_want_f32(a, n));
+    TRY(ir_want_rank(a, n, 0, 2, IR_MAX_RANK));
+    return ir_set_result(a, n, 0, IR_TYPE(DT_f32, ir_cols(&n->in[0]->type)));
+}
+
 static const char *reduce_last(Arena *a, IrNode *n, DType result) {
     TRY(ir_want_f32(a, n));
     TRY(ir_want_rank(a, n, 0, 1, IR_MAX_RANK));

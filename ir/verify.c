@@ -148,7 +148,7 @@ static const char *check_out(const Verifier *v, const IrOut *o) {
     if (o->kind == OUT_logits && (t->dtype != DT_f32 || t->rank < 2))
         return arena_printf(v->arena, "%s \"%s\": expected f32[..,E], found %s", kind, o->name,
                             ir_type_text(v->arena, t));
-    if (o->kind == OUT_grad && t->dtype != DT_f32)
+    if ((o->kind == OUT_grad || o->kind == OUT_update) && t->dtype != DT_f32)
         return arena_printf(v->arena, "%s \"%s\": expected f32 elements, found %s", kind, o->name,
                             ir_type_text(v->arena, t));
     if (!isfinite(o->weight))

@@ -4,12 +4,12 @@
  *
  * requires  a graph that verifies, CORE ops only
  * ensures   with at least one loss or aux output: an output grad.<name> for every param that is not
- *           frozen, of its type, in the order of the params; nothing for a graph without. The
- * objective is the sum of weight * value over loss and aux. Dead nodes are gone. stop_gradient has
- * done its work: its readers read its operand. A weight that the objective does not depend on gets
- * the constant 0. Contributions to one value are added in the reverse order of its uses, so the
- * result is the same in every run. Only values on a differentiable path from a param to the
- * objective get gradients; STOP ops end the path.
+ *           frozen and no state, of its type, in the order of the params; nothing for a graph
+ * without. The objective is the sum of weight * value over loss and aux. Dead nodes are gone.
+ * stop_gradient has done its work: its readers read its operand. A weight that the objective does
+ * not depend on gets the constant 0. Contributions to one value are added in the reverse order of
+ * its uses, so the result is the same in every run. Only values on a differentiable path from a
+ * param to the objective get gradients; STOP ops end the path.
  *
  * before  %2 = mul %0, %1 : f32[4]                ; %1 a param
  *         %3 = sum %2 {axes = [0]} : f32[]
@@ -40,9 +40,9 @@ typedef struct Diff {
     int max_in;
 } Diff;
 
-/* A weight that training changes. */
+/* A weight that training changes. A state is changed by its update alone. */
 static bool learns(const IrNode *n) {
-    return n->op == OP_param && !ir_int(n, ATTR_param_frozen);
+    return n->op == OP_param && !ir_int(n, ATTR_param_frozen) && !ir_int(n, ATTR_param_state);
 }
 
 static void find_needs(Diff *d) {

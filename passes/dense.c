@@ -8,7 +8,8 @@
  * expert_expand, expert_linear, expert_matmul, combine, nor a convolution with offsets; a weight
  * with one set of values per expert, [E,..], became K weights "<name>.<j>" of type [1,..]; outputs
  * that no loss needs and that tell about routing (made from a choice of experts, or from a weight
- * that no loss needs) are gone, and so are unused leaves.
+ * that no loss needs, or the update of a state that every expert had one of) are gone, and so are
+ * unused leaves.
  *
  * A graph where rows and experts cannot be followed is refused with a message.
  *
@@ -191,6 +192,7 @@ static void split_weight(Dense *d, IrNode *n) {
         c->of[j][0] = ir_param(&d->b, name, t, ir_str(n, ATTR_param_init), *stream ? stream : NULL,
                                ir_int(n, ATTR_param_decay));
         ir_set_int(c->of[j][0]->node, ATTR_param_frozen, ir_int(n, ATTR_param_frozen));
+        ir_set_int(c->of[j][0]->node, ATTR_param_state, ir_int(n, ATTR_param_state));
     }
 }
 
@@ -325,6 +327,13 @@ static bool about_routing(IrNode *n) {
     return yes;
 }
 
+/* The update of a state that every expert had one of. */
+static bool of_experts(const IrGraph *g, const IrOut *o) {
+    const IrNode *state =
+        o->kind == OUT_update ? ir_find_leaf(g, OP_param, o->name + strlen("state.")) : NULL;
+    return state && state->aux;
+}
+
 static void drop_results(IrGraph *g) {
     bool has_loss = false;
     for (int i = 0; i < g->nout; i++) has_loss |= g->out[i].kind == OUT_loss;
@@ -336,7 +345,8 @@ static void drop_results(IrGraph *g) {
     }
     int kept = 0;
     for (int i = 0; i < g->nout; i++)
-        if (!about_routing(g->out[i].value->node)) g->out[kept++] = g->out[i];
+        if (!about_routing(g->out[i].value->node) && !of_experts(g, &g->out[i]))
+            g->out[kept++] = g->out[i];
     g->nout = kept;
 }
 

@@ -2,6 +2,8 @@
  *
  * requires  a graph that verifies; MODEL ops allowed
  * ensures   only CORE ops; outputs keep their names, types and order; dead nodes are gone
+ * States: with c->training false no state is updated, otherwise those that are not frozen: other
+ * update outputs are gone.
  * Randomness: an op with a stream reads the key `rng_key {stream}`. With c->training false, dropout
  * is the identity, noise is 0, and no key decides anything.
  *
@@ -36,7 +38,25 @@ static ExpandFn *const rules[OP_COUNT] = {
 #include "ir/ops.def"
 };
 
-bool pass_expand(PassCtx *c, IrGraph *g) {
+/* Does a training step update the state that the output is for? */
+static bool is_updated(const IrGraph *g, const IrOut *o) {
+    const char *name = strncmp(o->name, "state.", 6) ? "" : o->name + 6;
+    const IrNode *state = ir_find_leaf(g, OP_param, name);
+    return !state || !ir_int(state, ATTR_param_frozen);
+}
+
+static bool drop_updates(const PassCtx *c, IrGraph *g) {
+    int kept = 0, before = g->nout;
+    for (int i = 0; i < before; i++) {
+        const IrOut o = g->out[i];
+        if (o.kind != OUT_update || (c->training && is_updated(g, &o))) g->out[kept++] = o;
+    }
+    g->nout = kept;
+    return kept != before;
+}
+
+/* One sweep with all rules or, when `modes`, with that of by_mode alone. */
+static bool replace(PassCtx *c, IrGraph *g, bool modes) {
     bool changed = false;
     IR_FOR (n, g) n->aux = NULL;
     IR_FOR (n, g) {
@@ -44,7 +64,7 @@ bool pass_expand(PassCtx *c, IrGraph *g) {
             IrValue *now = n->in[i]->node->aux;
             if (now) n->in[i] = now;
         }
-        if (!rules[n->op]) continue;
+        if (!rules[n->op] || (modes && n->op != OP_by_mode)) continue;
         IrBuilder b = ir_builder(g);
         b.at = n;
         b.loc = n->loc;
@@ -52,6 +72,7 @@ bool pass_expand(PassCtx *c, IrGraph *g) {
         changed = true;
         if (!n->aux) {
             c->error = b.error;
+            c->where = n->loc;
             return true;
         }
     }
@@ -59,8 +80,17 @@ bool pass_expand(PassCtx *c, IrGraph *g) {
         IrValue *now = g->out[i].value->node->aux;
         if (now) g->out[i].value = now;
     }
-    if (changed) ir_dce(g, false);
     return changed;
+}
+
+/* First what only the other mode needs goes: a rule may refuse it in this one. */
+bool pass_expand(PassCtx *c, IrGraph *g) {
+    bool changed = drop_updates(c, g);
+    changed = replace(c, g, true) || changed;
+    if (changed) ir_dce(g, false);
+    if (!replace(c, g, false)) return changed;
+    if (!c->error) ir_dce(g, false);
+    return true;
 }
 
 static IrValue *expand_linear(IrBuilder *b, const IrNode *n, bool training) {
@@ -91,6 +121,22 @@ static IrValue *expand_mean(IrBuilder *b, const IrNode *n, bool training) {
     const int64_t *axes;
     int count = ir_ints(n, ATTR_mean_axes, &axes);
     return mean_axes(b, n->in[0], axes, count);
+}
+
+/* The mean of squared distances to the mean: no digits are lost where the mean is large. */
+static IrValue *expand_variance(IrBuilder *b, const IrNode *n, bool training) {
+    static const int64_t axes[IR_MAX_RANK] = {0, 1, 2, 3, 4, 5};
+    IrValue *x = n->in[0];
+    int lead = x->type.rank - 1;
+    if (ir_rows(&x->type) == 1 && training) {
+        b->error = arena_printf(b->g->arena, "one row, %s, has no variance to train with",
+                                ir_type_text(b->g->arena, &x->type));
+        return NULL;
+    }
+    if (ir_rows(&x->type) == 1) return ir_const(b, 0.0, n->out[0].type);
+    IrValue *mean = mean_axes(b, x, axes, lead);
+    IrValue *d = ir_binary(b, OP_sub, x, ir_broadcast(b, mean, &x->type));
+    return mean_axes(b, ir_binary(b, OP_mul, d, d), axes, lead);
 }
 
 static IrValue *expand_silu(IrBuilder *b, const IrNode *n, bool training) {

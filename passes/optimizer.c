@@ -1,9 +1,13 @@
-/* optimizer: turn the outputs grad.<param> into updates of the weights.
+/* optimizer: turn the outputs grad.<param> into updates of the weights, and the outputs
+ * state.<param> into those of the states.
  *
  * requires  a graph that verifies, CORE ops only; every grad output named grad.<param> with the
- * type of that param; c->optimizer
- * ensures   no grad outputs; for each of them, in their order at the end of the graph, what the
- * rule of c->optimizer.kind builds (optim.c): nodes that are stored over the weight and its state.
+ * type of that param; every update output named state.<param> with the type of that state;
+ * c->optimizer
+ * ensures   no grad and no update outputs. At the end of the graph stands for each update, in their
+ * order, an `assign` of a value that is complete before the first of them: every update sees all
+ * states as they were. Then, for each gradient in their order, what the rule of c->optimizer.kind
+ * builds (optim.c): nodes that are stored over the weight and its state.
  * A gradient that is the constant 0 (the objective does not depend on the weight) makes no update:
  * the weight stays as it is, weight decay included.
  *
@@ -14,9 +18,14 @@
  *         %13 = input {name = "step.scalars"} : f32[4]
  *         %14, %15, %16 = adamw %1, %10, %11, %12, %13 {decay = 0.05} : f32[8], f32[8], f32[8]
  *
+ * before  update "state.m" %4
+ * after   %5 = kept %4 : f32[8]
+ *         %6 = assign %2, %5 : f32[8]             ; %2 = param {name = "m", state = 1}
+ *
  * All updates stand at the end, after every reader of the weights they write. */
 #include "passes/optim.h"
 #include "passes/passes.h"
+#include "passes/view.h"
 
 #include <string.h>
 
@@ -27,11 +36,16 @@ static OptimRule *const rules[VM_optimizer_KINDS] = {
 #include "recipe/optimizers.def"
 };
 
-/* The weight a grad output is for, or NULL. */
+/* The weight or state that an output of that kind is for, or NULL. */
 static IrNode *param_of(const IrGraph *g, const IrOut *o) {
-    if (strncmp(o->name, "grad.", 5) != 0) return NULL;
-    IrNode *p = ir_find_leaf(g, OP_param, o->name + 5);
-    return p && ir_type_equal(&p->out[0].type, &o->value->type) ? p : NULL;
+    const char *dot = strchr(o->name, '.');
+    size_t prefix = dot ? (size_t)(dot - o->name) : 0;
+    bool state = o->kind == OUT_update;
+    const char *expected = state ? "state" : "grad";
+    if (prefix != strlen(expected) || memcmp(o->name, expected, prefix) != 0) return NULL;
+    IrNode *p = ir_find_leaf(g, OP_param, dot + 1);
+    if (!p || (ir_int(p, ATTR_param_state) == 1) != state) return NULL;
+    return ir_type_equal(&p->out[0].type, &o->value->type) ? p : NULL;
 }
 
 static bool is_zero(const IrValue *v) {
@@ -46,22 +60,57 @@ static bool update(const PassCtx *c, IrBuilder *b, IrNode *param, IrValue *grad)
     return !o.clash;
 }
 
+static bool checked(PassCtx *c, const IrGraph *g) {
+    for (int i = 0; i < g->nout; i++) {
+        const IrOut *o = &g->out[i];
+        bool update = o->kind == OUT_update;
+        if ((!update && o->kind != OUT_grad) || param_of(g, o)) continue;
+        c->error = arena_printf(c->scratch, "output %s does not name a %s of its type", o->name,
+                                update ? "state" : "weight");
+        return false;
+    }
+    return true;
+}
+
+/* What a state becomes, in memory of its own: what is a weight, another state or a view of one may
+ * be written before this is read. */
+static IrValue *complete(IrBuilder *b, IrValue *v) {
+    const IrNode *root = view_root(v)->node;
+    if (root->op == OP_const) return v;
+    if (ir_ops[root->op].route == ROUTE_LEAF || ir_ops[root->op].route == ROUTE_GATHER)
+        v = ir_unary(b, OP_copy, v);
+    return IR_OP(b, kept, VALS(v), NO_ATTRS);
+}
+
+/* Values first: none of them may stand behind an assign to what it reads. */
+static void update_states(IrBuilder *b, Arena *scratch) {
+    const IrGraph *g = b->g;
+    IrValue **value = ARENA_ARRAY(scratch, IrValue *, g->nout + 1);
+    for (int i = 0; i < g->nout; i++) {
+        if (g->out[i].kind != OUT_update) continue;
+        b->loc = g->out[i].loc;
+        value[i] = complete(b, g->out[i].value);
+    }
+    for (int i = 0; i < g->nout; i++) {
+        if (g->out[i].kind != OUT_update) continue;
+        b->loc = g->out[i].loc;
+        IR_OP(b, assign, VALS(&param_of(g, &g->out[i])->out[0], value[i]), NO_ATTRS);
+    }
+}
+
 bool pass_optimizer(PassCtx *c, IrGraph *g) {
     IrBuilder b = ir_builder(g);
     int kept = 0, before = g->nout;
+    if (!checked(c, g)) return true;
+    update_states(&b, c->scratch);
     for (int i = 0; i < before; i++) {
         const IrOut o = g->out[i];
+        if (o.kind == OUT_update) continue;
         if (o.kind != OUT_grad) {
             g->out[kept++] = o;
             continue;
         }
-        IrNode *param = param_of(g, &o);
-        if (!param) {
-            c->error =
-                arena_printf(c->scratch, "output %s does not name a weight of its type", o.name);
-            return true;
-        }
-        if (!is_zero(o.value) && !update(c, &b, param, o.value)) {
+        if (!is_zero(o.value) && !update(c, &b, param_of(g, &o), o.value)) {
             c->error =
                 arena_printf(c->scratch, "the leaves of %s exist with other types", o.name + 5);
             return true;

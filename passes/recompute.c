@@ -25,6 +25,7 @@
 #include "passes/recompute.h"
 
 #include "passes/fuse.h"
+#include "passes/view.h"
 
 int recompute_id(const Recompute *r, const IrValue *v) {
     return r->first[v->node->id] + v->index;
@@ -45,9 +46,19 @@ static bool is_leaf(const IrNode *n) {
 
 /* ---- forward and backward -------------------------------------------------------------------- */
 
+/* What a state is updated from belongs to the forward pass. */
+static void updates_forward(Recompute *r) {
+    IR_FOR (n, r->g) {
+        const IrValue *x = ir_written(n, 0);
+        if (x && x->node->op == OP_param && ir_int(x->node, ATTR_param_state))
+            r->forward[view_root(n->in[1])->node->id] = true;
+    }
+}
+
 /* Operands stand before their users: one sweep from the end. */
 static void find_forward(Recompute *r) {
     const IrGraph *g = r->g;
+    updates_forward(r);
     for (int i = 0; i < g->nout; i++)
         if (g->out[i].kind != OUT_grad) r->forward[g->out[i].value->node->id] = true;
     for (const IrNode *n = g->last; n; n = n->prev)

@@ -102,8 +102,9 @@ static void add_tensors(CgModule *m, const Plan *p, Program *out) {
     static const VmRole role[OUT_KIND_COUNT] = {
         [OUT_output] = VM_ROLE_OUTPUT,   [OUT_loss] = VM_ROLE_LOSS,
         [OUT_aux] = VM_ROLE_AUX,         [OUT_metric] = VM_ROLE_METRIC,
-        [OUT_grad] = VM_ROLE_GRAD,       [OUT_offsets] = VM_ROLE_OFFSETS,
-        [OUT_choices] = VM_ROLE_CHOICES, [OUT_logits] = VM_ROLE_LOGITS};
+        [OUT_grad] = VM_ROLE_GRAD,       [OUT_update] = VM_ROLE_OUTPUT,
+        [OUT_offsets] = VM_ROLE_OFFSETS, [OUT_choices] = VM_ROLE_CHOICES,
+        [OUT_logits] = VM_ROLE_LOGITS};
     for (int i = 0; i < p->g->nout; i++) {
         const IrOut *o = &p->g->out[i];
         list[n] = tensor_of(m, p, o->value, o->name, role[o->kind]);

@@ -59,6 +59,7 @@ static IrValue *grow_unary(Gen *g) {
     if (op == OP_log || op == OP_sqrt || op == OP_rsqrt) x = positive(g, x);
     if (op == OP_erfinv) x = ir_scale(&g->b, ir_unary(&g->b, OP_tanh, x), 0.9);
     if (op == OP_exp) x = ir_unary(&g->b, OP_tanh, x);
+    if (op == OP_variance && ir_rows(&x->type) == 1) return NULL; /* none to train with */
     IrValue *y = ir_try(&g->b, op, &x, 1, NO_ATTRS);
     return y && (op == OP_square || op == OP_exp) ? gen_damp(g, y) : y;
 }
