@@ -123,7 +123,8 @@ static IrValue *expand_mean(IrBuilder *b, const IrNode *n, bool training) {
     return mean_axes(b, n->in[0], axes, count);
 }
 
-/* The mean of squared distances to the mean: no digits are lost where the mean is large. */
+/* The mean of squared distances to the mean: no digits are lost where the mean is large. Distances to
+ * the mean add up to 0, so the gradient through the mean is 0 and is not computed. */
 static IrValue *expand_variance(IrBuilder *b, const IrNode *n, bool training) {
     static const int64_t axes[IR_MAX_RANK] = {0, 1, 2, 3, 4, 5};
     IrValue *x = n->in[0];
@@ -134,7 +135,7 @@ static IrValue *expand_variance(IrBuilder *b, const IrNode *n, bool training) {
         return NULL;
     }
     if (ir_rows(&x->type) == 1) return ir_const(b, 0.0, n->out[0].type);
-    IrValue *mean = mean_axes(b, x, axes, lead);
+    IrValue *mean = IR_OP(b, stop_gradient, VALS(mean_axes(b, x, axes, lead)), NO_ATTRS);
     IrValue *d = ir_binary(b, OP_sub, x, ir_broadcast(b, mean, &x->type));
     return mean_axes(b, ir_binary(b, OP_mul, d, d), axes, lead);
 }

@@ -2,9 +2,18 @@
  * Programs are made by kind and batch size when they are first asked for. */
 #include "driver/session/session.h"
 
+#include <string.h>
+
 #include "base/recover.h"
 
 /* ---- graphs ---------------------------------------------------------------------------------- */
+
+/* Such a graph may be one for evaluation alone (session_trains). */
+static bool has_one_row(const IrGraph *g) {
+    IR_FOR (n, g)
+        if (n->op == OP_variance && ir_rows(&n->in[0]->type) == 1) return true;
+    return false;
+}
 
 /* Sizes that the model's own ops take may be too much for what passes make of them. Every command
  * hears of it here, before it begins, and with a place. */
@@ -12,6 +21,7 @@ void session_try_lowering(Session *s, const FeExperiment *e, const char *model, 
                           Diags *d) {
     bool loss = false;
     for (int i = 0; i < g->nout; i++) loss |= g->out[i].kind == OUT_loss;
+    loss = loss && !has_one_row(g);
     for (int training = 0; training <= loss; training++) {
         Arena *a = arena_create();
         IrGraph *trial = ir_graph_clone(a, g);
@@ -119,6 +129,31 @@ void session_run_again(Session *s, IrGraph *base, IrGraph *g, const PassId *list
     s->times.passes += vm_seconds() - t0;
 }
 
+static void say_one_row(Session *s, const char *why, int64_t batch) {
+    const char *of_pass = strstr(why, ": ");
+    Diags *d = diags_create(s->arena);
+    Diag *dg = diag_error(d, fe_place(s->exp, s->pass.where, s->model), D_one_row, "%s",
+                          of_pass ? of_pass + 2 : why);
+    if (s->train && s->train->place[VM_FIELD_data].src && batch != s->batch)
+        diag_note(
+            d, dg, s->train->place[VM_FIELD_data],
+            "of these batches of %lld images, the last one of an epoch has %lld: `drop_last = "
+            "true` leaves it out",
+            (long long)s->batch, (long long)batch);
+    session_say_diags(s, d);
+}
+
+/* Only the pass itself can tell whether training reads what has one row. */
+bool session_trains(Session *s, const IrGraph *g, int64_t batch) {
+    static const PassId expand[] = {PASS_expand};
+    if (!has_one_row(g)) return true;
+    Arena *a = arena_create();
+    const char *why = session_try_passes(s, ir_graph_clone(a, g), expand, 1, true);
+    if (why) say_one_row(s, why, batch);
+    arena_destroy(a);
+    return !why;
+}
+
 void session_lower(Session *s, IrGraph *g, ProgramKind kind) {
     const PassId *list;
     int n = pass_pipeline_part(kind.pipe, s->bf16, PASS_COUNT, PASS_COUNT, &list);
@@ -167,6 +202,11 @@ static Program *plan(Session *s, ProgramKind kind, int64_t batch, bool routes, V
     IrGraph *g = session_graph_copy(s, batch);
     if (!g) {
         vm_fail(err, VM_INPUT, "%s cannot be built for %lld images", s->model, (long long)batch);
+        return NULL;
+    }
+    if (kind.training && !session_trains(s, g, batch)) {
+        vm_fail(err, VM_INPUT, "%s cannot be trained with %lld image%s in a step", s->model,
+                (long long)batch, batch == 1 ? "" : "s");
         return NULL;
     }
     if (kind.dense) {

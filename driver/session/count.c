@@ -63,6 +63,11 @@ static const IrNode *nearest_param(const IrValue *v) {
     }
 }
 
+/* A weight that is learned; states are memory, not parameters. */
+static bool is_learned(const IrNode *n) {
+    return n->op == OP_param && !ir_int(n, ATTR_param_state);
+}
+
 /* ---- activated parameters -------------------------------------------------------------------- */
 
 /* Notes on the weight behind v how many of its E experts a token meets (on average, rounded, where
@@ -140,14 +145,14 @@ Counts session_count(Arena *a, const IrGraph *g, int64_t batch) {
     Counter k = {.arena = a, .c = {.batch = batch, .total = {.name = "total"}}};
     mark_expert_weights(g, 0);
     IR_FOR (n, g) {
-        if (n->op == OP_param)
+        if (is_learned(n))
             count_param(&k, n);
         else
             count_node(&k, n);
     }
     mark_expert_weights(g, batch);
     IR_FOR (n, g)
-        if (n->op == OP_param) k.c.image += marked_elems(n);
+        if (is_learned(n)) k.c.image += marked_elems(n);
     return k.c;
 }
 

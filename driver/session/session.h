@@ -190,6 +190,9 @@ void session_run_passes(Session *s, IrGraph *g, const PassId *list, int n, bool 
 /* The same for training with a clone of `base`, whose crash file is base with the whole list:
  * cheaper where it is done again and again. */
 void session_run_again(Session *s, IrGraph *base, IrGraph *g, const PassId *list, int n);
+/* Can training take this graph, which is of the language and of batches of that size? False after
+ * saying why not. */
+bool session_trains(Session *s, const IrGraph *g, int64_t batch);
 void session_lower(Session *s, IrGraph *g, ProgramKind kind);
 
 /* The machine code is made for; the module; the engine that runs it. */

@@ -216,6 +216,31 @@ const FeValue *builtin_reduce(Elab *E, const FeCall *c) {
     return reduced(E, c, x, y, axes, n, keep);
 }
 
+/* Mean and variance of every column. */
+const FeValue *builtin_moments(Elab *E, const FeCall *c) {
+    const FeValue *x;
+    int64_t axes[IR_MAX_RANK] = {0, 1, 2, 3, 4, 5};
+    if (!arg_tensor(E, c, 0, &x)) return fv_bad();
+    if (x->group) {
+        Diag *dg = sema_error(E, c->ast->span, D_axis_range,
+                              "`moments` would mix the rows of different experts of %s",
+                              fv_describe(E->a, x));
+        sema_note(E, dg, x->span, "the tensor is made here");
+        return fv_bad();
+    }
+    IrValue *v = build(E, c->ast->span, "`moments`", OP_variance, &x, 1, VALS(x->v), NO_ATTRS);
+    if (!v) return fv_bad();
+    IrValue *m = build(E, c->ast->span, "`moments`", OP_mean, &x, 1, VALS(x->v),
+                       ATTRS(A_INTS(mean_axes, axes, x->v->type.rank - 1)));
+    FeValue *list = fv_new(E->a, FV_LIST, c->ast->span);
+    const FeValue **item = ARENA_ARRAY(E->a, const FeValue *, 2);
+    item[0] = fv_tensor(E->a, m, NULL, false, c->ast->span);
+    item[1] = fv_tensor(E->a, v, NULL, false, c->ast->span);
+    list->item = item;
+    list->n = 2;
+    return list;
+}
+
 const FeValue *builtin_max(Elab *E, const FeCall *c) {
     const FeValue *x;
     bool keep = false;

@@ -428,6 +428,12 @@ const FeValue *builtin_shape(Elab *E, const FeCall *c) {
     return list;
 }
 
+const FeValue *builtin_size(Elab *E, const FeCall *c) {
+    const FeValue *x = c->arg[0];
+    if (x->kind != FV_TENSOR) return arg_kind_error(E, c, 0, "a tensor");
+    return fv_int(E->a, ir_elems(&x->v->type), c->ast->span);
+}
+
 const FeValue *builtin_len(Elab *E, const FeCall *c) {
     if (c->arg[0]->kind != FV_LIST) return arg_kind_error(E, c, 0, "a list");
     return fv_int(E->a, c->arg[0]->n, c->ast->span);

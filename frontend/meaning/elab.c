@@ -278,6 +278,7 @@ static void elab_model(Elab *E, const Ast *m, int64_t batch, const FeTrain *t) {
     if (E->failed) return;
     model_result(E, m, v);
     if (!E->failed) check_results(E, m, t);
+    if (!E->failed) check_states(E);
     if (t && !E->failed) freeze_weights(E, t);
     add_outputs(E, E->outs);
     add_outputs(E, E->routes);

@@ -1,9 +1,9 @@
 /* Names: weight paths, their uniqueness, and which calls contribute a component.
  *
  * A weight's path is the model's name, one component for every enclosing layer call that can make
- * weights, the index of every enclosing loop, and the name in its `param` statement. Whether a
- * layer can make weights is decided from its text, not from the branches taken, so that paths do
- * not change with the configuration. */
+ * weights, the index of every enclosing loop, and the name in its `param` or `state` statement.
+ * Whether a layer can make weights is decided from its text, not from the branches taken, so that
+ * paths do not change with the configuration. */
 #include "frontend/meaning/sema.h"
 
 #include <inttypes.h>
@@ -84,7 +84,7 @@ static bool any_mentions(const FeExperiment *e, Ast *const *x, int n) {
 
 static bool mentions_weights(const FeExperiment *e, const Ast *x) {
     if (!x) return false;
-    if (x->kind == AST_WEIGHT) return true;
+    if (x->kind == AST_WEIGHT || x->kind == AST_STATE) return true;
     if (x->kind == AST_CALL && !fe_find_builtin(x->name)) {
         const FeLayer *l = fe_find_layer(e, x->name);
         if (l && l->makes_weights) return true;
@@ -107,7 +107,7 @@ static void note_all(FeExperiment *e, FeLayer *caller, Ast *const *x, int n) {
 
 static void note_callers(FeExperiment *e, FeLayer *caller, const Ast *x) {
     if (!x) return;
-    if (x->kind == AST_WEIGHT) caller->makes_weights = true;
+    if (x->kind == AST_WEIGHT || x->kind == AST_STATE) caller->makes_weights = true;
     FeLayer *l =
         x->kind == AST_CALL && !fe_find_builtin(x->name) ? fe_find_layer(e, x->name) : NULL;
     if (l) {

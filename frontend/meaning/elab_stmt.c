@@ -11,8 +11,10 @@
 static void assign(Elab *E, const Ast *target, const FeValue *v) {
     FeBinding *b = scope_find(E->frame, target->name);
     if (b && b->fixed) {
-        Diag *dg = sema_error(E, target->span, D_fixed_name, "`%s` is %s and cannot be assigned",
-                              target->name, b->fixed);
+        const char *hint =
+            b->state ? arena_printf(E->a, ": write `update %s = ...`", target->name) : "";
+        Diag *dg = sema_error(E, target->span, D_fixed_name, "`%s` is %s and cannot be assigned%s",
+                              target->name, b->fixed, hint);
         sema_note(E, dg, b->span, "`%s` is bound here", target->name);
         return;
     }
@@ -200,6 +202,8 @@ const FeValue *eval_block(Elab *E, Ast *const *stmt, int n, bool tail) {
         switch (s->kind) {
         case AST_BIND: elab_bind(E, s); break;
         case AST_WEIGHT: elab_weight(E, s); break;
+        case AST_STATE: elab_state(E, s); break;
+        case AST_UPDATE: elab_update(E, s); break;
         case AST_FOR: elab_for(E, s); break;
         case AST_IF: result = elab_if(E, s, last); break;
         case AST_LOSS:

@@ -1,5 +1,5 @@
-/* Patterns over weight names: which weights training leaves alone. `*` stands for any characters,
- * dots among them, and `?` for one. */
+/* Patterns over weight names: which weights, and which states, training leaves alone. `*` stands
+ * for any characters, dots among them, and `?` for one. */
 #include "frontend/meaning/sema.h"
 
 #include <string.h>
@@ -99,7 +99,8 @@ void freeze_weights(Elab *E, const FeTrain *t) {
         }
         if (!count) no_match(E, p->at[i], t->pattern[i]);
     }
-    IR_FOR (n, E->g) left += n->op == OP_param && !ir_int(n, ATTR_param_frozen);
+    IR_FOR (n, E->g)
+        left += n->op == OP_param && !ir_int(n, ATTR_param_frozen) && !ir_int(n, ATTR_param_state);
     if (p->n && !left && !E->failed)
         sema_error(E, t->pattern[0], D_frozen_weights,
                    "every weight of `%s` is frozen: there is nothing to train", t->model);

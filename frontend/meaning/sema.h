@@ -141,8 +141,9 @@ const Ast *fe_find_model(const FeExperiment *e, const char *name);
 typedef struct FeBinding {
     const char *name;
     const FeValue *value;
-    Span span;         /* where it was bound */
-    const char *fixed; /* why it may not be assigned ("a dimension"), NULL: it may */
+    Span span;             /* where it was bound */
+    const char *fixed;     /* why it may not be assigned ("a dimension"), NULL: it may */
+    struct FeState *state; /* what a `state` statement declared, else NULL */
     struct FeBinding *next;
 } FeBinding;
 
@@ -152,6 +153,13 @@ typedef struct FeScope {
     Names of;           /* where there are many bindings: the newest of each name */
     struct FeScope *up; /* enclosing block of the same layer */
 } FeScope;
+
+typedef struct FeState {
+    const FeValue *value; /* as it is at the start of a step */
+    const char *name;
+    Span span, updated;   /* the two statements; no source: no update yet */
+    struct FeState *next; /* of the model */
+} FeState;
 
 /* Where weights go. */
 typedef struct FePath {
@@ -192,6 +200,8 @@ typedef struct Elab {
     /* `name = call`: the call that takes the binding's name as its component */
     const Ast *named_call;
     const char *named_as;
+    const Ast *updating; /* the update whose value is being evaluated, or NULL */
+    FeState *states;     /* the newest first */
     FeOutName *outs, **outs_tail;
     FeOutName *routes, **routes_tail;
     int depth;      /* of evaluation, to protect the stack */
@@ -265,7 +275,13 @@ bool match_args(Elab *E, const char *callee, Span decl, const char *const *param
                 const FeActual *act, int nact, const FeActual **slot);
 const FeValue *call_layer(Elab *E, const FeLayer *l, const Ast *call);
 FeActual *eval_args(Elab *E, const Ast *call);
+
+/* elab_weight.c */
 void elab_weight(Elab *E, const Ast *stmt);
+void elab_state(Elab *E, const Ast *stmt);
+void elab_update(Elab *E, const Ast *stmt);
+/* Of a whole model: states without an update, losses that only states decide. */
+void check_states(Elab *E);
 
 /* A value against a declared type: binds unknown dimension names in `scope`, checks known ones.
  * `what` names the value in messages: "argument `x` of `norm`". at: where it was given. */

@@ -8,19 +8,28 @@
  *   model  := "model" NAME "(" params ")" block
  *   train  := "train" NAME [ "from" NAME ] "{" { NAME "=" expr } "}"
  *   param  := NAME [ ":" type ] [ "=" expr ]
- *   type   := [ "f32" | "i32" | "class" ] "[" [ ".." "," ] [ expr { "," expr } ] "]"   (".." any
- * leading dimensions) block  := "{" { stmt } "}" stmt   := NAME { "," NAME } "=" expr | "param"
- * NAME ":" type "=" expr               (a learned weight and its initialiser) | "for" NAME "in"
- * expr ".." expr [ "same_init" ] block | "if" expr block [ "else" ( block | if ) ] | ( "loss" |
- * "aux" | "metric" ) [ NAME "=" ] expr [ "," "weight" "=" expr ] | expr (last statement: the
- * layer's result) expr   := "if" expr "{" expr "}" "else" ( "{" expr "}" | if-expr ) | pipe pipe :=
- * or { "|>" NAME "(" args ")" }                (the value becomes the first argument) or     := and
- * { "or" and } ; and := not { "and" not } ; not := [ "not" ] cmp cmp    := sum [
- * ("=="|"!="|"<"|"<="|">"|">=") sum ] sum    := term { ("+"|"-") term } ; term := unary {
- * ("*"|"/"|"//"|"%") unary } unary  := [ "-" ] post ; post := atom { "[" expr "]" } atom   :=
- * NUMBER [ "epoch" | "epochs" | "step" | "steps" ] | STRING | "true" | "false" | NAME | NAME "("
- * args ")" | "[" [ expr { "," expr } ] "]" | "(" expr ")" args   := [ arg { "," arg } ] ; arg := [
- * NAME "=" ] expr
+ *   type   := [ "f32" | "i32" | "class" ] "[" [ ".." "," ] [ expr { "," expr } ] "]"
+ *   block  := "{" { stmt } "}"
+ *   stmt   := NAME { "," NAME } "=" expr
+ *           | "param" NAME ":" type "=" expr            a learned weight and its initialiser
+ *           | "state" NAME ":" type "=" expr            a state and its initialiser
+ *           | "update" NAME "=" expr                    what the state becomes
+ *           | "for" NAME "in" expr ".." expr [ "same_init" ] block
+ *           | "if" expr block [ "else" ( block | if ) ]
+ *           | ( "loss" | "aux" | "metric" ) [ NAME "=" ] expr [ "," "weight" "=" expr ]
+ *           | expr                                      last statement: the layer's result
+ *   expr   := "if" expr "{" expr "}" "else" ( "{" expr "}" | if-expr ) | pipe
+ *   pipe   := or { "|>" NAME "(" args ")" }             the value becomes the first argument
+ *   or     := and { "or" and } ; and := not { "and" not } ; not := [ "not" ] cmp
+ *   cmp    := sum [ ("=="|"!="|"<"|"<="|">"|">=") sum ]
+ *   sum    := term { ("+"|"-") term } ; term := unary { ("*"|"/"|"//"|"%") unary }
+ *   unary  := [ "-" ] post ; post := atom { "[" expr "]" }
+ *   atom   := NUMBER [ "epoch" | "epochs" | "step" | "steps" ] | STRING | "true" | "false" | NAME
+ *           | NAME "(" args ")" | "[" [ expr { "," expr } ] "]" | "(" expr ")"
+ *   args   := [ arg { "," arg } ] ; arg := [ NAME "=" ] expr
+ *
+ * ".." in a type stands for any leading dimensions. "state" and "update" are words of the language
+ * only where a statement begins with them and a name follows.
  *
  * Statements end at a newline, ";" or the closing brace. Newlines inside ( ) and [ ], after a
  * binary operator, "," or "=", and before "|>" or "else" do not end a statement. A "," may stand
@@ -45,6 +54,8 @@ typedef enum AstKind {
     /* statements */
     AST_BIND,   /* kid: AST_NAME targets; a: value */
     AST_WEIGHT, /* name; type; a: initialiser */
+    AST_STATE,  /* the same of a state */
+    AST_UPDATE, /* name; a: what the state becomes */
     AST_FOR,    /* name; a: from; b: to (exclusive); op: "same_init" or NULL; kid: body */
     AST_IF,     /* a: condition; kid: then; other: else statements (AST_BLOCK) or NULL */
     AST_BLOCK,  /* kid: statements */

@@ -7,14 +7,14 @@ static const char *const kind_names[] = {
     [AST_FILE] = "file",     [AST_USE] = "use",       [AST_CONFIG] = "config",
     [AST_LAYER] = "layer",   [AST_MODEL] = "model",   [AST_TRAIN] = "train",
     [AST_FIELD] = "field",   [AST_PARAM] = "param",   [AST_TYPE] = "type",
-    [AST_BIND] = "bind",     [AST_WEIGHT] = "weight", [AST_FOR] = "for",
-    [AST_IF] = "if",         [AST_BLOCK] = "block",   [AST_LOSS] = "loss",
-    [AST_AUX] = "aux",       [AST_METRIC] = "metric", [AST_EXPR] = "expr",
-    [AST_NUMBER] = "number", [AST_STRING] = "string", [AST_BOOL] = "bool",
-    [AST_NAME] = "name",     [AST_LIST] = "list",     [AST_CALL] = "call",
-    [AST_ARG] = "arg",       [AST_INDEX] = "index",   [AST_UNARY] = "unary",
-    [AST_BINARY] = "binary", [AST_COND] = "cond",     [AST_PAREN] = "paren",
-    [AST_BAD] = "bad",
+    [AST_BIND] = "bind",     [AST_WEIGHT] = "weight", [AST_STATE] = "state",
+    [AST_UPDATE] = "update", [AST_FOR] = "for",       [AST_IF] = "if",
+    [AST_BLOCK] = "block",   [AST_LOSS] = "loss",     [AST_AUX] = "aux",
+    [AST_METRIC] = "metric", [AST_EXPR] = "expr",     [AST_NUMBER] = "number",
+    [AST_STRING] = "string", [AST_BOOL] = "bool",     [AST_NAME] = "name",
+    [AST_LIST] = "list",     [AST_CALL] = "call",     [AST_ARG] = "arg",
+    [AST_INDEX] = "index",   [AST_UNARY] = "unary",   [AST_BINARY] = "binary",
+    [AST_COND] = "cond",     [AST_PAREN] = "paren",   [AST_BAD] = "bad",
 };
 
 static void dump_quoted(Text *t, const char *s) {

@@ -180,14 +180,17 @@ static void statement(Formatter *f, const Ast *n) {
     case AST_AUX: loss(f, n, "aux"); break;
     case AST_METRIC: loss(f, n, "metric"); break;
     case AST_WEIGHT:
-        fmt_add(f, "param ");
+    case AST_STATE:
+        fmt_add(f, n->kind == AST_STATE ? "state " : "param ");
         fmt_add(f, n->name);
         fmt_add(f, ": ");
         fmt_expr(f, n->type, 0);
         fmt_add(f, " = ");
         fmt_expr(f, n->a, 0);
         break;
+    case AST_UPDATE:
     case AST_FIELD:
+        if (n->kind == AST_UPDATE) fmt_add(f, "update ");
         fmt_add(f, n->name);
         fmt_add(f, " = ");
         fmt_expr(f, n->a, 0);

@@ -189,15 +189,29 @@ static Ast *parse_bind(Parser *p) {
     return end(p, n);
 }
 
-static Ast *parse_weight(Parser *p) {
-    Ast *n = begin(p, AST_WEIGHT);
+/* A weight or a state. */
+static Ast *parse_weight(Parser *p, AstKind kind) {
+    bool state = kind == AST_STATE;
+    Ast *n = begin(p, kind);
     parser_advance(p);
-    n->name = parser_name(p, "the name of a weight", &n->name_span);
-    if (parser_expect(p, TOK_COLON, "weights are declared `param name: [dims] = xavier()`"))
+    n->name = parser_name(p, state ? "the name of a state" : "the name of a weight", &n->name_span);
+    if (parser_expect(p, TOK_COLON,
+                      state ? "states are declared `state name: [dims] = zeros()`"
+                            : "weights are declared `param name: [dims] = xavier()`"))
         n->type = parser_type(p);
     if (parser_expect(p, TOK_ASSIGN,
-                      "every weight has an initialiser, such as xavier() or zeros()"))
+                      state ? "every state has an initialiser, such as zeros() or ones()"
+                            : "every weight has an initialiser, such as xavier() or zeros()"))
         n->a = parser_expr(p);
+    return end(p, n);
+}
+
+static Ast *parse_update(Parser *p) {
+    Ast *n = begin(p, AST_UPDATE);
+    parser_advance(p);
+    n->name = parser_name(p, "the name of a state", &n->name_span);
+    expect_assign(p, n->name ? n->name : "");
+    n->a = parser_expr(p);
     return end(p, n);
 }
 
@@ -307,7 +321,8 @@ static void skip_line(Parser *p) {
 
 static Ast *parse_expression_statement(Parser *p) {
     Ast *n = begin(p, AST_EXPR);
-    static const char *const keywords[] = {"param", "for", "if", "loss", "aux", "metric", "else"};
+    static const char *const keywords[] = {"param", "state", "update", "for", "if",
+                                           "loss",  "aux",   "metric", "else"};
     bool two_names = p->tok.kind == TOK_NAME && !parser_reserved(p, &p->tok) &&
                      parser_ahead(p)->kind == TOK_NAME && !parser_ahead(p)->newline &&
                      !parser_reserved(p, parser_ahead(p));
@@ -371,7 +386,10 @@ static Ast *parse_statement(Parser *p) {
         return n;
     }
     if (bind_starts(p) && !(parser_reserved(p, &p->tok))) return parse_bind(p);
-    if (parser_word(p, "param")) return parse_weight(p);
+    if (parser_word(p, "param")) return parse_weight(p, AST_WEIGHT);
+    if (parser_state_word(p)) {
+        return parser_word(p, "state") ? parse_weight(p, AST_STATE) : parse_update(p);
+    }
     if (parser_word(p, "for")) return parse_for(p);
     if (parser_word(p, "if")) return parse_if(p);
     if (parser_word(p, "loss")) return parse_loss(p, AST_LOSS);

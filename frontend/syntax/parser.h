@@ -69,7 +69,9 @@ const char *parser_name(Parser *p, const char *what, Span *span);
 
 /* recovery */
 bool parser_declaration_starts(Parser *p);
-bool parser_statement_starts(Parser *p);   /* a line that can only be a new statement, or the end */
+bool parser_statement_starts(Parser *p); /* a line that can only be a new statement, or the end */
+/* `state` or `update` before a name: elsewhere they are names themselves */
+bool parser_state_word(Parser *p);
 bool parser_line_aligned(const Parser *p); /* a line no further right than the statement */
 void parser_sync_statement(Parser *p);
 void parser_sync_declaration(Parser *p);

@@ -253,12 +253,18 @@ static bool is_closer(TokKind k) {
     return k == TOK_RPAREN || k == TOK_RBRACKET || k == TOK_RBRACE;
 }
 
+bool parser_state_word(Parser *p) {
+    if (!parser_word(p, "state") && !parser_word(p, "update")) return false;
+    return parser_ahead(p)->kind == TOK_NAME && !parser_ahead(p)->newline;
+}
+
 bool parser_statement_starts(Parser *p) {
     if (p->tok.kind == TOK_EOF) return true;
     if (!p->tok.newline) return false;
     static const char *const words[] = {"param", "for", "loss", "aux", "metric"};
     for (size_t i = 0; i < sizeof words / sizeof *words; i++)
         if (parser_word(p, words[i])) return true;
+    if (parser_state_word(p)) return true;
     bool bind = p->paren == 0 && p->tok.kind == TOK_NAME && parser_ahead(p)->kind == TOK_ASSIGN;
     return bind || parser_declaration_starts(p);
 }
