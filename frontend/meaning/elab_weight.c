@@ -114,8 +114,7 @@ static const FeValue *make_weight(Elab *E, const Ast *stmt) {
     if (!count_named(E, stmt->span)) return fv_bad();
     const char *name = path_join(E->a, E->path->text, stmt->name);
     if (!take_name(E, name)) {
-        sema_error(E, stmt->name_span, D_duplicate_weight, "the weight name %s is taken already",
-                   name);
+        sema_error(E, stmt->name_span, D_duplicate_weight, "the name %s is taken already", name);
         return fv_bad();
     }
     const char *own = path_join(E->a, E->path->init, stmt->name);
@@ -142,13 +141,14 @@ void elab_state(Elab *E, const Ast *stmt) {
     E->states = b->state;
 }
 
-/* The names of the states that this layer has, as far as it has got. */
-static const char *near_state(const Elab *E, const char *name) {
+/* The state of this layer, as far as it has got, that may have been meant. */
+static const FeBinding *near_state(const Elab *E, const char *name) {
     VEC(const char *) all = {0};
     for (const FeScope *s = E->frame->scope; s; s = s->up)
         for (const FeBinding *b = s->first; b; b = b->next)
             if (b->state) VEC_PUSH(E->a, all, b->name);
-    return spell_suggest(name, all.at, all.n);
+    const char *near = spell_suggest(name, all.at, all.n);
+    return near ? scope_find(E->frame, near) : NULL;
 }
 
 /* Who called this layer may have a state of that name. */
@@ -169,15 +169,15 @@ static void no_state(Elab *E, const Ast *stmt, const FeBinding *b) {
         sema_note(E, dg, b->span, "`%s` is bound here", stmt->name);
         return;
     }
-    const char *near = near_state(E, stmt->name);
-    const FeBinding *above = callers_state(E, stmt->name);
+    const FeBinding *near = near_state(E, stmt->name), *above = callers_state(E, stmt->name);
+    const FeBinding *meant = near ? near : above;
     const char *hint =
-        near    ? arena_printf(E->a, ": did you mean `%s`?", near)
+        near    ? arena_printf(E->a, ": did you mean `%s`?", near->name)
         : above ? ": a state is updated where it is declared"
                 : arena_printf(E->a, "; declare it by `state %s: [dims] = zeros()`", stmt->name);
     Diag *dg = sema_error(E, stmt->name_span, D_update_target, "this %s has no state `%s`%s", where,
                           stmt->name, hint);
-    if (above && !near) sema_note(E, dg, above->span, "`%s` is declared here", stmt->name);
+    if (meant) sema_note(E, dg, meant->span, "`%s` is declared here", meant->name);
 }
 
 /* Values of one expert, the same for all of them. */

@@ -58,7 +58,7 @@ static bool is_loss(const IrOut *o) {
     return o->kind == OUT_loss || o->kind == OUT_aux;
 }
 
-static IrGraph *differentiated(Arena *a, const IrGraph *g) {
+IrGraph *std_differentiated(Arena *a, const IrGraph *g) {
     IrGraph *d = ir_graph_clone(a, g);
     PassCtx c = pass_ctx(arena_create());
     c.training = true;
@@ -100,12 +100,12 @@ static void check_slopes(Arena *a, const IrGraph *model, const StdData *data) {
         IrGraph *g = ir_graph_clone(a, model);
         for (int j = 0; j < g->nout; j++) g->out[j].weight = j == i;
         const char *loss = g->out[i].name;
-        Interp *gradient = std_run(a, differentiated(a, g), data, true),
+        Interp *gradient = std_run(a, std_differentiated(a, g), data, true),
                *it = std_run(a, g, data, true);
         interp_hold(it, true);
         bool live = false;
         IR_FOR (n, g) {
-            if (n->op != OP_param) continue;
+            if (n->op != OP_param || ir_int(n, ATTR_param_state)) continue;
             const RefTensor *grad =
                 interp_out(gradient, arena_printf(a, "grad.%s", ir_str(n, ATTR_param_name)));
             cr_assert_not_null(grad);
@@ -150,7 +150,7 @@ static void compare(const IrOut *o, const void *data, const Interp *it, const ch
 }
 
 static void check_compiled(Arena *a, const IrGraph *model, const StdData *data) {
-    IrGraph *reference = differentiated(a, model);
+    IrGraph *reference = std_differentiated(a, model);
     Interp *it = std_run(a, reference, data, true);
     const char *isa;
     for (int k = 0; (isa = jit_isa(a, k)); k++) {

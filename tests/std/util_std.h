@@ -27,6 +27,9 @@ void std_expect(const Interp *it, const char *name, const double *want, int n);
     std_expect((it), (name), (const double[]){__VA_ARGS__},                                        \
                (int)(sizeof((const double[]){__VA_ARGS__}) / sizeof(double)))
 
+/* A copy of g with its gradients as results, in training. */
+IrGraph *std_differentiated(Arena *a, const IrGraph *g);
+
 /* Every loss and aux alone: its gradient for every element of every weight against central
  * differences in f64, in training. Then everything compiled for every instruction set of the host,
  * in training, against the interpreter: results, and the gradients of all losses together. */
