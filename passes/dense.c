@@ -8,8 +8,8 @@
  * expert_expand, expert_linear, expert_matmul, combine, nor a convolution with offsets; a weight
  * with one set of values per expert, [E,..], became K weights "<name>.<j>" of type [1,..]; outputs
  * that no loss needs and that tell about routing (made from a choice of experts, or from a weight
- * that no loss needs, or the update of a state that every expert had one of) are gone, and so are
- * unused leaves.
+ * that no loss needs) are gone, and so are unused leaves, and updates of states that are gone or that
+ * every expert had one of.
  *
  * A graph where rows and experts cannot be followed is refused with a message.
  *
@@ -318,20 +318,33 @@ static void mark_live(IrNode *n) {
     for (int i = 0; i < n->nin; i++) mark_live(n->in[i]->node);
 }
 
+static bool is_state(const IrNode *n) {
+    return n->op == OP_param && ir_int(n, ATTR_param_state);
+}
+
 /* Does it need a choice of experts, or a weight that no loss needs? */
 static bool about_routing(IrNode *n) {
     if (n->mark != UNKNOWN) return n->mark == ROUTING;
-    bool yes = n->op == OP_topk || n->op == OP_route || n->op == OP_param || n->aux;
+    bool weight = n->op == OP_param && !is_state(n);
+    bool yes = n->op == OP_topk || n->op == OP_route || weight || n->aux;
     for (int i = 0; i < n->nin && !yes; i++) yes = about_routing(n->in[i]->node);
     n->mark = yes ? ROUTING : PLAIN;
     return yes;
 }
 
-/* The update of a state that every expert had one of. */
-static bool of_experts(const IrGraph *g, const IrOut *o) {
-    const IrNode *state =
-        o->kind == OUT_update ? ir_find_leaf(g, OP_param, o->name + strlen("state.")) : NULL;
-    return state && state->aux;
+/* Is it the update of a state that is gone, or that every expert had one of? */
+static bool updates_nothing(const IrGraph *g, const IrOut *o) {
+    if (o->kind != OUT_update) return false;
+    const IrNode *state = ir_find_leaf(g, OP_param, o->name + strlen("state."));
+    return !state || state->aux;
+}
+
+static bool drop_updates(IrGraph *g) {
+    int kept = 0, before = g->nout;
+    for (int i = 0; i < before; i++)
+        if (!updates_nothing(g, &g->out[i])) g->out[kept++] = g->out[i];
+    g->nout = kept;
+    return kept != before;
 }
 
 static void drop_results(IrGraph *g) {
@@ -345,9 +358,9 @@ static void drop_results(IrGraph *g) {
     }
     int kept = 0;
     for (int i = 0; i < g->nout; i++)
-        if (!about_routing(g->out[i].value->node) && !of_experts(g, &g->out[i]))
-            g->out[kept++] = g->out[i];
+        if (!about_routing(g->out[i].value->node)) g->out[kept++] = g->out[i];
     g->nout = kept;
+    drop_updates(g);
 }
 
 bool pass_dense(PassCtx *c, IrGraph *g) {
@@ -362,6 +375,7 @@ bool pass_dense(PassCtx *c, IrGraph *g) {
     for (IrNode *n = g->first; n && !c->error; n = n->next) visit(&d, n);
     if (c->error) return true;
     drop_results(g);
-    ir_dce(g, true);
+    do ir_dce(g, true);
+    while (drop_updates(g)); /* each may have been the last reader of another state */
     return true;
 }
