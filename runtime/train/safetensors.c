@@ -4,7 +4,7 @@
  * exactly what its shape needs, and the tensors cover the data without holes or overlaps. What
  * passes is safe to use without further checks.
  *
- * Does not: read types other than F32, F64, I32 and I64; know what a weight is (weights.c). */
+ * Does not: read types other than those of file_types; know what a weight is (weights.c). */
 #include "runtime/train/internal.h"
 
 #include <inttypes.h>
@@ -15,15 +15,24 @@
 
 enum { MAX_HEADER = 100 << 20 };
 
-typedef enum FileType { TYPE_F32, TYPE_F64, TYPE_I32, TYPE_I64, TYPE_COUNT } FileType;
-static const struct {
+/* Converts n values; what does not fit: NULL, nothing. */
+typedef const char *Convert(const char *src, int64_t n, void *to);
+static Convert from_f64, from_i64, from_f16, from_bf16;
+
+typedef struct FileType {
     const char *name;
     int size, dtype;
-} file_types[TYPE_COUNT] = {{"F32", 4, 0}, {"F64", 8, 0}, {"I32", 4, 1}, {"I64", 8, 1}};
+    Convert *convert; /* NULL: values are as the program has them */
+} FileType;
+static const FileType file_types[] = {
+    {"F32", 4, 0, NULL},       {"F64", 8, 0, from_f64}, {"F16", 2, 0, from_f16},
+    {"BF16", 2, 0, from_bf16}, {"I32", 4, 1, NULL},     {"I64", 8, 1, from_i64},
+};
+enum { TYPES = sizeof file_types / sizeof file_types[0] };
 
 typedef struct Entry {
     VmTensorView view;
-    FileType type;
+    const FileType *type;
     int64_t begin, end, elems;
     void *own; /* converted or aligned copy */
 } Entry;
@@ -94,20 +103,26 @@ static VmStatus parse_shape(Entry *e, const json_t *shape, const char *path, VmE
     return VM_OK;
 }
 
+static const FileType *type_named(const char *name) {
+    for (int i = 0; i < TYPES; i++)
+        if (!strcmp(name, file_types[i].name)) return &file_types[i];
+    return NULL;
+}
+
 static VmStatus parse_entry(Entry *e, const json_t *j, int64_t data_bytes, const char *path,
                             VmError *err) {
     const char *name = e->view.name;
     if (!json_is_object(j)) return bad_tensor(err, path, name, "not described by an object");
     const char *type = json_string_value(json_object_get(j, "dtype"));
     if (!type) return bad_tensor(err, path, name, "no 'dtype'");
-    e->type = 0;
-    while (e->type < TYPE_COUNT && strcmp(type, file_types[e->type].name) != 0) e->type++;
-    if (e->type == TYPE_COUNT) {
+    e->type = type_named(type);
+    if (!e->type) {
         return vm_fail(err, VM_INPUT,
-                       "%s: tensor '%s' has type %s; F32, F64, I32 and I64 are supported", path,
-                       name, type);
+                       "%s: tensor '%s' has type %s; F32, F64, F16, BF16, I32 and I64 are "
+                       "supported",
+                       path, name, type);
     }
-    e->view.dtype = file_types[e->type].dtype;
+    e->view.dtype = e->type->dtype;
     VmStatus s = parse_shape(e, json_object_get(j, "shape"), path, err);
     if (s) return s;
     const json_t *range = json_object_get(j, "data_offsets");
@@ -124,7 +139,7 @@ static VmStatus parse_entry(Entry *e, const json_t *j, int64_t data_bytes, const
                        path, name, e->begin, e->end, data_bytes);
     }
     int64_t need;
-    if (__builtin_mul_overflow(e->elems, (int64_t)file_types[e->type].size, &need) ||
+    if (__builtin_mul_overflow(e->elems, (int64_t)e->type->size, &need) ||
         need != e->end - e->begin) {
         char shape[160];
         return vm_fail(
@@ -161,38 +176,71 @@ static VmStatus check_cover(const VmTensorFile *f, int64_t data_bytes, const cha
                    data_bytes - at);
 }
 
-static bool convert(Entry *e, const char *src, const char **why) {
-    *why = NULL;
-    e->own = vm_calloc((size_t)e->elems, 4);
-    if (!e->own) return false;
-    float *f = e->own;
-    int32_t *n = e->own;
-    for (int64_t i = 0; i < e->elems; i++) {
-        double real;
-        int64_t whole;
-        memcpy(&real, src + 8 * i, 8);
-        memcpy(&whole, src + 8 * i, 8);
-        if (e->type == TYPE_F64) {
-            f[i] = (float)real;
-            if (isinf(f[i]) && !isinf(real)) *why = "a value is too large for f32";
-        } else {
-            n[i] = (int32_t)whole;
-            if (n[i] != whole) *why = "a value is too large for i32";
-        }
+static const char *from_f64(const char *src, int64_t n, void *to) {
+    const char *why = NULL;
+    for (int64_t i = 0; i < n; i++) {
+        double x;
+        memcpy(&x, src + 8 * i, 8);
+        float f = (float)x;
+        if (isinf(f) && !isinf(x)) why = "a value is too large for f32";
+        ((float *)to)[i] = f;
     }
-    return *why == NULL;
+    return why;
+}
+
+static const char *from_i64(const char *src, int64_t n, void *to) {
+    const char *why = NULL;
+    for (int64_t i = 0; i < n; i++) {
+        int64_t x;
+        memcpy(&x, src + 8 * i, 8);
+        int32_t k = (int32_t)x;
+        if (k != x) why = "a value is too large for i32";
+        ((int32_t *)to)[i] = k;
+    }
+    return why;
+}
+
+static float of_bits(uint32_t bits) {
+    float f;
+    memcpy(&f, &bits, 4);
+    return f;
+}
+
+/* Every number of 16 bits is one of f32. */
+static const char *from_bf16(const char *src, int64_t n, void *to) {
+    for (int64_t i = 0; i < n; i++) {
+        uint16_t x;
+        memcpy(&x, src + 2 * i, 2);
+        ((float *)to)[i] = of_bits((uint32_t)x << 16);
+    }
+    return NULL;
+}
+
+static const char *from_f16(const char *src, int64_t n, void *to) {
+    for (int64_t i = 0; i < n; i++) {
+        uint16_t x;
+        memcpy(&x, src + 2 * i, 2);
+        uint32_t sign = (uint32_t)(x & 0x8000) << 16, exponent = x >> 10 & 31, rest = x & 1023;
+        float *f = &((float *)to)[i];
+        if (exponent == 31) /* infinite, or not a number */
+            *f = of_bits(sign | 0x7f800000 | rest << 13);
+        else if (exponent)
+            *f = of_bits(sign | (exponent + 112) << 23 | rest << 13);
+        else /* zero, or smaller than 2^-14 */
+            *f = (sign ? -1 : 1) * ((float)rest * 0x1p-24f);
+    }
+    return NULL;
 }
 
 /* Points the view at its values: in place when they can be used as they are. */
 static VmStatus place(Entry *e, const char *data, const char *path, VmError *err) {
     const char *src = data + e->begin;
     size_t bytes = (size_t)(e->end - e->begin);
-    if (e->type == TYPE_F64 || e->type == TYPE_I64) {
-        const char *why;
-        if (!convert(e, src, &why)) {
-            return why ? bad_tensor(err, path, e->view.name, why)
-                       : vm_fail(err, VM_ENV, "%s: out of memory", path);
-        }
+    if (e->type->convert) {
+        e->own = vm_calloc((size_t)e->elems, 4);
+        if (!e->own) return vm_fail(err, VM_ENV, "%s: out of memory", path);
+        const char *why = e->type->convert(src, e->elems, e->own);
+        if (why) return bad_tensor(err, path, e->view.name, why);
         e->view.data = e->own;
         return VM_OK;
     }
@@ -238,6 +286,15 @@ static VmStatus parse_header(VmTensorFile *f, const char *data, int64_t data_byt
     return s;
 }
 
+/* What people take for it. */
+static const char *other_format(const char *bytes) {
+    if (!memcmp(bytes, "PK\3\4", 4))
+        return "an archive of PyTorch's torch.save: "
+               "safetensors.torch.save_file(torch.load(..), ..) makes one of it";
+    if (!memcmp(bytes, "\x89HDF\r\n\x1a\n", 8)) return "HDF5";
+    return NULL;
+}
+
 static VmStatus parse_file(VmTensorFile *f, const char *path, VmError *err) {
     size_t size = f->size;
     if (size < 8)
@@ -246,6 +303,8 @@ static VmStatus parse_file(VmTensorFile *f, const char *path, VmError *err) {
     uint64_t header = 0;
     for (int i = 0; i < 8; i++) header |= (uint64_t)(unsigned char)f->bytes[i] << (8 * i);
     if (header > size - 8 || header > MAX_HEADER) {
+        const char *other = other_format(f->bytes);
+        if (other) return vm_fail(err, VM_INPUT, "%s: not a safetensors file but %s", path, other);
         return vm_fail(err, VM_INPUT,
                        "%s: not a safetensors file, or cut off: it claims a header of %" PRIu64
                        " bytes in a file of %zu",

@@ -24,7 +24,7 @@ typedef struct VmTensorView {
 } VmTensorView;
 
 /* A safetensors file in memory; views point into it and are in the order of their data in the file.
- * Values of type F64 and I64 are converted on load (VM_INPUT when one does not fit). Every length,
+ * F16, BF16, F64 and I64 become f32 and i32 (VM_INPUT when a value does not fit). Every length,
  * offset and overlap is checked. */
 typedef struct VmTensorFile VmTensorFile;
 VmStatus vm_tensors_open(const char *path, VmTensorFile **out, VmError *err);

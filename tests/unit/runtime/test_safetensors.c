@@ -88,6 +88,32 @@ Test(runtime_safetensors, converts_and_checks_range) {
     rt_remove(dir);
 }
 
+/* Type and shape [8] of 16-bit patterns, and the value of each. */
+static void halves(const char *type, const uint16_t bits[8], const float want[8]) {
+    char *dir = rt_folder(), header[96];
+    const char *p = rt_path(dir, "t");
+    snprintf(header, sizeof header,
+             "{\"h\":{\"dtype\":\"%s\",\"shape\":[8],\"data_offsets\":[0,16]}}", type);
+    put(p, header, bits, 16);
+    VmTensorFile *f;
+    VmError err;
+    cr_assert(vm_tensors_open(p, &f, &err) == VM_OK, "%s", err.text);
+    const VmTensorView *v = vm_tensors_find(f, "h");
+    cr_assert_eq(v->dtype, 0);
+    for (int i = 0; i < 8; i++)
+        cr_assert(memcmp((const float *)v->data + i, want + i, 4) == 0, "%s %04x is %a", type,
+                  bits[i], (double)((const float *)v->data)[i]);
+    vm_tensors_close(f);
+    rt_remove(dir);
+}
+
+Test(runtime_safetensors, sixteen_bits_become_f32) {
+    halves("F16", (uint16_t[]){0x3c00, 0xc000, 0x7bff, 0x0001, 0x83ff, 0x0400, 0x7c00, 0x8000},
+           (float[]){1, -2, 65504, 0x1p-24f, -0x1.ff8p-15f, 0x1p-14f, INFINITY, -0.0f});
+    halves("BF16", (uint16_t[]){0x3f80, 0xc000, 0x7f7f, 0x0001, 0x8080, 0x3eab, 0xff80, 0x8000},
+           (float[]){1, -2, 0x1.fep127f, 0x1p-133f, -0x1p-126f, 0x1.56p-2f, -INFINITY, -0.0f});
+}
+
 Test(runtime_safetensors, data_at_odd_places_is_aligned) {
     char *dir = rt_folder();
     const char *p = rt_path(dir, "t");
@@ -131,7 +157,7 @@ Test(runtime_safetensors, refuses_wrong_files) {
         {"{\"a\":{" ONE "[0,4.5]}}", "data_offsets"},
         {"{\"a\":7}", "not described"},
         {"{\"a\":{\"shape\":[2],\"data_offsets\":[0,8]}}", "no 'dtype'"},
-        {"{\"a\":{\"dtype\":\"BF16\",\"shape\":[4],\"data_offsets\":[0,8]}}", "type BF16"},
+        {"{\"a\":{\"dtype\":\"U8\",\"shape\":[8],\"data_offsets\":[0,8]}}", "type U8"},
         {"{\"a\":{\"dtype\":\"F32\",\"data_offsets\":[0,8]}}", "shape"},
         {"{\"a\":{\"dtype\":\"F32\",\"shape\":[-2],\"data_offsets\":[0,8]}}", "whole number"},
         {"{\"a\":{\"dtype\":\"F32\",\"shape\":[\"2\"],\"data_offsets\":[0,8]}}", "whole number"},
@@ -156,6 +182,8 @@ Test(runtime_safetensors, refuses_wrong_files) {
     refuse(p, VM_INPUT, "only 7 bytes");
     rt_write(p, "\xff\xff\xff\xff\xff\xff\xff\xff{}", 10);
     refuse(p, VM_INPUT, "claims a header of 18446744073709551615");
+    rt_write(p, "PK\3\4\0\0\10\10\0\0", 10);
+    refuse(p, VM_INPUT, "torch.save");
     rt_remove(dir);
 }
 
