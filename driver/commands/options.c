@@ -195,8 +195,9 @@ VmStatus args_parse(Arena *arena, CmdId cmd, int argc, char **argv, Args *out) {
     if (out->noperand < c->lo)
         return usage_error(out, arena_printf(arena, "%s needs %s", c->name, c->operands));
     if (out->noperand > c->hi)
-        return usage_error(out, arena_printf(arena, "%s takes one file; '%s' is one word too many",
-                                             c->name, out->operand[c->hi]));
+        return usage_error(out,
+                           arena_printf(arena, "%s takes %s; '%s' is one word too many", c->name,
+                                        c->hi > 1 ? "two files" : "one file", out->operand[c->hi]));
     return VM_OK;
 }
 
@@ -221,7 +222,7 @@ static void help_overview(FILE *f) {
                "trainers.\n\n"
                "usage: vmoec COMMAND [OPTIONS] FILE\n\n");
     for (int i = 0; i < CMD_COUNT; i++)
-        fprintf(f, "  %-7s %-7s %s\n", cmd_rows[i].name, cmd_rows[i].operands, cmd_rows[i].doc);
+        fprintf(f, "  %-7s %-9s %s\n", cmd_rows[i].name, cmd_rows[i].operands, cmd_rows[i].doc);
     fprintf(f, "\n  vmoec help COMMAND   the options of a command\n"
                "  vmoec --version      the version\n\n"
                "Exit codes: 0 done, 1 the input is wrong, 2 the command line is wrong, 3 the "

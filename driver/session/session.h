@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "codegen/codegen.h"
+#include "driver/session/rename.h"
 #include "driver/session/vmoec.h"
 #include "frontend/frontend.h"
 #include "passes/passes.h"
@@ -346,5 +347,29 @@ VmStatus session_train(Session *s, const SessionTrain *how, VmTrainResult *out);
 /* Loss and accuracy of a file's weights on the whole test set. */
 VmStatus session_eval(Session *s, const char *weights, const char *data, int threads,
                       VmEvalResult *out);
+
+/* ---- weights of other programs (import.c) ---------------------------------------------------- */
+
+typedef struct SessionImport {
+    const char *path; /* a safetensors file */
+    /* The rules: a file's path, if it has a slash or ends in ".rules"; else the name of a file of
+     * models/rules/, or what such names begin with, and the file that loads most weights counts. */
+    const char *from;
+    const char *const *skip; /* patterns of tensors that are left out */
+    int nskip;
+} SessionImport;
+
+typedef struct Imported {
+    const char *rules; /* path of the file that was used */
+    const Rename *rename;
+    VmTensorFile *file;
+} Imported;
+
+/* Reads the file and decides what becomes of every tensor; VM_INPUT after saying what does not fit,
+ * or when no weight is loaded at all. out is to be closed in any case. */
+VmStatus session_import(Session *s, const SessionImport *how, Imported *out);
+/* Writes the weights that are loaded. */
+VmStatus session_import_write(Session *s, const Imported *x, const char *path);
+void session_import_close(Imported *x);
 
 #endif

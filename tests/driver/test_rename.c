@@ -1,0 +1,327 @@
+/* Rules for names of other programs: what is read, what matches, what becomes of shapes and values,
+ * and what is refused. */
+#include <criterion/criterion.h>
+#include <criterion/new/assert.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "driver/session/rename.h"
+
+/* ---- names ----------------------------------------------------------------------------------- */
+
+Test(rename, stars_stand_for_any_characters) {
+    static const struct {
+        const char *pattern, *name;
+        bool fits;
+    } cases[] = {
+        {"a", "a", true},           {"a", "b", false},
+        {"a", "ab", false},         {"*", "", true},
+        {"*", "a.b", true},         {"a*", "a", true},
+        {"a.*.c", "a.b.c", true},   {"a.*.c", "a.b.d", false},
+        {"a.*.c", "a.b.c.c", true}, {"*.w", "x.y.w", true},
+        {"*.w", "w", false},        {"?.w", "x.w", true},
+        {"??", "x", false},         {"*b*b", "abab", true},
+        {"*b*b", "ab", false},      {"a*b*c", "a1b2c3c", true},
+        {"***", "x", true},         {"", "", true},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
+        cr_assert(eq(int, session_name_matches(cases[i].pattern, cases[i].name), cases[i].fits),
+                  "%s on %s", cases[i].pattern, cases[i].name);
+}
+
+/* ---- reading --------------------------------------------------------------------------------- */
+
+static RenameRules *rules_of(Arena *a, const char *text, Diags **d) {
+    RenameRules *r = ARENA_NEW(a, RenameRules);
+    *d = diags_create(a);
+    session_rules_read(a, source_from_text(a, "f.rules", text), "models/rules", r, *d);
+    return r;
+}
+
+Test(rename, a_file_as_a_person_writes_it) {
+    Arena *a = arena_create();
+    Diags *d;
+    RenameRules *r = rules_of(a,
+                              "# names of mine\r\n"
+                              "\n"
+                              "a.*.w -> *.weight transpose(1, 0)   reshape # here\n"
+                              "\tskip  *.count\r\n"
+                              "b->c -> d{1} # an arrow needs blanks around it\n"
+                              "x*  ->  y{1+1} reshape( 2 ,-1)squeeze",
+                              &d);
+    cr_assert(eq(int, d->nerrors, 1));
+    int line, col;
+    span_place(d->first->span, &line, &col);
+    cr_assert(eq(int, line, 5), "a right side counts stars that are there");
+    cr_assert(eq(int, r->rule.n, 3));
+    cr_assert(eq(str, (char *)r->rule.at[0].pattern, "a.*.w"));
+    cr_assert(eq(str, (char *)r->rule.at[0].to, "*.weight"));
+    cr_assert(eq(int, r->rule.at[0].step.n, 2));
+    cr_assert(eq(int, (int)r->rule.at[0].step.at[0].kind, (int)STEP_transpose));
+    cr_assert(eq(int, r->rule.at[0].step.at[0].n, 2));
+    cr_assert(eq(int, (int)r->rule.at[0].step.at[1].kind, (int)STEP_reshape));
+    cr_assert(zero(ptr, (void *)r->rule.at[1].to));
+    cr_assert(eq(str, (char *)r->rule.at[1].pattern, "*.count"));
+    cr_assert(eq(int, r->rule.at[2].step.n, 2));
+    cr_assert(eq(long, (long)r->rule.at[2].step.at[0].arg[1], -1));
+    arena_destroy(a);
+}
+
+Test(rename, mistakes_say_where_and_what_was_expected) {
+    static const char *const cases[][2] = {
+        {"a", "1:2 expected -> behind 'a', found the end of the line"},
+        {"a b", "1:3 expected -> behind 'a', found 'b'"},
+        {"a ->", "1:5 expected the name of a weight, found the end of the line"},
+        {"\na -> b transposed(1,0)",
+         "2:8 expected one of transpose, reshape, squeeze, split, repeat, found 'transposed'; did "
+         "you mean transpose?"},
+        {"a -> b transpose", "1:8 expected 1 to 6 numbers for transpose, found 0"},
+        {"a -> b squeeze(1)", "1:8 expected 0 to 0 numbers for squeeze, found 1"},
+        {"a -> b transpose(1,,0)",
+         "1:20 expected a whole number from 0 to 2147483647, or -1, found ','"},
+        {"a -> b reshape(-2)",
+         "1:16 expected a whole number from 0 to 2147483647, or -1, found '-'"},
+        {"a -> b transpose(1,0",
+         "1:21 expected a comma or a closing parenthesis, found the end of the line"},
+        {"a -> b reshape(1,2,3,4,5,6,7)", "1:27 expected no more numbers, found ','"},
+        {"a.* -> b.*.*",
+         "1:8 expected at most 1 of the stars of 'a.*' on the right, found one more"},
+        {"a -> b{x}", "1:6 expected {1}, {1+1} or {1-1} behind 'b', found '{x}'"},
+        {"a.* -> b{0}", "1:8 expected {1}, {1+1} or {1-1} behind 'b', found '{0}'"},
+        {"***************** -> a", "1:1 expected at most 16 stars, found more"},
+        {"skip", "1:5 expected names to skip, found the end of the line"},
+        {"skip a b", "1:8 expected the end of the line, found 'b'"},
+        {"use", "1:4 expected the name of a file of rules beside this one, found the end of the "
+                "line"},
+        {"use ../x", "1:5 expected the name of a file of rules beside this one, found '../x'"},
+        {"use nothing", "1:5 cannot open 'models/rules/nothing.rules': No such file or directory"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        Arena *a = arena_create();
+        Diags *d;
+        rules_of(a, cases[i][0], &d);
+        cr_assert(eq(int, d->nerrors, 1), "%s", cases[i][0]);
+        int line, col;
+        span_place(d->first->span, &line, &col);
+        char text[700];
+        snprintf(text, sizeof text, "%d:%d %s", line, col, d->first->text);
+        cr_assert(eq(str, text, (char *)cases[i][1]));
+        arena_destroy(a);
+    }
+}
+
+Test(rename, a_file_takes_in_the_rules_of_another) {
+    Arena *a = arena_create();
+    Diags *d;
+    RenameRules *vit = rules_of(a, "use timm_vit", &d);
+    cr_assert(eq(int, d->nerrors, 0));
+    RenameRules *both = rules_of(a, "a -> b\nuse timm_vit\nc -> d", &d);
+    cr_assert(gt(int, vit->rule.n, 10));
+    cr_assert(eq(int, both->rule.n, vit->rule.n + 2));
+    cr_assert(eq(str, (char *)both->rule.at[0].to, "b"));
+    cr_assert(eq(str, (char *)both->rule.at[both->rule.n - 1].to, "d"));
+    arena_destroy(a);
+}
+
+/* ---- using ----------------------------------------------------------------------------------- */
+
+/* A tensor whose values count from 0, in f32 (or i32 of zeros). */
+#define TENSOR(NAME, ...)                                                                          \
+    (VmTensorView) {                                                                               \
+        .name = NAME, .rank = (int)(sizeof((int64_t[]){__VA_ARGS__}) / sizeof(int64_t)), .dim = {  \
+            __VA_ARGS__                                                                            \
+        }                                                                                          \
+    }
+
+typedef struct Case {
+    Arena *arena;
+    VmTensorFile *file;
+    RenameTask task;
+    Rename *rename;
+    Diags *diags;
+} Case;
+
+/* Rules as text, the file's tensors and the model's weights, each list ending without a name. */
+static Case rename_case(const char *rules, const VmTensorView *have, const VmTensorView *want) {
+    enum { VALUES = 4096 };
+    static float count[VALUES];
+    for (int i = 0; i < VALUES; i++) count[i] = (float)i;
+    Case c = {.arena = arena_create()};
+    VmTensorView list[16];
+    int n = 0;
+    for (; have[n].name; n++) {
+        list[n] = have[n];
+        list[n].data = count;
+    }
+    char path[] = "/tmp/vmoec-rename-XXXXXX";
+    int fd = mkstemp(path);
+    cr_assert(ge(int, fd, 0));
+    close(fd);
+    VmError err = {.text = ""};
+    cr_assert(eq(int, vm_tensors_write(path, list, n, NULL, 0, &err), VM_OK), "%s", err.text);
+    cr_assert(eq(int, vm_tensors_open(path, &c.file, &err), VM_OK), "%s", err.text);
+    unlink(path);
+    RenameRules *r = rules_of(c.arena, rules, &c.diags);
+    cr_assert(eq(int, c.diags->nerrors, 0), "%s", c.diags->first ? c.diags->first->text : "");
+    c.task = (RenameTask){.rules = r, .file = c.file, .path = "in", .model = "m", .weight = want};
+    while (want[c.task.nweight].name) c.task.nweight++;
+    c.rename = session_rename(c.arena, &c.task, c.diags);
+    return c;
+}
+
+static void done(Case *c) {
+    vm_tensors_close(c->file);
+    arena_destroy(c->arena);
+}
+
+static const VmTensorView *value(const Case *c, const char *name) {
+    VmTensorView *list;
+    int n = session_rename_values(c->arena, c->rename, &list);
+    for (int i = 0; i < n; i++)
+        if (!strcmp(list[i].name, name)) return &list[i];
+    return NULL;
+}
+
+#define LIST(...) ((VmTensorView[]){__VA_ARGS__, {.name = NULL}})
+
+Test(rename, every_tensor_has_its_fate) {
+    Case c =
+        rename_case("blocks.*.fc.weight -> {1+1}.up.weight transpose(1,0)\n"
+                    "skip *.count\n"
+                    "*.bias -> *.b\n",
+                    LIST(TENSOR("blocks.0.fc.weight", 2, 3), TENSOR("x.bias", 4),
+                         TENSOR("bn.count", 1), TENSOR("extra", 5), TENSOR("y.bias", 4)),
+                    LIST(TENSOR("m.1.up.weight", 3, 2), TENSOR("m.x.b", 4), TENSOR("m.gate", 2)));
+    cr_assert(eq(int, c.diags->nerrors + c.diags->nwarnings, 0));
+    cr_assert(eq(int, c.rename->loaded, 2));
+    cr_assert(eq(int, c.rename->missing, 1));
+    cr_assert(eq(int, c.rename->skipped, 1));
+    cr_assert(eq(int, c.rename->unused, 2), "one without a rule, one without a weight");
+    cr_assert(zero(ptr, (void *)c.rename->maker[2]));
+    const float *w = value(&c, "m.1.up.weight")->data;
+    const float want[] = {0, 3, 1, 4, 2, 5};
+    cr_assert(eq(int, memcmp(w, want, sizeof want), 0));
+    done(&c);
+}
+
+/* The first of rules that match counts, so a special one stands before a general one. */
+Test(rename, the_first_rule_counts) {
+    Case c = rename_case("a.w -> x\n*.w -> y.*\nb.w -> z", LIST(TENSOR("a.w", 1), TENSOR("b.w", 1)),
+                         LIST(TENSOR("m.x", 1), TENSOR("m.y.b", 1), TENSOR("m.z", 1)));
+    cr_assert(eq(int, c.rename->loaded, 2));
+    cr_assert(eq(int, c.diags->nwarnings, 1));
+    cr_assert(eq(str, (char *)c.diags->first->text,
+                 "'b.w' matches tensors that rules before it have taken, and no other"));
+    done(&c);
+}
+
+/* PyTorch's layouts and ours: w is what stands at [0,..,1,..] of each. */
+Test(rename, layouts_of_convolutions) {
+    Case c = rename_case("conv -> conv transpose(2,3,1,0)\n"
+                         "group -> group split(0,2) transpose(0,3,4,2,1)\n"
+                         "depth -> depth transpose(2,3,0,1) reshape\n"
+                         "point -> point transpose(2,3,1,0) reshape\n"
+                         "scale -> scale squeeze\n"
+                         "expert -> expert repeat\n",
+                         LIST(TENSOR("conv", 6, 5, 3, 4), TENSOR("group", 8, 3, 2, 2),
+                              TENSOR("depth", 5, 1, 2, 3), TENSOR("point", 7, 5, 1, 1),
+                              TENSOR("scale", 5, 1, 1), TENSOR("expert", 2, 3)),
+                         LIST(TENSOR("m.conv", 3, 4, 5, 6), TENSOR("m.group", 2, 2, 2, 3, 4),
+                              TENSOR("m.depth", 2, 3, 5), TENSOR("m.point", 5, 7),
+                              TENSOR("m.scale", 5), TENSOR("m.expert", 4, 2, 3)));
+    cr_assert(eq(int, c.diags->nerrors, 0), "%s", c.diags->first ? c.diags->first->text : "");
+    cr_assert(eq(int, c.rename->loaded, 6));
+    const float *w = value(&c, "m.conv")->data;
+    for (int kh = 0; kh < 3; kh++)
+        for (int kw = 0; kw < 4; kw++)
+            for (int i = 0; i < 5; i++)
+                for (int o = 0; o < 6; o++)
+                    cr_assert(eq(flt, *w++, (float)(((o * 5 + i) * 3 + kh) * 4 + kw)));
+    w = value(&c, "m.group")->data;
+    for (int g = 0; g < 2; g++)
+        for (int kh = 0; kh < 2; kh++)
+            for (int kw = 0; kw < 2; kw++)
+                for (int i = 0; i < 3; i++)
+                    for (int o = 0; o < 4; o++)
+                        cr_assert(
+                            eq(flt, *w++, (float)((((g * 4 + o) * 3 + i) * 2 + kh) * 2 + kw)));
+    w = value(&c, "m.depth")->data;
+    for (int kh = 0; kh < 2; kh++)
+        for (int kw = 0; kw < 3; kw++)
+            for (int k = 0; k < 5; k++) cr_assert(eq(flt, *w++, (float)((k * 2 + kh) * 3 + kw)));
+    w = value(&c, "m.point")->data;
+    for (int i = 0; i < 5; i++)
+        for (int o = 0; o < 7; o++) cr_assert(eq(flt, *w++, (float)(o * 5 + i)));
+    w = value(&c, "m.expert")->data;
+    for (int i = 0; i < 24; i++) cr_assert(eq(flt, w[i], (float)(i % 6)));
+    done(&c);
+}
+
+/* Each has one tensor "t" [2,6] and one weight "m.w" [6,2]. */
+Test(rename, what_does_not_fit_is_refused) {
+    static const char *const cases[][2] = {
+        {"t -> w", "'t' f32[2,6] but 'm.w' is f32[6,2]"},
+        {"t -> w reshape(3,4)", "'t' f32[2,6] becomes f32[3,4] but 'm.w' is f32[6,2]"},
+        {"t -> w transpose(2,1,0)", "'t' f32[2,6] cannot become 'm.w' f32[6,2] by this: it has 3 "
+                                    "numbers for 2 dimensions"},
+        {"t -> w transpose(0,0)", "'t' f32[2,6] cannot become 'm.w' f32[6,2] by this: it does not "
+                                  "have each of 0 to 1 once"},
+        {"t -> w reshape(-1,5)", "'t' f32[2,6] cannot become 'm.w' f32[6,2] by this: it has room "
+                                 "for 10 values, not for 12"},
+        {"t -> w reshape(-1,-1)", "'t' f32[2,6] cannot become 'm.w' f32[6,2] by this: more than "
+                                  "one dimension is -1"},
+        {"t -> w split(1,4)", "'t' f32[2,6] cannot become 'm.w' f32[6,2] by this: 4 does not "
+                              "divide 6"},
+        {"t -> w split(2,1)", "'t' f32[2,6] cannot become 'm.w' f32[6,2] by this: there is no "
+                              "dimension 2"},
+        {"t -> w repeat", "'t' f32[2,6] cannot become 'm.w' f32[6,2] by this: it makes 3 "
+                          "dimensions, the weight has 2"},
+        {"* -> w{1+1}", "the name of 't' has no number where 'w{1+1}' counts"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        Case c = rename_case(cases[i][0], LIST(TENSOR("t", 2, 6)), LIST(TENSOR("m.w", 6, 2)));
+        cr_assert(eq(int, c.diags->nerrors, 1), "%s", cases[i][0]);
+        cr_assert(eq(str, (char *)c.diags->first->text, (char *)cases[i][1]));
+        cr_assert(ne(ptr, (void *)c.diags->first->span.src, NULL), "the rule is shown");
+        cr_assert(eq(int, c.rename->loaded, 0));
+        done(&c);
+    }
+}
+
+Test(rename, a_weight_is_made_once) {
+    Case c =
+        rename_case("a -> w\nb -> w", LIST(TENSOR("a", 2), TENSOR("b", 2)), LIST(TENSOR("m.w", 2)));
+    cr_assert(eq(int, c.diags->nerrors, 1));
+    cr_assert(
+        eq(str, (char *)c.diags->first->text, "'b' becomes 'm.w', which 'a' has become already"));
+    cr_assert(eq(str, (char *)c.diags->first->notes->text, "by this rule"));
+    done(&c);
+    c = rename_case("* -> w", LIST(TENSOR("a", 2), TENSOR("b", 2), TENSOR("c", 2)),
+                    LIST(TENSOR("m.w", 2)));
+    cr_assert(eq(int, c.diags->nerrors, 1));
+    cr_assert(eq(str, (char *)c.diags->first->notes->text,
+                 "by this rule, whose right side does not tell them apart"));
+    cr_assert(eq(str, (char *)c.diags->first->notes->next->text,
+                 "nor do 1 more tensors of this rule fit"));
+    done(&c);
+}
+
+Test(rename, a_rule_that_matches_nothing_is_told) {
+    Case c =
+        rename_case("a -> w\nfoo.* -> x.*\nskip bar", LIST(TENSOR("a", 2)), LIST(TENSOR("m.w", 2)));
+    cr_assert(eq(int, c.diags->nerrors, 0));
+    cr_assert(eq(int, c.diags->nwarnings, 1), "a line that skips may find nothing");
+    cr_assert(eq(str, (char *)c.diags->first->text, "'foo.*' matches no tensor of in"));
+    done(&c);
+}
+
+/* A type is a part of the shape: i32 does not become a weight. */
+Test(rename, integers_are_no_weights) {
+    VmTensorView have = TENSOR("a", 2);
+    have.dtype = 1;
+    Case c = rename_case("a -> w", LIST(have), LIST(TENSOR("m.w", 2)));
+    cr_assert(eq(int, c.diags->nerrors, 1));
+    cr_assert(eq(str, (char *)c.diags->first->text, "'a' i32[2] but 'm.w' is f32[2]"));
+    done(&c);
+}
