@@ -54,6 +54,7 @@ Test(problem, mistakes_are_found_where_they_are) {
     cr_assert(eq(int, column("expert_matmul m=5 n=2 k=2 top_k=2"), 27));
     cr_assert(eq(int, column("expert_matmul m=4 n=2 k=2 experts=1 top_k=2"), 37));
     cr_assert(eq(int, column("expert_matmul m=4 n=2 k=2 skew=nan"), 32));
+    cr_assert(eq(int, column("conv batch=1 size=4 c=6 o=4 groups=3"), 29));
     cr_assert(eq(int, column("sum m=1 n=2"), 0));
 }
 
@@ -71,6 +72,12 @@ Test(problem, graphs_verify_and_have_the_operands_asked_for) {
         [PROBLEM_expert_matmul_dw] = "expert_matmul_dw m=4 n=6 k=8 experts=3 gather=1",
         [PROBLEM_sdpa] = "sdpa batch=2 n=3 dim=8 heads=2",
         [PROBLEM_sdpa_grad] = "sdpa_grad batch=2 n=3 dim=8 heads=2",
+        [PROBLEM_conv] = "conv batch=2 size=5 c=3 o=4 planar=1 epilogue=bias",
+        [PROBLEM_conv_dx] = "conv_dx batch=2 size=6 c=4 o=6 groups=2 stride=2",
+        [PROBLEM_conv_dw] = "conv_dw batch=2 size=6 c=4 o=6 kernel=2 stride=2 planar=1",
+        [PROBLEM_depthwise] = "depthwise batch=2 size=5 c=3 kernel=7 epilogue=bias",
+        [PROBLEM_depthwise_dx] = "depthwise_dx batch=2 size=5 c=3 stride=2",
+        [PROBLEM_depthwise_dw] = "depthwise_dw batch=2 size=5 c=3",
         [PROBLEM_softmax] = "softmax m=3 n=5",
         [PROBLEM_layer_norm] = "layer_norm m=3 n=5",
         [PROBLEM_layer_norm_grad] = "layer_norm_grad m=3 n=5",

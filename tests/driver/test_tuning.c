@@ -55,7 +55,7 @@ Test(tuning, mistakes_say_where_and_what_was_expected) {
     static const char *const cases[][2] = {
         {"\nmatmull m=1 n=1 k=1 -> rows=1 cols=1",
          "2:1 expected a product (matmul, matmul_ta, expert_matmul, "
-         "expert_matmul_dw) or cpu, isa, threads, compiler, found "
+         "expert_matmul_dw, conv, conv_dx, conv_dw) or cpu, isa, threads, compiler, found "
          "'matmull'; did you mean matmul?"},
         {"matmul n=1", "1:8 expected m=, found 'n='"},
         {"matmul m=1 n=2 k=3", "1:19 expected ->, found the end of the line"},
