@@ -4,16 +4,23 @@
 #include <string.h>
 #include <unistd.h>
 
+static void elaborate(Session *s, FeExperiment *e, const FeTrain *t, int64_t n, VmSplit split,
+                      Diags *d) {
+    const IrGraph *g = fe_elaborate(e, s->arena, t->model, n, d);
+    if (g && split == VM_TRAIN) (void)session_try_training(s, e, t->model, g, d);
+}
+
 /* The model with a batch that a run of the train block would come to; n = 0: there is none. What is
  * wrong with it alone is said with where it comes from. */
 static void check_batch(Session *s, FeExperiment *e, const FeTrain *t, int64_t n, int64_t of,
-                        const char *split, Diags *d) {
+                        VmSplit split, Diags *d) {
     Diags *alone = diags_create(s->arena);
     if (!n || d->nerrors) return;
-    if (fe_elaborate(e, s->arena, t->model, n, alone) || !alone->nerrors) return;
-    (void)fe_elaborate(e, s->arena, t->model, n, d);
+    elaborate(s, e, t, n, split, alone);
+    if (!alone->nerrors) return;
+    elaborate(s, e, t, n, split, d);
     diag_note(d, d->last, t->place[VM_FIELD_data], "the last batch of %lld %s images has %lld",
-              (long long)of, split, (long long)n);
+              (long long)of, split == VM_TRAIN ? "training" : "test", (long long)n);
 }
 
 /* The last batches of an epoch and of the test set, as far as the data is there to be counted. */
@@ -27,8 +34,8 @@ static VmStatus check_last_batches(Session *s, FeExperiment *e, const FeTrain *t
     bool short_run =
         t->recipe.epochs.in_steps && t->recipe.epochs.count * (double)batch < (double)train;
     if (!t->recipe.data.drop_last && !short_run)
-        check_batch(s, e, t, train % batch, train, "training", d);
-    check_batch(s, e, t, test % batch, test, "test", d);
+        check_batch(s, e, t, train % batch, train, VM_TRAIN, d);
+    check_batch(s, e, t, test % batch, test, VM_TEST, d);
     return VM_OK;
 }
 
@@ -43,6 +50,7 @@ static VmStatus check(Session *s, const Args *args, const VmoecOptions *opt) {
         bool trains = false;
         for (int t = 0; t < fe_ntrain(e); t++) trains |= !strcmp(fe_train(e, t)->model, model);
         const IrGraph *g = fe_elaborate(e, a, model, trains ? 0 : opt_or(args->o.batch, 0), d);
+        if (g && trains) (void)session_try_training(s, e, model, g, d);
         if (g) session_try_lowering(s, e, model, g, d);
     }
     for (int i = 0; i < fe_ntrain(e) && !d->nerrors; i++) /* models' later train blocks */

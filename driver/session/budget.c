@@ -229,7 +229,7 @@ static VmStatus evaluation(Fit *f, MemoryUse *use) {
 static VmStatus training(Fit *f, MemoryUse *use) {
     Session *s = f->s;
     f->base = session_graph_copy(s, s->batch);
-    if (!f->base || !session_trains(s, f->base, s->batch)) return VM_INPUT;
+    if (!f->base || !session_trains(s, f->base)) return VM_INPUT;
     const PassId *list;
     f->nback = pass_pipeline_part(PIPE_TRAIN, s->bf16, PASS_recompute, PASS_COUNT, &f->back);
     int front = pass_pipeline_part(PIPE_TRAIN, s->bf16, PASS_COUNT, PASS_recompute, &list);

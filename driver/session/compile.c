@@ -129,29 +129,25 @@ void session_run_again(Session *s, IrGraph *base, IrGraph *g, const PassId *list
     s->times.passes += vm_seconds() - t0;
 }
 
-static void say_one_row(Session *s, const char *why, int64_t batch) {
-    const char *of_pass = strstr(why, ": ");
-    Diags *d = diags_create(s->arena);
-    Diag *dg = diag_error(d, fe_place(s->exp, s->pass.where, s->model), D_one_row, "%s",
-                          of_pass ? of_pass + 2 : why);
-    if (s->train && s->train->place[VM_FIELD_data].src && batch != s->batch)
-        diag_note(
-            d, dg, s->train->place[VM_FIELD_data],
-            "of these batches of %lld images, the last one of an epoch has %lld: `drop_last = "
-            "true` leaves it out",
-            (long long)s->batch, (long long)batch);
-    session_say_diags(s, d);
-}
-
 /* Only the pass itself can tell whether training reads what has one row. */
-bool session_trains(Session *s, const IrGraph *g, int64_t batch) {
+bool session_try_training(Session *s, const FeExperiment *e, const char *model, const IrGraph *g,
+                          Diags *d) {
     static const PassId expand[] = {PASS_expand};
     if (!has_one_row(g)) return true;
     Arena *a = arena_create();
     const char *why = session_try_passes(s, ir_graph_clone(a, g), expand, 1, true);
-    if (why) say_one_row(s, why, batch);
+    const char *text = why ? strstr(why, ": ") : NULL; /* behind the pass's name */
+    if (why)
+        diag_error(d, fe_place(e, s->pass.where, model), D_one_row, "%s", text ? text + 2 : why);
     arena_destroy(a);
     return !why;
+}
+
+bool session_trains(Session *s, const IrGraph *g) {
+    Diags *d = diags_create(s->arena);
+    if (session_try_training(s, s->exp, s->model, g, d)) return true;
+    session_say_diags(s, d);
+    return false;
 }
 
 void session_lower(Session *s, IrGraph *g, ProgramKind kind) {
@@ -204,7 +200,7 @@ static Program *plan(Session *s, ProgramKind kind, int64_t batch, bool routes, V
         vm_fail(err, VM_INPUT, "%s cannot be built for %lld images", s->model, (long long)batch);
         return NULL;
     }
-    if (kind.training && !session_trains(s, g, batch)) {
+    if (kind.training && !session_trains(s, g)) {
         vm_fail(err, VM_INPUT, "%s cannot be trained with %lld image%s in a step", s->model,
                 (long long)batch, batch == 1 ? "" : "s");
         return NULL;

@@ -191,9 +191,11 @@ void session_run_passes(Session *s, IrGraph *g, const PassId *list, int n, bool 
 /* The same for training with a clone of `base`, whose crash file is base with the whole list:
  * cheaper where it is done again and again. */
 void session_run_again(Session *s, IrGraph *base, IrGraph *g, const PassId *list, int n);
-/* Can training take this graph, which is of the language and of batches of that size? False after
- * saying why not. */
-bool session_trains(Session *s, const IrGraph *g, int64_t batch);
+/* Can training take this graph, which comes from the language? False after adding to d, or saying,
+ * why not. */
+bool session_try_training(Session *s, const FeExperiment *e, const char *model, const IrGraph *g,
+                          Diags *d);
+bool session_trains(Session *s, const IrGraph *g);
 void session_lower(Session *s, IrGraph *g, ProgramKind kind);
 
 /* The machine code is made for; the module; the engine that runs it. */

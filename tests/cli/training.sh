@@ -87,6 +87,49 @@ want 1 'of 21 test images has 5' 'check finds one of the test set' \
 want 3 'nowhere' 'check of data that is not there' "$VMOEC" check groups.vmoe --data nowhere
 want 0 '' 'init takes the batch of the train block' "$VMOEC" init groups.vmoe -o groups.safetensors
 
+# Batch norm of one row: nothing to train with, and enough to evaluate.
+cat > row.vmoe << 'END'
+use "std/conv"
+model m(image: f32[B, 1, 8, 8], label: class[B, 4]) {
+  logits = linear(batch_norm(reshape(image, [B, 64])), 4)
+  loss cross_entropy(logits, label)
+}
+train m { data = idx(dir = "data", batch = 23, drop_last = last) }
+END
+sed -i '1i config { last = false }' row.vmoe
+ONE='one row, f32\[1,64\], has no variance to train with \[one-row\]'
+want 1 "conv.vmoe:.*$ONE" 'a last batch of one row' \
+    "$VMOEC" train row.vmoe --data data --out runs/row
+if grep -q 'the last batch of the 70 training images has 1; another batch, or drop_last = true, avoids it' log; then
+    ok 'one row: where it comes from'; else fail 'one row: where it comes from' "$(head -c 400 log)"; fi
+absent 'one row: makes no folder' runs/row
+want 1 'row.vmoe:7:.*the last batch of 70 training images has 1' 'check finds a last batch of one row' \
+    "$VMOEC" check row.vmoe
+want 0 '' 'one row less is enough' "$VMOEC" check row.vmoe --set last=true
+want 0 '' 'training without the last batch' \
+    "$VMOEC" train row.vmoe --data data --out runs/row --set last=true --steps 4
+want 0 '^m: accuracy\|^m: loss' 'evaluation of one row at a time' "$VMOEC" eval row.vmoe --data data \
+    --weights runs/row/weights.safetensors --batch 1
+tensors "{$IMAGE2,$LABEL2}" 520 > in.safetensors
+want 0 '' 'run of a training step with states' "$VMOEC" run row.vmoe --grad --mode=train \
+    --weights runs/row/weights.safetensors --inputs in.safetensors --outputs g.safetensors
+want 0 '' 'run of an evaluation with states' "$VMOEC" run row.vmoe \
+    --weights runs/row/weights.safetensors --inputs in.safetensors --outputs e.safetensors
+for name in state.m.logits.batch_norm.mean state.m.logits.batch_norm.var; do
+    if grep -a -q "\"$name\"" g.safetensors; then ok "a training step gives $name"; else
+        fail "a training step gives $name" 'no'
+    fi
+done
+if grep -a -q '"state[.]' e.safetensors; then fail 'an evaluation gives no states' 'it does'; else
+    ok 'an evaluation gives no states'
+fi
+for command in 'info row.vmoe' 'verify row.vmoe' 'emit row.vmoe --stage plan' \
+    'emit row.vmoe --stage grad' 'bench row.vmoe'; do
+    # shellcheck disable=SC2086
+    want 1 "$ONE" "one row: $command" "$VMOEC" $command --batch 1
+done
+want 0 '' 'one row: inference' "$VMOEC" info row.vmoe --batch 1 --mode infer
+
 # Phases: several train blocks of one model.
 cat > phases.vmoe << 'END'
 model m(image: f32[B, 1, 8, 8], label: class[B, 4]) {

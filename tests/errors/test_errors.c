@@ -265,6 +265,7 @@ static const struct {
 } pinned_elsewhere[] = {
     {D_too_large, "tests/unit/frontend/test_parser.c", "D_too_large"},
     {D_kernel_text, "tests/driver/test_problem.c", "D_kernel_text"},
+    {D_one_row, "tests/cli/training.sh", "one-row"},
     {D_tuning_file, "tests/driver/test_tuning.c", "D_tuning_file"},
 };
 

@@ -225,4 +225,42 @@ same "sgd: resumed gives the same state" "$T/a/checkpoint/state.safetensors" \
 state=$(head -c 2000 "$T/a/checkpoint/state.safetensors" | tr ',' '\n' | grep -ao 'sgd[.][^"]*' | tr '\n' ' ')
 if [ "$state" = "sgd.momentum.m.g.weight sgd.momentum.m.logits.bias sgd.momentum.m.logits.weight " ]
 then ok "sgd: state of trained weights"; else fail "sgd: state of trained weights" "$state"; fi
+
+# States of the language, kept and updated beside the weights: threads, a run resumed, evaluation with
+# what training left, and states that are frozen.
+S=tests/train/states.vmoe
+steps_bits $S
+set -- train $S --data "$T/data" --quiet
+"$VMOEC" "$@" --epochs 3 --out "$T/a" --overwrite > "$T/log" 2>&1
+"$VMOEC" "$@" --epochs 1 --out "$T/b" --overwrite > "$T/log" 2>&1
+"$VMOEC" "$@" --epochs 3 --out "$T/b" --resume --threads 3 > "$T/log" 2>&1
+same "states: resumed gives the same weights and states" "$T/a/weights.safetensors" \
+    "$T/b/weights.safetensors"
+set -- "$@" --epochs 1
+"$VMOEC" "$@" --out "$T/a" --overwrite > "$T/log" 2>&1
+"$VMOEC" eval $S --data "$T/data" --weights "$T/a/weights.safetensors" --json > "$T/eval" 2>> "$T/log"
+want=$(sed -n 's/.*"test_loss":\([0-9.]*\).*/\1/p' "$T/a/metrics.jsonl" | tail -n 1)
+got=$(sed -n 's/.*"loss":\([0-9.]*\).*/\1/p' "$T/eval")
+if [ -n "$want" ] && [ "$want" = "$got" ]; then ok "states: evaluated as training left them"; else
+    fail "states: evaluated as training left them" "loss $got instead of $want"
+fi
+"$VMOEC" "$@" --set frozen=true --out "$T/b" --overwrite > "$T/log" 2>&1
+"$VMOEC" init $S --seed 4 -o "$T/start.safetensors"
+for name in pixels.mean pixels.var pixels.scale h.var h.mean logits.followed.average; do
+    values "$T/b/weights.safetensors" m.$name > "$T/b.$name"
+    values "$T/start.safetensors" m.$name > "$T/start.$name"
+    [ -s "$T/b.$name" ] || fail "states: $name" "is not there: $(head -c 200 "$T/log")"
+done
+for name in pixels.mean pixels.var pixels.scale h.var; do
+    same "frozen: $name stays as it starts" "$T/b.$name" "$T/start.$name"
+done
+for name in h.mean logits.followed.average; do
+    if cmp -s "$T/b.$name" "$T/start.$name"; then fail "not frozen: $name changes" "it is the same"; else
+        ok "not frozen: $name changes"
+    fi
+done
+state=$(head -c 4000 "$T/b/checkpoint/state.safetensors" | tr ',' '\n' | grep -ao 'adam[.]m[.][^"]*' | tr '\n' ' ')
+if [ "$state" = "adam.m.m.h.bias adam.m.m.h.linear.bias adam.m.m.h.linear.weight adam.m.m.h.scale adam.m.m.logits.bias adam.m.m.logits.followed.gain adam.m.m.logits.weight " ]
+then ok "states: have no optimizer state"; else fail "states: have no optimizer state" "$state"; fi
+rm -rf "$T/a" "$T/b"
 exit $failed

@@ -43,6 +43,15 @@ Test(format, nothing) {
     expect_format("\n\n# only\n\n\n# comments", "# only\n\n# comments\n");
 }
 
+Test(format, states) {
+    expect_format("layer l(x:[..,C]){state  mean:[C]=zeros()# kept\nupdate\tmean=mean*2;x}",
+                  "layer l(x: [.., C]) {\n"
+                  "  state mean: [C] = zeros()  # kept\n"
+                  "  update mean = mean * 2\n"
+                  "  x\n"
+                  "}\n");
+}
+
 Test(format, spaces) {
     expect_format(
         "layer  l(x:[B,N , D],k=2)->[B]{\n\ty=-x+ 2*( 3-k )//4\n if not a==b{y=y [ 0 ]}\ny\n}",

@@ -54,6 +54,23 @@ Test(parser, empty) {
     expect_tree(";;\n;", "file\n");
 }
 
+/* Elsewhere than before a name at the start of a statement, the two words are names. */
+Test(parser, states) {
+    expect_statement("state mean: [C] = zeros()", "state mean\n"
+                                                  "  type\n"
+                                                  "    name C\n"
+                                                  "  call zeros\n");
+    expect_statement("update mean = mean + 1", "update mean\n"
+                                               "  binary +\n"
+                                               "    name mean\n"
+                                               "    number 1\n");
+    expect_statement("state = update", "bind\n  name state\n  name update\n");
+    expect_statement("update, state = split(update, 2)",
+                     "bind\n  name update\n  name state\n  call split\n    arg\n      name "
+                     "update\n    arg\n      number 2\n");
+    expect_statement("state\n", "expr\n  name state\n");
+}
+
 Test(parser, declarations) {
     expect_tree("use \"std/vit\"\nconfig { a = 1; b = true }",
                 "file\n  use \"std/vit\"\n  config\n    field a\n      number 1\n    field b\n     "
