@@ -9,7 +9,7 @@ static const char *view_text(Arena *a, const VmTensorView *v) {
 /* ---- for a person ---------------------------------------------------------------------------- */
 
 static void head(const char *what, int n, const char *meaning) {
-    if (n) printf("%-8s %5d  %s\n", what, n, meaning);
+    if (n) printf("%-7s %5d %s\n", what, n, meaning);
 }
 
 static void print_fate(Session *s, const Rename *r, RenameFate fate) {
@@ -28,7 +28,7 @@ static void print_fate(Session *s, const Rename *r, RenameFate fate) {
 static void print_text(Session *s, const Imported *x) {
     const Rename *r = x->rename;
     printf("%s of %s from %s by %s\n", s->model, s->path, r->task->path, x->rules);
-    head("loaded", r->loaded, "");
+    printf("%-7s %5d of %d weights\n", "loaded", r->loaded, r->task->nweight);
     print_fate(s, r, RENAME_LOADED);
     head("missing", r->missing, "weights of the model that no tensor becomes");
     for (int i = 0; i < r->task->nweight; i++)

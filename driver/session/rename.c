@@ -262,13 +262,6 @@ static const char *type_text(Arena *a, const VmTensorView *v) {
     return ir_type_text(a, &t);
 }
 
-static int rule_of(const Work *w, const char *name, Stars *s) {
-    const RenameRules *r = w->task->rules;
-    int i = 0;
-    while (i < r->rule.n && !match(r->rule.at[i].pattern, name, s)) i++;
-    return i;
-}
-
 static void wrong(Work *w, int rule, Span at, const char *text) {
     if (w->wrong[rule]++ == 0) w->said[rule] = diag_error(w->diags, at, D_rules_fit, "%s", text);
 }
@@ -314,27 +307,39 @@ static bool is_free(Work *w, int rule, const Renamed *x) {
     return false;
 }
 
-static void decide(Work *w, Renamed *x) {
-    Stars stars;
-    int rule = rule_of(w, x->tensor->name, &stars);
-    if (rule == w->task->rules->rule.n) return;
-    const RenameRule *r = x->rule = &w->task->rules->rule.at[rule];
+/* Whether the rule's answer counts: it skips, it makes a weight that the model has, or it is wrong.
+ */
+static bool decided(Work *w, int rule, const Stars *stars, Renamed *x) {
+    const RenameRule *r = &w->task->rules->rule.at[rule];
     w->hits[rule]++;
-    if (!r->to) {
-        x->fate = RENAME_SKIPPED;
-        return;
+    const char *name = r->to ? substitute(w->arena, w->task->model, r->to, stars) : NULL;
+    int weight = name ? (int)(intptr_t)names_get(&w->weight, name) - 1 : -1;
+    if (name && weight < 0) {
+        if (!x->name) x->name = name;
+        return false;
     }
-    x->name = substitute(w->arena, w->task->model, r->to, &stars);
-    if (!x->name) {
+    x->rule = r;
+    x->name = name;
+    x->weight = weight;
+    if (!r->to)
+        x->fate = RENAME_SKIPPED;
+    else if (!name)
         wrong(w, rule, r->span,
               arena_printf(w->arena, "the name of '%s' has no number where '%s' counts",
                            x->tensor->name, r->to));
-        return;
+    else if (fits(w, rule, x) && is_free(w, rule, x))
+        x->fate = RENAME_LOADED;
+    return true;
+}
+
+static void decide(Work *w, Renamed *x) {
+    const RenameRules *r = w->task->rules;
+    for (int i = 0; i < r->rule.n; i++) {
+        Stars stars;
+        if (match(r->rule.at[i].pattern, x->tensor->name, &stars) && decided(w, i, &stars, x))
+            break;
     }
-    x->weight = (int)(intptr_t)names_get(&w->weight, x->name) - 1;
-    if (x->weight < 0 || !fits(w, rule, x) || !is_free(w, rule, x)) return;
-    x->fate = RENAME_LOADED;
-    w->out->maker[x->weight] = x;
+    if (x->fate == RENAME_LOADED) w->out->maker[x->weight] = x;
 }
 
 /* What can only be said at the end: rules that were no use, and how often one was wrong. */
@@ -343,8 +348,8 @@ static void say_rules(Work *w) {
     for (int i = 0; i < rules->rule.n; i++) {
         const RenameRule *r = &rules->rule.at[i];
         if (w->wrong[i] > 1)
-            diag_note(w->diags, w->said[i], r->span, "nor do %d more tensors of this rule fit",
-                      w->wrong[i] - 1);
+            diag_note(w->diags, w->said[i], (Span){0}, "%d more tensor%s of this rule %s not fit",
+                      w->wrong[i] - 1, w->wrong[i] > 2 ? "s" : "", w->wrong[i] > 2 ? "do" : "does");
         if (w->hits[i] || (!r->to && r->span.src)) continue;
         bool taken = false;
         for (int k = 0; k < w->out->n && !taken; k++)

@@ -8,8 +8,8 @@
  * `*` stands for any characters, dots among them, and for as few as will do; `?` for one. On the
  * right, the first `*` is what the first on the left stood for, and so on; {2} is what the second
  * stood for, {2+1} and {2-1} a number near it. Names there are below the model's: `logits.weight`
- * for `classifier.logits.weight`. Of rules that match a tensor the first counts. What else a rule
- * may do are the rows of rename.def.
+ * for `classifier.logits.weight`. Of rules that match a tensor, the first counts that skips it or
+ * names a weight that the model has. What else a rule may do are the rows of rename.def.
  *
  * Mistakes are diagnostics at the rule. Neither file looks at how a model is made or where tensors
  * go: that is import.c, for one. */
@@ -71,8 +71,8 @@ typedef enum RenameFate { RENAME_LOADED, RENAME_SKIPPED, RENAME_UNUSED } RenameF
 typedef struct Renamed {
     const VmTensorView *tensor;
     RenameFate fate;
-    const RenameRule *rule; /* NULL: none matches */
-    const char *name;       /* that the rule gives it; NULL: none */
+    const RenameRule *rule; /* that counts; NULL: none */
+    const char *name;       /* that it gives; without it the first that the model lacks, or NULL */
     int weight;             /* number of the weight it becomes; -1: none */
 } Renamed;
 

@@ -216,6 +216,20 @@ Test(rename, the_first_rule_counts) {
     done(&c);
 }
 
+/* A rule counts where the model has its weight, so one file serves models that differ. */
+Test(rename, a_rule_without_a_weight_leaves_the_tensor_to_the_next) {
+    Case c = rename_case(
+        "b*.w -> b*.mlp\nb*.w -> b*.experts repeat\nskip b3.w\n",
+        LIST(TENSOR("b1.w", 2), TENSOR("b2.w", 2), TENSOR("b3.w", 2), TENSOR("b4.w", 2)),
+        LIST(TENSOR("m.b1.mlp", 2), TENSOR("m.b2.experts", 3, 2)));
+    cr_assert(eq(int, c.diags->nerrors + c.diags->nwarnings, 0));
+    cr_assert(eq(int, c.rename->loaded, 2));
+    cr_assert(eq(int, (int)c.rename->of[2].fate, (int)RENAME_SKIPPED));
+    cr_assert(eq(int, (int)c.rename->of[3].fate, (int)RENAME_UNUSED));
+    cr_assert(eq(str, (char *)c.rename->of[3].name, "m.b4.mlp"));
+    done(&c);
+}
+
 /* PyTorch's layouts and ours: w is what stands at [0,..,1,..] of each. */
 Test(rename, layouts_of_convolutions) {
     Case c = rename_case("conv -> conv transpose(2,3,1,0)\n"
@@ -303,7 +317,7 @@ Test(rename, a_weight_is_made_once) {
     cr_assert(eq(str, (char *)c.diags->first->notes->text,
                  "by this rule, whose right side does not tell them apart"));
     cr_assert(eq(str, (char *)c.diags->first->notes->next->text,
-                 "nor do 1 more tensors of this rule fit"));
+                 "1 more tensor of this rule does not fit"));
     done(&c);
 }
 

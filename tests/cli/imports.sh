@@ -1,0 +1,119 @@
+# Weights with the names and layouts of other programs. Part of run.sh, which reads it where all parts stand in
+# one folder with what the parts before it made.
+
+foreign() { python3 "$ROOT/tests/cli/foreign.py" "$@"; }
+
+# ---- rules of one's own --------------------------------------------------------------------------
+
+"$VMOEC" init $F --seed 5 -o ours.safetensors
+foreign tiny ours.safetensors theirs.safetensors || fail 'a foreign file' 'cannot be made'
+cat > tiny.rules << 'EOF'
+# what foreign.py calls the weights of tiny.vmoe
+skip steps
+stem.proj.*          -> patch_embed.linear.*
+pos                  -> position.table
+blk1.ln.*            -> attention.norm.*
+blk1.*.w             -> attention.*.weight    transpose(1,0)
+blk1.*.b             -> attention.*.bias
+blk2.ln.*            -> moe.norm.*
+blk2.router          -> moe.gate.weight       transpose(1,0)
+blk2.experts.*.w     -> moe.mlp.*.weight      transpose(0,2,1)
+blk2.experts.*.b     -> moe.mlp.*.bias
+ln.*                 -> logits.norm.*
+head.w               -> logits.weight         transpose(1,0)
+head.b               -> logits.bias
+EOF
+want 0 '^loaded *20 of 20 weights$' 'import by rules of one'\''s own' \
+    "$VMOEC" import $F theirs.safetensors --from tiny.rules -o back.safetensors
+same 'import gives the weights back, whatever the type' ours.safetensors back.safetensors
+want 0 '^skipped  *1' 'what a rule skips is told' \
+    "$VMOEC" import $F theirs.safetensors --from ./tiny.rules --dry-run
+want 0 '^  steps i32\[\]$' 'with its shape' \
+    "$VMOEC" import $F theirs.safetensors --from ./tiny.rules --dry-run
+want 0 '  blk2.router f32\[4,16\] -> tiny.moe.gate.weight f32\[16,4\]$' 'so is what is loaded' \
+    "$VMOEC" import $F theirs.safetensors --from ./tiny.rules --dry-run -o dry.safetensors
+absent 'a dry run writes nothing' dry.safetensors
+want 0 '"name":"pos","type":"f32","shape":\[4,16\],"weight":{"name":"tiny.position.table"' \
+    'import as JSON' "$VMOEC" import $F theirs.safetensors --from tiny.rules --dry-run --json
+grep -v blk2.router tiny.rules > fewer.rules
+want 0 '^missing  *1 ' 'a weight that no tensor becomes' \
+    "$VMOEC" import $F theirs.safetensors --from fewer.rules -o part.safetensors
+cp out report
+want 0 '^  tiny.moe.gate.weight f32\[16,4\]$' 'is told with its shape' grep gate.weight report
+want 0 '^unused  *1 ' 'and so is the tensor' grep -A1 unused report
+want 0 '^  blk2.router f32\[4,16\]$' 'with its own shape' grep -A1 unused report
+want 0 'fresh initial values for tiny.moe.gate.weight' 'training starts from what is there' \
+    "$VMOEC" train $F --data data --steps 1 --weights part.safetensors --out runs/part
+echo 'blk9.* -> moe.*' >> fewer.rules
+want 0 "fewer.rules:14:1: warning: 'blk9.\*' matches no tensor of theirs.safetensors" \
+    'a rule that matches nothing is told' \
+    "$VMOEC" import $F theirs.safetensors --from fewer.rules --dry-run
+want 0 "warning: 'head.q\*' matches no tensor" 'and so is such an option' "$VMOEC" import $F \
+    theirs.safetensors --from tiny.rules --dry-run --skip 'head.q*'
+
+# ---- what is refused -----------------------------------------------------------------------------
+
+sed 's/\(head.w .*\)transpose(1,0)/\1/' tiny.rules > bad.rules
+want 1 "bad.rules:13:1: error: 'head.w' f32\[4,16\] but 'tiny.logits.weight' is f32\[16,4\]" \
+    'another shape' \
+    "$VMOEC" import $F theirs.safetensors --from bad.rules -o bad.safetensors
+cp log report
+want 0 skip 'which an option can leave out' grep -e '--skip PATTERN leaves' report
+sed 's/B, 4\]/B, 9]/; s/, 4)$/, 9)/; s/axis = 1), 4)/axis = 1), 9)/' $F > wide.vmoe
+want 1 "tiny.rules:13:1: error: 'head.w' f32\[4,16\] becomes f32\[16,4\] but .* is f32\[16,9\]" \
+    'a model of other sizes' "$VMOEC" import wide.vmoe theirs.safetensors --from tiny.rules \
+    -o bad.safetensors
+want 0 '^skipped  *3' 'of which the head is left out' "$VMOEC" import wide.vmoe theirs.safetensors \
+    --from tiny.rules --dry-run --skip head.w --skip head.b
+echo 'blk1.qkv.w -> logits.weight' | cat - tiny.rules > bad.rules
+want 1 "bad.rules:1:1: error: 'blk1.qkv.w' f32\[48,16\] but" 'the first rule counts' \
+    "$VMOEC" import $F theirs.safetensors --from bad.rules -o bad.safetensors
+sed 's/blk2.ln.\* .*/blk2.ln.* -> attention.norm.*/' tiny.rules > bad.rules
+want 1 "becomes 'tiny.attention.norm.bias', which 'blk1.ln.bias' has become already" \
+    'two tensors for one weight' \
+    "$VMOEC" import $F theirs.safetensors --from bad.rules -o bad.safetensors
+echo 'a -> b rotate' > bad.rules
+want 1 'bad.rules:1:8: error: expected one of transpose, .*found .rotate' 'rules with a mistake' \
+    "$VMOEC" import $F theirs.safetensors --from bad.rules -o bad.safetensors
+echo 'steps -> nothing' > bad.rules
+want 1 'theirs.safetensors becomes no weight of tiny by bad.rules' 'rules for another model' \
+    "$VMOEC" import $F theirs.safetensors --from bad.rules -o bad.safetensors
+want 2 "no rules 'timm_vot'; did you mean timm_vit?" 'rules that are not there' \
+    "$VMOEC" import $F theirs.safetensors --from timm_vot -o bad.safetensors
+want 3 'cannot open .no.rules' 'a file of rules that is not there' \
+    "$VMOEC" import $F theirs.safetensors --from no.rules -o bad.safetensors
+want 3 'cannot open .no.safetensors' 'tensors that are not there' \
+    "$VMOEC" import $F no.safetensors --from tiny.rules -o bad.safetensors
+printf 'PK\3\4\0\0\10\10\0\0\0\0' > torch.pt
+want 1 'torch.pt: not a safetensors file but an archive of PyTorch' 'a file of torch.save' \
+    "$VMOEC" import $F torch.pt --from timm -o bad.safetensors
+want 2 'needs --from' 'import without rules' \
+    "$VMOEC" import $F theirs.safetensors -o bad.safetensors
+want 2 'needs -o' 'import to nowhere' \
+    "$VMOEC" import $F theirs.safetensors --from tiny.rules
+want 2 'needs F.vmoe IN' 'import of nothing' "$VMOEC" import $F --from timm -o bad.safetensors
+absent 'a failed import writes nothing' bad.safetensors
+want 3 'nowhere' 'import into a missing folder' "$VMOEC" import $F theirs.safetensors \
+    --from tiny.rules -o nowhere/w.safetensors
+
+# ---- the rules that come with vmoec --------------------------------------------------------------
+
+# zoo PROGRAM RULES MODEL SETTING..: the model's own weights, written as the program would, come back.
+zoo() {
+    program=$1 rules=$2 model=$ROOT/models/$3.vmoe words=
+    shift 3
+    for setting; do words="$words --set $setting"; done
+    # shellcheck disable=SC2086
+    "$VMOEC" init "$model" --seed 3 -o ours.safetensors $words &&
+        foreign "$program" ours.safetensors theirs.safetensors
+    # shellcheck disable=SC2086
+    want 0 "by .*/rules/$rules.rules$" "${rules%%_*} finds $rules" "$VMOEC" import "$model" \
+        theirs.safetensors --from "${rules%%_*}" -o back.safetensors $words
+    if [ -s log ]; then fail "every rule of $rules is of use" "$(head -c 300 log)"; else ok "every rule of $rules is of use"; fi
+    same "$rules gives the weights of ${model##*/} back" ours.safetensors back.safetensors
+    # shellcheck disable=SC2086
+    want 0 '' "$rules by its name" "$VMOEC" import "$model" \
+        theirs.safetensors --from "$rules" --dry-run $words
+}
+zoo vit timm_vit vit_s8 side=32 dim=64 depth=3 classes=10 'sparse=[]'
+zoo vit timm_deit3 vit_deit3 side=32 dim=64 depth=3 classes=10
