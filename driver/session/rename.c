@@ -85,10 +85,9 @@ static int add_brace(Text *t, const char *p, const Stars *s) {
 }
 
 /* The right side with what the stars stand for; NULL: a number is wanted and none is there. */
-static const char *substitute(Arena *a, const char *model, const char *to, const Stars *s) {
+static const char *substitute(Arena *a, const char *to, const Stars *s) {
     Text t = text_new(a);
     int star = 0;
-    text_addf(&t, "%s.", model);
     while (*to) {
         if (*to == '*') {
             text_addn(&t, s->at[star], (size_t)s->len[star]);
@@ -307,37 +306,47 @@ static bool is_free(Work *w, int rule, const Renamed *x) {
     return false;
 }
 
-/* Whether the rule's answer counts: it skips, it makes a weight that the model has, or it is wrong.
- */
-static bool decided(Work *w, int rule, const Stars *stars, Renamed *x) {
-    const RenameRule *r = &w->task->rules->rule.at[rule];
-    w->hits[rule]++;
-    const char *name = r->to ? substitute(w->arena, w->task->model, r->to, stars) : NULL;
-    int weight = name ? (int)(intptr_t)names_get(&w->weight, name) - 1 : -1;
-    if (name && weight < 0) {
+/* A weight's name below the model's. Whether the rule counts: the model has that weight. */
+static bool becomes(Work *w, int rule, const char *below, Renamed *x) {
+    const char *name = arena_printf(w->arena, "%s.%s", w->task->model, below);
+    int weight = (int)(intptr_t)names_get(&w->weight, name) - 1;
+    if (weight < 0) {
         if (!x->name) x->name = name;
         return false;
     }
-    x->rule = r;
     x->name = name;
     x->weight = weight;
-    if (!r->to)
+    if (fits(w, rule, x) && is_free(w, rule, x)) x->fate = RENAME_LOADED;
+    return true;
+}
+
+/* Whether the rule, which matches, is the last for the tensor; *name is what it goes by. */
+static bool decided(Work *w, int rule, const Stars *stars, const char **name, Renamed *x) {
+    const RenameRule *r = &w->task->rules->rule.at[rule];
+    w->hits[rule]++;
+    if (!r->to) {
         x->fate = RENAME_SKIPPED;
-    else if (!name)
+        return true;
+    }
+    const char *to = substitute(w->arena, r->to, stars);
+    if (!to) {
         wrong(w, rule, r->span,
               arena_printf(w->arena, "the name of '%s' has no number where '%s' counts",
                            x->tensor->name, r->to));
-    else if (fits(w, rule, x) && is_free(w, rule, x))
-        x->fate = RENAME_LOADED;
-    return true;
+        return true;
+    }
+    if (!r->again) return becomes(w, rule, to, x);
+    *name = to;
+    return false;
 }
 
 static void decide(Work *w, Renamed *x) {
     const RenameRules *r = w->task->rules;
-    for (int i = 0; i < r->rule.n; i++) {
+    const char *name = x->tensor->name;
+    for (int i = 0; i < r->rule.n && !x->rule; i++) {
         Stars stars;
-        if (match(r->rule.at[i].pattern, x->tensor->name, &stars) && decided(w, i, &stars, x))
-            break;
+        if (match(r->rule.at[i].pattern, name, &stars) && decided(w, i, &stars, &name, x))
+            x->rule = &r->rule.at[i];
     }
     if (x->fate == RENAME_LOADED) w->out->maker[x->weight] = x;
 }

@@ -3,13 +3,15 @@
  *   # a comment
  *   use timm_resnet                                    all rules of another file
  *   skip *.num_batches_tracked                         tensors that no weight needs
+ *   *.running_mean => *.mean                           another name, for the rules below
  *   blocks.*.mlp.fc1.weight -> *.mlp.up.weight         transpose(1,0)
  *
  * `*` stands for any characters, dots among them, and for as few as will do; `?` for one. On the
  * right, the first `*` is what the first on the left stood for, and so on; {2} is what the second
- * stood for, {2+1} and {2-1} a number near it. Names there are below the model's: `logits.weight`
- * for `classifier.logits.weight`. Of rules that match a tensor, the first counts that skips it or
- * names a weight that the model has. What else a rule may do are the rows of rename.def.
+ * stood for, {2+1} and {2-1} a number near it. Behind -> names are below the model's:
+ * `logits.weight` for `classifier.logits.weight`. Of rules that match a tensor, the first counts
+ * that skips it or names a weight that the model has. What else a rule may do are the rows of
+ * rename.def.
  *
  * Mistakes are diagnostics at the rule. Neither file looks at how a model is made or where tensors
  * go: that is import.c, for one. */
@@ -41,6 +43,7 @@ typedef struct RenameRule {
     Span span; /* src NULL: it is an option's */
     const char *pattern;
     const char *to; /* NULL: what matches is skipped */
+    bool again;     /* => : `to` is what the rules below see */
     VEC(RenameStep) step;
 } RenameRule;
 

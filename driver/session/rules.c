@@ -202,19 +202,20 @@ static bool take_step(Reader *r, RenameRule *rule) {
 static void read_rule(Reader *r, Span first) {
     RenameRule rule = {.span = {r->src, first.start, r->end}, .pattern = text_of(r, first)};
     Span arrow = next_word(r);
-    if (!is_word(arrow, "->")) {
-        diag_error(r->diags, arrow, D_rules_file, "expected -> behind %s, found %s",
+    rule.again = is_word(arrow, "=>");
+    if (!rule.again && !is_word(arrow, "->")) {
+        diag_error(r->diags, arrow, D_rules_file, "expected -> or => behind %s, found %s",
                    found(r, first), found(r, arrow));
         return;
     }
     Span to = next_word(r);
     if (to.start == to.end) {
-        diag_error(r->diags, to, D_rules_file, "expected the name of a weight, found %s",
-                   found(r, to));
+        diag_error(r->diags, to, D_rules_file, "expected a name, found %s", found(r, to));
         return;
     }
     rule.to = text_of(r, to);
     if (!check_stars(r, first) || !check_target(r, rule.pattern, rule.to, to)) return;
+    if (rule.again && !at_end(r)) return;
     for (skip_blanks(r); r->at < r->end; skip_blanks(r))
         if (!take_step(r, &rule)) return;
     keep(r, rule);

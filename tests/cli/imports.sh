@@ -98,14 +98,14 @@ want 3 'nowhere' 'import into a missing folder' "$VMOEC" import $F theirs.safete
 
 # ---- the rules that come with vmoec --------------------------------------------------------------
 
-# zoo PROGRAM RULES MODEL SETTING..: the model's own weights, written as the program would, come back.
+# zoo RULES MODEL SETTING..: the model's own weights, written as the program would, come back.
 zoo() {
-    program=$1 rules=$2 model=$ROOT/models/$3.vmoe words=
-    shift 3
+    rules=$1 model=$ROOT/models/$2.vmoe words=
+    shift 2
     for setting; do words="$words --set $setting"; done
     # shellcheck disable=SC2086
     "$VMOEC" init "$model" --seed 3 -o ours.safetensors $words &&
-        foreign "$program" ours.safetensors theirs.safetensors
+        foreign "$rules" ours.safetensors theirs.safetensors
     # shellcheck disable=SC2086
     want 0 "by .*/rules/$rules.rules$" "${rules%%_*} finds $rules" "$VMOEC" import "$model" \
         theirs.safetensors --from "${rules%%_*}" -o back.safetensors $words
@@ -115,5 +115,23 @@ zoo() {
     want 0 '' "$rules by its name" "$VMOEC" import "$model" \
         theirs.safetensors --from "$rules" --dry-run $words
 }
-zoo vit timm_vit vit_s8 side=32 dim=64 depth=3 classes=10 'sparse=[]'
-zoo vit timm_deit3 vit_deit3 side=32 dim=64 depth=3 classes=10
+zoo timm_vit vit_s8 side=32 dim=64 depth=3 classes=10 'sparse=[]'
+zoo timm_deit3 vit_deit3 side=32 dim=64 depth=3 classes=10
+for program in timm torch; do
+    zoo ${program}_convnext convnext side=32 patch=2 classes=10 'dims=[8,16,24,32]'
+    zoo ${program}_resnet resnet18 classes=10 'dims=[8,16,24,32]'
+    zoo ${program}_mobilenet_v2 mobilenet_v2 classes=10 'outs=[4,8,8,12,12,16,16]' last=32
+done
+
+# A dense network becomes one with mixtures: every expert starts as the layers it stands for.
+narrow='--set side=32 --set patch=2 --set classes=10 --set dims=[8,16,24,32]'
+# shellcheck disable=SC2086
+"$VMOEC" init "$ROOT/models/convnext.vmoe" --seed 3 -o ours.safetensors $narrow
+foreign timm_convnext ours.safetensors theirs.safetensors
+# shellcheck disable=SC2086
+want 0 'rules/timm_convnext_moe.rules$' 'a model with mixtures has rules of its own' \
+    "$VMOEC" import "$ROOT/models/convnext_moe.vmoe" theirs.safetensors --from timm --dry-run $narrow
+cp out report
+want 0 'fc1.weight f32\[96,24\] -> .*mlp.up.weight f32\[8,24,96\]$' 'experts are copies' \
+    grep 'blocks.8.mlp.fc1.weight' report
+want 0 '^missing  *2 ' 'and gates are new' grep missing report

@@ -70,9 +70,9 @@ Test(rename, a_file_as_a_person_writes_it) {
 
 Test(rename, mistakes_say_where_and_what_was_expected) {
     static const char *const cases[][2] = {
-        {"a", "1:2 expected -> behind 'a', found the end of the line"},
-        {"a b", "1:3 expected -> behind 'a', found 'b'"},
-        {"a ->", "1:5 expected the name of a weight, found the end of the line"},
+        {"a", "1:2 expected -> or => behind 'a', found the end of the line"},
+        {"a b", "1:3 expected -> or => behind 'a', found 'b'"},
+        {"a ->", "1:5 expected a name, found the end of the line"},
         {"\na -> b transposed(1,0)",
          "2:8 expected one of transpose, reshape, squeeze, split, repeat, found 'transposed'; did "
          "you mean transpose?"},
@@ -90,6 +90,7 @@ Test(rename, mistakes_say_where_and_what_was_expected) {
         {"a -> b{x}", "1:6 expected {1}, {1+1} or {1-1} behind 'b', found '{x}'"},
         {"a.* -> b{0}", "1:8 expected {1}, {1+1} or {1-1} behind 'b', found '{0}'"},
         {"***************** -> a", "1:1 expected at most 16 stars, found more"},
+        {"a => b squeeze", "1:8 expected the end of the line, found 'squeeze'"},
         {"skip", "1:5 expected names to skip, found the end of the line"},
         {"skip a b", "1:8 expected the end of the line, found 'b'"},
         {"use", "1:4 expected the name of a file of rules beside this one, found the end of the "
@@ -227,6 +228,20 @@ Test(rename, a_rule_without_a_weight_leaves_the_tensor_to_the_next) {
     cr_assert(eq(int, (int)c.rename->of[2].fate, (int)RENAME_SKIPPED));
     cr_assert(eq(int, (int)c.rename->of[3].fate, (int)RENAME_UNUSED));
     cr_assert(eq(str, (char *)c.rename->of[3].name, "m.b4.mlp"));
+    done(&c);
+}
+
+/* Behind => a tensor goes on under another name, which the rules below see and nobody else. */
+Test(rename, a_name_may_change_on_the_way) {
+    Case c = rename_case("*.running_mean => *.mean\n"
+                         "features.1.* => stages.0.*\n"
+                         "stages.*.bn.* -> {1+1}.norm.{2}\n"
+                         "features.* -> never.*\n",
+                         LIST(TENSOR("features.1.bn.running_mean", 2), TENSOR("features.2.x", 2)),
+                         LIST(TENSOR("m.1.norm.mean", 2), TENSOR("m.never.2.x", 2)));
+    cr_assert(eq(int, c.diags->nerrors + c.diags->nwarnings, 0));
+    cr_assert(eq(int, c.rename->loaded, 2));
+    cr_assert(eq(str, (char *)c.rename->maker[0]->tensor->name, "features.1.bn.running_mean"));
     done(&c);
 }
 
