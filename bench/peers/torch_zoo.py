@@ -177,30 +177,6 @@ class PostNorm(nn.Module):
         return self.head(x.mean(1)), 0.0
 
 
-def build(spec, grouped):
+def build(spec, grouped=False):
     torch.manual_seed(0)
     return PostNorm(spec, grouped) if spec.post_norm else Vit(spec, grouped)
-
-
-def training_step(spec, grouped, compiled):
-    """(step, number of parameters): one call is a whole training step on a fixed random batch."""
-    model = build(spec, grouped).train()
-    optimizer = torch.optim.AdamW(model.parameters(), 1e-5, weight_decay=spec.decay, fused=True)
-    image = torch.randn(spec.batch, spec.channels, spec.size, spec.size)
-    label = torch.randint(spec.classes, (spec.batch,))
-
-    def objective(image, label):
-        logits, balance = model(image)
-        return F.cross_entropy(logits, label) + spec.balance * balance
-
-    if compiled:
-        objective = torch.compile(objective)
-
-    def step():
-        optimizer.zero_grad(set_to_none=True)
-        loss = objective(image, label)
-        loss.backward()
-        optimizer.step()
-        return loss.item()
-
-    return step, sum(p.numel() for p in model.parameters())

@@ -2,26 +2,41 @@
 frameworks.
 
 Parameter counts are compared with `vmoec info` before anything is timed, so a model that drifts
-apart is found. """
+apart is found."""
 
 import dataclasses
 
 
-@dataclasses.dataclass(frozen=True)
-class Spec:
-    """A vision transformer, pre-norm unless `post_norm`; `sparse` lists the blocks that are
-    mixtures."""
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Model:
+    """What every model has."""
 
     file: str
     batch: int
     size: int
     channels: int
+    classes: int
+    balance: float = 0.0
+    optimizer: str = "adamw"  # or "sgd", with momentum 0.9
+    decay: float = 0.05
+    settings: tuple = ()  # of the file, where its defaults are not what the others do
+
+    @property
+    def words(self):
+        """The file and its settings, as vmoec takes them."""
+        return [self.file, *(word for setting in self.settings for word in ("--set", setting))]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Spec(Model):
+    """A vision transformer, pre-norm unless `post_norm`; `sparse` lists the blocks that are
+    mixtures."""
+
     patch: int
     dim: int
     depth: int
     heads: int
     hidden: int
-    classes: int
     experts: int
     top_k: int
     sparse: tuple
@@ -32,13 +47,6 @@ class Spec:
         False  # system G1: post-norm with dropout, a mixture appended to blocks of `sparse`
     )
     dropout: float = 0.0
-    decay: float = 0.05
-    settings: tuple = ()  # of the file, where its defaults are not what the others do
-
-    @property
-    def words(self):
-        """The file and its settings, as vmoec takes them."""
-        return [self.file, *(word for setting in self.settings for word in ("--set", setting))]
 
     @property
     def tokens(self):
@@ -47,6 +55,23 @@ class Spec:
     @property
     def patch_numbers(self):
         return self.patch * self.patch * self.channels
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ConvNet(Model):
+    """A convolutional network: "cnn" (two convolutions), "convnext" or "resnet"."""
+
+    kind: str
+    dims: tuple = ()
+    depths: tuple = ()
+    patch: int = 4  # kernel and stride of the stem
+    stem_norm: bool = True
+    layer_scale: bool = True
+    drop_path: float = 0.0  # of the last block; the first has none
+    ratio: int = 4
+    sparse: tuple = ()  # (stage, block) that are mixtures
+    experts: int = 8
+    top_k: int = 1
 
 
 ZOO = {
@@ -135,10 +160,74 @@ ZOO = {
         class_token=True,
         settings=("priority=false",),
     ),
+    "mnist_cnn": ConvNet(
+        file="models/mnist_cnn.vmoe",
+        batch=64,
+        size=32,
+        channels=1,
+        classes=10,
+        kind="cnn",
+        decay=0.0,
+    ),
+    "convnext": ConvNet(
+        file="models/convnext.vmoe",
+        batch=16,
+        size=224,
+        channels=3,
+        classes=1000,
+        kind="convnext",
+        dims=(96, 192, 384, 768),
+        depths=(3, 3, 9, 3),
+        drop_path=0.1,
+    ),
+    "convnext_moe": ConvNet(
+        file="models/convnext_moe.vmoe",
+        batch=16,
+        size=224,
+        channels=3,
+        classes=1000,
+        kind="convnext",
+        dims=(96, 192, 384, 768),
+        depths=(3, 3, 9, 3),
+        drop_path=0.1,
+        sparse=((2, 8), (3, 2)),
+    ),
+    "convnext_iso": ConvNet(
+        file="models/convnext_iso.vmoe",
+        batch=16,
+        size=224,
+        channels=3,
+        classes=1000,
+        kind="convnext",
+        dims=(384,),
+        depths=(18,),
+        patch=16,
+        stem_norm=False,
+        layer_scale=False,
+        drop_path=0.1,
+        sparse=((0, 15), (0, 17)),
+    ),
+    "resnet18": ConvNet(
+        file="models/resnet18.vmoe",
+        batch=16,
+        size=224,
+        channels=3,
+        classes=1000,
+        kind="resnet",
+        dims=(64, 128, 256, 512),
+        depths=(2, 2, 2, 2),
+        optimizer="sgd",
+        decay=1e-4,
+    ),
 }
 
 # The models whose mixtures have a dense twin: plain layers in their place.
-TWINS = {"ViT-Ti": "deit_ti_moe", "ViT-S": "vit_s8", "CIFAR encoder": "cifar_encoder"}
+TWINS = {
+    "ViT-Ti": "deit_ti_moe",
+    "ViT-S": "vit_s8",
+    "CIFAR encoder": "cifar_encoder",
+    "ConvNeXt-T": "convnext",
+}
 
 
 def dense(name):
