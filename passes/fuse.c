@@ -280,6 +280,7 @@ static bool front_fits(const Fuser *f, const Group *a, const Group *b) {
     IrWork w;
     if (!may_front(a) || !ir_work(b->anchor, &w) || b->nnode != 1 || used_outside(f, a, b))
         return false;
+    if (w.product != IR_PRODUCT_matmul) return false; /* a window reads rows many times */
     return w.shared && w.m >= MANY_ROWS && !ir_rounds_operands(b->anchor);
 }
 
