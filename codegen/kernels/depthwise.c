@@ -62,11 +62,11 @@ static Sweep describe(Kb *k, IrNode *n, bool back) {
     s.height = back ? c.h : c.oh;
     s.width = back ? c.w : c.ow;
     s.phases = back ? c.stride : 1;
-    dw_tile_choose(k->target, &s.tile, s.width / s.phases, s.height / s.phases);
-    s.tile.taps = (int)c.kw;
+    s.tile.taps = (int)((c.kw + s.phases - 1) / s.phases);
     s.tile.x_step = s.tile.row_next = back ? 1 : (int)c.stride;
     s.tile.w_step = back ? -(int)c.stride : 1;
     s.tile.row_step = back ? -1 : 1;
+    dw_tile_choose(k->target, &s.tile, (s.width + s.phases - 1) / s.phases, s.height / s.phases);
     choose_ring(&s);
     choose_bands(k, &s);
     return s;
@@ -78,6 +78,7 @@ typedef struct Band {
     const Sweep *s;
     DwBlock block;
     Val image, row0; /* its first row */
+    Val next;        /* the first pixel that the next item copies */
 } Band;
 
 /* Rows y, y + phases, .. of the result, `rows` of them. */
@@ -215,6 +216,21 @@ static void group(Kb *k, const Band *b, Val y, int rows) {
         store_row(k, b, &o, kb_i64(k, i), kb_add(k, y, kb_i64(k, i * p)));
 }
 
+/* Asks for the row of the image that will be copied `row`th: the one after the last is the next
+ * item's first. */
+static void ask_for_row(Kb *k, const Band *b, Val row) {
+    const DwRing *r = &b->s->ring;
+    Val beyond = kb_sub(k, row, kb_i64(k, r->height)), size = kb_i64(k, r->width * r->channels);
+    Val here = kb_add(k, kb_mul(k, b->image, kb_i64(k, r->height)), row);
+    Val at = kb_add(k, kb_mul(k, here, size), b->block.col0);
+    Val mine = LLVMBuildICmp(k->b, LLVMIntSLT, beyond, kb_i64(k, 0), "");
+    at = LLVMBuildSelect(k->b, mine, at, kb_add(k, b->next, kb_mul(k, beyond, size)), "");
+    Loop l;
+    kb_loop(k, &l, kb_i64(k, 0), size, r->channels, NULL, 0);
+    kb_prefetch_l2(k, kb_ptr(k, b->s->from), kb_add(k, at, l.i));
+    kb_loop_end(k, &l);
+}
+
 /* Fills the ring for `rows` rows from y on; what is there already ends before row *have. */
 static void fill(Kb *k, const Band *b, Val y, int64_t rows, Val *have) {
     const Sweep *s = b->s;
@@ -227,6 +243,11 @@ static void fill(Kb *k, const Band *b, Val y, int64_t rows, Val *have) {
     Val from = kb_max(k, *have, kb_sub(k, to, kb_i64(k, s->live)));
     dw_ring_copy(k, &s->ring, &b->block, kb_ptr(k, s->from), b->image, from, to);
     *have = to;
+    int64_t ahead = s->back ? (rows + s->phases - 1) / s->phases : rows * c->stride;
+    Loop l;
+    kb_loop(k, &l, to, kb_add(k, to, kb_i64(k, ahead)), 1, NULL, 0);
+    ask_for_row(k, b, l.i);
+    kb_loop_end(k, &l);
 }
 
 /* `rows` rows of each phase from y on. */
@@ -263,13 +284,13 @@ static void band(Kb *k, const Band *b) {
 
 /* ---- items ---- */
 
-static void item(Kb *k, const Sweep *s, const DwBlock *block, Val image, Val number) {
+static void item(Kb *k, const Sweep *s, const DwBlock *block, Val image, Val number, Val next) {
     If mine;
     int64_t taps = s->c.kh * s->c.kw;
     IrValue *offsets = s->c.offsets < 0 ? NULL : s->n->in[s->c.offsets];
     Val someones, expert = dw_expert(k, offsets, s->c.experts, image, &someones);
     if (someones) kb_if(k, &mine, someones);
-    Band b = {.s = s, .block = *block, .image = image};
+    Band b = {.s = s, .block = *block, .image = image, .next = next};
     b.row0 = kb_mul(k, number, kb_i64(k, s->band));
     Val set = kb_mul(k, expert, kb_i64(k, taps * s->c.c));
     dw_load_taps(k, block, kb_gep(k, k->f32, kb_ptr(k, s->n->in[1]), set), s->c.c, taps, s->w);
@@ -286,7 +307,12 @@ static void run(Kb *k, const Sweep *s, bool whole, int64_t blocks) {
     kb_loop(k, &l, begin, end, 1, NULL, 0);
     DwBlock b = dw_block(k, s->c.c, whole, kb_urem(k, l.i, blocks));
     Val rest = kb_udiv(k, l.i, blocks);
-    item(k, s, &b, kb_udiv(k, rest, s->bands), kb_urem(k, rest, s->bands));
+    Val ni = kb_add(k, l.i, kb_i64(k, 1)), nrest = kb_udiv(k, ni, blocks);
+    DwBlock nb = dw_block(k, s->c.c, whole, kb_urem(k, ni, blocks));
+    Val next = kb_add(
+        k, nb.col0,
+        kb_mul(k, kb_udiv(k, nrest, s->bands), kb_i64(k, s->ring.height * s->ring.width * s->c.c)));
+    item(k, s, &b, kb_udiv(k, rest, s->bands), kb_urem(k, rest, s->bands), next);
     kb_loop_end(k, &l);
 }
 

@@ -62,9 +62,11 @@ Val dw_expert(Kb *k, IrValue *offsets, int64_t experts, Val number, Val *someone
 
 /* ---- depthwise_tile.c ---- */
 
-/* Rows of results, computed by tiles of `rows` x `cols` sums in registers. */
+/* Rows of results, computed by tiles of `rows` x `cols` sums in registers, some of them a column
+ * narrower. */
 typedef struct DwTile {
     int rows, cols;         /* of a tile */
+    int tiles;              /* of a row */
     int taps;               /* of a kernel row */
     int x_step;             /* pixels between neighbouring results */
     int w_step;             /* taps of the kernel between neighbouring pixels */
@@ -72,9 +74,11 @@ typedef struct DwTile {
     int ring;               /* rows of the ring */
 } DwTile;
 
-/* Sets how many rows and columns a tile of rows of n results has; `rows` of them may be computed
- * together. */
+/* Sets how many rows and columns a tile has, for rows of n results or n - 1, of which `rows` may be
+ * computed together. What it reads is set. */
 void dw_tile_choose(const CgTarget *t, DwTile *tile, int64_t n, int64_t rows);
+/* Taps of a kernel row that stay in registers beside so many sums. */
+int64_t dw_held_taps(const CgTarget *t, const DwTile *tile, int64_t sums);
 
 /* n results of `tile.rows` rows each: the sums over `count` kernel rows of pixels times weights.
  * Distances are in floats. */

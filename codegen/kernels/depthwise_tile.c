@@ -1,48 +1,90 @@
 /* The tile of depthwise convolutions: R rows x T columns of sums in registers, one loop over the
- * kernel's rows and one over the taps of a row.
+ * kernel's rows.
  *
  *   void dw_RxT_..(ptr x, i64 row, i64 x_row, ptr w, i64 w_row, i64 count, ptr out, i64 out_step,
  *                  i64 out_next, i64 n)
  *
- * A tap is one register; every sum takes its pixel from memory, in the multiplication itself. So
- * there is a load for each FMA and one more per tap, which is what a core can issue, and all
- * registers but two are sums: enough to hide their latency. Holding the taps of a kernel row in
- * registers and loading every pixel once needs fewer loads, but leaves too few sums where registers
- * are 16. */
+ * A pixel is loaded once for all taps of a kernel row. Taps stay in registers as far as there are
+ * any beside the sums; the others are read by the multiplications themselves. A core that loads
+ * twice and multiplies twice a cycle has loads to spare that way, while fewer sums would not hide
+ * the latency of an FMA. A row of n results is cut into tiles of two widths, T and T - 1, so that
+ * nothing is computed that is not needed. */
 #include "codegen/kernels/depthwise.h"
 
-void dw_tile_choose(const CgTarget *t, DwTile *tile, int64_t n, int64_t rows) {
-    enum { FEW = 8 /* sums that hide the latency of an FMA */ };
-    int64_t most = t->vector_registers - 2, tiles = (n + most - 1) / most;
-    tile->rows = 1;
-    tile->cols = n > 0 ? (int)((n + tiles - 1) / tiles) : 1;
-    while (tile->rows * tile->cols < FEW && (tile->rows + 1) * tile->cols <= most &&
-           tile->rows < DW_MOST_ROWS && tile->rows < rows)
-        tile->rows++;
+/* ---- how wide tiles are ---- */
+
+/* Half cycles of a kernel row: multiplications, loads, or the sums' latency. */
+static int64_t row_cost(const CgTarget *t, const DwTile *tile, int64_t rows, int64_t cols) {
+    enum { LATENCY = 8, LOOP = 4 };
+    int64_t sums = rows * cols, held = dw_held_taps(t, tile, sums);
+    int64_t fmas = sums * tile->taps, pixels = rows * ((cols - 1) * tile->x_step + tile->taps);
+    int64_t loads = pixels + held + sums * (tile->taps - held), least = LATENCY * tile->taps;
+    int64_t cost = fmas > loads ? fmas : loads;
+    return LOOP + (cost > least ? cost : least);
 }
+
+int64_t dw_held_taps(const CgTarget *t, const DwTile *tile, int64_t sums) {
+    int64_t room = t->vector_registers - 1 - sums;
+    return room < tile->taps ? room : tile->taps;
+}
+
+void dw_tile_choose(const CgTarget *t, DwTile *tile, int64_t n, int64_t rows) {
+    enum { CODE = 1024 /* multiplications written out */ };
+    int64_t most = t->vector_registers - 2, best = INT64_MAX;
+    tile->rows = tile->cols = tile->tiles = 1;
+    if (most > CODE / tile->taps) most = CODE / tile->taps > 0 ? CODE / tile->taps : 1;
+    for (int r = 1; r <= DW_MOST_ROWS && r <= rows; r++)
+        for (int64_t cols = most / r; cols > 0; cols--) {
+            int64_t tiles = (n + cols - 1) / cols, wide = (n + tiles - 1) / tiles;
+            if (wide != cols) continue;
+            int64_t wider = n - tiles * (cols - 1);
+            int64_t cost = wider * row_cost(t, tile, r, cols);
+            if (cols > 1) cost += (tiles - wider) * row_cost(t, tile, r, cols - 1);
+            cost = cost * 64 / r;
+            if (r > 1)
+                cost += cost / 8; /* kernel rows outside the image, rows that are left over */
+            if (cost >= best) continue;
+            best = cost;
+            tile->rows = r;
+            tile->cols = (int)cols;
+            tile->tiles = (int)tiles;
+        }
+}
+
+/* ---- code ---- */
 
 static Val at(Kb *k, Val base, Val floats) {
     return kb_gep(k, k->f32, base, floats);
 }
 
-/* Adds a kernel row to the sums of one tile: a loop over its taps. */
-static void add_row(Kb *k, const DwTile *t, const Val *x, Val w, Val *sum) {
-    int n = t->rows * t->cols;
-    Loop l;
-    kb_loop(k, &l, kb_i64(k, 0), kb_i64(k, t->taps), 1, sum, n);
-    Val tap =
-        kb_load(k, k->vf, at(k, w, kb_mul(k, l.i, kb_i64(k, (int64_t)t->w_step * k->vl))), NULL);
-    Val ahead = kb_mul(k, l.i, kb_i64(k, k->vl));
-    for (int i = 0; i < n; i++) {
-        Val from = at(k, at(k, x[i / t->cols], ahead),
-                      kb_i64(k, (int64_t)(i % t->cols) * t->x_step * k->vl));
-        Val arg[] = {kb_load(k, k->vf, from, NULL), tap, l.carry[i]};
-        l.next[i] = kb_call(k, "llvm.fma", k->vf, arg, 3);
-    }
-    kb_loop_end(k, &l);
-    for (int i = 0; i < n; i++) sum[i] = l.carry[i];
+/* Tap m; one that is not held is loaded for every multiplication. */
+static Val tap(Kb *k, const DwTile *t, Val w, const Val *held, int64_t nheld, int m) {
+    if (m < nheld && held[m]) return held[m];
+    Val v = kb_load(k, k->vf, at(k, w, kb_i64(k, (int64_t)m * t->w_step * k->vl)), NULL);
+    if (m >= nheld) LLVMSetVolatile(v, 1);
+    return v;
 }
 
+/* Adds a kernel row to the sums of one tile. */
+static void add_row(Kb *k, const DwTile *t, const Val *row, Val w, Val *sum) {
+    int64_t nheld = dw_held_taps(k->target, t, t->rows * t->cols);
+    Val *held = ARENA_ARRAY(k->arena, Val, t->taps + 1);
+    for (int m = 0; m < nheld; m++) held[m] = tap(k, t, w, held, nheld, m);
+    for (int j = 0; j < (t->cols - 1) * t->x_step + t->taps; j++)
+        for (int r = 0; r < t->rows; r++) {
+            Val x = NULL;
+            for (int i = 0; i < t->cols; i++) {
+                int m = j - i * t->x_step;
+                if (m < 0 || m >= t->taps) continue;
+                if (!x) x = kb_load(k, k->vf, at(k, row[r], kb_i64(k, (int64_t)j * k->vl)), NULL);
+                Val *to = &sum[r * t->cols + i];
+                *to =
+                    kb_call(k, "llvm.fma", k->vf, (Val[]){x, tap(k, t, w, held, nheld, m), *to}, 3);
+            }
+        }
+}
+
+/* The tile from column `first` on. */
 static void one_tile(Kb *k, const DwRows *r, Val first) {
     const DwTile *t = &r->tile;
     int n = t->rows * t->cols;
@@ -70,7 +112,7 @@ static void one_tile(Kb *k, const DwRows *r, Val first) {
     }
 }
 
-/* The last tile ends with the row and may compute again what the one before it did. */
+/* Tiles of T columns as long as the rest is no multiple of T - 1, or all are T wide. */
 static void rows_body(Kb *k, const void *ctx) {
     Val p[10];
     LLVMGetParams(k->fn, p);
@@ -85,11 +127,19 @@ static void rows_body(Kb *k, const void *ctx) {
                 .out_step = p[7],
                 .out_next = p[8],
                 .n = p[9]};
-    Val last = kb_sub(k, r.n, kb_i64(k, r.tile.cols));
+    DwTile t = r.tile;
+    Val wider = kb_sub(k, r.n, kb_i64(k, (int64_t)t.tiles * (t.cols - 1)));
+    Val done = kb_mul(k, wider, kb_i64(k, t.cols));
     Loop l;
-    kb_loop(k, &l, kb_i64(k, 0), r.n, r.tile.cols, NULL, 0);
-    one_tile(k, &r, kb_min(k, l.i, last));
+    kb_loop(k, &l, kb_i64(k, 0), done, t.cols, NULL, 0);
+    one_tile(k, &r, l.i);
     kb_loop_end(k, &l);
+    if (t.cols > 1) {
+        r.tile.cols--;
+        kb_loop(k, &l, done, r.n, t.cols - 1, NULL, 0);
+        one_tile(k, &r, l.i);
+        kb_loop_end(k, &l);
+    }
     LLVMBuildRetVoid(k->b);
 }
 
@@ -99,8 +149,8 @@ void dw_rows(Kb *k, const DwRows *r) {
                            k->i64, k->ptr, k->i64, k->i64, k->i64};
     LLVMTypeRef type = LLVMFunctionType(LLVMVoidTypeInContext(k->ctx), param, 10, 0);
     const char *name =
-        arena_printf(k->arena, "dw_%dx%d_%d_%d_%d_%d_%d_%d", t->rows, t->cols, t->taps, t->x_step,
-                     t->w_step, t->row_step, t->row_next, t->ring);
+        arena_printf(k->arena, "dw_%dx%d_%d_%d_%d_%d_%d_%d_%d", t->rows, t->cols, t->tiles, t->taps,
+                     t->x_step, t->w_step, t->row_step, t->row_next, t->ring);
     Val fn = kb_helper(k, name, type, rows_body, t);
     Val arg[] = {r->x,     r->row, r->x_row,    r->w,        r->w_row,
                  r->count, r->out, r->out_step, r->out_next, r->n};
