@@ -24,7 +24,7 @@ static int64_t row_cost(const CgTarget *t, const DwTile *tile, int64_t rows, int
 }
 
 int64_t dw_held_taps(const CgTarget *t, const DwTile *tile, int64_t sums) {
-    int64_t room = t->vector_registers - 1 - sums;
+    int64_t room = t->vector_registers - 2 - sums;
     return room < tile->taps ? room : tile->taps;
 }
 
