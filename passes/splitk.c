@@ -3,7 +3,8 @@
  * requires  CORE ops
  * ensures   a product over the rows of two activations (matmul with ta, expert_matmul_dw) that has
  * many more rows than its result has columns is several products, each over a part of the rows, and
- * their sum. Products with few rows stay as they are.
+ * their sum. Products with few rows stay as they are. So is the weights' gradient of a depthwise
+ * convolution of few channels, which are its only other work items: parts of the images.
  *
  * A weight gradient that is computed block by block reads each operand once per block of the other
  * one's columns, and rows that are longer than the caches come from memory every time. A part fits,
@@ -20,7 +21,9 @@ enum {
     FEWEST_ROWS = 8192, /* of a product that is split; fewer gain nothing (docs/lessons.md) */
     PART_ROWS = 1024,   /* and more in each part */
     MOST_PARTS = 16,
-    RESULT_SHARE = 8 /* partial results have at most one element for so many of the operands */
+    RESULT_SHARE = 8, /* partial results have at most one element for so many of the operands */
+    WANT_ITEMS = 12,  /* of a depthwise convolution's gradient */
+    LINE = 16         /* floats of a cache line */
 };
 
 static int64_t most_parts(int64_t rows, int64_t operand_cols, int64_t result_elems) {
@@ -90,9 +93,20 @@ static IrValue *split_conv(IrBuilder *b, IrNode *n) {
     return sum_parts(b, with_parts(b, n, ATTR_conv_dw_parts, parts));
 }
 
+/* Images, until there are items enough: one is a line of cache of an expert's channels. */
+static IrValue *split_depthwise(IrBuilder *b, IrNode *n) {
+    IrConv c = ir_conv_of(n);
+    int64_t experts = c.experts ? c.experts : 1, images = c.batch / experts;
+    int64_t items = experts * ((c.c + LINE - 1) / LINE), parts = (WANT_ITEMS + items - 1) / items;
+    if (parts > images) parts = images;
+    if (c.parts > 1 || parts <= 1) return NULL;
+    return sum_parts(b, with_parts(b, n, ATTR_depthwise_dw_parts, parts));
+}
+
 /* The sum of n's parts; NULL: it stays whole. */
 static IrValue *split(IrBuilder *b, IrNode *n) {
     IrWork w;
+    if (n->op == OP_depthwise_dw) return split_depthwise(b, n);
     if (!ir_work_product(n, &w)) return NULL;
     switch (w.product) {
     case IR_PRODUCT_matmul_ta: return split_matmul(b, n, &w);

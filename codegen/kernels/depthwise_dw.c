@@ -7,7 +7,8 @@
  *
  * adds to some taps the products of `rows` rows of dy and the pixels that they meet: sums stay in
  * registers, a pixel of dy is loaded once for all of them, and every product takes its pixel of x
- * from memory. The taps are shared out evenly, whatever their rows, so that every call has sums
+ * from memory. Sums of a call start from zero, so that no sum is as long as there are results. The
+ * taps are shared out evenly, whatever their rows, so that every call has sums
  * enough to hide the latency of an FMA. */
 #include "codegen/kernels/depthwise.h"
 #include "codegen/kernels/rules.h"
@@ -66,7 +67,7 @@ static void rows_body(Kb *k, const void *ctx) {
     int64_t first = t->first / t->kw, kernel_rows = (t->end - 1) / t->kw - first + 1;
     Val p[9], sum[MAX_CARRY], x[MAX_CARRY];
     LLVMGetParams(k->fn, p);
-    for (int i = 0; i < n; i++) sum[i] = kb_load(k, k->vf, vector_at(k, p[8], kb_i64(k, i)), NULL);
+    for (int i = 0; i < n; i++) sum[i] = kb_vf(k, 0);
     Loop row, col;
     kb_loop(k, &row, kb_i64(k, 0), p[6], 1, sum, n);
     Val x_row = kb_add(k, p[1], kb_mul(k, row.i, kb_i64(k, t->stride)));
@@ -80,7 +81,10 @@ static void rows_body(Kb *k, const void *ctx) {
     kb_loop_end(k, &col);
     for (int i = 0; i < n; i++) row.next[i] = col.carry[i];
     kb_loop_end(k, &row);
-    for (int i = 0; i < n; i++) kb_store(k, row.carry[i], vector_at(k, p[8], kb_i64(k, i)), NULL);
+    for (int i = 0; i < n; i++) {
+        Val at = vector_at(k, p[8], kb_i64(k, i));
+        kb_store(k, kb_fadd(k, kb_load(k, k->vf, at, NULL), row.carry[i]), at, NULL);
+    }
     LLVMBuildRetVoid(k->b);
 }
 
