@@ -13,14 +13,24 @@
 
 /* ---- how wide tiles are ---- */
 
-/* Half cycles of a kernel row: multiplications, loads, or the sums' latency. */
-static int64_t row_cost(const CgTarget *t, const DwTile *tile, int64_t rows, int64_t cols) {
-    enum { LATENCY = 8, LOOP = 4 };
+/* Sixteenths of a cycle for a kernel row of one tile: multiplications or loads, whichever takes
+ * longer, but no less than the sums' latency. Of what multiplies as fast, that is best which loads
+ * least. */
+static int64_t tile_cost(const CgTarget *t, const DwTile *tile, int64_t rows, int64_t cols) {
+    enum { LATENCY = 9 /* half cycles, with what scheduling leaves */, LOOP = 4, HALF = 8 };
     int64_t sums = rows * cols, held = dw_held_taps(t, tile, sums);
     int64_t fmas = sums * tile->taps, pixels = rows * ((cols - 1) * tile->x_step + tile->taps);
     int64_t loads = pixels + held + sums * (tile->taps - held), least = LATENCY * tile->taps;
     int64_t cost = fmas > loads ? fmas : loads;
-    return LOOP + (cost > least ? cost : least);
+    return HALF * (LOOP + (cost > least ? cost : least)) + loads;
+}
+
+/* The same for `rows` rows of n results in tiles of `cols` columns and one less. */
+static int64_t rows_cost(const CgTarget *t, const DwTile *tile, int64_t rows, int64_t n,
+                         int64_t cols) {
+    int64_t tiles = (n + cols - 1) / cols, wider = n - tiles * (cols - 1);
+    int64_t cost = wider * tile_cost(t, tile, rows, cols);
+    return cols > 1 ? cost + (tiles - wider) * tile_cost(t, tile, rows, cols - 1) : cost;
 }
 
 int64_t dw_held_taps(const CgTarget *t, const DwTile *tile, int64_t sums) {
@@ -28,24 +38,22 @@ int64_t dw_held_taps(const CgTarget *t, const DwTile *tile, int64_t sums) {
     return room < tile->taps ? room : tile->taps;
 }
 
+/* Rows that are computed together share taps, but all kernel rows that one of them needs: at the
+ * image's edges more than its own. */
 void dw_tile_choose(const CgTarget *t, DwTile *tile, int64_t n, int64_t rows) {
-    enum { CODE = 1024 /* multiplications written out */ };
+    enum { CODE = 1024 /* multiplications written out */, EDGE = 32 };
     int64_t most = t->vector_registers - 2, best = INT64_MAX;
-    tile->rows = tile->cols = tile->tiles = 1;
     if (most > CODE / tile->taps) most = CODE / tile->taps > 0 ? CODE / tile->taps : 1;
-    for (int r = 1; r <= DW_MOST_ROWS && r <= rows; r++)
+    if (rows < 1) rows = 1;
+    for (int64_t r = 1; r <= DW_MOST_ROWS && r <= rows; r++)
         for (int64_t cols = most / r; cols > 0; cols--) {
-            int64_t tiles = (n + cols - 1) / cols, wide = (n + tiles - 1) / tiles;
-            if (wide != cols) continue;
-            int64_t wider = n - tiles * (cols - 1);
-            int64_t cost = wider * row_cost(t, tile, r, cols);
-            if (cols > 1) cost += (tiles - wider) * row_cost(t, tile, r, cols - 1);
-            cost = cost * 64 / r;
-            if (r > 1)
-                cost += cost / 8; /* kernel rows outside the image, rows that are left over */
+            int64_t tiles = (n + cols - 1) / cols;
+            if ((n + tiles - 1) / tiles != cols) continue; /* as narrow would do */
+            int64_t cost = rows / r * rows_cost(t, tile, r, n, cols);
+            cost += cost * (r - 1) / EDGE + rows % r * rows_cost(t, tile, 1, n, cols);
             if (cost >= best) continue;
             best = cost;
-            tile->rows = r;
+            tile->rows = (int)r;
             tile->cols = (int)cols;
             tile->tiles = (int)tiles;
         }
