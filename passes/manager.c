@@ -20,7 +20,7 @@ static const PassRow rows[PASS_COUNT] = {
 };
 
 /* The pipelines; what comes after expand in bf16 only is their argument. */
-#define LOWER PASS_simplify, PASS_splitk, PASS_routing, PASS_cse, PASS_narrow
+#define LOWER PASS_simplify, PASS_splitk, PASS_columns, PASS_routing, PASS_cse, PASS_narrow
 #define EVAL(...) {PASS_telemetry, PASS_expand, __VA_ARGS__ LOWER, PASS_fuse}
 #define GRAD(...) {PASS_telemetry, PASS_expand, __VA_ARGS__ PASS_autodiff, LOWER, PASS_fuse}
 #define TRAIN(...)                                                                                 \

@@ -118,19 +118,20 @@ Test(passes, wrong_lists_are_refused) {
 
 Test(passes, pipelines_end_in_fuse) {
     const PassId *list;
-    cr_assert_eq(pass_pipeline(PIPE_EVAL, &list), 8);
-    cr_assert_eq(list[7], PASS_fuse);
-    cr_assert_eq(pass_pipeline(PIPE_GRAD, &list), 9);
+    cr_assert_eq(pass_pipeline(PIPE_EVAL, &list), 9);
+    cr_assert_eq(list[8], PASS_fuse);
+    cr_assert_eq(pass_pipeline(PIPE_GRAD, &list), 10);
     cr_assert_eq(list[2], PASS_autodiff);
     cr_assert_eq(list[4], PASS_splitk); /* what is compared with others is what is trained with */
-    cr_assert_eq(pass_pipeline(PIPE_TRAIN, &list), 11);
+    cr_assert_eq(pass_pipeline(PIPE_TRAIN, &list), 12);
     cr_assert_eq(list[0], PASS_telemetry); /* it looks at MODEL ops */
     cr_assert_eq(list[3], PASS_optimizer);
     cr_assert_eq(list[5], PASS_splitk);
-    cr_assert_eq(list[6], PASS_routing); /* before cse: a sort and a histogram share their counts */
-    cr_assert_eq(list[7], PASS_cse);
-    cr_assert_eq(list[8], PASS_narrow); /* recompute sees what products really read */
-    cr_assert_eq(list[9], PASS_recompute);
+    cr_assert_eq(list[6], PASS_columns); /* before cse: their sums become equal */
+    cr_assert_eq(list[7], PASS_routing); /* before cse: a sort and a histogram share their counts */
+    cr_assert_eq(list[8], PASS_cse);
+    cr_assert_eq(list[9], PASS_narrow); /* recompute sees what products really read */
+    cr_assert_eq(list[10], PASS_recompute);
     for (int p = PIPE_EVAL; p <= PIPE_TRAIN; p++) {
         int n = pass_pipeline_bf16((Pipeline)p, &list);
         cr_assert_eq(list[2], PASS_precision); /* before autodiff */
@@ -146,7 +147,7 @@ Test(passes, parts_of_pipelines) {
     cr_assert_eq(pass_pipeline_part(PIPE_EVAL, false, PASS_expand, PASS_simplify, &list), 1);
     cr_assert_eq(pass_pipeline_part(PIPE_TRAIN, false, PASS_recompute, PASS_COUNT, &list), 2);
     cr_assert(list[0] == PASS_recompute && list[1] == PASS_fuse);
-    cr_assert_eq(pass_pipeline_part(PIPE_TRAIN, false, PASS_COUNT, PASS_COUNT, &list), 11);
+    cr_assert_eq(pass_pipeline_part(PIPE_TRAIN, false, PASS_COUNT, PASS_COUNT, &list), 12);
 }
 
 static void count_call(void *who, const IrGraph *g, const PassId *rest, int n) {
