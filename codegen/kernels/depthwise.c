@@ -225,10 +225,7 @@ static void ask_for_row(Kb *k, const Band *b, Val row) {
     Val at = kb_add(k, kb_mul(k, here, size), b->block.col0);
     Val mine = LLVMBuildICmp(k->b, LLVMIntSLT, beyond, kb_i64(k, 0), "");
     at = LLVMBuildSelect(k->b, mine, at, kb_add(k, b->next, kb_mul(k, beyond, size)), "");
-    Loop l;
-    kb_loop(k, &l, kb_i64(k, 0), size, r->channels, NULL, 0);
-    kb_prefetch_l2(k, kb_ptr(k, b->s->from), kb_add(k, at, l.i));
-    kb_loop_end(k, &l);
+    dw_ring_ask(k, r, kb_ptr(k, b->s->from), at);
 }
 
 /* Fills the ring for `rows` rows from y on; what is there already ends before row *have. */

@@ -46,6 +46,8 @@ void dw_ring_clear(Kb *k, const DwRing *r, int vectors);
 /* Rows [from, to) of image `number` of `images` (a tensor [B,H,W,C]). */
 void dw_ring_copy(Kb *k, const DwRing *r, const DwBlock *b, Val images, Val number, Val from,
                   Val to);
+/* Asks for the row of images whose first number is element `at`. */
+void dw_ring_ask(Kb *k, const DwRing *r, Val images, Val at);
 /* Column `col` of a plane, and how many floats its rows are apart. */
 Val dw_ring_plane(Kb *k, const DwRing *r, int v, Val col);
 int64_t dw_ring_row(const Kb *k, const DwRing *r);

@@ -124,6 +124,18 @@ static void call_taps(Kb *k, const Weights *w, int v, int64_t call, Val row0, Va
     add_rows(k, t, arg);
 }
 
+/* Asks for `rows` rows of an image from `from` on; after its last one stands the next image. */
+static void ask_ahead(Kb *k, const DwRing *r, const DwBlock *b, Val images, Val image, Val from,
+                      int64_t rows) {
+    Val row = kb_add(k, kb_mul(k, image, kb_i64(k, r->height)), from);
+    int64_t size = r->width * r->channels;
+    Val at = kb_add(k, kb_mul(k, row, kb_i64(k, size)), b->col0);
+    Loop l;
+    kb_loop(k, &l, at, kb_add(k, at, kb_i64(k, rows * size)), size, NULL, 0);
+    dw_ring_ask(k, r, images, l.i);
+    kb_loop_end(k, &l);
+}
+
 /* Rows [row0, end) of dy; *have: the first row of the image that is not in the ring yet. */
 static void add_step(Kb *k, const Weights *w, const DwBlock *b, Val image, Val row0, Val *have) {
     const IrConv *c = &w->c;
@@ -133,6 +145,8 @@ static void add_step(Kb *k, const Weights *w, const DwBlock *b, Val image, Val r
     Val from = kb_max(k, *have, kb_sub(k, to, kb_i64(k, (w->step - 1) * c->stride + c->kh)));
     dw_ring_copy(k, &w->x, b, kb_ptr(k, w->n->in[0]), image, from, to);
     dw_ring_copy(k, &w->dy, b, kb_ptr(k, w->n->in[1]), image, row0, end);
+    ask_ahead(k, &w->x, b, kb_ptr(k, w->n->in[0]), image, to, w->step * c->stride);
+    ask_ahead(k, &w->dy, b, kb_ptr(k, w->n->in[1]), image, end, w->step);
     for (int v = 0; v < b->vectors; v++)
         for (int64_t call = 0; call < w->calls; call++) call_taps(k, w, v, call, row0, end);
     *have = to;

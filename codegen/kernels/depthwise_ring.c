@@ -134,6 +134,13 @@ void dw_ring_copy(Kb *k, const DwRing *r, const DwBlock *b, Val images, Val numb
     clear_rows(k, r, b->vectors, kb_max(k, from, kb_i64(k, r->height)), to);
 }
 
+void dw_ring_ask(Kb *k, const DwRing *r, Val images, Val at) {
+    Loop l;
+    kb_loop(k, &l, kb_i64(k, 0), kb_i64(k, r->width * r->channels), r->channels, NULL, 0);
+    kb_prefetch_l2(k, images, kb_add(k, at, l.i));
+    kb_loop_end(k, &l);
+}
+
 /* ---- weights ---- */
 
 /* Where tap `tap` of vector v lies in the tensor, and in scratch. */
