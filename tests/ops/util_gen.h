@@ -25,6 +25,8 @@ IrValue *gen_damp(Gen *g, IrValue *x);
 
 /* util_gen_image.c: windows over images. NULL: the value picked is no image. */
 IrValue *gen_grow_max_pool(Gen *g);
+IrValue *gen_grow_conv(Gen *g);
+IrValue *gen_grow_conv_experts(Gen *g);
 
 /* Could small errors swap two entries of one choice? */
 bool gen_close(double a, double b);

@@ -372,11 +372,12 @@ static IrValue *grow_norm(Gen *g) {
 
 typedef IrValue *(*GrowFn)(Gen *g);
 static const GrowFn growers[] = {
-    grow_unary,  grow_unary,   grow_unary,        grow_binary,  grow_binary,    grow_binary,
-    grow_reduce, grow_reduce,  grow_slice,        grow_concat,  grow_transpose, grow_linear,
-    grow_linear, grow_unslice, grow_matmul,       grow_reshape, grow_norm,      grow_attention,
-    grow_random, grow_argmax,  grow_patchify,     grow_moe,     grow_moe,       grow_const,
-    grow_const,  grow_twin,    gen_grow_max_pool,
+    grow_unary,     grow_unary,        grow_unary,     grow_binary,   grow_binary,
+    grow_binary,    grow_reduce,       grow_reduce,    grow_slice,    grow_concat,
+    grow_transpose, grow_linear,       grow_linear,    grow_unslice,  grow_matmul,
+    grow_reshape,   grow_norm,         grow_attention, grow_random,   grow_argmax,
+    grow_patchify,  grow_moe,          grow_moe,       grow_const,    grow_const,
+    grow_twin,      gen_grow_max_pool, gen_grow_conv,  gen_grow_conv, gen_grow_conv_experts,
 };
 
 static void add_to_pool(Gen *g, IrValue *v) {
