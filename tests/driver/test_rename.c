@@ -103,6 +103,7 @@ Test(rename, mistakes_say_where_and_what_was_expected) {
         Diags *d;
         rules_of(a, cases[i][0], &d);
         cr_assert(eq(int, d->nerrors, 1), "%s", cases[i][0]);
+        cr_assert(eq(int, d->first->id, D_rules_file));
         int line, col;
         span_place(d->first->span, &line, &col);
         char text[700];
@@ -311,6 +312,7 @@ Test(rename, what_does_not_fit_is_refused) {
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         Case c = rename_case(cases[i][0], LIST(TENSOR("t", 2, 6)), LIST(TENSOR("m.w", 6, 2)));
         cr_assert(eq(int, c.diags->nerrors, 1), "%s", cases[i][0]);
+        cr_assert(eq(int, c.diags->first->id, D_rules_fit));
         cr_assert(eq(str, (char *)c.diags->first->text, (char *)cases[i][1]));
         cr_assert(ne(ptr, (void *)c.diags->first->span.src, NULL), "the rule is shown");
         cr_assert(eq(int, c.rename->loaded, 0));
