@@ -60,7 +60,7 @@ static bool has_code(const IrNode *n, const IrWork *w, bool *all) {
     if (w->attention) return w->k % 2 == 0;
     if (w->ta) return !w->tb;
     if (!w->shared && !w->experts) return false;
-    return w->k % 2 == 0 && view_root(n->in[w->right])->node->op == OP_param;
+    return (w->run ? w->run : w->k) % 2 == 0 && view_root(n->in[w->right])->node->op == OP_param;
 }
 
 bool pass_narrow(PassCtx *c, IrGraph *g) {

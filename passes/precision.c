@@ -6,7 +6,8 @@
  * another product with a weight. Which experts a token meets, and with what weight, is decided in
  * f32;
  *           - small ones: an odd number of inputs or outputs, or fewer than 16. Both are inner
- * dimensions, of the product and of its gradient, and are read in pairs. bf16 = 1 on attention
+ * dimensions, of the product and of its gradient, and are read in pairs; nor convolutions in groups
+ * or of every channel by itself. bf16 = 1 on attention
  * whose heads have an even size of at least 16 (the size is an inner dimension), but not where its
  * result reaches a topk as the router's would. Losses, norms, softmax (attention's too) and the
  * optimizer stay as they are.
@@ -44,8 +45,9 @@ static bool qualifies(const IrNode *n) {
     IrWork w;
     if (n->mark || ir_ops[n->op].grad == GRAD_END || !ir_work(n, &w)) return false;
     if (w.attention) return pairs(w.k);
+    if (w.run && w.count > (w.experts ? w.experts : 1)) return false; /* groups of channels */
     if ((!w.shared && !w.experts) || view_root(n->in[w.right])->node->op != OP_param) return false;
-    return pairs(w.n) && pairs(w.k);
+    return pairs(w.n) && pairs(w.run ? w.run : w.k);
 }
 
 bool pass_precision(PassCtx *c, IrGraph *g) {
