@@ -63,10 +63,10 @@ expert_matmul m=64 n=40 k=24 experts=4 skew=0.9 tb=1
 expert_matmul_dw m=24 n=40 k=64 experts=4 skew=1
 sdpa batch=2 n=17 dim=32 heads=2
 sdpa_grad batch=2 n=17 dim=32 heads=2
-depthwise batch=2 n=9 dim=20 epilogue=bias_gelu
-depthwise batch=1 n=10 dim=16 kernel=3 stride=2 epilogue=residual
-depthwise_dx batch=2 n=9 dim=20 kernel=3 stride=2
-depthwise_dw batch=3 n=9 dim=20
+depthwise batch=2 size=9 c=20 kernel=7 epilogue=bias_gelu
+depthwise batch=1 size=10 c=16 kernel=3 stride=2 epilogue=residual
+depthwise_dx batch=2 size=9 c=20 kernel=3 stride=2
+depthwise_dw batch=3 size=9 c=20 kernel=7
 softmax m=10 n=33
 layer_norm m=10 n=48
 layer_norm_grad m=10 n=48
