@@ -16,6 +16,11 @@ static bool is_word(const char *s, size_t n, const char *word) {
     return strlen(word) == n && !memcmp(s, word, n);
 }
 
+/* What a convolution's weight [.., KH, KW, I, O] counts of each input and output: its places. */
+static int64_t places(int rank, const int64_t *dim) {
+    return rank < 4 ? 1 : dim[rank - 4] * dim[rank - 3];
+}
+
 /* The initialiser's form with numbers in the place of their names; NULL after a message. */
 static const char *init_text(Elab *E, const Ast *stmt, const FeValue *init, int rank,
                              const int64_t *dim) {
@@ -32,9 +37,9 @@ static const char *init_text(Elab *E, const Ast *stmt, const FeValue *init, int 
         size_t n = strcspn(p, "(,)");
         end = p + n + (p[n] != 0);
         if (is_word(p, n, "fan_in"))
-            text_addf(&t, "%" PRId64, dim[rank - 2]);
+            text_addf(&t, "%" PRId64, places(rank, dim) * dim[rank - 2]);
         else if (is_word(p, n, "fan_out"))
-            text_addf(&t, "%" PRId64, dim[rank - 1]);
+            text_addf(&t, "%" PRId64, places(rank, dim) * dim[rank - 1]);
         else if (*row->given && is_word(p, n, row->given))
             text_add(&t, fe_number_text(E->a, init->f));
         else
