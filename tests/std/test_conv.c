@@ -249,6 +249,33 @@ Test(conv, pixels_are_routed_behind_a_gate_of_one_pixel) {
     arena_destroy(a);
 }
 
+/* Gradients against differences, and everything compiled against the interpreter. */
+Test(conv, layers_learn) {
+    static const char *const layers[] = {
+        "conv2d(x, 6, 3, stride = 2) |> conv2d(3, 1)",
+        "conv2d(x, 6, [2, 3], groups = 2) |> max_pool(2, stride = 1)",
+        "depthwise(x, 3) |> avg_pool(3, stride = 2, pad = 1) |> drop_path(0.3)",
+        "dispatch(x, route) |> conv2d(4, 3, groups = 2) |> depthwise(3) |> max_pool(3, stride = 1, "
+        "pad "
+        "= 1) |> combine(route)",
+        "dispatch(x, route) |> downsample(3) |> avg_pool(2, stride = 1) |> drop_path(0.3) |> "
+        "combine(route)",
+        "dispatch(x, route) |> conv2d(5, 1) |> norm() |> avg_pool([2, 1], stride = 1) |> "
+        "combine(route)",
+    };
+    for (size_t i = 0; i < sizeof layers / sizeof layers[0]; i++) {
+        Arena *a = arena_create();
+        const char *text =
+            arena_printf(a,
+                         "use \"std/conv\"\nmodel m(x: f32[B, 4, 6, 4]) {\n"
+                         "  gate = softmax(linear(global_mean(x), 3))\n  route = top_k(gate, 2)\n"
+                         "  y = %s\n  loss mean(square(y))\n  metric chances = sum(gate)\n}\n",
+                         layers[i]);
+        std_check(a, std_model(a, text, 3), NULL);
+        arena_destroy(a);
+    }
+}
+
 /* ---- how weights start ---------------------------------------------------------------------- */
 
 Test(conv, weights_start_by_what_they_see) {
