@@ -1,6 +1,7 @@
 """The convolutional models of the zoo in PyTorch. ResNet and ConvNeXt have the names that timm gives
 their weights, so that `vmoec import --from timm` reads them."""
 
+import math
 import types
 
 import torch
@@ -60,6 +61,50 @@ class Mlp(nn.Module):
         return self.fc2(F.gelu(self.fc1(x)))
 
 
+def squared_variation(x):
+    return x.var(unbiased=False) / x.mean() ** 2
+
+
+class PixelMixture(Mixture):
+    """V-MoE's mixture over pixels: noise in training, little room, which those take whose gate is
+    surest, and two losses that keep experts equally busy."""
+
+    CAPACITY = {True: 1.05, False: 4}  # in training, in evaluation
+
+    def choose(self, x):
+        gate, e = self.gate(x), self.spec.experts
+        noisy = gate + torch.randn_like(gate) / e if self.training else gate
+        value, index = noisy.softmax(-1).topk(self.spec.top_k, -1)
+        importance = squared_variation(gate.softmax(-1).sum(0))
+        last = noisy.topk(self.spec.top_k, -1).values[:, -1:]
+        load = squared_variation(torch.special.ndtr((gate - last) * e).mean(0))
+        return value, index, importance + load
+
+    def room(self, rows):
+        e, k = self.spec.experts, self.spec.top_k
+        limit = math.ceil(k * rows * self.CAPACITY[self.training] / e)
+        return -(-limit // 4) * 4
+
+    def forward(self, x):
+        shape, k = x.shape, self.spec.top_k
+        x = x.reshape(-1, shape[-1])
+        weight, index, balance = self.choose(x)
+        sure = weight.detach()[:, 0].argsort(descending=True, stable=True)
+        pairs = (sure[None, :] * k + torch.arange(k)[:, None]).flatten()  # first choices first
+        expert, order = index.flatten()[pairs].sort(stable=True)
+        order = pairs[order]
+        counts = torch.bincount(expert, minlength=self.spec.experts)
+        place = torch.arange(len(expert)) - (counts.cumsum(0) - counts)[expert]
+        kept = place < self.room(len(x))
+        expert, order = expert[kept], order[kept]
+        counts = counts.clamp(max=self.room(len(x)))
+        token = order // k
+        rows = x.index_select(0, token)
+        y = self.together(rows, counts, expert) if self.grouped else self.each(rows, counts)
+        y = y * weight.flatten()[order, None]
+        return torch.zeros_like(x).index_add(0, token, y).view(shape), balance
+
+
 class ConvNextBlock(nn.Module):
     def __init__(self, spec, dim, p, sparse, grouped):
         super().__init__()
@@ -71,7 +116,7 @@ class ConvNextBlock(nn.Module):
             size = types.SimpleNamespace(
                 experts=spec.experts, top_k=spec.top_k, dim=dim, hidden=hidden
             )
-            self.moe = Mixture(size, False, grouped)
+            self.moe = PixelMixture(size, False, grouped)
         else:
             self.mlp = Mlp(dim, hidden)
         if spec.layer_scale:

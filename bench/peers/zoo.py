@@ -191,6 +191,7 @@ ZOO = {
         depths=(3, 3, 9, 3),
         drop_path=0.1,
         sparse=((2, 8), (3, 2)),
+        balance=0.005,
     ),
     "convnext_iso": ConvNet(
         file="models/convnext_iso.vmoe",
@@ -206,6 +207,8 @@ ZOO = {
         layer_scale=False,
         drop_path=0.1,
         sparse=((0, 15), (0, 17)),
+        balance=0.005,
+        settings=("sparse=[15,17]",),
     ),
     "resnet18": ConvNet(
         file="models/resnet18.vmoe",
