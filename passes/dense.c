@@ -8,8 +8,8 @@
  * expert_expand, expert_linear, expert_matmul, combine, nor a convolution with offsets; a weight
  * with one set of values per expert, [E,..], became K weights "<name>.<j>" of type [1,..]; outputs
  * that no loss needs and that tell about routing (made from a choice of experts, or from a weight
- * that no loss needs) are gone, and so are unused leaves, and updates of states that are gone or that
- * every expert had one of.
+ * that no loss needs) are gone, and so are unused leaves, and updates of states that are gone or
+ * that every expert had one of.
  *
  * A graph where rows and experts cannot be followed is refused with a message.
  *
