@@ -43,7 +43,7 @@ static bool can_start(const Kb *k, const Gemm *g, IrValue *v) {
     const IrNode *root = view_root(v)->node;
     OpRoute r = ir_ops[root->op].route;
     if (root->op == OP_const || r == ROUTE_GATHER || plan_member(k->cl, root) >= 0) return false;
-    if (r == ROUTE_ELTWISE && fuse_is_inline(root)) return false;
+    if (r == ROUTE_ELTWISE && (fuse_is_inline(root) || plan_made_apart(k->plan, v))) return false;
     return view_resolve(v, &w) && w.stride[w.type.rank - 1] == 1;
 }
 

@@ -143,6 +143,7 @@ static void sig_member(Plan *p, PlanCluster *c, Text *t, IrNode *n) {
             sig_type(t, &n->in[i]->type);
         } else {
             sig_operand(p, c, t, n->in[i]);
+            if (n->op == OP_add && c->anchor && plan_made_apart(p, n->in[i])) text_add(t, " apart");
         }
     }
     for (int i = 0; i < c->nkeep; i++) sig_keep(p, c, t, n, c->keep[i]);

@@ -154,6 +154,10 @@ void plan_live(const Plan *p, int64_t *most, int *when);
 IrNode *plan_row_kernel(const PlanCluster *c);
 IrNode *plan_row_tail(const PlanCluster *c);
 
+/* Is v elementwise work of a cluster that is no product's? Where such work is added to a product,
+ * it is chance whether the addition joins it or the product, and sums must not round by chance. */
+bool plan_made_apart(const Plan *p, IrValue *v);
+
 /* n's index among the cluster's members; -1: it is none. */
 int plan_member(const PlanCluster *c, const IrNode *n);
 

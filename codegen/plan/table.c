@@ -39,6 +39,16 @@ int plan_member(const PlanCluster *c, const IrNode *n) {
     return -1;
 }
 
+bool plan_made_apart(const Plan *p, IrValue *v) {
+    const IrNode *n = view_root(v)->node;
+    IrWork w;
+    if (ir_ops[n->op].route != ROUTE_ELTWISE) return false;
+    for (int i = 0; i < p->ncluster; i++)
+        if (plan_member(&p->cluster[i], n) >= 0)
+            return !p->cluster[i].anchor || !ir_work_product(p->cluster[i].anchor, &w);
+    return false;
+}
+
 int plan_counted_from(const PlanBuffer *b) {
     return b->over < 0 ? b->first : b->first + 1;
 }
