@@ -282,7 +282,7 @@ typedef struct IrWork {
     bool attention;
     bool depthwise; /* every channel by itself: no product of matrices; macs, left, right alone */
     IrProduct product;
-    double macs; /* useful multiplications of the whole node: nothing that is computed again */
+    double macs;    /* useful multiplications of the whole node: nothing that is computed again */
     double padding; /* of them, those with padding around images, which the field counts */
     int64_t count, m, n, k;
     int64_t run;     /* so many of the k inner positions follow each other in memory; 0: all */

@@ -123,8 +123,8 @@ static IrValue *expand_mean(IrBuilder *b, const IrNode *n, bool training) {
     return mean_axes(b, n->in[0], axes, count);
 }
 
-/* The mean of squared distances to the mean: no digits are lost where the mean is large. Distances to
- * the mean add up to 0, so the gradient through the mean is 0 and is not computed. */
+/* The mean of squared distances to the mean: no digits are lost where the mean is large. Distances
+ * to the mean add up to 0, so the gradient through the mean is 0 and is not computed. */
 static IrValue *expand_variance(IrBuilder *b, const IrNode *n, bool training) {
     static const int64_t axes[IR_MAX_RANK] = {0, 1, 2, 3, 4, 5};
     IrValue *x = n->in[0];

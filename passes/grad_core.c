@@ -152,7 +152,8 @@ void grad_sigmoid(IrBuilder *b, const IrNode *n, IrValue *const *dy, IrValue **d
     dx[0] = mul(b, dy[0], mul(b, y, sub(b, splat(b, 1.0, y), y)));
 }
 
-/* By the result, which is positive where the operand is, and which the next product keeps anyway. */
+/* By the result, which is positive where the operand is, and which the next product keeps anyway.
+ */
 void grad_relu(IrBuilder *b, const IrNode *n, IrValue *const *dy, IrValue **dx) {
     IrValue *zero = splat(b, 0.0, n->in[0]);
     dx[0] = choose(b, less(b, zero, &n->out[0]), dy[0], zero);

@@ -1,6 +1,7 @@
 /* What the kernels of dense convolutions share. They are matrix products (gemm.h) whose operand a
  * is the image. Internal to this folder. conv.c has the convolution and its gradient for images,
- * conv_dw.c that for weights, conv_unfold.c rows of pixels that are gathered one by one. */
+ * conv_dw.c that for weights, conv_unfold.c rows of pixels that are gathered one by one,
+ * conv_pixel.c where pixels lie. */
 #ifndef VMOEC_CODEGEN_KERNELS_CONV_H
 #define VMOEC_CODEGEN_KERNELS_CONV_H
 

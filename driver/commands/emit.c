@@ -158,8 +158,7 @@ static VmStatus emit(Session *s, const Args *a, Stage stage) {
         return drv_fail(VM_USAGE, "there are no gradients without training");
     if (train && !session_has_loss(g))
         return drv_fail(VM_INPUT, "%s has no loss to train on", s->model);
-    if (train && stage != ST_dot && stage != ST_ir && !session_trains(s, g))
-        return VM_INPUT;
+    if (train && stage != ST_dot && stage != ST_ir && !session_trains(s, g)) return VM_INPUT;
     Text t = text_new(s->arena);
     VmStatus st = emit_stage(s, stage, train ? KIND_TRAIN : KIND_EVAL, g, &t);
     if (st) return st;

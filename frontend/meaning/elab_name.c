@@ -24,7 +24,8 @@ bool take_name(Elab *E, const char *name) {
 
 bool count_named(Elab *E, Span s) {
     if (E->stopped || ++E->nnamed <= FE_MAX_NAMED) return !E->stopped;
-    sema_error(E, s, D_limit, "this model has more than %d weights, states and results", FE_MAX_NAMED);
+    sema_error(E, s, D_limit, "this model has more than %d weights, states and results",
+               FE_MAX_NAMED);
     E->stopped = true;
     return false;
 }
