@@ -6,7 +6,7 @@ import os
 import sys
 
 import worker
-from zoo import ZOO
+from zoo import ZOO, ConvNet
 
 if len(sys.argv) > 2:
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: int(sys.argv[2])])
@@ -15,6 +15,8 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 import jax  # noqa: E402  after the affinity, which sizes its thread pool
 import jax.numpy as jnp  # noqa: E402
 import numpy as np  # noqa: E402
+
+import jax_conv  # noqa: E402
 
 RNG = np.random.default_rng(0)
 
@@ -190,29 +192,68 @@ def adamw(p, g, m, v, t, decay, rate=1e-5, b1=0.9, b2=0.999):
     return p - rate * change, m, v
 
 
+def sgd(p, g, m, v, t, decay, rate=1e-5, momentum=0.9):
+    m = momentum * m + g + decay * p
+    return p - rate * m, m, v
+
+
+OPTIMIZERS = {"adamw": adamw, "sgd": sgd}
+
+
+def transformer_inputs(spec, way):
+    """(parameters, images, objective that gives the loss and nothing else)"""
+    table = normal(spec.tokens, spec.dim)
+    image = normal(spec.batch, spec.channels, spec.size, spec.size, std=1)
+
+    def loss(p, image, label, key):
+        return objective(p, image, label, key, spec, way, table), {}
+
+    return model_params(spec), image, loss
+
+
+def conv_inputs(spec, way):
+    layout = jax_conv.WAYS[way]
+
+    def loss(p, image, label, key):
+        return jax_conv.objective(p, image, label, key, spec, layout)
+
+    params = jax_conv.MODELS[spec.kind][0](spec)
+    return params, jax_conv.image_of(spec, layout), loss
+
+
+def running(old, new, momentum=0.1):
+    """Running means and variances of batch normalisation."""
+    return jax.tree.map(lambda a, b: (1 - momentum) * a + momentum * b, old, new)
+
+
 def training_step(spec, way):
     """(step, number of parameters)"""
-    params = jax.tree.map(jnp.asarray, model_params(spec))
-    leaves = jax.tree.leaves(params)
-    table = normal(spec.tokens, spec.dim)
-    image = jnp.asarray(normal(spec.batch, spec.channels, spec.size, spec.size, std=1))
+    inputs = conv_inputs if isinstance(spec, ConvNet) else transformer_inputs
+    params, image, loss_of = inputs(spec, way)
+    params, image = jax.tree.map(jnp.asarray, params), jnp.asarray(image)
+    count_params = sum(x.size for x in jax.tree.leaves(params))
     label = jnp.asarray(RNG.integers(spec.classes, size=spec.batch), jnp.int32)
     base = jax.random.key(0, impl="unsafe_rbg")
+    optimizer = OPTIMIZERS[spec.optimizer]
 
     def update(state, t):
-        params, m, v = state
-        loss, grad = jax.value_and_grad(objective)(
-            params, image, label, jax.random.fold_in(base, t), spec, way, table
+        params, m, v, kept = state
+        (loss, seen), grad = jax.value_and_grad(loss_of, has_aux=True)(
+            params, image, label, jax.random.fold_in(base, t)
         )
         flat = [
-            adamw(*part, t.astype(jnp.float32), spec.decay)
+            optimizer(*part, t.astype(jnp.float32), spec.decay)
             for part in zip(*(jax.tree.leaves(x) for x in (params, grad, m, v)))
         ]
         tree = jax.tree.structure(params)
-        return tuple(jax.tree.unflatten(tree, part) for part in zip(*flat)), loss
+        trees = (jax.tree.unflatten(tree, part) for part in zip(*flat))
+        return (*trees, running(kept, seen)), loss
 
+    shapes = jax.eval_shape(lambda p: loss_of(p, image, label, base)[1], params)
+    kept = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
     jitted = jax.jit(update, donate_argnums=0)
-    state = [(params, jax.tree.map(jnp.zeros_like, params), jax.tree.map(jnp.zeros_like, params))]
+    zeros = [jax.tree.map(jnp.zeros_like, params) for _ in range(2)]
+    state = [(params, *zeros, kept)]
     count = [0]
 
     def step():
@@ -220,12 +261,15 @@ def training_step(spec, way):
         state[0], loss = jitted(state[0], jnp.int32(count[0]))
         return float(jax.block_until_ready(loss))
 
-    return step, sum(x.size for x in leaves)
+    return step, count_params
 
 
 def main():
     spec = ZOO[sys.argv[1]]
-    made = {way: training_step(spec, way) for way in sys.argv[3:] or WAYS}
+    if isinstance(spec, ConvNet) and spec.sparse:
+        raise SystemExit("mixtures over pixels are not written in JAX")
+    ways = jax_conv.WAYS if isinstance(spec, ConvNet) else WAYS
+    made = {way: training_step(spec, way) for way in sys.argv[3:] or ways}
     way = worker.fastest({way: step for way, (step, _) in made.items()})
     step, params = made.pop(way)
     made.clear()

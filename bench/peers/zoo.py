@@ -225,12 +225,7 @@ ZOO = {
 }
 
 # The models whose mixtures have a dense twin: plain layers in their place.
-TWINS = {
-    "ViT-Ti": "deit_ti_moe",
-    "ViT-S": "vit_s8",
-    "CIFAR encoder": "cifar_encoder",
-    "ConvNeXt-T": "convnext",
-}
+TWINS = {"ViT-Ti": "deit_ti_moe", "ViT-S": "vit_s8", "CIFAR encoder": "cifar_encoder"}
 
 
 def dense(name):
