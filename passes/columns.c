@@ -2,10 +2,11 @@
  *
  * requires  CORE ops
  * ensures   what multiplies a whole channel (a broadcast of one number each, a constant) stands
- * behind the sum, so that sums of one thing with different factors become one (cse), and a sum of
- * terms that all have such factors is the sum of their sums. Sums over many pixels are sums over
- * parts of them, and a sum of the parts: each fits into a cache, and there are items enough however
- * few the channels are. Parts follow from shapes only.
+ * behind the sum, so that sums of one thing with different factors become one (cse). Sums over many
+ * pixels are sums over parts of them, and a sum of the parts: each fits into a cache, and there are
+ * items enough however few the channels are. Parts follow from shapes only. Sums of differences
+ * stay what they are: a pixel minus its channel's mean keeps digits that the sums of both have
+ * lost.
  *
  * All this rounds otherwise than before, in the same way on every machine. Only sums of [B,H,W,C]
  * over B, H and W are looked at.
@@ -20,8 +21,7 @@
 enum {
     FEWEST_ROWS = 512,    /* pixels of a sum that is cut */
     PART_ELEMS = 1 << 15, /* at most, in each part */
-    MAX_FACTORS = 16,
-    MAX_DEPTH = 16 /* of sums of terms */
+    MAX_FACTORS = 16
 };
 
 /* A product: numbers of pixels, of channels, and a constant. */
@@ -63,32 +63,8 @@ static Term term_of(IrValue *v) {
     return t;
 }
 
-/* The sum or difference that t scales; NULL: it is another product. */
-static IrNode *scaled_sum(const Term *t) {
-    if (t->npixel != 1) return NULL;
-    IrNode *n = t->pixel[0]->node;
-    return n->op == OP_add || n->op == OP_sub ? n : NULL;
-}
-
 static bool has_factors(const Term *t) {
     return t->nchannel > 0 || t->scale != 1;
-}
-
-/* Are all terms of v numbers of pixels times those of channels? */
-static bool all_have_factors(IrValue *v, int depth) {
-    Term t = term_of(v);
-    IrNode *n = scaled_sum(&t);
-    if (has_factors(&t) || t.npixel == 0) return true;
-    if (!n || depth == MAX_DEPTH) return false;
-    return all_have_factors(n->in[0], depth + 1) && all_have_factors(n->in[1], depth + 1);
-}
-
-/* Is the sum of t, which scales the sum n, made of sums of its terms? So that all factors come out,
- * or where a term is a channel's alone (x - mean). */
-static bool distributes(const Term *t, const IrNode *n) {
-    bool alone = channel_value(n->in[0]) || channel_value(n->in[1]);
-    if (alone && has_factors(t)) return true;
-    return all_have_factors(n->in[0], 0) && all_have_factors(n->in[1], 0);
 }
 
 /* The number of parts of `rows` pixels of `cols` channels; 1: they stay together. */
@@ -123,17 +99,13 @@ static IrValue *product_of_pixels(IrBuilder *b, Term *t) {
 }
 
 /* The sum of v over all pixels, [C]. */
-static IrValue *column_sum(IrBuilder *b, IrValue *v, int depth) {
+static IrValue *column_sum(IrBuilder *b, IrValue *v) {
     Term t = term_of(v);
     IrType column = IR_TYPE(DT_f32, ir_cols(&v->type));
-    IrNode *n = scaled_sum(&t);
     IrValue *sum;
     if (t.npixel == 0) {
         sum = ir_const(b, (double)ir_rows(&v->type) * t.scale, column);
         t.scale = 1;
-    } else if (n && depth < MAX_DEPTH && distributes(&t, n)) {
-        IrValue *x = column_sum(b, n->in[0], depth + 1), *y = column_sum(b, n->in[1], depth + 1);
-        sum = ir_binary(b, n->op, x, y);
     } else {
         sum = sum_pixels(b, product_of_pixels(b, &t));
     }
@@ -156,9 +128,8 @@ static bool sums_pixels(const IrNode *n) {
 /* Would the sum come out otherwise than it stands? */
 static bool changes(const IrNode *n) {
     Term t = term_of(n->in[0]);
-    IrNode *sum = scaled_sum(&t);
     const IrType *x = &n->in[0]->type;
-    if (has_factors(&t) || t.npixel == 0 || (sum && distributes(&t, sum))) return true;
+    if (has_factors(&t) || t.npixel == 0) return true;
     return parts_of(ir_rows(x), ir_cols(x)) > 1;
 }
 
@@ -171,7 +142,7 @@ bool pass_columns(PassCtx *c, IrGraph *g) {
         IrBuilder b = ir_builder(g);
         b.at = n;
         b.loc = n->loc;
-        ir_replace_uses(g, &n->out[0], column_sum(&b, n->in[0], 0));
+        ir_replace_uses(g, &n->out[0], column_sum(&b, n->in[0]));
         changed = true;
     }
     if (changed) ir_dce(g, false);
