@@ -225,6 +225,14 @@ IrNode *ir_clone_node(IrGraph *g, const IrNode *n, IrNode *at) {
 
 /* ---- named things ---------------------------------------------------------------------------- */
 
+bool ir_is_state(const IrNode *n) {
+    return n->op == OP_param && ir_int(n, ATTR_param_state);
+}
+
+bool ir_learns(const IrNode *n) {
+    return n->op == OP_param && !ir_int(n, ATTR_param_frozen) && !ir_int(n, ATTR_param_state);
+}
+
 IrNode *ir_find_leaf(const IrGraph *g, OpCode op, const char *name) {
     VM_CHECK(is_named(op), "%s has no name", ir_ops[op].name);
     IrNode *found = map_get(g->leaf, leaf_key(op, name));

@@ -231,6 +231,9 @@ IrNode *ir_clone_node(IrGraph *g, const IrNode *n, IrNode *at);
 
 /* Leaf lookups by name attribute; NULL when absent. */
 IrNode *ir_find_leaf(const IrGraph *g, OpCode op, const char *name);
+/* A weight that training changes by its gradient; and one that its update alone changes. */
+bool ir_learns(const IrNode *n);
+bool ir_is_state(const IrNode *n);
 IrOut *ir_find_out(const IrGraph *g, const char *name); /* not among those of measured routes */
 
 /* Adds or (same kind and name) replaces a named result. */

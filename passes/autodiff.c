@@ -40,17 +40,12 @@ typedef struct Diff {
     int max_in;
 } Diff;
 
-/* A weight that training changes. A state is changed by its update alone. */
-static bool learns(const IrNode *n) {
-    return n->op == OP_param && !ir_int(n, ATTR_param_frozen) && !ir_int(n, ATTR_param_state);
-}
-
 static void find_needs(Diff *d) {
     IR_FOR (n, d->g) {
         if (n->nin > d->max_in) d->max_in = n->nin;
         d->sums[n->id] = ARENA_ARRAY(d->scratch, IrValue *, n->nout);
         if (ir_ops[n->op].grad == GRAD_STOP) {
-            d->needs[n->id] = learns(n);
+            d->needs[n->id] = ir_learns(n);
             continue;
         }
         for (int i = 0; i < n->nin; i++) {
@@ -161,7 +156,7 @@ bool pass_autodiff(PassCtx *c, IrGraph *g) {
         return true;
     }
     for (IrNode *n = g->first; n != last_forward->next; n = n->next) {
-        if (!learns(n)) continue;
+        if (!ir_learns(n)) continue;
         IrValue *grad = d.sums[n->id][0];
         d.b.loc = n->loc;
         if (!grad) grad = ir_const(&d.b, 0.0, n->out[0].type);

@@ -318,14 +318,10 @@ static void mark_live(IrNode *n) {
     for (int i = 0; i < n->nin; i++) mark_live(n->in[i]->node);
 }
 
-static bool is_state(const IrNode *n) {
-    return n->op == OP_param && ir_int(n, ATTR_param_state);
-}
-
 /* Does it need a choice of experts, or a weight that no loss needs? */
 static bool about_routing(IrNode *n) {
     if (n->mark != UNKNOWN) return n->mark == ROUTING;
-    bool weight = n->op == OP_param && !is_state(n);
+    bool weight = n->op == OP_param && !ir_is_state(n);
     bool yes = n->op == OP_topk || n->op == OP_route || weight || n->aux;
     for (int i = 0; i < n->nin && !yes; i++) yes = about_routing(n->in[i]->node);
     n->mark = yes ? ROUTING : PLAIN;

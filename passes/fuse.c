@@ -387,32 +387,13 @@ static void place_beside(Fuser *f, IrNode *n, int k) {
     if (again) f->again[v->node->id] = n;
 }
 
-static void place_with(Fuser *f, IrNode *n, int k) {
-    const IrNode *p = view_same_position(n->in[k])->node;
-    if (p->cluster >= 0 && p->cluster != n->cluster) try_merge(f, p->cluster, n->cluster);
-}
-
-/* Does n add something that a kernel over images made to product k? The product's sums start from
- * what they are added to when that lies in memory, and as in adds_to_anchor clusters must not
- * differ in that, so n goes with the product before all else. (Elsewhere it goes with its first
- * operand that it can; the order is kept because weights of models are pinned to it.) */
-static bool adds_to_product(const Fuser *f, const IrNode *n, int k) {
-    IrWork w;
-    if (n->op != OP_add) return false;
-    const IrNode *p = view_same_position(n->in[k])->node;
-    const IrNode *other = view_same_position(n->in[1 - k])->node;
-    if (!(ir_ops[p->op].flags & OPF_EPI) || !ir_work_product(p, &w) || other->cluster < 0)
-        return false;
-    const IrNode *anchor = f->group[other->cluster].anchor;
-    return anchor && anchor->out[0].type.rank == 4 && !ir_work_product(anchor, &w);
-}
-
 /* Gives n its group: with its operands' groups where that is legal. */
 static void place(Fuser *f, IrNode *n) {
     group_new(f, n);
-    for (int k = 0; k < n->nin; k++)
-        if (adds_to_product(f, n, k)) place_with(f, n, k);
-    for (int k = 0; k < n->nin; k++) place_with(f, n, k);
+    for (int k = 0; k < n->nin; k++) {
+        const IrNode *p = view_same_position(n->in[k])->node;
+        if (p->cluster >= 0 && p->cluster != n->cluster) try_merge(f, p->cluster, n->cluster);
+    }
     for (int k = 0; k < n->nin; k++) place_beside(f, n, k);
 }
 

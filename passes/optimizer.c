@@ -44,7 +44,7 @@ static IrNode *param_of(const IrGraph *g, const IrOut *o) {
     const char *expected = state ? "state" : "grad";
     if (prefix != strlen(expected) || memcmp(o->name, expected, prefix) != 0) return NULL;
     IrNode *p = ir_find_leaf(g, OP_param, dot + 1);
-    if (!p || (ir_int(p, ATTR_param_state) == 1) != state) return NULL;
+    if (!p || ir_is_state(p) != state) return NULL;
     return ir_type_equal(&p->out[0].type, &o->value->type) ? p : NULL;
 }
 

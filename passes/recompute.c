@@ -50,7 +50,7 @@ static bool is_leaf(const IrNode *n) {
 static void updates_forward(Recompute *r) {
     IR_FOR (n, r->g) {
         const IrValue *x = ir_written(n, 0);
-        if (x && x->node->op == OP_param && ir_int(x->node, ATTR_param_state))
+        if (x && ir_is_state(x->node))
             r->forward[view_root(n->in[1])->node->id] = true;
     }
 }

@@ -130,7 +130,7 @@ bool block_is_narrow(const CgTarget *t, const IrNode *n) {
     IrWork w;
     View a, b;
     if (!ir_work_product(n, &w) || w.experts || w.tb || ir_rounds_operands(n)) return false;
-    if (w.product >= IR_PRODUCT_conv) return false;
+    if (w.product != IR_PRODUCT_matmul && w.product != IR_PRODUCT_matmul_ta) return false;
     if (t->vector_registers < 32 || 4 * w.n > 3 * t->vector_floats) return false;
     if (!view_resolve(n->in[w.left], &a) || !view_resolve(n->in[w.right], &b)) return false;
     if (a.stride[a.type.rank - 1] != 1 || b.stride[b.type.rank - 1] != 1) return false;

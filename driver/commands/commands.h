@@ -36,6 +36,8 @@ typedef struct OptList {
 } OptList;
 #define OPT_TYPE_FLAG OptFlag
 #define OPT_TYPE_STR OptStr
+#define OPT_TYPE_IN OptStr
+#define OPT_TYPE_OUT OptStr
 #define OPT_TYPE_INT OptInt
 #define OPT_TYPE_MAYBE OptMaybe
 #define OPT_TYPE_LIST OptList

@@ -6,11 +6,20 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/spell.h"
 #include "base/vec.h"
 
-typedef enum OptKind { OPTION_FLAG, OPTION_MAYBE, OPTION_STR, OPTION_INT, OPTION_LIST } OptKind;
+typedef enum OptKind {
+    OPTION_FLAG,
+    OPTION_MAYBE,
+    OPTION_STR,
+    OPTION_IN,
+    OPTION_OUT,
+    OPTION_INT,
+    OPTION_LIST
+} OptKind;
 
 static const struct {
     const char *name; /* as in the table, with underscores */
@@ -133,12 +142,14 @@ static VmStatus take_value(Args *a, const OptRow *r, const char *word) {
     if (a->given[r->id] && kind != OPTION_LIST && kind != OPTION_FLAG)
         return usage_error(a, arena_printf(a->arena, "%s is given twice", typed));
     a->given[r->id] = true;
-    if (word && !*word && (kind == OPTION_STR || kind == OPTION_MAYBE))
+    if (word && !*word && kind != OPTION_INT && kind != OPTION_LIST)
         return usage_error(a, arena_printf(a->arena, "%s is empty", typed));
     switch (kind) {
     case OPTION_FLAG: *(OptFlag *)to = true; return VM_OK;
     case OPTION_MAYBE: *(OptMaybe *)to = (OptMaybe){true, word}; return VM_OK;
-    case OPTION_STR: *(OptStr *)to = word; return VM_OK;
+    case OPTION_STR:
+    case OPTION_IN:
+    case OPTION_OUT: *(OptStr *)to = word; return VM_OK;
     case OPTION_INT: return take_int(a, r, to, word);
     case OPTION_LIST: break;
     }
@@ -173,6 +184,33 @@ static Options nothing_given(void) {
     return o;
 }
 
+static bool same_file(const char *a, const char *b) {
+    struct stat x, y;
+    return stat(a, &x) == 0 && stat(b, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
+}
+
+static const char *text_value(const Args *a, int i, OptKind kind) {
+    return opt_kinds[i].kind == kind ? *(const OptStr *)((const char *)&a->o + opt_kinds[i].at)
+                                     : NULL;
+}
+
+/* What is read must not be gone once the result is written, whatever names or links lead to it. */
+static VmStatus keep_apart(const Args *a) {
+    for (int i = 0; i < OPT_COUNT; i++) {
+        const char *out = text_value(a, i, OPTION_OUT), *read = NULL;
+        for (int k = 0; out && k < a->noperand && !read; k++)
+            if (same_file(out, a->operand[k])) read = a->operand[k];
+        for (int k = 0; out && k < OPT_COUNT && !read; k++) {
+            const char *in = text_value(a, k, OPTION_IN);
+            if (in && same_file(out, in)) read = in;
+        }
+        if (read)
+            return usage_error(a, arena_printf(a->arena, "%s %s would replace '%s', which is read",
+                                               opt_typed(a->arena, (OptId)i), out, read));
+    }
+    return VM_OK;
+}
+
 VmStatus args_parse(Arena *arena, CmdId cmd, int argc, char **argv, Args *out) {
     *out = (Args){.arena = arena,
                   .cmd = cmd,
@@ -198,7 +236,7 @@ VmStatus args_parse(Arena *arena, CmdId cmd, int argc, char **argv, Args *out) {
         return usage_error(out,
                            arena_printf(arena, "%s takes %s; '%s' is one word too many", c->name,
                                         c->hi > 1 ? "two files" : "one file", out->operand[c->hi]));
-    return VM_OK;
+    return keep_apart(out);
 }
 
 bool args_take(const Args *a, OptId id) {

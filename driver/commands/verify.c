@@ -70,11 +70,6 @@ static void worse(Row *r, double error, const char *where) {
 
 /* ---- giving values --------------------------------------------------------------------------- */
 
-/* A weight that has a gradient. */
-static bool is_learned(const IrNode *n) {
-    return n->op == OP_param && !ir_int(n, ATTR_param_frozen) && !ir_int(n, ATTR_param_state);
-}
-
 /* Initial weights, each moved by up to 0.05; states, which may be variances, by 0 to 0.1. */
 static VmStatus set_weights(Verify *v, VmEngine *e) {
     VmError err = {.text = ""};
@@ -84,7 +79,7 @@ static VmStatus set_weights(Verify *v, VmEngine *e) {
         if (n->op != OP_param) continue;
         const char *name = ir_str(n, ATTR_param_name);
         float *w = vm_engine_data(e, 0, name);
-        float least = ir_int(n, ATTR_param_state) ? 0 : 0.5f;
+        float least = ir_is_state(n) ? 0 : 0.5f;
         uint32_t key[2];
         vm_rng_key(v->seed, vm_hash_name(name), 1, key);
         for (int64_t i = 0, c = ir_elems(&n->out[0].type); i < c; i++)
@@ -272,7 +267,7 @@ static Row finite_differences(const Verify *v, const Interp *gradients, Interp *
     Row r = {.what = "gradients: interpreter, finite differences"};
     interp_hold(it, true);
     IR_FOR (n, v->model) {
-        if (!is_learned(n)) continue;
+        if (!ir_learns(n)) continue;
         const char *name = ir_str(n, ATTR_param_name);
         const RefTensor *grad = interp_out(gradients, arena_printf(v->s->arena, "grad.%s", name));
         VM_CHECK(grad, "weight %s has no gradient", name);
@@ -298,7 +293,7 @@ static Row against_exact(const Verify *v, const Interp *gradients, double floor)
     Row r = {.what = "gradients: interpreter in bf16, interpreter"};
     const Interp *exact = interpret(v, v->exact, true);
     IR_FOR (n, v->model) {
-        if (!is_learned(n)) continue;
+        if (!ir_learns(n)) continue;
         const char *name = arena_printf(v->s->arena, "grad.%s", ir_str(n, ATTR_param_name));
         const RefTensor *x = interp_out(gradients, name), *y = interp_out(exact, name);
         int64_t elems = ir_elems(&y->type);

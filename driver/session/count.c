@@ -65,7 +65,7 @@ static const IrNode *nearest_param(const IrValue *v) {
 
 /* A weight that is learned; states are memory, not parameters. */
 static bool is_learned(const IrNode *n) {
-    return n->op == OP_param && !ir_int(n, ATTR_param_state);
+    return n->op == OP_param && !ir_is_state(n);
 }
 
 /* ---- activated parameters -------------------------------------------------------------------- */

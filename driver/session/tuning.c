@@ -10,6 +10,7 @@
  * holds everywhere. Threads and compiler say how it was made and decide nothing. Knows nothing of
  * how blocks are measured (cmd_tune.c). */
 #include "driver/session/session.h"
+#include "driver/session/words.h"
 #include "base/spell.h"
 #include "base/vec.h"
 
@@ -23,52 +24,24 @@ static const char *const header_name[HEADERS] = {"cpu", "isa", "threads", "compi
 typedef struct Reader {
     Arena *arena;
     Diags *diags;
-    const Source *src;
-    int at, end; /* of the line, without its comment and the blanks before that */
+    SessionWords w;
     const char *header[HEADERS];
     CgBlocks *list;
     int n, cap;
 } Reader;
 
-static bool is_blank(char c) {
-    return c == ' ' || c == '\t' || c == '\r';
-}
-
-static void skip_blanks(Reader *r) {
-    while (r->at < r->end && is_blank(r->src->text[r->at])) r->at++;
-}
-
-/* The next word, up to a blank, or up to and with '='; empty at the end of the line. */
-static Span next_word(Reader *r) {
-    skip_blanks(r);
-    Span s = {r->src, r->at, r->at};
-    while (s.end < r->end && !is_blank(r->src->text[s.end]))
-        if (r->src->text[s.end++] == '=') break;
-    r->at = s.end;
-    return s;
-}
-
-static bool is_word(Span s, const char *text) {
-    size_t n = strlen(text);
-    return (size_t)(s.end - s.start) == n && !memcmp(s.src->text + s.start, text, n);
-}
-
-static const char *found(Reader *r, Span s) {
-    if (s.start == s.end) return "the end of the line";
-    return arena_printf(r->arena, "'%.*s'", s.end - s.start, s.src->text + s.start);
-}
-
 static bool expect(Reader *r, const char *word) {
-    Span s = next_word(r);
-    if (is_word(s, word)) return true;
-    diag_error(r->diags, s, D_tuning_file, "expected %s, found %s", word, found(r, s));
+    Span s = session_next_word(&r->w, '=');
+    if (session_word_is(s, word)) return true;
+    diag_error(r->diags, s, D_tuning_file, "expected %s, found %s", word,
+               session_word_found(r->arena, s));
     return false;
 }
 
 /* "name=" and a number from 1 to most. */
 static bool field(Reader *r, const char *name, int64_t most, int64_t *out) {
     if (!expect(r, arena_printf(r->arena, "%s=", name))) return false;
-    Span s = next_word(r);
+    Span s = session_next_word(&r->w, '=');
     int64_t x = 0;
     bool ok = s.end > s.start;
     for (int i = s.start; i < s.end && ok; i++) {
@@ -79,7 +52,7 @@ static bool field(Reader *r, const char *name, int64_t most, int64_t *out) {
     if (ok && x >= 1) return true;
     diag_error(r->diags, s, D_tuning_file,
                "expected a whole number from 1 to %" PRId64 " for %s, found %s", most, name,
-               found(r, s));
+               session_word_found(r->arena, s));
     return false;
 }
 
@@ -103,43 +76,43 @@ static void product(Reader *r, const char *kind, Span first) {
     enum { MOST = INT32_MAX };
     CgBlocks b = {.product = {.kind = kind, .count = 1}};
     CgProduct *p = &b.product;
-    int at = r->at;
-    bool counted = is_word(next_word(r), "count=");
-    r->at = at;
+    int at = r->w.at;
+    bool counted = session_word_is(session_next_word(&r->w, '='), "count=");
+    r->w.at = at;
     if (counted && !field(r, "count", MOST, &p->count)) return;
     if (!field(r, "m", MOST, &p->m) || !field(r, "n", MOST, &p->n) || !field(r, "k", MOST, &p->k))
         return;
     if (!expect(r, "->")) return;
     if (!field(r, "rows", CG_BLOCK_MAX, &b.rows) || !field(r, "cols", CG_BLOCK_MAX, &b.cols))
         return;
-    Span rest = next_word(r);
+    Span rest = session_next_word(&r->w, '=');
     if (rest.end > rest.start)
         diag_error(r->diags, rest, D_tuning_file, "expected the end of the line, found %s",
-                   found(r, rest));
+                   session_word_found(r->arena, rest));
     else
-        keep(r, &b, (Span){first.src, first.start, r->end});
+        keep(r, &b, (Span){first.src, first.start, r->w.end});
 }
 
 static void header(Reader *r, int which, Span name) {
-    skip_blanks(r);
+    session_skip_blanks(&r->w);
     if (r->header[which] || r->n)
         diag_error(r->diags, name, D_tuning_file,
                    "expected %s once and before the products, found it %s", header_name[which],
                    r->header[which] ? "again" : "after one");
-    else if (r->at == r->end)
-        diag_error(r->diags, (Span){r->src, r->at, r->at}, D_tuning_file,
+    else if (r->w.at == r->w.end)
+        diag_error(r->diags, (Span){r->w.src, r->w.at, r->w.at}, D_tuning_file,
                    "expected a value for %s, found the end of the line", header_name[which]);
     else
-        r->header[which] = arena_strndup(r->arena, r->src->text + r->at, (size_t)(r->end - r->at));
+        r->header[which] =
+            arena_strndup(r->arena, r->w.src->text + r->w.at, (size_t)(r->w.end - r->w.at));
 }
 
 static void line(Reader *r) {
-    Span word = next_word(r);
-    if (word.start == word.end) return;
+    Span word = session_next_word(&r->w, '=');
     const char *known[HEADERS + IR_PRODUCT_COUNT];
     for (int i = 0; i < HEADERS; i++) {
         known[i] = header_name[i];
-        if (is_word(word, header_name[i])) {
+        if (session_word_is(word, header_name[i])) {
             header(r, i, word);
             return;
         }
@@ -148,31 +121,22 @@ static void line(Reader *r) {
     for (int i = 0; i < IR_PRODUCT_COUNT; i++) {
         known[HEADERS + i] = ir_product_name[i];
         text_addf(&words, "%s%s", i ? ", " : "", ir_product_name[i]);
-        if (is_word(word, ir_product_name[i])) {
+        if (session_word_is(word, ir_product_name[i])) {
             product(r, ir_product_name[i], word);
             return;
         }
     }
-    const char *near = spell_suggest(
-        arena_strndup(r->arena, r->src->text + word.start, (size_t)(word.end - word.start)), known,
-        HEADERS + IR_PRODUCT_COUNT);
+    const char *near =
+        spell_suggest(session_word_text(r->arena, word), known, HEADERS + IR_PRODUCT_COUNT);
     diag_error(r->diags, word, D_tuning_file,
                "expected a product (%s) or cpu, isa, threads, compiler, found %s%s%s%s", words.data,
-               found(r, word), near ? "; did you mean " : "", near ? near : "", near ? "?" : "");
+               session_word_found(r->arena, word), near ? "; did you mean " : "", near ? near : "",
+               near ? "?" : "");
 }
 
 TuningFile *session_tuning_read(Arena *a, const Source *src, Diags *d) {
-    Reader r = {.arena = a, .diags = d, .src = src};
-    for (int next = 0; next < (int)src->len;) {
-        const char *from = src->text + next, *newline = memchr(from, '\n', src->len - (size_t)next);
-        int end = newline ? (int)(newline - src->text) : (int)src->len;
-        const char *comment = memchr(from, '#', (size_t)(end - next));
-        r.at = next;
-        r.end = comment ? (int)(comment - src->text) : end;
-        while (r.end > r.at && is_blank(src->text[r.end - 1])) r.end--;
-        line(&r);
-        next = end + 1;
-    }
+    Reader r = {.arena = a, .diags = d, .w = {.src = src}};
+    while (session_next_line(&r.w)) line(&r);
     TuningFile *f = ARENA_NEW(a, TuningFile);
     *f = (TuningFile){.cpu = r.header[0], .isa = r.header[1], .blocks = {r.list, r.n}};
     return f;

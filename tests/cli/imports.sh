@@ -93,6 +93,14 @@ want 2 'needs -o' 'import to nowhere' \
     "$VMOEC" import $F theirs.safetensors --from tiny.rules
 want 2 'needs F.vmoe IN' 'import of nothing' "$VMOEC" import $F --from timm -o bad.safetensors
 absent 'a failed import writes nothing' bad.safetensors
+cp theirs.safetensors mine.safetensors
+ln -sf mine.safetensors link.safetensors
+want 2 "-o link.safetensors would replace 'mine.safetensors', which is read" \
+    'import over what it reads' \
+    "$VMOEC" import $F mine.safetensors --from tiny.rules -o link.safetensors
+want 2 "would replace '$F', which is read" 'import over the model' \
+    "$VMOEC" import $F mine.safetensors --from tiny.rules -o $F
+same 'what is read is still there' theirs.safetensors mine.safetensors
 want 3 'nowhere' 'import into a missing folder' "$VMOEC" import $F theirs.safetensors \
     --from tiny.rules -o nowhere/w.safetensors
 
