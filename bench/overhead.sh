@@ -2,7 +2,8 @@
 # What routing costs as the number of experts grows: vmoec bench for E = 4 .. 256 at the model's k,
 # equal loads and 90 % of the tokens with one first choice. Prints a table in Markdown.
 #
-#   bench/overhead.sh [MODEL [BATCH [E...]]]     default: models/vmoe_fmnist.vmoe, 128 images, 4 8 .. 256
+#   bench/overhead.sh [MODEL [BATCH [E...]]]     default: models/vmoe_fmnist.vmoe, 128 images, 4 8
+# .. 256
 #
 # THREADS (2); RUN: a command in front of every measurement, to have the machine alone. Columns:
 # step, the whole step; no update, the step without optimizer updates, and in brackets against the

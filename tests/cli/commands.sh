@@ -1,4 +1,5 @@
-# The command line itself, and files that are not models. Part of run.sh, which reads it where all parts stand in
+# The command line itself, and files that are not models. Part of run.sh, which reads it where all
+# parts stand in
 # one folder with what the parts before it made.
 
 # ---- the command line itself ---------------------------------------------------------------------
@@ -88,4 +89,8 @@ mkdir linked
 printf 'config {a=1}\n' > linked/real.vmoe
 ln -s linked/real.vmoe link.vmoe
 want 0 '' "formatting through a link" "$VMOEC" fmt --write link.vmoe
-if [ -L link.vmoe ] && grep -q 'a = 1' linked/real.vmoe; then ok "the link is kept"; else fail "the link is kept" "it is not"; fi
+if [ -L link.vmoe ] && grep -q 'a = 1' linked/real.vmoe; then
+    ok "the link is kept"
+else
+    fail "the link is kept" "it is not"
+fi

@@ -1,4 +1,5 @@
-# One evaluation on given tensors, and accuracy on data. Part of run.sh, which reads it where all parts stand in
+# One evaluation on given tensors, and accuracy on data. Part of run.sh, which reads it where all
+# parts stand in
 # one folder with what the parts before it made.
 
 # ---- one evaluation ------------------------------------------------------------------------------
@@ -6,11 +7,19 @@
 tensors "{$IMAGE2,$LABEL2}" 520 > in.safetensors
 want 0 '' 'run' \
     "$VMOEC" run $F --weights w.safetensors --inputs in.safetensors --outputs o.safetensors
-if grep -a -q '"logits"' o.safetensors; then ok 'run writes the logits'; else fail 'run writes the logits' 'no'; fi
+if grep -a -q '"logits"' o.safetensors; then
+    ok 'run writes the logits'
+else
+    fail 'run writes the logits' 'no'
+fi
 want 0 '' 'run --grad' "$VMOEC" run $F --grad --routes --mode=train --weights w.safetensors \
     --inputs in.safetensors --outputs g.safetensors
 for name in grad.tiny.logits.weight route.0.experts cross_entropy; do
-    if grep -a -q "\"$name\"" g.safetensors; then ok "run writes $name"; else fail "run writes $name" 'no'; fi
+    if grep -a -q "\"$name\"" g.safetensors; then
+        ok "run writes $name"
+    else
+        fail "run writes $name" 'no'
+    fi
 done
 want 2 'train or eval' 'run in no mode' \
     "$VMOEC" run $F --mode=both --weights w.safetensors --inputs in.safetensors \

@@ -1,4 +1,5 @@
-# Weights with the names and layouts of other programs. Part of run.sh, which reads it where all parts stand in
+# Weights with the names and layouts of other programs. Part of run.sh, which reads it where all
+# parts stand in
 # one folder with what the parts before it made.
 
 foreign() { python3 "$ROOT/tests/cli/foreign.py" "$@"; }

@@ -1,4 +1,5 @@
-# verify and bench, one kernel, kernels kept on disk, tuned blocks. Part of run.sh, which reads it where all parts stand in
+# verify and bench, one kernel, kernels kept on disk, tuned blocks. Part of run.sh, which reads it
+# where all parts stand in
 # one folder with what the parts before it made.
 
 # ---- verify, bench -------------------------------------------------------------------------------
@@ -40,7 +41,11 @@ else
     fail 'the roofline is well-formed' "$(head -c 300 log)"
 fi
 for part in '<svg xmlns' '<circle class="compute"' '<circle class="memory"' 'GFLOP/s f32 FMA' prefers-color-scheme; do
-    if grep -q -F "$part" roof.svg; then ok "the roofline has $part"; else fail "the roofline has $part" 'no'; fi
+    if grep -q -F "$part" roof.svg; then
+        ok "the roofline has $part"
+    else
+        fail "the roofline has $part" 'no'
+    fi
 done
 want 3 'cannot write' 'a roofline in no folder' "$VMOEC" bench --steps 3 --roofline nowhere/r.svg $F
 
@@ -77,7 +82,11 @@ KERNELS
 want 0 '"ms_with_packing":' 'one kernel as JSON' \
     "$VMOEC" bench --json --steps 3 --kernel 'matmul m=40 n=72 k=24'
 for key in kernel ms gflops gbs roof bound error kernels peak_gflops; do
-    if grep -q "\"$key\":" out; then ok "bench --kernel has $key"; else fail "bench --kernel has $key" 'no'; fi
+    if grep -q "\"$key\":" out; then
+        ok "bench --kernel has $key"
+    else
+        fail "bench --kernel has $key" 'no'
+    fi
 done
 if grep -q '"verified":true' out; then ok 'it was verified'; else fail 'it was verified' 'no'; fi
 want 0 '"verified":false' 'one kernel, only timed' \
@@ -126,7 +135,11 @@ for i in 1 2 3 4 5 6 7 8; do # a cold cache and eight that fill it
 done
 together=0
 for pid in $crowd; do wait "$pid" || together=1; done
-if [ $together -eq 0 ]; then ok 'eight cold starts at once'; else fail 'eight cold starts at once' "$(cat crowd.* | grep -v '^{' | head -3)"; fi
+if [ $together -eq 0 ]; then
+    ok 'eight cold starts at once'
+else
+    fail 'eight cold starts at once' "$(cat crowd.* | grep -v '^{' | head -3)"
+fi
 if [ -n "$(find kernels -name '.vmoec-*')" ]; then fail 'no temporary kernels' "$(find kernels -name '.vmoec-*' | head -1)"; else ok 'no temporary kernels'; fi
 cached ' \([0-9]*\) of \1 kernels found' 'a warm start finds all'
 all=$(kept)
@@ -134,7 +147,11 @@ cached ' 0 of [1-9][0-9]* kernels found' 'no cache' --no-cache
 find kernels -type f | head -5 | while read -r f; do : > "$f"; done
 cached ' [1-9][0-9]* of [1-9]' 'damaged kernels are made again'
 cached ' \([0-9]*\) of \1 kernels found' 'and kept again'
-if [ "$(kept)" -eq "$all" ]; then ok 'as many kernels as before'; else fail 'as many kernels as before' "$all, then $(kept)"; fi
+if [ "$(kept)" -eq "$all" ]; then
+    ok 'as many kernels as before'
+else
+    fail 'as many kernels as before' "$all, then $(kept)"
+fi
 want 0 ' 0 of [1-9][0-9]* kernels found;' 'a cache that cannot be made' \
     env VMOEC_CACHE_DIR=/proc/nothing "$VMOEC" bench tiny.vmoe --steps 3 --time
 mkdir others && chmod 777 others
@@ -159,7 +176,11 @@ want 0 'untuned' 'tune a small model' "$VMOEC" tune tiny.vmoe --seconds 8 -o fou
 began=$(date +%s)
 want 0 '' 'tune without time' "$VMOEC" tune tiny.vmoe --seconds 1 -o none.tune
 took=$(($(date +%s) - began))
-if [ "$took" -le 4 ]; then ok 'tune keeps its time'; else fail 'tune keeps its time' "$took s of 1"; fi
+if [ "$took" -le 4 ]; then
+    ok 'tune keeps its time'
+else
+    fail 'tune keeps its time' "$took s of 1"
+fi
 [ -e found.tune ] || echo '# no gain here' > found.tune
 want 0 'found.tune' 'what tune wrote is read' \
     "$VMOEC" bench tiny.vmoe --steps 3 --time --tune found.tune

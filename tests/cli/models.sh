@@ -1,4 +1,5 @@
-# What looks at a model without running it: info, emit, opt, fmt, init, and weights in files. Part of run.sh, which reads it where all parts stand in
+# What looks at a model without running it: info, emit, opt, fmt, init, and weights in files. Part
+# of run.sh, which reads it where all parts stand in
 # one folder with what the parts before it made.
 
 # ---- looking at a model --------------------------------------------------------------------------

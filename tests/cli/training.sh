@@ -1,4 +1,5 @@
-# Training: runs and their folders, resuming, phases, logs, labels. Part of run.sh, which reads it where all parts stand in
+# Training: runs and their folders, resuming, phases, logs, labels. Part of run.sh, which reads it
+# where all parts stand in
 # one folder with what the parts before it made.
 
 # ---- training ------------------------------------------------------------------------------------
@@ -7,14 +8,22 @@ want 0 '^test accuracy' 'train' \
     "$VMOEC" train $F --data data --out runs/t --overwrite --seed 5 --threads 2
 W=$(sed -n 's/^weights //p' out)
 M=$(sed -n 's/^metrics //p' out)
-if [ "$(grep -c '"event": *"epoch"' "$M")" = 2 ]; then ok 'two epochs in the metrics'; else fail 'two epochs in the metrics' "$M"; fi
+if [ "$(grep -c '"event": *"epoch"' "$M")" = 2 ]; then
+    ok 'two epochs in the metrics'
+else
+    fail 'two epochs in the metrics' "$M"
+fi
 for key in phase epoch train_loss test_loss test_accuracy seconds images_per_second; do
-    if [ "$(grep '"event":"epoch"' "$M" | grep -c "\"$key\":")" = 2 ]; then ok "epoch lines have $key"; else
+    if [ "$(grep '"event":"epoch"' "$M" | grep -c "\"$key\":")" = 2 ]; then
+        ok "epoch lines have $key"
+    else
         fail "epoch lines have $key" "$M"
     fi
 done
 routed='"router":{"moe.route":{"load":[[0-9.,]*],"dead":[0-9]*,"entropy":[0-9.]*,"largest":[-0-9.e]*,"variation":[0-9.e-]*}}'
-if [ "$(grep '"event":"epoch"' "$M" | grep -c "$routed")" = 2 ]; then ok 'epoch lines tell of routes'; else
+if [ "$(grep '"event":"epoch"' "$M" | grep -c "$routed")" = 2 ]; then
+    ok 'epoch lines tell of routes'
+else
     fail 'epoch lines tell of routes' "$M"
 fi
 accuracy=$(sed -n 's/.*"test_accuracy":\([0-9.]*\).*/\1/p' "$M" | tail -n 1)
@@ -184,8 +193,16 @@ want 0 '^20 of 20 weights from start.safetensors$' 'train from initial weights' 
     --out runs/w --overwrite --seed 5 --threads 2 --weights start.safetensors
 same 'which is what the seed gives' "$W" "$(sed -n 's/^weights //p' out)"
 fingerprint=$(sed -n 's/.*"event":"start".*"weights":"\([0-9a-f]\{16\}\)".*/\1/p' runs/w/metrics.jsonl)
-if [ -n "$fingerprint" ]; then ok 'the log knows the file'; else fail 'the log knows the file' "$(head -n 1 runs/w/metrics.jsonl)"; fi
-if head -n 1 "$M" | grep -q '"weights":"none"'; then ok 'or that there was none'; else fail 'or that there was none' "$(head -n 1 "$M")"; fi
+if [ -n "$fingerprint" ]; then
+    ok 'the log knows the file'
+else
+    fail 'the log knows the file' "$(head -n 1 runs/w/metrics.jsonl)"
+fi
+if head -n 1 "$M" | grep -q '"weights":"none"'; then
+    ok 'or that there was none'
+else
+    fail 'or that there was none' "$(head -n 1 "$M")"
+fi
 want 0 '^20 of 20' 'train on from trained weights' \
     "$VMOEC" train $F --data data --out runs/on --overwrite --seed 5 --weights "$W"
 if cmp -s "$W" runs/on/weights.safetensors; then fail 'trained weights go on' 'nothing changed'; else ok 'trained weights go on'; fi

@@ -5,10 +5,18 @@
 
 cd "$ROOT" || exit 3
 for f in models/*.vmoe; do
-    if "$VMOEC" check "$f" > "$T/out" 2>&1; then ok "check $f"; else fail "check $f" "$(head -c 300 "$T/out")"; fi
+    if "$VMOEC" check "$f" > "$T/out" 2>&1; then
+        ok "check $f"
+    else
+        fail "check $f" "$(head -c 300 "$T/out")"
+    fi
 done
 for f in models/*.vmoe models/std/*.vmoe; do
-    if "$VMOEC" fmt --check "$f" > "$T/out" 2>&1; then ok "format $f"; else fail "format $f" "$(head -c 300 "$T/out")"; fi
+    if "$VMOEC" fmt --check "$f" > "$T/out" 2>&1; then
+        ok "format $f"
+    else
+        fail "format $f" "$(head -c 300 "$T/out")"
+    fi
 done
 awk '/^```vmoe/ { p = 1; next } /^```/ { p = 0 } p' README.md > "$T/readme.vmoe"
 if "$VMOEC" info "$T/readme.vmoe" > "$T/out" 2>&1; then

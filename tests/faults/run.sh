@@ -3,7 +3,8 @@
 # one folder, little room, allocations that fail. By default a sample of about a minute; FAULTS=long
 # (make test-faults) tries everything and ends with a table of figures.
 #
-#   VMOEC=build/vmoec tests/faults/run.sh [PART...]       PART: syscalls kills damage random_set twice alloc soak
+#   VMOEC=build/vmoec tests/faults/run.sh [PART...]       PART: syscalls kills damage random_set
+# twice alloc soak
 #
 # Each driver runs alone too, and replays a case by the options in its line; common.py lists them.
 # FAULTS_SEED: another sample. FAULTS_RUNS, FAULTS_FLIPS: sizes of the random parts.

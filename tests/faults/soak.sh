@@ -2,7 +2,8 @@
 # A long run of small steps takes no more at its end than at its beginning: resident memory,
 # descriptors, threads. Checkpoints, evaluations and log lines are part of it.
 #
-#   VMOEC=build/vmoec tests/faults/soak.sh [STEPS]       default 100000: minutes; part of FAULTS=long
+#   VMOEC=build/vmoec tests/faults/soak.sh [STEPS]       default 100000: minutes; part of
+# FAULTS=long
 set -u
 cd "$(dirname "$0")/../.." || exit 3
 VMOEC=$(realpath "${VMOEC:-build/vmoec}")

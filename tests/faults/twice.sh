@@ -75,7 +75,11 @@ together() {
     status=$?
     # Without --out a second run may say so and take a folder of its own.
     if [ $# -eq 0 ] && [ $status -eq 0 ] && cmp -s want "$folder-2/weights.safetensors"; then
-        if grep -q -e "$folder-2" log; then ok "$name: a second run"; else fail "$name: a second run" "goes elsewhere unsaid"; fi
+        if grep -q -e "$folder-2" log; then
+            ok "$name: a second run"
+        else
+            fail "$name: a second run" "goes elsewhere unsaid"
+        fi
         rm -rf "$folder-2"
     else
         refused "$name: a second run" $status
@@ -145,7 +149,11 @@ elif cmp -s stays/weights.safetensors moved/weights.safetensors \
     || cmp -s stays/weights.safetensors moves/weights.safetensors
 then ok "$name"; else fail "$name" "exit 0 and no right weights in either place"; fi
 left=$(find moves moved -name '.vmoec-*' 2> /dev/null | head -1)
-if [ -z "$left" ]; then ok "$name: nothing is left behind"; else fail "$name: nothing is left behind" "$left"; fi
+if [ -z "$left" ]; then
+    ok "$name: nothing is left behind"
+else
+    fail "$name: nothing is left behind" "$left"
+fi
 row 'a folder that moves'
 
 # ---- little room ----

@@ -1,7 +1,8 @@
 #!/bin/sh
 # Pass tests: text in, text out. Usage: tests/ir/run.sh [NAME...]   (NAME: simplify/views)
 # Each tests/ir/*/NAME.vir starts with one of
-#   ; RUN: ARGS        `vmoec opt ARGS FILE` succeeds, its output matches the CHECK lines, reads back to the
+#   ; RUN: ARGS        `vmoec opt ARGS FILE` succeeds, its output matches the CHECK lines, reads
+# back to the
 #                      same text, and a last pass of simplify or cse finds nothing more to do
 #   ; RUN-FAIL: ARGS   it exits with 1 and the CHECK lines match its messages
 # Environment: VMOEC (build/vmoec), FILECHECK. Prints "ok NAME" or "FAIL NAME why"; exits 1 if any

@@ -109,7 +109,9 @@ bits() {
     "$VMOEC" "$@" --threads 2 --out "$T/c" --resume > "$T/log" 2>&1
     same "$name: killed and resumed gives the same weights" "$T/a/weights.safetensors" \
         "$T/c/weights.safetensors"
-    if [ "$(epochs "$T/c/metrics.jsonl")" = 12 ]; then ok "$name: resumed metrics have every epoch once"; else
+    if [ "$(epochs "$T/c/metrics.jsonl")" = 12 ]; then
+        ok "$name: resumed metrics have every epoch once"
+    else
         fail "$name: resumed metrics have every epoch once" \
             "$(epochs "$T/c/metrics.jsonl") instead of 12"
     fi
@@ -140,7 +142,9 @@ done
 kill -9 $pid 2> /dev/null || fail "weights from a file: killed" \
     "it had ended: $(head -c 200 "$T/log")"
 wait $pid 2> /dev/null
-if grep -q '"step": *0,' "$T/c/checkpoint/trainer.json"; then ok "weights from a file: a checkpoint before the first step"; else
+if grep -q '"step": *0,' "$T/c/checkpoint/trainer.json"; then
+    ok "weights from a file: a checkpoint before the first step"
+else
     fail "weights from a file: a checkpoint before the first step" \
         "$(grep '"step"' "$T/c/checkpoint/trainer.json")"
 fi
@@ -192,7 +196,9 @@ for off in false true; do
         --set router=uniform \
         --set experts_off=$off --json > "$T/eval.$off" 2> "$T/log"
 done
-if grep -q '"loss"' "$T/eval.true" && ! cmp -s "$T/eval.true" "$T/eval.false"; then ok "evaluation without experts"; else
+if grep -q '"loss"' "$T/eval.true" && ! cmp -s "$T/eval.true" "$T/eval.false"; then
+    ok "evaluation without experts"
+else
     fail "evaluation without experts" "$(head -c 200 "$T/log")"
 fi
 rm -rf "$T/a" "$T/b"
@@ -226,7 +232,8 @@ state=$(head -c 2000 "$T/a/checkpoint/state.safetensors" | tr ',' '\n' | grep -a
 if [ "$state" = "sgd.momentum.m.g.weight sgd.momentum.m.logits.bias sgd.momentum.m.logits.weight " ]
 then ok "sgd: state of trained weights"; else fail "sgd: state of trained weights" "$state"; fi
 
-# States of the language, kept and updated beside the weights: threads, a run resumed, evaluation with
+# States of the language, kept and updated beside the weights: threads, a run resumed, evaluation
+# with
 # what training left, and states that are frozen.
 S=tests/train/states.vmoe
 steps_bits $S

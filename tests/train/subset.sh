@@ -1,7 +1,8 @@
 #!/bin/sh
 # The first images of a data set as IDX files of their own, so that a test trains in seconds.
 #
-#   tests/train/subset.sh FROM TO TRAIN TEST      folders with the four IDX files (FROM: .gz or plain)
+#   tests/train/subset.sh FROM TO TRAIN TEST      folders with the four IDX files (FROM: .gz or
+# plain)
 set -eu
 from=$1 to=$2
 mkdir -p "$to"
