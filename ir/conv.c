@@ -12,32 +12,16 @@ static int64_t number(const IrNode *n, const char *name, int64_t otherwise) {
     return id == ATTR_COUNT ? otherwise : ir_int(n, id);
 }
 
-/* What an operand or a result is, by op. */
-typedef struct Roles {
-    int image, result, weights; /* operand number; -1: result 0 is it; -2: nothing is */
-} Roles;
-
-static Roles roles(OpCode op) {
-    switch (op) {
-    case OP_conv:
-    case OP_depthwise: return (Roles){0, -1, 1};
-    case OP_conv_dx:
-    case OP_depthwise_dx: return (Roles){-1, 0, 1};
-    case OP_conv_dw:
-    case OP_depthwise_dw: return (Roles){0, 1, -1};
-    case OP_max_pool: return (Roles){0, -1, -2};
-    case OP_max_pool_grad: return (Roles){-1, 1, -2};
-    default: VM_BUG("%s is no convolution", ir_ops[op].name);
-    }
-}
-
-static const IrType *type_of(const IrNode *n, int role) {
-    return role < 0 ? &n->out[0].type : &n->in[role]->type;
-}
-
+/* What a gradient for images makes says its attributes; what one for weights makes, or a pooling
+ * has instead of weights, says `kernel`. */
 IrConv ir_conv_of(const IrNode *n) {
-    Roles r = roles(n->op);
-    const IrType *x = type_of(n, r.image), *y = type_of(n, r.result);
+    AttrId window = ir_attr_by_name(n->op, "kernel");
+    bool makes_image = ir_attr_by_name(n->op, "height") != ATTR_COUNT;
+    bool makes_weights = window != ATTR_COUNT && !makes_image && n->nin > 1;
+    const IrType *x = makes_image ? &n->out[0].type : &n->in[0]->type;
+    const IrType *y = makes_image     ? &n->in[0]->type
+                      : makes_weights ? &n->in[1]->type
+                                      : &n->out[0].type;
     const int64_t *pad, *kernel;
     ir_ints(n, ir_attr_by_name(n->op, "pad"), &pad);
     IrConv c = {.batch = x->dim[0],
@@ -55,21 +39,16 @@ IrConv ir_conv_of(const IrNode *n) {
                 .groups = number(n, "groups", 1),
                 .parts = number(n, "parts", 1),
                 .offsets = -1};
-    if (r.weights != -2 && n->nin > 2) {
+    if (n->nin > 2) {
         c.offsets = 2;
         c.experts = n->in[2]->type.dim[0] - 1;
     }
-    AttrId id = ir_attr_by_name(n->op, "kernel");
-    if (id != ATTR_COUNT) {
-        ir_ints(n, id, &kernel);
-        c.kh = kernel[0];
-        c.kw = kernel[1];
-    } else {
-        const IrType *w = type_of(n, r.weights);
-        int last = w->rank - (n->op == OP_depthwise || n->op == OP_depthwise_dx ? 3 : 4);
-        c.kh = w->dim[last];
-        c.kw = w->dim[last + 1];
-    }
+    if (window != ATTR_COUNT)
+        ir_ints(n, window, &kernel);
+    else /* of weights, behind the dimensions of experts and groups */
+        kernel = &n->in[1]->type.dim[(c.experts > 0) + (c.groups > 1)];
+    c.kh = kernel[0];
+    c.kw = kernel[1];
     return c;
 }
 

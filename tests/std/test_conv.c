@@ -57,13 +57,19 @@ static int convolved(const Window *k, const double *image, const double *weight,
     return n;
 }
 
-static void check_conv(const char *layer, const Window *k) {
-    Arena *a = arena_create();
+/* A model that is y = layer of x. */
+static Interp *run_layer(Arena *a, const char *layer, IrGraph **g) {
     const char *text = arena_printf(
         a, "use \"std/conv\"\nmodel m(x: f32[B, 6, 5, 4]) {\n  y = %s\n  metric size = sum(y)\n}\n",
         layer);
-    IrGraph *g = std_model(a, text, B);
-    Interp *it = std_run(a, g, NULL, true);
+    *g = std_model(a, text, B);
+    return std_run(a, *g, NULL, true);
+}
+
+static void check_conv(const char *layer, const Window *k) {
+    Arena *a = arena_create();
+    IrGraph *g;
+    Interp *it = run_layer(a, layer, &g);
     const double *x = tensor(it, g, OP_input, "x")->data;
     double want[MOST];
     int n = 0;
@@ -104,11 +110,8 @@ static double pooled(const Window *k, bool mean, const double *image, int y, int
 
 static void check_pool(const char *layer, bool mean, const Window *k) {
     Arena *a = arena_create();
-    const char *text = arena_printf(
-        a, "use \"std/conv\"\nmodel m(x: f32[B, 6, 5, 4]) {\n  y = %s\n  metric size = sum(y)\n}\n",
-        layer);
-    IrGraph *g = std_model(a, text, B);
-    Interp *it = std_run(a, g, NULL, true);
+    IrGraph *g;
+    Interp *it = run_layer(a, layer, &g);
     const double *x = tensor(it, g, OP_input, "x")->data;
     double want[MOST];
     int n = 0;
