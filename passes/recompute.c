@@ -50,8 +50,7 @@ static bool is_leaf(const IrNode *n) {
 static void updates_forward(Recompute *r) {
     IR_FOR (n, r->g) {
         const IrValue *x = ir_written(n, 0);
-        if (x && ir_is_state(x->node))
-            r->forward[view_root(n->in[1])->node->id] = true;
+        if (x && ir_is_state(x->node)) r->forward[view_root(n->in[1])->node->id] = true;
     }
 }
 

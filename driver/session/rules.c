@@ -256,8 +256,7 @@ static void read_all(Reader *r) {
 }
 
 void session_rules_read(Arena *a, const Source *src, const char *folder, RenameRules *r, Diags *d) {
-    Reader reader = {
-        .arena = a, .diags = d, .rules = r, .w = {.src = src}, .folder = folder};
+    Reader reader = {.arena = a, .diags = d, .rules = r, .w = {.src = src}, .folder = folder};
     read_all(&reader);
 }
 

@@ -99,8 +99,7 @@ void freeze_weights(Elab *E, const FeTrain *t) {
         }
         if (!count) no_match(E, p->at[i], t->pattern[i]);
     }
-    IR_FOR (n, E->g)
-        left += ir_learns(n);
+    IR_FOR (n, E->g) left += ir_learns(n);
     if (p->n && !left && !E->failed)
         sema_error(E, t->pattern[0], D_frozen_weights,
                    "every weight of `%s` is frozen: there is nothing to train", t->model);
