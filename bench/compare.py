@@ -1,7 +1,7 @@
 """Compares vmoec with the peers that are installed and writes the tables of docs/performance.md and
 docs/lessons.md.
 
-    bench/compare.py [--build DIR] [--quick] [--part steps,inference,matmul,threads,kernels]
+    bench/compare.py [--build DIR] [--quick] [--part steps,conv_steps,inference,conv_inference,..]
                      [--model vit_s8,..]
     bench/compare.py --stored    writes the tables again from the last results, without measuring
 
@@ -25,7 +25,7 @@ sys.path[:0] = [str(ROOT / "bench"), str(ROOT / "bench/peers")]
 
 import tables  # noqa: E402  both folders are only known now
 from peer import Gemm, Missing, Peer  # noqa: E402
-from zoo import TWINS, ZOO  # noqa: E402
+from zoo import TWINS, ZOO, ConvNet  # noqa: E402
 
 THREADS = 2
 PEERS = {
@@ -53,10 +53,15 @@ def last_results(part):
     return stored(part)["results"] if results_of(part).exists() else {}
 
 
+def of_kind(conv):
+    """The names in ZOO of the convolutional networks, or of the transformers."""
+    return [name for name, spec in ZOO.items() if isinstance(spec, ConvNet) == conv]
+
+
 class Bench:
     def __init__(self, build, quick, models, fresh):
         self.models = models
-        self.last = {} if fresh else last_results("steps")
+        self.last = {} if fresh else last_results("steps") | last_results("conv_steps")
         self.vmoec = str(ROOT / build / "vmoec")
         self.gemm_dir = ROOT / build / "bench"
         self.rounds = 1 if quick else 3
@@ -173,7 +178,10 @@ class Bench:
         peer.close()
 
     def steps(self):
-        return self.each(ZOO, self.model_steps)
+        return self.each(of_kind(conv=False), self.model_steps)
+
+    def conv_steps(self):
+        return self.each(of_kind(conv=True), self.model_steps)
 
     def each(self, names, measure):
         results = {}
@@ -191,7 +199,7 @@ class Bench:
 
     def twin(self, name):
         spec, result = ZOO[TWINS[name]], {}
-        dense = ["--set", "sparse=[]"]
+        dense = ["--set", "sparse=[]"] if spec.sparse else []
         params = self.info(TWINS[name], *dense)["params"]
         for batch in (1, 8):
             first = self.step(spec, batch, self.seconds, "--mode", "infer", *dense)
@@ -220,8 +228,15 @@ class Bench:
                 peer.close()
         return result
 
+    def twins(self, conv):
+        names = of_kind(conv)
+        return self.each([twin for twin, name in TWINS.items() if name in names], self.twin)
+
     def inference(self):
-        return self.each(TWINS, self.twin)
+        return self.twins(conv=False)
+
+    def conv_inference(self):
+        return self.twins(conv=True)
 
     # ---- threads ---------------------------------------------------------------------------------
 
@@ -237,14 +252,14 @@ class Bench:
         return {str(n): statistics.median(ms[n]) for n in counts}
 
     def threads(self):
-        return self.each(ZOO, self.model_threads)
+        return self.each(of_kind(conv=False), self.model_threads)
 
     # ---- products --------------------------------------------------------------------------------
 
     def products(self):
         """{text: [models]} of the distinct products of all training steps."""
         texts = {}
-        for name in ZOO:
+        for name in of_kind(conv=False):
             if self.models and name not in self.models:
                 continue
             try:
@@ -306,8 +321,8 @@ class Bench:
         )
 
 
-PER_MODEL = ("steps", "inference", "threads")
-PARTS = ("steps", "inference", "matmul", "threads", "kernels")
+PER_MODEL = ("steps", "conv_steps", "inference", "conv_inference", "threads")
+PARTS = (*PER_MODEL, "matmul", "kernels")
 
 
 def cpu_name():

@@ -107,7 +107,7 @@ def inference(found):
                     ratio,
                 ]
             )
-    head = ["inference, dense twin", "batch", "vmoec ms", "onnxruntime ms", "onnxruntime / vmoec"]
+    head = ["inference", "batch", "vmoec ms", "onnxruntime ms", "onnxruntime / vmoec"]
     known = {k: v for k, v in found["results"].items() if "missing" not in v}
     return heading(found, versions(known, peers=False)) + "\n\n" + table(head, rows)
 
@@ -220,7 +220,9 @@ def kernels(found):
 
 TABLES = {  # part of bench/compare.py: page, table; the page has marks with the part's name
     "steps": ("docs/performance.md", steps),
+    "conv_steps": ("docs/performance.md", steps),
     "inference": ("docs/performance.md", inference),
+    "conv_inference": ("docs/performance.md", inference),
     "threads": ("docs/performance.md", threads),
     "matmul": ("docs/lessons.md", matmul),
     "kernels": ("docs/lessons.md", kernels),

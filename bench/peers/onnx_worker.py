@@ -1,57 +1,18 @@
 """Inference of a dense twin in onnxruntime: onnx_worker.py MODEL BATCH THREADS (see worker.py). The
-graph is made here, once from plain ops and once with onnxruntime's own attention op; the faster one
-counts."""
+graph is made here in two ways, and the faster one counts: a transformer from plain ops and with
+onnxruntime's own attention op, a ConvNeXt with products on [B, H, W, C] and with convolutions of
+one pixel."""
 
 import sys
 
 import numpy as np
 import onnx
 import onnxruntime
-from onnx import TensorProto, helper, numpy_helper
 
+import onnx_conv
 import worker
 import zoo
-
-RNG = np.random.default_rng(0)
-
-
-class Graph:
-    """Nodes and weights of a graph under construction; every method returns the name of its
-    result."""
-
-    def __init__(self):
-        self.nodes, self.weights, self.params = [], [], 0
-
-    def weight(self, *shape, std=0.02, value=None):
-        data = (
-            RNG.standard_normal(shape).astype(np.float32) * std
-            if value is None
-            else np.full(shape, value, np.float32)
-        )
-        self.params += data.size
-        return self.constant(data)
-
-    def constant(self, data):
-        name = f"w{len(self.weights)}"
-        self.weights.append(numpy_helper.from_array(np.asarray(data), name))
-        return name
-
-    def op(self, kind, *inputs, outputs=1, **attributes):
-        names = [f"v{len(self.nodes)}_{i}" for i in range(outputs)]
-        self.nodes.append(helper.make_node(kind, inputs, names, **attributes))
-        return names[0] if outputs == 1 else names
-
-    def linear(self, x, i, o):
-        return self.op("Add", self.op("MatMul", x, self.weight(i, o, std=i**-0.5)), self.weight(o))
-
-    def norm(self, x, d):
-        return self.op(
-            "LayerNormalization", x, self.weight(d, value=1), self.weight(d), axis=-1, epsilon=1e-6
-        )
-
-    def reshape(self, x, *shape):
-        return self.op("Reshape", x, self.constant(np.array(shape, np.int64)))
-
+from onnx_graph import RNG, Graph
 
 def attention(g, spec, x, batch, tokens, fused):
     d, heads = spec.dim, spec.heads
@@ -89,13 +50,17 @@ def build(spec, batch, fused):
         x = g.op("Add", x, g.linear(h, spec.hidden, d))
     token = g.op("Gather", x, g.constant(np.array(0, np.int64)), axis=1)
     logits = g.linear(g.norm(token, d), d, spec.classes)
-    image = helper.make_tensor_value_info(
-        "image", TensorProto.FLOAT, [batch, spec.channels, spec.size, spec.size]
-    )
-    out = helper.make_tensor_value_info(logits, TensorProto.FLOAT, [batch, spec.classes])
-    graph = helper.make_graph(g.nodes, "vit", [image], [out], g.weights)
-    opsets = [helper.make_opsetid("", 20), helper.make_opsetid("com.microsoft", 1)]
-    return helper.make_model(graph, opset_imports=opsets, ir_version=10), g.params
+    return g.model(spec, batch, logits), g.params
+
+
+def ways_of(spec):
+    """{way: (builder, what it takes for that way)}"""
+    if isinstance(spec, zoo.ConvNet):
+        return {
+            "products": (onnx_conv.build, False),
+            "convolutions of one pixel": (onnx_conv.build, True),
+        }
+    return {"plain ops": (build, False), "MultiHeadAttention": (build, True)}
 
 
 def session(model, threads):
@@ -112,8 +77,8 @@ def main():
     spec = zoo.dense(name)
     image = RNG.standard_normal((batch, spec.channels, spec.size, spec.size)).astype(np.float32)
     steps, params = {}, 0
-    for way, fused in {"plain ops": False, "MultiHeadAttention": True}.items():
-        model, params = build(spec, batch, fused)
+    for way, (make, kind) in ways_of(spec).items():
+        model, params = make(spec, batch, kind)
         onnx.checker.check_model(model)
         steps[way] = lambda s=session(model, threads): s.run(None, {"image": image})
     way = worker.fastest(steps)

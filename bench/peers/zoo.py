@@ -224,8 +224,13 @@ ZOO = {
     ),
 }
 
-# The models whose mixtures have a dense twin: plain layers in their place.
-TWINS = {"ViT-Ti": "deit_ti_moe", "ViT-S": "vit_s8", "CIFAR encoder": "cifar_encoder"}
+# What is compared in inference: the models' dense twins, plain layers in the place of mixtures.
+TWINS = {
+    "ViT-Ti": "deit_ti_moe",
+    "ViT-S": "vit_s8",
+    "CIFAR encoder": "cifar_encoder",
+    "ConvNeXt-T": "convnext",
+}
 
 
 def dense(name):
