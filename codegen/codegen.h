@@ -14,6 +14,9 @@
 typedef enum CgFeature {
     CG_SCALE = 1, /* x * 2^n in one instruction, for any n */
     CG_BF16 = 2,  /* products of bf16 pairs in one instruction */
+    /* What is fused behind a product takes two vectors at a time: their chains of dependent steps
+     * overlap, which the CPU by itself does not see far enough ahead to do. */
+    CG_ABREAST = 4,
 } CgFeature;
 
 /* What code is made for: a row of codegen/target/isa.def. */

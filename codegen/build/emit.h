@@ -89,6 +89,9 @@ void kb_end(Kb *k);
 typedef void (*HelperBody)(Kb *k, const void *ctx);
 Val kb_helper(Kb *k, const char *name, LLVMTypeRef type, HelperBody body, const void *ctx);
 
+/* Vectors of `lanes` numbers from now on: a target's own, or twice that for elementwise code (not
+ * on targets with CG_SCALE, whose instruction takes one vector). */
+void kb_set_lanes(Kb *k, int lanes);
 Val kb_i64(Kb *k, int64_t v);
 Val kb_i32(Kb *k, int32_t v);
 Val kb_f32(Kb *k, double v);

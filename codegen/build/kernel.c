@@ -4,6 +4,13 @@
 
 #include "codegen/build/emit.h"
 
+void kb_set_lanes(Kb *k, int lanes) {
+    k->vl = lanes;
+    k->vf = LLVMVectorType(k->f32, (unsigned)lanes);
+    k->vi = LLVMVectorType(k->i32, (unsigned)lanes);
+    k->vm = LLVMVectorType(k->i1, (unsigned)lanes);
+}
+
 Val kb_i64(Kb *k, int64_t v) {
     return LLVMConstInt(k->i64, (unsigned long long)v, 1);
 }

@@ -145,15 +145,12 @@ static LLVMModuleRef helper_module(CgUnit *u, const char *name) {
 /* ---- lowering ---- */
 
 static void set_types(Kb *k) {
-    k->vl = k->target->vector_floats;
     k->f32 = LLVMFloatTypeInContext(k->ctx);
     k->i32 = LLVMInt32TypeInContext(k->ctx);
     k->i64 = LLVMInt64TypeInContext(k->ctx);
     k->i1 = LLVMInt1TypeInContext(k->ctx);
     k->ptr = LLVMPointerTypeInContext(k->ctx, 0);
-    k->vf = LLVMVectorType(k->f32, (unsigned)k->vl);
-    k->vi = LLVMVectorType(k->i32, (unsigned)k->vl);
-    k->vm = LLVMVectorType(k->i1, (unsigned)k->vl);
+    kb_set_lanes(k, k->target->vector_floats);
 }
 
 /* shared: functions that kernels share go into modules of their own. */

@@ -208,12 +208,16 @@ static void epilogue_vector(Kb *k, const Gemm *g, Pos pos) {
 
 /* The columns [col0, + width) of one row, which lie in a source of the result. */
 static void epilogue_row(Kb *k, const Gemm *g, Val row, Val col0, int64_t width) {
-    int64_t whole_cols = g->cols / k->vl * k->vl;
+    int one = k->vl, lanes = k->target->has & CG_ABREAST ? 2 * one : one;
+    if (g->cols % lanes || width % lanes) lanes = one;
+    int64_t whole_cols = g->cols / lanes * lanes;
     Val end = kb_add(k, col0, kb_i64(k, width));
     if (g->cols % width) end = kb_min(k, end, kb_i64(k, whole_cols));
     Loop c;
-    kb_loop(k, &c, col0, end, k->vl, NULL, 0);
+    kb_loop(k, &c, col0, end, lanes, NULL, 0);
+    kb_set_lanes(k, lanes);
     epilogue_vector(k, g, (Pos){row, column_of(k, g, c.i), NULL});
+    kb_set_lanes(k, one);
     kb_loop_end(k, &c);
     if (g->cols == whole_cols) return;
     If tail;
