@@ -59,8 +59,8 @@ def of_kind(conv):
 
 
 class Bench:
-    def __init__(self, build, quick, models, fresh):
-        self.models = models
+    def __init__(self, build, quick, models, fresh, without=()):
+        self.models, self.without = models, without
         self.last = {} if fresh else last_results("steps") | last_results("conv_steps")
         self.vmoec = str(ROOT / build / "vmoec")
         self.gemm_dir = ROOT / build / "bench"
@@ -143,6 +143,8 @@ class Bench:
         peers, result["peers"] = {}, {}
         for peer_name, words in PEERS.items():
             try:
+                if peer_name in self.without:
+                    raise Missing("left out")
                 way = self.way(name, peer_name)
                 peer = Peer(
                     [*(w.format(model=name, threads=THREADS) for w in words), *way], THREADS
@@ -159,6 +161,8 @@ class Bench:
         return peers
 
     def bf16(self, spec, guess):
+        if "avx512_bf16" not in pathlib.Path("/proc/cpuinfo").read_text(encoding="utf-8"):
+            return None  # it would be f32 again
         try:
             run = self.step(spec, spec.batch, self.seconds, "--precision", "bf16", guess=guess)
             return run["step_ms"]
@@ -371,6 +375,9 @@ def main():
         "--model", default="", help="only these models; the others keep their last figures"
     )
     parser.add_argument(
+        "--without", default="", help=f"peers to leave out, of: {', '.join(PEERS)}"
+    )
+    parser.add_argument(
         "--fresh", action="store_true", help="try again which way of writing a mixture suits a peer"
     )
     parser.add_argument(
@@ -384,7 +391,8 @@ def main():
         if part not in PARTS:
             parser.error(f"there is no part {part}; parts are {', '.join(PARTS)}")
     models = [m for m in args.model.split(",") if m]
-    bench = Bench(args.build, args.quick, models, args.fresh)
+    without = [p for p in args.without.split(",") if p]
+    bench = Bench(args.build, args.quick, models, args.fresh, without)
     for part in parts:
         print(part, flush=True)
         found = stored(part) if args.stored else measure(bench, part, args.quick)

@@ -6,6 +6,7 @@ import pathlib
 import statistics
 import subprocess
 import sys
+import tempfile
 
 HERE = pathlib.Path(__file__).resolve().parent
 GEMM_SAMPLE = "matmul m=1024 n=384 k=384"
@@ -20,6 +21,8 @@ class Process:
     """A program that answers each line of its input with one line."""
 
     def __init__(self, command, environment):
+        # a file: a compiler's warnings would fill a pipe that nobody reads, and stop it for ever
+        self.errors = tempfile.TemporaryFile("w+")
         try:
             self.process = subprocess.Popen(
                 command,
@@ -27,7 +30,7 @@ class Process:
                 text=True,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
+                stderr=self.errors,
             )
         except OSError as error:
             raise Missing(str(error)) from error
@@ -35,8 +38,10 @@ class Process:
     def line(self):
         text = self.process.stdout.readline()
         if not text:
-            error = self.process.stderr.read().strip().splitlines()
-            raise Missing(error[-1] if error else f"it ends with {self.process.wait()}")
+            status = self.process.wait()
+            self.errors.seek(0)
+            error = self.errors.read().strip().splitlines()
+            raise Missing(error[-1] if error else f"it ends with {status}")
         return text.strip()
 
     def send(self, text):
@@ -49,6 +54,7 @@ class Process:
 
     def close(self):
         self.process.communicate()
+        self.errors.close()
 
 
 class Peer(Process):
