@@ -5,7 +5,13 @@
 #ifndef VMOEC_BASE_STATUS_H
 #define VMOEC_BASE_STATUS_H
 
-typedef enum VmStatus { VM_OK = 0, VM_INPUT = 1, VM_USAGE = 2, VM_ENV = 3 } VmStatus;
+typedef enum VmStatus {
+    VM_OK = 0,
+    VM_INPUT = 1,
+    VM_USAGE = 2,
+    VM_ENV = 3,
+    VM_STOPPED = 128 /* and the number of a signal: a command ended early because it was asked to */
+} VmStatus;
 
 typedef struct VmError {
     char text[2048]; /* room for lists of tensors with their shapes; a longer message is cut */

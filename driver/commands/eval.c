@@ -1,8 +1,6 @@
-/* vmoec eval: loss and accuracy of given weights on the whole test set, last partial batch
+/* vmoec eval: loss and metrics of given weights on the whole test set, last partial batch
  * included. */
 #include "driver/commands/commands.h"
-
-#include <math.h>
 
 static void print_json(const char *model, const char *weights, const VmEvalResult *r) {
     VmJson o = vm_json_object();
@@ -10,18 +8,18 @@ static void print_json(const char *model, const char *weights, const VmEvalResul
     vm_json_string(&o, "weights", weights);
     vm_json_int(&o, "images", r->images);
     vm_json_number(&o, "loss", r->loss);
-    vm_json_number(&o, "accuracy", r->accuracy);
+    for (int i = 0; i < r->nmetric; i++) vm_json_number(&o, r->metric[i].name, r->metric[i].value);
     vm_json_print(stdout, &o);
 }
 
 static void print(const Session *s, const Args *a, const VmEvalResult *r) {
-    if (a->o.json)
+    if (a->o.json) {
         print_json(s->model, a->o.weights, r);
-    else if (isnan(r->accuracy))
-        printf("%s: loss %.5f on %lld test images\n", s->model, r->loss, (long long)r->images);
-    else
-        printf("%s: accuracy %.4f, loss %.5f on %lld test images\n", s->model, r->accuracy, r->loss,
-               (long long)r->images);
+        return;
+    }
+    printf("%s: ", s->model);
+    for (int i = 0; i < r->nmetric; i++) printf("%s %.4f, ", r->metric[i].name, r->metric[i].value);
+    printf("loss %.5f on %lld test images\n", r->loss, (long long)r->images);
 }
 
 VmStatus cmd_eval(const Args *a) {

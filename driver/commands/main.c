@@ -6,7 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#define VMOEC_VERSION "0.1.0"
+#include "driver/session/version.h"
 
 static VmStatus (*const commands[CMD_COUNT])(const Args *) = {
 #define CMD(name, ...) cmd_##name,

@@ -2,7 +2,9 @@
 #include "driver/commands/commands.h"
 #include "runtime/log/events.h"
 
-#include <math.h>
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* runs/<file without folder and ending>; what is left of a name must be one ("...vmoe" leaves
@@ -56,21 +58,80 @@ static VmStatus place_of(Arena *arena, const Args *a, VmRunPlace *out) {
     return st ? drv_fail(st, "%s", err.text) : VM_OK;
 }
 
-static void print_times(void *session) {
+/* --save-every 500, "500 steps" or "10 minutes" */
+static VmStatus save_every_of(const Args *a, SessionTrain *how) {
+    const char *text = a->o.save_every;
+    if (!text) return VM_OK;
+    char *unit;
+    errno = 0;
+    double n = strtod(text, &unit);
+    bool good = unit != text && n > 0 && n < 1e9 && !errno;
+    while (*unit == ' ') unit++;
+    if (good && (!*unit || !strcmp(unit, "steps") || !strcmp(unit, "step")) && n >= 1 &&
+        n == (double)(int64_t)n) {
+        how->save_steps = (int64_t)n;
+        return VM_OK;
+    }
+    if (good && (!strcmp(unit, "minutes") || !strcmp(unit, "minute") || !strcmp(unit, "min"))) {
+        how->save_seconds = 60 * n;
+        return VM_OK;
+    }
+    return drv_fail(VM_USAGE, "--save-every takes a number of steps or \"N minutes\", not '%s'",
+                    text);
+}
+
+/* ---- signals: the first one asks the run to save and end, a second one ends the process ---- */
+
+static volatile sig_atomic_t stop;
+
+static void ask_to_stop(int number) {
+    stop = number;
+    signal(number, SIG_DFL);
+}
+
+/* From the first step on there is something to save. Whoever ignores a signal goes on ignoring it.
+ */
+static void listen(void) {
+    static const int numbers[] = {SIGINT, SIGTERM};
+    struct sigaction to = {.sa_handler = ask_to_stop, .sa_flags = SA_RESTART}, was;
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
+        if (sigaction(numbers[i], NULL, &was) == 0 && was.sa_handler == SIG_DFL)
+            (void)sigaction(numbers[i], &to, NULL);
+}
+
+static void first_step(void *session) {
+    listen();
     session_first_step(session);
+}
+
+static void first_step_with_times(void *session) {
+    first_step(session);
     drv_print_times(session);
 }
 
+/* ---- the result ---- */
+
+static void print_stopped(const Args *a, VmTrainResult *r) {
+    vm_make_printable(r->folder);
+    printf("stopped after step %lld of %lld; everything is saved\n"
+           "to go on: vmoec train %s --out %s --resume\n",
+           (long long)r->steps, (long long)r->total, a->operand[0], r->folder);
+}
+
 static void print_result(Session *s, VmTrainResult *r) {
-    if (!isnan(r->test_accuracy)) printf("test accuracy %.4f, ", r->test_accuracy);
-    printf("test loss %.5f after %lld steps in %.1f s\n", r->test_loss, (long long)r->steps,
+    for (int i = 0; i < r->test.nmetric; i++)
+        printf("test %s %.4f, ", r->test.metric[i].name, r->test.metric[i].value);
+    printf("test loss %.5f after %lld steps in %.1f s\n", r->test.loss, (long long)r->steps,
            r->seconds);
     int64_t now, peak;
     session_memory_now(&now, &peak);
     vm_make_printable(r->weights); /* a folder's name may hold anything */
     vm_make_printable(r->metrics);
-    printf("weights %s\nmetrics %s\nmemory %s at the peak\n", r->weights, r->metrics,
-           session_bytes_text(s->arena, peak));
+    printf("weights %s", r->weights);
+    if (r->best_epoch)
+        printf(" (of epoch %lld, the best; the last ones: weights.safetensors beside it)",
+               (long long)r->best_epoch);
+    printf("\nmetrics %s\nmemory %s at the peak\n", r->metrics, session_bytes_text(s->arena, peak));
 }
 
 static VmStatus train(Session *s, const Args *a, SessionTrain *how) {
@@ -86,11 +147,16 @@ static VmStatus train(Session *s, const Args *a, SessionTrain *how) {
     how->workers = (int)opt_or(a->o.workers, 0);
     how->progress = a->o.quiet ? NULL : stderr;
     how->warnings = stderr;
-    if (a->o.time) how->before_step = print_times;
+    how->before_step = a->o.time ? first_step_with_times : first_step;
+    how->stop = &stop;
     VmTrainResult r;
     if (!st) st = session_train(s, how, &r);
-    if (!st) print_result(s, &r);
-    return st;
+    if (st) return st;
+    if (r.stopped)
+        print_stopped(a, &r);
+    else
+        print_result(s, &r);
+    return r.stopped ? (VmStatus)(VM_STOPPED + stop) : VM_OK;
 }
 
 VmStatus cmd_train(const Args *a) {
@@ -102,6 +168,7 @@ VmStatus cmd_train(const Args *a) {
     SessionTrain how = {0};
     VmStatus st = resume_of(a, &how.resume);
     if (!st) st = sinks_of(a, &how.sinks);
+    if (!st) st = save_every_of(a, &how);
     if (!st) st = place_of(a->arena, a, &how.place);
     if (!st) st = drv_open(a, true, &s);
     if (st) return st;

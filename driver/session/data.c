@@ -7,8 +7,7 @@
 #include "base/rng.h"
 #include "recipe/inputs.h"
 
-/* "models/tiny.vmoe:31:15: " of the train block's data, or the file's name. */
-static const char *data_place(const Session *s) {
+const char *session_data_place(const Session *s) {
     Span at = s->train->place[VM_FIELD_data];
     if (!at.src) return arena_printf(s->arena, "%s: ", s->path);
     int line, col;
@@ -43,7 +42,7 @@ static void warn_few_classes(Session *s, const IrGraph *g, const VmDataset *trai
     vm_dataset_shape(train, NULL, NULL, NULL, &classes);
     if (classes < known)
         session_warn(s, "%sthe data has %lld class%s%s but the logits of %s have %lld",
-                     data_place(s), (long long)classes, classes == 1 ? "" : "es",
+                     session_data_place(s), (long long)classes, classes == 1 ? "" : "es",
                      class_list(s, train, classes), s->model, (long long)known);
 }
 
@@ -72,7 +71,7 @@ static VmStatus check_data(Session *s, const IrGraph *g, const VmDataset *d, VmS
     VmError err;
     int at = 0;
     VmStatus st = vm_inputs_check(&in, &shape, &at, &err);
-    return st ? session_fail(s, st, "%s%s", data_place(s), err.text) : VM_OK;
+    return st ? session_fail(s, st, "%s%s", session_data_place(s), err.text) : VM_OK;
 }
 
 VmStatus session_data_images(const FeTrain *t, const char *dir, int64_t images[VM_SPLITS],
@@ -98,6 +97,16 @@ VmStatus session_data_bytes(const Session *s, bool training, const char *dir, in
         *bytes += (s->workers + 1) * s->batch * image;
     }
     return st;
+}
+
+void session_data_close(Session *s) {
+    vm_dataset_close(s->rest);
+    vm_dataset_close(s->held);
+    s->train_set = s->rest = s->held = NULL;
+    for (int i = 0; i < VM_SPLITS; i++) {
+        vm_dataset_close(s->data[i]);
+        s->data[i] = NULL;
+    }
 }
 
 VmStatus session_data(Session *s, const char *dir, int threads, bool train) {

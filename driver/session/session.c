@@ -20,7 +20,7 @@ void session_init(Session *s, const VmoecOptions *o) {
 
 void session_close(Session *s) {
     if (!s->arena) return;
-    for (int i = 0; i < VM_SPLITS; i++) vm_dataset_close(s->data[i]);
+    session_data_close(s);
     vm_engine_destroy(s->engine);
     cg_module_destroy(s->module);
     (void)vm_bug_set_report(s->report_before);

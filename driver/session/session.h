@@ -130,6 +130,8 @@ typedef struct Session {
     CgModule *module;
     VmEngine *engine;
     VmDataset *data[VM_SPLITS];
+    /* Parts of the training set: what is trained on (`rest`, or all of it), what is held out. */
+    VmDataset *train_set, *rest, *held;
     Program program[SESSION_MAX_PROGRAMS];
     int nprogram;
     bool warned;       /* warnings of the model were said once already */
@@ -321,6 +323,11 @@ VmStatus session_data_bytes(const Session *s, bool training, const char *dir, in
 VmStatus session_data_images(const FeTrain *t, const char *dir, int64_t images[VM_SPLITS],
                              VmError *err);
 
+/* Closes what session_data opened, and the parts of it. */
+void session_data_close(Session *s);
+/* "models/tiny.vmoe:31:15: " of the train block's data, or the file's name. */
+const char *session_data_place(const Session *s);
+
 /* Fills inputs with random numbers as training would see them: images about normal, labels in
  * range. */
 void session_fill_input(const IrGraph *model_graph, const IrNode *input, uint64_t seed, void *data);
@@ -341,6 +348,9 @@ typedef struct SessionTrain {
     FILE *progress;                     /* as in VmRun */
     FILE *warnings;                     /* NULL: they become messages */
     void (*before_step)(void *session); /* NULL: not */
+    int64_t save_steps;                 /* these three as in VmRun */
+    double save_seconds;
+    const volatile sig_atomic_t *stop;
 } SessionTrain;
 
 /* Fits the memory, opens the data, compiles, trains. */

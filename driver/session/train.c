@@ -6,6 +6,7 @@
 #include "base/recover.h"
 #include "base/rng.h"
 #include "codegen/plan/backend.h"
+#include "driver/session/version.h"
 
 /* ---- what a run is --------------------------------------------------------------------------- */
 
@@ -26,6 +27,7 @@ static VmSubject subject_of(Session *s, const IrGraph *g) {
                    .graph = arena_printf(s->arena, "%016llx",
                                          (unsigned long long)vm_hash_name(ir_to_text(s->arena, g))),
                    .instructions = s->target->isa,
+                   .version = VMOEC_VERSION,
                    .compiler = cg_compiler_id};
     v.nconfig = fe_config(s->exp, &v.config_name, &v.config_value);
     return v;
@@ -39,7 +41,10 @@ static VmRun run_of(const Session *s, const SessionTrain *how) {
                    .tuning = s->tuning.path,
                    .progress = how->progress,
                    .warnings = how->warnings,
-                   .before_step = how->before_step};
+                   .before_step = how->before_step,
+                   .save_steps = how->save_steps,
+                   .save_seconds = how->save_seconds,
+                   .stop = how->stop};
 }
 
 /* ---- weights and programs -------------------------------------------------------------------- */
@@ -86,8 +91,8 @@ static VmStatus start_weights(Session *s, const char *path, const Program *p, co
 /* Programs of all batch sizes, compiled as one. */
 static VmStatus plan_all(Session *s, const VmRecipe *r) {
     VmBatchSize size[VM_BATCH_SIZES];
-    int n = vm_train_batches(r, vm_dataset_size(s->data[VM_TRAIN]),
-                             vm_dataset_size(s->data[VM_TEST]), size);
+    VmImageCounts images = vm_image_counts(s->train_set, s->held, s->data[VM_TEST]);
+    int n = vm_train_batches(r, &images, size);
     for (int i = 0; i < n; i++) {
         VmError why = {.text = ""}, err = {.text = ""};
         if (session_ahead(s, size[i].training ? KIND_TRAIN : KIND_EVAL, size[i].images, &why))
@@ -141,18 +146,31 @@ static FILE *warnings_to(Warnings *w) {
 
 /* ---- the whole ------------------------------------------------------------------------------- */
 
+/* The images that are trained on, and those that judge epochs. */
+static VmStatus hold_out(Session *s, const VmRecipe *r) {
+    s->train_set = s->data[VM_TRAIN];
+    if (!(r->validation > 0)) return VM_OK;
+    VmError err = {.text = ""};
+    VmStatus st = vm_dataset_hold_out(s->data[VM_TRAIN], r->validation, (uint64_t)r->seed, &s->rest,
+                                      &s->held, &err);
+    s->train_set = s->rest;
+    return st ? session_fail(s, st, "%s%s", session_data_place(s), err.text) : VM_OK;
+}
+
 static VmStatus run_training(Session *s, const SessionTrain *how, VmTrainResult *out) {
     VmStatus st = session_engine(s, vm_threads(how->threads));
     if (st) return st;
     const IrGraph *g = session_graph(s, s->batch);
     if (!g) return VM_INPUT;
     VmRecipe recipe = recipe_of(s, how);
+    st = hold_out(s, &recipe);
+    if (st) return st;
     VmSubject subject = subject_of(s, g);
     VmRun run = run_of(s, how);
     st = plan_all(s, &recipe);
     if (st) return st;
     VmError err = {.text = ""};
-    int64_t images = vm_dataset_size(s->data[VM_TRAIN]);
+    int64_t images = vm_dataset_size(s->train_set);
     int64_t batch = s->batch < images ? s->batch : images;
     const Program *p = session_program(s, KIND_TRAIN, batch, false, &err);
     if (!p) return session_fail(s, err.status, "%s", err.text);
@@ -161,18 +179,10 @@ static VmStatus run_training(Session *s, const SessionTrain *how, VmTrainResult 
     Warnings own = {.s = s};
     if (!st && !run.warnings && !(run.warnings = warnings_to(&own)))
         st = vm_fail(&err, VM_ENV, "out of memory");
-    const VmTraining what = {&recipe, &subject, &run, s->data[VM_TRAIN], s->data[VM_TEST]};
+    const VmTraining what = {&recipe, &subject, &run, s->train_set, s->held, s->data[VM_TEST]};
     if (!st) st = vm_train(s->engine, session_source, s, &what, out, &err);
     if (run.warnings && run.warnings != how->warnings) fclose(run.warnings);
     return st ? session_fail(s, st, "%s", err.text) : VM_OK;
-}
-
-/* The data of a call before. */
-static void close_data(Session *s) {
-    for (int i = 0; i < VM_SPLITS; i++) {
-        vm_dataset_close(s->data[i]);
-        s->data[i] = NULL;
-    }
 }
 
 VmStatus session_train(Session *s, const SessionTrain *how, VmTrainResult *out) {
@@ -180,7 +190,7 @@ VmStatus session_train(Session *s, const SessionTrain *how, VmTrainResult *out) 
     *out = (VmTrainResult){0};
     s->telemetry = true;
     s->workers = how->workers;
-    close_data(s);
+    session_data_close(s);
     /* programs that are there already have their memory planned */
     VmStatus st = s->nprogram ? VM_OK : session_memory(s, &b, true, how->data, how->threads);
     const char *chosen = st ? NULL : session_budget_text(s->arena, &b);
@@ -207,7 +217,7 @@ VmStatus session_eval(Session *s, const char *weights, const char *data, int thr
                       VmEvalResult *out) {
     Budget b = {0};
     *out = (VmEvalResult){0};
-    close_data(s);
+    session_data_close(s);
     VmStatus st = s->nprogram ? VM_OK : session_memory(s, &b, false, data, threads);
     if (!st) st = session_data(s, data, threads, false);
     return st ? st : evaluate(s, weights, threads, out);

@@ -159,10 +159,10 @@ VmStatus vmoec_train(Vmoec *v, const VmoecTrainOptions *o, VmoecTrained *result)
     VmStatus st = enter(&(Call){.v = v, .in = &all}, train);
     const VmTrainResult *r = &v->trained;
     if (result)
-        *result = (VmoecTrained){.train_loss = r->train_loss,
-                                 .train_accuracy = r->train_accuracy,
-                                 .test_loss = r->test_loss,
-                                 .test_accuracy = r->test_accuracy,
+        *result = (VmoecTrained){.train_loss = r->train.loss,
+                                 .train_accuracy = vm_metric(&r->train, "accuracy"),
+                                 .test_loss = r->test.loss,
+                                 .test_accuracy = vm_metric(&r->test, "accuracy"),
                                  .steps = r->steps,
                                  .seconds = r->seconds,
                                  .weights = r->weights,
@@ -185,6 +185,7 @@ VmStatus vmoec_eval(Vmoec *v, const char *weights, const char *data, VmoecEvalua
     VmEvalResult r = {0};
     VmStatus st = enter(&(Call){.v = v, .weights = weights, .data = data, .out = &r}, evaluate);
     if (result)
-        *result = (VmoecEvaluated){.images = r.images, .loss = r.loss, .accuracy = r.accuracy};
+        *result = (VmoecEvaluated){
+            .images = r.images, .loss = r.loss, .accuracy = vm_metric(&r, "accuracy")};
     return st;
 }

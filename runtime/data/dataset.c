@@ -131,10 +131,13 @@ VmStatus vm_dataset_open_all(const VmDataQuery *spec, VmDataset *out[VM_SPLITS],
 
 void vm_dataset_close(VmDataset *d) {
     if (!d) return;
-    free(d->image);
-    free(d->label);
-    free(d->names);
-    free(d->class);
+    if (!d->whole) {
+        free(d->image);
+        free(d->label);
+        free(d->names);
+        free(d->class);
+    }
+    free(d->index);
     free(d);
 }
 
@@ -144,12 +147,27 @@ const char *vm_dataset_class(const VmDataset *d, int64_t i) {
     return d->class && i >= 0 && i < d->classes ? d->class[i] : NULL;
 }
 
+/* Of images and labels one by one, as they lie in the set that this is a part of. */
+static VmHash hash_part(const VmDataset *d, VmHash h) {
+    size_t bytes = (size_t)(d->channels * d->height * d->width);
+    for (int64_t i = 0; i < d->size; i++) {
+        int32_t label = vm_dataset_label(d, i);
+        h = vm_hash(h, vm_dataset_pixels(d, i), bytes);
+        h = vm_hash(h, &label, sizeof label);
+    }
+    return h;
+}
+
 VmHash vm_dataset_fingerprint(const VmDataset *d) {
     const int64_t sides[4] = {d->size, d->channels, d->height, d->width};
     size_t n = (size_t)d->size;
     VmHash h = vm_hash((VmHash){0}, sides, sizeof sides);
-    h = vm_hash(h, d->image, n * (size_t)(d->channels * d->height * d->width));
-    h = vm_hash(h, d->label, n * sizeof *d->label);
+    if (d->whole) {
+        h = hash_part(d, h);
+    } else {
+        h = vm_hash(h, d->image, n * (size_t)(d->channels * d->height * d->width));
+        h = vm_hash(h, d->label, n * sizeof *d->label);
+    }
     return vm_hash(h, d->names ? d->names : "", d->names_bytes);
 }
 
@@ -175,11 +193,12 @@ VmDataShape vm_dataset_inputs(const VmDataset *d) {
 }
 
 const uint8_t *vm_dataset_pixels(const VmDataset *d, int64_t i) {
+    if (d->whole) return vm_dataset_pixels(d->whole, d->index[i]);
     return d->image + i * d->channels * d->height * d->width;
 }
 
 int32_t vm_dataset_label(const VmDataset *d, int64_t i) {
-    return d->label[i];
+    return d->whole ? vm_dataset_label(d->whole, d->index[i]) : d->label[i];
 }
 
 void vm_dataset_normalise(const VmDataset *d, const uint8_t *pixels, float *image) {
@@ -195,7 +214,7 @@ void vm_dataset_batch(const VmDataset *d, const int64_t *index, int64_t n, float
     int64_t size = d->channels * d->height * d->width;
     for (int64_t i = 0; i < n; i++) {
         vm_dataset_normalise(d, vm_dataset_pixels(d, index[i]), image + i * size);
-        if (label) label[i] = d->label[index[i]];
+        if (label) label[i] = vm_dataset_label(d, index[i]);
     }
 }
 

@@ -14,6 +14,10 @@ struct VmDataset {
     char *names;         /* of classes by label, one after the other; NULL: they have none */
     size_t names_bytes;
     const char **class; /* [classes], in names */
+    /* A part of another set: image i of it is that one's index[i], and of the above only the
+     * numbers and `value` are its own. NULL: whole. */
+    const VmDataset *whole;
+    int64_t *index; /* [size] */
 };
 
 /* How the files of a source are read: vm_reader_<name> for every READER of recipe/sources.def. The

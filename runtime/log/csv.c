@@ -9,8 +9,9 @@
 #include "runtime/log/lines.h"
 
 #define COLUMNS(column)                                                                            \
-    column(train_loss) column(train_objective) column(train_accuracy) column(test_loss)            \
-        column(test_accuracy) column(seconds) column(images_per_second) column(test_seconds)
+    column(train_loss) column(train_objective) column(train_accuracy) column(validation_loss)      \
+        column(validation_accuracy) column(test_loss) column(test_accuracy) column(seconds)        \
+            column(images_per_second) column(validation_seconds) column(test_seconds)
 #define IN_HEADER(name) "," #name
 #define IN_LIST(name) #name,
 

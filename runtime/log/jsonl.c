@@ -1,10 +1,12 @@
-/* OUT/metrics.jsonl: one JSON object per line for the events "start", "step" and "epoch". Numbers
+/* OUT/metrics.jsonl: one JSON object per line for the events "start", "step", "epoch" and "end",
+ * with the time it was written. Numbers
  * that are not finite or do not exist are null.
  *
  * Does not: decide what is logged when. */
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/json.h"
 #include "runtime/log/events.h"
@@ -68,16 +70,32 @@ static void put_facts(VmJson *o, const VmFacts *f) {
     }
 }
 
+static bool is_written(VmEventKind kind) {
+    return kind == VM_EVENT_start || kind == VM_EVENT_step || kind == VM_EVENT_epoch ||
+           kind == VM_EVENT_end;
+}
+
+/* "2026-11-28T07:10:11.123Z" */
+static void put_time(VmJson *o) {
+    struct timespec now;
+    struct tm utc;
+    char day[32], text[48];
+    if (clock_gettime(CLOCK_REALTIME, &now) != 0 || !gmtime_r(&now.tv_sec, &utc)) return;
+    strftime(day, sizeof day, "%Y-%m-%dT%H:%M:%S", &utc);
+    snprintf(text, sizeof text, "%s.%03dZ", day, (int)(now.tv_nsec / 1000000));
+    vm_json_string(o, "time", text);
+}
+
 static VmStatus tell(void *self, const VmEvent *e, VmError *err) {
     VmLines *l = self;
     if (e->kind == VM_EVENT_saving) return vm_lines_sync(l, err);
-    if (e->kind != VM_EVENT_start && e->kind != VM_EVENT_step && e->kind != VM_EVENT_epoch)
-        return VM_OK;
+    if (!is_written(e->kind)) return VM_OK;
     VmJson line = vm_json_object();
     vm_json_string(&line, "event", vm_event_name(e->kind));
     vm_json_string(&line, "phase", e->phase);
     if (e->epoch) vm_json_int(&line, "epoch", e->epoch);
     vm_json_int(&line, "step", e->step);
+    put_time(&line);
     put_facts(&line, &e->facts);
     char *text = vm_json_text(&line, JSON_COMPACT | JSON_REAL_PRECISION(9));
     VmStatus s = vm_lines_write(l, text, err);

@@ -7,6 +7,7 @@
 #include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/ioctl.h>
 #include <time.h>
 #include <unistd.h>
@@ -48,8 +49,8 @@ static void show_tick(VmProgress *p, const VmEvent *e) {
                  e->epoch, e->step, total, vm_event_number(e, "loss"));
     if (isfinite(accuracy))
         n += snprintf(line + n, sizeof line - (size_t)n, "  accuracy %.2f %%", 100 * accuracy);
-    n += snprintf(line + n, sizeof line - (size_t)n, "  %.0f images/s",
-                  vm_event_number(e, "images_per_second"));
+    n += snprintf(line + n, sizeof line - (size_t)n, "  lr %.3g  %.0f images/s",
+                  vm_event_number(e, "lr"), vm_event_number(e, "images_per_second"));
     if (e->step > p->first_step) {
         double left =
             (now - p->start) / (double)(e->step - p->first_step) * (double)(total - e->step);
@@ -64,19 +65,32 @@ static void show_tick(VmProgress *p, const VmEvent *e) {
     fflush(p->f);
 }
 
-/* " accuracy 93.10 %" behind "  train loss 0.2"; what does not exist is left out. */
-static void show_means(FILE *f, const char *what, double loss, double accuracy) {
-    if (isfinite(loss)) fprintf(f, "  %s loss %.4f", what, loss);
-    if (isfinite(accuracy)) fprintf(f, " accuracy %.2f %%", 100 * accuracy);
+/* "  train loss 0.2 accuracy 93.10 % top5 0.9991": the means of a split, whose facts begin with its
+ * name. What does not exist is left out. */
+static void show_means(FILE *f, const char *split, const VmEvent *e) {
+    const char *before = "  ";
+    size_t n = strlen(split);
+    for (int i = 0; i < e->facts.n; i++) {
+        const VmFact *x = &e->facts.at[i];
+        if (strncmp(x->name, split, n) != 0 || x->name[n] != '_' || !isfinite(x->number)) continue;
+        const char *name = x->name + n + 1;
+        if (strcmp(name, "objective") == 0 || strcmp(name, "seconds") == 0) continue;
+        if (*before) fprintf(f, "  %s", split);
+        before = "";
+        if (strcmp(name, "accuracy") == 0)
+            fprintf(f, " accuracy %.2f %%", 100 * x->number);
+        else
+            fprintf(f, " %s %.4f", name, x->number);
+    }
 }
 
 static void show_epoch(VmProgress *p, const VmEvent *e) {
     if (!p->f) return;
     settle(p);
     fprintf(p->f, "epoch %" PRId64, e->epoch);
-    show_means(p->f, "train", vm_event_number(e, "train_loss"),
-               vm_event_number(e, "train_accuracy"));
-    show_means(p->f, "test", vm_event_number(e, "test_loss"), vm_event_number(e, "test_accuracy"));
+    show_means(p->f, "train", e);
+    show_means(p->f, "validation", e);
+    show_means(p->f, "test", e);
     fprintf(p->f, "  %.1f s  %.0f images/s\n", vm_event_number(e, "seconds"),
             vm_event_number(e, "images_per_second"));
     fflush(p->f);
@@ -91,6 +105,37 @@ static void show_line(VmProgress *p, FILE *f, const char *before, const char *te
     vm_make_printable(line.text);
     fprintf(f, "%s%s\n", before, line.text);
     fflush(f);
+}
+
+static void show_end(VmProgress *p, const VmEvent *e) {
+    if (!p->f) return;
+    settle(p);
+    int64_t epoch = vm_event_int(e, "best_epoch");
+    if (epoch)
+        fprintf(p->f, "the weights of epoch %" PRId64 " were best:", epoch);
+    else
+        fprintf(p->f, "the last weights:");
+    show_means(p->f, "test", e);
+    fputc('\n', p->f);
+    fflush(p->f);
+}
+
+/* "classifier: 544522 parameters, 60000 images (10000 for the test), 46900 steps of 64, 2 threads,
+ * in runs/mnist_cnn". */
+static void show_start(VmProgress *p, const VmEvent *e) {
+    if (!p->f) return;
+    VmError line;
+    int64_t held = vm_event_int(e, "validation_images"), test = vm_event_int(e, "test_images");
+    size_t cap = sizeof line.text, n = 0;
+    n += (size_t)snprintf(line.text, cap, "%s: %" PRId64 " parameters, %" PRId64 " images",
+                          e->phase, vm_event_int(e, "parameters"), vm_event_int(e, "train_images"));
+    if (held) n += (size_t)snprintf(line.text + n, cap - n, ", %" PRId64 " for validation", held);
+    if (test) n += (size_t)snprintf(line.text + n, cap - n, ", %" PRId64 " for the test", test);
+    snprintf(line.text + n, cap - n,
+             "; %" PRId64 " steps of %" PRId64 ", %" PRId64 " thread%s; in %.900s",
+             vm_event_int(e, "steps"), vm_event_int(e, "batch"), vm_event_int(e, "threads"),
+             vm_event_int(e, "threads") == 1 ? "" : "s", vm_event_text(e, "folder"));
+    show_line(p, p->f, "", line.text);
 }
 
 static void show_resumed(VmProgress *p, const VmEvent *e) {
@@ -124,7 +169,9 @@ static VmStatus tell(void *self, const VmEvent *e, VmError *err) {
     case VM_EVENT_start:
         p->first_step = e->step;
         p->start = p->last = vm_seconds();
+        show_start(p, e);
         break;
+    case VM_EVENT_end: show_end(p, e); break;
     case VM_EVENT_tick: show_tick(p, e); break;
     case VM_EVENT_epoch: show_epoch(p, e); break;
     default: break;

@@ -1,5 +1,6 @@
 /* The batch sizes that a run comes to. */
 #include <inttypes.h>
+#include <string.h>
 
 #include "runtime/train/internal.h"
 
@@ -12,19 +13,29 @@ int64_t vm_total_steps(const VmRecipe *r, int64_t images) {
 }
 
 /* A whole batch, or all images where these are fewer, and what is left at the end. */
-static int add(VmBatchSize *out, int n, bool training, int64_t images, int64_t batch, bool rest) {
-    out[n++] = (VmBatchSize){training, batch < images ? batch : images, 0};
+static int add(VmBatchSize *out, int n, const char *split, int64_t images, int64_t batch,
+               bool rest) {
+    if (!images) return n;
+    bool training = strcmp(split, "training") == 0;
+    out[n++] = (VmBatchSize){split, training, batch < images ? batch : images, 0};
     if (rest && images > batch && images % batch)
-        out[n++] = (VmBatchSize){training, images % batch, images};
+        out[n++] = (VmBatchSize){split, training, images % batch, images};
     return n;
 }
 
-int vm_train_batches(const VmRecipe *r, int64_t train_images, int64_t test_images,
-                     VmBatchSize out[VM_BATCH_SIZES]) {
-    bool whole_epoch =
-        vm_total_steps(r, train_images) >= vm_steps_per_epoch(&r->data, train_images);
-    int n = add(out, 0, true, train_images, r->data.batch, !r->data.drop_last && whole_epoch);
-    return test_images ? add(out, n, false, test_images, r->data.batch, true) : n;
+int vm_train_batches(const VmRecipe *r, const VmImageCounts *c, VmBatchSize out[VM_BATCH_SIZES]) {
+    int64_t batch = r->data.batch;
+    bool whole_epoch = vm_total_steps(r, c->train) >= vm_steps_per_epoch(&r->data, c->train);
+    int n = add(out, 0, "training", c->train, batch, !r->data.drop_last && whole_epoch);
+    n = add(out, n, "validation", c->validation, batch, true);
+    return add(out, n, "test", c->test, batch, true);
+}
+
+VmImageCounts vm_image_counts(const VmDataset *train, const VmDataset *validation,
+                              const VmDataset *test) {
+    return (VmImageCounts){.train = vm_dataset_size(train),
+                           .validation = validation ? vm_dataset_size(validation) : 0,
+                           .test = test ? vm_dataset_size(test) : 0};
 }
 
 VmStatus vm_batch_refused(const VmBatchSize *b, const VmError *why, VmError *err) {
@@ -33,6 +44,6 @@ VmStatus vm_batch_refused(const VmBatchSize *b, const VmError *why, VmError *err
     return vm_fail(err, s,
                    "%.1500s\n  the last batch of the %" PRId64 " %s images has %" PRId64
                    "; another batch%s avoids it",
-                   why->text, b->of, b->training ? "training" : "test", b->images,
+                   why->text, b->of, b->split, b->images,
                    b->training ? ", or drop_last = true," : "");
 }

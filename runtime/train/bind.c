@@ -81,6 +81,7 @@ static VmStatus bind_tensors(VmBinding *b, VmEngine *e, const VmDataset *data, V
     if (!b->term) return vm_fail(err, VM_ENV, "out of memory");
     VmStatus fits = check_inputs(b, p, data, err);
     if (fits) return fits;
+    int metrics = 0;
     for (int i = 0; i < p->ntensor; i++) {
         const VmTensor *t = &p->tensor[i];
         VmStatus s = t->role == VM_ROLE_INPUT ? bind_input(b, e, t, err) : VM_OK;
@@ -88,8 +89,11 @@ static VmStatus bind_tensors(VmBinding *b, VmEngine *e, const VmDataset *data, V
         if (!is_term(t)) continue;
         const float *value = vm_engine_address(e, b->program, t);
         b->term[b->nterm++] = (VmTerm){.tensor = t, .value = value};
-        if (t->role == VM_ROLE_METRIC && strcmp(t->name, "accuracy") == 0) b->accuracy = value;
+        metrics += t->role == VM_ROLE_METRIC;
     }
+    if (metrics > VM_MAX_METRICS)
+        return vm_fail(err, VM_INPUT, "the model '%s' has %d metrics; %d is the most", p->name,
+                       metrics, VM_MAX_METRICS);
     return b->input.image ? VM_OK
                           : vm_fail(err, VM_INPUT, "the model '%s' takes no images", p->name);
 }

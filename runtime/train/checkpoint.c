@@ -20,6 +20,7 @@
 struct VmCheckpoints {
     VmRunFolder *folder;
     VmRecordRun run;
+    bool keeps_best; /* weights are written once more */
 };
 
 VmStatus vm_checkpoints_open(VmCheckpoints **out, VmRunFolder *folder, const VmTraining *what,
@@ -27,6 +28,7 @@ VmStatus vm_checkpoints_open(VmCheckpoints **out, VmRunFolder *folder, const VmT
     *out = vm_calloc(1, sizeof **out);
     if (!*out) return vm_fail(err, VM_ENV, "out of memory");
     (*out)->folder = folder;
+    (*out)->keeps_best = what->recipe->keep.kind == VM_keep_best;
     return vm_record_identity(what, total, &(*out)->run, err);
 }
 
@@ -186,9 +188,8 @@ VmStatus vm_checkpoint_values(VmEngine *e, int program, const VmRunState *s, VmE
     VmStatus status = vm_tensors_finite(e, program, VM_ROLE_PARAM, what, err);
     if (status == VM_OK) status = vm_tensors_finite(e, program, VM_ROLE_STATE, what, err);
     if (status) return status;
-    if (isfinite(s->loss_sum) && isfinite(s->objective_sum) && isfinite(s->correct_sum))
-        return VM_OK;
-    return vm_fail(err, VM_INPUT, "%s: the sum of losses or of right answers is not finite", what);
+    if (vm_sums_finite(&s->sums)) return VM_OK;
+    return vm_fail(err, VM_INPUT, "%s: the sum of losses or of a metric is not finite", what);
 }
 
 /* The disk, or this user's part of it. */
@@ -237,7 +238,8 @@ VmStatus vm_checkpoint_room(VmCheckpoints *k, VmEngine *e, int program, VmError 
     int64_t one = vm_checkpoint_bytes(e, program),
             weights = vm_tensors_bytes(e, program, VM_ROLE_PARAM);
     int64_t there = bytes_there(d, VM_CHECKPOINT) + bytes_there(d, VM_CHECKPOINT_PREVIOUS) +
-                    vm_size_in(d, VM_WEIGHTS_FILE);
+                    vm_size_in(d, VM_WEIGHTS_FILE) + vm_size_in(d, VM_BEST_FILE);
+    if (k->keeps_best) weights *= 2;
     int64_t need = 2 * one + weights - there, left = vm_free_bytes(d);
     if (need <= left) return VM_OK;
     return vm_fail(err, VM_ENV,
@@ -314,8 +316,7 @@ static void take_position(const VmRecord *r, bool same, VmRunState *s) {
     s->train_images = now.train_images;
     s->steps_per_epoch = now.steps_per_epoch;
     if (same) return;
-    s->loss_sum = s->objective_sum = s->correct_sum = 0;
-    s->batches = s->images = 0;
+    s->sums = (VmSums){0};
 }
 
 static VmStatus load_from(VmCheckpoints *k, VmEngine *e, int program, const char *name, bool anyway,

@@ -51,6 +51,14 @@ double vm_learning_rate(const VmScheduleSpec *s, int64_t step, int64_t warmup, i
 int64_t vm_steps_per_epoch(const VmDataSpec *d, int64_t images);
 int64_t vm_total_steps(const VmRecipe *r, int64_t images);
 
+/* ---- evaluate.c ------------------------------------------------------------------------------ */
+
+/* vm_evaluate, which is broken off as soon as *stop is not 0: VM_OK with *stopped, and no result.
+ */
+VmStatus vm_evaluate_until(VmEngine *e, VmProgramSource source, void *user, const VmDataset *data,
+                           int64_t batch, const volatile sig_atomic_t *stop, bool *stopped,
+                           VmEvalResult *result, VmError *err);
+
 /* ---- bind.c: a program's inputs and results as the trainer uses them ------------------------- */
 
 typedef struct VmTerm {
@@ -65,7 +73,6 @@ typedef struct VmBinding {
     float *step;   /* NULL: the program takes none */
     VmTerm *term;  /* losses, aux losses, metrics in the program's order */
     int nterm;
-    const float *accuracy; /* NULL: none */
 } VmBinding;
 
 /* Asks the source for a program and finds its tensors, checking them against the data. Frees what b
@@ -78,30 +85,63 @@ bool vm_binding_has_loss(const VmBinding *b);
  */
 double vm_binding_loss(const VmBinding *b, bool aux);
 
+/* ---- sums.c: means of an epoch of training ---- */
+
+/* Over batches: losses, a smaller last batch counts as much as the others. Over images: metrics, in
+ * the order of the program's terms. */
+typedef struct VmSums {
+    double loss, objective, metric[VM_MAX_METRICS];
+    int64_t batches, images;
+    int nmetric;
+} VmSums;
+
+void vm_sums_add(VmSums *s, const VmBinding *b, int64_t images);
+/* loss NAN: nothing was added. */
+VmEvalResult vm_sums_means(const VmSums *s, const VmBinding *b);
+bool vm_sums_finite(const VmSums *s);
+
 /* ---- say.c: what the trainer says of a run, as events ---- */
 
-/* Where a run stands. The sums are those of the unfinished epoch, zero at an epoch's end. */
+/* The best epoch so far by a metric; epoch 0: none was judged yet. */
+typedef struct VmBest {
+    int64_t epoch;
+    double value;
+} VmBest;
+typedef enum VmBestId { VM_BEST_KEPT, VM_BEST_STOP, VM_BESTS } VmBestId;
+
+/* Where a run stands. */
 typedef struct VmRunState {
     int64_t step; /* steps done */
     int64_t steps_per_epoch, total, train_images;
-    double loss_sum, objective_sum, correct_sum;
-    int64_t batches, images;
-    char weights[24]; /* fingerprint of the file that the weights started from; "none" */
+    /* Of the unfinished epoch, or of one whose steps were run and that was not judged; else zero.
+     */
+    VmSums sums;
+    VmBest best[VM_BESTS]; /* whose weights are kept; by which the run may stop */
+    char weights[24];      /* fingerprint of the file that the weights started from; "none" */
 } VmRunState;
 
 typedef struct VmEpochRecord {
-    int64_t epoch, step; /* 1-based: how many are done */
-    double train_loss, train_objective, train_accuracy;
-    double test_loss, test_accuracy;
-    double seconds, images_per_second, test_seconds;
+    int64_t epoch, step;                  /* 1-based: how many are done */
+    VmEvalResult train, validation, test; /* loss NAN: it was not evaluated */
+    double train_objective;
+    double seconds, images_per_second, judge_seconds;
 } VmEpochRecord;
 
-VmStatus vm_say_start(VmLog *log, const VmTraining *what, const VmRunState *run, int threads,
-                      int64_t test_images, VmError *err);
-/* After every step: its epoch, speed and the means so far; no accuracy: it
- * does not exist. Takes no memory. */
-VmStatus vm_say_tick(VmLog *log, const VmRunState *run, int64_t epoch, double rate,
-                     bool has_accuracy, VmError *err);
+/* A run in a line, for who watches. */
+typedef struct VmOutline {
+    const char *folder;
+    int64_t parameters;
+    VmImageCounts images;
+    int threads;
+} VmOutline;
+VmStatus vm_say_start(VmLog *log, const VmTraining *what, const VmRunState *run, const VmOutline *o,
+                      VmError *err);
+/* The test at the end of a run with validation. */
+VmStatus vm_say_end(VmLog *log, const VmRunState *run, const VmTrainResult *r, VmError *err);
+/* After every step: its epoch, learning rate, speed (images per second) and the means so far. Takes
+ * no memory. */
+VmStatus vm_say_tick(VmLog *log, const VmRunState *run, const VmBinding *b, int64_t epoch,
+                     double lr, double rate, VmError *err);
 /* A logged step, with what the program that ran it said. */
 VmStatus vm_say_step(VmLog *log, int64_t epoch, int64_t step, double lr, double rate,
                      const VmBinding *b, const VmRouting *routing, VmError *err);
@@ -113,6 +153,7 @@ VmStatus vm_say_epoch(VmLog *log, const VmEpochRecord *r, const VmRouting *routi
 #define VM_CHECKPOINT_PREVIOUS "checkpoint.previous"
 #define VM_WEIGHTS_FILE "weights.safetensors"
 #define VM_STATE_FILE "state.safetensors"
+#define VM_BEST_FILE "best.safetensors"
 
 /* What a checkpoint's folder holds: nothing else is ever removed from one. */
 enum { VM_CHECKPOINT_FILES = 3 };

@@ -14,7 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { FORMAT = 3 };
+enum { FORMAT = 4 };
 
 static const size_t compact = JSON_COMPACT | JSON_SORT_KEYS | JSON_REAL_PRECISION(17);
 
@@ -47,6 +47,7 @@ static VmJson identity(const VmTraining *what, int64_t total) {
     vm_json_string(&o, "instructions", s->instructions ? s->instructions : "any");
     vm_json_string(&o, "compiler", s->compiler ? s->compiler : "any");
     vm_json_put(&o, "train_data", data_identity(what->train));
+    if (what->validation) vm_json_put(&o, "validation_data", data_identity(what->validation));
     if (what->test) vm_json_put(&o, "test_data", data_identity(what->test));
     put_classes(&o, what->train);
     for (int i = 0; i < s->nconfig; i++)
@@ -84,13 +85,35 @@ static VmJson sum_json(const VmFileSum *s) {
     return o;
 }
 
+static VmJson sums_json(const VmSums *s) {
+    VmJson o = vm_json_object(), metrics = vm_json_list();
+    vm_json_number(&o, "loss", s->loss);
+    vm_json_number(&o, "objective", s->objective);
+    for (int i = 0; i < s->nmetric; i++) vm_json_number(&metrics, NULL, s->metric[i]);
+    vm_json_put(&o, "metrics", metrics);
+    vm_json_int(&o, "batches", s->batches);
+    vm_json_int(&o, "images", s->images);
+    return o;
+}
+
+static VmJson bests_json(const VmBest best[VM_BESTS]) {
+    VmJson list = vm_json_list();
+    for (int i = 0; i < VM_BESTS; i++) {
+        VmJson o = vm_json_object();
+        vm_json_int(&o, "epoch", best[i].epoch);
+        vm_json_number(&o, "value", best[i].value);
+        vm_json_put(&list, NULL, o);
+    }
+    return list;
+}
+
 static VmHashText checksum(const char *text) {
     return vm_hash_text(vm_hash((VmHash){0, 0}, text, strlen(text)));
 }
 
 static VmJson record_json(const VmRecordRun *run, const VmRecord *r) {
     const VmRunState *s = &r->at;
-    VmJson o = vm_json_object(), sums = vm_json_object();
+    VmJson o = vm_json_object();
     vm_json_int(&o, "format", FORMAT);
     vm_json_int(&o, "step", s->step);
     vm_json_int(&o, "epoch", s->step / s->steps_per_epoch);
@@ -99,12 +122,8 @@ static VmJson record_json(const VmRecordRun *run, const VmRecord *r) {
     vm_json_string(&o, "weights_from", s->weights);
     vm_json_put(&o, "weights", sum_json(&r->weights));
     if (r->has_state) vm_json_put(&o, "state", sum_json(&r->state));
-    vm_json_number(&sums, "loss", s->loss_sum);
-    vm_json_number(&sums, "objective", s->objective_sum);
-    vm_json_number(&sums, "correct", s->correct_sum);
-    vm_json_int(&sums, "batches", s->batches);
-    vm_json_int(&sums, "images", s->images);
-    vm_json_put(&o, "unfinished_epoch", sums);
+    vm_json_put(&o, "unfinished_epoch", sums_json(&s->sums));
+    vm_json_put(&o, "best", bests_json(s->best));
     return o;
 }
 
@@ -150,9 +169,31 @@ static bool get_sum(const json_t *o, const char *key, VmFileSum *out) {
     return sscanf(hex, "%16" SCNx64 "%16" SCNx64, &out->hash.hi, &out->hash.lo) == 2;
 }
 
+static bool get_sums(const json_t *o, VmSums *out) {
+    const json_t *metrics = json_object_get(o, "metrics");
+    if (!json_is_array(metrics) || json_array_size(metrics) > VM_MAX_METRICS) return false;
+    out->nmetric = (int)json_array_size(metrics);
+    for (int i = 0; i < out->nmetric; i++) {
+        const json_t *v = json_array_get(metrics, (size_t)i);
+        out->metric[i] = json_number_value(v);
+        if (!json_is_number(v) || !isfinite(out->metric[i])) return false;
+    }
+    return get_int(o, "batches", &out->batches) && get_int(o, "images", &out->images) &&
+           get_real(o, "loss", &out->loss) && get_real(o, "objective", &out->objective);
+}
+
+static bool get_bests(const json_t *list, VmBest out[VM_BESTS]) {
+    if (!json_is_array(list) || json_array_size(list) != VM_BESTS) return false;
+    for (int i = 0; i < VM_BESTS; i++) {
+        const json_t *o = json_array_get(list, (size_t)i);
+        if (!get_int(o, "epoch", &out[i].epoch) || !get_real(o, "value", &out[i].value))
+            return false;
+    }
+    return true;
+}
+
 /* Entries that are missing or of the wrong kind: the name of the first; NULL: all are there. */
 static const char *take_entries(const json_t *o, VmRecord *r, int64_t *epoch) {
-    const json_t *sums = json_object_get(o, "unfinished_epoch");
     VmRunState *s = &r->at;
     const char *from = json_string_value(json_object_get(o, "weights_from"));
     if (!get_int(o, "step", &s->step)) return "step";
@@ -164,10 +205,8 @@ static const char *take_entries(const json_t *o, VmRecord *r, int64_t *epoch) {
     if (!get_sum(o, "weights", &r->weights)) return "weights";
     r->has_state = json_object_get(o, "state") != NULL;
     if (r->has_state && !get_sum(o, "state", &r->state)) return "state";
-    if (!get_int(sums, "batches", &s->batches) || !get_int(sums, "images", &s->images) ||
-        !get_real(sums, "loss", &s->loss_sum) || !get_real(sums, "objective", &s->objective_sum) ||
-        !get_real(sums, "correct", &s->correct_sum))
-        return "unfinished_epoch";
+    if (!get_sums(json_object_get(o, "unfinished_epoch"), &s->sums)) return "unfinished_epoch";
+    if (!get_bests(json_object_get(o, "best"), s->best)) return "best";
     return json_is_object(json_object_get(o, "run")) ? NULL : "run";
 }
 
@@ -177,10 +216,12 @@ static const char *contradiction(const json_t *o, const VmRecord *r, int64_t epo
     const json_t *run = json_object_get(o, "run");
     int64_t batch, steps;
     if (epoch != s->step / s->steps_per_epoch) return "its epoch is not that of its step";
-    if (s->batches > s->step % s->steps_per_epoch) return "its epoch's sums go beyond its step";
+    int64_t inside = s->step % s->steps_per_epoch; /* 0 with sums: it was not judged yet */
+    if (s->sums.batches > (inside || !s->step ? inside : s->steps_per_epoch))
+        return "its epoch's sums go beyond its step";
     const json_t *data = json_object_get(json_object_get(run, "recipe"), "data");
     if (!get_int(data, "batch", &batch) || batch < 1) return "its run has no batch";
-    if (s->images < s->batches || s->images > s->batches * batch)
+    if (s->sums.images < s->sums.batches || s->sums.images > s->sums.batches * batch)
         return "its epoch's sums are of other images";
     if (json_object_get(run, "steps") && (!get_int(run, "steps", &steps) || s->step > steps))
         return "its step is behind the end of its run";

@@ -277,6 +277,7 @@ static VmStatus check_names(const VmDir *d, VmError *err) {
     VmStatus s = check_name(d, VM_CHECKPOINT, VM_FOLDER, err);
     if (!s) s = check_name(d, VM_CHECKPOINT_PREVIOUS, VM_FOLDER, err);
     if (!s) s = check_name(d, VM_WEIGHTS_FILE, VM_REGULAR, err);
+    if (!s) s = check_name(d, VM_BEST_FILE, VM_REGULAR, err);
     for (int i = 0; i < VM_SINK_COUNT && !s; i++)
         if (vm_sink_file((VmSinkId)i))
             s = check_name(d, vm_sink_file((VmSinkId)i), VM_REGULAR, err);

@@ -7,15 +7,20 @@
 
 /* ---- the start ---- */
 
-VmStatus vm_say_start(VmLog *log, const VmTraining *what, const VmRunState *run, int threads,
-                      int64_t test_images, VmError *err) {
+VmStatus vm_say_start(VmLog *log, const VmTraining *what, const VmRunState *run, const VmOutline *o,
+                      VmError *err) {
     const VmSubject *s = what->subject;
     VmFacts f = {0}, config = {0};
+    if (s->version) vm_facts_text(&f, "version", s->version);
+    vm_facts_text(&f, "folder", o->folder);
+    vm_facts_int(&f, "parameters", o->parameters);
     vm_facts_int(&f, "steps", run->total);
     vm_facts_bool(&f, "resumed", run->step > 0);
-    vm_facts_int(&f, "threads", threads);
-    vm_facts_int(&f, "train_images", run->train_images);
-    vm_facts_int(&f, "test_images", test_images);
+    vm_facts_int(&f, "threads", o->threads);
+    vm_facts_int(&f, "train_images", o->images.train);
+    vm_facts_int(&f, "validation_images", o->images.validation);
+    vm_facts_int(&f, "test_images", o->images.test);
+    vm_facts_int(&f, "batch", what->recipe->data.batch);
     if (what->run->tuning) vm_facts_text(&f, "tuning", what->run->tuning);
     vm_facts_text(&f, "weights", run->weights);
     if (s->graph) vm_facts_text(&f, "graph", s->graph);
@@ -29,14 +34,14 @@ VmStatus vm_say_start(VmLog *log, const VmTraining *what, const VmRunState *run,
 
 /* ---- steps ---- */
 
-VmStatus vm_say_tick(VmLog *log, const VmRunState *run, int64_t epoch, double rate,
-                     bool has_accuracy, VmError *err) {
-    double accuracy = has_accuracy ? run->correct_sum / (double)run->images : (double)NAN;
-    double loss = run->loss_sum / (double)run->batches;
+VmStatus vm_say_tick(VmLog *log, const VmRunState *run, const VmBinding *b, int64_t epoch,
+                     double lr, double rate, VmError *err) {
+    VmEvalResult mean = vm_sums_means(&run->sums, b);
     VmFact at[] = {
         {.name = "total", .type = VM_FACT_INT, .integer = run->total},
-        {.name = "loss", .type = VM_FACT_NUMBER, .number = loss},
-        {.name = "accuracy", .type = VM_FACT_NUMBER, .number = accuracy},
+        {.name = "loss", .type = VM_FACT_NUMBER, .number = mean.loss},
+        {.name = "accuracy", .type = VM_FACT_NUMBER, .number = vm_metric(&mean, "accuracy")},
+        {.name = "lr", .type = VM_FACT_NUMBER, .number = lr},
         {.name = "images_per_second", .type = VM_FACT_NUMBER, .number = rate},
     };
     VmFacts f = {.at = at, .n = sizeof at / sizeof *at};
@@ -68,16 +73,45 @@ VmStatus vm_say_step(VmLog *log, int64_t epoch, int64_t step, double lr, double 
 
 /* ---- epochs ---- */
 
+/* Names of facts live until the event was told. */
+typedef struct Names {
+    char at[3 * VM_MAX_METRICS][96];
+    int n;
+} Names;
+
+/* "train_loss", "train_accuracy", ..: every metric under its own name. */
+static void put_means(VmFacts *f, Names *names, const char *split, const char *loss,
+                      const VmEvalResult *r) {
+    vm_facts_number(f, loss, r->loss);
+    for (int i = 0; i < r->nmetric; i++) {
+        char *name = names->at[names->n++];
+        snprintf(name, sizeof names->at[0], "%s_%s", split, r->metric[i].name);
+        vm_facts_number(f, name, r->metric[i].value);
+    }
+}
+
 VmStatus vm_say_epoch(VmLog *log, const VmEpochRecord *r, const VmRouting *routing, VmError *err) {
     VmFacts f = {0};
-    vm_facts_number(&f, "train_loss", r->train_loss);
+    Names names = {.n = 0};
+    put_means(&f, &names, "train", "train_loss", &r->train);
     vm_facts_number(&f, "train_objective", r->train_objective);
-    vm_facts_number(&f, "train_accuracy", r->train_accuracy);
-    vm_facts_number(&f, "test_loss", r->test_loss);
-    vm_facts_number(&f, "test_accuracy", r->test_accuracy);
+    if (r->validation.images)
+        put_means(&f, &names, "validation", "validation_loss", &r->validation);
+    put_means(&f, &names, "test", "test_loss", &r->test);
     vm_facts_number(&f, "seconds", r->seconds);
     vm_facts_number(&f, "images_per_second", r->images_per_second);
-    vm_facts_number(&f, "test_seconds", r->test_seconds);
+    vm_facts_number(&f, r->validation.images ? "validation_seconds" : "test_seconds",
+                    r->judge_seconds);
     if (routing->n) vm_facts_group(&f, "router", vm_routing_facts(routing, true));
     return vm_log_tell(log, VM_EVENT_epoch, r->epoch, r->step, f, err);
+}
+
+/* ---- the end ---- */
+
+VmStatus vm_say_end(VmLog *log, const VmRunState *run, const VmTrainResult *r, VmError *err) {
+    VmFacts f = {0};
+    Names names = {.n = 0};
+    vm_facts_int(&f, "best_epoch", r->best_epoch);
+    put_means(&f, &names, "test", "test_loss", &r->test);
+    return vm_log_tell(log, VM_EVENT_end, 0, run->step, f, err);
 }

@@ -5,6 +5,7 @@
 #ifndef VMOEC_RUNTIME_TRAIN_TRAIN_H
 #define VMOEC_RUNTIME_TRAIN_TRAIN_H
 
+#include <signal.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -89,6 +90,7 @@ typedef struct VmSubject {
     const char *const *config_name, *const *config_value; /* settings of the file */
     int nconfig;
     const char *instructions; /* set that kernels are made of ("avx512"); NULL: any */
+    const char *version;      /* of this program, for the log; NULL: not told */
     const char *compiler;     /* identity of what made the kernels; NULL: any */
     const char *weights; /* fingerprint of the file the weights start from; NULL: initial values.
                             Recorded, but not compared. */
@@ -105,6 +107,12 @@ typedef struct VmRun {
     FILE *progress;     /* NULL: silent; a terminal gets one line rewritten, else plain lines */
     FILE *warnings;     /* NULL: nobody to warn */
     void (*before_step)(void *user); /* called when the first step is about to run; NULL: not */
+    /* A checkpoint also after every so many steps or seconds; 0: at the end of epochs only. */
+    int64_t save_steps;
+    double save_seconds;
+    /* Looked at after every step and every batch of an evaluation: not 0, and the run saves a
+     * checkpoint and ends. NULL: nobody asks. */
+    const volatile sig_atomic_t *stop;
 } VmRun;
 
 /* A training run, whole. */
@@ -112,7 +120,7 @@ typedef struct VmTraining {
     const VmRecipe *recipe;
     const VmSubject *subject;
     const VmRun *run;
-    const VmDataset *train, *test; /* test NULL: there is none */
+    const VmDataset *train, *validation, *test; /* the last two NULL: there is none */
 } VmTraining;
 
 /* Programs by batch size: the callback returns an engine program index, or -1 with err filled in. A
@@ -121,27 +129,56 @@ typedef int (*VmProgramSource)(void *user, bool training, int64_t batch, VmError
 
 /* A batch size that a run comes to. of: how many images leave it at their end; 0: whole batches. */
 typedef struct VmBatchSize {
+    const char *split; /* "training", "validation" or "test" */
     bool training;
     int64_t images, of;
 } VmBatchSize;
-enum { VM_BATCH_SIZES = 4 };
-/* All sizes of a run, in the order they are met; returns how many. test_images 0: there is no test
- * set. */
-int vm_train_batches(const VmRecipe *r, int64_t train_images, int64_t test_images,
-                     VmBatchSize out[VM_BATCH_SIZES]);
+enum { VM_BATCH_SIZES = 6 };
+/* Images of the splits; 0: there is no such split. */
+typedef struct VmImageCounts {
+    int64_t train, validation, test;
+} VmImageCounts;
+VmImageCounts vm_image_counts(const VmDataset *train, const VmDataset *validation,
+                              const VmDataset *test);
+/* All sizes of a run, in the order they are met; returns how many. */
+int vm_train_batches(const VmRecipe *r, const VmImageCounts *c, VmBatchSize out[VM_BATCH_SIZES]);
 /* The status of why, and its text with where the size comes from. */
 VmStatus vm_batch_refused(const VmBatchSize *b, const VmError *why, VmError *err);
 
+typedef struct VmMetric {
+    const char *name; /* the program's own */
+    double value;
+} VmMetric;
+
+enum { VM_MAX_METRICS = 16 };
+
+/* Means over the images of a split: the weighted sum of the losses, and every metric by its name.
+ */
+typedef struct VmEvalResult {
+    int64_t images; /* 0: nothing was evaluated */
+    double loss;    /* NAN: the model has none */
+    VmMetric metric[VM_MAX_METRICS];
+    int nmetric;
+} VmEvalResult;
+
+/* NAN: there is none of that name. */
+double vm_metric(const VmEvalResult *r, const char *name);
+
 typedef struct VmTrainResult {
-    /* of the last epoch; NAN: no epoch ran, no test set, or no metric "accuracy" */
-    double train_loss, test_loss, train_accuracy, test_accuracy;
+    /* train and validation: of the last epoch; test: of the last epoch, or with validation of the
+     * weights that are kept. loss NAN: there is none. */
+    VmEvalResult train, validation, test;
     double seconds; /* the whole training */
-    int64_t steps;
+    int64_t steps, total;
+    int64_t best_epoch; /* whose weights are kept; 0: the last step's are */
+    bool stopped;       /* by `stop`, before its end: a checkpoint is there and nothing else */
+    char folder[4200];
     char weights[4200], metrics[4200]; /* paths; metrics: of the first log */
 } VmTrainResult;
 
-/* Trains and evaluates on `test` after every epoch. Weights are the caller's to
- * initialise (vm_engine_init, vm_weights_load_some) before.
+/* Trains. Every epoch is judged by `validation`, and the test set met once, at the end, with the
+ * weights that are kept; without validation every epoch is judged by `test`. Weights are the
+ * caller's to initialise (vm_engine_init, vm_weights_load_some) before.
  *
  * Before the first step: programs of every batch size that the run will need are built, the folder
  * is made and locked (VM_ENV when another process has it), and room for two checkpoints is checked
@@ -163,10 +200,6 @@ typedef struct VmTrainResult {
 VmStatus vm_train(VmEngine *e, VmProgramSource source, void *user, const VmTraining *what,
                   VmTrainResult *result, VmError *err);
 
-typedef struct VmEvalResult {
-    int64_t images;
-    double loss, accuracy;
-} VmEvalResult;
 /* Whole split in order, last partial batch included. Means are weighted by images. */
 VmStatus vm_evaluate(VmEngine *e, VmProgramSource source, void *user, const VmDataset *data,
                      int64_t batch, VmEvalResult *result, VmError *err);

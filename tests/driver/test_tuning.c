@@ -5,7 +5,7 @@
 
 #include "driver/session/session.h"
 
-static TuningFile *read(const char *text, Diags **d) {
+static TuningFile *read_tuning(const char *text, Diags **d) {
     Arena *a = arena_create();
     *d = diags_create(a);
     TuningFile *f = session_tuning_read(a, source_from_text(a, "f.tune", text), *d);
@@ -17,7 +17,7 @@ static TuningFile *read(const char *text, Diags **d) {
 /* "LINE:COLUMN message" of the first mistake, or "". */
 static const char *mistake(const char *text) {
     Diags *d;
-    read(text, &d);
+    read_tuning(text, &d);
     int line, col;
     if (!d->first) return "";
     span_place(d->first->span, &line, &col);
@@ -26,7 +26,7 @@ static const char *mistake(const char *text) {
 
 Test(tuning, a_file_as_it_is_written) {
     Diags *d;
-    TuningFile *f = read("# made by hand\r\n"
+    TuningFile *f = read_tuning("# made by hand\r\n"
                          "cpu AMD EPYC   # here\n"
                          "isa avx512\nthreads 2\ncompiler abc\n\n"
                          "matmul m=3152 n=768 k=192 -> rows=96 cols=256  # 1.04x\n"

@@ -23,8 +23,8 @@ Test(runtime_checkpoint, resumed_run_has_the_same_bits, .timeout = 60) {
         cr_assert_eq(b.result.steps, steps);
         if (steps < 9) continue;
         toy_same_weights(&a, &b, "resumed");
-        cr_assert(a.result.train_loss == b.result.train_loss &&
-                  a.result.train_accuracy == b.result.train_accuracy);
+        cr_assert(a.result.train.loss == b.result.train.loss &&
+                  vm_metric(&a.result.train, "accuracy") == vm_metric(&b.result.train, "accuracy"));
     }
     rt_remove(dir);
 }
@@ -57,7 +57,7 @@ Test(runtime_checkpoint, killed_run_resumes_to_the_same_bits, .timeout = 60) {
     /* finished already: nothing changes */
     ToyRun again = toy_train(dir, &c, 2);
     toy_same_weights(&a, &again, "resumed after the end");
-    cr_assert(again.result.test_loss == a.result.test_loss);
+    cr_assert(again.result.test.loss == a.result.test.loss);
     rt_remove(dir);
 }
 
@@ -228,7 +228,7 @@ Test(runtime_checkpoint, contradictions_are_damage, .timeout = 60) {
         const char *key;
         int value;
         const char *words;
-    } lie[] = {{"format", 2, "a checkpoint of format 2, this vmoec reads format 3"},
+    } lie[] = {{"format", 2, "a checkpoint of format 2, this vmoec reads format 4"},
                {"epoch", 2, "its epoch is not that of its step"},
                {"step", 5, "its epoch's sums"},
                {"steps_per_epoch", 0, "'steps_per_epoch' is missing or wrong"}};
@@ -488,7 +488,7 @@ Test(runtime_checkpoint, what_is_not_finite_is_not_saved, .timeout = 60) {
     toy_open(dir, VM_TRAIN, &train);
     toy_open(dir, VM_TEST, &test);
     cr_assert(vm_engine_create(1, &toy.e, &err) == VM_OK && toy_source(&toy, true, 8, &err) == 0);
-    const VmTraining what = {&c.recipe, &c.subject, &c.run, train, test};
+    const VmTraining what = {&c.recipe, &c.subject, &c.run, train, NULL, test};
     cr_assert(vm_run_open(&folder, &c.run.place, &err) == VM_OK, "%s", err.text);
     cr_assert(vm_checkpoints_open(&k, &folder, &what, 9, &err) == VM_OK);
     VmRunState at = {.steps_per_epoch = 3, .total = 9, .train_images = 22};
@@ -504,7 +504,7 @@ Test(runtime_checkpoint, what_is_not_finite_is_not_saved, .timeout = 60) {
         cr_assert(strstr(err.text, name[i]) && strstr(err.text, "1 of 48 values"), "%s", err.text);
         x[5] = kept;
     }
-    at.loss_sum = NAN;
+    at.sums.loss = NAN;
     cr_assert_eq(vm_checkpoint_save(k, toy.e, 0, &at, &err), VM_INPUT);
     char *after = rt_read(rt_path(dir, "out/checkpoint/weights.safetensors"), &m);
     cr_assert(n == m && memcmp(before, after, n) == 0);

@@ -97,7 +97,7 @@ Test(runtime_flip, training_alone_sees_it, .timeout = 60) {
     c.recipe.naugment = 0;
     ToyRun still = toy_train(dir, &c, 2);
     toy_same_weights(&flipped, &still, "no step");
-    cr_assert(flipped.result.test_loss == still.result.test_loss &&
-              flipped.result.train_loss != still.result.train_loss);
+    cr_assert(flipped.result.test.loss == still.result.test.loss &&
+              flipped.result.train.loss != still.result.train.loss);
     rt_remove(dir);
 }

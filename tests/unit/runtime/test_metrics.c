@@ -92,8 +92,10 @@ static void write_start(VmLog *log, const VmRunState *run) {
     recipe.data.batch = 32;
     recipe.seed = 7;
     const VmRun how = {.tuning = NULL};
-    const VmTraining what = {&recipe, &subject, &how, NULL, NULL};
-    cr_assert(vm_say_start(log, &what, run, 3, 10000, &err) == VM_OK);
+    const VmTraining what = {.recipe = &recipe, .subject = &subject, .run = &how};
+    const VmOutline o = {
+        .folder = "runs/a", .parameters = 12, .images = {60000, 0, 10000}, .threads = 3};
+    cr_assert(vm_say_start(log, &what, run, &o, &err) == VM_OK);
 }
 
 static const VmRunState run = {.total = 100, .train_images = 60000, .weights = "12345678"};
@@ -131,12 +133,12 @@ static void write_run(VmLog *log, int64_t from, int64_t to) {
     for (int64_t step = from; step <= to; step++) {
         cr_assert(vm_say_step(log, 1, step, 1e-4, 1000, &b, &no_routes, &err) == VM_OK);
     }
-    VmEpochRecord r = {.epoch = 1,
-                       .step = to,
-                       .train_loss = 0.25,
-                       .test_loss = NAN,
-                       .test_accuracy = 0.5,
-                       .seconds = 3};
+    VmEpochRecord r = {
+        .epoch = 1,
+        .step = to,
+        .train = {.loss = 0.25},
+        .test = {.loss = NAN, .metric = {{"top5", 0.75}, {"accuracy", 0.5}}, .nmetric = 2},
+        .seconds = 3};
     cr_assert(vm_say_epoch(log, &r, &no_routes, &err) == VM_OK);
 }
 
@@ -175,6 +177,7 @@ Test(runtime_metrics, lines_have_their_keys) {
     cr_assert_eq(number(step, "images_per_second"), 1000.0);
     cr_assert_eq(number(epoch, "train_loss"), 0.25);
     cr_assert_eq(number(epoch, "test_accuracy"), 0.5);
+    cr_assert_eq(number(epoch, "test_top5"), 0.75, "every metric has its own name");
     cr_assert(json_is_null(json_object_get(epoch, "test_loss")), "not a number is null");
     cr_assert_eq(number(epoch, "seconds"), 3.0);
     cr_assert(number(epoch, "images_per_second") >= 0 && number(epoch, "epoch") == 1);
@@ -221,10 +224,11 @@ Test(runtime_metrics, resuming_drops_what_comes_again) {
 
 Test(runtime_metrics, csv_has_a_row_for_every_epoch) {
     static const char rows[] =
-        "epoch,step,phase,train_loss,train_objective,train_accuracy,test_loss,test_accuracy,"
-        "seconds,images_per_second,test_seconds\n"
-        "1,4,\"a \"\"model\"\", or two\",0.25,0,0,,0.5,3,0,0\n"
-        "1,5,model,0.25,0,0,,0.5,3,0,0\n";
+        "epoch,step,phase,train_loss,train_objective,train_accuracy,validation_loss,"
+        "validation_accuracy,test_loss,test_accuracy,seconds,images_per_second,validation_seconds,"
+        "test_seconds\n"
+        "1,4,\"a \"\"model\"\", or two\",0.25,0,,,,,0.5,3,0,,0\n"
+        "1,5,model,0.25,0,,,,,0.5,3,0,,0\n";
     char *dir = rt_folder();
     VmDir folder;
     VmError err;
@@ -288,15 +292,27 @@ static VmLog watch(FILE *f) {
     VmLogPlace place = {.progress = f};
     VmError err;
     cr_assert(vm_log_open(&log, &place, &err) == VM_OK);
-    cr_assert(vm_log_tell(&log, VM_EVENT_start, 0, 0, (VmFacts){0}, &err) == VM_OK);
+    VmFacts facts = {0};
+    vm_facts_text(&facts, "folder", "runs/a");
+    vm_facts_int(&facts, "parameters", 12);
+    vm_facts_int(&facts, "steps", 7);
+    vm_facts_int(&facts, "batch", 32);
+    vm_facts_int(&facts, "threads", 1);
+    vm_facts_int(&facts, "train_images", 100);
+    vm_facts_int(&facts, "validation_images", 10);
+    cr_assert(vm_log_tell(&log, VM_EVENT_start, 0, 0, facts, &err) == VM_OK);
     return log;
 }
 
 static void tick(VmLog *log, int64_t step, int64_t total, bool has_accuracy) {
-    VmRunState at = {
-        .step = step, .total = total, .loss_sum = 1, .batches = 2, .correct_sum = 9, .images = 10};
+    VmRunState at = {.step = step,
+                     .total = total,
+                     .sums = {.loss = 1, .batches = 2, .metric = {9}, .nmetric = 1, .images = 10}};
+    static const VmTensor accuracy = {.name = "accuracy", .role = VM_ROLE_METRIC, .weight = 1};
+    VmTerm term = {&accuracy, NULL};
+    VmBinding b = {.term = &term, .nterm = has_accuracy};
     VmError err;
-    cr_assert(vm_say_tick(log, &at, 1, 500, has_accuracy, &err) == VM_OK);
+    cr_assert(vm_say_tick(log, &at, &b, 1, 1e-3, 500, &err) == VM_OK);
 }
 
 Test(runtime_progress, plain_lines_where_there_is_no_terminal) {
@@ -310,10 +326,8 @@ Test(runtime_progress, plain_lines_where_there_is_no_terminal) {
     tick(&log, 50, 100, true);
     VmEpochRecord r = {.epoch = 1,
                        .step = 100,
-                       .train_loss = 0.25,
-                       .train_accuracy = NAN,
-                       .test_loss = 0.125,
-                       .test_accuracy = 0.875,
+                       .train = {.loss = 0.25},
+                       .test = {.loss = 0.125, .metric = {{"accuracy", 0.875}}, .nmetric = 1},
                        .seconds = 2,
                        .images_per_second = 640};
     cr_assert(vm_say_epoch(&log, &r, &no_routes, &err) == VM_OK);
@@ -321,12 +335,13 @@ Test(runtime_progress, plain_lines_where_there_is_no_terminal) {
     fclose(f);
     size_t n;
     char *text = rt_read(rt_path(dir, "log"), &n);
-    cr_assert_eq(lines_in(text), 2, "%s", text);
+    cr_assert_eq(lines_in(text), 3, "%s", text);
+    cr_assert(strstr(text, "model: 12 parameters, 100 images, 10 for validation; 7 steps of 32, 1 "
+                           "thread; in runs/a\n") == text,
+              "%s", text);
     cr_assert(strchr(text, '\r') == NULL && strchr(text, '\033') == NULL);
-    cr_assert(
-        strstr(text,
-               "epoch 1  step 50/100  loss 0.5000  accuracy 90.00 %  500 images/s  left 0:") !=
-        NULL);
+    cr_assert(strstr(text, "epoch 1  step 50/100  loss 0.5000  accuracy 90.00 %  lr 0.001  500 "
+                           "images/s  left 0:") != NULL);
     cr_assert(strstr(
         text,
         "epoch 1  train loss 0.2500  test loss 0.1250 accuracy 87.50 %  2.0 s  640 images/s\n"));
@@ -351,7 +366,7 @@ Test(runtime_progress, one_rewritten_line_on_a_terminal) {
     char *text = rt_read(rt_path(dir, "log"), &n);
     int returns = 0;
     for (size_t i = 0; i < n; i++) returns += text[i] == '\r';
-    cr_assert(lines_in(text) == 0 && returns == 4, "%d", returns);
+    cr_assert(lines_in(text) == 1 && returns == 4, "%d", returns);
     cr_assert(strstr(text, "accuracy") == NULL);
     free(text);
     rt_remove(dir);

@@ -23,6 +23,8 @@ enum {
 };
 
 int toy_kill_at_run; /* the process dies in this run of the optimizer; 0: never */
+int toy_stop_at_run;
+volatile sig_atomic_t toy_stop;
 static int runs;
 uint32_t toy_seen_key[64]; /* of the steps of this process */
 int toy_seen_keys;
@@ -66,6 +68,7 @@ static void optimise(void *const *args, int64_t batch, int64_t begin, int64_t en
     const float *image = args[0], *delta = args[4], *step = args[9];
     float *w = args[2], *m = args[10], *v = args[11];
     if (begin == 0 && toy_kill_at_run && ++runs == toy_kill_at_run) _exit(9);
+    if (begin == 0 && toy_stop_at_run && --toy_stop_at_run == 0) toy_stop = SIGINT;
     if (begin == 0 && toy_seen_keys < 64)
         toy_seen_key[toy_seen_keys++] = ((const uint32_t *)args[3])[0];
     for (int64_t k = begin; k < end; k++) {
@@ -263,10 +266,16 @@ ToyRun toy_train_on(const char *dir, const ToyConfig *c, int threads, int64_t si
     float *w = vm_engine_data(toy.e, 0, "w");
     for (int i = 0; i < TOY_WEIGHTS && c->subject.weights; i++)
         w[i] = 0.01f * (float)(i % 7); /* as if from a file */
-    const VmTraining what = {&c->recipe, &c->subject, &c->run, train, test};
+    VmDataset *rest = NULL, *held = NULL;
+    if (c->recipe.validation > 0)
+        cr_assert(vm_dataset_hold_out(train, c->recipe.validation, 1, &rest, &held, &r.err) ==
+                  VM_OK);
+    const VmTraining what = {&c->recipe, &c->subject, &c->run, rest ? rest : train, held, test};
     r.status = vm_train(toy.e, toy_source, &toy, &what, &r.result, &r.err);
     memcpy(r.w, vm_engine_data(toy.e, 0, "w"), sizeof r.w);
     vm_engine_destroy(toy.e);
+    vm_dataset_close(rest);
+    vm_dataset_close(held);
     vm_dataset_close(train);
     vm_dataset_close(test);
     return r;

@@ -7,7 +7,9 @@
 
 enum { TOY_WEIGHTS = 48 };
 
-extern int toy_kill_at_run;       /* the process dies in this run of the optimizer; 0: never */
+extern int toy_kill_at_run; /* the process dies in this run of the optimizer; 0: never */
+extern int toy_stop_at_run; /* toy_stop is set in this run of it, once; 0: never */
+extern volatile sig_atomic_t toy_stop;
 extern uint32_t toy_seen_key[64]; /* of the steps of this process */
 extern int toy_seen_keys;
 

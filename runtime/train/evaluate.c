@@ -1,0 +1,87 @@
+/* Loss and metrics of given weights over a whole data set, in order, last partial batch included.
+ * Means are weighted by images, so they do not depend on the size of a batch but for rounding. */
+#include "runtime/train/internal.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <string.h>
+
+double vm_metric(const VmEvalResult *r, const char *name) {
+    for (int i = 0; i < r->nmetric; i++)
+        if (strcmp(r->metric[i].name, name) == 0) return r->metric[i].value;
+    return NAN;
+}
+
+/* Takes a batch's values into the sums; the names are the program's. */
+static void add_batch(VmEvalResult *sum, const VmBinding *b, int64_t n) {
+    int metrics = 0;
+    sum->loss += vm_binding_loss(b, false) * (double)n;
+    for (int i = 0; i < b->nterm && metrics < VM_MAX_METRICS; i++) {
+        if (b->term[i].tensor->role != VM_ROLE_METRIC) continue;
+        VmMetric *m = &sum->metric[metrics++];
+        m->name = b->term[i].tensor->name;
+        m->value += (double)*b->term[i].value * (double)n;
+    }
+    sum->nmetric = metrics;
+    sum->images += n;
+}
+
+/* What is no finite number is an error, and never a right answer. */
+static VmStatus check_means(const VmEvalResult *r, bool has_loss, VmError *err) {
+    const char *bad = has_loss && !isfinite(r->loss) ? "loss" : NULL;
+    for (int i = 0; i < r->nmetric && !bad; i++)
+        if (!isfinite(r->metric[i].value)) bad = r->metric[i].name;
+    if (!bad) return VM_OK;
+    return vm_fail(err, VM_INPUT,
+                   "the %s on these %" PRId64
+                   " images is no finite number: weights or what they are given are "
+                   "too large, or not numbers",
+                   bad, r->images);
+}
+
+static VmStatus evaluate_all(VmBinding *b, VmEngine *e, VmProgramSource source, void *user,
+                             const VmDataset *data, VmFeed *feed, int64_t steps,
+                             const volatile sig_atomic_t *stop, bool *stopped, VmEvalResult *result,
+                             VmError *err) {
+    *result = (VmEvalResult){0};
+    for (int64_t step = 0; step < steps; step++) {
+        if (stop && *stop) {
+            *stopped = true;
+            return VM_OK;
+        }
+        int64_t n = vm_feed_images(feed, step);
+        if (b->program < 0 || b->batch != n) {
+            VmStatus s = vm_bind(b, e, source, user, false, n, data, err);
+            if (s) return s;
+        }
+        vm_feed_batch(feed, step, &b->input);
+        vm_engine_run(e, b->program, 0, 0);
+        add_batch(result, b, n);
+    }
+    result->loss /= (double)result->images;
+    for (int i = 0; i < result->nmetric; i++) result->metric[i].value /= (double)result->images;
+    return check_means(result, vm_binding_has_loss(b), err);
+}
+
+VmStatus vm_evaluate_until(VmEngine *e, VmProgramSource source, void *user, const VmDataset *data,
+                           int64_t batch, const volatile sig_atomic_t *stop, bool *stopped,
+                           VmEvalResult *result, VmError *err) {
+    if (batch < 1) return vm_fail(err, VM_USAGE, "batch must be at least 1, it is %" PRId64, batch);
+    int64_t size = vm_dataset_size(data);
+    if (batch > size) batch = size;
+    int64_t steps = vm_feed_steps(size, batch, false);
+    VmFeedSpec spec = {.source = data, .order = VM_ORDER_STORED, .batch = batch, .end = steps};
+    VmFeed *feed;
+    VmStatus s = vm_feed_open(&feed, &spec, err);
+    if (s) return s;
+    VmBinding b = {.program = -1};
+    s = evaluate_all(&b, e, source, user, data, feed, steps, stop, stopped, result, err);
+    vm_binding_free(&b);
+    vm_feed_close(feed);
+    return s;
+}
+
+VmStatus vm_evaluate(VmEngine *e, VmProgramSource source, void *user, const VmDataset *data,
+                     int64_t batch, VmEvalResult *result, VmError *err) {
+    return vm_evaluate_until(e, source, user, data, batch, NULL, NULL, result, err);
+}
