@@ -5,6 +5,9 @@ ifeq ($(origin CC),default) # make's own default is cc
 CC      := gcc
 endif
 BUILD   ?= build
+VERSION := 0.1.0
+# Of the sources; sources that came without their repository may name it: make COMMIT=...
+COMMIT  ?= $(shell [ -z "$$(git rev-parse --show-prefix 2>&1)" ] && git rev-parse --short=12 HEAD || echo unknown)
 LLVM_CONFIG ?= llvm-config-19
 MODE    ?= release
 
@@ -32,7 +35,8 @@ LIBS        = -ljansson -larchive -lturbojpeg -lspng -lz -lxxhash -lm
 sources  = $(sort $(foreach d,$(1),$(wildcard $(d)/*.c $(d)/*/*.c)))
 SRC     := $(call sources,base recipe ir frontend passes interp codegen runtime driver)
 OBJ     := $(SRC:%.c=$(BUILD)/obj/%.o)
-LIB_OBJ := $(filter-out $(BUILD)/obj/driver/commands/main.o,$(OBJ)) $(BUILD)/obj/compiler_id.o
+MADE    := $(BUILD)/obj/compiler_id.o $(BUILD)/obj/version.o
+LIB_OBJ := $(filter-out $(BUILD)/obj/driver/commands/main.o,$(OBJ)) $(MADE)
 
 # What needs LLVM is a shared object of its own, which only the processes that compile load: the files that
 # include codegen/build/emit.h or a header that does, at one remove or two. It finds the rest of the compiler in the program that loads it.
@@ -82,7 +86,13 @@ $(BUILD)/obj/compiler_id.c: always
 	    "$$({ cat $(ID_SRC); $(LLVM_CONFIG) --version; } | sha256sum | cut -c1-32)" > $@.new
 	@if cmp -s $@.new $@; then rm $@.new; else mv $@.new $@; fi
 
-$(BUILD)/obj/compiler_id.o: $(BUILD)/obj/compiler_id.c
+$(BUILD)/obj/version.c: always
+	@mkdir -p $(dir $@)
+	@printf '#include "base/version.h"\nconst char vm_version[] = "%s", vm_commit[] = "%s", vm_llvm_version[] = "%s";\n' \
+	    '$(VERSION)' '$(COMMIT)' "$$($(LLVM_CONFIG) --version)" > $@.new
+	@if cmp -s $@.new $@; then rm $@.new; else mv $@.new $@; fi
+
+$(MADE): %.o: %.c
 	$(Q)$(CC) $(CFLAGS) -c $< -o $@
 
 $(BUILD)/vmoec: $(PROGRAM_OBJ)
