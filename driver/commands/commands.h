@@ -109,6 +109,28 @@ const char *drv_cache_dir(Arena *a);
  * VM_USAGE with a message naming the option when it is no size from 1 byte to 2^60. */
 VmStatus drv_parse_size(const char *text, const char *option, int64_t *bytes);
 
+/* ---- standard input (input.c) ---------------------------------------------------------------- */
+
+#define DRV_STDIN "<stdin>" /* what messages call it */
+enum { DRV_STDIN_MAX = 16 << 20 };
+
+/* All of a stream, fewer than `most` bytes. NULL with err filled in: VM_ENV when it cannot be read,
+ * VM_INPUT for what is no text. */
+const char *drv_read_stream(Arena *a, FILE *f, const char *name, size_t most, VmError *err);
+/* A file, or standard input for "-", which can be read once. NULL with err filled in. */
+Source *drv_source(Arena *a, const char *path, VmError *err);
+/* Where o->path is "-": its text, and a name for messages. */
+VmStatus drv_stdin_text(Arena *a, VmoecOptions *o, VmError *err);
+
+/* ---- standard error as a terminal (terminal.c) ----------------------------------------------- */
+
+/* Whether messages have colours: on a terminal that is not "dumb", unless NO_COLOR or CLICOLOR=0
+ * say no; elsewhere only with CLICOLOR_FORCE. NO_COLOR counts most. */
+bool drv_colour(void);
+int drv_columns(void); /* 0: not a terminal, or it does not say */
+/* All of d on stderr, as that takes them. */
+void drv_print_diags(Diags *d);
+
 /* ---- JSON's memory (json.c) ------------------------------------------------------------------ */
 
 /* Call first: from then on JSON without memory ends the process like an arena, and nobody has to

@@ -50,7 +50,8 @@ static void base_options(const Args *a, VmoecOptions *o) {
     o->crash_file = CRASH_FILE;
     o->on_message = show;
     o->user = (void *)a;
-    o->colour = isatty(STDERR_FILENO);
+    o->colour = drv_colour();
+    o->columns = drv_columns();
 }
 
 void drv_init(const Args *a, Session *s) {

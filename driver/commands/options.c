@@ -4,6 +4,7 @@
 #include "driver/commands/commands.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -60,6 +61,8 @@ typedef struct CmdRow {
     int lo, hi;
     const char *doc;
 } CmdRow;
+
+enum { MANY = INT_MAX };
 
 static const CmdRow cmd_rows[CMD_COUNT] = {
 #define CMD(name, operands, lo, hi, doc) {#name, operands, lo, hi, doc},

@@ -29,6 +29,7 @@ typedef struct SessionMessages {
     void (*told)(void *user, const VmoecMessage *m);
     void *user;
     bool colour;
+    int columns;
 } SessionMessages;
 
 /* ---- tuned blocks of products (tuning.c) ----------------------------------------------------- */
@@ -151,6 +152,11 @@ VmStatus session_open_for(Session *s, const VmoecOptions *o, const CgTarget *tar
                           bool need_train);
 /* For `check`: loads the file and chooses nothing; mistakes go to d. */
 FeExperiment *session_load(Session *s, const VmoecOptions *o, Diags *d, VmError *err);
+/* All mistakes of a file, in d: of its text, its models (batch: of those that are not trained, 0: 1
+ * image), their training and what passes make of them, and of later train blocks. NULL when it
+ * cannot be read. */
+FeExperiment *session_check(Session *s, const VmoecOptions *o, int64_t batch, Diags *d,
+                            VmError *err);
 void session_close(Session *s);
 
 /* VM_OK without errors; VM_ENV when a library could not be read; VM_USAGE when all of them are in

@@ -125,6 +125,9 @@ typedef struct VmoecOptions {
 
     /* `rendered` has the colours of a terminal. */
     bool colour;
+
+    /* Columns of the terminal that shows it: a line of source is cut to fit. 0: not known. */
+    int columns;
 } VmoecOptions;
 
 /* Sets every option to its default. Call it before setting those you care about. */

@@ -7,6 +7,7 @@
 #include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/ioctl.h>
 #include <time.h>
 #include <unistd.h>
@@ -27,6 +28,12 @@ static void write_time(char *to, size_t cap, double seconds) {
     } else {
         snprintf(to, cap, "%d:%02d", (int)(s / 60), (int)(s % 60));
     }
+}
+
+/* Such a terminal cannot rewrite a line. */
+static bool is_dumb(void) {
+    const char *term = getenv("TERM");
+    return term && !strcmp(term, "dumb");
 }
 
 /* Of the terminal; 80 when it does not say. */
@@ -107,7 +114,7 @@ static VmStatus open_display(void **self, const VmLogPlace *place, VmError *err)
     *self = p;
     if (!p) return vm_fail(err, VM_ENV, "out of memory");
     *p = (VmProgress){.f = place->progress, .warn = place->warnings};
-    p->terminal = p->f && isatty(fileno(p->f));
+    p->terminal = p->f && isatty(fileno(p->f)) && !is_dumb();
     p->start = p->last = vm_seconds();
     return VM_OK;
 }
