@@ -2,6 +2,7 @@
  * commands do.
  */
 #include "driver/commands/commands.h"
+#include "driver/commands/manual.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -11,16 +12,6 @@
 
 #include "base/spell.h"
 #include "base/vec.h"
-
-typedef enum OptKind {
-    OPTION_FLAG,
-    OPTION_MAYBE,
-    OPTION_STR,
-    OPTION_IN,
-    OPTION_OUT,
-    OPTION_INT,
-    OPTION_LIST
-} OptKind;
 
 static const struct {
     const char *name; /* as in the table, with underscores */
@@ -256,6 +247,22 @@ VmStatus args_require(const Args *a, OptId id) {
                                        opt_typed(a->arena, id), r->operand));
 }
 
+/* ---- rows as values -------------------------------------------------------------------------- */
+
+CmdPage cmd_page(CmdId cmd) {
+    const CmdRow *c = &cmd_rows[cmd];
+    return (CmdPage){c->name, c->operands, c->doc};
+}
+
+int cmd_page_options(Arena *a, CmdId cmd, OptPage **out) {
+    OptPage *list = *out = ARENA_ARRAY(a, OptPage, ROWS);
+    int n = 0;
+    for (const OptRow *r = opt_rows; r < opt_rows + ROWS; r++)
+        if (takes(cmd, r))
+            list[n++] = (OptPage){opt_typed(a, r->id), r->operand, r->doc, opt_kinds[r->id].kind};
+    return n;
+}
+
 /* ---- help ------------------------------------------------------------------------------------ */
 
 static void help_overview(FILE *f) {
@@ -263,7 +270,7 @@ static void help_overview(FILE *f) {
                "trainers.\n\n"
                "usage: vmoec COMMAND [OPTIONS] FILE\n\n");
     for (int i = 0; i < CMD_COUNT; i++)
-        fprintf(f, "  %-7s %-9s %s\n", cmd_rows[i].name, cmd_rows[i].operands, cmd_rows[i].doc);
+        fprintf(f, "  %-7s %-16s %s\n", cmd_rows[i].name, cmd_rows[i].operands, cmd_rows[i].doc);
     fprintf(f, "\n  vmoec help COMMAND   the options of a command\n"
                "  vmoec --version      the version\n\n"
                "Exit codes: 0 done, 1 the input is wrong, 2 the command line is wrong, 3 the "
