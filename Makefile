@@ -133,6 +133,22 @@ $(DOC_BIN): $(filter $(BUILD)/obj/base/% $(BUILD)/obj/recipe/% $(BUILD)/obj/ir/%
 
 -include $(OBJ:.o=.d) $(TEST_OBJ:.o=.d) $(LIBRARY_TESTS:%.c=$(BUILD)/obj/%.d) $(BUILD)/obj/docs/reference.d
 
+# `make && sudo make install`: what is there is installed as it is, so that nothing is built as root.
+PREFIX  ?= /usr/local
+PLACES   = BUILD='$(BUILD)' PREFIX='$(PREFIX)' DESTDIR='$(DESTDIR)'
+.PHONY: install
+install: ## install into PREFIX (default /usr/local), below DESTDIR (docs/install.md)
+	@[ -x $(BUILD)/vmoec ] || $(SUBMAKE) build
+	@$(PLACES) scripts/install.sh install
+
+.PHONY: uninstall
+uninstall: ## remove what `make install` put there
+	@$(PLACES) scripts/install.sh uninstall
+
+.PHONY: deb
+deb: build ## make a Debian package: build/vmoec_VERSION_ARCHITECTURE.deb
+	@BUILD='$(BUILD)' VERSION='$(VERSION)' scripts/deb.sh
+
 .PHONY: setup
 setup: ## install what is missing to build, run and test (Debian packages)
 	@scripts/setup.sh run test
@@ -219,6 +235,8 @@ docs: $(DOC_BIN) build ## write docs/ops.md, docs/recipe.md and the tables that 
 	    /^\| initialiser \| in IR/ { printf "%s", table; old = 1 } /^$$/ { old = 0 } !old' - ready=1 docs/language.md \
 	    > docs/language.md.new
 	@mv docs/language.md.new docs/language.md
+	$(BUILD)/vmoec manual textmate > editors/vscode/syntaxes/vmoe.tmLanguage.json
+	$(BUILD)/vmoec manual vim > editors/vim/syntax/vmoe.vim
 	scripts/models.py $(BUILD)/vmoec
 
 .PHONY: clean

@@ -143,7 +143,8 @@ void drv_json_memory(void);
 void drv_init(const Args *a, Session *s);
 /* What the options that commands share say: file, model, --set, precision, batch, blocks, cache.
  * Its messages are printed on stderr as they come. VM_ENV after a message: the folder of layer
- * libraries is not there, which is VMOEC_MODELS, or ../models beside the program's folder. */
+ * libraries is not there, which is VMOEC_MODELS, or ../share/vmoec/models or ../models,
+ * seen from the program's folder. */
 VmStatus drv_options(const Args *a, VmoecOptions *o);
 /* Opens a session over them (session_open); after a failure it is closed. */
 VmStatus drv_open(const Args *a, bool need_train, Session *s);

@@ -14,7 +14,9 @@ static bool is_dir(const char *path) {
     return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
 }
 
+/* Beside the program's folder, as installed or as in the repository. */
 static const char *model_dir(Arena *a) {
+    static const char *const place[] = {"../share/vmoec/models", "../models"};
     const char *env = getenv("VMOEC_MODELS");
     if (env && *env) return is_dir(env) ? arena_strdup(a, env) : NULL;
     char exe[4096];
@@ -25,10 +27,12 @@ static const char *model_dir(Arena *a) {
     if (!slash) return NULL;
     *slash = 0;
     char real[4096];
-    const char *dir = arena_printf(a, "%s/../models", exe);
-    if (!is_dir(dir)) return NULL;
-    return realpath(dir, real) ? arena_strdup(a, real)
-                               : dir; /* places in libraries are read by people */
+    for (size_t i = 0; i < sizeof place / sizeof place[0]; i++) {
+        const char *dir = arena_printf(a, "%s/%s", exe, place[i]);
+        if (is_dir(dir)) /* places in libraries are read by people */
+            return realpath(dir, real) ? arena_strdup(a, real) : dir;
+    }
+    return NULL;
 }
 
 static void show(void *args, const VmoecMessage *m) {

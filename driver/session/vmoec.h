@@ -108,7 +108,8 @@ typedef struct VmoecOptions {
      */
     const char *cache;
 
-    /* The code generator, vmoec-llvm.so. NULL: beside the program's executable file. */
+    /* The code generator, vmoec-llvm.so. NULL: beside the program's executable file, or in
+     * ../libexec/vmoec or ../lib/vmoec seen from there. */
     const char *backend;
 
     /* A file of `vmoec tune`. NULL: none. */
