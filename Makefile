@@ -54,7 +54,7 @@ ID_SRC  := $(sort $(wildcard $(foreach d,base recipe ir passes codegen codegen/*
 # with LLVM.
 LIBRARY      := $(BUILD)/libvmoec.a
 LIBRARY_OBJ  := $(filter-out $(BACKEND_OBJ) $(BUILD)/obj/interp/% $(BUILD)/obj/driver/commands/% \
-                $(BUILD)/obj/driver/bench/%,$(LIB_OBJ))
+                $(BUILD)/obj/driver/lsp/% $(BUILD)/obj/driver/bench/%,$(LIB_OBJ))
 LIBRARY_LINK  = -rdynamic -Wl,--whole-archive $(LIBRARY) -Wl,--no-whole-archive $(LIBS)
 
 # The C files of tests/ make one Criterion binary (fuzz_*.c and those of library/ are programs); tests/<area>/run.sh

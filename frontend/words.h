@@ -4,6 +4,8 @@
 #ifndef VMOEC_FRONTEND_WORDS_H
 #define VMOEC_FRONTEND_WORDS_H
 
+#include "base/arena.h"
+
 typedef enum FeWordKind {
     FE_DECLARATION,
     FE_STATEMENT,
@@ -26,5 +28,7 @@ typedef struct FeWord {
 int fe_nword(void);
 /* In the order of the tables. */
 FeWord fe_word(int i);
+/* Of a builtin, as one would write them: "x, eps?". */
+const char *fe_word_parameters(Arena *a, const FeWord *w);
 
 #endif

@@ -70,9 +70,11 @@ may_include() {
     runtime/train) echo "base recipe runtime/exec runtime/data runtime/log" ;;
     driver/session)
         echo "base recipe ir frontend frontend/syntax passes codegen codegen/plan runtime/exec runtime/data runtime/log runtime/train" ;;
+    driver/lsp)
+        echo "base recipe ir frontend frontend/syntax passes codegen driver/session" ;;
     driver/commands)
         echo "base recipe ir frontend frontend/syntax passes interp codegen codegen/plan runtime/exec runtime/data runtime/log runtime/train" \
-            "driver/session" ;;
+            "driver/session driver/lsp" ;;
     driver/bench)
         echo "base recipe ir frontend frontend/syntax passes interp codegen codegen/plan runtime/exec runtime/data runtime/log runtime/train" \
             "driver/session driver/commands" ;;

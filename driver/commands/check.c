@@ -47,8 +47,9 @@ typedef struct Found {
 static VmStatus check(Session *s, const Args *args, const VmoecOptions *opt, Found *found) {
     Diags *d = diags_create(s->arena);
     VmError io = {.text = ""};
-    FeExperiment *e = session_check(s, opt, opt_or(args->o.batch, 0), d, &io);
+    FeExperiment *e = session_load(s, opt, d, &io);
     if (!e) return drv_fail(io.status, "%s", io.text);
+    session_check(s, e, opt_or(args->o.batch, 0), d);
     VmStatus st = VM_OK;
     for (int i = 0; i < fe_ntrain(e) && !d->nerrors && !st; i++)
         st = check_last_batches(s, e, fe_train(e, i), args->o.data, d);

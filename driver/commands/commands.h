@@ -141,10 +141,11 @@ void drv_json_memory(void);
 
 /* A session without a file (session_init) with the options that count for one. */
 void drv_init(const Args *a, Session *s);
+/* The folder of layer libraries: VMOEC_MODELS, or ../share/vmoec/models or ../models, seen from the
+ * program's folder. VM_ENV after a message when it is not there. */
+VmStatus drv_models(Arena *a, const char **dir);
 /* What the options that commands share say: file, model, --set, precision, batch, blocks, cache.
- * Its messages are printed on stderr as they come. VM_ENV after a message: the folder of layer
- * libraries is not there, which is VMOEC_MODELS, or ../share/vmoec/models or ../models,
- * seen from the program's folder. */
+ * Its messages are printed on stderr as they come. Fails without layer libraries. */
 VmStatus drv_options(const Args *a, VmoecOptions *o);
 /* Opens a session over them (session_open); after a failure it is closed. */
 VmStatus drv_open(const Args *a, bool need_train, Session *s);

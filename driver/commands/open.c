@@ -35,6 +35,14 @@ static const char *model_dir(Arena *a) {
     return NULL;
 }
 
+VmStatus drv_models(Arena *a, const char **dir) {
+    *dir = model_dir(a);
+    if (*dir) return VM_OK;
+    return drv_fail(
+        VM_ENV,
+        "the folder of layer libraries is not there: set VMOEC_MODELS to vmoec's models/ folder");
+}
+
 static void show(void *args, const VmoecMessage *m) {
     const Args *a = args;
     if (m->severity != VMOEC_INFO || !a->o.quiet) fputs(m->rendered, stderr);
@@ -75,11 +83,7 @@ VmStatus drv_options(const Args *a, VmoecOptions *o) {
     o->precision = a->o.precision;
     o->batch = opt_or(a->o.batch, 0);
     o->tuning = tuning_of(a);
-    o->models = model_dir(a->arena);
-    if (o->models) return VM_OK;
-    return drv_fail(
-        VM_ENV,
-        "the folder of layer libraries is not there: set VMOEC_MODELS to vmoec's models/ folder");
+    return drv_models(a->arena, &o->models);
 }
 
 VmStatus drv_open_with(const Args *a, const VmoecOptions *o, const CgTarget *target,

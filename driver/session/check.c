@@ -17,14 +17,10 @@ static void check_model(Session *s, FeExperiment *e, const char *model, int64_t 
     if (g) session_try_lowering(s, e, model, g, d);
 }
 
-FeExperiment *session_check(Session *s, const VmoecOptions *o, int64_t batch, Diags *d,
-                            VmError *err) {
-    FeExperiment *e = session_load(s, o, d, err);
-    if (!e) return NULL;
+void session_check(Session *s, FeExperiment *e, int64_t batch, Diags *d) {
     for (int i = 0; i < fe_nmodel(e) && !d->nerrors; i++)
         check_model(s, e, fe_model_name(e, i), batch, d);
     for (int i = 0; i < fe_ntrain(e) && !d->nerrors; i++) /* models' later train blocks */
         if (fe_train(e, i) != fe_train_of(e, fe_train(e, i)->model))
             (void)fe_elaborate_phase(e, s->arena, fe_train(e, i), 0, d);
-    return e;
 }

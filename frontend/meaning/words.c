@@ -47,3 +47,12 @@ FeWord fe_word(int i) {
     (void)recipe_word(i - FIXED - fe_nbuiltin(), &w);
     return w;
 }
+
+const char *fe_word_parameters(Arena *a, const FeWord *w) {
+    Text t = text_new(a);
+    for (const char *p = w->form; *(p += strspn(p, " ")); p += strcspn(p, " ")) {
+        if (t.len) text_add(&t, ", ");
+        text_addn(&t, p, strcspn(p, " "));
+    }
+    return t.data;
+}
