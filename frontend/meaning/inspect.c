@@ -205,7 +205,9 @@ static bool describe_word(Arena *a, const char *name, unsigned kinds, FeThing *o
         FeWord w = fe_word(i);
         if (!is_word(&w, name, kinds)) continue;
         bool call = w.kind == FE_BUILTIN || w.kind == FE_INITIALISER;
-        out->title = call ? arena_printf(a, "%s(%s)", w.name, fe_word_parameters(a, &w)) : w.form;
+        out->title = call ? arena_printf(a, "%s(%s)", w.name, fe_word_parameters(a, &w))
+                     : w.kind == FE_CHOICE ? arena_printf(a, "%s = %s", w.form, w.name)
+                                           : w.form;
         out->doc = w.meaning;
         return true;
     }
