@@ -207,11 +207,11 @@ typedef struct Elab {
     FeState *states;     /* the newest first */
     FeOutName *outs, **outs_tail;
     FeOutName *routes, **routes_tail;
-    int depth;      /* of evaluation, to protect the stack */
-    int call_depth; /* of layer calls */
-    int steps;      /* loop iterations and layer calls so far */
-    int64_t items;  /* of the lists of config */
-    int64_t work;   /* expressions evaluated and list elements made so far */
+    int depth;       /* of evaluation, to protect the stack */
+    int call_depth;  /* of layer calls */
+    int steps;       /* loop iterations and layer calls so far */
+    int64_t items;   /* of the lists of config */
+    int64_t work;    /* expressions evaluated and list elements made so far */
     int64_t weights; /* elements of weights made so far */
     int nloss;
     int nnamed; /* weights and results so far */
