@@ -9,7 +9,9 @@ cd "$(dirname "$0")/.."
 BUILD=${BUILD:-build}
 : "${VERSION:?the version of the package}"
 for tool in dpkg-deb dpkg-shlibdeps strip; do
-    command -v $tool > /dev/null || { echo "deb.sh: $tool is not installed (dpkg-dev)" >&2; exit 3; }
+    command -v $tool > /dev/null && continue
+    echo "deb.sh: $tool is not installed (dpkg-dev)" >&2
+    exit 3
 done
 
 SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2> /dev/null || date +%s)}

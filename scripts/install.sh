@@ -31,9 +31,8 @@ write() { # FILE COMMAND...: what a command prints becomes a file
     chmod 644 "$file"
 }
 tree() { # FROM TO: all files of a folder that the repository would have
-    (cd "$1" && find . -type f ! -path '*/node_modules/*' ! -name '*.tune') | while IFS= read -r f; do
-        install -D -m 644 "$1/$f" "$to/$2/$f"
-    done
+    (cd "$1" && find . -type f ! -path '*/node_modules/*' ! -name '*.tune') |
+        while IFS= read -r f; do install -D -m 644 "$1/$f" "$to/$2/$f"; done
 }
 
 put() {

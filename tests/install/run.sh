@@ -122,14 +122,22 @@ for command in $("$VMOEC" manual commands); do
     for option in $("$VMOEC" help "$command" | sed -n 's/^  \(--*[a-z-]*\).*/\1/p'); do
         grep -q -e "^.fB$option.fR" "$T/page" || missing="$missing $option"
     done
-    if [ -z "$missing" ]; then ok "page of $command"; else fail "page of $command" "lacks$missing"; fi
+    if [ -z "$missing" ]; then
+        ok "page of $command"
+    else
+        fail "page of $command" "lacks$missing"
+    fi
 done
 if command -v groff > /dev/null; then
     for page in '' $("$VMOEC" manual commands); do
         # shellcheck disable=SC2086
         "$VMOEC" manual man $page | groff -man -Tutf8 -ww -z 2>> "$T/groff"
     done
-    if [ -s "$T/groff" ]; then fail 'pages are good roff' "$(head -3 "$T/groff")"; else ok 'pages are good roff'; fi
+    if [ -s "$T/groff" ]; then
+        fail 'pages are good roff' "$(head -3 "$T/groff")"
+    else
+        ok 'pages are good roff'
+    fi
 else
     echo 'skip pages are good roff: groff is not installed'
 fi
@@ -194,7 +202,8 @@ if command -v vim > /dev/null && vim --version | grep -q '+syntax'; then
     does 'Vim reads its file' sh -c 'vim -es -u NONE -c "set rtp^=editors/vim" -c "syntax on" \
         -c "runtime ftdetect/vmoe.vim" -c "edit models/vmoe_fmnist.vmoe" -c "set ft=vmoe" \
         -c "if b:current_syntax != \"vmoe\" | cquit | endif" -c "call search(\"softmax(\")" \
-        -c "if synIDattr(synID(line(\".\"), col(\".\"), 1), \"name\") != \"vmoeBuiltin\" | cquit | endif" -c "qa!"'
+        -c "let is = synIDattr(synID(line(\".\"), col(\".\"), 1), \"name\")" \
+        -c "if is != \"vmoeBuiltin\" | cquit | endif" -c "qa!"'
 else
     echo 'skip Vim reads its file: there is no Vim with syntax'
 fi

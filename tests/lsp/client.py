@@ -101,9 +101,7 @@ class Client:
         """Each a text, which replaces all, or a dict with a range."""
         list_of = [c if isinstance(c, dict) else {"text": c} for c in changes]
         document = {"uri": uri, "version": version}
-        self.tell(
-            "textDocument/didChange", {"textDocument": document, "contentChanges": list_of}
-        )
+        self.tell("textDocument/didChange", {"textDocument": document, "contentChanges": list_of})
 
     def diagnostics(self, uri, version):
         """Those of that version of the text."""

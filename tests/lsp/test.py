@@ -1,6 +1,6 @@
 """What an editor gets from `vmoec lsp`. Prints a line per test, "ok NAME" or "FAIL NAME why".
 
-    test.py VMOEC MODELS
+test.py VMOEC MODELS
 """
 
 import json
@@ -26,12 +26,12 @@ layer block(x: [B, N, D], size = 64) -> [B, N, D] {
   linear(hidden, D)
 }
 
-model m(image: f32[B, 1, 8, 8], label: class[B, 4]) {
+model m(image: f32[B, 1, 8, 8], label: class[B, 10]) {
   x = patch_embed(image, 4, width)
   for i in 0..3 {
     x = x + block(norm(x))
   }
-  logits = linear(mean(x, axis = 1), 4)
+  logits = linear(mean(x, axis = 1), 10)
   loss cross_entropy(logits, label)
 }
 
@@ -40,7 +40,6 @@ train m {
   optimizer = adamw(weight_decay = 0.05)
 }
 """
-MODEL = MODEL.replace("class[B, 4]", "class[B, 10]").replace("axis = 1), 4)", "axis = 1), 10)")
 
 
 def place(text, word, nth=0, within=1):
@@ -244,7 +243,8 @@ def completes_names_layers_and_builtins(client, folder):
     edit = some["moe_mlp"]["additionalTextEdits"][0]
     assert edit["newText"] == 'use "std/moe"\n' and edit["range"]["start"]["line"] == 1, edit
     assert all(name.startswith("moe") for name in some), some
-    fields = labels(MODEL.replace("  optimizer", "  \n  optimizer"), "=8)\n  ".replace("=8", " = 8"), 8)
+    word = "resize = 8)\n  "
+    fields = labels(MODEL.replace("  optimizer", "  \n  optimizer"), word, len(word))
     assert "schedule" in fields and "cosine" in fields and "softmax" not in fields, fields
     assert "std/moe" in labels('use "std/', 'use "std/', 9)
     assert labels("# sof", "sof", 3) == {}
