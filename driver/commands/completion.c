@@ -46,7 +46,14 @@ static const char *commands(Arena *a) {
 
 /* What follows a command that reads no file, where it is a word of a list; else NULL. */
 static const char *operand_words(Arena *a, CmdId cmd) {
-    return cmd == CMD_manual ? manual_names(a) : NULL;
+    static const char *const kinds[] = {
+#define MANUAL(name, meaning) #name,
+#include "driver/commands/manuals.def"
+    };
+    if (cmd != CMD_manual) return NULL;
+    Text t = text_new(a);
+    for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) text_addf(&t, " %s", kinds[i]);
+    return t.data;
 }
 
 /* A backslash before each of `special`. */

@@ -23,12 +23,6 @@ static const struct {
 #include "driver/commands/environment.def"
 };
 
-const char *manual_names(Arena *a) {
-    Text t = text_new(a);
-    for (size_t i = 0; i < MANUALS; i++) text_addf(&t, " %s", manuals[i].name);
-    return t.data;
-}
-
 void manual_commands(Text *t, CmdId cmd) {
     (void)cmd;
     for (int i = 0; i < CMD_COUNT; i++) text_addf(t, "%s\n", cmd_page((CmdId)i).name);

@@ -37,7 +37,4 @@ const char *opt_words(Arena *a, const OptPage *o);
 #define MANUAL(name, meaning) void manual_##name(Text *t, CmdId cmd);
 #include "driver/commands/manuals.def"
 
-/* " man commands bash .." */
-const char *manual_names(Arena *a);
-
 #endif

@@ -22,44 +22,7 @@ static const struct {
 
 enum { METHODS = sizeof methods / sizeof methods[0] };
 
-/* ---- messages -------------------------------------------------------------------------------- */
-
-const json_t *lsp_get(const json_t *o, const char *path) {
-    char name[64];
-    while (o && *path) {
-        size_t n = strcspn(path, ".");
-        if (n >= sizeof name) return NULL;
-        memcpy(name, path, n);
-        name[n] = 0;
-        o = json_object_get(o, name);
-        path += n + (path[n] == '.');
-    }
-    return o;
-}
-
-const char *lsp_get_text(const json_t *o, const char *path) {
-    return json_string_value(lsp_get(o, path));
-}
-
-static void send(LspServer *s, VmJson message) {
-    char *text = vm_json_text(&message, JSON_COMPACT);
-    if (!text) vm_out_of_memory(0);
-    lsp_wire_write(&s->wire, text, strlen(text));
-    free(text);
-}
-
-static VmJson new_message(void) {
-    VmJson o = vm_json_object();
-    vm_json_string(&o, "jsonrpc", "2.0");
-    return o;
-}
-
-void lsp_notify(LspServer *s, const char *method, VmJson params) {
-    VmJson o = new_message();
-    vm_json_string(&o, "method", method);
-    vm_json_put(&o, "params", params);
-    send(s, o);
-}
+/* ---- answers --------------------------------------------------------------------------------- */
 
 static void put_id(VmJson *o, json_t *id) {
     if (id)
@@ -80,22 +43,22 @@ static const char *reason(LspCode code) {
 }
 
 static void answer_error(LspServer *s, json_t *id, LspCode code) {
-    VmJson o = new_message(), error = vm_json_object();
+    VmJson o = lsp_message(), error = vm_json_object();
     put_id(&o, id);
     vm_json_int(&error, "code", code);
     vm_json_string(&error, "message", reason(code));
     vm_json_put(&o, "error", error);
-    send(s, o);
+    lsp_send(s, o);
 }
 
 static void answer(LspServer *s, json_t *id, VmJson result) {
-    VmJson o = new_message();
+    VmJson o = lsp_message();
     put_id(&o, id);
     if (result.value)
         vm_json_put(&o, "result", result);
     else
         vm_json_null(&o, "result");
-    send(s, o);
+    lsp_send(s, o);
 }
 
 /* ---- one message ----------------------------------------------------------------------------- */

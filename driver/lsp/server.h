@@ -47,10 +47,12 @@ typedef enum LspCode {
 #define METHOD(name, ...) LspCode lsp_##name(LspServer *s, const json_t *params, VmJson *result);
 #include "driver/lsp/methods.def"
 
-/* ---- messages (server.c) */
+/* ---- messages (messages.c) */
 /* A member of members, "textDocument.uri"; NULL: there is none. */
 const json_t *lsp_get(const json_t *o, const char *path);
 const char *lsp_get_text(const json_t *o, const char *path); /* NULL: no text */
+VmJson lsp_message(void);                                    /* one without anything in it yet */
+void lsp_send(LspServer *s, VmJson message);
 void lsp_notify(LspServer *s, const char *method, VmJson params);
 
 /* ---- places (position.c) */
