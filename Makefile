@@ -5,6 +5,9 @@ ifeq ($(origin CC),default) # make's own default is cc
 CC      := gcc
 endif
 BUILD   ?= build
+VERSION := 0.1.0
+# Of the sources; sources that came without their repository may name it: make COMMIT=...
+COMMIT  ?= $(shell [ -z "$$(git rev-parse --show-prefix 2>&1)" ] && git rev-parse --short=12 HEAD || echo unknown)
 LLVM_CONFIG ?= llvm-config-19
 MODE    ?= release
 
@@ -32,7 +35,8 @@ LIBS        = -ljansson -larchive -lturbojpeg -lspng -lz -lxxhash -lm
 sources  = $(sort $(foreach d,$(1),$(wildcard $(d)/*.c $(d)/*/*.c)))
 SRC     := $(call sources,base recipe ir frontend passes interp codegen runtime driver)
 OBJ     := $(SRC:%.c=$(BUILD)/obj/%.o)
-LIB_OBJ := $(filter-out $(BUILD)/obj/driver/commands/main.o,$(OBJ)) $(BUILD)/obj/compiler_id.o
+MADE    := $(BUILD)/obj/compiler_id.o $(BUILD)/obj/version.o
+LIB_OBJ := $(filter-out $(BUILD)/obj/driver/commands/main.o,$(OBJ)) $(MADE)
 
 # What needs LLVM is a shared object of its own, which only the processes that compile load: the files that
 # include codegen/build/emit.h or a header that does, at one remove or two. It finds the rest of the compiler in the program that loads it.
@@ -50,7 +54,7 @@ ID_SRC  := $(sort $(wildcard $(foreach d,base recipe ir passes codegen codegen/*
 # with LLVM.
 LIBRARY      := $(BUILD)/libvmoec.a
 LIBRARY_OBJ  := $(filter-out $(BACKEND_OBJ) $(BUILD)/obj/interp/% $(BUILD)/obj/driver/commands/% \
-                $(BUILD)/obj/driver/bench/%,$(LIB_OBJ))
+                $(BUILD)/obj/driver/lsp/% $(BUILD)/obj/driver/bench/%,$(LIB_OBJ))
 LIBRARY_LINK  = -rdynamic -Wl,--whole-archive $(LIBRARY) -Wl,--no-whole-archive $(LIBS)
 
 # The C files of tests/ make one Criterion binary (fuzz_*.c and those of library/ are programs); tests/<area>/run.sh
@@ -82,7 +86,13 @@ $(BUILD)/obj/compiler_id.c: always
 	    "$$({ cat $(ID_SRC); $(LLVM_CONFIG) --version; } | sha256sum | cut -c1-32)" > $@.new
 	@if cmp -s $@.new $@; then rm $@.new; else mv $@.new $@; fi
 
-$(BUILD)/obj/compiler_id.o: $(BUILD)/obj/compiler_id.c
+$(BUILD)/obj/version.c: always
+	@mkdir -p $(dir $@)
+	@printf '#include "base/version.h"\nconst char vm_version[] = "%s", vm_commit[] = "%s", vm_llvm_version[] = "%s";\n' \
+	    '$(VERSION)' '$(COMMIT)' "$$($(LLVM_CONFIG) --version)" > $@.new
+	@if cmp -s $@.new $@; then rm $@.new; else mv $@.new $@; fi
+
+$(MADE): %.o: %.c
 	$(Q)$(CC) $(CFLAGS) -c $< -o $@
 
 $(BUILD)/vmoec: $(PROGRAM_OBJ)
@@ -122,6 +132,22 @@ $(DOC_BIN): $(filter $(BUILD)/obj/base/% $(BUILD)/obj/recipe/% $(BUILD)/obj/ir/%
 	$(Q)$(CC) $(LDFLAGS) $^ -o $@ $(LIBS)
 
 -include $(OBJ:.o=.d) $(TEST_OBJ:.o=.d) $(LIBRARY_TESTS:%.c=$(BUILD)/obj/%.d) $(BUILD)/obj/docs/reference.d
+
+# `make && sudo make install`: what is there is installed as it is, so that nothing is built as root.
+PREFIX  ?= /usr/local
+PLACES   = BUILD='$(BUILD)' PREFIX='$(PREFIX)' DESTDIR='$(DESTDIR)'
+.PHONY: install
+install: ## install into PREFIX (default /usr/local), below DESTDIR (docs/install.md)
+	@[ -x $(BUILD)/vmoec ] || $(SUBMAKE) build
+	@$(PLACES) scripts/install.sh install
+
+.PHONY: uninstall
+uninstall: ## remove what `make install` put there
+	@$(PLACES) scripts/install.sh uninstall
+
+.PHONY: deb
+deb: build ## make a Debian package: build/vmoec_VERSION_ARCHITECTURE.deb
+	@BUILD='$(BUILD)' VERSION='$(VERSION)' scripts/deb.sh
 
 .PHONY: setup
 setup: ## install what is missing to build, run and test (Debian packages)
@@ -209,6 +235,8 @@ docs: $(DOC_BIN) build ## write docs/ops.md, docs/recipe.md and the tables that 
 	    /^\| initialiser \| in IR/ { printf "%s", table; old = 1 } /^$$/ { old = 0 } !old' - ready=1 docs/language.md \
 	    > docs/language.md.new
 	@mv docs/language.md.new docs/language.md
+	$(BUILD)/vmoec manual textmate > editors/vscode/syntaxes/vmoe.tmLanguage.json
+	$(BUILD)/vmoec manual vim > editors/vim/syntax/vmoe.vim
 	scripts/models.py $(BUILD)/vmoec
 
 .PHONY: clean

@@ -19,6 +19,10 @@ typedef struct FeOptions {
     int nset;
     /* where `use "std/..."` is searched after the file's own folder; NULL: none */
     const char *model_dir;
+    /* Text of a file, by its canonical path, that counts instead of what the disk has, as long as
+     * the experiment lives; NULL: none, or nobody to ask. */
+    const char *(*unsaved)(void *user, const char *real);
+    void *user;
 } FeOptions;
 
 /* Loads and checks everything that does not depend on a batch size. NULL only if the file itself

@@ -70,9 +70,11 @@ may_include() {
     runtime/train) echo "base recipe runtime/exec runtime/data runtime/log" ;;
     driver/session)
         echo "base recipe ir frontend frontend/syntax passes codegen codegen/plan runtime/exec runtime/data runtime/log runtime/train" ;;
+    driver/lsp)
+        echo "base recipe ir frontend frontend/syntax passes codegen driver/session" ;;
     driver/commands)
         echo "base recipe ir frontend frontend/syntax passes interp codegen codegen/plan runtime/exec runtime/data runtime/log runtime/train" \
-            "driver/session" ;;
+            "driver/session driver/lsp" ;;
     driver/bench)
         echo "base recipe ir frontend frontend/syntax passes interp codegen codegen/plan runtime/exec runtime/data runtime/log runtime/train" \
             "driver/session driver/commands" ;;
@@ -127,7 +129,7 @@ check_text() {
     mark='\b(TO''DO|FIX''ME|X''XX)\b'
     # programs with mistakes are as they are: their blanks and line ends may be the mistake
     list=$(files '*.c' '*.h' '*.def' '*.sh' '*.md' '*.vmoe' '*.vir' | grep -v '^tests/errors/.*vmoe$'
-        find models scripts -type f; ls -- *.md Makefile .ci/run)
+        find models scripts editors -type f; ls -- *.md Makefile .ci/run)
     # shellcheck disable=SC2086
     grep -nE "$mark" /dev/null $list | sed 's/$/   (unfinished work)/'
     # shellcheck disable=SC2086

@@ -68,6 +68,7 @@ PREFIXES = {
     "runtime/train": "vm_",
     "runtime/log": "vm_",
     "driver/session": "session_ vmoec_",
+    "driver/lsp": "lsp_",
 }
 # Names without one, from before there were rooms.
 NAMES = {

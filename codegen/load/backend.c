@@ -10,14 +10,21 @@ extern const CgBackend cg_backend_llvm __attribute__((weak));
 
 #define BACKEND_FILE "vmoec-llvm.so"
 
-/* The shared object lies in the program's own folder. */
+/* Where it lies, seen from the program's folder: beside it as built, or as installed. The first
+ * that is there; the first of all when none is, for the message. */
 static const char *backend_path(Arena *a) {
+    static const char *const place[] = {"", "../libexec/vmoec/", "../lib/vmoec/"};
     char exe[4096];
     ssize_t n = readlink("/proc/self/exe", exe, sizeof exe - 1);
     if (n <= 0) return NULL;
     exe[n] = 0;
     char *slash = strrchr(exe, '/');
-    return slash ? arena_printf(a, "%.*s/" BACKEND_FILE, (int)(slash - exe), exe) : NULL;
+    if (!slash) return NULL;
+    for (size_t i = 0; i < sizeof place / sizeof place[0]; i++) {
+        const char *at = arena_printf(a, "%.*s/%s" BACKEND_FILE, (int)(slash - exe), exe, place[i]);
+        if (access(at, F_OK) == 0) return at;
+    }
+    return arena_printf(a, "%.*s/" BACKEND_FILE, (int)(slash - exe), exe);
 }
 
 static void no_memory(void) {

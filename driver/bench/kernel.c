@@ -276,7 +276,7 @@ VmStatus bench_kernel(const Args *a) {
     if (problem_parse(d, text, &k.problem))
         st = run(&k, a);
     else
-        diags_print(stderr, d, isatty(STDERR_FILENO));
+        drv_print_diags(d);
     session_close(&s);
     return st;
 }

@@ -1,4 +1,4 @@
-/* vmoec check: every mistake of a file, without compiling it. */
+/* vmoec check: every mistake of one or more files, without compiling them. */
 #include "driver/commands/commands.h"
 
 #include <string.h>
@@ -39,40 +39,57 @@ static VmStatus check_last_batches(Session *s, FeExperiment *e, const FeTrain *t
     return VM_OK;
 }
 
-static VmStatus check(Session *s, const Args *args, const VmoecOptions *opt) {
-    Arena *a = s->arena;
-    Diags *d = diags_create(a);
+typedef struct Found {
+    VmJson list; /* of diagnostics, with --json */
+    bool any;    /* a file could be read */
+} Found;
+
+static VmStatus check(Session *s, const Args *args, const VmoecOptions *opt, Found *found) {
+    Diags *d = diags_create(s->arena);
     VmError io = {.text = ""};
     FeExperiment *e = session_load(s, opt, d, &io);
     if (!e) return drv_fail(io.status, "%s", io.text);
-    for (int i = 0; i < fe_nmodel(e) && !d->nerrors; i++) {
-        const char *model = fe_model_name(e, i);
-        bool trains = false;
-        for (int t = 0; t < fe_ntrain(e); t++) trains |= !strcmp(fe_train(e, t)->model, model);
-        const IrGraph *g = fe_elaborate(e, a, model, trains ? 0 : opt_or(args->o.batch, 0), d);
-        if (g && trains) (void)session_try_training(s, e, model, g, d);
-        if (g) session_try_lowering(s, e, model, g, d);
-    }
-    for (int i = 0; i < fe_ntrain(e) && !d->nerrors; i++) /* models' later train blocks */
-        if (fe_train(e, i) != fe_train_of(e, fe_train(e, i)->model))
-            (void)fe_elaborate_phase(e, a, fe_train(e, i), 0, d);
+    session_check(s, e, opt_or(args->o.batch, 0), d);
     VmStatus st = VM_OK;
     for (int i = 0; i < fe_ntrain(e) && !d->nerrors && !st; i++)
         st = check_last_batches(s, e, fe_train(e, i), args->o.data, d);
     if (st) return st;
-    if (args->o.json) diags_print_json(stdout, d);
+    found->any = true;
+    if (args->o.json) diags_add_json(&found->list, d);
     if (!args->o.json || d->environment) /* which is no diagnostic of the file */
-        diags_print(stderr, d, isatty(STDERR_FILENO));
+        drv_print_diags(d);
     return session_diags_status(d);
 }
 
-VmStatus cmd_check(const Args *args) {
+static VmStatus check_file(const Args *args, const VmoecOptions *shared, const char *path,
+                           Found *found) {
     Session s;
-    VmoecOptions o;
-    VmStatus st = drv_options(args, &o);
-    if (st) return st;
+    VmoecOptions o = *shared;
+    VmError err = {.text = ""};
+    o.path = path;
+    VmStatus st = drv_stdin_text(args->arena, &o, &err);
+    if (st) return drv_fail(st, "%s", err.text);
     session_init(&s, &o);
-    st = check(&s, args, &o);
+    st = check(&s, args, &o, found);
     session_close(&s);
     return st;
+}
+
+/* All files are looked at, whatever the first ones are like; the worst of them is the result. */
+VmStatus cmd_check(const Args *args) {
+    VmoecOptions o;
+    VmStatus worst = drv_options(args, &o);
+    if (worst) return worst;
+    VmJson all = vm_json_object();
+    Found found = {.list = vm_json_list()};
+    for (int i = 0; i < args->noperand; i++) {
+        VmStatus st = check_file(args, &o, args->operand[i], &found);
+        if (st > worst) worst = st;
+    }
+    vm_json_put(&all, "diagnostics", found.list);
+    if (args->o.json && found.any)
+        vm_json_print(stdout, &all);
+    else
+        vm_json_free(&all);
+    return worst;
 }

@@ -109,6 +109,28 @@ const char *drv_cache_dir(Arena *a);
  * VM_USAGE with a message naming the option when it is no size from 1 byte to 2^60. */
 VmStatus drv_parse_size(const char *text, const char *option, int64_t *bytes);
 
+/* ---- standard input (input.c) ---------------------------------------------------------------- */
+
+#define DRV_STDIN "<stdin>" /* what messages call it */
+enum { DRV_STDIN_MAX = 16 << 20 };
+
+/* All of a stream, fewer than `most` bytes. NULL with err filled in: VM_ENV when it cannot be read,
+ * VM_INPUT for what is no text. */
+const char *drv_read_stream(Arena *a, FILE *f, const char *name, size_t most, VmError *err);
+/* A file, or standard input for "-", which can be read once. NULL with err filled in. */
+Source *drv_source(Arena *a, const char *path, VmError *err);
+/* Where o->path is "-": its text, and a name for messages. */
+VmStatus drv_stdin_text(Arena *a, VmoecOptions *o, VmError *err);
+
+/* ---- standard error as a terminal (terminal.c) ----------------------------------------------- */
+
+/* Whether messages have colours: on a terminal that is not "dumb", unless NO_COLOR or CLICOLOR=0
+ * say no; elsewhere only with CLICOLOR_FORCE. NO_COLOR counts most. */
+bool drv_colour(void);
+int drv_columns(void); /* 0: not a terminal, or it does not say */
+/* All of d on stderr, as that takes them. */
+void drv_print_diags(Diags *d);
+
 /* ---- JSON's memory (json.c) ------------------------------------------------------------------ */
 
 /* Call first: from then on JSON without memory ends the process like an arena, and nobody has to
@@ -119,9 +141,11 @@ void drv_json_memory(void);
 
 /* A session without a file (session_init) with the options that count for one. */
 void drv_init(const Args *a, Session *s);
+/* The folder of layer libraries: VMOEC_MODELS, or ../share/vmoec/models or ../models, seen from the
+ * program's folder. VM_ENV after a message when it is not there. */
+VmStatus drv_models(Arena *a, const char **dir);
 /* What the options that commands share say: file, model, --set, precision, batch, blocks, cache.
- * Its messages are printed on stderr as they come. VM_ENV after a message: the folder of layer
- * libraries is not there, which is VMOEC_MODELS, or ../models beside the program's folder. */
+ * Its messages are printed on stderr as they come. Fails without layer libraries. */
 VmStatus drv_options(const Args *a, VmoecOptions *o);
 /* Opens a session over them (session_open); after a failure it is closed. */
 VmStatus drv_open(const Args *a, bool need_train, Session *s);

@@ -59,7 +59,7 @@ static VmStatus emit_ast(const Args *a) {
     if (src) {
         Diags *d = diags_create(arena);
         Ast *file = parse_file(arena, src, d);
-        diags_print(stderr, d, isatty(STDERR_FILENO));
+        drv_print_diags(d);
         Text t = text_new(arena);
         ast_dump(&t, file);
         st = d->nerrors ? VM_INPUT : drv_write_output(a->o.o, t.data, t.len);

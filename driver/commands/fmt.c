@@ -20,19 +20,23 @@ static VmStatus format(Arena *a, const Args *args) {
     VmError error = {.text = ""};
     if (args->o.check && args->o.write)
         return drv_fail(VM_USAGE, "--check and --write exclude each other");
-    Source *src = source_load(a, path, &error);
+    bool piped = !strcmp(path, "-");
+    if (piped && args->o.write)
+        return drv_fail(VM_USAGE, "--write needs a file; standard input is formatted to stdout");
+    Source *src = drv_source(a, path, &error);
     if (!src) return drv_fail(error.status, "%s", error.text);
     Diags *d = diags_create(a);
     Ast *file = parse_file(a, src, d);
-    diags_print(stderr, d, isatty(STDERR_FILENO));
+    drv_print_diags(d);
     if (d->nerrors) return VM_INPUT;
     Text t = text_new(a);
     ast_format(&t, file);
     bool same = t.len == src->len && !memcmp(t.data, src->text, t.len);
     if (args->o.check)
-        return same ? VM_OK
-                    : drv_fail(VM_INPUT, "%s is not formatted; run vmoec fmt --write %s", path,
-                               path);
+        return same    ? VM_OK
+               : piped ? drv_fail(VM_INPUT, "standard input is not formatted")
+                       : drv_fail(VM_INPUT, "%s is not formatted; run vmoec fmt --write %s", path,
+                                  path);
     if (args->o.write) return same ? VM_OK : write_back(a, path, &t);
     return drv_write_output(NULL, t.data, t.len);
 }

@@ -6,7 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "driver/session/version.h"
+#include "base/version.h"
 
 static VmStatus (*const commands[CMD_COUNT])(const Args *) = {
 #define CMD(name, ...) cmd_##name,
@@ -55,7 +55,7 @@ static int run(int argc, char **argv) {
     }
     const char *name = argv[1];
     if (!strcmp(name, "--version") || !strcmp(name, "version")) {
-        printf("vmoec %s\n", VMOEC_VERSION);
+        printf("vmoec %s\ncommit %s\nLLVM %s\n", vm_version, vm_commit, vm_llvm_version);
         return drv_flush(VM_OK);
     }
     if (!strcmp(name, "help") || !strcmp(name, "--help") || !strcmp(name, "-h"))

@@ -14,7 +14,9 @@ static bool is_dir(const char *path) {
     return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
 }
 
+/* Beside the program's folder, as installed or as in the repository. */
 static const char *model_dir(Arena *a) {
+    static const char *const place[] = {"../share/vmoec/models", "../models"};
     const char *env = getenv("VMOEC_MODELS");
     if (env && *env) return is_dir(env) ? arena_strdup(a, env) : NULL;
     char exe[4096];
@@ -25,10 +27,20 @@ static const char *model_dir(Arena *a) {
     if (!slash) return NULL;
     *slash = 0;
     char real[4096];
-    const char *dir = arena_printf(a, "%s/../models", exe);
-    if (!is_dir(dir)) return NULL;
-    return realpath(dir, real) ? arena_strdup(a, real)
-                               : dir; /* places in libraries are read by people */
+    for (size_t i = 0; i < sizeof place / sizeof place[0]; i++) {
+        const char *dir = arena_printf(a, "%s/%s", exe, place[i]);
+        if (is_dir(dir)) /* places in libraries are read by people */
+            return realpath(dir, real) ? arena_strdup(a, real) : dir;
+    }
+    return NULL;
+}
+
+VmStatus drv_models(Arena *a, const char **dir) {
+    *dir = model_dir(a);
+    if (*dir) return VM_OK;
+    return drv_fail(
+        VM_ENV,
+        "the folder of layer libraries is not there: set VMOEC_MODELS to vmoec's models/ folder");
 }
 
 static void show(void *args, const VmoecMessage *m) {
@@ -50,7 +62,8 @@ static void base_options(const Args *a, VmoecOptions *o) {
     o->crash_file = CRASH_FILE;
     o->on_message = show;
     o->user = (void *)a;
-    o->colour = isatty(STDERR_FILENO);
+    o->colour = drv_colour();
+    o->columns = drv_columns();
 }
 
 void drv_init(const Args *a, Session *s) {
@@ -70,11 +83,7 @@ VmStatus drv_options(const Args *a, VmoecOptions *o) {
     o->precision = a->o.precision;
     o->batch = opt_or(a->o.batch, 0);
     o->tuning = tuning_of(a);
-    o->models = model_dir(a->arena);
-    if (o->models) return VM_OK;
-    return drv_fail(
-        VM_ENV,
-        "the folder of layer libraries is not there: set VMOEC_MODELS to vmoec's models/ folder");
+    return drv_models(a->arena, &o->models);
 }
 
 VmStatus drv_open_with(const Args *a, const VmoecOptions *o, const CgTarget *target,

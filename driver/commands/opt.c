@@ -9,25 +9,8 @@
 
 enum { MAX_PASSES = 64, MAX_TEXT = 64 << 20 };
 
-/* NULL with err filled in: VM_ENV when it cannot be read, VM_INPUT for what is no text. */
-static const char *read_stream(Arena *a, FILE *f, const char *name, VmError *err) {
-    Text t = text_new(a);
-    char buf[1 << 16];
-    size_t n;
-    while ((n = fread(buf, 1, sizeof buf, f)) > 0 && t.len < MAX_TEXT) text_addn(&t, buf, n);
-    if (ferror(f))
-        vm_fail(err, VM_ENV, "cannot read %s: %s", name, strerror(errno));
-    else if (t.len >= MAX_TEXT)
-        vm_fail(err, VM_INPUT, "%s is larger than 64 MiB", name);
-    else if (strlen(t.data) != t.len)
-        vm_fail(err, VM_INPUT, "%s contains a NUL byte", name);
-    else
-        return t.data;
-    return NULL;
-}
-
 static const char *read_text(Arena *a, const char *path, VmError *err) {
-    if (!strcmp(path, "-")) return read_stream(a, stdin, "standard input", err);
+    if (!strcmp(path, "-")) return drv_read_stream(a, stdin, "standard input", MAX_TEXT, err);
     int fd = vm_open_read(path, err);
     FILE *f = fd >= 0 ? fdopen(fd, "r") : NULL;
     if (!f) {
@@ -35,7 +18,7 @@ static const char *read_text(Arena *a, const char *path, VmError *err) {
         if (fd >= 0) close(fd);
         return NULL;
     }
-    const char *text = read_stream(a, f, path, err);
+    const char *text = drv_read_stream(a, f, path, MAX_TEXT, err);
     fclose(f);
     return text;
 }

@@ -2,24 +2,16 @@
  * commands do.
  */
 #include "driver/commands/commands.h"
+#include "driver/commands/manual.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
 #include "base/spell.h"
 #include "base/vec.h"
-
-typedef enum OptKind {
-    OPTION_FLAG,
-    OPTION_MAYBE,
-    OPTION_STR,
-    OPTION_IN,
-    OPTION_OUT,
-    OPTION_INT,
-    OPTION_LIST
-} OptKind;
 
 static const struct {
     const char *name; /* as in the table, with underscores */
@@ -60,6 +52,8 @@ typedef struct CmdRow {
     int lo, hi;
     const char *doc;
 } CmdRow;
+
+enum { MANY = INT_MAX };
 
 static const CmdRow cmd_rows[CMD_COUNT] = {
 #define CMD(name, operands, lo, hi, doc) {#name, operands, lo, hi, doc},
@@ -235,7 +229,10 @@ VmStatus args_parse(Arena *arena, CmdId cmd, int argc, char **argv, Args *out) {
     if (out->noperand > c->hi)
         return usage_error(out,
                            arena_printf(arena, "%s takes %s; '%s' is one word too many", c->name,
-                                        c->hi > 1 ? "two files" : "one file", out->operand[c->hi]));
+                                        !c->hi      ? "no file"
+                                        : c->hi > 1 ? "two files"
+                                                    : "one file",
+                                        out->operand[c->hi]));
     return keep_apart(out);
 }
 
@@ -253,6 +250,22 @@ VmStatus args_require(const Args *a, OptId id) {
                                        opt_typed(a->arena, id), r->operand));
 }
 
+/* ---- rows as values -------------------------------------------------------------------------- */
+
+CmdPage cmd_page(CmdId cmd) {
+    const CmdRow *c = &cmd_rows[cmd];
+    return (CmdPage){c->name, c->operands, c->doc};
+}
+
+int cmd_page_options(Arena *a, CmdId cmd, OptPage **out) {
+    OptPage *list = *out = ARENA_ARRAY(a, OptPage, ROWS);
+    int n = 0;
+    for (const OptRow *r = opt_rows; r < opt_rows + ROWS; r++)
+        if (takes(cmd, r))
+            list[n++] = (OptPage){opt_typed(a, r->id), r->operand, r->doc, opt_kinds[r->id].kind};
+    return n;
+}
+
 /* ---- help ------------------------------------------------------------------------------------ */
 
 static void help_overview(FILE *f) {
@@ -260,7 +273,7 @@ static void help_overview(FILE *f) {
                "trainers.\n\n"
                "usage: vmoec COMMAND [OPTIONS] FILE\n\n");
     for (int i = 0; i < CMD_COUNT; i++)
-        fprintf(f, "  %-7s %-9s %s\n", cmd_rows[i].name, cmd_rows[i].operands, cmd_rows[i].doc);
+        fprintf(f, "  %-7s %-16s %s\n", cmd_rows[i].name, cmd_rows[i].operands, cmd_rows[i].doc);
     fprintf(f, "\n  vmoec help COMMAND   the options of a command\n"
                "  vmoec --version      the version\n\n"
                "Exit codes: 0 done, 1 the input is wrong, 2 the command line is wrong, 3 the "

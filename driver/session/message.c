@@ -80,7 +80,7 @@ static void say_diag(Session *s, const Diag *d) {
     for (const DiagNote *x = d->notes; x; x = x->next)
         remark[n++] = (VmoecRemark){place(x->span), x->text};
     Text t = text_new(a);
-    diag_text(&t, d, s->messages.colour);
+    diag_text(&t, d, s->messages.colour, s->messages.columns);
     keep(s, (VmoecMessage){.severity = d->level == DIAG_ERROR ? VMOEC_ERROR : VMOEC_WARNING,
                            .slug = diag_slug(d->id),
                            .at = place(d->span),

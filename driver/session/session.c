@@ -8,8 +8,11 @@ void session_init(Session *s, const VmoecOptions *o) {
     *s = (Session){.arena = arena_create()};
     s->scratch = arena_create();
     s->crash.arena = arena_create();
-    s->messages = (SessionMessages){
-        .arena = s->arena, .told = o->on_message, .user = o->user, .colour = o->colour};
+    s->messages = (SessionMessages){.arena = s->arena,
+                                    .told = o->on_message,
+                                    .user = o->user,
+                                    .colour = o->colour,
+                                    .columns = o->columns};
     s->crash.file = o->crash_file ? arena_strdup(s->arena, o->crash_file) : NULL;
     s->cache_dir = o->cache ? arena_strdup(s->arena, o->cache) : NULL;
     s->backend = o->backend ? arena_strdup(s->arena, o->backend) : NULL;

@@ -29,6 +29,7 @@ typedef struct SessionMessages {
     void (*told)(void *user, const VmoecMessage *m);
     void *user;
     bool colour;
+    int columns;
 } SessionMessages;
 
 /* ---- tuned blocks of products (tuning.c) ----------------------------------------------------- */
@@ -153,6 +154,9 @@ VmStatus session_open_for(Session *s, const VmoecOptions *o, const CgTarget *tar
                           bool need_train);
 /* For `check`: loads the file and chooses nothing; mistakes go to d. */
 FeExperiment *session_load(Session *s, const VmoecOptions *o, Diags *d, VmError *err);
+/* All mistakes of a loaded file that its models (batch: of those that are not trained, 0: 1 image),
+ * their training, what passes make of them, and later train blocks show; in d. */
+void session_check(Session *s, FeExperiment *e, int64_t batch, Diags *d);
 void session_close(Session *s);
 
 /* VM_OK without errors; VM_ENV when a library could not be read; VM_USAGE when all of them are in

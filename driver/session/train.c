@@ -5,8 +5,8 @@
 
 #include "base/recover.h"
 #include "base/rng.h"
+#include "base/version.h"
 #include "codegen/plan/backend.h"
-#include "driver/session/version.h"
 
 /* ---- what a run is --------------------------------------------------------------------------- */
 
@@ -27,7 +27,7 @@ static VmSubject subject_of(Session *s, const IrGraph *g) {
                    .graph = arena_printf(s->arena, "%016llx",
                                          (unsigned long long)vm_hash_name(ir_to_text(s->arena, g))),
                    .instructions = s->target->isa,
-                   .version = VMOEC_VERSION,
+                   .version = vm_version,
                    .compiler = cg_compiler_id};
     v.nconfig = fe_config(s->exp, &v.config_name, &v.config_value);
     return v;

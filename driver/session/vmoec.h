@@ -108,7 +108,8 @@ typedef struct VmoecOptions {
      */
     const char *cache;
 
-    /* The code generator, vmoec-llvm.so. NULL: beside the program's executable file. */
+    /* The code generator, vmoec-llvm.so. NULL: beside the program's executable file, or in
+     * ../libexec/vmoec or ../lib/vmoec seen from there. */
     const char *backend;
 
     /* A file of `vmoec tune`. NULL: none. */
@@ -125,6 +126,9 @@ typedef struct VmoecOptions {
 
     /* `rendered` has the colours of a terminal. */
     bool colour;
+
+    /* Columns of the terminal that shows it: a line of source is cut to fit. 0: not known. */
+    int columns;
 } VmoecOptions;
 
 /* Sets every option to its default. Call it before setting those you care about. */

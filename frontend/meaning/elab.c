@@ -164,6 +164,7 @@ static void elab_inputs(Elab *E, const Ast *m, int64_t batch) {
             v = own;
         }
         scope_bind(E, E->frame->scope, p->name, v, p->span, NULL);
+        sema_saw(E, p, v);
     }
     if (m->nparam == 0)
         sema_error(E, m->name_span, D_input_type, "model `%s` has no inputs", m->name);
@@ -275,6 +276,7 @@ static void elab_model(Elab *E, const Ast *m, int64_t batch, const FeTrain *t) {
     if (t) check_training_inputs(E, m, t);
     if (E->failed) return; /* wrong inputs make every later message wrong */
     const FeValue *v = eval_block(E, m->kid, m->nkid, true);
+    sema_made(E, m, E->weights);
     if (E->failed) return;
     model_result(E, m, v);
     if (!E->failed) check_results(E, m, t);

@@ -231,6 +231,7 @@ const FeValue *eval_expr(Elab *E, const Ast *x) {
     E->depth++;
     const FeValue *v = eval_kind(E, x);
     E->depth--;
+    sema_saw(E, x, v);
     if (!E->g || E->g->nnodes <= FE_MAX_NODES || E->stopped) return v;
     sema_error(E, x->span, D_limit, "this model has more than %d operations", FE_MAX_NODES);
     E->stopped = true;

@@ -177,6 +177,7 @@ static bool bind_params(Elab *E, const FeLayer *l, const Ast *call, FeFrame *cal
         if (p->type && !match_type(E, p->type, v, callee, at, what)) return false;
         /* A dimension of an earlier parameter may have this one's name: the parameter wins. */
         scope_bind(E, callee->scope, p->name, v, p->span, NULL);
+        sema_saw(E, p, v);
     }
     return true;
 }
@@ -245,10 +246,14 @@ const FeValue *call_layer(Elab *E, const FeLayer *l, const Ast *call) {
                       .call = call->span,
                       .up = E->frame};
     const FeValue *v = fv_bad();
+    int64_t weights = E->weights;
     if (match_args(E, call->name, l->ast->name_span, param, np, act, call->nkid, slot) &&
         grouped_args(E, call, act, call->nkid, &callee.group) &&
         bind_params(E, l, call, &callee, slot))
         v = run_body(E, l, call, &callee);
+    sema_saw(E, l->ast, v);
+    sema_made(E, l->ast, E->weights - weights);
+    sema_made(E, call, E->weights - weights);
     E->path = saved;
     return v;
 }

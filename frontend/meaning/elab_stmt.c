@@ -10,6 +10,7 @@
 
 static void assign(Elab *E, const Ast *target, const FeValue *v) {
     FeBinding *b = scope_find(E->frame, target->name);
+    sema_saw(E, target, v);
     if (b && b->fixed) {
         const char *hint =
             b->state ? arena_printf(E->a, ": write `update %s = ...`", target->name) : "";

@@ -128,12 +128,16 @@ static const FeValue *make_weight(Elab *E, const Ast *stmt) {
     IrValue *w = ir_param(&E->b, name, ir_type(DT_f32, rank, dim), rule,
                           strcmp(own, name) ? own : "", init->decay && !state);
     if (state) ir_set_int(w->node, ATTR_param_state, 1);
+    if (!state) E->weights += ir_elems(&w->type);
     return fv_tensor(E->a, w, E->frame->group, lead > 0, stmt->span);
 }
 
 void elab_weight(Elab *E, const Ast *stmt) {
+    int64_t before = E->weights;
     const FeValue *v = made_in_update(E, stmt) ? fv_bad() : make_weight(E, stmt);
     scope_bind(E, E->frame->scope, stmt->name, v, stmt->name_span, NULL);
+    sema_saw(E, stmt, v);
+    sema_made(E, stmt, E->weights - before);
 }
 
 /* ---- states --------------------------------------------------------------------------------- */
@@ -141,6 +145,7 @@ void elab_weight(Elab *E, const Ast *stmt) {
 void elab_state(Elab *E, const Ast *stmt) {
     const FeValue *v = made_in_update(E, stmt) ? fv_bad() : make_weight(E, stmt);
     FeBinding *b = scope_bind(E, E->frame->scope, stmt->name, v, stmt->name_span, "a state");
+    sema_saw(E, stmt, v);
     b->state = ARENA_NEW(E->a, FeState);
     *b->state = (FeState){.value = v, .name = stmt->name, .span = stmt->span, .next = E->states};
     E->states = b->state;

@@ -60,7 +60,9 @@ static void load_uses(FeExperiment *e, FeFile *f, Diags *d);
 /* Reads and parses one file and, before it is listed as done, those it uses. */
 static FeFile *load_file(FeExperiment *e, const char *path, const char *real, Span used_at,
                          bool main_file, Diags *d, VmError *err) {
-    const char *text = main_file ? e->opt->text : NULL;
+    const char *text = main_file                 ? e->opt->text
+                       : e->opt->unsaved && real ? e->opt->unsaved(e->opt->user, real)
+                                                 : NULL;
     Source *src = text ? source_from_text(e->a, path, text) : source_load(e->a, path, err);
     if (!src) return NULL;
     FeFile *f = ARENA_NEW(e->a, FeFile);

@@ -8,6 +8,7 @@
 #include "frontend/syntax/ast.h"
 #include "frontend/frontend.h"
 #include "base/inits.h"
+#include "base/map.h"
 #include "base/names.h"
 #include "base/vec.h"
 
@@ -130,6 +131,8 @@ struct FeExperiment {
     const FeFile *main;
     const char **config_name, **config_text;
     bool failed; /* there were errors: nothing elaborates */
+    bool watched;
+    Map seen_of; /* FeSeen by node, of the main file (watch.c) */
 };
 
 FeLayer *fe_find_layer(const FeExperiment *e, const char *name);
@@ -204,11 +207,12 @@ typedef struct Elab {
     FeState *states;     /* the newest first */
     FeOutName *outs, **outs_tail;
     FeOutName *routes, **routes_tail;
-    int depth;      /* of evaluation, to protect the stack */
-    int call_depth; /* of layer calls */
-    int steps;      /* loop iterations and layer calls so far */
-    int64_t items;  /* of the lists of config */
-    int64_t work;   /* expressions evaluated and list elements made so far */
+    int depth;       /* of evaluation, to protect the stack */
+    int call_depth;  /* of layer calls */
+    int steps;       /* loop iterations and layer calls so far */
+    int64_t items;   /* of the lists of config */
+    int64_t work;    /* expressions evaluated and list elements made so far */
+    int64_t weights; /* elements of weights made so far */
     int nloss;
     int nnamed; /* weights and results so far */
     bool failed;
@@ -259,6 +263,18 @@ bool eval_condition(Elab *E, const Ast *x, bool *out);
 const FeValue *const_binary(Elab *E, const Ast *x, const FeValue *a, const FeValue *b);
 const FeValue *const_unary(Elab *E, const Ast *x, const FeValue *a);
 const FeValue *check_finite(Elab *E, Span s, double f);
+
+/* What an editor may ask of a node (watch.c). */
+typedef struct FeSeen {
+    const FeValue *value; /* the first one; NULL: it had none */
+    int calls;
+    int64_t parameters;
+} FeSeen;
+
+/* Remember a value of x, and how many elements of weights it made, if the experiment is watched. */
+void sema_saw(Elab *E, const Ast *x, const FeValue *v);
+void sema_made(Elab *E, const Ast *x, int64_t weights);
+const FeSeen *sema_seen(const FeExperiment *e, const Ast *x); /* NULL: never evaluated */
 
 /* ---- layers, weights, names (elab_layer.c, elab_type.c, elab_name.c) ------------------------ */
 

@@ -72,6 +72,7 @@ typedef struct Diags {
     Diag *first, *last;
     int nerrors, nwarnings; /* kept ones */
     Diag *spare;            /* stands for those not kept */
+    int columns;            /* of the terminal they are printed on; 0: not known */
     bool environment; /* an error is no mistake of the user's: a library file that cannot be read */
 } Diags;
 
@@ -90,12 +91,15 @@ void diag_note(Diags *d, Diag *to, Span s, const char *fmt, ...)
 /* All of them, in order of file and place: an array of the arena. */
 const Diag *const *diags_in_order(const Diags *d, int *n);
 /* One as text with its notes, the line of source and a caret. colour: ANSI colours for a terminal.
- */
-void diag_text(Text *t, const Diag *x, bool colour);
+ * columns: of the terminal, 0: not known; of a line of source that is longer, a part is shown. */
+void diag_text(Text *t, const Diag *x, bool colour, int columns);
 /* In order of file and place. */
 void diags_print(FILE *f, const Diags *d, bool colour);
-/* {"diagnostics":[{"file","line","column","end_line","end_column","severity","slug","message",
- * "notes":[{...}]}]} with a newline at the end. */
+/* Appends {"file","line","column","end_line","end_column","severity","slug","message",
+ * "notes":[{...}]} for each. */
+struct VmJson;
+void diags_add_json(struct VmJson *list, const Diags *d);
+/* {"diagnostics":[...]} with a newline at the end. */
 void diags_print_json(FILE *f, const Diags *d);
 
 /* Are there as many errors as are kept? */

@@ -7,7 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { WINDOW = 120 }; /* bytes of a long line that are shown */
+/* Bytes of a long line that are shown where no terminal says how many; what stands beside them. */
+enum { WINDOW = 120, MARGIN = 8, DOTS = 3, LEAST = 20 };
 
 static const char *const replacement = "\xEF\xBF\xBD";
 
@@ -36,11 +37,16 @@ static void put_text(Text *t, const char *s) {
 
 typedef struct Style {
     const char *bold, *error, *warning, *note, *caret, *off;
+    int columns;
 } Style;
 
-static const Style plain = {"", "", "", "", "", ""};
-static const Style coloured = {"\033[1m",    "\033[1;31m", "\033[1;35m",
-                               "\033[1;36m", "\033[1;32m", "\033[0m"};
+static const Style plain = {"", "", "", "", "", "", 0};
+static const Style coloured = {
+    "\033[1m", "\033[1;31m", "\033[1;35m", "\033[1;36m", "\033[1;32m", "\033[0m", 0};
+
+static int at_least(int x, int least) {
+    return x > least ? x : least;
+}
 
 static bool continues(const char *s, int i) {
     return ((unsigned char)s[i] & 0xC0) == 0x80;
@@ -56,9 +62,11 @@ static void print_excerpt(Text *t, Span s, const Style *st) {
     int eol = bol + (int)strcspn(text + bol, "\n");
     if (eol > bol && text[eol - 1] == '\r') eol--;
     int from = bol, to = eol;
-    if (to - from > WINDOW) {
-        from = at - WINDOW / 3 > bol ? at - WINDOW / 3 : bol;
-        to = from + WINDOW < eol ? from + WINDOW : eol;
+    int room = st->columns ? at_least(st->columns - MARGIN, LEAST) : WINDOW;
+    if (to - from > room) {
+        int part = st->columns ? at_least(room - 2 * DOTS, LEAST) : WINDOW;
+        from = at_least(at - part / 3, bol);
+        to = from + part < eol ? from + part : eol;
         for (int k = 0; k < 4 && from > bol && continues(text, from); k++) from--;
         for (int k = 0; k < 4 && to < eol && continues(text, to); k++) to--;
     }
@@ -134,8 +142,10 @@ const Diag *const *diags_in_order(const Diags *d, int *n) {
     return list;
 }
 
-void diag_text(Text *t, const Diag *x, bool colour) {
-    const Style *st = colour ? &coloured : &plain;
+void diag_text(Text *t, const Diag *x, bool colour, int columns) {
+    Style style = colour ? coloured : plain;
+    const Style *st = &style;
+    style.columns = columns;
     bool error = x->level == DIAG_ERROR;
     print_one(t, x->span, st, error ? st->error : st->warning, error ? "error" : "warning", x->text,
               diag_slug(x->id));
@@ -151,7 +161,7 @@ void diags_print(FILE *f, const Diags *d, bool colour) {
     int n;
     Text t = text_new(d->arena);
     const Diag *const *list = diags_in_order(d, &n);
-    for (int i = 0; i < n; i++) diag_text(&t, list[i], colour);
+    for (int i = 0; i < n; i++) diag_text(&t, list[i], colour, d->columns);
     print_text(f, &t);
 }
 
@@ -188,11 +198,15 @@ static VmJson diag_json(const Diag *x) {
     return o;
 }
 
-void diags_print_json(FILE *f, const Diags *d) {
+void diags_add_json(VmJson *list, const Diags *d) {
     int n;
     const Diag *const *x = diags_in_order(d, &n);
+    for (int i = 0; i < n; i++) vm_json_put(list, NULL, diag_json(x[i]));
+}
+
+void diags_print_json(FILE *f, const Diags *d) {
     VmJson all = vm_json_object(), list = vm_json_list();
-    for (int i = 0; i < n; i++) vm_json_put(&list, NULL, diag_json(x[i]));
+    diags_add_json(&list, d);
     vm_json_put(&all, "diagnostics", list);
     vm_json_print(f, &all);
 }

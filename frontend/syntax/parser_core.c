@@ -138,10 +138,14 @@ void parser_leave(Parser *p) {
 
 /* ---- messages -------------------------------------------------------------------------------- */
 
-static const char *const declarations[] = {"use", "config", "layer", "model", "train"};
-static const char *const reserved[] = {"use",    "config", "layer", "model", "train", "param",
-                                       "for",    "in",     "if",    "else",  "loss",  "aux",
-                                       "metric", "true",   "false", "and",   "or",    "not"};
+static const struct {
+    const char *word;
+    enum { DECLARATION, STATEMENT, PART, VALUE, OPERATOR, LOOSE, TYPE } kind;
+} keywords[] = {
+#define KEYWORD(word, kind, ...) {#word, kind},
+#include "frontend/syntax/keywords.def"
+};
+enum { KEYWORDS = sizeof keywords / sizeof keywords[0] };
 
 static const struct {
     const char *word, *hint;
@@ -171,8 +175,9 @@ const char *parser_foreign_hint(const Parser *p) {
 }
 
 bool parser_reserved(const Parser *p, const Token *t) {
-    for (size_t i = 0; i < sizeof reserved / sizeof *reserved; i++)
-        if (token_is(p, t, reserved[i])) return true;
+    for (size_t i = 0; i < KEYWORDS; i++)
+        if (token_is(p, t, keywords[i].word))
+            return keywords[i].kind != LOOSE && keywords[i].kind != TYPE;
     return false;
 }
 
@@ -244,8 +249,9 @@ const char *parser_name(Parser *p, const char *what, Span *span) {
 
 bool parser_declaration_starts(Parser *p) {
     if (!p->tok.newline || p->tok.kind != TOK_NAME) return false;
-    for (size_t i = 0; i < sizeof declarations / sizeof *declarations; i++)
-        if (parser_word(p, declarations[i])) return parser_ahead(p)->kind != TOK_ASSIGN;
+    for (size_t i = 0; i < KEYWORDS; i++)
+        if (keywords[i].kind == DECLARATION && parser_word(p, keywords[i].word))
+            return parser_ahead(p)->kind != TOK_ASSIGN;
     return false;
 }
 

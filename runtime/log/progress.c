@@ -30,6 +30,12 @@ static void write_time(char *to, size_t cap, double seconds) {
     }
 }
 
+/* Such a terminal cannot rewrite a line. */
+static bool is_dumb(void) {
+    const char *term = getenv("TERM");
+    return term && !strcmp(term, "dumb");
+}
+
 /* Of the terminal; 80 when it does not say. */
 static int columns(FILE *f) {
     struct winsize size;
@@ -152,7 +158,7 @@ static VmStatus open_display(void **self, const VmLogPlace *place, VmError *err)
     *self = p;
     if (!p) return vm_fail(err, VM_ENV, "out of memory");
     *p = (VmProgress){.f = place->progress, .warn = place->warnings};
-    p->terminal = p->f && isatty(fileno(p->f));
+    p->terminal = p->f && isatty(fileno(p->f)) && !is_dumb();
     p->start = p->last = vm_seconds();
     return VM_OK;
 }

@@ -6,7 +6,9 @@
 
 want 2 'usage: vmoec' 'no command' "$VMOEC"
 want 0 'usage: vmoec COMMAND' 'help' "$VMOEC" help
-want 0 'vmoec [0-9]' 'version' "$VMOEC" --version
+want 0 '^vmoec [0-9]' 'version' "$VMOEC" --version
+want 0 '^commit [0-9a-f]\{12\}$\|^commit unknown$' 'version with the commit' "$VMOEC" --version
+want 0 '^LLVM [0-9]' 'version of LLVM' "$VMOEC" --version
 for c in check info train eval init run verify bench emit opt fmt; do
     want 0 "usage: vmoec $c" "help $c" "$VMOEC" help $c
     want 2 'needs F' "$c without a file" "$VMOEC" $c
@@ -26,7 +28,7 @@ want 2 'is a size such as' 'a budget of nothing' "$VMOEC" info --mem-budget 0 $F
 want 3 'is not enough' 'a budget nothing fits in' "$VMOEC" info --mem-budget 1K $F
 want 2 'takes no value' 'flag with a value' "$VMOEC" info --json=yes $F
 want 2 'given twice' 'option given twice' "$VMOEC" train --seed 1 --seed 2 $F
-want 2 'one word too many' 'two files' "$VMOEC" check $F $F
+want 2 'one word too many' 'two files' "$VMOEC" info $F $F
 want 2 'needs --weights' 'eval without weights' "$VMOEC" eval $F
 want 2 'needs -o' 'init without a file' "$VMOEC" init $F
 want 2 'needs --stage' 'emit without a stage' "$VMOEC" emit $F
@@ -71,6 +73,34 @@ want 1 '9 comes from --set' 'and the note says where it comes from' "$VMOEC" che
 want 0 '' '--set of something possible' "$VMOEC" check $F --set top_k=1 --set=experts=2
 want 3 'VMOEC_MODELS' 'no layer library' env VMOEC_MODELS=/nowhere "$VMOEC" check $F
 if [ -d "$beside" ]; then want 0 '' 'the layer library beside the program' env -u VMOEC_MODELS "$VMOEC" check $F; fi
+
+# Several files, and standard input.
+want 0 '' 'several files' "$VMOEC" check $F "$ROOT/models/mnist_moe.vmoe" $F
+want 1 'unknown.vmoe:18' 'a mistake in the first of several' "$VMOEC" check unknown.vmoe patch.vmoe
+cp log seen
+want 0 'patch.vmoe:' 'and the others are looked at' grep 'patch.vmoe:.*error' seen
+want 3 'unknown.vmoe:18' 'the worst of several counts' "$VMOEC" check nowhere.vmoe unknown.vmoe
+want 1 '"file":"patch.vmoe".*' 'one JSON object for several' \
+    "$VMOEC" check --json unknown.vmoe patch.vmoe
+cp out seen
+want 0 '^1$' 'on one line' sh -c 'wc -l < seen'
+want 3 '' 'no JSON of what cannot be read' "$VMOEC" check --json nowhere.vmoe
+[ -s out ] && fail 'no JSON of what cannot be read' "$(cat out)"
+want 0 '' 'checking standard input' sh -c '"$1" check - < "$2"' sh "$VMOEC" $F
+want 1 '<stdin>:18:' 'places in standard input' sh -c '"$1" check - < "$2"' sh "$VMOEC" unknown.vmoe
+want 1 'NUL bytes' 'standard input that is no text' sh -c '"$1" check - < "$2"' sh "$VMOEC" nul.vmoe
+want 0 '' 'formatting standard input' sh -c '"$1" fmt - < "$2"' sh "$VMOEC" $F
+"$VMOEC" fmt $F > formatted
+same 'formats it as a file' out formatted
+want 0 '' 'standard input is formatted' sh -c '"$1" fmt --check - < formatted' sh "$VMOEC"
+want 1 'not formatted' 'standard input is not formatted' \
+    sh -c 'printf "config {a=1}" | "$1" fmt --check -' sh "$VMOEC"
+want 2 'needs a file' 'nothing to write back' sh -c '"$1" fmt --write - < "$2"' sh "$VMOEC" $F
+want 1 '<stdin>:' 'formatting mistakes' sh -c '"$1" fmt - < half.vmoe' sh "$VMOEC"
+
+# Colours and widths of terminals.
+python3 "$ROOT/tests/cli/terminal.py" "$VMOEC" unknown.vmoe | tee terminal
+if grep -q '^FAIL' terminal; then failed=1; fi
 
 mkfifo pipe.vmoe
 want 3 'not a file' "a pipe in place of a model" "$VMOEC" check pipe.vmoe

@@ -3,7 +3,7 @@
 # nothing half-written is left behind. Needs the built program only; data and tensor files are made
 # here.
 #
-#   VMOEC=build/vmoec tests/cli/run.sh
+#   VMOEC=build/vmoec tests/cli/run.sh [PART ..]      default: all parts
 set -u
 cd "$(dirname "$0")/../.." || exit 3
 VMOEC=${VMOEC:-$PWD/build/vmoec}
@@ -97,7 +97,7 @@ dataset data
 F=tiny.vmoe
 
 # The parts go on from each other's files, in this order.
-for part in commands models imports evaluation training kernels images zoo; do
+for part in ${*:-commands models imports evaluation training kernels images zoo}; do
     # shellcheck disable=SC1090
     . "$ROOT/tests/cli/$part.sh"
 done
