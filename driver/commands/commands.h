@@ -114,6 +114,8 @@ VmStatus drv_parse_size(const char *text, const char *option, int64_t *bytes);
 /* Call first: from then on JSON without memory ends the process like an arena, and nobody has to
  * look whether a part of a result is missing. */
 void drv_json_memory(void);
+/* {"name", "type", "shape"} */
+VmJson drv_view_json(const VmTensorView *v);
 
 /* ---- sessions (open.c, times.c) -------------------------------------------------------------- */
 
