@@ -123,6 +123,7 @@ VmStatus session_export_write(Session *s, const Exported *x, const char *path) {
     const char **meta = session_meta(s->arena, x->file, "pt", &npairs);
     for (int i = 0; i < b->task->nweight; i++)
         if (b->of[i].rule) list[n++] = session_rename_back_value(s->arena, b, i);
+    if (b->left_out) npairs = 1; /* it may not be true of a part */
     VmError err = {.text = ""};
     VmStatus st = vm_tensors_write(path, list, n, meta, npairs, &err);
     return st ? session_fail(s, st, "%s", err.text) : VM_OK;

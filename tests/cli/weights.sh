@@ -169,6 +169,12 @@ echo 'b -> logits.bias' > one.rules
 "$VMOEC" export one.vmoe one.safetensors --to one.rules -o there.safetensors > report 2>&1 ||
     fail 'a model of one weight' "$(cat report)"
 want 0 '^classes: \["cat"\]$' 'export keeps what a file says' "$VMOEC" weights there.safetensors
+echo 'c -> logits.other' >> one.rules
+sed 's/^  x + bias/  param other: [N] = zeros()\n  x + bias + other/' one.vmoe > two.vmoe
+tensors "$(sed 's/}}$/},"one.logits.other":{"dtype":"F32","shape":[2],"data_offsets":[8,16]}}/' header)" 16 > two.safetensors
+"$VMOEC" export two.vmoe two.safetensors --to one.rules --skip logits.other -o part.safetensors > report 2>&1 ||
+    fail 'a model of two weights' "$(cat report)"
+want 0 '"metadata":{"format":"pt"}' 'but not of a part' "$VMOEC" weights part.safetensors --json
 "$VMOEC" import one.vmoe there.safetensors --from one.rules -o back.safetensors > out 2> log
 want 0 '^classes: \["cat"\]$' 'and so does import' "$VMOEC" weights back.safetensors
 want 0 '^origin: there.safetensors ([0-9a-f]*) by one$' 'with where it comes from' \
