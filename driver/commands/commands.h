@@ -136,6 +136,8 @@ void drv_print_diags(Diags *d);
 /* Call first: from then on JSON without memory ends the process like an arena, and nobody has to
  * look whether a part of a result is missing. */
 void drv_json_memory(void);
+/* {"name", "type", "shape"} */
+VmJson drv_view_json(const VmTensorView *v);
 
 /* ---- sessions (open.c, times.c) -------------------------------------------------------------- */
 

@@ -139,6 +139,11 @@ static VmStatus train(Session *s, const Args *a, SessionTrain *how) {
     VmStatus st = budget ? drv_parse_size(budget, "mem-budget", &how->memory) : VM_OK;
     how->data = a->o.data;
     how->weights = a->o.weights;
+    how->rename = a->o.rename;
+    how->skip = a->o.skip.list;
+    how->nskip = a->o.skip.n;
+    how->skip_mismatch = a->o.skip_mismatch;
+    how->verbose = a->o.verbose;
     how->seed = opt_or(a->o.seed, -1);
     how->epochs = opt_or(a->o.epochs, 0);
     how->steps = opt_or(a->o.steps, 0);
@@ -159,14 +164,25 @@ static VmStatus train(Session *s, const Args *a, SessionTrain *how) {
     return r.stopped ? (VmStatus)(VM_STOPPED + stop) : VM_OK;
 }
 
-VmStatus cmd_train(const Args *a) {
+/* Where the weights come from is said once. */
+static VmStatus weights_of(const Args *a) {
+    static const OptId with[] = {OPT_rename, OPT_skip, OPT_skip_mismatch, OPT_verbose};
     if (a->o.weights && a->o.resume.given)
         return drv_fail(VM_USAGE,
                         "--weights and --resume exclude each other: a run that is resumed has its "
                         "weights in its checkpoint, also one that was started with --weights");
+    for (size_t i = 0; i < sizeof with / sizeof with[0]; i++)
+        if (a->given[with[i]] && !a->o.weights)
+            return drv_fail(VM_USAGE, "%s is about the file of --weights, which is not given",
+                            opt_typed(a->arena, with[i]));
+    return VM_OK;
+}
+
+VmStatus cmd_train(const Args *a) {
     Session s;
     SessionTrain how = {0};
-    VmStatus st = resume_of(a, &how.resume);
+    VmStatus st = weights_of(a);
+    if (!st) st = resume_of(a, &how.resume);
     if (!st) st = sinks_of(a, &how.sinks);
     if (!st) st = save_every_of(a, &how);
     if (!st) st = place_of(a->arena, a, &how.place);

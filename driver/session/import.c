@@ -1,125 +1,46 @@
-/* Weights of other programs become the model's: finds the rules (rename.h) and the model's weights,
- * and writes what the rules make. */
+/* Weights of other programs become the model's: decides by rules (rename.h) what becomes of a
+ * file's tensors, and writes the weights that they make, or gives them to a run that starts. */
 #include "driver/session/session.h"
 
-#include <stdlib.h>
 #include <string.h>
-#include <dirent.h>
-
-#include "base/spell.h"
-
-#define ENDING ".rules"
 
 /* ---- the model's weights --------------------------------------------------------------------- */
 
-static int weights_of(Arena *a, const IrGraph *g, const VmTensorView **out) {
-    VmTensorView *list = ARENA_ARRAY(a, VmTensorView, g->nnodes);
-    int n = 0;
+RenameTask session_rename_task(Session *s, const IrGraph *g) {
+    VmTensorView *list = ARENA_ARRAY(s->arena, VmTensorView, g->nnodes);
+    RenameTask task = {.model = s->model, .weight = list};
     IR_FOR (x, g) {
-        if (x->op != OP_param) continue;
         const IrType *t = &x->out[0].type;
-        list[n] = (VmTensorView){
+        if (x->op == OP_input && t->rank == 4 && !task.channels) task.channels = t->dim[1];
+        if (x->op != OP_param) continue;
+        VmTensorView *v = &list[task.nweight++];
+        *v = (VmTensorView){
             .name = ir_str(x, ATTR_param_name), .dtype = t->dtype == DT_i32, .rank = t->rank};
-        memcpy(list[n++].dim, t->dim, (size_t)t->rank * sizeof t->dim[0]);
+        memcpy(v->dim, t->dim, (size_t)t->rank * sizeof t->dim[0]);
     }
-    *out = list;
-    return n;
-}
-
-/* ---- which rules ----------------------------------------------------------------------------- */
-
-/* Rules that come with vmoec: their names, sorted. */
-typedef struct Shipped {
-    const char *folder; /* NULL: there is none */
-    const char **name;
-    int n;
-} Shipped;
-
-static int is_rules(const struct dirent *e) {
-    size_t n = strlen(e->d_name), k = strlen(ENDING);
-    return n > k && !strcmp(e->d_name + n - k, ENDING);
-}
-
-static Shipped shipped(Session *s) {
-    Shipped out = {0};
-    struct dirent **list;
-    if (!s->fe.model_dir) return out;
-    out.folder = arena_printf(s->arena, "%s/rules", s->fe.model_dir);
-    int n = scandir(out.folder, &list, is_rules, alphasort);
-    if (n < 0) return out;
-    out.name = ARENA_ARRAY(s->arena, const char *, n);
-    for (int i = 0; i < n; i++) {
-        size_t len = strlen(list[i]->d_name) - strlen(ENDING);
-        out.name[out.n++] = arena_strndup(s->arena, list[i]->d_name, len);
-        free(list[i]);
-    }
-    free(list);
-    return out;
-}
-
-static bool is_file(const char *from) {
-    size_t n = strlen(from), k = strlen(ENDING);
-    return strchr(from, '/') || (n > k && !strcmp(from + n - k, ENDING));
-}
-
-/* The paths that the word may mean; 0: none. */
-static int candidates(Session *s, const Shipped *all, const char *from, const char ***out) {
-    const char **list = *out = ARENA_ARRAY(s->arena, const char *, all->n + 1);
-    int n = 0;
-    if (is_file(from)) {
-        list[n++] = from;
-        return n;
-    }
-    size_t len = strlen(from);
-    for (int i = 0; i < all->n; i++) {
-        const char *name = all->name[i], *path;
-        bool exact = !strcmp(name, from);
-        if (!exact && (strncmp(name, from, len) != 0 || name[len] != '_')) continue;
-        path = arena_printf(s->arena, "%s/%s" ENDING, all->folder, name);
-        if (exact) {
-            list[0] = path;
-            return 1;
-        }
-        list[n++] = path;
-    }
-    return n;
-}
-
-static VmStatus no_rules(Session *s, const Shipped *all, const char *from) {
-    Text t = text_new(s->arena);
-    for (int i = 0; i < all->n; i++) text_addf(&t, "%s%s", i ? ", " : "", all->name[i]);
-    const char *near = spell_suggest(from, all->name, all->n);
-    return session_fail(s, VM_USAGE,
-                        "there are no rules '%s'%s%s%s; there are %s, and files of your own "
-                        "(NAME.rules)",
-                        from, near ? "; did you mean " : "", near ? near : "", near ? "?" : "",
-                        all->n ? t.data : "none");
+    return task;
 }
 
 /* ---- one file of rules ----------------------------------------------------------------------- */
 
 typedef struct Try {
-    const char *path;
-    Rename *rename; /* NULL: the file is wrong */
+    const char *path; /* NULL: names alone */
+    Rename *rename;   /* NULL: the file is wrong */
     Diags *diags;
     VmStatus status;
 } Try;
 
-static Try attempt(Session *s, const SessionImport *how, RenameTask task, const Shipped *all,
-                   const char *path) {
-    Try t = {.path = path, .diags = diags_create(s->arena)};
+static Try attempt(Session *s, const SessionImport *how, const RenameTask *task,
+                   const SessionRulesFile *file) {
+    Try t = {.path = file ? file->path : NULL, .diags = diags_create(s->arena)};
     RenameRules *rules = ARENA_NEW(s->arena, RenameRules);
     for (int i = 0; i < how->nskip; i++) session_rules_skip(s->arena, how->skip[i], rules);
-    VmError err = {.text = ""};
-    const Source *src = source_load(s->arena, path, &err);
-    if (!src) {
-        t.status = session_fail(s, err.status, "%s", err.text);
-        return t;
-    }
-    session_rules_read(s->arena, src, all->folder, rules, t.diags);
+    if (file) t.status = session_rules_load(s, file, rules, t.diags);
+    if (t.status) return t;
+    if (how->same) session_rules_same(s->arena, s->model, rules);
     RenameTask *kept = ARENA_NEW(s->arena, RenameTask);
-    task.rules = rules;
-    *kept = task;
+    *kept = *task;
+    kept->rules = rules;
     if (!t.diags->nerrors) t.rename = session_rename(s->arena, kept, t.diags);
     return t;
 }
@@ -128,69 +49,135 @@ static bool better(const Try *a, const Try *b) {
     if (!b->rename || !a->rename) return a->rename != NULL;
     if (a->rename->loaded != b->rename->loaded) return a->rename->loaded > b->rename->loaded;
     if (a->rename->unused != b->rename->unused) return a->rename->unused < b->rename->unused;
-    return a->diags->nwarnings < b->diags->nwarnings; /* rules that were no use */
+    return a->rename->idle < b->rename->idle;
 }
 
+static VmStatus best_of(Session *s, const SessionImport *how, const RenameTask *task, Try *best) {
+    if (!how->from) {
+        *best = attempt(s, how, task, NULL);
+        return best->status;
+    }
+    SessionRulesFile *file;
+    int n = session_rules_files(s, how->from, &file);
+    if (!n) return VM_USAGE;
+    *best = attempt(s, how, task, &file[0]);
+    for (int i = 1; i < n && !best->status; i++) {
+        Try t = attempt(s, how, task, &file[i]);
+        if (t.status || better(&t, best)) *best = t;
+    }
+    return best->status;
+}
+
+/* ---- what is said ---------------------------------------------------------------------------- */
+
 /* Names of the first few tensors. */
-static const char *some(Arena *a, const VmTensorView *const *v, int n) {
+static const char *some(Arena *a, const VmTensorView *v, int n) {
     enum { SHOWN = 3 };
     Text t = text_new(a);
-    for (int i = 0; i < n && i < SHOWN; i++) text_addf(&t, "%s'%s'", i ? ", " : "", v[i]->name);
+    for (int i = 0; i < n && i < SHOWN; i++) text_addf(&t, "%s'%s'", i ? ", " : "", v[i].name);
     return n ? t.data : "nothing";
 }
 
-static VmStatus nothing_loaded(Session *s, const SessionImport *how, const Try *t) {
+static VmStatus nothing_loaded(Session *s, const Try *t) {
     const RenameTask *task = t->rename->task;
-    int n = vm_tensors_count(task->file);
-    const VmTensorView **have = ARENA_ARRAY(s->arena, const VmTensorView *, n + 1);
-    const VmTensorView **want = ARENA_ARRAY(s->arena, const VmTensorView *, task->nweight + 1);
-    for (int i = 0; i < n; i++) have[i] = vm_tensors_at(task->file, i);
-    for (int i = 0; i < task->nweight; i++) want[i] = &task->weight[i];
-    return session_fail(
-        s, VM_INPUT, "%s becomes no weight of %s by %s: the file has %s, the model has %s",
-        how->path, s->model, t->path, some(s->arena, have, n), some(s->arena, want, task->nweight));
+    const char *have = some(s->arena, task->tensor, task->ntensor);
+    const char *want = some(s->arena, task->weight, task->nweight);
+    if (!task->ntensor) return session_fail(s, VM_INPUT, "%s has no tensors", task->path);
+    if (!t->path)
+        return session_fail(s, VM_INPUT,
+                            "%s has no weight of this model: it has %s, the model has %s",
+                            task->path, have, want);
+    return session_fail(s, VM_INPUT,
+                        "%s becomes no weight of %s by %s: the file has %s, the model has %s",
+                        task->path, s->model, t->path, have, want);
 }
 
 /* Says what the rules that were chosen have to say. */
 static VmStatus judge(Session *s, const SessionImport *how, const Try *t) {
-    if (t->status) return t->status;
     session_say_diags(s, t->diags);
     if (t->diags->nerrors) {
-        if (t->rename) session_note(s, "--skip PATTERN leaves tensors of %s out", how->path);
+        if (t->rename)
+            session_note(s,
+                         "--skip PATTERN leaves tensors of %s out, --skip-mismatch those that do "
+                         "not fit",
+                         how->path);
         return VM_INPUT;
     }
-    return t->rename->loaded ? VM_OK : nothing_loaded(s, how, t);
+    return t->rename->loaded ? VM_OK : nothing_loaded(s, t);
+}
+
+/* ---- the whole ------------------------------------------------------------------------------- */
+
+VmStatus session_tensors_open(Session *s, const char *path, VmTensorFile **out) {
+    VmError err = {.text = ""};
+    VmStatus st = vm_tensors_open(path, out, &err);
+    return st ? session_fail(s, st, "%s", err.text) : VM_OK;
 }
 
 VmStatus session_import(Session *s, const SessionImport *how, Imported *out) {
     *out = (Imported){0};
     const IrGraph *g = session_graph(s, s->batch);
     if (!g) return VM_INPUT;
-    Shipped all = shipped(s);
-    const char **path;
-    int n = candidates(s, &all, how->from, &path);
-    if (!n) return no_rules(s, &all, how->from);
-    VmError err = {.text = ""};
-    VmStatus st = vm_tensors_open(how->path, &out->file, &err);
-    if (st) return session_fail(s, st, "%s", err.text);
-    RenameTask task = {.file = out->file, .path = how->path, .model = s->model};
-    task.nweight = weights_of(s->arena, g, &task.weight);
-    Try best = attempt(s, how, task, &all, path[0]);
-    for (int i = 1; i < n && !best.status; i++) {
-        Try t = attempt(s, how, task, &all, path[i]);
-        if (t.status || better(&t, &best)) best = t;
-    }
+    VmStatus st = session_tensors_open(s, how->path, &out->file);
+    if (st) return st;
+    int n = vm_tensors_count(out->file);
+    VmTensorView *tensor = ARENA_ARRAY(s->arena, VmTensorView, n + 1);
+    for (int i = 0; i < n; i++) tensor[i] = *vm_tensors_at(out->file, i);
+    RenameTask task = session_rename_task(s, g);
+    task.tensor = tensor;
+    task.ntensor = n;
+    task.path = how->path;
+    task.skip_mismatch = how->skip_mismatch;
+    Try best;
+    st = best_of(s, how, &task, &best);
+    if (st) return st;
     out->rules = best.path;
     out->rename = best.rename;
     return judge(s, how, &best);
 }
 
+const char **session_meta(Arena *a, const VmTensorFile *f, const char *format, int *npairs) {
+    const char *name, *value;
+    int n = 0, kept = 1;
+    while (vm_tensors_meta(f, n, &name, &value)) n++;
+    const char **list = ARENA_ARRAY(a, const char *, 2 * (n + 2));
+    list[0] = "format";
+    list[1] = format;
+    for (int i = 0; vm_tensors_meta(f, i, &name, &value); i++) {
+        if (!strcmp(name, "format")) continue;
+        list[2 * kept] = name;
+        list[2 * kept++ + 1] = value;
+    }
+    *npairs = kept;
+    return list;
+}
+
+/* What the file says of itself is true of the model as long as all of it comes from there. */
+static const char **meta_of(Session *s, const Imported *x, int *npairs) {
+    static const char *const origin = "origin";
+    const char **list = session_meta(s->arena, x->file, "vmoec", npairs);
+    const char *path = x->rename->task->path, *slash = strrchr(path, '/');
+    if (x->rename->missing) *npairs = 1;
+    char fingerprint[17];
+    vm_tensors_fingerprint(x->file, fingerprint);
+    int at = 1;
+    while (at < *npairs && strcmp(list[2 * at], origin) != 0) at++;
+    list[2 * at] = origin;
+    list[2 * at + 1] = arena_printf(s->arena, "%s (%s) by %s", slash ? slash + 1 : path,
+                                    fingerprint, session_rules_name(s->arena, x->rules));
+    if (at == *npairs) ++*npairs;
+    return list;
+}
+
 VmStatus session_import_write(Session *s, const Imported *x, const char *path) {
-    static const char *const meta[] = {"format", "vmoec"};
+    VmTensorView *list = ARENA_ARRAY(s->arena, VmTensorView, x->rename->loaded);
+    int n = 0, npairs;
+    const char **meta = meta_of(s, x, &npairs);
+    for (int i = 0; i < x->rename->n; i++)
+        if (x->rename->of[i].fate == RENAME_LOADED)
+            list[n++] = session_rename_value(s->arena, x->rename, i);
     VmError err = {.text = ""};
-    VmTensorView *list;
-    int n = session_rename_values(s->arena, x->rename, &list);
-    VmStatus st = vm_tensors_write(path, list, n, meta, 1, &err);
+    VmStatus st = vm_tensors_write(path, list, n, meta, npairs, &err);
     return st ? session_fail(s, st, "%s", err.text) : VM_OK;
 }
 

@@ -24,6 +24,7 @@ typedef struct Reader {
     SessionWords w;
     const char *folder;
     int depth; /* of `use` */
+    bool quiet;
 } Reader;
 
 static bool at_end(Reader *r) {
@@ -40,6 +41,7 @@ static void keep(Reader *r, RenameRule rule) {
                    MAX_RULES);
         return;
     }
+    rule.quiet = r->quiet;
     VEC_PUSH(r->arena, r->rules->rule, rule);
 }
 
@@ -206,13 +208,15 @@ static void read_skip(Reader *r, Span first) {
 
 static void read_all(Reader *r);
 
-/* NAME.rules beside this file, or in the folder. */
-static const Source *find_used(Reader *r, const char *name, VmError *err) {
+/* NAME.rules beside this file, or in the folder, whose files come with vmoec. */
+static const Source *find_used(Reader *r, const char *name, bool *quiet, VmError *err) {
     const char *slash = strrchr(r->w.src->path, '/');
     int n = slash ? (int)(slash + 1 - r->w.src->path) : 0;
     const char *path = arena_printf(r->arena, "%.*s%s.rules", n, r->w.src->path, name);
-    if (r->folder && access(path, F_OK) != 0)
+    if (r->folder && access(path, F_OK) != 0) {
         path = arena_printf(r->arena, "%s/%s.rules", r->folder, name);
+        *quiet = true;
+    }
     return source_load(r->arena, path, err);
 }
 
@@ -233,7 +237,7 @@ static void read_use(Reader *r) {
     VmError err = {.text = ""};
     Reader inner = *r;
     inner.w = (SessionWords){0};
-    inner.w.src = find_used(r, session_word_text(r->arena, name), &err);
+    inner.w.src = find_used(r, session_word_text(r->arena, name), &inner.quiet, &err);
     inner.depth++;
     if (inner.w.src)
         read_all(&inner);
@@ -255,11 +259,18 @@ static void read_all(Reader *r) {
     while (session_next_line(&r->w)) read_line(r);
 }
 
-void session_rules_read(Arena *a, const Source *src, const char *folder, RenameRules *r, Diags *d) {
-    Reader reader = {.arena = a, .diags = d, .rules = r, .w = {.src = src}, .folder = folder};
+void session_rules_read(Arena *a, const Source *src, const char *folder, bool quiet, RenameRules *r,
+                        Diags *d) {
+    Reader reader = {
+        .arena = a, .diags = d, .rules = r, .w = {.src = src}, .folder = folder, .quiet = quiet};
     read_all(&reader);
 }
 
 void session_rules_skip(Arena *a, const char *pattern, RenameRules *r) {
     VEC_PUSH(a, r->rule, ((RenameRule){.pattern = pattern}));
+}
+
+void session_rules_same(Arena *a, const char *model, RenameRules *r) {
+    const char *pattern = arena_printf(a, "%s.*", model);
+    VEC_PUSH(a, r->rule, ((RenameRule){.pattern = pattern, .to = "*", .quiet = true}));
 }

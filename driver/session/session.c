@@ -24,6 +24,7 @@ void session_init(Session *s, const VmoecOptions *o) {
 void session_close(Session *s) {
     if (!s->arena) return;
     session_data_close(s);
+    session_import_close(&s->from);
     vm_engine_destroy(s->engine);
     cg_module_destroy(s->module);
     (void)vm_bug_set_report(s->report_before);

@@ -55,6 +55,14 @@ const char *session_tuning_beside(Arena *a, const char *path);
 struct Session;
 VmStatus session_tune(struct Session *s, const char *path);
 
+/* ---- a file of weights and rules for it (import.c) ------------------------------------------- */
+
+typedef struct Imported {
+    const char *rules; /* path of the file that was used; NULL: none */
+    const Rename *rename;
+    VmTensorFile *file; /* NULL: nothing is open */
+} Imported;
+
 /* ---- the graph of a crash (crash.c) ---------------------------------------------------------- */
 
 /* What a mistake of ours writes down: the graph before the pass that runs, and the passes still to
@@ -133,6 +141,7 @@ typedef struct Session {
     VmDataset *data[VM_SPLITS];
     /* Parts of the training set: what is trained on (`rest`, or all of it), what is held out. */
     VmDataset *train_set, *rest, *held;
+    Imported from; /* weights that a run is about to start from */
     Program program[SESSION_MAX_PROGRAMS];
     int nprogram;
     bool warned;       /* warnings of the model were said once already */
@@ -342,7 +351,10 @@ void session_fill_inputs(const IrGraph *model_graph, VmEngine *e, int program);
 
 /* What a run is beside the file: overrides of its train block, and what decides no bits. */
 typedef struct SessionTrain {
-    const char *data, *weights; /* as in VmoecTrainOptions */
+    const char *data, *weights, *rename; /* as in VmoecTrainOptions */
+    const char *const *skip;             /* patterns of tensors that are left out */
+    int nskip;
+    bool skip_mismatch, verbose; /* verbose: all that became of the file's tensors is said */
     VmRunPlace place;
     VmResume resume;
     unsigned sinks;                         /* as in VmRun */
@@ -364,28 +376,93 @@ VmStatus session_train(Session *s, const SessionTrain *how, VmTrainResult *out);
 VmStatus session_eval(Session *s, const char *weights, const char *data, int threads,
                       VmEvalResult *out);
 
+/* ---- rules for names (shipped.c) ------------------------------------------------------------- */
+
+typedef struct SessionRulesFile {
+    const char *path;
+    bool shipped; /* it comes with vmoec */
+} SessionRulesFile;
+
+/* The files that a word may mean: a file's path, if it has a slash or ends in ".rules"; else the
+ * file of models/rules/ of that name, or all whose names it begins. Returns how many; 0 after
+ * saying that there is none. */
+int session_rules_files(Session *s, const char *word, SessionRulesFile **out);
+/* Adds a file's rules to r; mistakes in it go to d. */
+VmStatus session_rules_load(Session *s, const SessionRulesFile *f, RenameRules *r, Diags *d);
+/* The file's name without folder and ending. */
+const char *session_rules_name(Arena *a, const char *path);
+
 /* ---- weights of other programs (import.c) ---------------------------------------------------- */
 
 typedef struct SessionImport {
     const char *path; /* a safetensors file */
-    /* The rules: a file's path, if it has a slash or ends in ".rules"; else the name of a file of
-     * models/rules/, or what such names begin with, and the file that loads most weights counts. */
+    /* The rules: a word of session_rules_files, and of several files the one that loads most
+     * weights counts. NULL: none. */
     const char *from;
+    bool same;               /* what the rules leave and has a weight's name becomes that weight */
     const char *const *skip; /* patterns of tensors that are left out */
     int nskip;
+    bool skip_mismatch; /* so are tensors that do not fit their weight */
 } SessionImport;
 
-typedef struct Imported {
-    const char *rules; /* path of the file that was used */
-    const Rename *rename;
-    VmTensorFile *file;
-} Imported;
+/* A file of tensors; what is wrong with it is said. */
+VmStatus session_tensors_open(Session *s, const char *path, VmTensorFile **out);
+/* A model's name, weights and channels, for rules about them. */
+RenameTask session_rename_task(Session *s, const IrGraph *g);
+/* A file's __metadata__ with another "format", and room for one more pair; *npairs are there. */
+const char **session_meta(Arena *a, const VmTensorFile *f, const char *format, int *npairs);
 
 /* Reads the file and decides what becomes of every tensor; VM_INPUT after saying what does not fit,
  * or when no weight is loaded at all. out is to be closed in any case. */
 VmStatus session_import(Session *s, const SessionImport *how, Imported *out);
-/* Writes the weights that are loaded. */
+/* Writes the weights that are loaded, and where they come from. */
 VmStatus session_import_write(Session *s, const Imported *x, const char *path);
 void session_import_close(Imported *x);
+
+/* ---- and back (export.c) --------------------------------------------------------------------- */
+
+typedef struct SessionExport {
+    const char *path; /* the model's weights */
+    const char *to;   /* as `from`; of several files the one that names most weights counts */
+    const char *const *skip; /* patterns of weights, below the model's name, that are left out */
+    int nskip;
+} SessionExport;
+
+typedef struct Exported {
+    const char *rules;
+    const RenameBack *back;
+    VmTensorFile *file;
+} Exported;
+
+/* As session_import: VM_INPUT when a weight cannot have a name there. */
+VmStatus session_export(Session *s, const SessionExport *how, Exported *out);
+VmStatus session_export_write(Session *s, const Exported *x, const char *path);
+void session_export_close(Exported *x);
+
+/* ---- two files of weights (differ.c) --------------------------------------------------------- */
+
+/* Tensors of one name. */
+typedef struct WeightPair {
+    const VmTensorView *a, *b; /* NULL: only the other file has it */
+    bool same_shape;           /* and type; else nothing was compared */
+    int64_t differ, at;        /* values that do, in any bit; where the largest difference is */
+    double largest;            /* NAN: one side is no number */
+} WeightPair;
+
+typedef struct WeightPairs {
+    WeightPair *of; /* the first file's tensors in its order, then those that it lacks */
+    int n;
+    int only_a, only_b, other_shape, differ, equal;
+} WeightPairs;
+
+WeightPairs session_weights_compare(Arena *a, const VmTensorFile *f, const VmTensorFile *g);
+int64_t session_view_elems(const VmTensorView *v);
+
+/* ---- the weights of a run (start.c) ---------------------------------------------------------- */
+
+/* Decides which weights come from how->weights (NULL: none), s->from, and says so. */
+VmStatus session_start_open(Session *s, const SessionTrain *how);
+/* Sets those in the session's engine; the others stay as they are. */
+void session_start_set(Session *s, int program);
 
 #endif

@@ -49,18 +49,6 @@ static VmRun run_of(const Session *s, const SessionTrain *how) {
 
 /* ---- weights and programs -------------------------------------------------------------------- */
 
-/* One line about what a file of weights gave. */
-static void say_found(Session *s, const char *path, const VmWeightsFound *f) {
-    Text t = text_new(s->arena);
-    text_addf(&t, "%d of %d weights from %s", f->taken, f->total, path);
-    int other = f->total - f->taken;
-    for (int i = 0; i < 3 && f->other[i]; i++)
-        text_addf(&t, "%s%s", i ? ", " : "; fresh initial values for ", f->other[i]);
-    if (other > 3) text_addf(&t, " and %d more", other - 3);
-    if (f->unknown) text_addf(&t, "; %d in the file are not in the model", f->unknown);
-    session_inform(s, "%s", t.data);
-}
-
 /* A session may train again: what optimizers keep starts from zero then, too. */
 static void clear_state(Session *s, const Program *p) {
     for (int i = 0; i < p->code->ntensor; i++) {
@@ -74,17 +62,18 @@ static void clear_state(Session *s, const Program *p) {
 
 /* Values that the weights start with. A weight that the file has none for starts as in a run
  * without it, so the weights `vmoec init` wrote and the seed alone give the same run. */
-static VmStatus start_weights(Session *s, const char *path, const Program *p, const VmRecipe *r,
-                              VmSubject *subject, VmWeightsFound *found, VmError *err) {
+static VmStatus start_weights(Session *s, const Program *p, const VmRecipe *r, VmSubject *subject,
+                              VmError *err) {
     double t0 = vm_seconds();
     clear_state(s, p);
     VmStatus st = vm_engine_init(s->engine, (uint64_t)r->seed, err);
-    if (!st && path) {
-        st = vm_weights_load_some(s->engine, p->index, path, found, err);
-        subject->weights = found->fingerprint;
+    if (!st && s->from.file) {
+        char *fingerprint = arena_alloc(s->arena, 17);
+        session_start_set(s, p->index);
+        vm_tensors_fingerprint(s->from.file, fingerprint);
+        subject->weights = fingerprint;
     }
     s->times.init = vm_seconds() - t0;
-    if (!st && path) say_found(s, path, found);
     return st;
 }
 
@@ -158,12 +147,10 @@ static VmStatus hold_out(Session *s, const VmRecipe *r) {
 }
 
 static VmStatus run_training(Session *s, const SessionTrain *how, VmTrainResult *out) {
-    VmStatus st = session_engine(s, vm_threads(how->threads));
-    if (st) return st;
     const IrGraph *g = session_graph(s, s->batch);
     if (!g) return VM_INPUT;
     VmRecipe recipe = recipe_of(s, how);
-    st = hold_out(s, &recipe);
+    VmStatus st = hold_out(s, &recipe);
     if (st) return st;
     VmSubject subject = subject_of(s, g);
     VmRun run = run_of(s, how);
@@ -174,8 +161,8 @@ static VmStatus run_training(Session *s, const SessionTrain *how, VmTrainResult 
     int64_t batch = s->batch < images ? s->batch : images;
     const Program *p = session_program(s, KIND_TRAIN, batch, false, &err);
     if (!p) return session_fail(s, err.status, "%s", err.text);
-    VmWeightsFound found;
-    st = start_weights(s, how->weights, p, &recipe, &subject, &found, &err);
+    st = start_weights(s, p, &recipe, &subject, &err);
+    session_import_close(&s->from);
     Warnings own = {.s = s};
     if (!st && !run.warnings && !(run.warnings = warnings_to(&own)))
         st = vm_fail(&err, VM_ENV, "out of memory");
@@ -183,6 +170,15 @@ static VmStatus run_training(Session *s, const SessionTrain *how, VmTrainResult 
     if (!st) st = vm_train(s->engine, session_source, s, &what, out, &err);
     if (run.warnings && run.warnings != how->warnings) fclose(run.warnings);
     return st ? session_fail(s, st, "%s", err.text) : VM_OK;
+}
+
+static VmStatus start_training(Session *s, const SessionTrain *how, VmTrainResult *out) {
+    VmStatus st = session_engine(s, vm_threads(how->threads));
+    if (st) return st;
+    st = session_start_open(s, how);
+    if (!st) st = run_training(s, how, out);
+    session_import_close(&s->from);
+    return st;
 }
 
 VmStatus session_train(Session *s, const SessionTrain *how, VmTrainResult *out) {
@@ -196,7 +192,7 @@ VmStatus session_train(Session *s, const SessionTrain *how, VmTrainResult *out) 
     const char *chosen = st ? NULL : session_budget_text(s->arena, &b);
     if (chosen) session_inform(s, "%s", chosen);
     if (!st) st = session_data(s, how->data, how->threads, true);
-    return st ? st : run_training(s, how, out);
+    return st ? st : start_training(s, how, out);
 }
 
 static VmStatus evaluate(Session *s, const char *weights, int threads, VmEvalResult *out) {

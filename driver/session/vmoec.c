@@ -141,6 +141,8 @@ static void train(void *call) {
     }
     SessionTrain how = {.data = o->data,
                         .weights = o->weights,
+                        .rename = o->rename,
+                        .skip_mismatch = o->skip_mismatch,
                         .place = {.out = o->out, .resume = o->resume, .overwrite = o->overwrite},
                         .seed = o->seed,
                         .epochs = o->epochs,

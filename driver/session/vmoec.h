@@ -178,6 +178,11 @@ typedef struct VmoecTrainOptions {
 
     /* A safetensors file that weights start from; those it lacks start as usual. NULL: all do. */
     const char *weights;
+
+    /* Rules for its names: of vmoec's ("timm") or a file of yours (NAME.rules); NULL: they are the
+     * model's. Tensors that do not fit are left out instead of refused. */
+    const char *rename;
+    bool skip_mismatch;
 } VmoecTrainOptions;
 
 void vmoec_train_options_init(VmoecTrainOptions *o);

@@ -14,6 +14,7 @@
 #include <string.h>
 
 enum { MAX_HEADER = 100 << 20 };
+#define META "__metadata__"
 
 /* Converts n values; what does not fit: NULL, nothing. */
 typedef const char *Convert(const char *src, int64_t n, void *to);
@@ -67,6 +68,28 @@ const VmTensorView *vm_tensors_find(const VmTensorFile *f, const char *name) {
         if (strcmp(f->entry[i].view.name, name) == 0) return &f->entry[i].view;
     }
     return NULL;
+}
+
+const char *vm_tensors_type(const VmTensorFile *f, int i) {
+    return f->entry[i].type->name;
+}
+
+int64_t vm_tensors_size(const VmTensorFile *f, int i) {
+    return f->entry[i].end - f->entry[i].begin;
+}
+
+bool vm_tensors_meta(const VmTensorFile *f, int i, const char **name, const char **value) {
+    json_t *meta = json_object_get(f->header, META);
+    void *at = json_object_iter(meta);
+    while (at && i-- > 0) at = json_object_iter_next(meta, at);
+    if (!at) return false;
+    *name = json_object_iter_key(at);
+    *value = json_string_value(json_object_iter_value(at));
+    return true;
+}
+
+void vm_tensors_fingerprint(const VmTensorFile *f, char out[17]) {
+    snprintf(out, 17, "%.16s", vm_hash_text(vm_tensors_sum(f).hash).text);
 }
 
 VmFileSum vm_tensors_sum(const VmTensorFile *f) {
@@ -270,9 +293,9 @@ static VmStatus parse_header(VmTensorFile *f, const char *data, int64_t data_byt
     const char *name;
     json_t *value;
     json_object_foreach(f->header, name, value) {
-        if (strcmp(name, "__metadata__") == 0) {
+        if (strcmp(name, META) == 0) {
             if (!metadata_ok(value))
-                return vm_fail(err, VM_INPUT, "%s: __metadata__ is not a set of strings", path);
+                return vm_fail(err, VM_INPUT, "%s: " META " is not a set of strings", path);
             continue;
         }
         Entry *e = &f->entry[f->count++];
@@ -377,7 +400,7 @@ static char *header_text(const VmTensorView *const *t, int n, const char *const 
     VmJson header = vm_json_object(), info = vm_json_object();
     for (int i = 0; i < npairs; i++) vm_json_string(&info, meta[2 * i], meta[2 * i + 1]);
     if (npairs > 0)
-        vm_json_put(&header, "__metadata__", info);
+        vm_json_put(&header, META, info);
     else
         vm_json_free(&info);
     size_t at = 0;

@@ -33,6 +33,13 @@ void vm_tensors_close(VmTensorFile *f);
 int vm_tensors_count(const VmTensorFile *f);
 const VmTensorView *vm_tensors_at(const VmTensorFile *f, int i);
 const VmTensorView *vm_tensors_find(const VmTensorFile *f, const char *name);
+/* The i-th tensor's type in the file ("BF16"), and its bytes there. */
+const char *vm_tensors_type(const VmTensorFile *f, int i);
+int64_t vm_tensors_size(const VmTensorFile *f, int i);
+/* The i-th pair of the file's __metadata__, in its order; false: there are no more. */
+bool vm_tensors_meta(const VmTensorFile *f, int i, const char **name, const char **value);
+/* Of the whole file, in hexadecimal, as xxh128sum begins. */
+void vm_tensors_fingerprint(const VmTensorFile *f, char out[17]);
 
 /* Complete or absent: written beside the target, synced, renamed. Names sorted; the data starts at
  * a multiple of 8 bytes and has no holes. meta: nmeta_pairs pairs (name, value) for __metadata__,
@@ -49,19 +56,8 @@ VmStatus vm_weights_save(VmEngine *e, int program, const char *path, VmError *er
  * weights came from. */
 VmStatus vm_weights_finite(VmEngine *e, int program, const char *path, VmError *err);
 
-/* What vm_weights_load_some found. */
-typedef struct VmWeightsFound {
-    int total, taken;     /* weights of the program; those of them that are in the file */
-    int unknown;          /* tensors of the file that are no weights of the program */
-    const char *other[3]; /* the first weights that are not in the file; strings of the program */
-    char fingerprint[17]; /* of the file, in hexadecimal */
-} VmWeightsFound;
-
-/* Loads the weights that the file has, by name, and leaves the others as they are. VM_INPUT, and
- * nothing changes, when one has another shape or type (as in vm_weights_load), or when the file has
- * none at all. */
-VmStatus vm_weights_load_some(VmEngine *e, int program, const char *path, VmWeightsFound *found,
-                              VmError *err);
+/* Copies a tensor over the weight of its name, which has its shape and type. */
+void vm_weights_set(VmEngine *e, int program, const VmTensorView *v);
 
 /* ---- training (trainer.c, checkpoint.c) ---- */
 
@@ -178,7 +174,7 @@ typedef struct VmTrainResult {
 
 /* Trains. Every epoch is judged by `validation`, and the test set met once, at the end, with the
  * weights that are kept; without validation every epoch is judged by `test`. Weights are the
- * caller's to initialise (vm_engine_init, vm_weights_load_some) before.
+ * caller's to initialise (vm_engine_init, vm_weights_set) before.
  *
  * Before the first step: programs of every batch size that the run will need are built, the folder
  * is made and locked (VM_ENV when another process has it), and room for two checkpoints is checked

@@ -1,8 +1,9 @@
 /* A program's tensors of one role (weights, optimizer state) to and from tensor files. Loading is
- * all or nothing: first everything is compared, then everything is copied. vm_weights_load_some
- * alone takes a file that lacks tensors, or has others.
+ * all or nothing: first everything is compared, then everything is copied. What starts from some of
+ * a file's tensors sets them one by one (vm_weights_set).
  *
  * Does not: rename, reshape or convert. */
+#include "base/bug.h"
 #include "runtime/train/internal.h"
 
 #include <inttypes.h>
@@ -193,43 +194,15 @@ VmStatus vm_weights_load(VmEngine *e, int program, const char *path, VmError *er
     return s;
 }
 
-/* Compares what both have and counts the rest. */
-static VmStatus find_some(const VmProgram *p, const VmTensorFile *f, const char *path,
-                          VmWeightsFound *found, VmError *err) {
-    enum { OTHERS = sizeof found->other / sizeof found->other[0] };
-    Trouble shape = {.title = "of another shape"};
-    *found = (VmWeightsFound){0};
-    int others = 0;
+void vm_weights_set(VmEngine *e, int program, const VmTensorView *v) {
+    const VmProgram *p = vm_engine_program(e, program);
+    vm_engine_weights_changed(e);
     for (int i = 0; i < p->ntensor; i++) {
         const VmTensor *t = &p->tensor[i];
-        if (t->role != VM_ROLE_PARAM) continue;
-        const VmTensorView *v = vm_tensors_find(f, t->name);
-        if (v) compare(t, v, &shape);
-        if (!v && others < OTHERS) found->other[others++] = t->name;
-        found->total++;
-        found->taken += v != NULL;
+        if (t->role != VM_ROLE_PARAM || strcmp(t->name, v->name) != 0) continue;
+        VM_CHECK(same_shape(t, v), "%s: another shape", v->name);
+        memcpy(vm_engine_address(e, program, t), v->data, (size_t)vm_tensor_elems(t) * 4);
     }
-    found->unknown = vm_tensors_count(f) - found->taken;
-    snprintf(found->fingerprint, sizeof found->fingerprint, "%.16s",
-             vm_hash_text(vm_tensors_sum(f).hash).text);
-    char list[1900] = "";
-    trouble_print(&shape, list, sizeof list);
-    if (shape.count) return does_not_fit(path, list, err);
-    if (found->taken) return VM_OK;
-    if (found->unknown == 0) return vm_fail(err, VM_INPUT, "%s has no tensors", path);
-    return vm_fail(err, VM_INPUT, "%s has no weight of this model: it has '%s', the model has '%s'",
-                   path, vm_tensors_at(f, 0)->name, others ? found->other[0] : "no weights");
-}
-
-VmStatus vm_weights_load_some(VmEngine *e, int program, const char *path, VmWeightsFound *found,
-                              VmError *err) {
-    VmTensorFile *f;
-    VmStatus s = vm_tensors_open(path, &f, err);
-    if (s) return s;
-    s = find_some(vm_engine_program(e, program), f, path, found, err);
-    if (s == VM_OK) vm_tensors_apply(e, program, VM_ROLE_PARAM, f);
-    vm_tensors_close(f);
-    return s;
 }
 
 VmStatus vm_weights_save(VmEngine *e, int program, const char *path, VmError *err) {

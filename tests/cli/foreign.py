@@ -104,6 +104,11 @@ def vit(tensor_of):
     ]
 
 
+def facebook(name):
+    """Facebook's names of timm's layer scale."""
+    return re.sub(r"ls(\d)\.gamma", r"gamma_\1", name)
+
+
 def conv(tensor):
     return transpose(tensor, [3, 2, 0, 1])
 
@@ -249,6 +254,8 @@ PROGRAMS = {
     "tiny": (tiny, unchanged),
     "timm_vit": (vit, unchanged),
     "timm_deit3": (vit, unchanged),
+    "facebook_deit3": (vit, facebook),
+    "facebook_mae": (vit, unchanged),
     "timm_convnext": (convnext, unchanged),
     "torch_convnext": (convnext, torch_convnext),
     "timm_resnet": (resnet, plus_one),

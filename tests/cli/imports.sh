@@ -2,6 +2,14 @@
 # parts stand in
 # one folder with what the parts before it made.
 
+# same_weights NAME A B: the same tensors, bit for bit, whatever the files say of themselves
+same_weights() {
+    if "$VMOEC" weights "$2" "$3" > differences 2>&1 && ! grep -qv '^equal: [1-9]' differences; then
+        ok "$1"
+    else
+        fail "$1" "$(head -c 300 differences)"
+    fi
+}
 foreign() { python3 "$ROOT/tests/cli/foreign.py" "$@"; }
 
 # ---- rules of one's own --------------------------------------------------------------------------
@@ -26,7 +34,9 @@ head.b               -> logits.bias
 EOF
 want 0 '^loaded *20 of 20 weights$' 'import by rules of one'\''s own' \
     "$VMOEC" import $F theirs.safetensors --from tiny.rules -o back.safetensors
-same 'import gives the weights back, whatever the type' ours.safetensors back.safetensors
+same_weights 'import gives the weights back, whatever the type' ours.safetensors back.safetensors
+want 0 '^origin: theirs.safetensors ([0-9a-f]\{16\}) by tiny$' 'and says where they come from' \
+    "$VMOEC" weights back.safetensors
 want 0 '^skipped  *1' 'what a rule skips is told' \
     "$VMOEC" import $F theirs.safetensors --from ./tiny.rules --dry-run
 want 0 '^  steps i32\[\]$' 'with its shape' \
@@ -118,16 +128,46 @@ zoo() {
     # shellcheck disable=SC2086
     want 0 "by .*/rules/$rules.rules$" "${rules%%_*} finds $rules" "$VMOEC" import "$model" \
         theirs.safetensors --from "${rules%%_*}" -o back.safetensors $words
-    if [ -s log ]; then fail "every rule of $rules is of use" "$(head -c 300 log)"; else ok "every rule of $rules is of use"; fi
-    same "$rules gives the weights of ${model##*/} back" ours.safetensors back.safetensors
+    same_weights "$rules gives the weights of ${model##*/} back" ours.safetensors back.safetensors
     # shellcheck disable=SC2086
     want 0 '' "$rules by its name" "$VMOEC" import "$model" \
         theirs.safetensors --from "$rules" --dry-run $words
+    # rules of a file of one's own that are no use are told
+    # shellcheck disable=SC2086
+    want 0 '' "$rules as a file" "$VMOEC" import "$model" \
+        theirs.safetensors --from "$ROOT/models/rules/$rules.rules" --dry-run $words
+    if grep -v -e "${unused:-nothing}" log | grep -q warning; then
+        fail "every rule of $rules is of use" "$(head -c 300 log)"
+    else
+        ok "every rule of $rules is of use"
+    fi
+    # and back: the program's own names and shapes, and then the very weights
+    # shellcheck disable=SC2086
+    want 0 "^exported  *\([0-9]*\) of \1 weights$" "$rules the other way round" \
+        "$VMOEC" export "$model" ours.safetensors --to "$rules" -o there.safetensors $words
+    "$VMOEC" weights there.safetensors theirs.safetensors > differences
+    if grep -v -e '^equal: [1-9]' -e '^only in theirs.safetensors: 1$' \
+        -e '^  bn1.num_batches_tracked i32\[\]$' -e "${unused:-nothing}" differences; then
+        fail "$rules gives the names and shapes of the program" "$(head -c 300 differences)"
+    else
+        ok "$rules gives the names and shapes of the program"
+    fi
+    # shellcheck disable=SC2086
+    want 0 '' "$rules brings them back" "$VMOEC" import "$model" \
+        there.safetensors --from "$rules" -o back.safetensors $words
+    same_weights "$rules gives the weights of ${model##*/} back from there" \
+        ours.safetensors back.safetensors
 }
 zoo timm_vit vit_s8 side=32 dim=64 depth=3 classes=10 'sparse=[]'
 zoo timm_deit3 vit_deit3 side=32 dim=64 depth=3 classes=10
+zoo facebook_deit3 vit_deit3 side=32 dim=64 depth=3 classes=10
+unused='fc_norm' # what only models that were fine-tuned have
+zoo facebook_mae vit_b8 side=32 dim=64 depth=3 classes=10 'sparse=[]'
+unused=
 for program in timm torch; do
+    if [ $program = torch ]; then unused=gamma; fi # timm's name of what stands here otherwise
     zoo ${program}_convnext convnext side=32 patch=2 classes=10 'dims=[8,16,24,32]'
+    unused=
     zoo ${program}_resnet resnet18 classes=10 'dims=[8,16,24,32]'
     zoo ${program}_mobilenet_v2 mobilenet_v2 classes=10 'outs=[4,8,8,12,12,16,16]' last=32
 done

@@ -2,9 +2,7 @@
  * and what is refused. */
 #include <criterion/criterion.h>
 #include <criterion/new/assert.h>
-#include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "driver/session/rename.h"
 
@@ -25,9 +23,44 @@ Test(rename, stars_stand_for_any_characters) {
         {"*b*b", "ab", false},      {"a*b*c", "a1b2c3c", true},
         {"***", "x", true},         {"", "", true},
     };
-    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
-        cr_assert(eq(int, session_name_matches(cases[i].pattern, cases[i].name), cases[i].fits),
-                  "%s on %s", cases[i].pattern, cases[i].name);
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        Stars s;
+        cr_assert(
+            eq(int, session_pattern_match(cases[i].pattern, cases[i].name, &s), cases[i].fits),
+            "%s on %s", cases[i].pattern, cases[i].name);
+    }
+}
+
+/* What stands on the left when the right is this; the end of `why` where a part is forgotten. */
+Test(rename, names_go_back_where_nothing_is_forgotten) {
+    static const struct {
+        const char *pattern, *to, *name, *back, *why;
+    } cases[] = {
+        {"a", "b", "b", "a", NULL},
+        {"a", "b", "c", NULL, NULL},
+        {"blocks.*.fc.*", "*.up.*", "3.up.weight", "blocks.3.fc.weight", NULL},
+        {"l*.*.bn*.*", "{1-1}.{2}.norm{3}.{4}", "0.5.norm2.mean", "l1.5.bn2.mean", NULL},
+        {"l*", "x{1+2}", "x1", NULL, NULL}, /* no number below 0 becomes it */
+        {"l*", "x{1+2}", "x2", "l0", NULL},
+        {"l*", "x{1-1}", "xa", NULL, NULL},
+        {"*.a", "{1}.b.{1}", "x.b.x", "x.a", NULL},
+        {"*.a", "{1}.b.{1}", "x.b.y", NULL, NULL},
+        {"*.*.a", "{2}.{1}", "x.y", "y.x.a", NULL},
+        {"*.*", "w.*", "w.x", NULL, "what star 2 stands for is not on the right"},
+        {"?.x", "y", "y", NULL, "what ? stands for is not on the right"},
+        {"a*", "*b", "cb", "ac", NULL},
+        {"*x*", "*-*", "x-y", NULL, NULL}, /* xxy has its first star empty */
+    };
+    Arena *a = arena_create();
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        const char *why,
+            *got = session_pattern_back(a, cases[i].pattern, cases[i].to, cases[i].name, &why);
+        const char *want = cases[i].back, *reason = cases[i].why;
+        cr_assert(eq(str, (char *)(got ? got : "none"), (char *)(want ? want : "none")), "%s",
+                  cases[i].name);
+        cr_assert(eq(str, (char *)(why ? why : "none"), (char *)(reason ? reason : "none")));
+    }
+    arena_destroy(a);
 }
 
 /* ---- reading --------------------------------------------------------------------------------- */
@@ -35,7 +68,7 @@ Test(rename, stars_stand_for_any_characters) {
 static RenameRules *rules_of(Arena *a, const char *text, Diags **d) {
     RenameRules *r = ARENA_NEW(a, RenameRules);
     *d = diags_create(a);
-    session_rules_read(a, source_from_text(a, "f.rules", text), "models/rules", r, *d);
+    session_rules_read(a, source_from_text(a, "f.rules", text), "models/rules", false, r, *d);
     return r;
 }
 
@@ -74,8 +107,8 @@ Test(rename, mistakes_say_where_and_what_was_expected) {
         {"a b", "1:3 expected -> or => behind 'a', found 'b'"},
         {"a ->", "1:5 expected a name, found the end of the line"},
         {"\na -> b transposed(1,0)",
-         "2:8 expected one of transpose, reshape, squeeze, split, repeat, found 'transposed'; did "
-         "you mean transpose?"},
+         "2:8 expected one of transpose, drop, patches, split, reshape, squeeze, repeat, found "
+         "'transposed'; did you mean transpose?"},
         {"a -> b transpose", "1:8 expected 1 to 6 numbers for transpose, found 0"},
         {"a -> b squeeze(1)", "1:8 expected 0 to 0 numbers for squeeze, found 1"},
         {"a -> b transpose(1,,0)",
@@ -138,51 +171,58 @@ Test(rename, a_file_takes_in_the_rules_of_another) {
 
 typedef struct Case {
     Arena *arena;
-    VmTensorFile *file;
     RenameTask task;
     Rename *rename;
     Diags *diags;
 } Case;
 
-/* Rules as text, the file's tensors and the model's weights, each list ending without a name. */
-static Case rename_case(const char *rules, const VmTensorView *have, const VmTensorView *want) {
-    enum { VALUES = 4096 };
-    static float count[VALUES];
-    for (int i = 0; i < VALUES; i++) count[i] = (float)i;
-    Case c = {.arena = arena_create()};
-    VmTensorView list[16];
+/* Values of every tensor. */
+static const float *counted(void) {
+    static float count[4096];
+    for (int i = 0; i < 4096; i++) count[i] = (float)i;
+    return count;
+}
+
+/* A list that ends without a name, with values. */
+static int with_values(Arena *a, const VmTensorView *from, const VmTensorView **out) {
     int n = 0;
-    for (; have[n].name; n++) {
-        list[n] = have[n];
-        list[n].data = count;
+    while (from[n].name) n++;
+    VmTensorView *list = ARENA_ARRAY(a, VmTensorView, n);
+    for (int i = 0; i < n; i++) {
+        list[i] = from[i];
+        list[i].data = counted();
     }
-    char path[] = "/tmp/vmoec-rename-XXXXXX";
-    int fd = mkstemp(path);
-    cr_assert(ge(int, fd, 0));
-    close(fd);
-    VmError err = {.text = ""};
-    cr_assert(eq(int, vm_tensors_write(path, list, n, NULL, 0, &err), VM_OK), "%s", err.text);
-    cr_assert(eq(int, vm_tensors_open(path, &c.file, &err), VM_OK), "%s", err.text);
-    unlink(path);
+    *out = list;
+    return n;
+}
+
+static Case new_case(const char *rules, const VmTensorView *have, const VmTensorView *want) {
+    Case c = {.arena = arena_create()};
     RenameRules *r = rules_of(c.arena, rules, &c.diags);
     cr_assert(eq(int, c.diags->nerrors, 0), "%s", c.diags->first ? c.diags->first->text : "");
-    c.task = (RenameTask){.rules = r, .file = c.file, .path = "in", .model = "m", .weight = want};
-    while (want[c.task.nweight].name) c.task.nweight++;
+    c.task = (RenameTask){.rules = r, .path = "in", .model = "m", .channels = 3};
+    c.task.ntensor = with_values(c.arena, have, &c.task.tensor);
+    c.task.nweight = with_values(c.arena, want, &c.task.weight);
+    return c;
+}
+
+/* Rules as text, the file's tensors and the model's weights, each list ending without a name. */
+static Case rename_case(const char *rules, const VmTensorView *have, const VmTensorView *want) {
+    Case c = new_case(rules, have, want);
     c.rename = session_rename(c.arena, &c.task, c.diags);
     return c;
 }
 
 static void done(Case *c) {
-    vm_tensors_close(c->file);
     arena_destroy(c->arena);
 }
 
-static const VmTensorView *value(const Case *c, const char *name) {
-    VmTensorView *list;
-    int n = session_rename_values(c->arena, c->rename, &list);
-    for (int i = 0; i < n; i++)
-        if (!strcmp(list[i].name, name)) return &list[i];
-    return NULL;
+/* The weight of that name as it is made; a rank of -1: it is not. */
+static VmTensorView made(const Case *c, const char *name) {
+    for (int i = 0; i < c->rename->n; i++)
+        if (c->rename->of[i].fate == RENAME_LOADED && !strcmp(c->rename->of[i].name, name))
+            return session_rename_value(c->arena, c->rename, i);
+    return (VmTensorView){.rank = -1};
 }
 
 #define LIST(...) ((VmTensorView[]){__VA_ARGS__, {.name = NULL}})
@@ -201,7 +241,7 @@ Test(rename, every_tensor_has_its_fate) {
     cr_assert(eq(int, c.rename->skipped, 1));
     cr_assert(eq(int, c.rename->unused, 2), "one without a rule, one without a weight");
     cr_assert(zero(ptr, (void *)c.rename->maker[2]));
-    const float *w = value(&c, "m.1.up.weight")->data;
+    const float *w = made(&c, "m.1.up.weight").data;
     const float want[] = {0, 3, 1, 4, 2, 5};
     cr_assert(eq(int, memcmp(w, want, sizeof want), 0));
     done(&c);
@@ -248,27 +288,30 @@ Test(rename, a_name_may_change_on_the_way) {
 
 /* PyTorch's layouts and ours: w is what stands at [0,..,1,..] of each. */
 Test(rename, layouts_of_convolutions) {
-    Case c = rename_case("conv -> conv transpose(2,3,1,0)\n"
-                         "group -> group split(0,2) transpose(0,3,4,2,1)\n"
-                         "depth -> depth transpose(2,3,0,1) reshape\n"
-                         "point -> point transpose(2,3,1,0) reshape\n"
-                         "scale -> scale squeeze\n"
-                         "expert -> expert repeat\n",
-                         LIST(TENSOR("conv", 6, 5, 3, 4), TENSOR("group", 8, 3, 2, 2),
-                              TENSOR("depth", 5, 1, 2, 3), TENSOR("point", 7, 5, 1, 1),
-                              TENSOR("scale", 5, 1, 1), TENSOR("expert", 2, 3)),
-                         LIST(TENSOR("m.conv", 3, 4, 5, 6), TENSOR("m.group", 2, 2, 2, 3, 4),
-                              TENSOR("m.depth", 2, 3, 5), TENSOR("m.point", 5, 7),
-                              TENSOR("m.scale", 5), TENSOR("m.expert", 4, 2, 3)));
+    Case c = rename_case(
+        "conv -> conv transpose(2,3,1,0)\n"
+        "group -> group split(0,2) transpose(0,3,4,2,1)\n"
+        "depth -> depth transpose(2,3,0,1) reshape\n"
+        "point -> point transpose(2,3,1,0) reshape\n"
+        "scale -> scale squeeze\n"
+        "token -> token drop(0,2)\n"
+        "patch -> patch patches\n"
+        "expert -> expert repeat\n",
+        LIST(TENSOR("conv", 6, 5, 3, 4), TENSOR("group", 8, 3, 2, 2), TENSOR("depth", 5, 1, 2, 3),
+             TENSOR("point", 7, 5, 1, 1), TENSOR("scale", 5, 1, 1), TENSOR("token", 1, 4, 1),
+             TENSOR("patch", 5, 3, 2, 2), TENSOR("expert", 2, 3)),
+        LIST(TENSOR("m.conv", 3, 4, 5, 6), TENSOR("m.group", 2, 2, 2, 3, 4),
+             TENSOR("m.depth", 2, 3, 5), TENSOR("m.point", 5, 7), TENSOR("m.scale", 5),
+             TENSOR("m.token", 4), TENSOR("m.patch", 12, 5), TENSOR("m.expert", 4, 2, 3)));
     cr_assert(eq(int, c.diags->nerrors, 0), "%s", c.diags->first ? c.diags->first->text : "");
-    cr_assert(eq(int, c.rename->loaded, 6));
-    const float *w = value(&c, "m.conv")->data;
+    cr_assert(eq(int, c.rename->loaded, 8));
+    const float *w = made(&c, "m.conv").data;
     for (int kh = 0; kh < 3; kh++)
         for (int kw = 0; kw < 4; kw++)
             for (int i = 0; i < 5; i++)
                 for (int o = 0; o < 6; o++)
                     cr_assert(eq(flt, *w++, (float)(((o * 5 + i) * 3 + kh) * 4 + kw)));
-    w = value(&c, "m.group")->data;
+    w = made(&c, "m.group").data;
     for (int g = 0; g < 2; g++)
         for (int kh = 0; kh < 2; kh++)
             for (int kw = 0; kw < 2; kw++)
@@ -276,14 +319,20 @@ Test(rename, layouts_of_convolutions) {
                     for (int o = 0; o < 4; o++)
                         cr_assert(
                             eq(flt, *w++, (float)((((g * 4 + o) * 3 + i) * 2 + kh) * 2 + kw)));
-    w = value(&c, "m.depth")->data;
+    w = made(&c, "m.depth").data;
     for (int kh = 0; kh < 2; kh++)
         for (int kw = 0; kw < 3; kw++)
             for (int k = 0; k < 5; k++) cr_assert(eq(flt, *w++, (float)((k * 2 + kh) * 3 + kw)));
-    w = value(&c, "m.point")->data;
+    w = made(&c, "m.point").data;
     for (int i = 0; i < 5; i++)
         for (int o = 0; o < 7; o++) cr_assert(eq(flt, *w++, (float)(o * 5 + i)));
-    w = value(&c, "m.expert")->data;
+    w = made(&c, "m.patch").data;
+    for (int y = 0; y < 2; y++)
+        for (int x = 0; x < 2; x++)
+            for (int k = 0; k < 3; k++)
+                for (int o = 0; o < 5; o++)
+                    cr_assert(eq(flt, *w++, (float)(((o * 3 + k) * 2 + y) * 2 + x)));
+    w = made(&c, "m.expert").data;
     for (int i = 0; i < 24; i++) cr_assert(eq(flt, w[i], (float)(i % 6)));
     done(&c);
 }
@@ -307,6 +356,12 @@ Test(rename, what_does_not_fit_is_refused) {
                               "dimension 2"},
         {"t -> w repeat", "'t' f32[2,6] cannot become 'm.w' f32[6,2] by this: it makes 3 "
                           "dimensions, the weight has 2"},
+        {"t -> w drop(0)", "'t' f32[2,6] cannot become 'm.w' f32[6,2] by this: dimension 0 is 2, "
+                           "not 1"},
+        {"t -> w drop(2)", "'t' f32[2,6] cannot become 'm.w' f32[6,2] by this: its numbers are not "
+                           "dimensions from 0 to 1, each once"},
+        {"t -> w patches",
+         "'t' f32[2,6] cannot become 'm.w' f32[6,2] by this: it is no [O, C, P, P]"},
         {"* -> w{1+1}", "the name of 't' has no number where 'w{1+1}' counts"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
@@ -355,4 +410,188 @@ Test(rename, integers_are_no_weights) {
     cr_assert(eq(int, c.diags->nerrors, 1));
     cr_assert(eq(str, (char *)c.diags->first->text, "'a' i32[2] but 'm.w' is f32[2]"));
     done(&c);
+}
+
+Test(rename, what_does_not_fit_may_be_skipped) {
+    Case c = new_case("head -> w transpose(1,0)\nx -> y drop(0)\nz -> y",
+                      LIST(TENSOR("head", 9, 6), TENSOR("x", 2, 3), TENSOR("z", 3)),
+                      LIST(TENSOR("m.w", 6, 2), TENSOR("m.y", 3)));
+    c.task.skip_mismatch = true;
+    c.rename = session_rename(c.arena, &c.task, c.diags);
+    cr_assert(eq(int, c.diags->nerrors + c.diags->nwarnings, 0));
+    cr_assert(eq(int, c.rename->loaded, 1));
+    cr_assert(eq(int, c.rename->missing, 1));
+    cr_assert(eq(int, c.rename->unfit, 2), "a step and a shape");
+    cr_assert(ne(ptr,
+                 strstr((char *)session_rename_text(c.arena, c.rename),
+                        "  head f32[9,6] does not fit m.w f32[6,2]\n"),
+                 NULL));
+    done(&c);
+}
+
+/* A run's weights have the model's name in front; what other rules leave goes by it. */
+Test(rename, names_may_be_the_models_own) {
+    Case c =
+        new_case("m.old.* -> new.*\n", LIST(TENSOR("m.old.w", 2), TENSOR("m.b", 3), TENSOR("b", 3)),
+                 LIST(TENSOR("m.new.w", 2), TENSOR("m.b", 3)));
+    session_rules_same(c.arena, "m", (RenameRules *)c.task.rules);
+    c.rename = session_rename(c.arena, &c.task, c.diags);
+    cr_assert(eq(int, c.diags->nerrors + c.diags->nwarnings, 0));
+    cr_assert(eq(int, c.rename->loaded, 2));
+    cr_assert(eq(int, c.rename->unused, 1));
+    done(&c);
+    c = new_case("x -> y", LIST(TENSOR("m.b", 3)), LIST(TENSOR("m.b", 4)));
+    session_rules_same(c.arena, "m", (RenameRules *)c.task.rules);
+    c.rename = session_rename(c.arena, &c.task, c.diags);
+    cr_assert(
+        eq(str, (char *)c.diags->first->text, "'m.b' is f32[3] in in but f32[4] in the model"));
+    done(&c);
+}
+
+/* ---- backwards ------------------------------------------------------------------------------- */
+
+static RenameBack *back_of(Case *c, const char *rules, const VmTensorView *weight) {
+    *c = new_case(rules, LIST({.name = NULL}), weight);
+    return session_rename_back(c->arena, &c->task, NULL, 0, c->diags);
+}
+
+/* All kinds of names and steps that forget nothing: what comes of the weights by the rules is the
+ * weights, bit for bit. */
+Test(rename, back_and_forth_is_what_it_was) {
+    Case c;
+    RenameBack *b = back_of(&c,
+                            "skip *.count\n"
+                            "*.running_mean => *.mean\n"
+                            "features.1.* => stages.0.*\n"
+                            "*bn*.weight => *bn*.scale\n"
+                            "stages.*.bn*.* -> {1+1}.norm{2}.{3}\n"
+                            "conv -> conv transpose(2,3,1,0)\n"
+                            "group -> group split(0,2) transpose(0,3,4,2,1)\n"
+                            "depth -> depth transpose(2,3,0,1) drop(3)\n"
+                            "point.*.w -> point{1-1} transpose(2,3,1,0) drop(0,1)\n"
+                            "token -> token drop(0,2)\n"
+                            "patch -> patch patches\n"
+                            "lossy.* -> patch reshape\n",
+                            LIST(TENSOR("m.1.norm1.mean", 2), TENSOR("m.1.norm2.scale", 2),
+                                 TENSOR("m.conv", 3, 4, 5, 6), TENSOR("m.group", 2, 2, 2, 3, 4),
+                                 TENSOR("m.depth", 2, 3, 5), TENSOR("m.point1", 5, 7),
+                                 TENSOR("m.token", 4), TENSOR("m.patch", 12, 5)));
+    cr_assert(eq(int, c.diags->nerrors, 0), "%s", c.diags->first ? c.diags->first->text : "");
+    cr_assert(eq(int, b->named, 8));
+    static const char *const names[] = {
+        "features.1.bn1.running_mean f32[2]",
+        "features.1.bn2.weight f32[2]",
+        "conv f32[6,5,3,4]",
+        "group f32[8,3,2,2]",
+        "depth f32[5,1,2,3]",
+        "point.2.w f32[7,5,1,1]",
+        "token f32[1,4,1]",
+        "patch f32[5,3,2,2]",
+    };
+    VmTensorView tensor[8];
+    for (int i = 0; i < 8; i++) {
+        const char *text = arena_printf(c.arena, "%s %s", b->of[i].name,
+                                        session_view_text(c.arena, &b->of[i].tensor));
+        cr_assert(eq(str, (char *)text, (char *)names[i]));
+        tensor[i] = session_rename_back_value(c.arena, b, i);
+    }
+    RenameTask again = c.task;
+    again.tensor = tensor;
+    again.ntensor = 8;
+    c.rename = session_rename(c.arena, &again, c.diags);
+    cr_assert(eq(int, c.rename->loaded, 8));
+    for (int i = 0; i < 8; i++) {
+        VmTensorView v = made(&c, c.task.weight[i].name);
+        size_t bytes = 4;
+        for (int k = 0; k < v.rank; k++) bytes *= (size_t)v.dim[k];
+        cr_assert(eq(int, memcmp(v.data, counted(), bytes), 0), "%s", v.name);
+    }
+    done(&c);
+}
+
+/* Each has one weight "m.w" [12,2] that cannot be given back. */
+Test(rename, what_forgets_something_is_no_way_back) {
+    static const char *const cases[][2] = {
+        {"t -> w reshape",
+         "1:8 'm.w' f32[12,2] cannot be read backwards from this: it does not say "
+         "which dimensions there were, as drop(0), patches and split(0,2) do"},
+        {"t -> w transpose(1,0) squeeze", "1:23 'm.w' f32[12,2] cannot be read backwards from "
+                                          "this: it does not say which dimensions "
+                                          "it drops, as drop(0) does"},
+        {"t -> w repeat",
+         "1:8 'm.w' f32[12,2] cannot be read backwards from this: copies that have "
+         "learned are not one tensor any more"},
+        {"* -> w", "1:1 'm.w' f32[12,2] cannot be read backwards from this: what star 1 stands for "
+                   "is not on the right"},
+        {"?t -> w", "1:1 'm.w' f32[12,2] cannot be read backwards from this: what ? stands "
+                    "for is not on the right"},
+        {"t => u\nt -> w", "2:1 'm.w' f32[12,2] cannot be read backwards from this: no name leads "
+                           "to it through the rules above"},
+        {"skip t\nt -> w", "2:1 'm.w' f32[12,2] cannot be read backwards from this: no name leads "
+                           "to it through the rules above"},
+        {"t -> w transpose(0,1,2)",
+         "1:8 'm.w' f32[12,2] cannot be read backwards from this: it has "
+         "3 numbers for 2 dimensions"},
+        {"t -> w split(0,5)", "1:8 'm.w' f32[12,2] cannot be read backwards from this: dimension 0 "
+                              "is not 5 parts"},
+        {"t -> x", "0:0 no rule makes 'm.w' f32[12,2] of a tensor"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        Case c;
+        RenameBack *b = back_of(&c, cases[i][0], LIST(TENSOR("m.w", 12, 2)));
+        cr_assert(eq(int, b->named, 0));
+        cr_assert(eq(int, c.diags->nerrors, 1), "%s", cases[i][0]);
+        int line = 0, col = 0;
+        if (c.diags->first->span.src) span_place(c.diags->first->span, &line, &col);
+        const char *text = arena_printf(c.arena, "%d:%d %s", line, col, c.diags->first->text);
+        cr_assert(eq(str, (char *)text, (char *)cases[i][1]));
+        done(&c);
+    }
+}
+
+Test(rename, patches_need_images_and_squares) {
+    Case c = new_case("t -> w patches", LIST({.name = NULL}), LIST(TENSOR("m.w", 9, 2)));
+    RenameBack *b = session_rename_back(c.arena, &c.task, NULL, 0, c.diags);
+    cr_assert(eq(int, b->named, 0));
+    cr_assert(ne(ptr,
+                 strstr((char *)c.diags->first->text, "9 rows are no square patches of 3 channels"),
+                 NULL));
+    c.task.channels = 0;
+    c.diags = diags_create(c.arena);
+    b = session_rename_back(c.arena, &c.task, NULL, 0, c.diags);
+    cr_assert(ne(ptr, strstr((char *)c.diags->first->text, "the model has no images"), NULL));
+    c.task.channels = 1;
+    c.diags = diags_create(c.arena);
+    b = session_rename_back(c.arena, &c.task, NULL, 0, c.diags);
+    cr_assert(eq(int, b->named, 1));
+    cr_assert(eq(str, (char *)session_view_text(c.arena, &b->of[0].tensor), "f32[2,1,3,3]"));
+    done(&c);
+}
+
+Test(rename, weights_may_be_left_out_on_the_way_back) {
+    static const char *const skip[] = {"moe.*"};
+    Case c = new_case("t -> w", LIST({.name = NULL}),
+                      LIST(TENSOR("m.w", 2), TENSOR("m.moe.a", 2), TENSOR("m.moe.b", 2)));
+    RenameBack *b = session_rename_back(c.arena, &c.task, NULL, 0, c.diags);
+    cr_assert(eq(int, c.diags->nerrors, 1), "one place, the others are counted");
+    cr_assert(eq(str, (char *)c.diags->first->notes->text, "1 more weight is like this"));
+    c.diags = diags_create(c.arena);
+    b = session_rename_back(c.arena, &c.task, skip, 1, c.diags);
+    cr_assert(eq(int, c.diags->nerrors, 0));
+    cr_assert(eq(int, b->named, 1));
+    cr_assert(eq(int, b->left_out, 2));
+    done(&c);
+}
+
+/* Rules that make ever longer names have an end. */
+Test(rename, a_search_for_names_ends) {
+    Text t = text_new(arena_create());
+    for (int i = 0; i < 200; i++) text_add(&t, "x* => *\ny* => *\n");
+    text_add(&t, "skip *\nt -> w\n");
+    Case c;
+    RenameBack *b = back_of(&c, t.data, LIST(TENSOR("m.w", 2)));
+    cr_assert(eq(int, b->named, 0));
+    cr_assert(eq(int, c.diags->nerrors, 1));
+    done(&c);
+    arena_destroy(t.arena);
 }

@@ -272,60 +272,48 @@ Test(runtime_safetensors, weights_load_all_or_nothing) {
     rt_remove(dir);
 }
 
-/* Loads q into an engine whose weights are all 5; the message must have the words. */
-static void refuse_some(VmEngine *e, const char *q, const char *words) {
-    float *a = vm_engine_data(e, 0, "a"), *b = vm_engine_data(e, 0, "b");
-    VmWeightsFound found;
-    VmError err;
-    for (int i = 0; i < 4; i++) a[i] = b[i] = 5;
-    cr_assert_eq(vm_weights_load_some(e, 0, q, &found, &err), VM_INPUT);
-    cr_assert(strstr(err.text, words) != NULL && strstr(err.text, q) != NULL, "%s", err.text);
-    for (int i = 0; i < 4; i++) cr_assert(a[i] == 5 && b[i] == 5, "nothing changes");
-}
-
-Test(runtime_safetensors, some_weights_load_by_name) {
-    char *dir = rt_folder();
-    const char *q = rt_path(dir, "w");
+Test(runtime_safetensors, weights_are_set_one_by_one) {
     VmEngine *e;
     VmError err;
-    VmWeightsFound found;
     cr_assert(vm_engine_create(1, &e, &err) == VM_OK);
     cr_assert_eq(vm_engine_add(e, &program, &err), 0, "%s", err.text);
     float *a = vm_engine_data(e, 0, "a"), *b = vm_engine_data(e, 0, "b");
     for (int i = 0; i < 4; i++) a[i] = b[i] = 5;
+    const float x[4] = {1, 2, 3, 4};
+    vm_weights_set(e, 0, &(VmTensorView){.name = "b", .rank = 1, .dim = {4}, .data = x});
+    vm_weights_set(e, 0, &(VmTensorView){.name = "s", .rank = 1, .dim = {4}, .data = x});
+    cr_assert(b[0] == 1 && b[3] == 4 && a[0] == 5, "b alone; state is no weight");
+    vm_engine_destroy(e);
+}
+
+Test(runtime_safetensors, a_file_tells_of_itself) {
+    char *dir = rt_folder();
+    const char *q = rt_path(dir, "w");
+    VmTensorFile *f;
+    VmError err;
     const float x[6] = {1, 2, 3, 4, 5, 6};
-    const int32_t whole[4] = {1, 2, 3, 4};
-    const VmTensorView t[] = {{.name = "b", .rank = 1, .dim = {4}, .data = x},
-                              {.name = "c", .rank = 1, .dim = {2}, .data = x},
-                              {.name = "s", .rank = 1, .dim = {4}, .data = x},
-                              {.name = "a", .rank = 2, .dim = {2, 3}, .data = x},
-                              {.name = "a", .rank = 2, .dim = {3, 2}, .data = x},
-                              {.name = "b", .dtype = 1, .rank = 1, .dim = {4}, .data = whole}};
-    cr_assert(vm_tensors_write(q, t, 3, NULL, 0, &err) == VM_OK);
-    cr_assert(vm_weights_load_some(e, 0, q, &found, &err) == VM_OK, "%s", err.text);
-    cr_assert(b[0] == 1 && b[3] == 4 && a[0] == 5, "the file has b only");
-    cr_assert(found.total == 2 && found.taken == 1 && found.unknown == 2, "state is no weight");
-    cr_assert_str_eq(found.other[0], "a");
-    cr_assert(found.other[1] == NULL);
+    const char *const meta[] = {"format", "vmoec", "classes", "[\"cat\",\"dog\"]"};
+    const VmTensorView t[] = {{.name = "b", .rank = 2, .dim = {2, 3}, .data = x}};
+    cr_assert(vm_tensors_write(q, t, 1, meta, 2, &err) == VM_OK);
+    cr_assert(vm_tensors_open(q, &f, &err) == VM_OK, "%s", err.text);
+    const char *name, *value;
+    cr_assert(vm_tensors_meta(f, 1, &name, &value));
+    cr_assert_str_eq(name, "classes");
+    cr_assert_str_eq(value, meta[3]);
+    cr_assert(!vm_tensors_meta(f, 2, &name, &value));
+    cr_assert_str_eq(vm_tensors_type(f, 0), "F32");
+    cr_assert_eq(vm_tensors_size(f, 0), 24);
     size_t n;
-    char *bytes = rt_read(q, &n), sum[17];
+    char *bytes = rt_read(q, &n), sum[17], own[17];
     snprintf(sum, sizeof sum, "%.16s", vm_hash_text(vm_hash((VmHash){0, 0}, bytes, n)).text);
     free(bytes);
-    cr_assert_str_eq(found.fingerprint, sum, "as xxh128sum prints it");
-    cr_assert(vm_tensors_write(q, (VmTensorView[]){t[0], t[3]}, 2, NULL, 0, &err) == VM_OK);
-    cr_assert(vm_weights_load_some(e, 0, q, &found, &err) == VM_OK, "%s", err.text);
-    cr_assert(found.taken == 2 && found.unknown == 0 && !found.other[0] && a[5] == 6);
-    cr_assert(strcmp(found.fingerprint, sum) != 0, "another file");
-    cr_assert(vm_tensors_write(q, (VmTensorView[]){t[0], t[4]}, 2, NULL, 0, &err) == VM_OK);
-    refuse_some(e, q, "1 of another shape: 'a' (model f32[2,3], file f32[3,2])");
-    cr_assert(vm_tensors_write(q, t + 5, 1, NULL, 0, &err) == VM_OK);
-    refuse_some(e, q, "'b' (model f32[4], file i32[4])");
-    cr_assert(vm_tensors_write(q, t + 1, 2, NULL, 0, &err) == VM_OK);
-    refuse_some(e, q, "has no weight of this model: it has 'c', the model has 'a'");
-    cr_assert(vm_tensors_write(q, NULL, 0, NULL, 0, &err) == VM_OK);
-    refuse_some(e, q, "has no tensors");
-    cr_assert_eq(vm_weights_load_some(e, 0, rt_path(dir, "nowhere"), &found, &err), VM_ENV);
-    vm_engine_destroy(e);
+    vm_tensors_fingerprint(f, own);
+    cr_assert_str_eq(own, sum, "as xxh128sum prints it");
+    vm_tensors_close(f);
+    cr_assert(vm_tensors_write(q, t, 1, NULL, 0, &err) == VM_OK);
+    cr_assert(vm_tensors_open(q, &f, &err) == VM_OK, "%s", err.text);
+    cr_assert(!vm_tensors_meta(f, 0, &name, &value), "nothing is said");
+    vm_tensors_close(f);
     rt_remove(dir);
 }
 
