@@ -308,7 +308,8 @@ static IrValue *expert_scale(Gen *g, IrValue *rows, const IrNode *route, int64_t
                      ir_broadcast(&g->b, ir_reshape(&g->b, each, &column), &rows->type));
 }
 
-static const OpCode activations[] = {OP_gelu, OP_relu, OP_silu, OP_tanh};
+static const OpCode activations[] = {OP_gelu, OP_relu, OP_silu, OP_tanh, OP_gelu_tanh};
+enum { ACTIVATIONS = sizeof activations / sizeof *activations };
 
 /* Weights of the chosen experts, [T,K]: probabilities, softmax over the chosen logits, or
  * probabilities taken at the choices of the logits; sometimes damped by how often each expert was
@@ -348,7 +349,7 @@ static IrValue *grow_moe(Gen *g) {
     IrValue *rows = IR_OP(b, dispatch, VALS(tokens, &route->out[1]), ATTRS(A_INT(dispatch_k, K)));
     if (ir_elems(&rows->type) > GEN_MAX_ELEMS) return NULL;
     IrValue *y = expert_layer(g, rows, route, E, 1 + case_below(&g->r, 18));
-    y = ir_unary(b, activations[case_below(&g->r, 4)], y);
+    y = ir_unary(b, activations[case_below(&g->r, ACTIVATIONS)], y);
     if (gen_chance(g, 30)) y = expert_scale(g, y, route, E);
     y = expert_layer(g, y, route, E, D);
     y = gen_chance(g, 85)
@@ -361,7 +362,9 @@ static IrValue *grow_moe(Gen *g) {
 static IrValue *grow_norm(Gen *g) {
     IrValue *x = gen_pick(g);
     if (ir_cols(&x->type) < 3) return NULL;
-    IrValue *y = IR_OP(&g->b, layer_norm, VALS(x), ATTRS(A_FLOAT(layer_norm_eps, 1e-3)));
+    IrValue *y = gen_chance(g, 60)
+                     ? IR_OP(&g->b, layer_norm, VALS(x), ATTRS(A_FLOAT(layer_norm_eps, 1e-3)))
+                     : IR_OP(&g->b, rms_norm, VALS(x), ATTRS(A_FLOAT(rms_norm_eps, 1e-3)));
     if (gen_chance(g, 40)) return y;
     IrType row = IR_TYPE(DT_f32, ir_cols(&x->type));
     y = ir_binary(&g->b, OP_mul, y, ir_broadcast(&g->b, gen_weight(g, row, 10), &x->type));
@@ -511,7 +514,8 @@ static bool node_unstable(const Interp *it, const IrNode *n) {
     case OP_accuracy: return close_rows(x, true);
     case OP_topk: return close_rows(x, false);
     case OP_max_pool: return gen_close_windows(x, n);
-    case OP_layer_norm: {
+    case OP_layer_norm:
+    case OP_rms_norm: {
         const RefTensor *rstd = interp_value(it, &n->out[1]);
         for (int64_t i = 0, count = ir_elems(&rstd->type); i < count; i++)
             if (rstd->data[i] > 8) return true;
