@@ -8,8 +8,7 @@
 
 /* Argument i: how many groups of tokens are routed by themselves. They have to divide the tokens.
  */
-static bool arg_groups(Elab *E, const FeCall *c, int i, int64_t tokens, Span tokens_span,
-                       int64_t *out) {
+bool arg_groups(Elab *E, const FeCall *c, int i, int64_t tokens, Span tokens_span, int64_t *out) {
     *out = 1;
     if (!arg_int(E, c, i, 1, INT32_MAX, out)) return false;
     if (tokens % *out == 0) return true;
@@ -320,15 +319,6 @@ const FeValue *builtin_keep_pairs(Elab *E, const FeCall *c) {
                    ? g->chosen
                    : IR_OP(b, select, VALS(mask->v, from->index, none), NO_ATTRS);
     return make_route(E, c, g, r, r->v);
-}
-
-/* [E]: how often each expert was chosen, capacity aside. */
-const FeValue *builtin_choice_counts(Elab *E, const FeCall *c) {
-    const FeValue *r;
-    if (!arg_route(E, c, 0, &r)) return fv_bad();
-    IrValue *y = build(E, c->ast->span, "`choice_counts`", OP_histogram, &r, 1,
-                       VALS(r->group->chosen), ATTRS(A_INT(histogram_bins, r->group->experts)));
-    return y ? fv_tensor(E->a, y, NULL, false, c->ast->span) : fv_bad();
 }
 
 /* [.., E]: the weights of a route where they belong, 0 elsewhere. */
