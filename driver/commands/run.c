@@ -150,7 +150,8 @@ VmStatus cmd_run(const Args *a) {
     if (mode && strcmp(mode, "train") && strcmp(mode, "eval"))
         return drv_fail(VM_USAGE, "--mode is train or eval, not '%s'", mode);
     Run r = {.kind = {.pipe = a->o.grad ? PIPE_GRAD : PIPE_EVAL,
-                      .training = mode && !strcmp(mode, "train")}};
+                      .training = mode && !strcmp(mode, "train"),
+                      .input_grads = a->o.grad}};
     st = drv_open(a, false, &r.s);
     if (st) return st;
     st = run(&r, a);

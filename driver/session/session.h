@@ -74,10 +74,11 @@ typedef struct ProgramKind {
     bool training;
     bool dense; /* the model's dense twin (passes/dense.c): other weights, so it needs an engine of
                    its own */
+    bool input_grads; /* PIPE_GRAD: gradients of inputs, too */
 } ProgramKind;
-#define KIND_EVAL ((ProgramKind){PIPE_EVAL, false, false})
-#define KIND_TRAIN ((ProgramKind){PIPE_TRAIN, true, false})
-#define KIND_GRAD ((ProgramKind){PIPE_GRAD, true, false})
+#define KIND_EVAL ((ProgramKind){PIPE_EVAL, false, false, false})
+#define KIND_TRAIN ((ProgramKind){PIPE_TRAIN, true, false, false})
+#define KIND_GRAD ((ProgramKind){PIPE_GRAD, true, false, false})
 
 typedef struct Program {
     ProgramKind kind;

@@ -14,11 +14,21 @@ else
 fi
 want 0 '' 'run --grad' "$VMOEC" run $F --grad --routes --mode=train --weights w.safetensors \
     --inputs in.safetensors --outputs g.safetensors
-for name in grad.tiny.logits.weight route.0.experts cross_entropy; do
+for name in grad.tiny.logits.weight grad.image route.0.experts cross_entropy; do
     if grep -a -q "\"$name\"" g.safetensors; then
         ok "run writes $name"
     else
         fail "run writes $name" 'no'
+    fi
+done
+sed 's/route = top_k(gate, top_k)/route = top_k(gate, top_k) |> capacity(0.5)/' $F > room.vmoe
+want 0 '' 'run --routes with little room' "$VMOEC" run room.vmoe --routes --weights w.safetensors \
+    --inputs in.safetensors --outputs k.safetensors
+for name in route.0.experts route.1.experts route.1.kept; do
+    if grep -a -q "\"$name\"" k.safetensors; then
+        ok "run --routes writes $name"
+    else
+        fail "run --routes writes $name" 'no'
     fi
 done
 want 2 'train or eval' 'run in no mode' \
