@@ -1,5 +1,6 @@
 /* vmoec check: every mistake of a file, without compiling it. */
 #include "driver/commands/commands.h"
+#include "base/names.h"
 
 #include <string.h>
 #include <unistd.h>
@@ -39,12 +40,40 @@ static VmStatus check_last_batches(Session *s, FeExperiment *e, const FeTrain *t
     return VM_OK;
 }
 
+/* Models of one scope have weights in common: of one name, of one shape. */
+static void check_shared(Arena *a, const FeExperiment *e, const IrGraph *g, int i,
+                         const IrGraph *other, int j, Diags *d) {
+    Names weights = {0};
+    IR_FOR (n, other)
+        if (n->op == OP_param) names_at(&weights, a, ir_str(n, ATTR_param_name))->value = n;
+    IR_FOR (n, g) {
+        const IrNode *o =
+            n->op == OP_param ? names_get(&weights, ir_str(n, ATTR_param_name)) : NULL;
+        if (!o || ir_type_equal(&n->out[0].type, &o->out[0].type)) continue;
+        Diag *dg =
+            diag_error(d, fe_place(e, n->loc, fe_model_name(e, i)), D_scope_shape,
+                       "the weight %s is %s in `%s` and %s in `%s`: models of one scope "
+                       "share it; give one of the two another name",
+                       ir_str(n, ATTR_param_name), ir_type_text(a, &n->out[0].type),
+                       fe_model_name(e, i), ir_type_text(a, &o->out[0].type), fe_model_name(e, j));
+        diag_note(d, dg, fe_place(e, o->loc, fe_model_name(e, j)), "the other one is made here");
+    }
+}
+
+static void check_scopes(Arena *a, const FeExperiment *e, const IrGraph *const *g, Diags *d) {
+    for (int i = 0; i < fe_nmodel(e); i++)
+        for (int j = 0; j < i && g[i] && !d->nerrors; j++)
+            if (g[j] && !strcmp(fe_model_scope(e, i), fe_model_scope(e, j)))
+                check_shared(a, e, g[i], i, g[j], j, d);
+}
+
 static VmStatus check(Session *s, const Args *args, const VmoecOptions *opt) {
     Arena *a = s->arena;
     Diags *d = diags_create(a);
     VmError io = {.text = ""};
     FeExperiment *e = session_load(s, opt, d, &io);
     if (!e) return drv_fail(io.status, "%s", io.text);
+    const IrGraph **graphs = ARENA_ARRAY(a, const IrGraph *, fe_nmodel(e) + 1);
     for (int i = 0; i < fe_nmodel(e) && !d->nerrors; i++) {
         const char *model = fe_model_name(e, i);
         bool trains = false;
@@ -52,7 +81,9 @@ static VmStatus check(Session *s, const Args *args, const VmoecOptions *opt) {
         const IrGraph *g = fe_elaborate(e, a, model, trains ? 0 : opt_or(args->o.batch, 0), d);
         if (g && trains) (void)session_try_training(s, e, model, g, d);
         if (g) session_try_lowering(s, e, model, g, d);
+        graphs[i] = g;
     }
+    check_scopes(a, e, graphs, d);
     for (int i = 0; i < fe_ntrain(e) && !d->nerrors; i++) /* models' later train blocks */
         if (fe_train(e, i) != fe_train_of(e, fe_train(e, i)->model))
             (void)fe_elaborate_phase(e, a, fe_train(e, i), 0, d);

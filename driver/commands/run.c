@@ -134,7 +134,7 @@ static VmStatus run(Run *r, const Args *a) {
     if (st) return st;
     const Program *p = session_program(&r->s, r->kind, r->batch, a->o.routes, &err);
     if (!p) return drv_fail(err.status, "%s", err.text);
-    st = vm_weights_load(r->s.engine, p->index, a->o.weights, &err);
+    st = vm_weights_load(r->s.engine, p->index, a->o.weights, session_scope(&r->s), &err);
     if (st) return drv_fail(st, "%s", err.text);
     copy_inputs(r, p->index);
     vm_engine_run(r->s.engine, p->index, (uint64_t)opt_or(a->o.seed, 0), 0);

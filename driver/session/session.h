@@ -253,6 +253,9 @@ Counts session_count(Arena *a, const IrGraph *g, int64_t batch);
 
 /* Whether there is anything to differentiate. */
 bool session_has_loss(const IrGraph *g);
+/* What the names of the model's weights begin with, if another model of the file shares that; NULL:
+ * they are its own. */
+const char *session_scope(const Session *s);
 
 /* Number of classes an i32 input is compared against (columns of the logits), 0 when it is not a
  * label. */

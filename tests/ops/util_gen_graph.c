@@ -254,6 +254,20 @@ static IrValue *grow_random(Gen *g) {
 
 /* The largest entry of each row kept, and everything below the mean dropped: integer ops on the
  * way. */
+/* Rows by where other rows have their largest, or by numbers of which some are outside. */
+static IrValue *grow_gather(Gen *g) {
+    IrValue *x = gen_pick(g), *by = gen_pick(g);
+    if (x->type.rank < 1 || by->type.rank < 1) return NULL;
+    int64_t shape[] = {1 + case_below(&g->r, 3), 1 + case_below(&g->r, 6)};
+    bool largest = gen_chance(g, 50);
+    int64_t rows = largest ? ir_rows(&by->type) : shape[0] * shape[1];
+    if (ir_elems(&x->type) / x->type.dim[0] * rows > GEN_MAX_ELEMS) return NULL;
+    IrValue *index = largest ? ir_unary(&g->b, OP_argmax, by)
+                             : IR_OP(&g->b, iota, NO_VALS, ATTRS(A_INTS(iota_shape, shape, 2)));
+    IrValue *in[] = {x, index};
+    return ir_try(&g->b, OP_gather, in, 2, NO_ATTRS);
+}
+
 static IrValue *grow_argmax(Gen *g) {
     IrValue *x = gen_pick(g);
     IrType wide = x->type, column = x->type;
@@ -375,12 +389,37 @@ static IrValue *grow_norm(Gen *g) {
 
 typedef IrValue *(*GrowFn)(Gen *g);
 static const GrowFn growers[] = {
-    grow_unary,     grow_unary,        grow_unary,     grow_binary,   grow_binary,
-    grow_binary,    grow_reduce,       grow_reduce,    grow_slice,    grow_concat,
-    grow_transpose, grow_linear,       grow_linear,    grow_unslice,  grow_matmul,
-    grow_reshape,   grow_norm,         grow_attention, grow_random,   grow_argmax,
-    grow_patchify,  grow_moe,          grow_moe,       grow_const,    grow_const,
-    grow_twin,      gen_grow_max_pool, gen_grow_conv,  gen_grow_conv, gen_grow_conv_experts,
+    grow_unary,
+    grow_unary,
+    grow_unary,
+    grow_binary,
+    grow_binary,
+    grow_binary,
+    grow_reduce,
+    grow_reduce,
+    grow_slice,
+    grow_concat,
+    grow_transpose,
+    grow_linear,
+    grow_linear,
+    grow_unslice,
+    grow_matmul,
+    grow_reshape,
+    grow_norm,
+    grow_attention,
+    grow_random,
+    grow_argmax,
+    grow_gather,
+    grow_patchify,
+    grow_moe,
+    grow_moe,
+    grow_const,
+    grow_const,
+    grow_twin,
+    gen_grow_max_pool,
+    gen_grow_conv,
+    gen_grow_conv,
+    gen_grow_conv_experts,
 };
 
 static void add_to_pool(Gen *g, IrValue *v) {
