@@ -194,9 +194,9 @@ Val kb_normal_cdf(Kb *k, Val x, Val *gauss) {
 }
 
 /* s = sigmoid(u), u = 2 sqrt(2 / pi) (x + 0.044715 x^3): gelu_tanh is x s. slope: ds/dx = s (1 - s)
- * u'. Both from q = e^-|u|, s being 1 / (1 + q) or q / (1 + q), so that no digits are lost on either
- * side but to the rounding of the exponent: x s to 7 + 2 x^2 ulp. s (1 - s) is 0 long before x^2
- * reaches what u' is limited by. */
+ * u'. Both from q = e^-|u|, s being 1 / (1 + q) or q / (1 + q), so that no digits are lost on
+ * either side but to the rounding of the exponent: x s to 7 + 2 x^2 ulp. s (1 - s) is 0 long before
+ * x^2 reaches what u' is limited by. */
 Val kb_gelu_sigmoid(Kb *k, Val x, Val *slope) {
     const double c = 1.5957691216057308, c3 = 0.044715 * c;
     Val one = kb_vf(k, 1), x2 = kb_fmul(k, x, x);
