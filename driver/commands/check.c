@@ -51,12 +51,12 @@ static void check_shared(Arena *a, const FeExperiment *e, const IrGraph *g, int 
             n->op == OP_param ? names_get(&weights, ir_str(n, ATTR_param_name)) : NULL;
         if (!o || ir_type_equal(&n->out[0].type, &o->out[0].type)) continue;
         Diag *dg =
-            diag_error(d, fe_place(e, n->loc, fe_model_name(e, i)), D_scope_shape,
+            diag_error(d, fe_place(e, (IrLoc){0}, fe_model_name(e, i)), D_scope_shape,
                        "the weight %s is %s in `%s` and %s in `%s`: models of one scope "
                        "share it; give one of the two another name",
                        ir_str(n, ATTR_param_name), ir_type_text(a, &n->out[0].type),
                        fe_model_name(e, i), ir_type_text(a, &o->out[0].type), fe_model_name(e, j));
-        diag_note(d, dg, fe_place(e, o->loc, fe_model_name(e, j)), "the other one is made here");
+        diag_note(d, dg, fe_place(e, (IrLoc){0}, fe_model_name(e, j)), "the other model is this");
     }
 }
 
