@@ -125,8 +125,8 @@ static bool common_shape(Elab *E, Span s, const char *what, const FeValue *const
     return true;
 }
 
-bool tensors_meet(Elab *E, Span s, const char *what, const FeValue *const *v, int n, bool ints,
-                  FeMeet *m) {
+bool tensor_meet(Elab *E, Span s, const char *what, const FeValue *const *v, int n, bool ints,
+                 FeMeet *m) {
     DType dtype = DT_f32;
     bool rows;
     const FeValue *w[FE_MAX_MEET];
@@ -159,7 +159,7 @@ const FeValue *tensor_binary(Elab *E, Span s, const char *what, OpCode op, const
                              const FeValue *b) {
     const FeValue *v[2] = {a, b};
     FeMeet m;
-    if (!tensors_meet(E, s, what, v, 2, false, &m)) return fv_bad();
+    if (!tensor_meet(E, s, what, v, 2, false, &m)) return fv_bad();
     return met(E, s, &m, build(E, s, what, op, v, 2, m.x, 2, NO_ATTRS));
 }
 
@@ -169,7 +169,7 @@ const FeValue *tensor_compare(Elab *E, const Ast *x, const FeValue *a, const FeV
     bool swap = x->op[0] == '>', or_equal = strchr("<>", x->op[0]) && x->op[1] == '=';
     const FeValue *v[2] = {swap ? b : a, swap ? a : b};
     FeMeet m;
-    if (!tensors_meet(E, x->span, what, v, 2, true, &m)) return fv_bad();
+    if (!tensor_meet(E, x->span, what, v, 2, true, &m)) return fv_bad();
     elab_at(E, x->span);
     OpCode op = strchr("<>", x->op[0]) ? OP_less : OP_equal;
     IrValue *y = ir_binary(&E->b, op, m.x[0], m.x[1]);
@@ -186,7 +186,7 @@ const FeValue *builtin_where(Elab *E, const FeCall *c) {
         if (c->arg[i]->kind != FV_TENSOR && !fv_is_number(c->arg[i]))
             return arg_kind_error(E, c, i, "a tensor or a number");
     FeMeet m;
-    if (!tensors_meet(E, c->ast->span, "`where`", c->arg, 3, false, &m)) return fv_bad();
+    if (!tensor_meet(E, c->ast->span, "`where`", c->arg, 3, false, &m)) return fv_bad();
     return met(E, c->ast->span, &m,
                build(E, c->ast->span, "`where`", OP_select, c->arg, 3, m.x, 3, NO_ATTRS));
 }

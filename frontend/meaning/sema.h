@@ -379,8 +379,8 @@ typedef struct FeMeet {
     FeGroup *group;
     bool per_expert;
 } FeMeet;
-bool tensors_meet(Elab *E, Span s, const char *what, const FeValue *const *v, int n, bool ints,
-                  FeMeet *m);
+bool tensor_meet(Elab *E, Span s, const char *what, const FeValue *const *v, int n, bool ints,
+                 FeMeet *m);
 /* a < b and the others, of which one at least is a tensor: 1 or 0. */
 const FeValue *tensor_compare(Elab *E, const Ast *x, const FeValue *a, const FeValue *b);
 /* arg i divides the number of tokens: how many groups of them there are. */
