@@ -383,8 +383,6 @@ bool tensor_meet(Elab *E, Span s, const char *what, const FeValue *const *v, int
                  FeMeet *m);
 /* a < b and the others, of which one at least is a tensor: 1 or 0. */
 const FeValue *tensor_compare(Elab *E, const Ast *x, const FeValue *a, const FeValue *b);
-/* arg i divides the number of tokens: how many groups of them there are. */
-bool arg_groups(Elab *E, const FeCall *c, int i, int64_t tokens, Span tokens_span, int64_t *out);
 /* Elementwise op on two values (numbers or tensors) with broadcasting. */
 const FeValue *tensor_binary(Elab *E, Span s, const char *what, OpCode op, const FeValue *a,
                              const FeValue *b);
