@@ -53,6 +53,8 @@ const FeTrain *fe_train_of(const FeExperiment *e, const char *model);
 
 int fe_nmodel(const FeExperiment *e);
 const char *fe_model_name(const FeExperiment *e, int i);
+/* What names of its weights begin with. */
+const char *fe_model_scope(const FeExperiment *e, int i);
 /* Name of a model's i-th input; NULL when it has fewer, or there is no such model. */
 const char *fe_model_input(const FeExperiment *e, const char *model, int i);
 

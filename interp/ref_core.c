@@ -114,6 +114,19 @@ static double f_gelu(double x) {
 static double f_gelu_grad(double x) {
     return f_phi(x) + x * 0.39894228040143267794 * exp(-0.5 * x * x);
 }
+/* u of x sigmoid(u), twice what the published formula takes the tanh of. */
+static double gelu_argument(double x) {
+    return 2 * 0.79788456080286535588 * (x + 0.044715 * x * x * x);
+}
+static double f_gelu_tanh(double x) {
+    return x * f_sigmoid(gelu_argument(x));
+}
+/* By the tanh: (1 + t) / 2 + x (1 - t^2) / 2 * slope, which is 0 where t is 1 or -1. */
+static double f_gelu_tanh_grad(double x) {
+    double t = tanh(gelu_argument(x) / 2), slope = 0.79788456080286535588;
+    slope *= 1 + 3 * 0.044715 * fmin(x * x, 1e6);
+    return f_sigmoid(gelu_argument(x)) + 0.5 * x * (1 - t * t) * slope + (isnan(x) ? x : 0);
+}
 static double f_add(double a, double b) {
     return a + b;
 }
@@ -192,6 +205,12 @@ void ref_gelu(const RefCall *c) {
 }
 void ref_gelu_grad(const RefCall *c) {
     map1(c, f_gelu_grad);
+}
+void ref_gelu_tanh(const RefCall *c) {
+    map1(c, f_gelu_tanh);
+}
+void ref_gelu_tanh_grad(const RefCall *c) {
+    map1(c, f_gelu_tanh_grad);
 }
 void ref_cast(const RefCall *c) {
     map1(c, f_same);

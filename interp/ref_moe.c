@@ -46,6 +46,17 @@ void ref_take_last(const RefCall *c) {
                     c->in[0]->data[t * E + ref_index(c->in[1], t * K + j, E)];
 }
 
+void ref_gather(const RefCall *c) {
+    int64_t n = c->in[0]->type.dim[0], row = ir_elems(&c->in[0]->type) / n;
+    clear(&c->out[0]);
+    for (int64_t r = 0, rows = ir_elems(&c->in[1]->type); r < rows; r++) {
+        double at = c->in[1]->data[r];
+        if (!(at >= 0 && at < (double)n)) continue;
+        memcpy(c->out[0].data + r * row, c->in[0]->data + (int64_t)at * row,
+               (size_t)row * sizeof(double));
+    }
+}
+
 void ref_put_last(const RefCall *c) {
     int64_t T = ir_rows(&c->in[1]->type), K = ir_cols(&c->in[1]->type),
             E = ir_cols(&c->out[0].type);

@@ -108,6 +108,29 @@ void ref_layer_norm_grad(const RefCall *c) {
     }
 }
 
+void ref_rms_norm(const RefCall *c) {
+    int64_t n = ir_cols(&c->in[0]->type);
+    double eps = ir_float(c->node, ATTR_rms_norm_eps);
+    for (int64_t r = 0, rows = ir_rows(&c->in[0]->type); r < rows; r++) {
+        const double *x = c->in[0]->data + r * n;
+        double squares = 0;
+        for (int64_t i = 0; i < n; i++) squares += x[i] * x[i];
+        double rstd = 1 / sqrt(squares / (double)n + eps);
+        for (int64_t i = 0; i < n; i++) c->out[0].data[r * n + i] = x[i] * rstd;
+        c->out[1].data[r] = rstd;
+    }
+}
+
+void ref_rms_norm_grad(const RefCall *c) {
+    int64_t n = ir_cols(&c->in[0]->type);
+    for (int64_t r = 0, rows = ir_rows(&c->in[0]->type); r < rows; r++) {
+        const double *y = c->in[0]->data + r * n, *dy = c->in[2]->data + r * n;
+        double rstd = c->in[1]->data[r], mean = 0;
+        for (int64_t i = 0; i < n; i++) mean += dy[i] * y[i] / (double)n;
+        for (int64_t i = 0; i < n; i++) c->out[0].data[r * n + i] = rstd * (dy[i] - y[i] * mean);
+    }
+}
+
 void ref_xent(const RefCall *c) {
     int64_t n = ir_cols(&c->in[0]->type);
     for (int64_t r = 0, rows = ir_rows(&c->in[0]->type); r < rows; r++) {

@@ -201,6 +201,20 @@ const char *shape_dispatch(Arena *a, IrNode *n) {
     return ir_set_result(a, n, 0, with_lead(&n->in[0]->type, rows));
 }
 
+const char *shape_gather(Arena *a, IrNode *n) {
+    TRY(ir_want_dtype(a, n, 0, DT_f32));
+    TRY(ir_want_rank(a, n, 0, 1, IR_MAX_RANK));
+    TRY(ir_want_dtype(a, n, 1, DT_i32));
+    const IrType *x = &n->in[0]->type, *index = &n->in[1]->type;
+    IrType t = {.dtype = DT_f32, .rank = index->rank + x->rank - 1};
+    if (t.rank > IR_MAX_RANK)
+        return ir_shape_fail(a, n, "the result would have %d dimensions, at most %d are possible",
+                             t.rank, IR_MAX_RANK);
+    for (int i = 0; i < index->rank; i++) t.dim[i] = index->dim[i];
+    for (int i = 1; i < x->rank; i++) t.dim[index->rank + i - 1] = x->dim[i];
+    return ir_set_result(a, n, 0, t);
+}
+
 /* Operand 0: f32[..] with a leading dimension; operand 1: i32[R], the expert of each row. */
 static const char *want_expert_of_row(Arena *a, const IrNode *n) {
     TRY(ir_want_dtype(a, n, 0, DT_f32));

@@ -93,6 +93,16 @@ const char *shape_layer_norm_grad(Arena *a, IrNode *n) {
     return ir_want_like(a, n, 2, &n->in[0]->type);
 }
 
+const char *shape_rms_norm(Arena *a, IrNode *n) {
+    TRY(shape_softmax(a, n));
+    TRY(ir_want_finite(a, n, ATTR_rms_norm_eps, 0));
+    return ir_set_result(a, n, 1, with_last(&n->in[0]->type, 1));
+}
+
+const char *shape_rms_norm_grad(Arena *a, IrNode *n) {
+    return shape_layer_norm_grad(a, n);
+}
+
 /* ---- losses and metrics ---------------------------------------------------------------------- */
 
 /* Operands: logits f32[B,C] and labels i32[B]. */

@@ -4,12 +4,13 @@
  *
  * requires  a graph that verifies, CORE ops only
  * ensures   with at least one loss or aux output: an output grad.<name> for every param that is not
- *           frozen and no state, of its type, in the order of the params; nothing for a graph
- * without. The objective is the sum of weight * value over loss and aux. Dead nodes are gone.
- * stop_gradient has done its work: its readers read its operand. A weight that the objective does
- * not depend on gets the constant 0. Contributions to one value are added in the reverse order of
- * its uses, so the result is the same in every run. Only values on a differentiable path from a
- * param to the objective get gradients; STOP ops end the path.
+ *           frozen and no state, of its type, in the order of the params, and with
+ *           c->input_grads one for every input of f32, in the order of all of them; nothing for a
+ *           graph without. The objective is the sum of weight * value over loss and aux. Dead nodes
+ * are gone. stop_gradient has done its work: its readers read its operand. A weight that the
+ * objective does not depend on gets the constant 0. Contributions to one value are added in the
+ * reverse order of its uses, so the result is the same in every run. Only values on a
+ * differentiable path from a param to the objective get gradients; STOP ops end the path.
  *
  * before  %2 = mul %0, %1 : f32[4]                ; %1 a param
  *         %3 = sum %2 {axes = [0]} : f32[]
@@ -35,17 +36,23 @@ typedef struct Diff {
     IrGraph *g;
     IrBuilder b;
     Arena *scratch;
-    bool *needs;     /* by node id: its f32 results depend on a param */
+    bool inputs;     /* have gradients, too */
+    bool *needs;     /* by node id: its f32 results depend on a param (or input) */
     IrValue ***sums; /* by node id, result: gradient so far, NULL for none */
     int max_in;
 } Diff;
+
+/* A leaf whose gradient is asked for. */
+static bool is_asked(const Diff *d, const IrNode *n) {
+    return ir_learns(n) || (d->inputs && n->op == OP_input && n->out[0].type.dtype == DT_f32);
+}
 
 static void find_needs(Diff *d) {
     IR_FOR (n, d->g) {
         if (n->nin > d->max_in) d->max_in = n->nin;
         d->sums[n->id] = ARENA_ARRAY(d->scratch, IrValue *, n->nout);
         if (ir_ops[n->op].grad == GRAD_STOP) {
-            d->needs[n->id] = ir_learns(n);
+            d->needs[n->id] = is_asked(d, n);
             continue;
         }
         for (int i = 0; i < n->nin; i++) {
@@ -142,6 +149,7 @@ bool pass_autodiff(PassCtx *c, IrGraph *g) {
     Diff d = {.g = g,
               .b = ir_builder(g),
               .scratch = c->scratch,
+              .inputs = c->input_grads,
               .needs = ARENA_ARRAY(c->scratch, bool, g->nnodes),
               .sums = ARENA_ARRAY(c->scratch, IrValue **, g->nnodes)};
     IrNode *last_forward = g->last;
@@ -156,12 +164,12 @@ bool pass_autodiff(PassCtx *c, IrGraph *g) {
         return true;
     }
     for (IrNode *n = g->first; n != last_forward->next; n = n->next) {
-        if (!ir_learns(n)) continue;
+        if (!is_asked(&d, n)) continue;
+        const char *name = ir_str(n, n->op == OP_input ? ATTR_input_name : ATTR_param_name);
         IrValue *grad = d.sums[n->id][0];
         d.b.loc = n->loc;
         if (!grad) grad = ir_const(&d.b, 0.0, n->out[0].type);
-        ir_add_out(g, OUT_grad, arena_printf(g->arena, "grad.%s", ir_str(n, ATTR_param_name)), grad,
-                   1.0, n->loc);
+        ir_add_out(g, OUT_grad, arena_printf(g->arena, "grad.%s", name), grad, 1.0, n->loc);
     }
     drop_stops(g);
     ir_dce(g, false);

@@ -252,6 +252,30 @@ static IrValue *expand_accuracy(IrBuilder *b, const IrNode *n, bool training) {
     return mean_axes(b, ir_binary(b, OP_equal, best, n->in[1]), first_axis, 1);
 }
 
+/* i32[R]: -1 for what is not 0 .. n-1. */
+static IrValue *inside(IrBuilder *b, IrValue *index, int64_t n) {
+    IrValue *none = ir_const(b, -1, index->type);
+    IrValue *ok = ir_binary(b, OP_mul, ir_binary(b, OP_less, none, index),
+                            ir_binary(b, OP_less, index, ir_const(b, (double)n, index->type)));
+    return IR_OP(b, select, VALS(ok, index, none), NO_ATTRS);
+}
+
+/* Rows sorted by where they lie, and brought back: a row is an expert whose weights every reader of
+ * it gets, so that its gradient is the sum over them in a fixed order. */
+static IrValue *expand_gather(IrBuilder *b, const IrNode *n, bool training) {
+    (void)training;
+    IrValue *x = n->in[0], *index = n->in[1];
+    int64_t rows = ir_elems(&index->type), count = x->type.dim[0];
+    IrType flat = IR_TYPE(DT_i32, rows), column = IR_TYPE(DT_i32, rows, 1);
+    IrValue *at = ir_reshape(b, inside(b, ir_reshape(b, index, &flat), count), &column);
+    IrNode *route =
+        IR_OP(b, route, VALS(at), ATTRS(A_INT(route_experts, count), A_INT(route_rows, rows)))
+            ->node;
+    IrValue *each = IR_OP(b, expert_expand, VALS(x, &route->out[3]), NO_ATTRS);
+    IrValue *y = IR_OP(b, combine_rows, VALS(each, &route->out[2]), NO_ATTRS);
+    return ir_reshape(b, y, &n->out[0].type);
+}
+
 static IrValue *expand_routed(IrBuilder *b, const IrNode *n, bool training) {
     (void)b;
     (void)training;

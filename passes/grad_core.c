@@ -163,6 +163,10 @@ void grad_gelu(IrBuilder *b, const IrNode *n, IrValue *const *dy, IrValue **dx) 
     dx[0] = mul(b, dy[0], ir_unary(b, OP_gelu_grad, n->in[0]));
 }
 
+void grad_gelu_tanh(IrBuilder *b, const IrNode *n, IrValue *const *dy, IrValue **dx) {
+    dx[0] = mul(b, dy[0], ir_unary(b, OP_gelu_tanh_grad, n->in[0]));
+}
+
 void grad_add(IrBuilder *b, const IrNode *n, IrValue *const *dy, IrValue **dx) {
     (void)b;
     (void)n;
@@ -227,15 +231,24 @@ void grad_softmax(IrBuilder *b, const IrNode *n, IrValue *const *dy, IrValue **d
     dx[0] = ir_binary(b, OP_softmax_grad, &n->out[0], dy[0]);
 }
 
-/* Through y: layer_norm_grad. Through rstd: d rstd / dx_i = -rstd^2 y_i / N. */
-void grad_layer_norm(IrBuilder *b, const IrNode *n, IrValue *const *dy, IrValue **dx) {
-    IrValue *y = &n->out[0], *rstd = &n->out[1];
-    if (dy[0]) dx[0] = IR_OP(b, layer_norm_grad, VALS(y, rstd, dy[0]), NO_ATTRS);
+/* Through y: the norm's own gradient. Through rstd: d rstd / dx_i = -rstd^2 y_i / N. */
+static void grad_norm(IrBuilder *b, const IrNode *n, OpCode grad, IrValue *const *dy,
+                      IrValue **dx) {
+    IrValue *y = &n->out[0], *rstd = &n->out[1], *in[] = {y, rstd, dy[0]};
+    if (dy[0]) dx[0] = ir_op(b, grad, in, 3, NO_ATTRS);
     if (!dy[1]) return;
     IrValue *rows =
         ir_scale(b, mul(b, dy[1], mul(b, rstd, rstd)), -1.0 / (double)ir_cols(&y->type));
     IrValue *through_rstd = mul(b, ir_broadcast(b, rows, &y->type), y);
     dx[0] = dx[0] ? add(b, dx[0], through_rstd) : through_rstd;
+}
+
+void grad_layer_norm(IrBuilder *b, const IrNode *n, IrValue *const *dy, IrValue **dx) {
+    grad_norm(b, n, OP_layer_norm_grad, dy, dx);
+}
+
+void grad_rms_norm(IrBuilder *b, const IrNode *n, IrValue *const *dy, IrValue **dx) {
+    grad_norm(b, n, OP_rms_norm_grad, dy, dx);
 }
 
 /* dy_b (softmax(x_b) - onehot(label_b)) */

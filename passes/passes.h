@@ -21,8 +21,9 @@ typedef enum PassId {
 } PassId;
 
 typedef struct PassCtx {
-    Arena *scratch; /* reset after every pass; graphs allocate in their own arena */
-    bool training;  /* expand: dropout and noise are on */
+    Arena *scratch;   /* reset after every pass; graphs allocate in their own arena */
+    bool training;    /* expand: dropout and noise are on */
+    bool input_grads; /* autodiff: gradients of inputs, too */
     enum PassRoutes {
         ROUTES_UNSEEN,
         ROUTES_CHOSEN,         /* the experts chosen by every route, for who compares programs */

@@ -8,10 +8,11 @@
  *             logits   f32[..,E]  what the gate is the softmax of, or values whose softmax is
  *                                 meant; only where there is a gate
  *           ROUTES_CHOSEN: the experts chosen by every route are outputs "route.N.experts", in the
- *           order of the model's text; ROUTES_UNSEEN: nothing
+ *           order of the model's text, -1 where the pair is left out; of a route that may leave
+ *           pairs out, "route.N.kept", 1 or 0 for each of them; ROUTES_UNSEEN: nothing
  *
- * Nothing is computed for them: runtime/log/routes.c looks at them when a step is logged. Weights
- * get the same bits with and without.
+ * Nothing is computed for what is measured: runtime/log/routes.c looks at them when a step is
+ * logged. Weights get the same bits with and without.
  *
  * before  %3 = routed %2, %1 {name = "1.moe.route"}           (%1 = softmax %0)
  *         %4, %5, %6, %7 = route %3 {experts = 4} : ..
@@ -55,14 +56,24 @@ static void measure(IrGraph *g, const IrNode *route, const IrNode *routed) {
     if (logits) ir_add_out(g, OUT_logits, name, logits, 1, route->loc);
 }
 
+static void show_choices(IrGraph *g, IrNode *route, int number) {
+    IrValue *chosen = route->in[0];
+    ir_add_out(g, OUT_output, arena_printf(g->arena, "route.%d.experts", number), chosen, 1,
+               route->loc);
+    if (!ir_int(route, ATTR_route_rows)) return;
+    IrBuilder b = ir_builder(g);
+    b.loc = route->loc;
+    IrValue *kept = ir_binary(&b, OP_less, ir_const(&b, -1, chosen->type), chosen);
+    ir_add_out(g, OUT_output, arena_printf(g->arena, "route.%d.kept", number), kept, 1, route->loc);
+}
+
 bool pass_telemetry(PassCtx *c, IrGraph *g) {
     int before = g->nout, routes = 0;
     IR_FOR (n, g) {
         if (c->routes == ROUTES_UNSEEN || n->op != OP_route) continue;
         const IrNode *from = n->in[0]->node;
         if (c->routes == ROUTES_CHOSEN)
-            ir_add_out(g, OUT_output, arena_printf(g->arena, "route.%d.experts", routes++),
-                       n->in[0], 1, n->loc);
+            show_choices(g, n, routes++);
         else if (from->op == OP_routed && ir_str(from, ATTR_routed_name)[0] && is_used(g, n))
             measure(g, n, from);
     }

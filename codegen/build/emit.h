@@ -259,7 +259,8 @@ Val kb_tanh(Kb *k, Val x);
 Val kb_erf(Kb *k, Val x);
 Val kb_erfinv(Kb *k, Val x);
 Val kb_sigmoid(Kb *k, Val x);
-Val kb_normal_cdf(Kb *k, Val x, Val *gauss); /* Phi(x), and exp(-x^2/2), which comes with it */
+Val kb_gelu_sigmoid(Kb *k, Val x, Val *slope); /* what gelu_tanh multiplies x by; its slope */
+Val kb_normal_cdf(Kb *k, Val x, Val *gauss);   /* Phi(x), and exp(-x^2/2), which comes with it */
 Val kb_rsqrt(Kb *k, Val x);
 Val kb_uniform(Kb *k, Val key0, Val key1, Val element); /* <vl x i32> elements -> [0,1) */
 

@@ -108,6 +108,18 @@ EMIT(gelu_grad) {
     return kb_fadd(k, cdf, kb_fmul(k, in[0], pdf));
 }
 
+EMIT(gelu_tanh) {
+    UNUSED;
+    Val slope;
+    return kb_fmul(k, in[0], kb_gelu_sigmoid(k, in[0], &slope));
+}
+
+EMIT(gelu_tanh_grad) {
+    UNUSED;
+    Val slope, s = kb_gelu_sigmoid(k, in[0], &slope);
+    return kb_fadd(k, s, kb_fmul(k, in[0], slope));
+}
+
 EMIT(add) {
     UNUSED_POS;
     return is_float(n) ? LLVMBuildFAdd(k->b, in[0], in[1], "")

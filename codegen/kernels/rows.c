@@ -255,6 +255,49 @@ void cg_lower_layer_norm_grad(Kb *k, IrNode *n) {
     run_rows(k, &r);
 }
 
+/* Norms by the mean square: as above, without a mean, so that nothing can cancel. */
+static void pass_squares(Kb *k, Pos pos, Val *carry, void *ctx) {
+    Val x = operand(k, ctx, 0, pos);
+    carry[0] = kb_fadd(k, carry[0], kb_keep(k, kb_fmul(k, x, x), pos, kb_vf(k, 0)));
+}
+
+static void rms_norm_row(Kb *k, Row *r, Val row) {
+    Val s = kb_vf(k, 0);
+    kb_cols(k, row, r->cols, &s, 1, load_operands, r);
+    Val mean = kb_fmul(k, kb_hsum(k, s), kb_f32(k, 1.0 / (double)r->cols));
+    mean = kb_fadd(k, mean, kb_f32(k, ir_float(r->n, ATTR_rms_norm_eps)));
+    r->scalar[1] = kb_fdiv(k, kb_f32(k, 1), kb_call(k, "llvm.sqrt", k->f32, &mean, 1));
+    if (plan_is_stored(k->plan, &r->n->out[1]) && !r->to)
+        LLVMBuildStore(k->b, r->scalar[1], kb_gep(k, k->f32, kb_ptr(k, &r->n->out[1]), row));
+    kb_cols(k, row, r->cols, NULL, 0, pass_scale, r);
+}
+
+void cg_lower_rms_norm(Kb *k, IrNode *n) {
+    Row r = {.n = n, .nop = 1, .first = pass_squares, .emit_row = rms_norm_row};
+    run_rows(k, &r);
+}
+
+static void pass_rms_norm_grad(Kb *k, Pos pos, Val *carry, void *ctx) {
+    Row *r = ctx;
+    (void)carry;
+    Val d = kb_fsub(k, operand(k, r, 1, pos),
+                    kb_fmul(k, operand(k, r, 0, pos), kb_splat(k, r->scalar[0])));
+    finish(k, r, kb_fmul(k, d, kb_splat(k, r->scalar[1])), pos);
+}
+
+static void rms_norm_grad_row(Kb *k, Row *r, Val row) {
+    Val s = kb_vf(k, 0);
+    kb_cols(k, row, r->cols, &s, 1, load_operands, r);
+    r->scalar[0] = kb_fmul(k, kb_hsum(k, s), kb_f32(k, 1.0 / (double)r->cols));
+    r->scalar[1] = LLVMBuildLoad2(k->b, k->f32, kb_gep(k, k->f32, kb_ptr(k, r->n->in[1]), row), "");
+    kb_cols(k, row, r->cols, NULL, 0, pass_rms_norm_grad, r);
+}
+
+void cg_lower_rms_norm_grad(Kb *k, IrNode *n) {
+    Row r = {.n = n, .nop = 2, .operand = {0, 2}, .first = pass_dot, .emit_row = rms_norm_grad_row};
+    run_rows(k, &r);
+}
+
 static void store_scalar(Kb *k, const IrValue *v, Val x, Val row) {
     LLVMBuildStore(k->b, x, kb_gep(k, LLVMTypeOf(x), kb_ptr(k, v), row));
 }

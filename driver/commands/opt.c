@@ -32,6 +32,7 @@ static const char *file_passes(Arena *a, const char *text, bool *training, PassC
     size_t line = strcspn(p, "\n");
     char *copy = arena_strndup(a, p, line);
     if (strstr(copy, "--training")) *training = true;
+    if (strstr(copy, "--input-grads")) c->input_grads = true;
     const char *steps = strstr(copy, "--recompute=");
     if (steps) (void)sscanf(steps, "--recompute=%9d", &c->recompute);
     if (strstr(copy, "--telemetry=chosen")) c->routes = ROUTES_CHOSEN;
@@ -60,6 +61,7 @@ static VmStatus run(Session *s, const Args *a) {
     if (st) return st;
     bool training = a->o.training;
     const char *passes = a->o.passes;
+    s->pass.input_grads = a->o.input_grads;
     s->pass.recompute = (int)opt_or(a->o.recompute, 0);
     if (!passes) passes = file_passes(s->arena, text, &training, &s->pass);
     PassId list[MAX_PASSES];

@@ -134,7 +134,7 @@ static VmStatus run(Run *r, const Args *a) {
     if (st) return st;
     const Program *p = session_program(&r->s, r->kind, r->batch, a->o.routes, &err);
     if (!p) return drv_fail(err.status, "%s", err.text);
-    st = vm_weights_load(r->s.engine, p->index, a->o.weights, &err);
+    st = vm_weights_load(r->s.engine, p->index, a->o.weights, session_scope(&r->s), &err);
     if (st) return drv_fail(st, "%s", err.text);
     copy_inputs(r, p->index);
     vm_engine_run(r->s.engine, p->index, (uint64_t)opt_or(a->o.seed, 0), 0);
@@ -150,7 +150,8 @@ VmStatus cmd_run(const Args *a) {
     if (mode && strcmp(mode, "train") && strcmp(mode, "eval"))
         return drv_fail(VM_USAGE, "--mode is train or eval, not '%s'", mode);
     Run r = {.kind = {.pipe = a->o.grad ? PIPE_GRAD : PIPE_EVAL,
-                      .training = mode && !strcmp(mode, "train")}};
+                      .training = mode && !strcmp(mode, "train"),
+                      .input_grads = a->o.grad}};
     st = drv_open(a, false, &r.s);
     if (st) return st;
     st = run(&r, a);

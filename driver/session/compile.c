@@ -187,7 +187,8 @@ VmStatus session_engine(Session *s, int threads) {
 static bool same_kind(const Program *p, ProgramKind k, int64_t batch, bool routes,
                       const CgTuning *blocks) {
     return p->blocks == blocks && p->kind.pipe == k.pipe && p->kind.training == k.training &&
-           p->kind.dense == k.dense && p->batch == batch && p->routes == routes;
+           p->kind.dense == k.dense && p->kind.input_grads == k.input_grads && p->batch == batch &&
+           p->routes == routes;
 }
 
 static Program *plan(Session *s, ProgramKind kind, int64_t batch, bool routes, VmError *err) {
@@ -217,8 +218,10 @@ static Program *plan(Session *s, ProgramKind kind, int64_t batch, bool routes, V
     s->pass.routes = routes                                    ? ROUTES_CHOSEN
                      : s->telemetry && kind.pipe == PIPE_TRAIN ? ROUTES_MEASURED
                                                                : ROUTES_UNSEEN;
+    s->pass.input_grads = kind.input_grads;
     session_lower(s, g, kind);
     s->pass.routes = ROUTES_UNSEEN;
+    s->pass.input_grads = false;
     const char *name = arena_printf(s->arena, "%s%s.%s", s->model, kind.dense ? ".dense" : "",
                                     kind.pipe == PIPE_TRAIN  ? "train"
                                     : kind.pipe == PIPE_GRAD ? "grad"

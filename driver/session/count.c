@@ -162,6 +162,16 @@ bool session_has_loss(const IrGraph *g) {
     return false;
 }
 
+const char *session_scope(const Session *s) {
+    const char *own = NULL;
+    int models = 0;
+    for (int i = 0; i < fe_nmodel(s->exp); i++)
+        if (!strcmp(fe_model_name(s->exp, i), s->model)) own = fe_model_scope(s->exp, i);
+    for (int i = 0; own && i < fe_nmodel(s->exp); i++)
+        models += !strcmp(fe_model_scope(s->exp, i), own);
+    return models > 1 ? own : NULL;
+}
+
 int64_t session_classes(const IrGraph *g, const char *input) {
     int64_t classes = 0;
     IR_FOR (n, g) {

@@ -26,6 +26,7 @@ const char *session_crash(void *session) {
     for (int i = 0; i < c->n; i++) text_addf(&t, "%s%s", i ? "," : "", pass_name(c->list[i]));
     if (!c->n) text_add(&t, "none (code generation)");
     text_add(&t, s->pass.training ? " --training" : "");
+    text_add(&t, s->pass.input_grads ? " --input-grads" : "");
     if (s->pass.recompute) text_addf(&t, " --recompute=%d", s->pass.recompute);
     if (s->pass.routes) text_addf(&t, " --telemetry=%s", session_route_views[s->pass.routes]);
     text_add(&t, "\n");

@@ -83,10 +83,11 @@ typedef struct ProgramKind {
     bool training;
     bool dense; /* the model's dense twin (passes/dense.c): other weights, so it needs an engine of
                    its own */
+    bool input_grads; /* PIPE_GRAD: gradients of inputs, too */
 } ProgramKind;
-#define KIND_EVAL ((ProgramKind){PIPE_EVAL, false, false})
-#define KIND_TRAIN ((ProgramKind){PIPE_TRAIN, true, false})
-#define KIND_GRAD ((ProgramKind){PIPE_GRAD, true, false})
+#define KIND_EVAL ((ProgramKind){PIPE_EVAL, false, false, false})
+#define KIND_TRAIN ((ProgramKind){PIPE_TRAIN, true, false, false})
+#define KIND_GRAD ((ProgramKind){PIPE_GRAD, true, false, false})
 
 typedef struct Program {
     ProgramKind kind;
@@ -267,6 +268,9 @@ Counts session_count(Arena *a, const IrGraph *g, int64_t batch);
 
 /* Whether there is anything to differentiate. */
 bool session_has_loss(const IrGraph *g);
+/* What the names of the model's weights begin with, if another model of the file shares that; NULL:
+ * they are its own. */
+const char *session_scope(const Session *s);
 
 /* Number of classes an i32 input is compared against (columns of the logits), 0 when it is not a
  * label. */

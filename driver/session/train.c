@@ -203,7 +203,7 @@ static VmStatus evaluate(Session *s, const char *weights, int threads, VmEvalRes
     int64_t batch = s->batch < vm_dataset_size(test) ? s->batch : vm_dataset_size(test);
     const Program *p = session_program(s, KIND_EVAL, batch, false, &err);
     if (!p) return session_fail(s, err.status, "%s", err.text);
-    st = vm_weights_load(s->engine, p->index, weights, &err);
+    st = vm_weights_load(s->engine, p->index, weights, session_scope(s), &err);
     if (!st) st = vm_weights_finite(s->engine, p->index, weights, &err);
     if (!st) st = vm_evaluate(s->engine, session_source, s, test, batch, out, &err);
     return st ? session_fail(s, st, "%s", err.text) : VM_OK;

@@ -42,14 +42,14 @@ static IrValue *align(Elab *E, const FeValue *v, int rank) {
     return ir_reshape(&E->b, v->v, &to);
 }
 
-static bool broadcast_type(const IrType *a, const IrType *b, IrType *out) {
-    int rank = a->rank > b->rank ? a->rank : b->rank;
-    *out = (IrType){.dtype = DT_f32, .rank = rank};
-    for (int i = 1; i <= rank; i++) {
-        int64_t x = i <= a->rank ? a->dim[a->rank - i] : 1,
-                y = i <= b->rank ? b->dim[b->rank - i] : 1;
-        if (x != y && x != 1 && y != 1) return false;
-        out->dim[rank - i] = x == 1 ? y : x;
+/* t takes in x; false where they do not broadcast. */
+static bool widen(IrType *t, const IrType *x) {
+    IrType a = *t;
+    t->rank = a.rank > x->rank ? a.rank : x->rank;
+    for (int i = 1; i <= t->rank; i++) {
+        int64_t p = i <= a.rank ? a.dim[a.rank - i] : 1, q = i <= x->rank ? x->dim[x->rank - i] : 1;
+        if (p != q && p != 1 && q != 1) return false;
+        t->dim[t->rank - i] = p == 1 ? q : p;
     }
     return true;
 }
@@ -59,6 +59,11 @@ static bool plain_fits(const FeValue *v, const FeGroup *g, int rank) {
     return !g || v->group || v->v->type.rank < rank || v->v->type.dim[0] == 1;
 }
 
+/* A plain tensor may not have more dimensions than a grouped one that it meets. */
+static bool reaches_over(const FeValue *a, const FeValue *b) {
+    return a->group && !b->group && a->v->type.rank < b->v->type.rank;
+}
+
 static IrValue *spread(Elab *E, Span s, const char *what, const FeValue *v, IrValue *x,
                        const IrType *to) {
     if (ir_shape_equal(&x->type, to)) return x;
@@ -66,41 +71,124 @@ static IrValue *spread(Elab *E, Span s, const char *what, const FeValue *v, IrVa
                  ATTRS(A_INTS(broadcast_shape, to->dim, to->rank)));
 }
 
-static const FeValue *with_number(Elab *E, Span s, const char *what, OpCode op, const FeValue *a,
-                                  const FeValue *b) {
-    const FeValue *t = a->kind == FV_TENSOR ? a : b;
-    double x = fv_number(t == a ? b : a);
-    if (!check_number(E, s, x)) return fv_bad();
+/* Numbers as constants of a tensor's type. */
+static bool number_fits(Elab *E, Span s, const char *what, const FeValue *v, DType dtype) {
+    if (dtype == DT_f32) return check_number(E, s, fv_number(v));
+    if (v->kind == FV_INT && v->i >= INT32_MIN && v->i <= INT32_MAX) return true;
+    sema_error(E, s, D_wrong_kind,
+               "%s: next to a tensor of i32 stands an integer of 32 bits, not %s", what,
+               fv_describe(E->a, v));
+    return false;
+}
+
+static bool one_dtype(Elab *E, Span s, const char *what, const FeValue *const *v, int n, bool ints,
+                      DType *dtype) {
+    const FeValue *first = NULL;
+    for (int i = 0; i < n; i++) {
+        if (v[i]->kind != FV_TENSOR) continue;
+        if (!first) first = v[i];
+        bool mixed = v[i]->v->type.dtype != first->v->type.dtype;
+        if ((!ints || mixed) && !check_f32(E, s, what, v[i])) return false;
+        if (mixed) return check_f32(E, s, what, first);
+    }
+    *dtype = first->v->type.dtype;
+    return true;
+}
+
+/* Two of the tensors, aligned as x and y. */
+static bool pair_fits(const FeValue *a, const FeValue *b, const FeGroup *g, int rank,
+                      const IrType *x, const IrType *y) {
+    IrType t = *x;
+    return plain_fits(a, g, rank) && plain_fits(b, g, rank) && !reaches_over(a, b) &&
+           !reaches_over(b, a) && widen(&t, y);
+}
+
+/* Aligns the tensors among v, whose groups agree; `to` becomes the shape that takes in all.
+ * Messages show them as they were given. */
+static bool common_shape(Elab *E, Span s, const char *what, const FeValue *const *v, int n,
+                         const FeValue *const *given, FeMeet *m, IrType *to) {
+    int rank = 0;
+    for (int i = 0; i < n; i++)
+        if (v[i]->kind == FV_TENSOR && v[i]->v->type.rank > rank) rank = v[i]->v->type.rank;
     elab_at(E, s);
-    IrValue *c = ir_const(&E->b, x, t->v->type);
-    IrValue *l = t == a ? t->v : c, *r = t == a ? c : t->v;
-    IrValue *y = build(E, s, what, op, &t, 1, VALS(l, r), NO_ATTRS);
-    return y ? fv_tensor(E->a, y, t->group, t->per_expert, s) : fv_bad();
+    for (int i = 0; i < n; i++) {
+        if (v[i]->kind != FV_TENSOR) continue;
+        m->x[i] = align(E, v[i], rank);
+        for (int j = 0; j < i; j++) {
+            if (v[j]->kind != FV_TENSOR) continue;
+            if (pair_fits(v[j], v[i], m->group, rank, &m->x[j]->type, &m->x[i]->type)) continue;
+            no_broadcast(E, s, what, given[j], given[i]);
+            return false;
+        }
+        widen(to, &m->x[i]->type);
+    }
+    return true;
+}
+
+bool tensor_meet(Elab *E, Span s, const char *what, const FeValue *const *v, int n, bool ints,
+                 FeMeet *m) {
+    DType dtype = DT_f32;
+    bool rows;
+    const FeValue *w[FE_MAX_MEET];
+    if (!one_dtype(E, s, what, v, n, ints, &dtype)) return false;
+    for (int i = 0; i < n; i++)
+        if (v[i]->kind != FV_TENSOR && !number_fits(E, s, what, v[i], dtype)) return false;
+    if (!common_group(E, s, what, v, n, &m->group, &rows)) return false;
+    m->per_expert = m->group && !rows;
+    for (int i = 0; i < n; i++) {
+        w[i] = rows ? expand_rows(E, s, v[i]) : v[i];
+        if (w[i]->kind == FV_BAD) return false;
+    }
+    IrType to = {.dtype = dtype};
+    if (!common_shape(E, s, what, w, n, v, m, &to)) return false;
+    for (int i = 0; i < n; i++) {
+        if (v[i]->kind != FV_TENSOR)
+            m->x[i] = ir_const(&E->b, fv_number(v[i]), to);
+        else
+            m->x[i] = spread(E, s, what, v[i], m->x[i], &to);
+        if (!m->x[i]) return false;
+    }
+    return true;
+}
+
+static const FeValue *met(Elab *E, Span s, const FeMeet *m, IrValue *y) {
+    return y ? fv_tensor(E->a, y, m->group, m->per_expert, s) : fv_bad();
 }
 
 const FeValue *tensor_binary(Elab *E, Span s, const char *what, OpCode op, const FeValue *a,
                              const FeValue *b) {
-    if (!check_f32(E, s, what, a) || !check_f32(E, s, what, b)) return fv_bad();
-    if (a->kind != FV_TENSOR || b->kind != FV_TENSOR) return with_number(E, s, what, op, a, b);
     const FeValue *v[2] = {a, b};
-    FeGroup *g;
-    bool rows;
-    if (!common_group(E, s, what, v, 2, &g, &rows)) return fv_bad();
-    for (int i = 0; rows && i < 2; i++) v[i] = expand_rows(E, s, v[i]);
-    if (v[0]->kind == FV_BAD || v[1]->kind == FV_BAD) return fv_bad();
-    int ra = v[0]->v->type.rank, rb = v[1]->v->type.rank, rank = ra > rb ? ra : rb;
-    if (!plain_fits(v[0], g, rank) || !plain_fits(v[1], g, rank))
-        return no_broadcast(E, s, what, a, b);
-    if (g && ((v[0]->group && !v[1]->group && ra < rb) || (v[1]->group && !v[0]->group && rb < ra)))
-        return no_broadcast(E, s, what, a, b);
-    elab_at(E, s);
-    IrValue *x = align(E, v[0], rank), *y = align(E, v[1], rank);
-    IrType to;
-    if (!broadcast_type(&x->type, &y->type, &to)) return no_broadcast(E, s, what, a, b);
-    x = spread(E, s, what, a, x, &to);
-    y = x ? spread(E, s, what, b, y, &to) : NULL;
-    IrValue *r = y ? build(E, s, what, op, v, 2, VALS(x, y), NO_ATTRS) : NULL;
-    return r ? fv_tensor(E->a, r, g, !rows, s) : fv_bad();
+    FeMeet m;
+    if (!tensor_meet(E, s, what, v, 2, false, &m)) return fv_bad();
+    return met(E, s, &m, build(E, s, what, op, v, 2, m.x, 2, NO_ATTRS));
+}
+
+/* NaN is unequal to everything, and neither less nor more. */
+const FeValue *tensor_compare(Elab *E, const Ast *x, const FeValue *a, const FeValue *b) {
+    const char *what = arena_printf(E->a, "`%s`", x->op);
+    bool swap = x->op[0] == '>', or_equal = strchr("<>", x->op[0]) && x->op[1] == '=';
+    const FeValue *v[2] = {swap ? b : a, swap ? a : b};
+    FeMeet m;
+    if (!tensor_meet(E, x->span, what, v, 2, true, &m)) return fv_bad();
+    elab_at(E, x->span);
+    OpCode op = strchr("<>", x->op[0]) ? OP_less : OP_equal;
+    IrValue *y = ir_binary(&E->b, op, m.x[0], m.x[1]);
+    if (or_equal) y = ir_binary(&E->b, OP_add, y, ir_binary(&E->b, OP_equal, m.x[0], m.x[1]));
+    if (x->op[0] == '!') y = ir_binary(&E->b, OP_sub, ir_const(&E->b, 1, y->type), y);
+    return met(E, x->span, &m, y);
+}
+
+/* a where the mask is not 0, else b; what is not taken counts neither here nor in the gradient. */
+const FeValue *builtin_where(Elab *E, const FeCall *c) {
+    if (c->arg[0]->kind != FV_TENSOR)
+        return arg_kind_error(E, c, 0, "a tensor; `if c { a } else { b }` decides once for all");
+    for (int i = 1; i < 3; i++)
+        if (c->arg[i]->kind != FV_TENSOR && !fv_is_number(c->arg[i]))
+            return arg_kind_error(E, c, i, "a tensor or a number");
+    FeMeet m;
+    if (!tensor_meet(E, c->ast->span, "`where`", c->arg, 3, false, &m)) return fv_bad();
+    return met(E, c->ast->span, &m,
+               build(E, c->ast->span, "`where`", OP_select, c->arg, 3, m.x, 3, NO_ATTRS));
 }
 
 const FeValue *tensor_unary(Elab *E, Span s, const char *what, OpCode op, const FeValue *a) {
@@ -123,6 +211,7 @@ static double fold(OpCode op, double x) {
     case OP_sigmoid: return 1 / (1 + exp(-x));
     case OP_relu: return x > 0 ? x : 0;
     case OP_gelu: return 0.5 * x * (1 + erf(x * 0.70710678118654752440));
+    case OP_gelu_tanh: return x / (1 + exp(-1.5957691216057308 * (x + 0.044715 * x * x * x)));
     case OP_silu: return x / (1 + exp(-x));
     case OP_softplus: return (x > 0 ? x : 0) + log1p(exp(-fabs(x)));
     case OP_abs: return fabs(x);
@@ -131,14 +220,26 @@ static double fold(OpCode op, double x) {
     }
 }
 
-const FeValue *builtin_math(Elab *E, const FeCall *c) {
+static const FeValue *apply(Elab *E, const FeCall *c, OpCode op) {
     const FeValue *x = c->arg[0];
     if (x->kind == FV_TENSOR)
-        return tensor_unary(E, c->ast->span, arena_printf(E->a, "`%s`", c->b->name), c->b->op, x);
+        return tensor_unary(E, c->ast->span, arena_printf(E->a, "`%s`", c->b->name), op, x);
     if (!fv_is_number(x)) return arg_kind_error(E, c, 0, "a tensor or a number");
-    if (x->kind == FV_INT && c->b->op == OP_abs && x->i > INT64_MIN)
+    if (x->kind == FV_INT && op == OP_abs && x->i > INT64_MIN)
         return fv_int(E->a, x->i < 0 ? -x->i : x->i, c->ast->span);
-    return check_finite(E, c->ast->span, fold(c->b->op, fv_number(x)));
+    return check_finite(E, c->ast->span, fold(op, fv_number(x)));
+}
+
+const FeValue *builtin_math(Elab *E, const FeCall *c) {
+    return apply(E, c, c->b->op);
+}
+
+/* The words are PyTorch's. */
+const FeValue *builtin_gelu(Elab *E, const FeCall *c) {
+    static const char *const forms[] = {"none", "tanh"};
+    int form = 0;
+    if (!arg_word(E, c, 1, forms, 2, &form)) return fv_bad();
+    return apply(E, c, form ? OP_gelu_tanh : OP_gelu);
 }
 
 const FeValue *builtin_math2(Elab *E, const FeCall *c) {
@@ -181,14 +282,24 @@ const FeValue *builtin_softmax(Elab *E, const FeCall *c) {
     return tensor_unary(E, c->ast->span, "`softmax`", OP_softmax, x);
 }
 
-const FeValue *builtin_layer_norm(Elab *E, const FeCall *c) {
+/* x, eps: `attr` is the op's own attribute. */
+static const FeValue *normalised(Elab *E, const FeCall *c, AttrId attr, double eps) {
     const FeValue *x;
-    double eps = 1e-6;
     if (!arg_tensor(E, c, 0, &x) || !has_last(E, c, x) || !arg_float(E, c, 1, 0, 1, &eps))
         return fv_bad();
-    IrValue *y = build(E, c->ast->span, "`layer_norm`", OP_layer_norm, &x, 1, VALS(x->v),
-                       ATTRS(A_FLOAT(layer_norm_eps, eps)));
+    AttrArg a = {attr, {.set = true, .f = eps}};
+    IrValue *y = build(E, c->ast->span, arena_printf(E->a, "`%s`", c->b->name), c->b->op, &x, 1,
+                       VALS(x->v), &a, 1);
     return y ? fv_tensor(E->a, y, x->group, x->per_expert, c->ast->span) : fv_bad();
+}
+
+const FeValue *builtin_layer_norm(Elab *E, const FeCall *c) {
+    return normalised(E, c, ATTR_layer_norm_eps, 1e-6);
+}
+
+/* PyTorch's default: the distance of 1 from the next f32. */
+const FeValue *builtin_rms_scale(Elab *E, const FeCall *c) {
+    return normalised(E, c, ATTR_rms_norm_eps, 0x1p-23);
 }
 
 /* With `keep`, y has dimensions of 1 where x's were reduced. */

@@ -69,6 +69,21 @@ const FeValue *make_route(Elab *E, const FeCall *c, FeGroup *g, const FeValue *f
     return r;
 }
 
+/* The values that a route weighs by where others chose: of the gate's shape, as f32[T,E]. */
+static IrValue *flat_weights(Elab *E, const FeCall *c, const FeValue *gate, IrValue *flat) {
+    const FeValue *w;
+    if (!arg_tensor(E, c, 2, &w)) return NULL;
+    if (!w->group && ir_type_equal(&w->v->type, &gate->v->type))
+        return ir_reshape(&E->b, w->v, &flat->type);
+    Diag *dg = sema_error(E, c->span[2], D_route_mismatch,
+                          "`weights` of `top_k` has a value for each of the gate's: %s, not %s",
+                          fv_text(E->a, gate), fv_describe(E->a, w));
+    sema_note(E, dg, gate->span, "the gate is made here");
+    sema_note(E, dg, w->span, "the weights are made here");
+    return NULL;
+}
+
+/* top_k(gate, k, weights = gate): chooses by one value and weighs by another. */
 const FeValue *builtin_top_k(Elab *E, const FeCall *c) {
     const FeValue *gate;
     if (!arg_tensor(E, c, 0, &gate) || !check_gate(E, c, gate)) return fv_bad();
@@ -92,7 +107,10 @@ const FeValue *builtin_top_k(Elab *E, const FeCall *c) {
     if (!w) return fv_bad();
     g->chosen = g->index = w->node->out + 1;
     g->value = w;
-    return make_route(E, c, g, gate, w);
+    if (!c->arg[2]) return make_route(E, c, g, gate, w);
+    IrValue *by = flat_weights(E, c, gate, flat);
+    if (!by) return fv_bad();
+    return make_route(E, c, g, gate, IR_OP(&E->b, take_last, VALS(by, g->index), NO_ATTRS));
 }
 
 const FeValue *builtin_weights(Elab *E, const FeCall *c) {

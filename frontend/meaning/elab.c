@@ -266,7 +266,8 @@ static void check_results(Elab *E, const Ast *m, const FeTrain *t) {
 /* ---- front door ----------------------------------------------------------------------------- */
 
 static void elab_model(Elab *E, const Ast *m, int64_t batch, const FeTrain *t) {
-    FePath path = {.text = m->name, .init = m->name, .rel = ""};
+    const char *scope = m->text ? m->text : m->name;
+    FePath path = {.text = scope, .init = scope, .rel = ""};
     FeFrame frame = {.scope = ARENA_NEW(E->a, FeScope), .name = m->name};
     E->frame = &frame;
     E->path = &path;
@@ -325,6 +326,7 @@ static IrGraph *elaborate(FeExperiment *e, Arena *a, const char *model, const Fe
     if (batch <= 0) batch = t ? t->recipe.data.batch : 1;
     Elab E = elab_new(e, a, d);
     E.model = model;
+    E.matrices_decay = t && t->recipe.optimizer.matrices_only;
     E.g = ir_graph_create(a, model);
     E.b = ir_builder(E.g);
     elab_model(&E, m, batch, t);

@@ -139,6 +139,7 @@ static const FeValue *eval_binary(Elab *E, const Ast *x) {
             return const_binary(E, x, fv_int(E->a, 1, a->span), b);
         return tensor_binary(E, x->span, arena_printf(E->a, "`%s`", x->op), op, a, b);
     }
+    if ((at || bt) && ok && strchr("<>=!", x->op[0])) return tensor_compare(E, x, a, b);
     return const_binary(E, x, a, b);
 }
 

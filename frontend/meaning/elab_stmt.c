@@ -69,20 +69,46 @@ static bool count_iterations(Elab *E, const Ast *s, int64_t from, int64_t to) {
     return false;
 }
 
-static void elab_for(Elab *E, const Ast *s) {
+/* What a loop runs over: numbers from .. to - 1, or the elements of a list, which are numbered. */
+typedef struct Range {
     int64_t from, to;
-    bool ok = eval_int(E, s->a, "the start of a loop", &from);
-    ok = eval_int(E, s->b, "the end of a loop", &to) && ok;
-    if (!ok || !count_iterations(E, s, from, to)) return;
+    const FeValue *list; /* NULL: the numbers themselves */
+} Range;
+
+static bool range_of(Elab *E, const Ast *s, Range *r) {
+    *r = (Range){0};
+    if (s->b) {
+        bool ok = eval_int(E, s->a, "the start of a loop", &r->from);
+        return eval_int(E, s->b, "the end of a loop", &r->to) && ok;
+    }
+    const FeValue *v = eval_expr(E, s->a);
+    if (v->kind == FV_BAD) return false;
+    r->list = v;
+    r->to = v->n;
+    if (v->kind == FV_LIST) return true;
+    const char *hint = v->kind == FV_INT ? arena_printf(E->a, ": write 0..%" PRId64, v->i)
+                       : v->kind == FV_TENSOR
+                           ? ": split() makes a list of parts, 0..dim(x, 0) numbers them"
+                           : "";
+    Diag *dg =
+        sema_error(E, s->a->span, D_wrong_kind, "a loop runs over a range or a list, this is %s%s",
+                   fv_describe(E->a, v), hint);
+    sema_note(E, dg, v->span, "made here");
+    return false;
+}
+
+static void elab_for(Elab *E, const Ast *s) {
+    Range r;
+    if (!range_of(E, s, &r) || !count_iterations(E, s, r.from, r.to)) return;
     const FePath *path = E->path;
     FeScope *scope = E->frame->scope;
-    for (int64_t i = from; i < to && !E->stopped && !E->left; i++) {
+    for (int64_t i = r.from; i < r.to && !E->stopped && !E->left; i++) {
         E->steps++;
         if (path) E->path = path_index(E, path, i, s->op != NULL);
         E->frame->scope = ARENA_NEW(E->a, FeScope);
         E->frame->scope->up = scope;
-        scope_bind(E, E->frame->scope, s->name, fv_int(E->a, i, s->name_span), s->name_span,
-                   "a loop variable");
+        const FeValue *v = r.list ? r.list->item[i] : fv_int(E->a, i, s->name_span);
+        scope_bind(E, E->frame->scope, s->name, v, s->name_span, "a loop variable");
         eval_block(E, s->kid, s->nkid, false);
     }
     E->frame->scope = scope;

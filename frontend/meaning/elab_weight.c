@@ -124,9 +124,10 @@ static const FeValue *make_weight(Elab *E, const Ast *stmt) {
     }
     const char *own = path_join(E->a, E->path->init, stmt->name);
     bool state = stmt->kind == AST_STATE;
+    bool decay = init->decay && !state && !(E->matrices_decay && rank - lead < 2);
     elab_at(E, stmt->span);
     IrValue *w = ir_param(&E->b, name, ir_type(DT_f32, rank, dim), rule,
-                          strcmp(own, name) ? own : "", init->decay && !state);
+                          strcmp(own, name) ? own : "", decay);
     if (state) ir_set_int(w->node, ATTR_param_state, 1);
     if (!state) E->weights += ir_elems(&w->type);
     return fv_tensor(E->a, w, E->frame->group, lead > 0, stmt->span);

@@ -260,6 +260,11 @@ const char *fe_model_name(const FeExperiment *e, int i) {
     return e->model.at[i]->name;
 }
 
+const char *fe_model_scope(const FeExperiment *e, int i) {
+    const Ast *m = e->model.at[i];
+    return m->text ? m->text : m->name;
+}
+
 const char *fe_model_input(const FeExperiment *e, const char *model, int i) {
     const Ast *m = fe_find_model(e, model);
     return m && i < m->nparam ? m->param[i]->name : NULL;

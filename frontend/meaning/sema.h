@@ -203,6 +203,7 @@ typedef struct Elab {
     /* `name = call`: the call that takes the binding's name as its component */
     const Ast *named_call;
     const char *named_as;
+    bool matrices_decay; /* alone: weights of one dimension do not */
     const Ast *updating; /* the update whose value is being evaluated, or NULL */
     FeState *states;     /* the newest first */
     FeOutName *outs, **outs_tail;
@@ -386,6 +387,18 @@ const FeValue *expand_rows(Elab *E, Span s, const FeValue *v);
  * grouped rows. */
 bool common_group(Elab *E, Span s, const char *what, const FeValue *const *v, int n,
                   FeGroup **group, bool *rows);
+/* Up to three tensors or numbers, brought to one shape: what an elementwise op takes. Tensors are
+ * all f32 or, where `ints`, all i32. False after reporting. */
+enum { FE_MAX_MEET = 3 };
+typedef struct FeMeet {
+    IrValue *x[FE_MAX_MEET];
+    FeGroup *group;
+    bool per_expert;
+} FeMeet;
+bool tensor_meet(Elab *E, Span s, const char *what, const FeValue *const *v, int n, bool ints,
+                 FeMeet *m);
+/* a < b and the others, of which one at least is a tensor: 1 or 0. */
+const FeValue *tensor_compare(Elab *E, const Ast *x, const FeValue *a, const FeValue *b);
 /* Elementwise op on two values (numbers or tensors) with broadcasting. */
 const FeValue *tensor_binary(Elab *E, Span s, const char *what, OpCode op, const FeValue *a,
                              const FeValue *b);

@@ -5,7 +5,7 @@
  *   use    := "use" STRING
  *   config := "config" "{" { NAME "=" expr } "}"
  *   layer  := "layer" NAME "(" params ")" [ "->" type ] block
- *   model  := "model" NAME "(" params ")" block
+ *   model  := "model" NAME "(" params ")" [ "scope" NAME ] block
  *   train  := "train" NAME [ "from" NAME ] "{" { NAME "=" expr } "}"
  *   param  := NAME [ ":" type ] [ "=" expr ]
  *   type   := [ "f32" | "i32" | "class" ] "[" [ ".." "," ] [ expr { "," expr } ] "]"
@@ -14,7 +14,7 @@
  *           | "param" NAME ":" type "=" expr            a learned weight and its initialiser
  *           | "state" NAME ":" type "=" expr            a state and its initialiser
  *           | "update" NAME "=" expr                    what the state becomes
- *           | "for" NAME "in" expr ".." expr [ "same_init" ] block
+ *           | "for" NAME "in" expr [ ".." expr ] [ "same_init" ] block
  *           | "if" expr block [ "else" ( block | if ) ]
  *           | ( "loss" | "aux" | "metric" ) [ NAME "=" ] expr [ "," "weight" "=" expr ]
  *           | expr                                      last statement: the layer's result
@@ -29,7 +29,7 @@
  *   args   := [ arg { "," arg } ] ; arg := [ NAME "=" ] expr
  *
  * ".." in a type stands for any leading dimensions. "state" and "update" are words of the language
- * only where a statement begins with them and a name follows.
+ * only where a statement begins with them and a name follows, "scope" only where it stands above.
  *
  * Statements end at a newline, ";" or the closing brace. Newlines inside ( ) and [ ], after a
  * binary operator, "," or "=", and before "|>" or "else" do not end a statement. A "," may stand
@@ -45,7 +45,7 @@ typedef enum AstKind {
     AST_USE,    /* text: path */
     AST_CONFIG, /* kid: AST_FIELD */
     AST_LAYER,  /* name; param; type or NULL; kid: statements */
-    AST_MODEL,  /* name; param; kid: statements */
+    AST_MODEL,  /* name; param; text: scope or NULL; kid: statements */
     AST_TRAIN,  /* name: phase; a: "of" model or NULL; text: "from" model or NULL; kid: AST_FIELD */
     AST_FIELD,  /* name; a: value */
     AST_PARAM,  /* formal parameter: name; type or NULL; a: default or NULL */
@@ -56,11 +56,12 @@ typedef enum AstKind {
     AST_WEIGHT, /* name; type; a: initialiser */
     AST_STATE,  /* the same of a state */
     AST_UPDATE, /* name; a: what the state becomes */
-    AST_FOR,    /* name; a: from; b: to (exclusive); op: "same_init" or NULL; kid: body */
-    AST_IF,     /* a: condition; kid: then; other: else statements (AST_BLOCK) or NULL */
-    AST_BLOCK,  /* kid: statements */
-    AST_LOSS,   /* name or NULL; a: value; b: weight or NULL */
-    AST_AUX,    /* same */
+    AST_FOR,   /* name; a: from, or a list; b: to (exclusive), NULL: over a list; op: "same_init" or
+                  NULL; kid: body */
+    AST_IF,    /* a: condition; kid: then; other: else statements (AST_BLOCK) or NULL */
+    AST_BLOCK, /* kid: statements */
+    AST_LOSS,  /* name or NULL; a: value; b: weight or NULL */
+    AST_AUX,   /* same */
     AST_METRIC, /* name or NULL; a: value */
     AST_EXPR,   /* a: expression as a statement */
     /* expressions */

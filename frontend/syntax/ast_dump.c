@@ -41,6 +41,8 @@ static void dump(Text *t, const Ast *n, int indent, const char *role) {
     if (n->kind == AST_BOOL) text_add(t, n->num != 0 ? " true" : " false");
     if (n->kind == AST_TRAIN && n->text)
         text_addf(t, " from %s", n->text);
+    else if (n->kind == AST_MODEL && n->text)
+        text_addf(t, " scope %s", n->text);
     else if (n->kind == AST_NUMBER && n->text)
         text_addf(t, " %s", n->text);
     else if (n->text)
@@ -53,7 +55,7 @@ static void dump(Text *t, const Ast *n, int indent, const char *role) {
     for (int i = 0; i < n->nkid && targets; i++) dump(t, n->kid[i], indent + 1, NULL);
     if (n->a)
         dump(t, n->a, indent + 1,
-             range                                      ? "from"
+             range                                      ? (n->b ? "from" : "over")
              : n->kind == AST_IF || n->kind == AST_COND ? "if"
                                                         : NULL);
     if (n->b)

@@ -164,8 +164,10 @@ static void for_statement(Formatter *f, const Ast *n) {
     fmt_add(f, n->name);
     fmt_add(f, " in ");
     fmt_expr(f, n->a, 0);
-    fmt_add(f, "..");
-    fmt_expr(f, n->b, 2);
+    if (n->b) {
+        fmt_add(f, "..");
+        fmt_expr(f, n->b, 2);
+    }
     if (n->op) fmt_add(f, " same_init");
     fmt_add(f, " ");
     block(f, n);

@@ -368,11 +368,20 @@ void fmt_params(Formatter *f, const Ast *n) {
         fmt_add(&s, " -> ");
         flat(&s, n->type);
     }
+    const char *scope = n->kind == AST_MODEL ? n->text : NULL;
+    if (scope) {
+        fmt_add(&s, " scope ");
+        fmt_add(&s, scope);
+    }
     if (!s.overflow) {
         fmt_add(f, scratch.data);
         return;
     }
     broken_list(f, n->param, n->nparam, "(", ")", NULL);
+    if (scope) {
+        fmt_add(f, " scope ");
+        fmt_add(f, scope);
+    }
     if (!n->type) return;
     fmt_add(f, " -> ");
     fmt_expr(f, n->type, 2);

@@ -219,7 +219,7 @@ static Ast *parse_for(Parser *p) {
     Ast *n = begin(p, AST_FOR);
     parser_advance(p);
     n->name = parser_name(p, "the loop's variable", &n->name_span);
-    const char *hint = "loops are written `for i in 0..n { ... }`";
+    const char *hint = "loops are written `for i in 0..n { ... }` or `for x in list { ... }`";
     if (!p->panic && parser_word(p, "in")) {
         parser_advance(p);
         n->a = parser_expr(p);
@@ -231,12 +231,13 @@ static Ast *parse_for(Parser *p) {
                      "unknown operator `...`; ranges are written `0..n`");
         p->tok.kind = TOK_RANGE;
     }
-    if (parser_expect(p, TOK_RANGE, hint)) n->b = parser_expr(p);
+    bool list = parser_at(p, TOK_LBRACE) || parser_word(p, "same_init");
+    if (!p->panic && !list && parser_expect(p, TOK_RANGE, hint)) n->b = parser_expr(p);
     if (!p->panic && parser_word(p, "same_init")) {
         n->op = "same_init";
         parser_advance(p);
     }
-    parse_block(p, n, parse_statement, "the range of a loop");
+    parse_block(p, n, parse_statement, n->b ? "the range of a loop" : "the list of a loop");
     return end(p, n);
 }
 
@@ -447,7 +448,7 @@ static Ast *parse_param(Parser *p) {
     return parser_finish(p, n);
 }
 
-/* layer NAME(params) [-> type] block, model NAME(params) block. */
+/* layer NAME(params) [-> type] block, model NAME(params) [scope NAME] block. */
 static Ast *parse_body_declaration(Parser *p, AstKind kind) {
     Ast *n = begin(p, kind);
     const char *what = kind == AST_LAYER ? "layer" : "model";
@@ -470,7 +471,13 @@ static Ast *parse_body_declaration(Parser *p, AstKind kind) {
         parser_advance(p);
         n->type = parser_type(p);
     }
-    parse_block(p, n, parse_statement, n->type ? "the result type" : "the parameters");
+    if (!p->panic && kind == AST_MODEL && parser_word(p, "scope")) {
+        Span s;
+        parser_advance(p);
+        n->text = parser_name(p, "the name that the weights begin with", &s);
+    }
+    const char *before = n->type ? "the result type" : n->text ? "the scope" : "the parameters";
+    parse_block(p, n, parse_statement, before);
     return n;
 }
 

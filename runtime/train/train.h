@@ -48,8 +48,11 @@ VmStatus vm_tensors_write(const char *path, const VmTensorView *t, int n, const 
                           int nmeta_pairs, VmError *err);
 
 /* Weights of a program <-> a file. Loading reports every missing, extra and misshapen tensor (first
- * five of each kind by name, with both shapes) and changes nothing unless all fit. */
-VmStatus vm_weights_load(VmEngine *e, int program, const char *path, VmError *err);
+ * five of each kind by name, with both shapes) and changes nothing unless all fit. scope: NULL, or
+ * what names begin with that other models share: those that are extra are theirs, and no trouble.
+ */
+VmStatus vm_weights_load(VmEngine *e, int program, const char *path, const char *scope,
+                         VmError *err);
 VmStatus vm_weights_save(VmEngine *e, int program, const char *path, VmError *err);
 
 /* VM_INPUT, naming the first weight that has a value which is no finite number, and `path`, where

@@ -59,8 +59,14 @@ static VmStatus does_not_fit(const char *path, const char *list, VmError *err) {
     return vm_fail(err, VM_INPUT, "%s does not fit this model:%s", path, list);
 }
 
-VmStatus vm_tensors_check(VmEngine *e, int program, VmRole role, const VmTensorFile *f,
-                          const char *path, VmError *err) {
+/* "scope.name", which another program of the scope may have. */
+static bool is_of_scope(const char *name, const char *scope) {
+    size_t n = scope ? strlen(scope) : 0;
+    return scope && strncmp(name, scope, n) == 0 && name[n] == '.';
+}
+
+static VmStatus check(VmEngine *e, int program, VmRole role, const VmTensorFile *f,
+                      const char *path, const char *scope, VmError *err) {
     const VmProgram *p = vm_engine_program(e, program);
     Trouble missing = {.title = "missing"}, extra = {.title = "not in the model"},
             shape = {.title = "of another shape"};
@@ -76,7 +82,7 @@ VmStatus vm_tensors_check(VmEngine *e, int program, VmRole role, const VmTensorF
     }
     for (int i = 0; i < vm_tensors_count(f); i++) {
         const char *name = vm_tensors_at(f, i)->name;
-        if (!program_has(p, role, name)) trouble_add(&extra, name, "");
+        if (!program_has(p, role, name) && !is_of_scope(name, scope)) trouble_add(&extra, name, "");
     }
     if (missing.count + extra.count + shape.count == 0) return VM_OK;
     char list[1900] = "";
@@ -84,6 +90,11 @@ VmStatus vm_tensors_check(VmEngine *e, int program, VmRole role, const VmTensorF
     trouble_print(&extra, list, sizeof list);
     trouble_print(&shape, list, sizeof list);
     return does_not_fit(path, list, err);
+}
+
+VmStatus vm_tensors_check(VmEngine *e, int program, VmRole role, const VmTensorFile *f,
+                          const char *path, VmError *err) {
+    return check(e, program, role, f, path, NULL, err);
 }
 
 void vm_tensors_apply(VmEngine *e, int program, VmRole role, const VmTensorFile *f) {
@@ -184,11 +195,12 @@ VmStatus vm_tensors_finite(VmEngine *e, int program, VmRole role, const char *wh
 
 /* ---- weights of the user's ---- */
 
-VmStatus vm_weights_load(VmEngine *e, int program, const char *path, VmError *err) {
+VmStatus vm_weights_load(VmEngine *e, int program, const char *path, const char *scope,
+                         VmError *err) {
     VmTensorFile *f;
     VmStatus s = vm_tensors_open(path, &f, err);
     if (s) return s;
-    s = vm_tensors_check(e, program, VM_ROLE_PARAM, f, path, err);
+    s = check(e, program, VM_ROLE_PARAM, f, path, scope, err);
     if (s == VM_OK) vm_tensors_apply(e, program, VM_ROLE_PARAM, f);
     vm_tensors_close(f);
     return s;

@@ -14,13 +14,62 @@ else
 fi
 want 0 '' 'run --grad' "$VMOEC" run $F --grad --routes --mode=train --weights w.safetensors \
     --inputs in.safetensors --outputs g.safetensors
-for name in grad.tiny.logits.weight route.0.experts cross_entropy; do
+for name in grad.tiny.logits.weight grad.image route.0.experts cross_entropy; do
     if grep -a -q "\"$name\"" g.safetensors; then
         ok "run writes $name"
     else
         fail "run writes $name" 'no'
     fi
 done
+sed 's/route = top_k(gate, top_k)/route = top_k(gate, top_k) |> capacity(0.5)/' $F > room.vmoe
+want 0 '' 'run --routes with little room' "$VMOEC" run room.vmoe --routes --weights w.safetensors \
+    --inputs in.safetensors --outputs k.safetensors
+for name in route.0.experts route.1.experts route.1.kept; do
+    if grep -a -q "\"$name\"" k.safetensors; then
+        ok "run --routes writes $name"
+    else
+        fail "run --routes writes $name" 'no'
+    fi
+done
+# ---- models of one scope -------------------------------------------------------------------------
+
+cat > scoped.vmoe << 'END'
+model whole(image: f32[B, 1, 8, 8], label: class[B, 4]) scope net {
+  x = reshape(image, [B, 64])
+  inner = linear(x, 8)
+  logits = linear(relu(inner), 4)
+  loss cross_entropy(logits, label)
+}
+
+model part(image: f32[B, 1, 8, 8]) scope net {
+  x = reshape(image, [B, 64])
+  inner = linear(x, 8)
+  inner
+}
+
+model other(image: f32[B, 1, 8, 8]) scope net {
+  x = reshape(image, [B, 64])
+  more = linear(x, 8)
+  more
+}
+END
+tensors "{$IMAGE2}" 512 > image.safetensors
+want 0 '' 'check of models that share weights' "$VMOEC" check scoped.vmoe
+want 0 '' 'weights of a scope' "$VMOEC" init scoped.vmoe --model whole -o net.safetensors
+want 0 '' 'run of a part of them' "$VMOEC" run scoped.vmoe --model part --weights net.safetensors \
+    --inputs image.safetensors --outputs part.safetensors
+want 1 "2 missing: .net.more" 'a weight that the scope lacks' "$VMOEC" run scoped.vmoe \
+    --model other --weights net.safetensors --inputs image.safetensors --outputs x.safetensors
+sed 's/ scope net//; s/whole/net/' scoped.vmoe > alone.vmoe
+want 1 "missing: .part.inner" 'without the scope' "$VMOEC" run alone.vmoe --model part \
+    --weights net.safetensors --inputs image.safetensors --outputs x.safetensors
+sed '/model part/,/^}/s/linear(x, 8)/linear(x, 6)/' scoped.vmoe > apart.vmoe
+want 1 'net.inner.weight is f32\[64,6\] in `part` and f32\[64,8\] in `whole`.*\[scope-shape\]' \
+    'models of a scope that disagree' "$VMOEC" check apart.vmoe
+sed '/^model part/,$d; s/ scope net//; s/whole/net/' scoped.vmoe > one.vmoe
+"$VMOEC" init scoped.vmoe --model whole -o a.safetensors && "$VMOEC" init one.vmoe -o b.safetensors
+same 'initial values follow the name of the scope' a.safetensors b.safetensors
+
 want 2 'train or eval' 'run in no mode' \
     "$VMOEC" run $F --mode=both --weights w.safetensors --inputs in.safetensors \
     --outputs x.safetensors

@@ -266,6 +266,7 @@ static const struct {
     {D_too_large, "tests/unit/frontend/test_parser.c", "D_too_large"},
     {D_kernel_text, "tests/driver/test_problem.c", "D_kernel_text"},
     {D_one_row, "tests/cli/training.sh", "one-row"},
+    {D_scope_shape, "tests/cli/evaluation.sh", "scope-shape"},
     {D_rules_file, "tests/driver/test_rename.c", "D_rules_file"},
     {D_rules_fit, "tests/driver/test_rename.c", "D_rules_fit"},
     {D_tuning_file, "tests/driver/test_tuning.c", "D_tuning_file"},

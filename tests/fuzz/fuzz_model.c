@@ -23,8 +23,11 @@ static void mixture(void) {
     int experts = 2 + pick(4), k = 1 + pick(experts > 2 ? 2 : 1);
     printf("  g = %s(norm(x), %d)\n", ONE_OF("linear_gate", "cosine_gate", "l2_gate"), experts);
     if (pick(2)) printf("  g = %s(g)\n", ONE_OF("vmoe_noise", "gumbel"));
-    printf("  route = %s(g, %d)\n",
-           ONE_OF("topk_softmax", "softmax_topk", "softmax_topk_renorm", "sigmoid_topk"), k);
+    if (!pick(4))
+        printf("  route = top_k(g, %d, weights = softmax(linear(x, %d)))\n", k, experts);
+    else
+        printf("  route = %s(g, %d)\n",
+               ONE_OF("topk_softmax", "softmax_topk", "softmax_topk_renorm", "sigmoid_topk"), k);
     if (!pick(3)) printf("  route = capacity(route, 1.%d, groups = B)\n", pick(5));
     printf("  x = x + (dispatch(x, route) |> mlp(%d, dropout = 0.%d) |> combine(route))\n",
            3 + pick(20), pick(3));
@@ -41,10 +44,19 @@ static void mixture(void) {
 }
 
 static void part(int tokens, int heads) {
-    switch (pick(9)) {
+    switch (pick(11)) {
+    case 9:
+        printf("  x = x + where(x < %s, gelu(linear(x, dim(x, 2)), approximate = \"tanh\"), x * "
+               "0.5)\n",
+               ONE_OF("0", "norm(x)", "mean(x, axis = 1, keep = true)"));
+        break;
+    case 10:
+        printf("  for w in [%d, %d] { x = x + (linear(rms_norm(x), w) |> linear(dim(x, 2))) }\n",
+               2 + pick(9), 2 + pick(9));
+        break;
     case 0: printf("  x = x + attention(norm(x), %d, dropout = 0.%d)\n", heads, pick(3)); break;
     case 1: printf("  x = x + mlp(norm(x), %d, activation = \"gelu_tanh\")\n", 2 + pick(30)); break;
-    case 2: printf("  x = norm(x)\n"); break;
+    case 2: printf("  x = %s(x)\n", ONE_OF("norm", "rms_norm")); break;
     case 3:
         printf("  x = x + %s(linear(x, dim(x, 2)))\n",
                ONE_OF("tanh", "softplus", "relu", "silu", "erf", "sigmoid"));
@@ -77,6 +89,10 @@ int main(int argc, char **argv) {
         tokens++;
     }
     for (int i = 0, n = 1 + pick(4); i < n; i++) part(tokens, heads);
+    if (!pick(4))
+        printf("  param table: [%d, %d] = normal(0.5)\n"
+               "  x = x + reshape(gather(table, label), [B, 1, %d])\n",
+               classes, dim, dim);
     printf("  logits = linear(mean(%s, axis = 1), %d)\n", pick(2) ? "norm(x)" : "x", classes);
     printf("  loss %s(logits, label)\n",
            ONE_OF("cross_entropy", "cross_entropy", "sigmoid_cross_entropy"));

@@ -25,6 +25,10 @@ static const char *const text = "graph @t {\n"
                                 "  %8 = erfinv %0 : f32[4194304]\n"
                                 "  %9 = log1p %0 : f32[4194304]\n"
                                 "  %10 = softplus %0 : f32[4194304]\n"
+                                "  %11 = gelu_tanh %0 : f32[4194304]\n"
+                                "  %12 = gelu_tanh_grad %0 : f32[4194304]\n"
+                                "  output \"gelu_tanh\" %11\n"
+                                "  output \"gelu_tanh_grad\" %12\n"
                                 "  output \"log1p\" %9\n"
                                 "  output \"softplus\" %10\n"
                                 "  output \"gelu\" %7\n"
@@ -45,6 +49,19 @@ static double softplus(double x) {
 }
 static double gelu(double x) {
     return x * 0.5 * erfc(-x * sqrt(0.5));
+}
+/* u, and the formulas by sigmoid(u); products of infinities and 0 are NaN as in the published form.
+ */
+static double gelu_u(double x) {
+    return 2 * sqrt(2 / 3.14159265358979323846) * (x + 0.044715 * x * x * x);
+}
+static double gelu_tanh(double x) {
+    return x * sigmoid(gelu_u(x));
+}
+static double gelu_tanh_grad(double x) {
+    double s = sigmoid(gelu_u(x)), slope = 2 * sqrt(2 / 3.14159265358979323846);
+    slope *= 1 + 3 * 0.044715 * fmin(x * x, 1e6);
+    return s + x * s * sigmoid(-gelu_u(x)) * slope + (isnan(x) ? x : 0);
 }
 static double rsqrt(double x) {
     return 1 / sqrt(x);
@@ -68,7 +85,9 @@ static const Bound bounds[] = {{"exp", exp, 2, 0, 0},
                                {"erfinv", ref_inverse_erf, 4, 0, 0},
                                {"sigmoid", sigmoid, 3, 3e-39, 0},
                                {"rsqrt", rsqrt, 2, 0, 0},
-                               {"gelu", gelu, 7, 1e-36, 0.5}};
+                               {"gelu", gelu, 7, 1e-36, 0.5},
+                               {"gelu_tanh", gelu_tanh, 7, 1e-36, 2},
+                               {"gelu_tanh_grad", gelu_tanh_grad, 7, 4e-7, 2}};
 
 /* What one unit in the last place of x as an f32 is. */
 static double ulp(double x) {

@@ -159,6 +159,8 @@ Test(ref, elementwise_values) {
         {OP_relu, {0, 0, 1, 2}},
         {OP_gelu, {-0.15865525393, 0, 0.84134474607, 1.95449973610}},
         {OP_gelu_grad, {-0.08331547058, 0.5, 1.08331547058, 1.08523180101}},
+        {OP_gelu_tanh, {-0.15880800939, 0, 0.84119199061, 1.95459769409}},
+        {OP_gelu_tanh_grad, {-0.08296408385, 0.5, 1.08296408385, 1.08609925662}},
         {OP_silu, {-0.26894142137, 0, 0.73105857863, 1.76159415596}},
         {OP_softplus, {0.31326168752, 0.69314718056, 1.31326168752, 2.12692801104}},
         {OP_square, {1, 0, 1, 4}},
@@ -178,6 +180,7 @@ Test(ref, rows_closed_forms) {
     IrValue *x = input(&t, "x", IR_TYPE(DT_f32, 2, 4));
     IrValue *label = input(&t, "label", IR_TYPE(DT_i32, 2));
     IrValue *ln = IR_OP(&t.b, layer_norm, VALS(x), ATTRS(A_FLOAT(layer_norm_eps, 0.75)));
+    IrValue *rms = IR_OP(&t.b, rms_norm, VALS(x), ATTRS(A_FLOAT(rms_norm_eps, 0.5)));
     IrValue *xent = IR_OP(&t.b, xent, VALS(x, label), NO_ATTRS);
     IrValue *ce = IR_OP(&t.b, cross_entropy, VALS(x, label), NO_ATTRS);
     IrValue *acc = IR_OP(&t.b, accuracy, VALS(x, label), NO_ATTRS);
@@ -190,6 +193,10 @@ Test(ref, rows_closed_forms) {
     double r = 0.70710678118654752;
     EXPECT(&t, ln, 1e-12, -1.5 * r, -.5 * r, .5 * r, 1.5 * r, 0, 0, 0, 0);
     EXPECT(&t, &ln->node->out[1], 1e-12, r, 1 / sqrt(0.75));
+    /* mean squares are 7.5 and 25 */
+    double q = sqrt(0.125), h = 1 / sqrt(25.5);
+    EXPECT(&t, rms, 1e-12, q, 2 * q, 3 * q, 4 * q, 5 * h, 5 * h, 5 * h, 5 * h);
+    EXPECT(&t, &rms->node->out[1], 1e-12, q, h);
     double first = log(exp(-3) + exp(-2) + exp(-1) + 1), second = log(4);
     EXPECT(&t, xent, 1e-12, first, second);
     EXPECT(&t, ce, 1e-12, (first + second) / 2);

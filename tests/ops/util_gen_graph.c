@@ -254,6 +254,20 @@ static IrValue *grow_random(Gen *g) {
 
 /* The largest entry of each row kept, and everything below the mean dropped: integer ops on the
  * way. */
+/* Rows by where other rows have their largest, or by numbers of which some are outside. */
+static IrValue *grow_gather(Gen *g) {
+    IrValue *x = gen_pick(g), *by = gen_pick(g);
+    if (x->type.rank < 1 || by->type.rank < 1) return NULL;
+    int64_t shape[] = {1 + case_below(&g->r, 3), 1 + case_below(&g->r, 6)};
+    bool largest = gen_chance(g, 50);
+    int64_t rows = largest ? ir_rows(&by->type) : shape[0] * shape[1];
+    if (ir_elems(&x->type) / x->type.dim[0] * rows > GEN_MAX_ELEMS) return NULL;
+    IrValue *index = largest ? ir_unary(&g->b, OP_argmax, by)
+                             : IR_OP(&g->b, iota, NO_VALS, ATTRS(A_INTS(iota_shape, shape, 2)));
+    IrValue *in[] = {x, index};
+    return ir_try(&g->b, OP_gather, in, 2, NO_ATTRS);
+}
+
 static IrValue *grow_argmax(Gen *g) {
     IrValue *x = gen_pick(g);
     IrType wide = x->type, column = x->type;
@@ -308,7 +322,8 @@ static IrValue *expert_scale(Gen *g, IrValue *rows, const IrNode *route, int64_t
                      ir_broadcast(&g->b, ir_reshape(&g->b, each, &column), &rows->type));
 }
 
-static const OpCode activations[] = {OP_gelu, OP_relu, OP_silu, OP_tanh};
+static const OpCode activations[] = {OP_gelu, OP_relu, OP_silu, OP_tanh, OP_gelu_tanh};
+enum { ACTIVATIONS = sizeof activations / sizeof *activations };
 
 /* Weights of the chosen experts, [T,K]: probabilities, softmax over the chosen logits, or
  * probabilities taken at the choices of the logits; sometimes damped by how often each expert was
@@ -348,7 +363,7 @@ static IrValue *grow_moe(Gen *g) {
     IrValue *rows = IR_OP(b, dispatch, VALS(tokens, &route->out[1]), ATTRS(A_INT(dispatch_k, K)));
     if (ir_elems(&rows->type) > GEN_MAX_ELEMS) return NULL;
     IrValue *y = expert_layer(g, rows, route, E, 1 + case_below(&g->r, 18));
-    y = ir_unary(b, activations[case_below(&g->r, 4)], y);
+    y = ir_unary(b, activations[case_below(&g->r, ACTIVATIONS)], y);
     if (gen_chance(g, 30)) y = expert_scale(g, y, route, E);
     y = expert_layer(g, y, route, E, D);
     y = gen_chance(g, 85)
@@ -361,7 +376,9 @@ static IrValue *grow_moe(Gen *g) {
 static IrValue *grow_norm(Gen *g) {
     IrValue *x = gen_pick(g);
     if (ir_cols(&x->type) < 3) return NULL;
-    IrValue *y = IR_OP(&g->b, layer_norm, VALS(x), ATTRS(A_FLOAT(layer_norm_eps, 1e-3)));
+    IrValue *y = gen_chance(g, 60)
+                     ? IR_OP(&g->b, layer_norm, VALS(x), ATTRS(A_FLOAT(layer_norm_eps, 1e-3)))
+                     : IR_OP(&g->b, rms_norm, VALS(x), ATTRS(A_FLOAT(rms_norm_eps, 1e-3)));
     if (gen_chance(g, 40)) return y;
     IrType row = IR_TYPE(DT_f32, ir_cols(&x->type));
     y = ir_binary(&g->b, OP_mul, y, ir_broadcast(&g->b, gen_weight(g, row, 10), &x->type));
@@ -372,12 +389,37 @@ static IrValue *grow_norm(Gen *g) {
 
 typedef IrValue *(*GrowFn)(Gen *g);
 static const GrowFn growers[] = {
-    grow_unary,     grow_unary,        grow_unary,     grow_binary,   grow_binary,
-    grow_binary,    grow_reduce,       grow_reduce,    grow_slice,    grow_concat,
-    grow_transpose, grow_linear,       grow_linear,    grow_unslice,  grow_matmul,
-    grow_reshape,   grow_norm,         grow_attention, grow_random,   grow_argmax,
-    grow_patchify,  grow_moe,          grow_moe,       grow_const,    grow_const,
-    grow_twin,      gen_grow_max_pool, gen_grow_conv,  gen_grow_conv, gen_grow_conv_experts,
+    grow_unary,
+    grow_unary,
+    grow_unary,
+    grow_binary,
+    grow_binary,
+    grow_binary,
+    grow_reduce,
+    grow_reduce,
+    grow_slice,
+    grow_concat,
+    grow_transpose,
+    grow_linear,
+    grow_linear,
+    grow_unslice,
+    grow_matmul,
+    grow_reshape,
+    grow_norm,
+    grow_attention,
+    grow_random,
+    grow_argmax,
+    grow_gather,
+    grow_patchify,
+    grow_moe,
+    grow_moe,
+    grow_const,
+    grow_const,
+    grow_twin,
+    gen_grow_max_pool,
+    gen_grow_conv,
+    gen_grow_conv,
+    gen_grow_conv_experts,
 };
 
 static void add_to_pool(Gen *g, IrValue *v) {
@@ -511,7 +553,8 @@ static bool node_unstable(const Interp *it, const IrNode *n) {
     case OP_accuracy: return close_rows(x, true);
     case OP_topk: return close_rows(x, false);
     case OP_max_pool: return gen_close_windows(x, n);
-    case OP_layer_norm: {
+    case OP_layer_norm:
+    case OP_rms_norm: {
         const RefTensor *rstd = interp_value(it, &n->out[1]);
         for (int64_t i = 0, count = ir_elems(&rstd->type); i < count; i++)
             if (rstd->data[i] > 8) return true;

@@ -65,6 +65,10 @@ Test(format, short_blocks_stay_on_their_line) {
     expect_kept("layer l(x) {\n  for i in 0..3 same_init { x = f(x) }\n  if a { x = 1 } else if b "
                 "{ x = 2 } "
                 "else { x = 3 }\n  x\n}\n");
+    expect_kept(
+        "layer l(x) {\n  for y in xs same_init { x = f(x, y) }\n  for y in [1, 2] { z = y }\n"
+        "  x\n}\n");
+    expect_format("model m(x:f32[B,3])scope  net{ x }", "model m(x: f32[B, 3]) scope net { x }\n");
     expect_format("config {\na = 1\n}\n", "config {\n  a = 1\n}\n");
     expect_format("layer l(x) {\n  if a { x = 1 } else {\n x = 2 }\n}\n",
                   "layer l(x) {\n  if a {\n    x = 1\n  } else {\n    x = 2\n  }\n}\n");

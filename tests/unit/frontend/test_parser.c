@@ -94,6 +94,10 @@ Test(parser, statements) {
     expect_statement("param w: [D] = zeros()", "weight w\n  type\n    name D\n  call zeros\n");
     expect_statement("for i in 0..n same_init { x }",
                      "for same_init i\n  from: number 0\n  to: name n\n  expr\n    name x\n");
+    expect_statement("for x in [a, 2] { x }",
+                     "for x\n  over: list\n    name a\n    number 2\n  expr\n    name x\n");
+    expect_statement("for x in xs same_init { x }",
+                     "for same_init x\n  over: name xs\n  expr\n    name x\n");
     expect_statement("aux f(), weight = 2", "aux\n  call f\n  weight: number 2\n");
     expect_statement("metric m = f()", "metric m\n  call f\n");
     expect_statement(

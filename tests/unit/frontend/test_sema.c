@@ -394,6 +394,71 @@ Test(sema, layers_without_weights_and_loops_in_paths) {
     arena_destroy(w.a);
 }
 
+Test(sema, loops_over_lists_number_their_elements) {
+    World w;
+    cr_assert_str_eq(names_of(&w,
+                              "layer one(x: [.., D], n) {\n param w: [n] = zeros()\n x + sum(w) }\n"
+                              "model m(image: f32[B, 6]) {\n"
+                              "  x = image\n  a, b, c = split(image, 3)\n"
+                              "  for n in [4, 2] { x = one(x, n) }\n"
+                              "  for part in [a, b] same_init { y = one(part, 3) }\n"
+                              "  for pair in [[1, \"p\"], [2, \"q\"]] {\n"
+                              "    if pair[1] == \"q\" { x = one(x, pair[0]) } }\n"
+                              "  for none in [] { x = error(\"never\") }\n"
+                              "  x }\n"),
+                     "m.0.one.w m.1.one.w m.0.y.w m.1.y.w m.1.one_2.w ");
+    IrGraph *g = elaborate(&w, "m", 2);
+    check_type(&w, g, "m.0.one.w", "f32[4]");
+    check_type(&w, g, "m.1.one_2.w", "f32[2]");
+    cr_assert_str_eq(ir_str(param(g, "m.1.y.w"), ATTR_param_stream), "m.y.w");
+    arena_destroy(w.a);
+}
+
+/* Two models of a scope have weights of one name, which start alike; results keep their own. */
+Test(sema, models_of_one_scope_share_names) {
+    World w =
+        load_text("layer trunk(x) { linear(x, 4) }\n"
+                  "model a(image: f32[B, 3]) scope net { h = trunk(image)\n one = linear(h, 2)\n"
+                  " metric mean(one) }\n"
+                  "model b(image: f32[B, 3]) scope net { h = trunk(image)\n two = linear(h, 5)\n"
+                  " metric mean(two) }\n");
+    IrGraph *a = elaborate(&w, "a", 2), *b = elaborate(&w, "b", 2);
+    check_type(&w, a, "net.h.linear.weight", "f32[3,4]");
+    check_type(&w, b, "net.h.linear.weight", "f32[3,4]");
+    check_type(&w, a, "net.one.weight", "f32[4,2]");
+    check_type(&w, b, "net.two.weight", "f32[4,5]");
+    cr_assert_null(ir_find_leaf(a, OP_param, "a.h.linear.weight"));
+    cr_assert_not_null(ir_find_out(b, "two"));
+    cr_assert_str_eq(ir_str(param(a, "net.h.linear.weight"), ATTR_param_stream), "");
+    arena_destroy(w.a);
+}
+
+/* One set for each expert counts as what one expert has. */
+Test(sema, weight_decay_of_matrices_only) {
+    static const char *const pattern =
+        "layer moe(x: [B, N, D]) { route = top_k(softmax(linear(x, 2)), 1)\n"
+        " dispatch(x, route) |> linear(D) |> combine(route) }\n"
+        "model m(image: f32[B, 1, 4, 4], label: class[B, 2]) {\n"
+        "  x = patchify(image, 2) |> norm() |> moe()\n"
+        "  logits = linear(mean(norm(x, decay = false), axis = 1), 2)\n"
+        "  loss cross_entropy(logits, label) }\n"
+        "train m { data = idx(dir = \"d\", batch = 2)\n optimizer = adamw(matrices_only = %s) }\n";
+    Arena *arena = arena_create();
+    for (int only = 0; only < 2; only++) {
+        World w = load_text(arena_printf(arena, pattern, only ? "true" : "false"));
+        IrGraph *g = elaborate(&w, "m", 2);
+        IR_FOR (n, g) {
+            if (n->op != OP_param) continue;
+            const char *name = ir_str(n, ATTR_param_name);
+            bool expert = strstr(name, "moe.linear") && n->out[0].type.dim[0] == 2;
+            bool vector = n->out[0].type.rank - expert < 2, spared = strstr(name, "logits.norm");
+            cr_assert_eq(ir_int(n, ATTR_param_decay), !(only && vector) && !spared, "%s", name);
+        }
+        arena_destroy(w.a);
+    }
+    arena_destroy(arena);
+}
+
 Test(sema, names_do_not_depend_on_branches_not_taken) {
     static const char *const pattern =
         "layer maybe(x: [.., D], on) { if on { param w: [D] = zeros()\n x + w } else { x } }\n"

@@ -86,7 +86,7 @@ static bool evaluates(const IrNode *n, int i) {
     if (n->op == OP_matmul) return i == 0; /* from a front: check_numbers */
     if (!(ir_ops[n->op].flags & OPF_PRO)) return false;
     return i == 0 || (n->op == OP_softmax_grad && i == 1) ||
-           (n->op == OP_layer_norm_grad && i == 2);
+           ((n->op == OP_layer_norm_grad || n->op == OP_rms_norm_grad) && i == 2);
 }
 
 /* Same row and column of the flattened space, straight from the member's first result. */

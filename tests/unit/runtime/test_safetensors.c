@@ -254,19 +254,19 @@ Test(runtime_safetensors, weights_load_all_or_nothing) {
     for (int i = 0; i < 4; i++) a[i] = b[i] = (float)(i + 1);
     cr_assert(vm_weights_save(e, 0, p, &err) == VM_OK, "%s", err.text);
     for (int i = 0; i < 4; i++) a[i] = b[i] = 0;
-    cr_assert(vm_weights_load(e, 0, p, &err) == VM_OK, "%s", err.text);
+    cr_assert(vm_weights_load(e, 0, p, NULL, &err) == VM_OK, "%s", err.text);
     cr_assert(a[3] == 4 && b[0] == 1 && a[4] == 0);
     const float x[6] = {9, 9, 9, 9, 9, 9};
     const VmTensorView wrong[] = {{.name = "a", .rank = 2, .dim = {3, 2}, .data = x},
                                   {.name = "c", .rank = 1, .dim = {1}, .data = x},
                                   {.name = "b", .rank = 1, .dim = {4}, .data = x}};
     cr_assert(vm_tensors_write(q, wrong, 2, NULL, 0, &err) == VM_OK);
-    cr_assert_eq(vm_weights_load(e, 0, q, &err), VM_INPUT);
+    cr_assert_eq(vm_weights_load(e, 0, q, NULL, &err), VM_INPUT);
     cr_assert(strstr(err.text, "1 missing: 'b'") != NULL, "%s", err.text);
     cr_assert(strstr(err.text, "1 not in the model: 'c'") != NULL, "%s", err.text);
     cr_assert(strstr(err.text, "'a' (model f32[2,3], file f32[3,2])") != NULL, "%s", err.text);
     cr_assert(vm_tensors_write(q, wrong + 1, 2, NULL, 0, &err) == VM_OK);
-    cr_assert_eq(vm_weights_load(e, 0, q, &err), VM_INPUT);
+    cr_assert_eq(vm_weights_load(e, 0, q, NULL, &err), VM_INPUT);
     cr_assert_eq(b[0], 1.0f, "nothing changes when something does not fit");
     vm_engine_destroy(e);
     rt_remove(dir);
@@ -333,7 +333,7 @@ Test(runtime_safetensors, long_lists_of_trouble_are_cut) {
         many[i] = (VmTensorView){.name = name[i], .data = &x};
     }
     cr_assert(vm_tensors_write(p, many, 40, NULL, 0, &err) == VM_OK, "%s", err.text);
-    cr_assert_eq(vm_weights_load(e, 0, p, &err), VM_INPUT);
+    cr_assert_eq(vm_weights_load(e, 0, p, NULL, &err), VM_INPUT);
     cr_assert(strstr(err.text, "40 not in the model") != NULL &&
               strstr(err.text, "2 missing: 'a', 'b'") != NULL);
     vm_engine_destroy(e);
