@@ -128,6 +128,7 @@ static const FeValue *make_weight(Elab *E, const Ast *stmt) {
     IrValue *w = ir_param(&E->b, name, ir_type(DT_f32, rank, dim), rule,
                           strcmp(own, name) ? own : "", init->decay && !state);
     if (state) ir_set_int(w->node, ATTR_param_state, 1);
+    note_weight(E, stmt, w->node);
     return fv_tensor(E->a, w, E->frame->group, lead > 0, stmt->span);
 }
 
