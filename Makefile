@@ -209,6 +209,8 @@ docs: $(DOC_BIN) build ## write docs/ops.md, docs/recipe.md and the tables that 
 	    /^\| initialiser \| in IR/ { printf "%s", table; old = 1 } /^$$/ { old = 0 } !old' - ready=1 docs/language.md \
 	    > docs/language.md.new
 	@mv docs/language.md.new docs/language.md
+	$(BUILD)/vmoec explain all > docs/diagnostics.md.new
+	@mv docs/diagnostics.md.new docs/diagnostics.md
 	scripts/models.py $(BUILD)/vmoec
 
 .PHONY: clean

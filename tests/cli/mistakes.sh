@@ -66,3 +66,11 @@ model m(image: f32[B, 1, 28, 28]) {
 END
 want 1 '^std/vit.vmoe:[0-9]*:[0-9]*: note: inside layer' 'the library is named as it is used' \
     "$VMOEC" check inside.vmoe
+
+# ---- explain -------------------------------------------------------------------------------------
+
+want 0 'cross_entropy(h, label)' 'explain' "$VMOEC" explain double-softmax
+want 0 'cross_entropy(h, label)' 'explain with brackets' "$VMOEC" explain '[double-softmax]'
+want 2 'did you mean unknown-call' 'explain of a misspelled slug' "$VMOEC" explain unknown-cal
+want 0 '' 'explain all' "$VMOEC" explain all
+same 'docs/diagnostics.md is what explain says (make docs)' out "$ROOT/docs/diagnostics.md"
