@@ -237,6 +237,8 @@ docs: $(DOC_BIN) build ## write docs/ops.md, docs/recipe.md and the tables that 
 	@mv docs/language.md.new docs/language.md
 	$(BUILD)/vmoec manual textmate > editors/vscode/syntaxes/vmoe.tmLanguage.json
 	$(BUILD)/vmoec manual vim > editors/vim/syntax/vmoe.vim
+	$(BUILD)/vmoec explain all > docs/diagnostics.md.new
+	@mv docs/diagnostics.md.new docs/diagnostics.md
 	scripts/models.py $(BUILD)/vmoec
 
 .PHONY: clean

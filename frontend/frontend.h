@@ -30,6 +30,10 @@ typedef struct FeOptions {
  * are diagnostics without a place. */
 FeExperiment *fe_load(Arena *a, const char *path, const FeOptions *opt, Diags *d, VmError *err);
 
+/* Warnings of what stands in the file and is hardly meant: names that nothing uses, layers that
+ * nothing calls, lengths that do not fit. Of a file that loaded without errors. */
+void fe_advise(FeExperiment *e, Diags *d);
+
 /* Values of `config` after --set, in order of declaration, as text: for logs. */
 int fe_config(const FeExperiment *e, const char *const **names, const char *const **values);
 
@@ -57,6 +61,14 @@ const char *fe_model_name(const FeExperiment *e, int i);
 const char *fe_model_scope(const FeExperiment *e, int i);
 /* Name of a model's i-th input; NULL when it has fewer, or there is no such model. */
 const char *fe_model_input(const FeExperiment *e, const char *model, int i);
+
+/* Warnings of a train block's lengths, for `epochs` as a run has them: a warm-up that is as long or
+ * longer, and no step at all. steps_per_epoch 0: not known, then only what is sure is said. */
+void fe_advise_lengths(const FeTrain *t, VmSpan epochs, int64_t steps_per_epoch, Diags *d);
+/* What a data set's classes say of a model that g is of: an error where there are more than it
+ * knows, a warning where there are fewer. list: " (cat, dog)", or "". False after an error. */
+bool fe_check_classes(const FeExperiment *e, const FeTrain *t, const IrGraph *g, int64_t known,
+                      int64_t classes, const char *list, Diags *d);
 
 /* ---- elaboration ---------------------------------------------------------------------------- */
 

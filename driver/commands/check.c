@@ -1,5 +1,6 @@
 /* vmoec check: every mistake of one or more files, without compiling them. */
 #include "driver/commands/commands.h"
+#include "runtime/data/feed.h"
 
 #include <string.h>
 #include <unistd.h>
@@ -23,7 +24,22 @@ static void check_batch(Session *s, FeExperiment *e, const FeTrain *t, int64_t n
               (long long)of, split == VM_TRAIN ? "training" : "test", (long long)n);
 }
 
-/* The last batches of an epoch and of the test set, as far as the data is there to be counted. */
+/* Class folders beside the model's classes: one image tells all their names. */
+static VmStatus check_classes(Session *s, FeExperiment *e, const FeTrain *t, const char *dir,
+                              Diags *d) {
+    if (vm_sources[t->recipe.data.kind].reader != VM_READER_folder || d->nerrors) return VM_OK;
+    const IrGraph *g = fe_elaborate_phase(e, s->arena, t, 0, d);
+    VmDataQuery query = vm_data_query(&t->recipe.data, dir);
+    VmDataset *train = NULL;
+    VmError err = {.text = ""};
+    VmStatus st = g ? vm_dataset_open(&query, VM_TRAIN, 1, &train, &err) : VM_INPUT;
+    if (!st) (void)session_check_classes(s, e, t, g, train, d);
+    vm_dataset_close(train);
+    return st && g ? drv_fail(st, "%s", err.text) : VM_OK;
+}
+
+/* The last batches of an epoch and of the test set, lengths and classes, as far as the data is
+ * there to be counted. */
 static VmStatus check_last_batches(Session *s, FeExperiment *e, const FeTrain *t, const char *dir,
                                    Diags *d) {
     VmError err = {.text = ""};
@@ -31,6 +47,12 @@ static VmStatus check_last_batches(Session *s, FeExperiment *e, const FeTrain *t
     VmStatus st = session_data_images(t, dir, images, &err);
     if (st) return dir ? drv_fail(st, "%s", err.text) : VM_OK; /* elsewhere, or not there yet */
     int64_t train = images[VM_TRAIN], test = images[VM_TEST];
+    if (train) {
+        int64_t steps = vm_feed_steps(train, batch, t->recipe.data.drop_last);
+        fe_advise_lengths(t, t->recipe.epochs, steps, d);
+        st = check_classes(s, e, t, dir, d);
+        if (st) return st;
+    }
     bool short_run =
         t->recipe.epochs.in_steps && t->recipe.epochs.count * (double)batch < (double)train;
     if (!t->recipe.data.drop_last && !short_run)

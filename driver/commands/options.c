@@ -107,10 +107,14 @@ static VmStatus unknown_opt(Args *a, const char *word, size_t n) {
     int count = 0;
     for (const OptRow *r = opt_rows; r < opt_rows + ROWS; r++)
         if (takes(a->cmd, r)) names[count++] = opt_typed(a->arena, r->id);
-    const char *near = spell_suggest(arena_strndup(a->arena, word, n), names, count);
+    const char *near = NULL;
+    if (n > 2 && !strncmp(word, "--", 2)) { /* the dashes are no letters that agree */
+        for (int i = 0; i < count; i++) names[i] += strspn(names[i], "-");
+        near = spell_suggest(arena_strndup(a->arena, word + 2, n - 2), names, count);
+    }
     return usage_error(
         a, arena_printf(a->arena, "%s has no option %.*s%s%s%s", cmd_rows[a->cmd].name, (int)n,
-                        word, near ? "; did you mean " : "", near ? near : "", near ? "?" : ""));
+                        word, near ? "; did you mean --" : "", near ? near : "", near ? "?" : ""));
 }
 
 static VmStatus take_int(Args *a, const OptRow *r, OptInt *v, const char *word) {

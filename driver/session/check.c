@@ -56,4 +56,5 @@ void session_check(Session *s, FeExperiment *e, int64_t batch, Diags *d) {
     for (int i = 0; i < fe_ntrain(e) && !d->nerrors; i++) /* models' later train blocks */
         if (fe_train(e, i) != fe_train_of(e, fe_train(e, i)->model))
             (void)fe_elaborate_phase(e, s->arena, fe_train(e, i), 0, d);
+    if (!d->nerrors) fe_advise(e, d);
 }

@@ -34,16 +34,21 @@ static int64_t known_classes(const IrGraph *g) {
     return shares ? label->out[0].type.dim[1] : session_classes(g, "label");
 }
 
+bool session_check_classes(Session *s, const FeExperiment *e, const FeTrain *t, const IrGraph *g,
+                           const VmDataset *train, Diags *d) {
+    int64_t classes;
+    vm_dataset_shape(train, NULL, NULL, NULL, &classes);
+    return fe_check_classes(e, t, g, known_classes(g), classes, class_list(s, train, classes), d);
+}
+
 /* Logits that no image asks for are allowed: weights of a larger task may be trained on. They are
  * never meant by somebody whose folder of a class is missing, so they are said, also with --quiet.
  */
-static void warn_few_classes(Session *s, const IrGraph *g, const VmDataset *train) {
-    int64_t classes, known = known_classes(g);
-    vm_dataset_shape(train, NULL, NULL, NULL, &classes);
-    if (classes < known)
-        session_warn(s, "%sthe data has %lld class%s%s but the logits of %s have %lld",
-                     session_data_place(s), (long long)classes, classes == 1 ? "" : "es",
-                     class_list(s, train, classes), s->model, (long long)known);
+static VmStatus check_classes(Session *s, const IrGraph *g) {
+    Diags *d = diags_create(s->arena);
+    (void)session_check_classes(s, s->exp, s->train, g, s->data[VM_TRAIN], d);
+    session_say_diags(s, d);
+    return session_diags_status(d);
 }
 
 static VmModelInputs model_inputs(const Session *s, const IrGraph *g) {
@@ -123,9 +128,9 @@ VmStatus session_data(Session *s, const char *dir, int threads, bool train) {
     if (st) return session_fail(s, st, "%s", err.text);
     const char *warning = vm_dataset_warning(d[VM_TEST]);
     if (warning) session_warn(s, "%s", warning);
-    if (train) st = check_data(s, g, d[VM_TRAIN], VM_TRAIN);
+    if (train) st = check_classes(s, g);
+    if (!st && train) st = check_data(s, g, d[VM_TRAIN], VM_TRAIN);
     if (!st) st = check_data(s, g, d[VM_TEST], VM_TEST);
-    if (!st && train) warn_few_classes(s, g, d[VM_TRAIN]);
     return st;
 }
 

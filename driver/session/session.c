@@ -126,6 +126,7 @@ static VmStatus load(Session *s, const VmoecOptions *o, bool need_train) {
     Diags *d = diags_create(s->arena);
     s->exp = session_load(s, o, d, &io);
     if (!s->exp) return session_fail(s, io.status, "%s", io.text);
+    fe_advise(s->exp, d);
     session_say_diags(s, d);
     VmStatus st = session_diags_status(d);
     return st ? st : choose_model(s, o->model, o->phase, need_train);

@@ -272,6 +272,10 @@ bool session_has_loss(const IrGraph *g);
  * they are its own. */
 const char *session_scope(const Session *s);
 
+/* The classes of open data beside those that the model of g knows: fe_check_classes. */
+bool session_check_classes(Session *s, const FeExperiment *e, const FeTrain *t, const IrGraph *g,
+                           const VmDataset *train, Diags *d);
+
 /* Number of classes an i32 input is compared against (columns of the logits), 0 when it is not a
  * label. */
 int64_t session_classes(const IrGraph *g, const char *input);

@@ -7,6 +7,7 @@
 #include "base/rng.h"
 #include "base/version.h"
 #include "codegen/plan/backend.h"
+#include "runtime/data/feed.h"
 
 /* ---- what a run is --------------------------------------------------------------------------- */
 
@@ -133,6 +134,14 @@ static FILE *warnings_to(Warnings *w) {
     return f;
 }
 
+/* A warm-up that is longer than this run, which only its data tell. */
+static void advise_lengths(Session *s, const VmRecipe *r, int64_t images) {
+    Diags *d = diags_create(s->arena);
+    int64_t steps = vm_feed_steps(images, r->data.batch, r->data.drop_last);
+    if (vm_span_steps(r->epochs, steps) > 0) fe_advise_lengths(s->train, r->epochs, steps, d);
+    session_say_diags(s, d);
+}
+
 /* ---- the whole ------------------------------------------------------------------------------- */
 
 /* The images that are trained on, and those that judge epochs. */
@@ -158,6 +167,7 @@ static VmStatus run_training(Session *s, const SessionTrain *how, VmTrainResult 
     if (st) return st;
     VmError err = {.text = ""};
     int64_t images = vm_dataset_size(s->train_set);
+    advise_lengths(s, &recipe, images);
     int64_t batch = s->batch < images ? s->batch : images;
     const Program *p = session_program(s, KIND_TRAIN, batch, false, &err);
     if (!p) return session_fail(s, err.status, "%s", err.text);

@@ -67,9 +67,10 @@ const FeValue *call_builtin(Elab *E, const FeBuiltin *b, const Ast *call) {
 /* ---- arguments ------------------------------------------------------------------------------ */
 
 const FeValue *arg_kind_error(Elab *E, const FeCall *c, int i, const char *expected) {
-    Diag *dg = sema_error(E, c->span[i], D_wrong_kind, "`%s` of `%s` is %s, this is %s",
-                          c->param[i], c->b->name, expected, fv_describe(E->a, c->arg[i]));
-    if (c->arg[i]->span.start != c->span[i].start) sema_note(E, dg, c->arg[i]->span, "made here");
+    Diag *dg =
+        sema_error_of(E, c->arg[i], c->span[i], D_wrong_kind, "`%s` of `%s` is %s, this is %s",
+                      c->param[i], c->b->name, expected, fv_describe(E->a, c->arg[i]));
+    sema_note_beside(E, dg, c->arg[i]->span, "made here");
     return fv_bad();
 }
 
@@ -88,9 +89,10 @@ bool arg_route(Elab *E, const FeCall *c, int i, const FeValue **out) {
 }
 
 static bool range_error(Elab *E, const FeCall *c, int i, const char *lo, const char *hi) {
-    Diag *dg = sema_error(E, c->span[i], D_value_range, "`%s` of `%s` is from %s to %s, this is %s",
-                          c->param[i], c->b->name, lo, hi, fv_text(E->a, c->arg[i]));
-    if (c->arg[i]->span.start != c->span[i].start) sema_note(E, dg, c->arg[i]->span, "made here");
+    Diag *dg = sema_error_of(E, c->arg[i], c->span[i], D_value_range,
+                             "`%s` of `%s` is from %s to %s, this is %s", c->param[i], c->b->name,
+                             lo, hi, fv_text(E->a, c->arg[i]));
+    sema_note_beside(E, dg, c->arg[i]->span, "made here");
     return false;
 }
 

@@ -269,6 +269,15 @@ const FeValue *builtin_attention_core(Elab *E, const FeCall *c) {
     if (!all_or_none(E, c, "`attention_core`", v, 3, &g, &rows)) return fv_bad();
     if (!arg_int(E, c, 3, 1, 1 << 20, &heads) || !arg_float(E, c, 4, 0, 0.999999, &p))
         return fv_bad();
+    int64_t width = v[0]->v->type.rank ? v[0]->v->type.dim[v[0]->v->type.rank - 1] : heads;
+    if (width % heads != 0) {
+        Diag *dg = sema_error_of(E, c->arg[3], c->span[3], D_shape_mismatch,
+                                 "%" PRId64 " heads do not divide a width of %" PRId64 " numbers%s",
+                                 heads, width, near_divisors(E->a, width, heads));
+        sema_note_beside(E, dg, c->arg[3]->span, "the number of heads comes from here");
+        sema_note_beside(E, dg, v[0]->span, "the width is that of this tensor");
+        return fv_bad();
+    }
     /* The name is taken even without dropout, so that switching it on moves no other stream. */
     const char *stream = unique_name(E, path_join(E->a, E->path->text, "dropout"));
     IrValue *y = build(E, c->ast->span, "`attention_core`", OP_attention, v, 3,

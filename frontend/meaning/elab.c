@@ -15,14 +15,40 @@ static bool in_library(const Elab *E, const Source *src) {
     return false;
 }
 
-static Diag *report(Elab *E, DiagLevel level, Span s, DiagId id, const char *text) {
+/* The argument of the call that f is, which this value was: its place, and its name in *param. */
+static Span argument_place(const FeFrame *f, const FeValue *v, const char **param) {
+    for (int i = 0; f->given && i < f->layer->ast->nparam; i++) {
+        if (!f->given[i] || f->given[i]->value != v) continue;
+        *param = f->layer->ast->param[i]->name;
+        return f->given[i]->span;
+    }
+    return f->call;
+}
+
+Span user_place(const Elab *E, Span s, const FeFrame **frame) {
     const FeFrame *f = E->frame;
+    while (in_library(E, s.src) && f && f->call.src) {
+        s = f->call;
+        f = f->up;
+    }
+    *frame = f;
+    return s;
+}
+
+/* cause: the value that is wrong, or NULL. */
+static Diag *report(Elab *E, DiagLevel level, Span s, const FeValue *cause, DiagId id,
+                    const char *text) {
+    const FeFrame *f = E->frame;
+    const char *param = NULL, *callee = NULL;
     Span at = s;
     if (level == DIAG_ERROR && diags_full(E->d)) return NULL;
     while (in_library(E, at.src) && f && f->call.src) {
-        at = f->call;
+        param = NULL;
+        callee = f->name;
+        at = cause ? argument_place(f, cause, &param) : f->call;
         f = f->up;
     }
+    if (param) text = arena_printf(E->a, "`%s` of `%s`: %s", param, callee, text);
     int before = E->d->nerrors + E->d->nwarnings;
     Diag *dg = level == DIAG_ERROR ? diag_error(E->d, at, id, "%s", text)
                                    : diag_warning(E->d, at, id, "%s", text);
@@ -45,7 +71,16 @@ Diag *sema_error(Elab *E, Span s, DiagId id, const char *fmt, ...) {
     const char *text = arena_vprintf(E->a, fmt, ap);
     va_end(ap);
     E->failed = true;
-    return report(E, DIAG_ERROR, s, id, text);
+    return report(E, DIAG_ERROR, s, NULL, id, text);
+}
+
+Diag *sema_error_of(Elab *E, const FeValue *cause, Span s, DiagId id, const char *fmt, ...) {
+    va_list ap;
+    va_start(ap, fmt);
+    const char *text = arena_vprintf(E->a, fmt, ap);
+    va_end(ap);
+    E->failed = true;
+    return report(E, DIAG_ERROR, s, cause, id, text);
 }
 
 Diag *sema_warning(Elab *E, Span s, DiagId id, const char *fmt, ...) {
@@ -53,7 +88,16 @@ Diag *sema_warning(Elab *E, Span s, DiagId id, const char *fmt, ...) {
     va_start(ap, fmt);
     const char *text = arena_vprintf(E->a, fmt, ap);
     va_end(ap);
-    return report(E, DIAG_WARNING, s, id, text);
+    return report(E, DIAG_WARNING, s, NULL, id, text);
+}
+
+void sema_note_beside(Elab *E, Diag *to, Span s, const char *fmt, ...) {
+    if (!to || !s.src || (s.src == to->span.src && s.start == to->span.start)) return;
+    va_list ap;
+    va_start(ap, fmt);
+    const char *text = arena_vprintf(E->a, fmt, ap);
+    va_end(ap);
+    diag_note(E->d, to, s, "%s", text);
 }
 
 void sema_note(Elab *E, Diag *to, Span s, const char *fmt, ...) {
@@ -254,8 +298,10 @@ static void model_result(Elab *E, const Ast *m, const FeValue *v) {
 
 static void check_results(Elab *E, const Ast *m, const FeTrain *t) {
     if (t && E->nloss == 0) {
-        Diag *dg = sema_error(E, m->name_span, D_no_loss, "model `%s` is trained but has no loss",
-                              m->name);
+        Diag *dg = sema_error(E, m->name_span, D_no_loss,
+                              "model `%s` is trained but has no `loss`%s: add one, such as `loss "
+                              "cross_entropy(logits, label)`",
+                              m->name, E->naux ? ", only an `aux`" : "");
         sema_note(E, dg, t->span, "it is trained here");
     } else if (E->g->nout == 0 && !E->outs) {
         sema_error(E, m->name_span, D_no_result, "model `%s` has no loss, no metric and no result",
@@ -284,6 +330,7 @@ static void elab_model(Elab *E, const Ast *m, int64_t batch, const FeTrain *t) {
     if (!E->failed) check_states(E);
     if (t && !E->failed) freeze_weights(E, t);
     add_outputs(E, E->outs);
+    if (!E->failed) check_doubts(E);
     add_outputs(E, E->routes);
 }
 

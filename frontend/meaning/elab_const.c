@@ -2,6 +2,7 @@
  * makes a float, `//` and `%` round down. Tensors do not come here. */
 #include "frontend/meaning/sema.h"
 
+#include <inttypes.h>
 #include <math.h>
 #include <string.h>
 
@@ -11,11 +12,25 @@ const FeValue *check_finite(Elab *E, Span s, double f) {
     return fv_bad();
 }
 
+const char *near_divisors(Arena *a, int64_t n, int64_t k) {
+    enum { FAR = 100000 };
+    int64_t below = k < n ? k : n, above = k, tried = 0;
+    while (below > 1 && n % below != 0 && tried++ < FAR) below--;
+    while (above < n && n % above != 0 && tried++ < FAR) above++;
+    bool two = n % below == 0 && above <= n && n % above == 0 && below != above;
+    if (tried >= FAR || n % below != 0) return "";
+    if (!two) return arena_printf(a, ": %" PRId64 " does", below);
+    return arena_printf(a, ": %" PRId64 " and %" PRId64 " do", below, above);
+}
+
 static const FeValue *wrong_operands(Elab *E, const Ast *x, const FeValue *a, const FeValue *b) {
-    Diag *dg = sema_error(E, x->span, D_wrong_kind, "`%s` does not work on %s and %s", x->op,
-                          fv_describe(E->a, a), fv_describe(E->a, b));
-    sema_note(E, dg, a->span, "the left side is made here");
-    sema_note(E, dg, b->span, "the right side is made here");
+    bool left = fv_is_number(a), right = fv_is_number(b);
+    const FeValue *cause = left == right ? NULL : left ? b : a;
+    Diag *dg = sema_error_of(E, cause, x->span, D_wrong_kind, "`%s` does not work on %s and %s%s",
+                             x->op, fv_describe(E->a, a), fv_describe(E->a, b),
+                             cause ? ": a number is expected" : "");
+    sema_note_beside(E, dg, a->span, "the left side is made here");
+    sema_note_beside(E, dg, b->span, "the right side is made here");
     return fv_bad();
 }
 

@@ -2,7 +2,6 @@
  * layers. Conditions and indices are decided here, at compile time; only the chosen branch is
  * evaluated. */
 #include "frontend/meaning/sema.h"
-#include "base/spell.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -27,30 +26,6 @@ static const FeValue *eval_number(Elab *E, const Ast *x) {
         return fv_bad();
     }
     return fv_int(E->a, i, x->span);
-}
-
-static const char *suggest_name(Elab *E, const char *name) {
-    VEC(const char *) all = {0};
-    if (diags_full(E->d)) return NULL; /* nobody will read it, and it takes time */
-    for (const FeScope *s = E->frame ? E->frame->scope : NULL; s; s = s->up)
-        for (const FeBinding *b = s->first; b; b = b->next) VEC_PUSH(E->a, all, b->name);
-    for (int i = 0; i < E->e->config.n; i++) VEC_PUSH(E->a, all, E->e->config.at[i].name);
-    return spell_suggest(name, all.at, all.n);
-}
-
-static const FeValue *unknown_name(Elab *E, const Ast *x) {
-    if (fe_find_layer(E->e, x->name) || fe_find_builtin(x->name)) {
-        sema_error(E, x->span, D_unknown_name, "`%s` is a %s: call it, as in `%s(...)`", x->name,
-                   fe_find_builtin(x->name) ? "function" : "layer", x->name);
-        return fv_bad();
-    }
-    const char *near = suggest_name(E, x->name);
-    if (near)
-        sema_error(E, x->span, D_unknown_name, "unknown name `%s`: did you mean `%s`?", x->name,
-                   near);
-    else
-        sema_error(E, x->span, D_unknown_name, "unknown name `%s`", x->name);
-    return fv_bad();
 }
 
 static const FeValue *eval_name(Elab *E, const Ast *x) {
@@ -87,9 +62,13 @@ static const FeValue *eval_index(Elab *E, const Ast *x) {
     const FeValue *list = eval_expr(E, x->a), *at = eval_expr(E, x->b);
     if (list->kind == FV_BAD || at->kind == FV_BAD) return fv_bad();
     if (list->kind != FV_LIST) {
+        const char *hint = "";
+        if (list->kind == FV_TENSOR)
+            hint = arena_printf(E->a, ": write `slice(%s, axis = 0, start = %s, size = 1)`",
+                                fe_source_text(E->a, x->a->span), fe_source_text(E->a, x->b->span));
         Diag *dg =
             sema_error(E, x->a->span, D_wrong_kind, "only a list can be indexed, this is %s%s",
-                       fv_describe(E->a, list), list->kind == FV_TENSOR ? ": use slice()" : "");
+                       fv_describe(E->a, list), hint);
         sema_note(E, dg, list->span, "made here");
         return fv_bad();
     }
@@ -149,34 +128,6 @@ static const FeValue *eval_unary(Elab *E, const Ast *x) {
     if (a->kind == FV_TENSOR && !strcmp(x->op, "-"))
         return tensor_unary(E, x->span, "`-`", OP_neg, a);
     return const_unary(E, x, a);
-}
-
-static const char *suggest_call(Elab *E, const char *name) {
-    VEC(const char *) all = {0};
-    if (diags_full(E->d)) return NULL;
-    for (int i = 0; i < E->e->layer.n; i++) VEC_PUSH(E->a, all, E->e->layer.at[i]->ast->name);
-    for (int i = 0; i < fe_nbuiltin(); i++) VEC_PUSH(E->a, all, fe_builtin_at(i)->name);
-    return spell_suggest(name, all.at, all.n);
-}
-
-static const FeValue *unknown_call(Elab *E, const Ast *x) {
-    const char *near = suggest_call(E, x->name);
-    const FeBinding *b = E->frame ? scope_find(E->frame, x->name) : NULL;
-    if (fe_find_model(E->e, x->name)) {
-        sema_error(E, x->name_span, D_unknown_call,
-                   "`%s` is a model: only layers and functions can be called", x->name);
-    } else if (b && b->value->kind != FV_BAD) {
-        Diag *dg =
-            sema_error(E, x->name_span, D_unknown_call, "`%s` is %s, not a layer or function",
-                       x->name, fv_describe(E->a, b->value));
-        sema_note(E, dg, b->span, "`%s` is bound here", x->name);
-    } else if (near) {
-        sema_error(E, x->name_span, D_unknown_call,
-                   "unknown layer or function `%s`: did you mean `%s`?", x->name, near);
-    } else {
-        sema_error(E, x->name_span, D_unknown_call, "unknown layer or function `%s`", x->name);
-    }
-    return fv_bad();
 }
 
 static const FeValue *eval_call(Elab *E, const Ast *x) {

@@ -2,7 +2,6 @@
  * caller's scope but under the path of the call, so that weights made inside them are nested under
  * it; what is piped into a call keeps the caller's path. */
 #include "frontend/meaning/sema.h"
-#include "base/spell.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -86,14 +85,8 @@ static int find_param(const char *const *param, int n, const char *name) {
 
 static void unknown_arg(Elab *E, const char *callee, Span decl, const char *const *param,
                         int nparam, const FeActual *act) {
-    const char *near = spell_suggest(act->name, param, nparam);
-    Text t = text_new(E->a);
-    for (int i = 0; i < nparam; i++) text_addf(&t, "%s`%s`", i ? ", " : "", param[i]);
-    const char *hint = near     ? arena_printf(E->a, ": did you mean `%s`?", near)
-                       : nparam ? arena_printf(E->a, "; it has %s", t.data)
-                                : "; it has none";
     Diag *dg = sema_error(E, act->name_span, D_unknown_argument, "`%s` has no parameter `%s`%s",
-                          callee, act->name, hint);
+                          callee, act->name, argument_hint(E, act->name, param, nparam));
     sema_note(E, dg, decl, "`%s` is declared here", callee);
 }
 
@@ -229,6 +222,7 @@ static const FeValue *run_body(Elab *E, const FeLayer *l, const Ast *call, FeFra
         ARENA_NEW(E->a, FeValue); /* later messages point at the call, not into the layer */
     *own = *v;
     own->span = call->span;
+    own->maker = l->ast->name;
     return own;
 }
 
@@ -244,6 +238,7 @@ const FeValue *call_layer(Elab *E, const FeLayer *l, const Ast *call) {
                       .layer = l,
                       .name = call->name,
                       .call = call->span,
+                      .given = slot,
                       .up = E->frame};
     const FeValue *v = fv_bad();
     int64_t weights = E->weights;

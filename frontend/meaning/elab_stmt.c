@@ -203,7 +203,8 @@ static void elab_loss(Elab *E, const Ast *s) {
     }
     const char *name = s->name ? base : unique_name(E, key) + strlen("result ");
     ir_add_out(E->g, outs[which], name, v->v, weight, span_loc(s->span));
-    if (which < 2) E->nloss++;
+    E->nloss += which == 0;
+    E->naux += which == 1;
     note_outputs(E, s->a);
 }
 

@@ -55,6 +55,16 @@ static bool is_library(FeExperiment *e, const char *real) {
     return dir && is_inside(real, dir);
 }
 
+/* Files of the model folder are named as `use` names them, wherever the folder is. */
+static const char *shown_path(FeExperiment *e, const FeFile *f) {
+    const char *dir = e->opt->model_dir;
+    if (f->is_std) {
+        const char *std = real_path(e->a, arena_printf(e->a, "%s/std", dir));
+        return arena_printf(e->a, "std%s", f->real + strlen(std));
+    }
+    return dir && f->used_at.src && is_inside(f->path, dir) ? f->path + strlen(dir) + 1 : f->path;
+}
+
 static void load_uses(FeExperiment *e, FeFile *f, Diags *d);
 
 /* Reads and parses one file and, before it is listed as done, those it uses. */
@@ -67,9 +77,11 @@ static FeFile *load_file(FeExperiment *e, const char *path, const char *real, Sp
     if (!src) return NULL;
     FeFile *f = ARENA_NEW(e->a, FeFile);
     f->src = src;
+    f->path = path;
     f->real = real ? real : path;
     f->used_at = used_at;
     f->is_std = !main_file && is_library(e, f->real);
+    src->path = shown_path(e, f);
     f->ast = parse_file(e->a, src, d);
     f->loading = true;
     VEC_PUSH(e->a, e->file, f);
@@ -83,9 +95,9 @@ static const char *search(FeExperiment *e, const FeFile *from, const char *name)
     size_t n = strlen(name);
     bool has_suffix = n > 5 && !strcmp(name + n - 5, ".vmoe");
     const char *suffix = has_suffix ? "" : ".vmoe";
-    const char *own = name[0] == '/' ? arena_printf(e->a, "%s%s", name, suffix)
-                                     : arena_printf(e->a, "%s/%s%s",
-                                                    folder_of(e->a, from->src->path), name, suffix);
+    const char *own =
+        name[0] == '/' ? arena_printf(e->a, "%s%s", name, suffix)
+                       : arena_printf(e->a, "%s/%s%s", folder_of(e->a, from->path), name, suffix);
     if (is_file(own)) return own;
     if (!e->opt->model_dir || name[0] == '/') return NULL;
     const char *lib = arena_printf(e->a, "%s/%s%s", e->opt->model_dir, name, suffix);
@@ -95,9 +107,11 @@ static const char *search(FeExperiment *e, const FeFile *from, const char *name)
 static void use_file(FeExperiment *e, FeFile *from, const Ast *use, Diags *d) {
     const char *path = search(e, from, use->text);
     if (!path) {
-        diag_error(d, use->span, D_use_not_found, "cannot find \"%s\" in %s%s%s", use->text,
-                   folder_of(e->a, from->src->path), e->opt->model_dir ? " or " : "",
-                   e->opt->model_dir ? e->opt->model_dir : "");
+        const char *near = fe_offered_near(e, use->text);
+        const char *hint = near ? arena_printf(e->a, ": did you mean `use \"%s\"`?", near) : "";
+        diag_error(d, use->span, D_use_not_found, "cannot find \"%s\" in %s%s%s%s", use->text,
+                   folder_of(e->a, from->path), e->opt->model_dir ? " or " : "",
+                   e->opt->model_dir ? e->opt->model_dir : "", hint);
         return;
     }
     const char *real = real_path(e->a, path);
@@ -234,6 +248,7 @@ FeExperiment *fe_load(Arena *a, const char *path, const FeOptions *opt, Diags *d
     fe_load_config(e, d);
     /* Unknown names in train blocks after a mistake in config would only repeat it. */
     if (d->nerrors == before) fe_load_trains(e, d);
+    if (d->nerrors == before) fe_check_uncalled(e, d);
     e->failed = d->nerrors > before;
     return e;
 }

@@ -172,6 +172,22 @@ static int choose(Elab *E, const VmField *f, const Ast *x) {
     return -1;
 }
 
+/* An option that no choice of the field has, but another field. */
+static bool belongs_elsewhere(Elab *E, const char *chosen_name, const FeActual *act, const Ast *x,
+                              const char *const *name, int n) {
+    bool found = false;
+    for (int i = 0; i < x->nkid; i++) {
+        bool known = !act[i].name;
+        for (int k = 0; k < n && !known; k++) known = !strcmp(name[k], act[i].name);
+        const char *hint = known ? NULL : field_hint(E, act[i].name, x->kid[i]->a);
+        if (!hint) continue;
+        sema_error(E, act[i].name_span, D_unknown_argument, "`%s` has no option `%s`%s",
+                   chosen_name, act[i].name, hint);
+        found = true;
+    }
+    return found;
+}
+
 static void read_options(Elab *E, FeTrain *t, const VmField *f, int kind, void *spec,
                          const Ast *x) {
     const char **name = ARENA_ARRAY(E->a, const char *, f->noption);
@@ -185,6 +201,7 @@ static void read_options(Elab *E, FeTrain *t, const VmField *f, int kind, void *
     }
     const char *chosen_name = f->choice[kind].name;
     const FeActual *act = eval_args(E, x);
+    if (belongs_elsewhere(E, chosen_name, act, x, name, n)) return;
     if (!match_args(E, chosen_name, (Span){0}, name, n, act, x->nkid, slot)) return;
     for (int i = 0; i < n; i++) {
         if (!slot[i]) continue;
@@ -252,6 +269,12 @@ static void (*const checks[VM_FIELDS])(Elab *, const FeTrain *, const Ast *) = {
 /* ---- fields --------------------------------------------------------------------------------- */
 
 static void unknown_field(Elab *E, const Ast *f) {
+    const char *hint = field_hint(E, f->name, f->a);
+    if (hint) {
+        sema_error(E, f->name_span, D_train_field, "a train block has no field `%s`%s", f->name,
+                   hint);
+        return;
+    }
     const char *name[VM_FIELDS];
     Text all = text_new(E->a);
     for (int i = 0; i < VM_FIELDS; i++) {
@@ -311,7 +334,9 @@ static void read_train(Elab *E, FeTrain *t, const Ast *x) {
         sema_note(E, dg, old->span, "the first one is here");
     }
     if (!t->place[VM_FIELD_data].src)
-        sema_error(E, x->span, D_train_field, "this train block says nothing of its `data`");
+        sema_error(E, x->span, D_train_field,
+                   "this train block says nothing of its `data`: add a line such as `data = "
+                   "mnist(batch = 128)` or `data = image_folder(dir = \"photos\", resize = 64)`");
 }
 
 /* ---- blocks --------------------------------------------------------------------------------- */

@@ -59,12 +59,13 @@ struct FeValue {
     const FeValue *const *item;
     VmInitKind init; /* FV_INIT */
     bool decay, same;
-    IrValue *v;      /* FV_TENSOR; FV_ROUTE: combine weights [T,K] */
-    FeGroup *group;  /* FV_TENSOR: not NULL for grouped rows and per-expert weights; FV_ROUTE */
-    bool per_expert; /* FV_TENSOR with group: [E,..] instead of [R,..] */
-    int64_t classes; /* FV_TENSOR from class[B, C]: C; 0 otherwise */
-    bool is_input;   /* FV_TENSOR: a parameter of the model */
-    bool overridden; /* by --set: span is the config entry that says something else */
+    IrValue *v;        /* FV_TENSOR; FV_ROUTE: combine weights [T,K] */
+    FeGroup *group;    /* FV_TENSOR: not NULL for grouped rows and per-expert weights; FV_ROUTE */
+    bool per_expert;   /* FV_TENSOR with group: [E,..] instead of [R,..] */
+    int64_t classes;   /* FV_TENSOR from class[B, C]: C; 0 otherwise */
+    const char *maker; /* FV_TENSOR: the layer whose result it is, or NULL */
+    bool is_input;     /* FV_TENSOR: a parameter of the model */
+    bool overridden;   /* by --set: span is the config entry that says something else */
 };
 
 FeValue *fv_new(Arena *a, FeKind k, Span s);
@@ -91,6 +92,7 @@ const char *fe_number_text(Arena *a, double x);
 typedef struct FeFile {
     const Source *src;
     const Ast *ast;
+    const char *path; /* as it was opened; src->path is what messages call it */
     const char *real; /* canonical path */
     Span used_at;     /* the first `use` that asked for it; no source: main file, core */
     bool is_std;      /* found in model_dir: errors inside are reported at the caller */
@@ -111,6 +113,11 @@ typedef struct FeConfig {
     const Source *src;
 } FeConfig;
 
+/* A layer of a library file, which may not be loaded. */
+typedef struct FeOffer {
+    const char *layer, *use; /* "attention", "std/vit" */
+} FeOffer;
+
 struct FeExperiment {
     Arena *a;
     const FeOptions *opt;
@@ -128,6 +135,9 @@ struct FeExperiment {
     Names file_of;   /* by canonical path */
     Names set_of;    /* by name: the text after '=' of the last --set */
     int use_depth;
+    VEC(FeOffer) offer; /* library.c; read when they are needed */
+    VEC(const char *) offered_file;
+    bool offers_read;
     const FeFile *main;
     const char **config_name, **config_text;
     bool failed; /* there were errors: nothing elaborates */
@@ -138,6 +148,12 @@ struct FeExperiment {
 FeLayer *fe_find_layer(const FeExperiment *e, const char *name);
 const FeConfig *fe_find_config(const FeExperiment *e, const char *name);
 const Ast *fe_find_model(const FeExperiment *e, const char *name);
+
+/* Of the layers that the model folder has (library.c): the file with a layer of that name, all of
+ * them, and the file whose name is near; NULL: none. */
+const char *fe_offered_use(FeExperiment *e, const char *layer);
+const FeOffer *fe_offers(FeExperiment *e, int *n);
+const char *fe_offered_near(FeExperiment *e, const char *use);
 
 /* ---- elaboration state (elab.c) ------------------------------------------------------------- */
 
@@ -171,14 +187,25 @@ typedef struct FePath {
     const char *rel;  /* without the model's name: "3.moe"; "" at the model itself */
 } FePath;
 
+struct FeActual;
+
 typedef struct FeFrame {
     FeScope *scope;
-    const FeLayer *layer; /* NULL: a model, config or train block */
+    const struct FeActual *const *given; /* to each parameter of the layer; NULL: nothing was */
+    const FeLayer *layer;                /* NULL: a model, config or train block */
     const char *name;
     FeGroup *group; /* not NULL: weights made here are per expert */
     Span call;      /* src NULL for a model */
     struct FeFrame *up;
 } FeFrame;
+
+typedef struct FeMade { /* a weight, and where the user's text has it made */
+    IrNode *weight;
+    Span place;
+    bool in_call; /* of a library layer, `what`; otherwise a statement, of the weight `what` */
+    const char *what;
+    struct FeMade *next;
+} FeMade;
 
 typedef struct FeOutName { /* a model binding that feeds a loss or metric */
     const char *name;
@@ -200,12 +227,14 @@ typedef struct Elab {
     /* names of weights, streams and results already taken; count: how many were made from this one
      */
     Names used;
+    Names said; /* library files that a layer was missing of */
     /* `name = call`: the call that takes the binding's name as its component */
     const Ast *named_call;
     const char *named_as;
     bool matrices_decay; /* alone: weights of one dimension do not */
     const Ast *updating; /* the update whose value is being evaluated, or NULL */
     FeState *states;     /* the newest first */
+    FeMade *made;        /* the newest first */
     FeOutName *outs, **outs_tail;
     FeOutName *routes, **routes_tail;
     int depth;       /* of evaluation, to protect the stack */
@@ -214,7 +243,7 @@ typedef struct Elab {
     int64_t items;   /* of the lists of config */
     int64_t work;    /* expressions evaluated and list elements made so far */
     int64_t weights; /* elements of weights made so far */
-    int nloss;
+    int nloss, naux;
     int nnamed; /* weights and results so far */
     bool failed;
     bool left;    /* error() was reached: leave the layer */
@@ -243,10 +272,20 @@ Elab elab_new(FeExperiment *e, Arena *a, Diags *d);
  * calls that led here. NULL when the same mistake was reported before. */
 Diag *sema_error(Elab *E, Span s, DiagId id, const char *fmt, ...)
     __attribute__((format(printf, 4, 5)));
+/* The same about a value: where it was an argument of the user's, that argument is the place. */
+Diag *sema_error_of(Elab *E, const FeValue *cause, Span s, DiagId id, const char *fmt, ...)
+    __attribute__((format(printf, 5, 6)));
 Diag *sema_warning(Elab *E, Span s, DiagId id, const char *fmt, ...)
     __attribute__((format(printf, 4, 5)));
 /* Nothing for NULL and for spans without a source. */
 void sema_note(Elab *E, Diag *to, Span s, const char *fmt, ...)
+    __attribute__((format(printf, 4, 5)));
+
+/* The place that a message at s has: of the user's call where s is in a library layer. *frame:
+ * whose statement it is part of. */
+Span user_place(const Elab *E, Span s, const FeFrame **frame);
+/* The same where the diagnostic itself stands elsewhere. */
+void sema_note_beside(Elab *E, Diag *to, Span s, const char *fmt, ...)
     __attribute__((format(printf, 4, 5)));
 
 IrLoc span_loc(Span s);
@@ -276,6 +315,20 @@ typedef struct FeSeen {
 void sema_saw(Elab *E, const Ast *x, const FeValue *v);
 void sema_made(Elab *E, const Ast *x, int64_t weights);
 const FeSeen *sema_seen(const FeExperiment *e, const Ast *x); /* NULL: never evaluated */
+
+/* ---- names that nothing has (unknown.c) ------------------------------------------------------ */
+
+/* Both report and return FV_BAD. */
+const FeValue *unknown_name(Elab *E, const Ast *x);
+const FeValue *unknown_call(Elab *E, const Ast *x);
+/* What follows "`f` has no parameter `name`": never NULL. */
+const char *argument_hint(Elab *E, const char *name, const char *const *param, int nparam);
+/* Where a train block has what is no field, or no option of a choice; NULL: nowhere. */
+const char *field_hint(Elab *E, const char *name, const Ast *value);
+/* What stands at a place, on one line and not too long. */
+const char *fe_source_text(Arena *a, Span s);
+/* "16 and 32 do": the divisors of n on both sides of k. */
+const char *near_divisors(Arena *a, int64_t n, int64_t k);
 
 /* ---- layers, weights, names (elab_layer.c, elab_type.c, elab_name.c) ------------------------ */
 
@@ -403,6 +456,21 @@ const FeValue *tensor_compare(Elab *E, const Ast *x, const FeValue *a, const FeV
 const FeValue *tensor_binary(Elab *E, Span s, const char *what, OpCode op, const FeValue *a,
                              const FeValue *b);
 const FeValue *tensor_unary(Elab *E, Span s, const char *what, OpCode op, const FeValue *a);
+
+/* ---- what is hardly meant (advise.c, doubts.c, unused.c, uncalled.c)
+ * ------------------------------------ */
+
+/* Remembers where a weight is made. */
+void note_weight(Elab *E, const Ast *stmt, IrNode *w);
+/* c is a cross-entropy whose logits are f32. */
+void warn_softmax_twice(Elab *E, const FeCall *c);
+/* Of a whole model without mistakes, whose results are known. */
+void check_doubts(Elab *E);
+/* The names of the layers that the models come to. */
+Names fe_called_layers(FeExperiment *e);
+void fe_warn_unused(FeExperiment *e, Diags *d);
+/* Reports unknown names in layers that no model comes to. */
+void fe_check_uncalled(FeExperiment *e, Diags *d);
 
 /* ---- frozen weights (freeze.c) --------------------------------------------------------------- */
 

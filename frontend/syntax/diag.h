@@ -46,6 +46,11 @@ typedef enum DiagId {
     D_COUNT
 } DiagId;
 const char *diag_slug(DiagId id);
+/* explain.c. D_COUNT: there is no such slug. What a diagnostic means, with an example; and the page
+ * of all of them in Markdown. */
+DiagId diag_by_slug(const char *slug);
+void diag_explain(Text *t, DiagId id);
+void diag_reference(Text *t);
 
 typedef enum DiagLevel { DIAG_ERROR, DIAG_WARNING } DiagLevel;
 

@@ -319,7 +319,6 @@ static const char *ascii_hint(int c) {
     case '&': return "; write `and`";
     case '|': return "; write `or`, or `|>` for a pipe";
     case '^': return "; there is no power operator, write a product or square(x)";
-    case '.': return "; there are no members, only calls such as dim(x, 0)";
     case '?': return "; write `if c { a } else { b }`";
     case '\r': return "";
     default: return "";

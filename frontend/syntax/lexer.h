@@ -37,6 +37,7 @@
     TOKEN(COMMA, ",")                                                                              \
     TOKEN(SEMICOLON, ";")                                                                          \
     TOKEN(COLON, ":")                                                                              \
+    TOKEN(DOT, ".")                                                                                \
     TOKEN(ASSIGN, "=")                                                                             \
     TOKEN(LT, "<")                                                                                 \
     TOKEN(GT, ">")                                                                                 \

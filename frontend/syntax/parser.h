@@ -1,5 +1,6 @@
 /* Shared by the parser's files only: the parser's state, its tokens, messages and recovery
- * (parser_core.c), expressions (parser_expr.c), statements and declarations (parser.c).
+ * (parser_core.c), expressions (parser_expr.c), what
+ * others write in their place (parser_foreign.c), statements and declarations (parser.c).
  *
  * Recovery: the first mistake in a statement sets `panic`; every function then returns at once with
  * AST_BAD, no further message is made, and the statement loop skips to the next statement. Mistakes
@@ -89,5 +90,14 @@ Ast *parser_type(Parser *p);
 /* Elements up to and with the closing bracket; the current token is the opening one. */
 void parser_elements(Parser *p, Ast *owner, AstList *out, Ast *(*element)(Parser *),
                      const char *what);
+
+/* ---- parser_foreign.c */
+/* What stands behind the dot that the current token is: reported; panic. */
+Ast *parser_member(Parser *p, Ast *base);
+/* A part of an index as Python has it; whether several are a slice of a tensor, which is reported
+ * with what to write: panic. */
+Ast *parser_index_part(Parser *p);
+bool parser_is_slice(Ast *const *part, int n);
+void parser_slice_error(Parser *p, const Ast *x, Ast *const *part, int n);
 
 #endif

@@ -283,20 +283,31 @@ static Ast *parse_atom(Parser *p) {
 
 /* ---- operators ------------------------------------------------------------------------------- */
 
+static Ast *parse_index(Parser *p, Ast *n) {
+    Ast *x = parser_node(p, AST_INDEX);
+    x->span.start = n->span.start;
+    x->a = n;
+    AstList l = {0};
+    Span open = parser_span(p);
+    parser_elements(p, NULL, &l, parser_index_part, "an index");
+    if (parser_is_slice(l.items, l.n))
+        parser_slice_error(p, n, l.items, l.n);
+    else if (!p->panic && l.n != 1)
+        parser_error(p, span_join(open, (Span){p->src, p->prev_end - 1, p->prev_end}),
+                     D_unexpected_token, "expected one index, found %d", l.n);
+    x->b = l.n ? l.items[0] : parser_bad(p);
+    return parser_finish(p, x);
+}
+
 static Ast *parse_postfix(Parser *p) {
     Ast *n = parse_atom(p);
-    while (!p->panic && parser_at(p, TOK_LBRACKET) && !parser_line_ended(p)) {
-        Ast *x = parser_node(p, AST_INDEX);
-        x->span.start = n->span.start;
-        x->a = n;
-        AstList l = {0};
-        Span open = parser_span(p);
-        parser_elements(p, NULL, &l, parser_expr, "an index");
-        if (!p->panic && l.n != 1)
-            parser_error(p, span_join(open, (Span){p->src, p->prev_end - 1, p->prev_end}),
-                         D_unexpected_token, "expected one index, found %d", l.n);
-        x->b = l.n ? l.items[0] : parser_bad(p);
-        n = parser_finish(p, x);
+    while (!p->panic && !parser_line_ended(p)) {
+        if (parser_at(p, TOK_LBRACKET))
+            n = parse_index(p, n);
+        else if (parser_at(p, TOK_DOT))
+            return parser_member(p, n);
+        else
+            break;
     }
     return n;
 }

@@ -6,6 +6,7 @@
  *     # warning[slug]: text  ·  # note: text           a note's line, of any diagnostic
  *     # error@none[config-set]: no such value          without a place (command line)
  *     # set: experts=9  ·  # batch: 4                  options of the whole file
+ *     # advise                                         warnings of the whole file, too
  *
  * Exactly the expected errors and warnings must occur, each at its line with its slug and a message
  * that contains the text; expected notes must occur. Several expectations may share a line. Files
@@ -42,6 +43,7 @@ typedef struct Case {
     const char *set[MAX_SET];
     int nset;
     int64_t batch;
+    bool advise;
     Text *report;
 } Case;
 
@@ -112,6 +114,7 @@ static void read_line(Case *c, int line, const char *s, const char *end) {
 static void read_options(Case *c, const char *s, const char *end) {
     if (strncmp(s, "# set: ", 7) == 0 && c->nset < MAX_SET)
         c->set[c->nset++] = trimmed(c->arena, s + 7, end);
+    if (strncmp(s, "# advise", 8) == 0) c->advise = true;
     if (strncmp(s, "# batch: ", 9) == 0) c->batch = strtoll(s + 9, NULL, 10);
 }
 
@@ -181,6 +184,7 @@ static void load(Case *c, Diags *d) {
             complain(c, 0, "a graph together with errors, or neither", "error", NULL,
                      fe_model_name(e, i));
     }
+    if (c->advise && !d->nerrors) fe_advise(e, d);
 }
 
 static void run_case(const char *path, bool syntax, Text *report) {
@@ -263,6 +267,7 @@ static const struct {
     DiagId id;
     const char *path, *needle;
 } pinned_elsewhere[] = {
+    {D_spare_logits, "tests/cli/mistakes.sh", "spare-logits"},
     {D_too_large, "tests/unit/frontend/test_parser.c", "D_too_large"},
     {D_kernel_text, "tests/driver/test_problem.c", "D_kernel_text"},
     {D_one_row, "tests/cli/training.sh", "one-row"},

@@ -1,0 +1,45 @@
+/* The table of habits recommends nothing that does not exist. */
+#include <criterion/criterion.h>
+
+#include <ctype.h>
+#include <string.h>
+
+#include "frontend/meaning/sema.h"
+#include "frontend/syntax/habits.h"
+
+static bool exists(FeExperiment *e, const char *name) {
+    static const char *const placeholders[] = {"first", "second"};
+    for (int i = 0; i < 2; i++)
+        if (!strcmp(name, placeholders[i])) return true;
+    for (int f = 0; f < VM_FIELDS; f++)
+        for (int i = 0; i < vm_fields[f].nchoice; i++)
+            if (!strcmp(vm_fields[f].choice[i].name, name)) return true;
+    return fe_find_builtin(name) || fe_find_layer(e, name) || fe_offered_use(e, name);
+}
+
+/* Every name before an opening parenthesis. */
+static void check_line(FeExperiment *e, Arena *a, const Habit *h) {
+    for (const char *p = h->line; (p = strchr(p, '(')); p++) {
+        const char *from = p;
+        while (from > h->line && (isalnum((unsigned char)from[-1]) || from[-1] == '_')) from--;
+        if (from == p) continue; /* parentheses of an expression */
+        const char *name = arena_strndup(a, from, (size_t)(p - from));
+        cr_assert(exists(e, name), "the habit `%s` recommends `%s`, which is not there", h->name,
+                  name);
+    }
+}
+
+Test(habits, what_is_recommended_exists) {
+    Arena *a = arena_create();
+    Diags *d = diags_create(a);
+    FeOptions opt = {.text = "model m(x: f32[B, 3]) { mean(x) }\n", .model_dir = "models"};
+    VmError err = {.text = ""};
+    FeExperiment *e = fe_load(a, "habits", &opt, d, &err);
+    cr_assert_not_null(e);
+    cr_assert_eq(d->nerrors, 0);
+    for (int i = 0; i < nhabits; i++) {
+        if (habits[i].form != HABIT_ARGUMENT) check_line(e, a, &habits[i]);
+        cr_assert(*habits[i].line || *habits[i].say, "`%s` has no answer", habits[i].name);
+    }
+    arena_destroy(a);
+}
