@@ -7,7 +7,14 @@
 
 #include "runtime/data/internal.h"
 
-enum { VM_MAX_SIDE = 4096, VM_MAX_CLASSES = 1 << 16, VM_MAX_IMAGE_FILE = 1 << 26 };
+/* VM_MAX_SIDE: of resized images. VM_MAX_IMAGE_BYTES: of an image as it is decoded, before it is
+ * resized: 89 million pixels of three bytes. */
+enum {
+    VM_MAX_SIDE = 4096,
+    VM_MAX_CLASSES = 1 << 16,
+    VM_MAX_IMAGE_FILE = 1 << 28,
+    VM_MAX_IMAGE_BYTES = 1 << 28
+};
 
 /* The name of a file as messages show it; long ones lose their middle. */
 enum { VM_SHOWN_NAME = 256 };
@@ -18,16 +25,32 @@ enum { VM_SHOWN_NAME = 256 };
 typedef struct VmImageDecoder VmImageDecoder;
 VmImageDecoder *vm_image_decoder_create(void);
 void vm_image_decoder_destroy(VmImageDecoder *d);
-/* Reads the header of a JPEG or PNG; sides are within 1..VM_MAX_SIDE. `name` is for messages. Name
- * and bytes are borrowed until the next vm_image_open. VM_INPUT for files that are no images or
- * damaged. */
+/* Reads the header of a JPEG or PNG; its sides as it is looked at, and at most VM_MAX_IMAGE_BYTES
+ * in all. `name` is for messages. Name and bytes are borrowed until the next vm_image_open.
+ * VM_INPUT for files that are no images or damaged. */
 VmStatus vm_image_open(VmImageDecoder *d, const char *name, const uint8_t *bytes, size_t n,
                        int64_t *height, int64_t *width, VmError *err);
-/* PNG images of 16 bits per channel that were cut to 8. */
-int64_t vm_image_decoder_cut(const VmImageDecoder *d);
-/* Pixels of the open image into plane[channels][height][width]; channels 3 (red, green, blue) or 1
- * (grey). Once per vm_image_open. */
+/* PNG images of 16 bits per channel that were rounded to 8. */
+int64_t vm_image_decoder_rounded(const VmImageDecoder *d);
+/* Bytes that decoding the open image takes, about. */
+int64_t vm_image_decoder_work(const VmImageDecoder *d);
+/* Pixels of the open image, upright, in the decoder's memory until the next vm_image_open; channels
+ * 3 (red, green, blue) or 1 (grey). Once per vm_image_open. */
+VmStatus vm_image_view(VmImageDecoder *d, int64_t channels, VmImageView *v, VmError *err);
+/* The same into plane[channels][height][width]. */
 VmStatus vm_image_planes(VmImageDecoder *d, int64_t channels, uint8_t *plane, VmError *err);
+
+/* ---- image_exif.c ---------------------------------------------------------------------------- */
+
+/* 1..8 of n bytes as EXIF has them; 1, upright, where they do not say. */
+int vm_exif_orientation(const uint8_t *p, size_t n);
+
+typedef struct VmJpegFacts {
+    int orientation;
+    bool adobe; /* written by Adobe's rules: of four inks, what is stored is 255 - ink */
+    bool progressive;
+} VmJpegFacts;
+VmJpegFacts vm_jpeg_facts(const uint8_t *p, size_t n);
 
 /* ---- image_names.c: what the paths of a data set say ----------------------------------------- */
 
@@ -146,9 +169,7 @@ typedef struct VmImageLoader {
     VmImageNames names;
     VmImageStore store[VM_PARTS];
     VmImageDecoder **decoder; /* [threads] */
-    uint8_t **plane;          /* [threads]: of images before resizing */
-    size_t *plane_room;
-    bool unchecked; /* an archive whose packing has no checksum */
+    bool unchecked;           /* an archive whose packing has no checksum */
     _Atomic int64_t pending;
     VmBadImages bad[VM_PARTS];
     _Atomic bool stop; /* the system failed */

@@ -25,20 +25,12 @@ static VmStatus thread_decoder(VmImageLoader *l, VmImageDecoder **out, VmError *
     return *d ? VM_OK : vm_fail(err, VM_ENV, "out of memory");
 }
 
-static VmStatus resized(VmImageLoader *l, VmImageDecoder *d, const char *name, int64_t h, int64_t w,
-                        uint8_t *to, VmError *err) {
+static VmStatus resized(const VmImageLoader *l, VmImageDecoder *d, const char *name, int64_t h,
+                        int64_t w, uint8_t *to, VmError *err) {
+    VmImageView v;
     int64_t c = l->src->channels, side = l->src->resize;
-    int me = omp_get_thread_num();
-    size_t need = (size_t)(c * h * w);
-    if (need > l->plane_room[me]) {
-        uint8_t *p = realloc(l->plane[me], need);
-        if (!p) return vm_fail(err, VM_ENV, "%s: out of memory for %zu bytes", name, need);
-        l->plane[me] = p;
-        l->plane_room[me] = need;
-    }
-    VmStatus s = vm_image_planes(d, c, l->plane[me], err);
-    if (s) return s;
-    if (vm_resize_u8(l->plane[me], c, h, w, to, side, side)) return VM_OK;
+    VmStatus s = vm_image_view(d, c, &v, err);
+    if (s || vm_resize_view(&v, c, h, w, to, side, side)) return s;
     return vm_fail(err, VM_ENV, "%s: out of memory resizing", name);
 }
 
@@ -115,21 +107,15 @@ static VmStatus loader_open(VmImageLoader *l, const VmImageSource *src, bool tra
     l->names.part[VM_PART_TEST].keep = l->names.part[VM_PART_VAL].keep = test;
     size_t n = (size_t)src->threads;
     l->decoder = vm_calloc(n, sizeof(VmImageDecoder *));
-    l->plane = vm_calloc(n, sizeof(uint8_t *));
-    l->plane_room = vm_calloc(n, sizeof(size_t));
-    bool ok = l->decoder && l->plane && l->plane_room;
-    if (!ok) return vm_fail(err, VM_ENV, "%s: out of memory", src->path);
+    if (!l->decoder) return vm_fail(err, VM_ENV, "%s: out of memory", src->path);
     return vm_team_ready(src->threads, err);
 }
 
 static void loader_close(VmImageLoader *l) {
     for (int i = 0; i < l->src->threads; i++) {
         if (l->decoder) vm_image_decoder_destroy(l->decoder[i]);
-        if (l->plane) free(l->plane[i]);
     }
     free(l->decoder);
-    free(l->plane);
-    free(l->plane_room);
     for (int i = 0; i < VM_PARTS; i++) free(l->store[i].image);
     vm_names_free(&l->names);
     if (l->root >= 0) close(l->root);
@@ -164,9 +150,9 @@ static void add_note(VmImagesInfo *info, const char *fmt, ...) {
 static void describe(const VmImageLoader *l, VmImagesInfo *info) {
     const VmImageNames *n = &l->names;
     bool one = n->skipped == 1;
-    int64_t cut = 0;
+    int64_t deep = 0;
     for (int i = 0; i < l->src->threads; i++)
-        cut += l->decoder[i] ? vm_image_decoder_cut(l->decoder[i]) : 0;
+        deep += l->decoder[i] ? vm_image_decoder_rounded(l->decoder[i]) : 0;
     info->note[0] = '\0';
     if (n->skipped)
         add_note(info,
@@ -174,10 +160,10 @@ static void describe(const VmImageLoader *l, VmImagesInfo *info) {
                  " file%s of %.200s that %s no image train/CLASS/NAME.jpg, .jpeg or .png: %s%s",
                  n->skipped, one ? "" : "s", l->src->path, one ? "is" : "are", n->first_skipped,
                  one ? "" : " and others");
-    if (cut)
+    if (deep)
         add_note(info,
-                 "%" PRId64 " PNG image%s of %.200s %s 16 bits per channel, of which 8 are used",
-                 cut, cut == 1 ? "" : "s", l->src->path, cut == 1 ? "has" : "have");
+                 "%" PRId64 " PNG image%s of %.200s %s 16 bits per channel, which are rounded to 8",
+                 deep, deep == 1 ? "" : "s", l->src->path, deep == 1 ? "has" : "have");
     if (l->unchecked)
         add_note(info, "%.200s is packed without a checksum, so that damage may not show",
                  l->src->path);

@@ -162,8 +162,10 @@ Test(runtime_images, many_large_images_in_reverse) {
 
 Test(runtime_images, kinds_of_png) {
     unsigned char grey[4] = {0, 80, 160, 255}, rgba[16], index[4] = {3, 2, 1, 0};
-    unsigned short deep[4] = {0x1234, 0xffff, 0x0080, 0xab00};
+    unsigned short deep[4] = {0x1234, 0xffff, 0x0080, 0xab00}, deeper[16];
     for (int i = 0; i < 16; i++) rgba[i] = (unsigned char)(i * 15);
+    for (int i = 0; i < 16; i++)
+        deeper[i] = (unsigned short)(i * 15 * 257 + (i ? i % 3 * 128 - 128 : 0));
     const struct {
         const void *pixels;
         int type, depth;
@@ -173,11 +175,24 @@ Test(runtime_images, kinds_of_png) {
         {deep,
          SPNG_COLOR_TYPE_GRAYSCALE,
          16,
-         {0x12, 255, 0, 0xab, 0x12, 255, 0, 0xab, 0x12, 255, 0, 0xab}},
+         {0x12, 255, 0, 0xaa, 0x12, 255, 0, 0xaa, 0x12, 255, 0, 0xaa}},
         {rgba,
          SPNG_COLOR_TYPE_TRUECOLOR_ALPHA,
          8,
          {0, 60, 120, 180, 15, 75, 135, 195, 30, 90, 150, 210}},
+        {deeper, /* 128 below a byte's own value still rounds to it; so does 128 above */
+         SPNG_COLOR_TYPE_TRUECOLOR_ALPHA,
+         16,
+         {0, 60, 120, 180, 15, 75, 135, 195, 30, 90, 150, 210}},
+        {deeper,
+         SPNG_COLOR_TYPE_TRUECOLOR,
+         16,
+         {0, 45, 90, 135, 15, 60, 105, 150, 30, 75, 120, 165}},
+        {deeper,
+         SPNG_COLOR_TYPE_GRAYSCALE_ALPHA,
+         16,
+         {0, 30, 60, 90, 0, 30, 60, 90, 0, 30, 60, 90}},
+        {rgba, SPNG_COLOR_TYPE_GRAYSCALE_ALPHA, 8, {0, 30, 60, 90, 0, 30, 60, 90, 0, 30, 60, 90}},
         {index, SPNG_COLOR_TYPE_INDEXED, 8, {150, 100, 50, 0, 7, 7, 7, 7, 252, 253, 254, 255}},
     };
     for (size_t k = 0; k < sizeof cases / sizeof cases[0]; k++) {
@@ -295,7 +310,7 @@ Test(runtime_images, skips_what_is_no_image) {
     rt_remove(dir);
 }
 
-Test(runtime_images, says_once_that_16_bits_are_cut) {
+Test(runtime_images, says_once_that_16_bits_are_rounded) {
     char *dir = rt_folder();
     unsigned short deep[12] = {0};
     TiFile f[] = {{"train/c/0.png", ti_png(2, 2, 0)},
@@ -404,7 +419,7 @@ Test(runtime_images, refuses_wrong_sets) {
            {"train/c/0.jpg", ti_text("")}, {"test/c/0.png", ti_png(2, 2, 0)});
     REFUSE("test/c/1.png is 2 x 3 but", {"train/c/0.png", ti_png(2, 2, 0)},
            {"test/c/0.png", ti_png(2, 2, 0)}, {"test/c/1.png", ti_png(2, 3, 0)});
-    REFUSE("train/c/1.png: the image is 1 x 4097", {"train/c/0.png", ti_png(2, 2, 0)},
+    REFUSE("train/c/1.png is 1 x 4097 but", {"train/c/0.png", ti_png(2, 2, 0)},
            {"train/c/1.png", ti_png(1, 4097, 0)}, {"test/c/0.png", ti_png(2, 2, 0)});
 }
 
