@@ -74,8 +74,10 @@ void vm_image_decoder_destroy(VmImageDecoder *d) {
     free(d);
 }
 
-int64_t vm_image_decoder_rounded(const VmImageDecoder *d) {
-    return d->rounded;
+int64_t vm_image_decoder_rounded(VmImageDecoder *d) {
+    int64_t n = d->rounded;
+    d->rounded = 0;
+    return n;
 }
 
 int64_t vm_image_decoder_work(const VmImageDecoder *d) {

@@ -94,6 +94,7 @@ typedef struct VmEpochRecord {
     double train_loss, train_objective, train_accuracy;
     double test_loss, test_accuracy;
     double seconds, images_per_second, test_seconds;
+    double data_wait; /* seconds of those that steps waited for their images */
 } VmEpochRecord;
 
 VmStatus vm_say_start(VmLog *log, const VmTraining *what, const VmRunState *run, int threads,

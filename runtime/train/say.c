@@ -77,6 +77,7 @@ VmStatus vm_say_epoch(VmLog *log, const VmEpochRecord *r, const VmRouting *routi
     vm_facts_number(&f, "test_accuracy", r->test_accuracy);
     vm_facts_number(&f, "seconds", r->seconds);
     vm_facts_number(&f, "images_per_second", r->images_per_second);
+    vm_facts_number(&f, "data_wait", r->data_wait);
     vm_facts_number(&f, "test_seconds", r->test_seconds);
     if (routing->n) vm_facts_group(&f, "router", vm_routing_facts(routing, true));
     return vm_log_tell(log, VM_EVENT_epoch, r->epoch, r->step, f, err);

@@ -50,7 +50,8 @@ static VmStatus evaluate_all(VmBinding *b, VmEngine *e, VmProgramSource source, 
             VmStatus s = vm_bind(b, e, source, user, false, n, data, err);
             if (s) return s;
         }
-        vm_feed_batch(feed, step, &b->input);
+        VmStatus fed = vm_feed_batch(feed, step, &b->input, err);
+        if (fed) return fed;
         vm_engine_run(e, b->program, 0, 0);
         loss += vm_binding_loss(b, false) * (double)n;
         accuracy = accuracy && b->accuracy;
@@ -129,12 +130,13 @@ static VmStatus train_step(Trainer *t, int64_t epoch, VmError *err) {
         if (s) return s;
     }
     double lr = vm_learning_rate(&t->recipe->schedule, t->run.step, t->warmup, t->run.total);
-    vm_feed_batch(t->feed, t->run.step, &t->bind.input);
+    VmStatus s = vm_feed_batch(t->feed, t->run.step, &t->bind.input, err);
+    if (s) return s;
     vm_step_scalars(&t->recipe->optimizer, lr, t->run.step, t->bind.step);
     if (t->what->run->before_step && !t->began) t->what->run->before_step(t->user);
     t->began = true;
     vm_engine_run(t->e, t->bind.program, (uint64_t)t->recipe->seed, (uint64_t)t->run.step);
-    VmStatus s = check_finite(t, lr, err);
+    s = check_finite(t, lr, err);
     if (s) return s;
     t->run.step++;
     vm_routing_step(&t->routing);
@@ -153,6 +155,7 @@ static VmStatus train_step(Trainer *t, int64_t epoch, VmError *err) {
 static VmStatus train_epoch(Trainer *t, VmEpochRecord *r, VmError *err) {
     int64_t epoch = t->run.step / t->run.steps_per_epoch, images = 0;
     double start = vm_seconds();
+    (void)vm_feed_waited(t->feed);
     t->log_time = start;
     t->log_images = 0;
     do {
@@ -174,6 +177,7 @@ static VmStatus train_epoch(Trainer *t, VmEpochRecord *r, VmError *err) {
                          .test_accuracy = NAN,
                          .seconds = vm_seconds() - start};
     r->images_per_second = (double)images / r->seconds;
+    r->data_wait = vm_feed_waited(t->feed);
     return VM_OK;
 }
 
