@@ -178,7 +178,7 @@ static VmStatus load_part(VmImageLoader *l, int part, bool measure, VmError *err
     if (found) s = vm_image_place(l, part, err);
     if (!s && l->ahead[part] && l->src->cache == VM_data_cache_disk)
         s = vm_image_disk_open(l, part, &there, err);
-    if (s == VM_ENV || there) return s;
+    if (s == VM_ENV || there || (s && found)) return s;
 #pragma omp parallel for schedule(dynamic, 16) num_threads(l->src->threads)
     for (int64_t i = 0; i < p->n; i++) {
         VmError why;
