@@ -75,14 +75,20 @@ VmStatus vm_evaluate(VmEngine *e, VmProgramSource source, void *user, const VmDa
     int64_t size = vm_dataset_size(data);
     if (batch > size) batch = size;
     int64_t steps = vm_feed_steps(size, batch, false);
-    VmFeedSpec spec = {.source = data, .order = VM_ORDER_STORED, .batch = batch, .end = steps};
-    VmFeed *feed;
-    VmStatus s = vm_feed_open(&feed, &spec, err);
-    if (s) return s;
     VmBinding b = {.program = -1};
-    s = evaluate_all(&b, e, source, user, data, feed, steps, result, err);
+    VmStatus s = vm_bind(&b, e, source, user, false, batch, data, err);
+    if (s) return s;
+    VmFeedSpec spec = {.source = data,
+                       .order = VM_ORDER_STORED,
+                       .batch = batch,
+                       .label = b.input.label != NULL,
+                       .classes = b.input.classes,
+                       .end = steps};
+    VmFeed *feed;
+    s = vm_feed_open(&feed, &spec, err);
+    if (!s) s = evaluate_all(&b, e, source, user, data, feed, steps, result, err);
     vm_binding_free(&b);
-    vm_feed_close(feed);
+    if (feed) vm_feed_close(feed);
     return s;
 }
 

@@ -165,6 +165,34 @@ want 1 'the test set of the data gives images \[B, 3, 8, 8\], the model takes f3
     'the test set is named' \
     "$VMOEC" eval pixels.vmoe --set size=4 --weights none --data data
 
+# ---- where data is and what it takes -------------------------------------------------------------
+
+mkdir -p elsewhere
+cd elsewhere || exit 3
+want 0 'test accuracy' 'a relative dir is looked up beside its file' \
+    "$VMOEC" train ../pixels.vmoe --quiet --threads 1 --out ../run --overwrite
+cd ..
+sed 's/dir = "data"/dir = "nowhere"/' pixels.vmoe > elsewhere/nowhere.vmoe
+want 3 'tried elsewhere/nowhere/train/ (beside the file)' 'the place beside the file is named' \
+    "$VMOEC" train elsewhere/nowhere.vmoe --quiet --out run --overwrite
+also 'tried nowhere/train/ (in the current folder)' 'so is that in the current folder'
+sed 's/dir = "data"/dir = "data", bad = "skip"/' pixels.vmoe > skip.vmoe
+want 0 '[0-9]* of [0-9]* images of the training set of the data are damaged and left out:' \
+    'damaged images are left out' \
+    "$VMOEC" train skip.vmoe --quiet --threads 1 --out run --overwrite --data bad
+for cache in memory none disk; do
+    sed "s/dir = \"data\"/dir = \"data\", cache = \"$cache\"/" pixels.vmoe > cached.vmoe
+    "$VMOEC" train cached.vmoe --quiet --threads 1 --out "run-$cache" --overwrite > /dev/null 2>&1
+    if cmp "run-$cache/weights.safetensors" run-memory/weights.safetensors; then
+        echo "ok cache = $cache gives the same weights"
+    else
+        echo "FAIL cache = $cache other weights" && failed=1
+    fi
+done
+sed 's/dir = "data"/dir = "data", cache = "disc"/' pixels.vmoe > word.vmoe
+want 1 'is "memory", "disk" or "none", this is "disc": did you mean "disk"' 'a word that is none' \
+    "$VMOEC" check word.vmoe
+
 # ---- threads -------------------------------------------------------------------------------------
 
 OMP_NUM_THREADS=1 "$VMOEC" train pixels.vmoe --quiet --out run --overwrite > /dev/null
