@@ -193,6 +193,21 @@ sed 's/dir = "data"/dir = "data", cache = "disc"/' pixels.vmoe > word.vmoe
 want 1 'is "memory", "disk" or "none", this is "disc": did you mean "disk"' 'a word that is none' \
     "$VMOEC" check word.vmoe
 
+# 400 images of 192 KiB each
+for class in red blue; do
+    mkdir -p "large/train/$class/deep" "large/test/$class"
+    picture "$class" > "large/test/$class/0.png"
+    for i in $(seq 200); do picture "$class" > "large/train/$class/deep/$i.png"; done
+done
+sed 's/dir = "data"/dir = "large", resize = 256/; s/size = 8/size = 256/' pixels.vmoe > large.vmoe
+want 0 'test accuracy' 'a folder larger than the memory budget is decoded ahead' \
+    "$VMOEC" train large.vmoe --threads 1 --out run --overwrite --mem-budget 40MiB
+peak=$(sed -n 's/^memory \([0-9]*\).*/\1/p' out log)
+if [ "${peak:-99}" -lt 40 ]; then echo "ok it stays within it"; else
+    echo "FAIL it stays within it: $peak MiB" && failed=1
+fi
+want 0 '"data_wait":' 'the log says how long steps waited for images' cat run/metrics.jsonl
+
 # ---- threads -------------------------------------------------------------------------------------
 
 OMP_NUM_THREADS=1 "$VMOEC" train pixels.vmoe --quiet --out run --overwrite > /dev/null
