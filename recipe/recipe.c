@@ -86,6 +86,20 @@ const VmField vm_fields[VM_FIELDS] = {
 #include "recipe/recipe.def"
 };
 
+const VmWordRow vm_words[VM_WORDS] = {
+#define WORD(field, option, name, doc)                                                             \
+    [VM_##field##_##option##_##name] = {#name, doc, VM_FIELD_##field, #option},
+#include "recipe/recipe.def"
+};
+
+void vm_option_words(VmFieldId f, const VmOption *o, VmWord list[VM_WORDS]) {
+    int n = 0;
+    for (int w = VM_NO_WORD + 1; w < VM_WORDS; w++)
+        if (vm_words[w].field == f && strcmp(vm_words[w].option, o->name) == 0)
+            list[n++] = (VmWord)w;
+    list[n] = VM_NO_WORD;
+}
+
 /* ---- defaults ------------------------------------------------------------------------------- */
 
 bool vm_option_applies(const VmOption *o, int kind) {
@@ -100,6 +114,7 @@ static void set(const VmOption *o, void *base, double x) {
     case VM_FLOAT: *(double *)at = x; break;
     case VM_BOOL: *(bool *)at = x != 0; break;
     case VM_TEXT: *(const char **)at = NULL; break;
+    case VM_WORD: *(VmWord *)at = VM_NO_WORD; break;
     case VM_TIME:
     case VM_LENGTH: *(VmSpan *)at = (VmSpan){.count = x}; break;
     case VM_CHANNELS: *(VmChannels *)at = (VmChannels){1, {x, x, x}}; break;
@@ -188,6 +203,9 @@ static void put(VmJson *o, const VmOption *v, const void *base) {
     case VM_BOOL: vm_json_bool(o, v->name, *(const bool *)at); return;
     case VM_TEXT:
         if (*(const char *const *)at) vm_json_string(o, v->name, *(const char *const *)at);
+        return;
+    case VM_WORD:
+        if (*(const VmWord *)at) vm_json_string(o, v->name, vm_words[*(const VmWord *)at].name);
         return;
     case VM_TIME:
     case VM_LENGTH: put_span(o, v->name, *(const VmSpan *)at); return;

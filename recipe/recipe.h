@@ -45,11 +45,20 @@ typedef struct VmPatterns {
     Vm##Name##Kind;
 #include "recipe/recipe.def"
 
+/* VM_data_cache_memory ..: the words of all options that are words. */
+typedef enum VmWord {
+    VM_NO_WORD,
+#define WORD(field, option, name, doc) VM_##field##_##option##_##name,
+#include "recipe/recipe.def"
+    VM_WORDS
+} VmWord;
+
 /* VmDataSpec {kind, batch, dir, ..}: a choice and its options. */
 #define VM_C_INT(name) int64_t name;
 #define VM_C_FLOAT(name) double name;
 #define VM_C_BOOL(name) bool name;
 #define VM_C_TEXT(name) const char *name;
+#define VM_C_WORD(name) VmWord name;
 #define VM_C_TIME(name) VmSpan name;
 #define VM_C_LENGTH(name) VmSpan name;
 #define VM_C_CHANNELS(name) VmChannels name;
@@ -89,6 +98,7 @@ typedef enum VmValueType {
     VM_FLOAT,
     VM_BOOL,
     VM_TEXT,
+    VM_WORD,
     VM_TIME,
     VM_LENGTH,
     VM_CHANNELS,
@@ -109,6 +119,17 @@ typedef struct VmOption {
     bool decides;
     const char *doc;
 } VmOption;
+
+/* One of the words of an option. */
+typedef struct VmWordRow {
+    const char *name, *doc;
+    VmFieldId field;
+    const char *option;
+} VmWordRow;
+
+extern const VmWordRow vm_words[VM_WORDS]; /* the first one is VM_NO_WORD */
+/* The words that option o of field f may be, VM_NO_WORD behind the last. */
+void vm_option_words(VmFieldId f, const VmOption *o, VmWord list[VM_WORDS]);
 
 typedef struct VmChoice {
     const char *name, *doc;

@@ -8,13 +8,14 @@ static const char *const type_text[] = {[VM_INT] = "integer",
                                         [VM_FLOAT] = "number",
                                         [VM_BOOL] = "true or false",
                                         [VM_TEXT] = "string",
+                                        [VM_WORD] = "",
                                         [VM_TIME] = "duration",
                                         [VM_LENGTH] = "duration; a number means epochs",
                                         [VM_CHANNELS] = "number, or a list of three",
                                         [VM_PATTERNS] = "pattern, or a list of patterns"};
 
 static const char *default_text(const VmOption *o, char text[32]) {
-    if (o->type == VM_TEXT || o->type == VM_PATTERNS) return "none";
+    if (o->type == VM_TEXT || o->type == VM_PATTERNS || o->type == VM_WORD) return "none";
     if (o->type == VM_INT && o->def < o->lo) return "none";
     if (o->type == VM_BOOL) return o->def != 0 ? "true" : "false";
     snprintf(text, 32, o->type == VM_LENGTH ? "%g epoch" : "%g", o->def);
@@ -24,7 +25,8 @@ static const char *default_text(const VmOption *o, char text[32]) {
 /* "1 to 4096", "more than 0"; nothing for what is no number. */
 static const char *range_text(const VmOption *o, char text[80]) {
     char low[32], high[32] = "";
-    if (o->type == VM_BOOL || o->type == VM_TEXT || o->type == VM_PATTERNS) return "";
+    if (o->type == VM_BOOL || o->type == VM_TEXT || o->type == VM_PATTERNS || o->type == VM_WORD)
+        return "";
     if (o->lo == VM_TINY)
         snprintf(low, sizeof low, "more than 0");
     else
@@ -57,11 +59,21 @@ static void print_own_defaults(FILE *f, const VmField *field, const VmOption *o)
     }
 }
 
+/* `"memory"`: in memory; `"none"`: nowhere. */
+static void print_words(FILE *f, const VmField *field, const VmOption *o) {
+    VmWord list[VM_WORDS];
+    vm_option_words((VmFieldId)(field - vm_fields), o, list);
+    for (int i = 0; list[i]; i++)
+        fprintf(f, "%s`\"%s\"` (%s)", i ? " or " : "", vm_words[list[i]].name,
+                vm_words[list[i]].doc);
+}
+
 static void print_option(FILE *f, const VmField *field, const VmOption *o) {
     char def[32], range[80];
     fprintf(f, "| `%s` | %s", o->name, default_text(o, def));
     print_own_defaults(f, field, o);
     fprintf(f, " | %s%s", type_text[o->type], range_text(o, range));
+    if (o->type == VM_WORD) print_words(f, field, o);
     if (field->nchoice) print_where(f, field, o);
     fprintf(f, " | %s |\n", o->doc);
 }

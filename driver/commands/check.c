@@ -24,12 +24,14 @@ static void check_batch(Session *s, FeExperiment *e, const FeTrain *t, int64_t n
               (long long)of, split == VM_TRAIN ? "training" : "test", (long long)n);
 }
 
-/* Class folders beside the model's classes: one image tells all their names. */
+/* With --data: class folders beside the model's classes. All images are read for it. */
 static VmStatus check_classes(Session *s, FeExperiment *e, const FeTrain *t, const char *dir,
                               Diags *d) {
-    if (vm_sources[t->recipe.data.kind].reader != VM_READER_folder || d->nerrors) return VM_OK;
+    if (!dir || vm_sources[t->recipe.data.kind].reader != VM_READER_folder || d->nerrors)
+        return VM_OK;
     const IrGraph *g = fe_elaborate_phase(e, s->arena, t, 0, d);
-    VmDataQuery query = vm_data_query(&t->recipe.data, dir);
+    char folder[4096];
+    VmDataQuery query = session_data_query(t, dir, folder);
     VmDataset *train = NULL;
     VmError err = {.text = ""};
     VmStatus st = g ? vm_dataset_open(&query, VM_TRAIN, 1, &train, &err) : VM_INPUT;

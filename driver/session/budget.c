@@ -183,6 +183,15 @@ static void sum_up(MemoryUse *use) {
                  use->process;
 }
 
+bool session_decode_ahead(Session *s, MemoryUse *use) {
+    if (!use->data_ahead || use->data_ahead >= use->data) return false;
+    s->decode_ahead = true;
+    use->data = use->data_ahead;
+    use->data_ahead = 0;
+    sum_up(use);
+    return true;
+}
+
 static VmStatus choose(Fit *f, MemoryUse *use) {
     Budget *b = f->b;
     int64_t room = b->limit - (use->total - use->work - use->other);
@@ -202,6 +211,7 @@ static VmStatus choose(Fit *f, MemoryUse *use) {
     bool second = in_step.fits ? !kept.fits || in_step.cost < kept.cost
                                : !kept.fits && in_step.least < kept.least;
     Way *w = second ? &in_step : &kept;
+    if (!w->fits && session_decode_ahead(f->s, use)) return choose(f, use);
     if (!w->fits) return refuse(f, use, w);
     b->all = f->list->n;
     b->steps = w->steps;

@@ -2,10 +2,12 @@
  * makes up inputs where none are needed. */
 #include "driver/session/session.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/rng.h"
 #include "recipe/inputs.h"
+#include "runtime/data/feed.h"
 
 const char *session_data_place(const Session *s) {
     Span at = s->train->place[VM_FIELD_data];
@@ -79,28 +81,28 @@ static VmStatus check_data(Session *s, const IrGraph *g, const VmDataset *d, VmS
     return st ? session_fail(s, st, "%s%s", session_data_place(s), err.text) : VM_OK;
 }
 
-VmStatus session_data_images(const FeTrain *t, const char *dir, int64_t images[VM_SPLITS],
-                             VmError *err) {
-    int64_t bytes[VM_SPLITS];
-    VmDataQuery spec = vm_data_query(&t->recipe.data, dir);
-    images[VM_TRAIN] = images[VM_TEST] = 0;
-    if (!dir && vm_dataset_is_archive(&spec)) return VM_OK;
-    return vm_dataset_measure(&spec, bytes, images, err);
+VmDataQuery session_data_query(const FeTrain *t, const char *dir, char folder[4096]) {
+    VmDataQuery q = vm_data_query(&t->recipe.data, dir);
+    const Source *src = t->place[VM_FIELD_data].src;
+    const char *slash = src ? strrchr(src->path, '/') : NULL;
+    size_t n = slash ? (size_t)(slash - src->path) : 0;
+    if (dir || !slash || n >= 4096) return q;
+    if (n == 0) n = 1; /* a file in / */
+    memcpy(folder, src->path, n);
+    folder[n] = '\0';
+    q.beside = folder;
+    return q;
 }
 
-VmStatus session_data_bytes(const Session *s, bool training, const char *dir, int64_t *bytes,
-                            VmError *err) {
-    *bytes = 0;
-    if (!s->train) return VM_OK;
-    VmDataQuery spec = vm_data_query(&s->train->recipe.data, dir);
-    int64_t split[VM_SPLITS], images[VM_SPLITS];
-    VmStatus st = vm_dataset_measure(&spec, split, images, err);
-    if (!st) *bytes = split[VM_TEST];
-    if (!st && training) *bytes += split[VM_TRAIN] + images[VM_TRAIN] * (int64_t)sizeof(int64_t);
-    if (!st && training && s->workers) { /* each makes a batch, and one waits to be taken */
-        int64_t image = split[VM_TRAIN] / images[VM_TRAIN] * (int64_t)sizeof(float);
-        *bytes += (s->workers + 1) * s->batch * image;
-    }
+VmStatus session_data_images(const FeTrain *t, const char *dir, int64_t images[VM_SPLITS],
+                             VmError *err) {
+    char folder[4096];
+    VmDataSize size[VM_SPLITS];
+    VmDataQuery spec = session_data_query(t, dir, folder);
+    images[VM_TRAIN] = images[VM_TEST] = 0;
+    if (!dir && vm_dataset_is_archive(&spec)) return VM_OK;
+    VmStatus st = vm_dataset_measure(&spec, size, err);
+    for (int i = 0; i < VM_SPLITS && !st; i++) images[i] = size[i].images;
     return st;
 }
 
@@ -114,20 +116,70 @@ void session_data_close(Session *s) {
     }
 }
 
+/* Batches in the making: each worker makes one, and one waits to be taken. */
+static int64_t batches_ahead(const Session *s, const VmDataSize *train, int workers) {
+    int64_t image = train->images ? train->bytes / train->images * (int64_t)sizeof(float) : 0;
+    return workers ? (workers + 1) * s->batch * image : 0;
+}
+
+VmStatus session_data_use(const Session *s, bool training, const char *dir, int threads,
+                          MemoryUse *use, VmError *err) {
+    use->data = use->data_ahead = 0;
+    if (!s->train) return VM_OK;
+    char folder[4096];
+    VmDataQuery spec = session_data_query(s->train, dir, folder);
+    VmDataSize size[VM_SPLITS];
+    VmStatus st = vm_dataset_measure(&spec, size, err);
+    if (st) return st;
+    const VmDataSize *train = &size[VM_TRAIN], *test = &size[VM_TEST];
+    int64_t order = training ? train->images * (int64_t)sizeof(int64_t) : 0;
+    use->data = order + test->bytes;
+    if (training) use->data += train->bytes + batches_ahead(s, train, s->workers);
+    if (!test->either || spec.cache == VM_data_cache_memory) return VM_OK;
+    int workers = vm_feed_workers(false, s->workers);
+    int64_t most = training && train->decoding > test->decoding ? train->decoding : test->decoding;
+    /* first all threads look at the images, then workers do */
+    int64_t ahead = order + test->listed + (workers > threads ? workers : threads) * most;
+    if (training) ahead += train->listed;
+    ahead += batches_ahead(s, training ? train : test, workers);
+    bool held = test->held && (!training || train->held);
+    if (held) use->data_ahead = ahead;
+    if (!held) use->data = ahead;
+    return VM_OK;
+}
+
+/* What a user should know of data that is open. */
+static void say_data(Session *s) {
+    const VmDataset *any = s->data[VM_TEST];
+    if (vm_dataset_warning(any)) session_warn(s, "%s", vm_dataset_warning(any));
+    for (int i = 0; i < VM_SPLITS; i++) {
+        const VmDataset *d = s->data[i];
+        int64_t n = d ? vm_dataset_left_out(d) : 0;
+        char *list = n ? vm_dataset_left_out_text(d) : NULL;
+        if (n)
+            session_warn(s, "%lld of %lld images of %s %s damaged and left out:%s", (long long)n,
+                         (long long)(n + vm_dataset_size(d)), split_names[i], n == 1 ? "is" : "are",
+                         list ? list : "");
+        free(list);
+    }
+}
+
 VmStatus session_data(Session *s, const char *dir, int threads, bool train) {
     VmDataset **d = s->data;
     const IrGraph *g = session_graph(s, s->batch);
     if (!g) return VM_INPUT;
-    VmDataQuery spec = vm_data_query(&s->train->recipe.data, dir);
+    char folder[4096];
+    VmDataQuery spec = session_data_query(s->train, dir, folder);
     spec.threads = threads;
+    spec.cache_dir = s->cache_dir;
+    if (s->decode_ahead && !spec.cache) spec.cache = VM_data_cache_none;
     if (!vm_sources[spec.kind].classes && vm_sources[spec.kind].reader == VM_READER_idx)
         spec.classes = known_classes(g);
     VmError err = {.text = ""};
     VmStatus st = train ? vm_dataset_open_all(&spec, d, &err)
                         : vm_dataset_open(&spec, VM_TEST, 0, &d[VM_TEST], &err);
     if (st) return session_fail(s, st, "%s", err.text);
-    const char *warning = vm_dataset_warning(d[VM_TEST]);
-    if (warning) session_warn(s, "%s", warning);
+    say_data(s);
     if (train) st = check_classes(s, g);
     if (!st && train) st = check_data(s, g, d[VM_TRAIN], VM_TRAIN);
     if (!st) st = check_data(s, g, d[VM_TEST], VM_TEST);

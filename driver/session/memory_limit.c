@@ -11,11 +11,13 @@ VmStatus session_memory(Session *s, Budget *b, bool training, const char *data_d
     VmError err = {.text = ""};
     MemoryUse use = {.scratch = session_scratch_ahead(vm_threads(threads)),
                      .process = session_process_ahead(0)};
-    if (session_data_bytes(s, training, data_dir, &use.data, &err))
+    s->decode_ahead = false;
+    if (session_data_use(s, training, data_dir, vm_threads(threads), &use, &err))
         return VM_OK; /* whoever loads it says why */
     VmStatus st = session_module(s);
     if (!st) st = session_fit(s, b, training, &use);
     if (st || training || use.total <= b->limit) return st;
+    if (session_decode_ahead(s, &use) && use.total <= b->limit) return VM_OK;
     Arena *a = s->arena; /* nothing can be computed again to make an evaluation smaller */
     return session_fail(s, VM_ENV,
                         "%s %s is not enough: this evaluation takes about %s, %s of it data",

@@ -135,6 +135,7 @@ typedef struct Session {
     bool pack_in_step; /* no packed copy of a weight outlives a step */
     bool telemetry;    /* training programs measure their routes */
     int workers;       /* threads that prepare batches ahead */
+    bool decode_ahead; /* images do not fit in memory: batches decode them */
     const CgTarget *target;
     const char *cache_dir, *backend; /* as in CgOptions */
     CgModule *module;
@@ -288,6 +289,7 @@ typedef struct MemoryUse {
     int64_t other;                /* further spaces of the engine */
     int64_t scratch;              /* of all threads */
     int64_t data;                 /* the data set, and the order its images are taken in */
+    int64_t data_ahead;           /* the same if images are not held; 0: they are in any case */
     int64_t process; /* program, libraries, compiler's data, generated code, threads: measured */
     int64_t total;
 } MemoryUse;
@@ -325,6 +327,9 @@ VmStatus session_fit(Session *s, Budget *b, bool training, MemoryUse *use);
  * limit, and training or evaluation is made to fit (session_fit) before data is loaded. VM_ENV
  * after a message with both numbers when it does not. */
 VmStatus session_memory(Session *s, Budget *b, bool training, const char *data_dir, int threads);
+/* Has images decoded for every batch instead of held, if that takes less; false: it does not, or
+ * they have to be. */
+bool session_decode_ahead(Session *s, MemoryUse *use);
 /* One line about what was chosen; NULL when there is nothing to say. */
 const char *session_budget_text(Arena *a, const Budget *b);
 
@@ -333,17 +338,21 @@ const char *session_budget_text(Arena *a, const Budget *b);
 /* Opens the train block's data with that many threads (0: all) and checks it against the model's
  * image and label: s->data, which the session closes. train false: only the test set is wanted. */
 VmStatus session_data(Session *s, const char *dir, int threads, bool train);
-/* What the test set, and for training the training set and the order of an epoch, take in memory,
- * from the files' headers; 0 without a train block. A status and a message in err when they cannot
- * be read. */
-VmStatus session_data_bytes(const Session *s, bool training, const char *dir, int64_t *bytes,
-                            VmError *err);
+/* Sets use->data, what the test set, and for training the training set, the order of an epoch and
+ * batches ahead take in memory, from the files' headers; 0 without a train block. use->data_ahead:
+ * the same when images that would be held are decoded for every batch instead; 0: they would not,
+ * or have to be held. A status and a message in err when they cannot be read. */
+VmStatus session_data_use(const Session *s, bool training, const char *dir, int threads,
+                          MemoryUse *use, VmError *err);
 
 /* Images of both splits of a train block's data, from the files' headers; 0 and 0 of an archive
  * that nobody named (dir NULL), which would have to be read through. */
 VmStatus session_data_images(const FeTrain *t, const char *dir, int64_t images[VM_SPLITS],
                              VmError *err);
 
+/* A train block's data. A relative folder in it is looked up beside the file it stands in; `folder`
+ * has room for that file's. */
+VmDataQuery session_data_query(const FeTrain *t, const char *dir, char folder[4096]);
 /* Closes what session_data opened, and the parts of it. */
 void session_data_close(Session *s);
 /* "models/tiny.vmoe:31:15: " of the train block's data, or the file's name. */

@@ -14,6 +14,7 @@ static const char *expected_kind(VmValueType k) {
                                        [VM_FLOAT] = "a number",
                                        [VM_BOOL] = "true or false",
                                        [VM_TEXT] = "a string",
+                                       [VM_WORD] = "a string",
                                        [VM_TIME] = "a duration such as `1 epoch` or `100 steps`",
                                        [VM_LENGTH] = "a duration such as `1 epoch` or `100 steps`",
                                        [VM_CHANNELS] =
@@ -84,7 +85,25 @@ static void store_span(Elab *E, VmSpan *to, const VmOption *o, const char *what,
     if (in_range(E, s, what, count, o)) *to = (VmSpan){count, in_steps};
 }
 
-static void store(Elab *E, FeTrain *t, const VmOption *o, void *base, const char *what,
+static void store_word(Elab *E, VmFieldId f, VmWord *to, const VmOption *o, const char *what,
+                       const FeValue *v, Span s) {
+    VmWord list[VM_WORDS];
+    const char *name[VM_WORDS];
+    Text all = text_new(E->a);
+    int n = 0;
+    vm_option_words(f, o, list);
+    for (; list[n]; n++) {
+        name[n] = vm_words[list[n]].name;
+        if (strcmp(v->s, name[n]) == 0) *to = list[n];
+        text_addf(&all, "%s\"%s\"", n == 0 ? "" : list[n + 1] ? ", " : " or ", name[n]);
+    }
+    if (*to) return;
+    const char *near = spell_suggest(v->s, name, n);
+    sema_error(E, s, D_train_field, "%s is %s, this is \"%s\"%s%s%s", what, all.data, v->s,
+               near ? ": did you mean \"" : "", near ? near : "", near ? "\"?" : "");
+}
+
+static void store(Elab *E, FeTrain *t, VmFieldId f, const VmOption *o, void *base, const char *what,
                   const FeValue *v, Span s) {
     void *at = (char *)base + o->at;
     if (v->kind == FV_BAD) return;
@@ -104,6 +123,11 @@ static void store(Elab *E, FeTrain *t, const VmOption *o, void *base, const char
     case VM_TEXT:
         if (v->kind != FV_STR) break;
         *(const char **)at = v->s;
+        return;
+    case VM_WORD:
+        if (v->kind != FV_STR) break;
+        *(VmWord *)at = VM_NO_WORD;
+        store_word(E, f, at, o, what, v, s);
         return;
     case VM_LENGTH:
     case VM_TIME:
@@ -206,7 +230,8 @@ static void read_options(Elab *E, FeTrain *t, const VmField *f, int kind, void *
     for (int i = 0; i < n; i++) {
         if (!slot[i]) continue;
         const char *what = arena_printf(E->a, "`%s` of `%s`", name[i], chosen_name);
-        store(E, t, option[i], spec, what, slot[i]->value, slot[i]->span);
+        store(E, t, (VmFieldId)(f - vm_fields), option[i], spec, what, slot[i]->value,
+              slot[i]->span);
     }
 }
 
@@ -289,7 +314,8 @@ static void unknown_field(Elab *E, const Ast *f) {
 
 static void read_value(Elab *E, FeTrain *t, const VmField *f, const Ast *x) {
     const FeValue *v = eval_expr(E, x);
-    store(E, t, f->option, &t->recipe, arena_printf(E->a, "`%s`", f->name), v, x->span);
+    store(E, t, (VmFieldId)(f - vm_fields), f->option, &t->recipe,
+          arena_printf(E->a, "`%s`", f->name), v, x->span);
 }
 
 static void read_field(Elab *E, FeTrain *t, const Ast *x) {

@@ -16,23 +16,29 @@
 typedef struct VmDataQuery {
     VmDataKind kind;
     const char *dir;        /* NULL: VMOE_DATA/<kind>, VMOE_DATA, then the kind's usual place */
+    const char *beside;     /* a folder where a relative dir is looked up first; NULL: none */
     int64_t channels;       /* of image folders: 3 or 1 (grey); 0: the source's */
     int64_t resize;         /* 0: keep */
     double mean[3], std[3]; /* per channel */
     int64_t classes;        /* labels must be below it; 0: any */
     int threads;            /* that decode; 0: vm_threads(0) */
+    VmWord cache, bad;      /* of image folders, as in a recipe */
+    int64_t room;           /* bytes that images in memory may take; 0: half of the machine's */
+    const char *cache_dir;  /* where decoded images may be kept; NULL: nowhere */
 } VmDataQuery;
 
 /* dir: goes before the recipe's; NULL: none. */
 VmDataQuery vm_data_query(const VmDataSpec *spec, const char *dir);
 
-/* One split in memory, as bytes. Resizing (to a square of side `resize`, bilinear with
- * antialiasing) rounds to bytes as image libraries do. An explicit `dir` is the only place looked
- * at (and DIR/<kind>). Files that are missing are VM_ENV, with every place tried and how to get the
- * data; so are files that cannot be opened or read. Files with wrong contents are VM_INPUT; of
- * images, the first ten by name and how many there are.
+/* One split, as bytes, in memory or decoded when they are wanted (VmDataQuery.cache): what comes
+ * out is the same. Resizing (to a square of side `resize`, bilinear with antialiasing) rounds to
+ * bytes as image libraries do. An explicit `dir` is the only place looked at (and DIR/<kind>; a
+ * relative one beside the experiment's file, then in the current folder). Files that are missing
+ * are VM_ENV, with every place tried and how to get the data; so are files that cannot be opened or
+ * read. Files with wrong contents are VM_INPUT; of images, the first ten by name and how many there
+ * are.
  *
- * The order of images is that of an IDX file, or bytewise by class and file name. */
+ * The order of images is that of an IDX file, or bytewise by class and path in its folder. */
 typedef struct VmDataset VmDataset;
 typedef enum VmSplit { VM_TRAIN, VM_TEST, VM_SPLITS } VmSplit;
 VmStatus vm_dataset_open(const VmDataQuery *spec, VmSplit split, int64_t limit /* 0: all */,
@@ -45,12 +51,26 @@ void vm_dataset_close(VmDataset *d);
  * both in the order of the set. */
 VmStatus vm_dataset_hold_out(const VmDataset *whole, double share, uint64_t seed, VmDataset **rest,
                              VmDataset **held, VmError *err);
+/* Whether its images are in memory. */
+bool vm_dataset_is_held(const VmDataset *d);
 /* Bytes of images and labels in memory. */
 int64_t vm_dataset_bytes(const VmDataset *d);
-/* The same and the number of images of splits that are not open, from files' headers (an archive is
- * read through, but nothing decoded). Errors as vm_dataset_open, without a look at the contents. */
-VmStatus vm_dataset_measure(const VmDataQuery *spec, int64_t bytes[VM_SPLITS],
-                            int64_t images[VM_SPLITS], VmError *err);
+/* Of a split that is not open, from files' headers (an archive is read through, but nothing
+ * decoded). */
+typedef struct VmDataSize {
+    int64_t images;
+    int64_t bytes;    /* as vm_dataset_bytes, when all are held */
+    int64_t listed;   /* when they are not: labels and names */
+    int64_t decoding; /* what a thread that decodes takes besides; 0: nothing is decoded */
+    bool held;        /* as the query has it they would be in memory */
+    bool either;      /* they need not be */
+} VmDataSize;
+/* Errors as vm_dataset_open, without a look at the contents. */
+VmStatus vm_dataset_measure(const VmDataQuery *spec, VmDataSize out[VM_SPLITS], VmError *err);
+/* Damaged images that were left out (bad = "skip"), and a text with the first of them, a line each
+ * (free it); NULL: none. */
+int64_t vm_dataset_left_out(const VmDataset *d);
+char *vm_dataset_left_out_text(const VmDataset *d);
 /* What a user should know of the data, a sentence; NULL: nothing. */
 const char *vm_dataset_warning(const VmDataset *d);
 /* Whether the data is an archive, which is read through to be measured; false also when there is
@@ -58,7 +78,7 @@ const char *vm_dataset_warning(const VmDataset *d);
 bool vm_dataset_is_archive(const VmDataQuery *spec);
 /* Of everything that training sees of a split: images as bytes (after resizing), labels, sides,
  * channels and the names of class folders. Equal data gives equal fingerprints, from a folder or an
- * archive. All bytes are read, about 10 GB/s. */
+ * archive. All bytes that are held are read, about 10 GB/s. */
 VmHash vm_dataset_fingerprint(const VmDataset *d);
 /* The name of class i of a data set with class folders; NULL: it has no names, or no such class. */
 const char *vm_dataset_class(const VmDataset *d, int64_t i);
@@ -68,12 +88,18 @@ void vm_dataset_shape(const VmDataset *d, int64_t *channels, int64_t *height, in
                       int64_t *classes);
 /* The same as the comparison with a model's inputs wants it. */
 VmDataShape vm_dataset_inputs(const VmDataset *d);
-/* Image i as bytes [C][H][W], in the data set's memory; its class; its bytes normalised. */
+/* Image i as bytes [C][H][W], in the data set's memory, which holds it; its class; its bytes
+ * normalised. */
 const uint8_t *vm_dataset_pixels(const VmDataset *d, int64_t i);
+/* The same, held or not; those that are not come into `room` by the thread's own decoder. NULL: the
+ * file cannot be read or has changed, with err filled in. */
+struct VmImageDecoder;
+const uint8_t *vm_dataset_fetch(const VmDataset *d, struct VmImageDecoder *own, int64_t i,
+                                uint8_t *room, VmError *err);
 int32_t vm_dataset_label(const VmDataset *d, int64_t i);
 void vm_dataset_normalise(const VmDataset *d, const uint8_t *pixels, float *image);
-/* Normalised images and labels of the given indices, densely into image[n][C][H][W] and label[n].
- */
+/* Normalised images and labels of the given indices, densely into image[n][C][H][W] and label[n];
+ * of images that are held. */
 void vm_dataset_batch(const VmDataset *d, const int64_t *index, int64_t n, float *image,
                       int32_t *label);
 /* The order of one epoch: a permutation of 0..size-1, a pure function of (seed, epoch). */

@@ -1,4 +1,5 @@
-/* Opens, checks and serves data sets: one split in memory as bytes, normalised on the way out.
+/* Opens, checks and serves data sets: one split as bytes, in memory or decoded when they are
+ * wanted, normalised on the way out.
  *
  * Does not: know files: where they are (kinds.c) and how they are read (reader_*.c). */
 #include "runtime/data/dataset.h"
@@ -15,7 +16,9 @@ VmDataQuery vm_data_query(const VmDataSpec *spec, const char *dir) {
     VmDataQuery q = {.kind = spec->kind,
                      .dir = dir ? dir : spec->dir,
                      .channels = spec->channels,
-                     .resize = spec->resize};
+                     .resize = spec->resize,
+                     .cache = spec->cache,
+                     .bad = spec->bad};
     memcpy(q.mean, spec->mean.at, sizeof q.mean);
     memcpy(q.std, spec->std.at, sizeof q.std);
     return q;
@@ -51,7 +54,7 @@ static VmStatus check_spec(const VmDataQuery *spec, const VmSource **kind, VmErr
     return VM_OK;
 }
 
-/* Of images of these sides, with their labels. */
+/* Of held images of these sides, with their labels. */
 static int64_t data_bytes(int64_t size, int64_t channels, int64_t height, int64_t width) {
     return size * (channels * height * width + (int64_t)sizeof(uint16_t));
 }
@@ -66,22 +69,46 @@ bool vm_dataset_is_archive(const VmDataQuery *spec) {
     return archive;
 }
 
-VmStatus vm_dataset_measure(const VmDataQuery *spec, int64_t bytes[VM_SPLITS],
-                            int64_t images[VM_SPLITS], VmError *err) {
+VmStatus vm_dataset_measure(const VmDataQuery *spec, VmDataSize out[VM_SPLITS], VmError *err) {
     const VmSource *k;
-    VmImages split[VM_SPLITS];
+    VmImages split[VM_SPLITS] = {{0}};
     VmStatus s = check_spec(spec, &k, err);
     if (!s) s = readers[k->reader]->measure(spec, k, split, err);
+    bool either = !s && readers[k->reader]->archives && !vm_dataset_is_archive(spec);
+    const VmImageSource where = {.cache = spec->cache, .room = spec->room};
+    int64_t held = 0;
     for (int i = 0; i < VM_SPLITS && !s; i++) {
-        images[i] = split[i].size;
-        bytes[i] =
-            data_bytes(split[i].size, vm_channels_of(spec, k), split[i].height, split[i].width);
+        const VmImages *m = &split[i];
+        int64_t n = m->size, one = vm_channels_of(spec, k) * m->height * m->width;
+        VmDataSize *d = &out[i];
+        *d = (VmDataSize){.images = n, .bytes = n * (one + (int64_t)sizeof(uint16_t))};
+        d->either = either;
+        d->listed = n * (int64_t)sizeof(uint16_t) + m->listed;
+        d->decoding = m->work + one + m->height * spec->resize;
+        d->held = !either || vm_images_fit(&where, held + n * one);
+        if (d->held) held += n * one;
     }
     return s;
 }
 
+bool vm_dataset_is_held(const VmDataset *d) {
+    return !d->files;
+}
+
 int64_t vm_dataset_bytes(const VmDataset *d) {
+    if (d->files) return d->size * (int64_t)sizeof *d->label;
     return data_bytes(d->size, d->channels, d->height, d->width);
+}
+
+int64_t vm_dataset_left_out(const VmDataset *d) {
+    return d->left_out ? d->left_out->count : 0;
+}
+
+char *vm_dataset_left_out_text(const VmDataset *d) {
+    enum { ROOM = sizeof(VmError) };
+    char *text = d->left_out ? vm_calloc(1, ROOM) : NULL;
+    if (text) vm_bad_lines(&(const VmBadImages *){d->left_out}, 1, text, ROOM);
+    return text;
 }
 
 const char *vm_dataset_warning(const VmDataset *d) {
@@ -132,6 +159,8 @@ VmStatus vm_dataset_open_all(const VmDataQuery *spec, VmDataset *out[VM_SPLITS],
 void vm_dataset_close(VmDataset *d) {
     if (!d) return;
     if (!d->whole) {
+        vm_image_files_close(d->files);
+        free(d->left_out);
         free(d->image);
         free(d->label);
         free(d->names);
@@ -147,26 +176,17 @@ const char *vm_dataset_class(const VmDataset *d, int64_t i) {
     return d->class && i >= 0 && i < d->classes ? d->class[i] : NULL;
 }
 
-/* Of images and labels one by one, as they lie in the set that this is a part of. */
-static VmHash hash_part(const VmDataset *d, VmHash h) {
-    size_t bytes = (size_t)(d->channels * d->height * d->width);
-    for (int64_t i = 0; i < d->size; i++) {
-        int32_t label = vm_dataset_label(d, i);
-        h = vm_hash(h, vm_dataset_pixels(d, i), bytes);
-        h = vm_hash(h, &label, sizeof label);
-    }
-    return h;
-}
-
+/* Through the sum of every image: those that are not held have no other bytes. */
 VmHash vm_dataset_fingerprint(const VmDataset *d) {
     const int64_t sides[4] = {d->size, d->channels, d->height, d->width};
-    size_t n = (size_t)d->size;
+    int64_t one = d->channels * d->height * d->width;
     VmHash h = vm_hash((VmHash){0}, sides, sizeof sides);
-    if (d->whole) {
-        h = hash_part(d, h);
-    } else {
-        h = vm_hash(h, d->image, n * (size_t)(d->channels * d->height * d->width));
-        h = vm_hash(h, d->label, n * sizeof *d->label);
+    for (int64_t i = 0; i < d->size; i++) {
+        int64_t at = d->whole ? d->index[i] : i;
+        uint64_t sum = d->files ? d->files->sum[at] : vm_image_sum(d->image + at * one, one);
+        int32_t label = vm_dataset_label(d, i);
+        h = vm_hash(h, &sum, sizeof sum);
+        h = vm_hash(h, &label, sizeof label);
     }
     return vm_hash(h, d->names ? d->names : "", d->names_bytes);
 }
@@ -195,6 +215,14 @@ VmDataShape vm_dataset_inputs(const VmDataset *d) {
 const uint8_t *vm_dataset_pixels(const VmDataset *d, int64_t i) {
     if (d->whole) return vm_dataset_pixels(d->whole, d->index[i]);
     return d->image + i * d->channels * d->height * d->width;
+}
+
+const uint8_t *vm_dataset_fetch(const VmDataset *d, struct VmImageDecoder *own, int64_t i,
+                                uint8_t *room, VmError *err) {
+    if (!d->files) return vm_dataset_pixels(d, i);
+    if (d->whole) i = d->index[i];
+    err->status = vm_image_files_read(d->files, own, i, room, err);
+    return err->status ? NULL : room;
 }
 
 int32_t vm_dataset_label(const VmDataset *d, int64_t i) {

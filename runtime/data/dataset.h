@@ -1,4 +1,4 @@
-/* A data set in memory, and what reads one. For dataset.c and the readers alone. */
+/* A data set that is open, and what reads one. For dataset.c and the readers alone. */
 #ifndef VMOEC_RUNTIME_DATA_DATASET_H
 #define VMOEC_RUNTIME_DATA_DATASET_H
 
@@ -7,11 +7,13 @@
 
 struct VmDataset {
     int64_t size, channels, height, width, classes;
-    uint8_t *image;      /* [size][channels][height][width] */
-    uint16_t *label;     /* [size] */
-    float value[3][256]; /* what each byte of a channel becomes */
-    char warning[1024];  /* empty: none */
-    char *names;         /* of classes by label, one after the other; NULL: they have none */
+    uint8_t *image;        /* [size][channels][height][width]; NULL: not held */
+    VmImageFiles *files;   /* of images that are not held */
+    VmBadImages *left_out; /* NULL: none */
+    uint16_t *label;       /* [size] */
+    float value[3][256];   /* what each byte of a channel becomes */
+    char warning[1024];    /* empty: none */
+    char *names;           /* of classes by label, one after the other; NULL: they have none */
     size_t names_bytes;
     const char **class; /* [classes], in names */
     /* A part of another set: image i of it is that one's index[i], and of the above only the

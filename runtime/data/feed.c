@@ -12,14 +12,17 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "runtime/data/internal.h"
+#include "base/clock.h"
+#include "runtime/data/image.h"
 
 /* A batch that is being made, or is ready. */
 typedef struct Slot {
     bool ready;
     int64_t *index; /* of its images */
-    uint8_t *byte;  /* of one image, for augmentations */
+    uint8_t *byte;  /* of one image, for augmentations, or as it is decoded */
     VmBatch batch;
+    VmStatus status; /* of its making */
+    VmError why;
 } Slot;
 
 struct VmFeed {
@@ -29,12 +32,14 @@ struct VmFeed {
     int slots;
     pthread_t *thread; /* [running] */
     int running;
-    pthread_mutex_t lock; /* of everything below, and of what slots are for */
+    VmImageDecoder **decoder; /* [running], of images that are not held; NULL: all are */
+    double waited;            /* seconds, by the caller */
+    pthread_mutex_t lock;     /* of everything below, and of what slots are for */
     pthread_cond_t made, wanted;
     int64_t *order; /* of an epoch's images; NULL: as stored */
     int64_t order_epoch;
     int64_t next, given; /* the step that is made next; steps before `given` were given out */
-    int making;
+    int making, began;   /* steps in the making; threads */
     bool closing;
 };
 
@@ -64,13 +69,14 @@ static int64_t pixels_of(const VmBatch *b) {
     return b->channels * b->height * b->width;
 }
 
-/* The bytes of an image after the augmentations of single images. */
-static const uint8_t *augmented(const VmFeed *f, Slot *s, int64_t epoch, int64_t image) {
+/* The bytes of an image after the augmentations of single images; NULL: it cannot be decoded. */
+static const uint8_t *augmented(const VmFeed *f, Slot *s, VmImageDecoder *own, int64_t epoch,
+                                int64_t image) {
     const VmFeedSpec *spec = &f->spec;
     const VmBatch *b = &s->batch;
-    const uint8_t *stored = vm_dataset_pixels(spec->source, image);
-    if (!spec->naugment) return stored;
-    memcpy(s->byte, stored, (size_t)pixels_of(b));
+    const uint8_t *stored = vm_dataset_fetch(spec->source, own, image, s->byte, &s->why);
+    if (!spec->naugment || !stored) return stored;
+    if (stored != s->byte) memcpy(s->byte, stored, (size_t)pixels_of(b));
     VmPixels p = {s->byte, b->channels, b->height, b->width};
     for (int i = 0; i < spec->naugment; i++) {
         const VmAugmentRule *rule = &spec->rules[spec->augment[i].kind];
@@ -91,16 +97,21 @@ static void augment_batch(const VmFeed *f, int64_t step, VmBatch *b) {
     }
 }
 
-/* s: has the images' indices, and room for one image. */
-static void make(const VmFeed *f, int64_t step, Slot *s, VmBatch *to) {
+/* s: has the images' indices, and room for one image; its status becomes that of the batch. */
+static void make(const VmFeed *f, int64_t step, Slot *s, VmImageDecoder *own, VmBatch *to) {
     const VmDataset *d = f->spec.source;
     int64_t pixels = pixels_of(&s->batch);
     to->images = vm_feed_images(f, step);
+    s->status = VM_OK;
     for (int64_t i = 0; i < to->images; i++) {
         int64_t image = s->index[i];
         int32_t label = vm_dataset_label(d, image);
-        vm_dataset_normalise(d, augmented(f, s, step / f->per_epoch, image),
-                             to->image + i * pixels);
+        const uint8_t *bytes = augmented(f, s, own, step / f->per_epoch, image);
+        if (!bytes) {
+            s->status = s->why.status;
+            return;
+        }
+        vm_dataset_normalise(d, bytes, to->image + i * pixels);
         if (to->label) to->label[i] = label;
         if (!to->shares) continue;
         float *share = to->shares + i * to->classes;
@@ -118,6 +129,7 @@ static bool may_make(const VmFeed *f) {
 static void *work(void *feed) {
     VmFeed *f = feed;
     pthread_mutex_lock(&f->lock);
+    VmImageDecoder *own = f->decoder ? f->decoder[f->began++] : NULL;
     while (!f->closing) {
         if (!may_make(f)) {
             pthread_cond_wait(&f->wanted, &f->lock);
@@ -129,7 +141,7 @@ static void *work(void *feed) {
         f->making++;
         choose_images(f, step, s->index);
         pthread_mutex_unlock(&f->lock);
-        make(f, step, s, &s->batch);
+        make(f, step, s, own, &s->batch);
         pthread_mutex_lock(&f->lock);
         s->ready = true;
         f->making--;
@@ -158,23 +170,45 @@ static void copy_batch(const VmBatch *from, VmBatch *to) {
         memcpy(to->shares, from->shares, n * (size_t)from->classes * sizeof *to->shares);
 }
 
-void vm_feed_batch(VmFeed *f, int64_t step, VmBatch *to) {
+/* Waits for the batch that a worker makes. */
+static Slot *made_ahead(VmFeed *f, int64_t step) {
     Slot *s = &f->slot[step % f->slots];
-    if (f->running == 0) {
-        choose_images(f, step, s->index);
-        make(f, step, s, to);
-        return;
-    }
     pthread_mutex_lock(&f->lock);
     if (step != f->given) seek(f, step);
     while (!s->ready) pthread_cond_wait(&f->made, &f->lock);
     pthread_mutex_unlock(&f->lock);
+    return s;
+}
+
+VmStatus vm_feed_batch(VmFeed *f, int64_t step, VmBatch *to, VmError *err) {
+    double start = vm_seconds();
+    Slot *s = &f->slot[step % f->slots];
+    if (f->running == 0) {
+        choose_images(f, step, s->index);
+        make(f, step, s, NULL, to);
+        f->waited += vm_seconds() - start;
+        return VM_OK; /* of images that are held */
+    }
+    s = made_ahead(f, step);
+    if (s->status) return vm_fail(err, s->status, "%s", s->why.text);
     copy_batch(&s->batch, to);
     pthread_mutex_lock(&f->lock);
     s->ready = false;
     f->given = step + 1;
     pthread_cond_broadcast(&f->wanted);
     pthread_mutex_unlock(&f->lock);
+    f->waited += vm_seconds() - start;
+    return VM_OK;
+}
+
+double vm_feed_waited(VmFeed *f) {
+    double seconds = f->waited;
+    f->waited = 0;
+    return seconds;
+}
+
+int vm_feed_workers(bool held, int asked) {
+    return held || asked > 0 ? asked : 1;
 }
 
 /* ---- beginning and end ---- */
@@ -195,6 +229,15 @@ static bool open_slot(VmFeed *f, Slot *s) {
            (b->shares || !spec->classes);
 }
 
+static bool open_decoders(VmFeed *f) {
+    if (vm_dataset_is_held(f->spec.source)) return true;
+    f->decoder = vm_calloc((size_t)f->spec.workers, sizeof(VmImageDecoder *));
+    bool ok = f->decoder != NULL;
+    for (int i = 0; i < f->spec.workers && ok; i++)
+        ok = (f->decoder[i] = vm_image_decoder_create()) != NULL;
+    return ok;
+}
+
 static VmStatus start_workers(VmFeed *f, VmError *err) {
     int why = 0, n = f->spec.workers;
     while (f->running < n && !why) {
@@ -213,6 +256,7 @@ VmStatus vm_feed_open(VmFeed **out, const VmFeedSpec *spec, VmError *err) {
     VmFeed *f = *out = vm_calloc(1, sizeof *f);
     if (!f) return vm_fail(err, VM_ENV, "out of memory for batches");
     f->spec = *spec;
+    f->spec.workers = vm_feed_workers(vm_dataset_is_held(spec->source), spec->workers);
     f->size = vm_dataset_size(spec->source);
     f->per_epoch = vm_feed_steps(f->size, spec->batch, spec->drop_last);
     f->order_epoch = -1;
@@ -221,10 +265,10 @@ VmStatus vm_feed_open(VmFeed **out, const VmFeedSpec *spec, VmError *err) {
     pthread_mutex_init(&f->lock, NULL);
     pthread_cond_init(&f->made, NULL);
     pthread_cond_init(&f->wanted, NULL);
-    f->slots = spec->workers + 1; /* one is made while another waits to be taken */
+    f->slots = f->spec.workers + 1; /* one is made while another waits to be taken */
     f->slot = vm_calloc((size_t)f->slots, sizeof *f->slot);
-    f->thread = vm_calloc((size_t)spec->workers + 1, sizeof *f->thread);
-    bool ok = f->slot && f->thread;
+    f->thread = vm_calloc((size_t)f->spec.workers + 1, sizeof *f->thread);
+    bool ok = f->slot && f->thread && open_decoders(f);
     if (spec->order == VM_ORDER_SHUFFLED) {
         f->order = vm_calloc((size_t)f->size, sizeof *f->order);
         ok = ok && f->order;
@@ -251,6 +295,8 @@ void vm_feed_close(VmFeed *f) {
         free(f->slot[i].batch.label);
         free(f->slot[i].batch.shares);
     }
+    for (int i = 0; i < f->spec.workers && f->decoder; i++) vm_image_decoder_destroy(f->decoder[i]);
+    free(f->decoder);
     pthread_cond_destroy(&f->made);
     pthread_cond_destroy(&f->wanted);
     pthread_mutex_destroy(&f->lock);

@@ -25,7 +25,9 @@ typedef struct VmFeedSpec {
     const VmAugmentSpec *augment; /* borrowed */
     int naugment;
     const VmAugmentRule *rules; /* by kind of augmentation: vm_augment_rules, but in tests */
-    int workers; /* threads that make batches ahead; 0: the caller makes them when it asks */
+    /* threads that make batches ahead; 0: the caller makes them when it asks, unless images are to
+     * be decoded: then there is one */
+    int workers;
 } VmFeedSpec;
 
 typedef struct VmFeed VmFeed;
@@ -39,6 +41,12 @@ int64_t vm_feed_steps(int64_t images, int64_t batch, bool drop_last);
 /* How many images step 0, 1, .. of a run has. */
 int64_t vm_feed_images(const VmFeed *f, int64_t step);
 /* Fills the batch of a step: `to` says where, for at least vm_feed_images. Steps one after the
- * other are made ahead; any other order works, and waits. Allocates nothing. */
-void vm_feed_batch(VmFeed *f, int64_t step, VmBatch *to);
+ * other are made ahead; any other order works, and waits. Fails only where images are decoded, when
+ * a file cannot be read or has changed. Allocates nothing for images that are held. */
+VmStatus vm_feed_batch(VmFeed *f, int64_t step, VmBatch *to, VmError *err);
+/* Threads that a feed over such data has, asked for so many. */
+int vm_feed_workers(bool held, int asked);
+/* Seconds that vm_feed_batch took since this was asked last: a step waits for its data so long. */
+double vm_feed_waited(VmFeed *f);
+
 #endif

@@ -7,7 +7,14 @@
 
 #include "runtime/data/internal.h"
 
-enum { VM_MAX_SIDE = 4096, VM_MAX_CLASSES = 1 << 16, VM_MAX_IMAGE_FILE = 1 << 26 };
+/* VM_MAX_SIDE: of resized images. VM_MAX_IMAGE_BYTES: of an image as it is decoded, before it is
+ * resized: 89 million pixels of three bytes. */
+enum {
+    VM_MAX_SIDE = 4096,
+    VM_MAX_CLASSES = 1 << 16,
+    VM_MAX_IMAGE_FILE = 1 << 28,
+    VM_MAX_IMAGE_BYTES = 1 << 28
+};
 
 /* The name of a file as messages show it; long ones lose their middle. */
 enum { VM_SHOWN_NAME = 256 };
@@ -18,16 +25,32 @@ enum { VM_SHOWN_NAME = 256 };
 typedef struct VmImageDecoder VmImageDecoder;
 VmImageDecoder *vm_image_decoder_create(void);
 void vm_image_decoder_destroy(VmImageDecoder *d);
-/* Reads the header of a JPEG or PNG; sides are within 1..VM_MAX_SIDE. `name` is for messages. Name
- * and bytes are borrowed until the next vm_image_open. VM_INPUT for files that are no images or
- * damaged. */
+/* Reads the header of a JPEG or PNG; its sides as it is looked at, and at most VM_MAX_IMAGE_BYTES
+ * in all. `name` is for messages. Name and bytes are borrowed until the next vm_image_open.
+ * VM_INPUT for files that are no images or damaged. */
 VmStatus vm_image_open(VmImageDecoder *d, const char *name, const uint8_t *bytes, size_t n,
                        int64_t *height, int64_t *width, VmError *err);
-/* PNG images of 16 bits per channel that were cut to 8. */
-int64_t vm_image_decoder_cut(const VmImageDecoder *d);
-/* Pixels of the open image into plane[channels][height][width]; channels 3 (red, green, blue) or 1
- * (grey). Once per vm_image_open. */
+/* PNG images of 16 bits per channel that were rounded to 8, since this was asked last. */
+int64_t vm_image_decoder_rounded(VmImageDecoder *d);
+/* Bytes that decoding the open image takes, about. */
+int64_t vm_image_decoder_work(const VmImageDecoder *d);
+/* Pixels of the open image, upright, in the decoder's memory until the next vm_image_open; channels
+ * 3 (red, green, blue) or 1 (grey). Once per vm_image_open. */
+VmStatus vm_image_view(VmImageDecoder *d, int64_t channels, VmImageView *v, VmError *err);
+/* The same into plane[channels][height][width]. */
 VmStatus vm_image_planes(VmImageDecoder *d, int64_t channels, uint8_t *plane, VmError *err);
+
+/* ---- image_exif.c ---------------------------------------------------------------------------- */
+
+/* 1..8 of n bytes as EXIF has them; 1, upright, where they do not say. */
+int vm_exif_orientation(const uint8_t *p, size_t n);
+
+typedef struct VmJpegFacts {
+    int orientation;
+    bool adobe; /* written by Adobe's rules: of four inks, what is stored is 255 - ink */
+    bool progressive;
+} VmJpegFacts;
+VmJpegFacts vm_jpeg_facts(const uint8_t *p, size_t n);
 
 /* ---- image_names.c: what the paths of a data set say ----------------------------------------- */
 
@@ -43,7 +66,7 @@ typedef struct VmImageClass {
 
 typedef struct VmImageName {
     const VmImageClass *class;
-    size_t text;  /* the file's name, in VmImageNames.text */
+    size_t text;  /* the file's path below its class folder, in VmImageNames.text */
     int64_t slot; /* how many came before it in its part */
 } VmImageName;
 
@@ -56,6 +79,8 @@ typedef struct VmImagePart {
 
 typedef struct VmImageNames {
     const char *root;     /* folder or archive, for messages */
+    bool may_have_top;    /* all may stand in one folder more, as in most archives */
+    char *top;            /* that folder; empty: there is none; NULL: nothing of a part was met */
     VmImageClass **class; /* by name */
     int64_t nclass, class_room;
     VmImagePart part[VM_PARTS];
@@ -76,8 +101,8 @@ typedef enum VmEntryKind {
  * is part[..].n - 1 now), or -1: not an image. */
 VmStatus vm_names_add(VmImageNames *n, const char *path, VmEntryKind kind, int *part, VmError *err);
 /* After the last: checks classes, sets labels, and puts the names of kept parts in order: classes
- * by name, files of a class by name, bytewise. Files named twice and classes without images are
- * VM_INPUT. */
+ * by name, files of a class by their path in it, bytewise. Files named twice and classes without
+ * images are VM_INPUT. */
 VmStatus vm_names_finish(VmImageNames *n, VmError *err);
 int64_t vm_names_classes(const VmImageNames *n);
 /* The part that is the test set: test/, or val/ without one. */
@@ -90,17 +115,48 @@ extern const char *const vm_part_names[VM_PARTS];
 
 /* ---- image_set.c ----------------------------------------------------------------------------- */
 
-/* One split: image[size][channels][height][width] and label[size], freed by the caller. */
+/* What the images of a part become. */
+typedef struct VmImageForm {
+    int64_t channels;          /* 1 or 3 */
+    int64_t resize;            /* side; 0: keep, all images have one size */
+    int64_t height, width;     /* 0: no image met yet */
+    char first[VM_SHOWN_NAME]; /* the image that set the size */
+} VmImageForm;
+
+static inline int64_t vm_form_bytes(const VmImageForm *f) {
+    return f->channels * f->height * f->width;
+}
+
+/* Decodes an image into to[channels][height][width]. VM_INPUT: it cannot be used; *damaged unless
+ * it is only of another size than the others. */
+VmStatus vm_image_decode(VmImageDecoder *d, const VmImageForm *f, const char *name,
+                         const uint8_t *bytes, size_t n, uint8_t *to, bool *damaged, VmError *err);
+
+typedef struct VmImageFiles VmImageFiles;
+typedef struct VmBadImages VmBadImages;
+
+/* One split: label[size], and either image[size][channels][height][width] or the files of its
+ * images; the caller's. */
 typedef struct VmImages {
     int64_t size, height, width;
-    uint8_t *image;
+    uint8_t *image;        /* NULL: not held */
+    VmImageFiles *files;   /* of images that are not held; vm_image_files_close */
+    VmBadImages *left_out; /* vm_bad_free; NULL: none */
     uint16_t *label;
+    int64_t listed; /* bytes of names; only measured */
+    int64_t work;   /* bytes that decoding an image takes; only measured */
 } VmImages;
 
+void vm_images_free(VmImages *i);
+
 typedef struct VmImageSource {
-    const char *path; /* a folder with train/ and test/, or a tar archive of one */
-    int64_t channels; /* 1 or 3 */
-    int64_t resize;   /* side; 0: keep, all images have one size */
+    const char *path;      /* a folder with train/ and test/, or an archive of one */
+    int64_t channels;      /* 1 or 3 */
+    int64_t resize;        /* as in VmImageForm */
+    VmWord cache;          /* where decoded images are; VM_NO_WORD: in memory if there is room */
+    const char *cache_dir; /* of decoded images on disk; NULL: there is none */
+    int64_t room;          /* for images in memory, bytes; 0: half of the machine's memory */
+    bool skip;             /* damaged images are left out */
     int threads;
 } VmImageSource;
 
@@ -116,14 +172,13 @@ typedef struct VmImagesInfo {
  * kept. */
 VmStatus vm_images_read(const VmImageSource *src, VmImages *const out[2], VmImagesInfo *info,
                         VmError *err);
-/* Sizes only: all names are read, and the header of one image of each split. */
+/* Sizes only: all names are read, and the headers of a few images of each split. */
 VmStatus vm_images_measure(const VmImageSource *src, VmImages out[2], VmError *err);
 
 typedef struct VmImageStore {
-    int64_t height, width; /* of the images in memory; 0: no image met yet */
-    int64_t room;          /* images */
+    VmImageForm form;
+    int64_t room; /* images */
     uint8_t *image;
-    char first[VM_SHOWN_NAME]; /* the image that set the size */
 } VmImageStore;
 
 /* ---- image_bad.c: images that cannot be used ------------------------------------------------- */
@@ -131,13 +186,22 @@ typedef struct VmImageStore {
 enum { VM_BAD_SHOWN = 10 };
 
 /* Of one part: how many there are, and the first by number. */
-typedef struct VmBadImages {
+struct VmBadImages {
     int64_t count;
     int64_t number[VM_BAD_SHOWN]; /* ascending; as many as count, at most VM_BAD_SHOWN */
     VmError why[VM_BAD_SHOWN];    /* begins with the file's name */
-} VmBadImages;
+};
 
 void vm_bad_add(VmBadImages *b, int64_t number, const VmError *why);
+/* Those shown, a line each, behind what is in text. */
+void vm_bad_lines(const VmBadImages *const *list, int n, char *text, size_t room);
+
+/* Numbers of images that are left out. */
+typedef struct VmNumbers {
+    int64_t n, room, *at;
+} VmNumbers;
+
+typedef struct VmImageDisk VmImageDisk;
 
 typedef struct VmImageLoader {
     const VmImageSource *src;
@@ -146,11 +210,17 @@ typedef struct VmImageLoader {
     VmImageNames names;
     VmImageStore store[VM_PARTS];
     VmImageDecoder **decoder; /* [threads] */
-    uint8_t **plane;          /* [threads]: of images before resizing */
-    size_t *plane_room;
-    bool unchecked; /* an archive whose packing has no checksum */
+    uint8_t **one;            /* [threads]: an image that is not held */
+    bool ahead[VM_PARTS];     /* not held: decoded once to be checked, and again for every batch */
+    uint64_t *sum[VM_PARTS];  /* of images that are not held, by number */
+    VmImageDisk *disk[VM_PARTS];
+    int64_t held;           /* bytes of images in memory */
+    int64_t work[VM_PARTS]; /* bytes that decoding took at most; measured */
+    int64_t deep[VM_PARTS]; /* images of 16 bits per channel; of a folder */
+    bool unchecked;         /* an archive whose packing has no checksum */
     _Atomic int64_t pending;
-    VmBadImages bad[VM_PARTS];
+    VmBadImages bad[VM_PARTS], lost[VM_PARTS]; /* end the reading; are left out */
+    VmNumbers lost_at[VM_PARTS];
     _Atomic bool stop; /* the system failed */
     VmStatus status;   /* VM_ENV then */
     VmError failure;
@@ -158,24 +228,32 @@ typedef struct VmImageLoader {
 
 /* By any thread: an image, known by its number in its part, is bad (VM_INPUT), or the system
  * failed. Bad images do not end the reading, so that all are known in the end, whoever met them
- * first. */
-void vm_image_failed(VmImageLoader *l, int part, int64_t number, VmStatus s, const VmError *err);
+ * first. damaged: it may be left out if that was asked for. */
+void vm_image_failed(VmImageLoader *l, int part, int64_t number, VmStatus s, bool damaged,
+                     const VmError *err);
 /* After the last image: the failure of the system, or the bad images of all kept parts, the first
  * of them by name; VM_OK if there are none. */
 VmStatus vm_images_verdict(const VmImageLoader *l, VmError *err);
+/* Takes the images that are left out from the names, the memory and the sums of a part. A name's
+ * slot is its image's number. */
+void vm_images_drop(VmImageLoader *l, int part);
 
 /* The first image of a part that can be opened says how large all are. `name` is the file as
  * messages show it. */
 VmStatus vm_image_first(VmImageLoader *l, int part, const char *name, const uint8_t *bytes,
                         size_t n, VmError *err);
-int64_t vm_image_bytes(const VmImageLoader *l, int part);
 /* Room for at least `need` images and, if that is reasonable, for `wish`. Nobody may be loading
  * into the part. */
 VmStatus vm_image_room(VmImageLoader *l, int part, int64_t need, int64_t wish, VmError *err);
-/* Decodes one image to its place; the part has room for it. By any thread of a team of
- * src->threads. */
+/* Decodes one image to its place, for which the part has room; of a part that is not held, notes
+ * what it is. By any thread of a team of src->threads. */
 VmStatus vm_image_load(VmImageLoader *l, int part, int64_t slot, const char *name,
-                       const uint8_t *bytes, size_t n, VmError *err);
+                       const uint8_t *bytes, size_t n, bool *damaged, VmError *err);
+/* Decides whether the images of a part, whose number and size are known, are held; makes room for
+ * what is kept of them. */
+VmStatus vm_image_place(VmImageLoader *l, int part, VmError *err);
+/* Whether files lie in memory, for data that nobody has read yet. */
+bool vm_images_fit(const VmImageSource *src, int64_t bytes);
 
 /* ---- image_folder.c, image_archive.c --------------------------------------------------------- */
 
@@ -183,5 +261,44 @@ VmStatus vm_image_load(VmImageLoader *l, int part, int64_t slot, const char *nam
  * image. */
 VmStatus vm_images_walk(VmImageLoader *l, bool measure, VmError *err);
 VmStatus vm_images_unpack(VmImageLoader *l, bool measure, VmError *err);
+/* The bytes of a file of the folder open as `root`, which `place` names (free them). */
+VmStatus vm_image_file(int root, const char *place, const char *path, char **bytes, size_t *n,
+                       VmError *err);
+
+/* ---- image_files.c: images that are not held ------------------------------------------------- */
+
+/* Of one split, in the order of its images: where they are, and what came out of them. */
+struct VmImageFiles {
+    int root; /* the folder */
+    char *place;
+    VmImageForm form;
+    int64_t n;
+    size_t *at; /* [n]: paths, in text */
+    char *text;
+    uint64_t *sum;     /* [n] of bytes as decoded */
+    VmImageDisk *disk; /* NULL: files are decoded again */
+    int64_t *number;   /* [n]: place on disk */
+};
+
+/* Takes sums and disk of a part of which all images are known. */
+VmStatus vm_image_files_open(VmImageLoader *l, int part, VmImageFiles **out, VmError *err);
+void vm_image_files_close(VmImageFiles *f);
+/* Image i as it was when it was looked at first. By any thread with a decoder of its own. */
+VmStatus vm_image_files_read(const VmImageFiles *f, VmImageDecoder *d, int64_t i, uint8_t *to,
+                             VmError *err);
+uint64_t vm_image_sum(const uint8_t *image, int64_t bytes);
+
+/* ---- image_disk.c: decoded images on disk ---------------------------------------------------- */
+
+/* Opens the file for a part whose names are in order and whose size is known. *there: it has all
+ * images of just these files; what is known of them is then in the loader. Else it is made anew. */
+VmStatus vm_image_disk_open(VmImageLoader *l, int part, bool *there, VmError *err);
+/* Image `number`, by any thread. */
+VmStatus vm_image_disk_put(VmImageDisk *d, int64_t number, const uint8_t *image, VmError *err);
+/* After the last: the file gets its name. */
+VmStatus vm_image_disk_finish(VmImageLoader *l, int part, VmError *err);
+/* False: it could not be read, or is damaged. */
+bool vm_image_disk_get(const VmImageDisk *d, int64_t number, uint64_t sum, uint8_t *to);
+void vm_image_disk_close(VmImageDisk *d); /* and removes what was not finished */
 
 #endif

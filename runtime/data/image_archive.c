@@ -1,6 +1,6 @@
-/* Reads image data sets from a tar archive, plain or packed with gzip, bzip2, xz or zstd: one
- * thread unpacks, once for all splits, while the others decode. The archive must be whole: with its
- * end mark, and nothing behind it.
+/* Reads image data sets from an archive: tar, plain or packed with gzip, bzip2, xz or zstd, or zip.
+ * One thread unpacks, once for all splits, while the others decode. The archive must be whole: tar
+ * with its end mark, zip with its directory of as many entries as were met, and nothing behind it.
  *
  * Does not: write anything to disk; follow links; know packings (stream.c). */
 #include "runtime/data/image.h"
@@ -12,6 +12,8 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 enum {
     BATCH_FILES = 64,      /* decoded as one task */
@@ -49,6 +51,9 @@ typedef struct Unpacker {
     VmError why;
     Batch *batch;             /* being filled; NULL: none */
     char last[VM_SHOWN_NAME]; /* the entry before; empty: none */
+    int64_t entries;          /* met so far */
+    uint8_t *loose;           /* contents of an entry that does not say how long it is */
+    size_t loose_room;
     bool measure;
 } Unpacker;
 
@@ -76,10 +81,12 @@ static void decode_batch(VmImageLoader *l, Batch *b) {
         const BatchFile *f = &b->file[i];
         char name[VM_SHOWN_NAME];
         VmError why;
+        bool damaged;
         if (l->stop) break;
         vm_names_show(f->path, name);
-        VmStatus s = vm_image_load(l, f->part, f->slot, name, b->bytes + f->at, f->n, &why);
-        if (s) vm_image_failed(l, f->part, f->slot, s, &why);
+        VmStatus s =
+            vm_image_load(l, f->part, f->slot, name, b->bytes + f->at, f->n, &damaged, &why);
+        if (s) vm_image_failed(l, f->part, f->slot, s, damaged, &why);
     }
     l->pending -= (int64_t)b->used;
     batch_free(b);
@@ -127,17 +134,67 @@ static VmStatus archive_failed(const Unpacker *u, VmError *err) {
     const char *why = archive_error_string(u->a), *path = u->l->src->path;
     if (archive_errno(u->a) == ENOMEM || !why)
         return vm_fail(err, VM_ENV, "%s: out of memory", path);
-    return vm_fail(err, VM_INPUT, "%s: no tar archive, or damaged%s%s: %s", path,
+    return vm_fail(err, VM_INPUT, "%s: no tar or zip archive, or damaged%s%s: %s", path,
                    u->last[0] ? " at or behind the entry " : " at its beginning", u->last, why);
 }
 
-/* libarchive takes any end for the end. `mark`: where the end mark should be, behind the last
+/* The file's last n bytes. */
+static VmStatus read_tail(const char *path, uint8_t *to, size_t *n, VmError *err) {
+    int fd = vm_open_read(path, err);
+    struct stat st;
+    if (fd < 0) return VM_ENV;
+    bool ok = fstat(fd, &st) == 0;
+    if (ok && st.st_size < (off_t)*n) *n = (size_t)st.st_size;
+    ok = ok && pread(fd, to, *n, st.st_size - (off_t)*n) == (ssize_t)*n;
+    int why = errno;
+    close(fd);
+    return ok ? VM_OK : vm_fail(err, VM_ENV, "cannot read '%s': %s", path, strerror(why));
+}
+
+static unsigned two_bytes(const uint8_t *p) {
+    return p[0] | (unsigned)p[1] << 8;
+}
+
+/* A zip archive ends with a record that says how many entries there are, and how many bytes of a
+ * remark follow. Read from its beginning it shows its entries without that record. */
+static VmStatus check_zip_end(const Unpacker *u, VmError *err) {
+    enum { RECORD = 22, LONGEST = RECORD + 65535, MANY = 65535 };
+    const char *path = u->l->src->path;
+    size_t n = LONGEST;
+    uint8_t *tail = malloc(n);
+    if (!tail) return vm_fail(err, VM_ENV, "%s: out of memory", path);
+    VmStatus s = read_tail(path, tail, &n, err);
+    size_t at = n < RECORD ? 0 : n - RECORD;
+    bool found = false;
+    for (; !s && n >= RECORD; at--) {
+        found = memcmp(tail + at, "PK\5\6", 4) == 0 && two_bytes(tail + at + 20) == n - at - RECORD;
+        if (found || at == 0) break;
+    }
+    if (!s && !found)
+        s = vm_fail(err, VM_INPUT,
+                    "%s: cut off, or something follows its end: the archive's "
+                    "directory is not at the end%s%s",
+                    path, u->last[0] ? " behind the entry " : "", u->last);
+    unsigned listed = found ? two_bytes(tail + at + 10) : 0;
+    bool known = listed < MANY; /* of more the number is elsewhere */
+    if (!s && known && listed != u->entries)
+        s = vm_fail(err, VM_INPUT,
+                    "%s: damaged: the archive's directory has %u entries but %" PRId64
+                    " were met, the last of them %s",
+                    path, listed, u->entries, u->last);
+    free(tail);
+    return s;
+}
+
+/* libarchive takes any end for the end. `mark`: where tar's end mark should be, behind the last
  * entry. Packed or not, the rest is read: checksums stand at its end. */
 static VmStatus check_end(Unpacker *u, int64_t mark, VmError *err) {
     const char *path = u->l->src->path;
     for (size_t n = 1; n > 0;) {
         if (next_block(u, &n)) return archive_failed(u, err);
     }
+    if ((archive_format(u->a) & ARCHIVE_FORMAT_BASE_MASK) == ARCHIVE_FORMAT_ZIP)
+        return check_zip_end(u, err);
     if (u->data_end > mark)
         return vm_fail(err, VM_INPUT,
                        "%s: something follows the end of the archive; of two archives joined to "
@@ -151,8 +208,34 @@ static VmStatus check_end(Unpacker *u, int64_t mark, VmError *err) {
 
 /* ---- entries ---- */
 
-/* Contents of the entry into the batch, which gets room for them. */
-static VmStatus unpack(Unpacker *u, const char *path, size_t size, VmError *err) {
+static VmStatus read_some(Unpacker *u, void *to, size_t n, size_t *got, VmError *err) {
+    la_ssize_t k = archive_read_data(u->a, to, n);
+    *got = k > 0 ? (size_t)k : 0;
+    return k < 0 ? archive_failed(u, err) : VM_OK;
+}
+
+/* Of an entry that was packed as a stream nobody knows how long it is before its end. *size is one
+ * more than an image may have if it is longer than that. */
+static VmStatus read_loose(Unpacker *u, int64_t *size, VmError *err) {
+    size_t used = 0, got = 1;
+    while (got > 0 && used <= VM_MAX_IMAGE_FILE) {
+        if (used == u->loose_room) {
+            size_t room = u->loose_room ? 2 * u->loose_room : BATCH_BYTES;
+            uint8_t *p = realloc(u->loose, room);
+            if (!p) return vm_fail(err, VM_ENV, "%s: out of memory", u->l->src->path);
+            u->loose = p;
+            u->loose_room = room;
+        }
+        VmStatus s = read_some(u, u->loose + used, u->loose_room - used, &got, err);
+        if (s) return s;
+        used += got;
+    }
+    *size = used > VM_MAX_IMAGE_FILE ? VM_MAX_IMAGE_FILE + 1 : (int64_t)used;
+    return VM_OK;
+}
+
+/* Contents of the entry into the batch, which gets room for them. loose: they are read already. */
+static VmStatus unpack(Unpacker *u, const char *path, size_t size, bool loose, VmError *err) {
     if (u->batch && (u->batch->n == BATCH_FILES || u->batch->room - u->batch->used < size))
         submit(u);
     if (!u->batch) u->batch = batch_create(size);
@@ -162,13 +245,12 @@ static VmStatus unpack(Unpacker *u, const char *path, size_t size, VmError *err)
     BatchFile *f = &b->file[b->n];
     *f = (BatchFile){.path = copy, .at = b->used, .n = size};
     VmStatus s = VM_OK;
-    for (size_t got = 0; got < f->n && !s;) {
-        la_ssize_t k = archive_read_data(u->a, b->bytes + f->at + got, f->n - got);
-        if (k < 0) s = archive_failed(u, err);
-        if (k == 0)
+    if (loose && size) memcpy(b->bytes + f->at, u->loose, size);
+    for (size_t got = 0, k; got < f->n && !s && !loose; got += k) {
+        s = read_some(u, b->bytes + f->at + got, f->n - got, &k, err);
+        if (!s && k == 0)
             s = vm_fail(err, VM_INPUT, "%s: %s is cut off: %zu of %zu bytes", u->l->src->path, path,
                         got, f->n);
-        got += k > 0 ? (size_t)k : 0;
     }
     if (s) free(copy);
     return s;
@@ -181,7 +263,7 @@ static VmStatus place(Unpacker *u, BatchFile *f, int part, VmError *err) {
     VmImageStore *t = &l->store[part];
     f->part = part;
     f->slot = l->names.part[part].n - 1;
-    if (t->height == 0) {
+    if (t->form.height == 0) {
         char name[VM_SHOWN_NAME];
         vm_names_show(f->path, name);
         VmStatus s = vm_image_first(l, part, name, u->batch->bytes + f->at, f->n, err);
@@ -190,7 +272,7 @@ static VmStatus place(Unpacker *u, BatchFile *f, int part, VmError *err) {
     if (u->measure || f->slot < t->room) return VM_OK;
     /* what is being decoded must be finished before its memory moves; this image is not among it */
 #pragma omp taskwait
-    int64_t some = FIRST_ROOM / vm_image_bytes(l, part);
+    int64_t some = FIRST_ROOM / vm_form_bytes(&t->form);
     return vm_image_room(l, part, f->slot + 1, t->room > some ? t->room * 2 : some, err);
 }
 
@@ -204,39 +286,51 @@ static VmEntryKind entry_kind(struct archive_entry *e) {
     }
 }
 
-static VmStatus take_entry(Unpacker *u, struct archive_entry *e, VmError *err) {
+/* An image that is too large or cannot be placed is bad; what else fails ends the reading. */
+static VmStatus take_image(Unpacker *u, struct archive_entry *e, const char *path, int part,
+                           VmError *err) {
     VmImageLoader *l = u->l;
-    const char *path = archive_entry_pathname(e);
-    if (!path)
-        return vm_fail(err, VM_INPUT, "%s: an entry has a name that cannot be read", l->src->path);
-    vm_names_show(path, u->last);
-    int part;
-    VmStatus s = vm_names_add(&l->names, path, entry_kind(e), &part, err);
-    if (s || part < 0 || !l->names.part[part].keep) return s;
-    if (part == VM_PART_VAL && l->names.part[VM_PART_TEST].seen)
-        return VM_OK; /* test/ goes first */
-    if (u->measure && l->store[part].height > 0) return VM_OK;
     int64_t size = archive_entry_size(e), number = l->names.part[part].n - 1;
+    bool loose = !archive_entry_size_is_set(e);
     VmError why;
+    VmStatus s = loose ? read_loose(u, &size, err) : VM_OK;
+    if (s) return s;
     if (size < 0 || size > VM_MAX_IMAGE_FILE) {
         vm_fail(&why, VM_INPUT, "%s: %" PRId64 " bytes are too many for an image; at most %d",
                 u->last, size, VM_MAX_IMAGE_FILE);
-        vm_image_failed(l, part, number, VM_INPUT, &why);
+        vm_image_failed(l, part, number, VM_INPUT, true, &why);
         return VM_OK;
     }
-    s = unpack(u, path, (size_t)size, err);
+    s = unpack(u, path, (size_t)size, loose, err);
     if (s) return s;
     Batch *b = u->batch;
     BatchFile *f = &b->file[b->n];
     s = place(u, f, part, &why);
     if (s) {
         free(f->path);
-        vm_image_failed(l, part, number, s, &why);
+        vm_image_failed(l, part, number, s, true, &why);
         return VM_OK;
     }
     b->used += f->n;
     b->n++;
     return VM_OK;
+}
+
+static VmStatus take_entry(Unpacker *u, struct archive_entry *e, VmError *err) {
+    VmImageLoader *l = u->l;
+    const char *path = archive_entry_pathname(e);
+    if (!path) path = archive_entry_pathname_utf8(e); /* of zip, where names say what they are */
+    if (!path)
+        return vm_fail(err, VM_INPUT, "%s: an entry has a name that cannot be read", l->src->path);
+    vm_names_show(path, u->last);
+    u->entries++;
+    int part;
+    VmStatus s = vm_names_add(&l->names, path, entry_kind(e), &part, err);
+    if (s || part < 0 || !l->names.part[part].keep) return s;
+    if (part == VM_PART_VAL && l->names.part[VM_PART_TEST].seen)
+        return VM_OK; /* test/ goes first */
+    if (u->measure && l->store[part].form.height > 0) return VM_OK;
+    return take_image(u, e, path, part, err);
 }
 
 /* To the archive's end, also past bad images: all are to be known, and whether the archive itself
@@ -271,7 +365,8 @@ static VmStatus open_archive(Unpacker *u, VmError *err) {
     struct archive *a = u->a = archive_read_new();
     u->block = malloc(BLOCK);
     u->entry = archive_entry_new();
-    bool ok = a && u->block && u->entry && archive_read_support_format_tar(a) >= ARCHIVE_WARN;
+    bool ok = a && u->block && u->entry && archive_read_support_format_tar(a) >= ARCHIVE_WARN &&
+              archive_read_support_format_zip_streamable(a) >= ARCHIVE_WARN;
     if (!ok) return vm_fail(err, VM_ENV, "%s: out of memory", u->l->src->path);
     return archive_read_open(a, u, NULL, feed, NULL) < ARCHIVE_WARN ? archive_failed(u, err)
                                                                     : VM_OK;
@@ -282,13 +377,14 @@ static void close_archive(Unpacker *u) {
     archive_entry_free(u->entry);
     vm_stream_close(u->stream);
     free(u->block);
+    free(u->loose);
 }
 
 /* Moves images from the order they came in to that of their names, in place. */
 static VmStatus sort_images(VmImageLoader *l, int part, VmError *err) {
     VmImagePart *p = &l->names.part[part];
     uint8_t *image = l->store[part].image;
-    size_t one = (size_t)vm_image_bytes(l, part);
+    size_t one = (size_t)vm_form_bytes(&l->store[part].form);
     uint8_t *kept = malloc(one ? one : 1);
     if (!kept) return vm_fail(err, VM_ENV, "%s: out of memory", l->src->path);
     for (int64_t i = 0; i < p->n; i++) {
@@ -318,8 +414,11 @@ VmStatus vm_images_unpack(VmImageLoader *l, bool measure, VmError *err) {
     if (l->status && s != VM_ENV) return vm_images_verdict(l, err);
     if (!s) s = vm_names_finish(&l->names, err);
     if (!s) s = vm_images_verdict(l, err);
-    int test = vm_names_test(&l->names);
-    if (!s && !measure && l->names.part[VM_PART_TRAIN].keep) s = sort_images(l, VM_PART_TRAIN, err);
-    if (!s && !measure && l->names.part[test].keep) s = sort_images(l, test, err);
+    const int part[2] = {VM_PART_TRAIN, vm_names_test(&l->names)};
+    for (int i = 0; i < 2 && !s && !measure; i++) {
+        if (!l->names.part[part[i]].keep) continue;
+        vm_images_drop(l, part[i]);
+        s = sort_images(l, part[i], err);
+    }
     return s;
 }

@@ -1,10 +1,11 @@
 /* Bad images of a set: counted, and the first of them kept by their number, so that what a user
- * reads does not depend on threads.
+ * reads does not depend on threads. They end the reading, or are left out if that was asked for.
  *
  * Does not: decide what is bad. */
 #include "runtime/data/image.h"
 
 #include <inttypes.h>
+#include <stdlib.h>
 #include <string.h>
 
 void vm_bad_add(VmBadImages *b, int64_t number, const VmError *why) {
@@ -19,55 +20,130 @@ void vm_bad_add(VmBadImages *b, int64_t number, const VmError *why) {
     b->why[at] = *why;
 }
 
-void vm_image_failed(VmImageLoader *l, int part, int64_t number, VmStatus s, const VmError *err) {
+static bool note_number(VmNumbers *list, int64_t number) {
+    if (list->n == list->room) {
+        int64_t room = list->room ? 2 * list->room : 64;
+        int64_t *at = realloc(list->at, (size_t)room * sizeof *at);
+        if (!at) return false;
+        list->at = at;
+        list->room = room;
+    }
+    list->at[list->n++] = number;
+    return true;
+}
+
+static void fail_all(VmImageLoader *l, VmStatus s, const VmError *err) {
+    if (l->status) return;
+    l->status = s;
+    l->failure = *err;
+    l->stop = true;
+}
+
+void vm_image_failed(VmImageLoader *l, int part, int64_t number, VmStatus s, bool damaged,
+                     const VmError *err) {
 #pragma omp critical(vm_image_failed)
-    if (s == VM_INPUT) {
+    if (s != VM_INPUT) {
+        fail_all(l, s, err);
+    } else if (!damaged || !l->src->skip) {
         vm_bad_add(&l->bad[part], number, err);
-    } else if (!l->status) {
-        l->status = s;
-        l->failure = *err;
-        l->stop = true;
+    } else if (note_number(&l->lost_at[part], number)) {
+        vm_bad_add(&l->lost[part], number, err);
+    } else {
+        VmError why;
+        fail_all(l, vm_fail(&why, VM_ENV, "out of memory for a list of damaged images"), &why);
     }
 }
 
 /* Lines that do not fit are left out, whole, and counted. */
-static VmStatus list(const VmImageLoader *l, const char *root, const int part[2], int64_t count,
-                     int64_t images, VmError *err) {
+void vm_bad_lines(const VmBadImages *const *list, int n, char *text, size_t room) {
     enum { LAST_LINE = 48 };
-    char text[sizeof err->text];
-    size_t at = (size_t)snprintf(text, sizeof text,
-                                 "%s: %" PRId64 " of %" PRId64 " images cannot be used:", root,
-                                 count, images);
-    int shown = 0;
-    for (int p = 0; p < 2; p++) {
-        const VmBadImages *b = &l->bad[part[p]];
+    size_t at = strlen(text);
+    int64_t shown = 0, count = 0;
+    for (int p = 0; p < n; p++) {
+        const VmBadImages *b = list[p];
+        count += b->count;
         for (int i = 0; i < b->count && i < VM_BAD_SHOWN && shown < VM_BAD_SHOWN; i++) {
-            size_t n = strlen(b->why[i].text) + 3;
-            if (at + n + LAST_LINE >= sizeof text) continue;
-            at += (size_t)snprintf(text + at, sizeof text - at, "\n  %s", b->why[i].text);
+            size_t line = strlen(b->why[i].text) + 3;
+            if (at + line + LAST_LINE >= room) continue;
+            at += (size_t)snprintf(text + at, room - at, "\n  %s", b->why[i].text);
             shown++;
         }
     }
-    if (count > shown)
-        snprintf(text + at, sizeof text - at, "\n  and %" PRId64 " more", count - shown);
-    return vm_fail(err, VM_INPUT, "%s", text);
+    if (count > shown) snprintf(text + at, room - at, "\n  and %" PRId64 " more", count - shown);
+}
+
+/* What ends the reading of a part: bad images, or that all are to be left out. */
+static const VmBadImages *fatal(const VmImageLoader *l, int part) {
+    bool all = l->names.part[part].n > 0 && l->lost[part].count == l->names.part[part].n;
+    return all ? &l->lost[part] : &l->bad[part];
 }
 
 VmStatus vm_images_verdict(const VmImageLoader *l, VmError *err) {
     if (l->status) return vm_fail(err, l->status, "%s", l->failure.text);
     const int part[2] = {VM_PART_TRAIN, vm_names_test(&l->names)};
+    const VmBadImages *list[2];
     int64_t count = 0, images = 0;
-    const VmError *only = NULL;
+    int n = 0;
     for (int p = 0; p < 2; p++) {
         if (!l->names.part[part[p]].keep) continue;
-        const VmBadImages *b = &l->bad[part[p]];
+        const VmBadImages *b = fatal(l, part[p]);
         count += b->count;
         images += l->names.part[part[p]].n;
-        if (b->count) only = &b->why[0];
+        if (b->count) list[n++] = b;
     }
     if (count == 0) return VM_OK;
-    char root[VM_SHOWN_NAME];
+    char root[VM_SHOWN_NAME], text[sizeof err->text];
     vm_names_show(l->src->path, root);
-    if (count > 1) return list(l, root, part, count, images, err);
-    return vm_fail(err, VM_INPUT, "%s%s%s", root, l->archive ? ": " : "/", only->text);
+    if (count == 1)
+        return vm_fail(err, VM_INPUT, "%s%s%s", root, l->archive ? ": " : "/",
+                       list[0]->why[0].text);
+    snprintf(text, sizeof text, "%s: %" PRId64 " of %" PRId64 " images cannot be used:", root,
+             count, images);
+    vm_bad_lines(list, n, text, sizeof text);
+    return vm_fail(err, VM_INPUT, "%s", text);
+}
+
+/* ---- leaving out ---- */
+
+static int by_number(const void *a, const void *b) {
+    int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+    return (x > y) - (x < y);
+}
+
+/* How many numbers of an ascending list are below x; *in: x is one of them. */
+static int64_t below(const VmNumbers *list, int64_t x, bool *in) {
+    int64_t low = 0, high = list->n;
+    while (low < high) {
+        int64_t middle = low + (high - low) / 2;
+        if (list->at[middle] < x)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    *in = low < list->n && list->at[low] == x;
+    return low;
+}
+
+void vm_images_drop(VmImageLoader *l, int part) {
+    VmNumbers *lost = &l->lost_at[part];
+    VmImagePart *p = &l->names.part[part];
+    if (!lost->n) return;
+    qsort(lost->at, (size_t)lost->n, sizeof *lost->at, by_number);
+    size_t one = (size_t)vm_form_bytes(&l->store[part].form);
+    uint8_t *image = l->store[part].image;
+    bool in;
+    for (int64_t i = 0; i < p->n && image;
+         i++) { /* towards the beginning: nothing is overwritten */
+        int64_t to = i - below(lost, i, &in);
+        if (!in && to < i) memcpy(image + (size_t)to * one, image + (size_t)i * one, one);
+    }
+    int64_t kept = 0;
+    for (int64_t i = 0; i < p->n; i++) {
+        VmImageName name = p->at[i];
+        int64_t before = below(lost, name.slot, &in);
+        if (in) continue;
+        if (image) name.slot -= before; /* of images elsewhere it stays their number */
+        p->at[kept++] = name;
+    }
+    p->n = kept;
 }

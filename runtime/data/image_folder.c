@@ -2,7 +2,7 @@
  * Everything is reached from the open folder, so paths may be as long as the system allows below
  * it.
  *
- * Does not: decode (image_set.c); look deeper than train/CLASS/NAME. */
+ * Does not: decode (image_set.c). */
 #include "runtime/data/image.h"
 
 #include <dirent.h>
@@ -37,10 +37,17 @@ static VmStatus kind_of(const VmImageLoader *l, const struct dirent *e, const ch
     return VM_OK;
 }
 
-static VmStatus walk(VmImageLoader *l, const char *path, bool files, int depth, VmError *err);
+/* The folders from a part down to where we are, so that a link back to one of them is met once. */
+typedef struct Above {
+    const struct Above *up;
+    dev_t dev;
+    ino_t ino;
+} Above;
+
+static VmStatus walk(VmImageLoader *l, const char *path, bool files, const Above *up, VmError *err);
 
 static VmStatus take(VmImageLoader *l, const struct dirent *e, const char *folder, bool files,
-                     int depth, VmError *err) {
+                     const Above *up, VmError *err) {
     if (e->d_name[0] == '.') return VM_OK;
     char *path;
     VmEntryKind kind;
@@ -48,19 +55,37 @@ static VmStatus take(VmImageLoader *l, const struct dirent *e, const char *folde
     if (asprintf(&path, "%s/%s", folder, e->d_name) < 0) return no_memory(l, err);
     VmStatus s = kind_of(l, e, path, &kind, err);
     if (!s) s = vm_names_add(&l->names, path, kind, &part, err);
-    if (!s && kind == VM_ENTRY_FOLDER && depth == 0 && files) s = walk(l, path, true, 1, err);
+    if (!s && kind == VM_ENTRY_FOLDER && files) s = walk(l, path, true, up, err);
     free(path);
     return s;
 }
 
-/* Adds what is in a folder, and in its class folders if `files` (one level more). */
-static VmStatus walk(VmImageLoader *l, const char *path, bool files, int depth, VmError *err) {
+/* A link may lead to a folder above it, which would be read for ever. */
+static VmStatus enter(const VmImageLoader *l, const char *path, Above *here, VmError *err) {
+    struct stat st;
+    if (fstatat(l->root, path, &st, 0) != 0) return cannot_open(l, path, err);
+    here->dev = st.st_dev;
+    here->ino = st.st_ino;
+    for (const Above *a = here->up; a; a = a->up) {
+        if (a->dev == here->dev && a->ino == here->ino)
+            return vm_fail(err, VM_INPUT, "%s/%s: a link leads back to a folder above it",
+                           l->src->path, path);
+    }
+    return VM_OK;
+}
+
+/* Adds what is in a folder, and in all folders below it if `files`. */
+static VmStatus walk(VmImageLoader *l, const char *path, bool files, const Above *up,
+                     VmError *err) {
     struct dirent **list = NULL;
+    Above here = {.up = up};
+    VmStatus s = enter(l, path, &here, err);
+    if (s) return s;
     int n = scandirat(l->root, path, &list, NULL,
                       alphasort); /* any order; the same each time, for messages */
-    VmStatus s = n < 0 ? cannot_open(l, path, err) : VM_OK;
+    if (n < 0) s = cannot_open(l, path, err);
     for (int i = 0; i < n; i++) {
-        if (!s) s = take(l, list[i], path, files, depth, err);
+        if (!s) s = take(l, list[i], path, files, &here, err);
         free(list[i]);
     }
     free(list);
@@ -78,22 +103,24 @@ static VmStatus folder_there(const VmImageLoader *l, int part, bool *there, VmEr
 /* Of train/, names of classes are needed always, those of images only if they are wanted. */
 static VmStatus list_images(VmImageLoader *l, bool train, bool test, VmError *err) {
     bool has_test, has_val;
-    VmStatus s = walk(l, vm_part_names[VM_PART_TRAIN], train, 0, err);
+    VmStatus s = walk(l, vm_part_names[VM_PART_TRAIN], train, NULL, err);
     if (s || !test) return s;
     s = folder_there(l, VM_PART_TEST, &has_test, err);
     if (!s) s = folder_there(l, VM_PART_VAL, &has_val, err);
     if (s) return s;
     if (!has_test && !has_val)
         return vm_fail(err, VM_ENV, "%s: neither test/ nor val/ is there", l->src->path);
-    return walk(l, vm_part_names[has_test ? VM_PART_TEST : VM_PART_VAL], true, 0, err);
+    return walk(l, vm_part_names[has_test ? VM_PART_TEST : VM_PART_VAL], true, NULL, err);
 }
 
-static VmStatus read_image(const VmImageLoader *l, const char *path, const char *shown,
-                           char **bytes, size_t *n, VmError *err) {
+VmStatus vm_image_file(int root, const char *place, const char *path, char **bytes, size_t *n,
+                       VmError *err) {
     *bytes = NULL;
-    char *full;
-    if (asprintf(&full, "%s/%s", l->src->path, path) < 0) return no_memory(l, err);
-    int fd = vm_open_read_at(l->root, path, full, err);
+    char *full, shown[VM_SHOWN_NAME];
+    if (asprintf(&full, "%s/%s", place, path) < 0)
+        return vm_fail(err, VM_ENV, "%s: out of memory", place);
+    vm_names_show(path, shown);
+    int fd = vm_open_read_at(root, path, full, err);
     struct stat st;
     VmStatus s = fd < 0 ? VM_ENV : VM_OK;
     if (!s && fstat(fd, &st) == 0 && st.st_size > VM_MAX_IMAGE_FILE)
@@ -106,41 +133,72 @@ static VmStatus read_image(const VmImageLoader *l, const char *path, const char 
 }
 
 /* Image i of a part, in its final place; first: its size only. */
-static VmStatus load_file(VmImageLoader *l, int part, int64_t i, bool first, VmError *err) {
+static VmStatus load_file(VmImageLoader *l, int part, int64_t i, bool first, bool *damaged,
+                          VmError *err) {
     char *path = vm_names_path(&l->names, part, &l->names.part[part].at[i]), shown[VM_SHOWN_NAME],
          *bytes;
     size_t n;
+    *damaged = true;
     if (!path) return no_memory(l, err);
     vm_names_show(path, shown);
-    VmStatus s = read_image(l, path, shown, &bytes, &n, err);
+    VmStatus s = vm_image_file(l->root, l->src->path, path, &bytes, &n, err);
     if (!s && first) s = vm_image_first(l, part, shown, (const uint8_t *)bytes, n, err);
-    if (!s && !first) s = vm_image_load(l, part, i, shown, (const uint8_t *)bytes, n, err);
+    if (!s && !first) s = vm_image_load(l, part, i, shown, (const uint8_t *)bytes, n, damaged, err);
     free(bytes);
     free(path);
     return s;
 }
 
-/* Images that are bad are seen twice if they come before the first that is not; only then they are
- * counted.
- */
-static VmStatus load_part(VmImageLoader *l, int part, bool measure, VmError *err) {
+/* The size of all images, from the first that can be opened; measure: and what decoding takes, from
+ * some spread over all. Images that are bad are seen twice if they come before the first that is
+ * not; only then they are counted. */
+static VmStatus find_size(VmImageLoader *l, int part, bool measure, VmError *err) {
+    enum { LOOKED_AT = 32 };
     int64_t n = l->names.part[part].n;
     VmStatus s = VM_INPUT;
-    for (int64_t i = 0; i < n && s == VM_INPUT; i++) {
-        s = load_file(l, part, i, true, err);
-        if (s == VM_INPUT && measure) vm_image_failed(l, part, i, s, err);
+    bool damaged;
+    int64_t i = 0;
+    for (; i < n && s == VM_INPUT; i++) {
+        s = load_file(l, part, i, true, &damaged, err);
+        if (s == VM_INPUT && measure) vm_image_failed(l, part, i, s, damaged, err);
     }
+    int64_t step = n / LOOKED_AT ? n / LOOKED_AT : 1;
+    for (; measure && l->src->resize && i < n && s != VM_ENV; i += step) {
+        s = load_file(l, part, i, true, &damaged, err);
+    }
+    return s;
+}
+
+static VmStatus load_part(VmImageLoader *l, int part, bool measure, VmError *err) {
+    VmImagePart *p = &l->names.part[part];
+    VmStatus s = find_size(l, part, measure, err);
     if (s == VM_ENV || measure) return s == VM_ENV ? s : VM_OK; /* the verdict speaks of bad ones */
-    if (!s) s = vm_image_room(l, part, n, n, err);
-    if (s == VM_ENV) return s;
+    for (int64_t i = 0; i < p->n; i++) p->at[i].slot = i;
+    bool found = l->store[part].form.height > 0, there = false;
+    if (found) s = vm_image_place(l, part, err);
+    if (!s && l->ahead[part] && l->src->cache == VM_data_cache_disk)
+        s = vm_image_disk_open(l, part, &there, err);
+    if (s == VM_ENV || there || (s && found)) return s;
 #pragma omp parallel for schedule(dynamic, 16) num_threads(l->src->threads)
-    for (int64_t i = 0; i < n; i++) {
+    for (int64_t i = 0; i < p->n; i++) {
         VmError why;
+        bool damaged;
         if (l->stop) continue;
-        VmStatus bad = load_file(l, part, i, false, &why);
-        if (bad) vm_image_failed(l, part, i, bad, &why);
+        VmStatus bad = load_file(l, part, i, !found, &damaged, &why);
+        if (!bad && !found)
+            bad = vm_fail(&why, VM_ENV, "%s: files change while they are read", l->src->path);
+        if (bad) vm_image_failed(l, part, i, bad, damaged, &why);
     }
+    for (int i = 0; i < l->src->threads; i++)
+        if (l->decoder[i]) l->deep[part] += vm_image_decoder_rounded(l->decoder[i]);
     return VM_OK;
+}
+
+/* After all is known: what is left out, and the file of those that are kept on disk. */
+static VmStatus finish_part(VmImageLoader *l, int part, VmError *err) {
+    VmStatus s = l->disk[part] ? vm_image_disk_finish(l, part, err) : VM_OK;
+    if (!s) vm_images_drop(l, part);
+    return s;
 }
 
 VmStatus vm_images_walk(VmImageLoader *l, bool measure, VmError *err) {
@@ -151,5 +209,9 @@ VmStatus vm_images_walk(VmImageLoader *l, bool measure, VmError *err) {
     for (int i = 0; i < 2 && !s; i++) {
         if (l->names.part[part[i]].keep && !l->stop) s = load_part(l, part[i], measure, err);
     }
-    return s ? s : vm_images_verdict(l, err);
+    if (!s) s = vm_images_verdict(l, err);
+    for (int i = 0; i < 2 && !s && !measure; i++) {
+        if (l->names.part[part[i]].keep) s = finish_part(l, part[i], err);
+    }
+    return s;
 }

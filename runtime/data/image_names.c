@@ -1,6 +1,7 @@
 /* What the paths of an image data set say: train/CLASS/NAME.ext and test/CLASS/NAME.ext (or val/)
  * make classes and images, in an order that is the same for a folder, an archive, and any order of
- * its entries.
+ * its entries. Images may stand anywhere below their class folder, and all of an archive in one
+ * folder more.
  *
  * Does not: touch files. */
 #include "runtime/data/image.h"
@@ -176,15 +177,47 @@ static VmStatus add_image(VmImageNames *n, int part, VmImageClass *c, const char
     return VM_OK;
 }
 
-/* "/1.png" or "/1.png/" of a folder in a class folder; NULL: the class folder itself. */
+/* "/1.png" or "/1.png/" of a folder somewhere in a class folder; NULL: the class folder itself. */
 static bool is_image_folder(const char *file) {
     char name[512];
     size_t n = file ? strlen(file) : 0;
     while (n > 1 && file[n - 1] == '/') n--;
-    if (n < 2 || n >= sizeof name || memchr(file + 1, '/', n - 1)) return false;
-    memcpy(name, file, n);
-    name[n] = '\0';
+    size_t at = n;
+    while (at > 0 && file[at - 1] != '/') at--;
+    if (n < 2 || n - at >= sizeof name) return false;
+    memcpy(name, file + at, n - at);
+    name[n - at] = '\0';
     return is_image_name(name);
+}
+
+/* Of "photos/train/cat/1.jpg" the length of "photos/"; 0: a part comes first; -1: there is none. */
+static int64_t top_length(const char *path, bool folder) {
+    const char *slash = strchr(path, '/');
+    if (part_of(path, slash ? (size_t)(slash - path) : strlen(path)) >= 0) return 0;
+    if (!slash) return -1;
+    const char *second = slash + 1, *end = strchr(second, '/');
+    if (!end && !folder) return -1;
+    return part_of(second, end ? (size_t)(end - second) : strlen(second)) < 0 ? -1 : second - path;
+}
+
+/* *path without the folder that all stands in; NULL: it is of no part. */
+static VmStatus take_top(VmImageNames *n, const char **path, bool folder, VmError *err) {
+    int64_t length = top_length(*path, folder);
+    if (length < 0 || (length > 0 && strncmp(*path, "__MACOSX/", 9) == 0)) {
+        *path = NULL;
+        return VM_OK;
+    }
+    if (!n->top && !(n->top = strndup(*path, (size_t)length))) return no_memory(n, err);
+    char shown[VM_SHOWN_NAME];
+    if (strlen(n->top) == (size_t)length && strncmp(*path, n->top, (size_t)length) == 0) {
+        *path += length;
+        return VM_OK;
+    }
+    vm_names_show(*path, shown);
+    return vm_fail(err, VM_INPUT,
+                   "%s: there are images in '%.200s' and in another place, %s; expected one data "
+                   "set: train/ and test/, or one folder with them",
+                   n->root, *n->top ? n->top : ".", shown);
 }
 
 VmStatus vm_names_add(VmImageNames *n, const char *path, VmEntryKind kind, int *part,
@@ -192,10 +225,13 @@ VmStatus vm_names_add(VmImageNames *n, const char *path, VmEntryKind kind, int *
     *part = -1;
     char name[512];
     path = without_dots(path);
+    bool folder = kind == VM_ENTRY_FOLDER;
+    if (has_hidden(path)) return VM_OK;
+    VmStatus s = n->may_have_top ? take_top(n, &path, folder, err) : VM_OK;
+    if (s || !path) return s;
     const char *class = strchr(path, '/');
     int in = part_of(path, class ? (size_t)(class - path) : strlen(path));
-    if (in < 0 || has_hidden(path)) return VM_OK;
-    bool folder = kind == VM_ENTRY_FOLDER;
+    if (in < 0) return VM_OK;
     n->part[in].seen |= folder || class;
     if (!class || !class[1]) return VM_OK; /* the part itself */
     const char *file = strchr(++class, '/');
@@ -210,7 +246,7 @@ VmStatus vm_names_add(VmImageNames *n, const char *path, VmEntryKind kind, int *
     memcpy(name, class, len);
     name[len] = '\0';
     VmImageClass *c;
-    VmStatus s = find_class(n, name, &c, err);
+    s = find_class(n, name, &c, err);
     if (s) return s;
     c->folder[in] = true;
     if (folder && is_image_folder(file)) {
@@ -220,7 +256,7 @@ VmStatus vm_names_add(VmImageNames *n, const char *path, VmEntryKind kind, int *
                        shown);
     }
     if (folder || !file[1]) return VM_OK;
-    if (strchr(file + 1, '/') || !is_image_name(file)) {
+    if (!is_image_name(file)) {
         skip(n, path);
         return VM_OK;
     }
@@ -311,6 +347,7 @@ void vm_names_free(VmImageNames *n) {
         free(n->class[i]);
     }
     free(n->class);
+    free(n->top);
     for (int i = 0; i < VM_PARTS; i++) free(n->part[i].at);
     free(n->text);
     *n = (VmImageNames){0};

@@ -46,6 +46,7 @@ static VmStatus look(const char *path, mode_t *mode, VmError *err) {
 
 typedef struct Places {
     char *path[MAX_PLACES];
+    const char *what[MAX_PLACES]; /* it is relative to, or where it comes from */
     int count;
 } Places;
 
@@ -54,25 +55,44 @@ static void free_places(Places *p) {
     p->count = 0;
 }
 
-static VmStatus add_place(Places *p, const char *dir, const char *sub, VmError *err) {
+static VmStatus add_place(Places *p, const char *dir, const char *sub, const char *what,
+                          VmError *err) {
     char *path = join(dir, sub, "");
     if (!path) return no_memory(err);
+    p->what[p->count] = what;
     p->path[p->count++] = path;
     return VM_OK;
+}
+
+/* A folder and, in it, the one with the source's name. */
+static VmStatus add_both(Places *p, const char *dir, const VmSource *k, const char *what,
+                         VmError *err) {
+    VmStatus s = add_place(p, dir, NULL, what, err);
+    return s ? s : add_place(p, dir, k->name, what, err);
+}
+
+/* A relative folder means the one beside the file that says so, wherever the user stands; then the
+ * one in the current folder. */
+static VmStatus given_places(const VmDataQuery *spec, const VmSource *k, Places *p, VmError *err) {
+    if (spec->dir[0] == '/') return add_both(p, spec->dir, k, NULL, err);
+    VmStatus s = VM_OK;
+    if (spec->beside) {
+        char *path = join(spec->beside, spec->dir, "");
+        s = path ? add_both(p, path, k, "beside the file", err) : no_memory(err);
+        free(path);
+    }
+    return s ? s : add_both(p, spec->dir, k, "in the current folder", err);
 }
 
 static VmStatus list_places(const VmDataQuery *spec, const VmSource *k, Places *p, VmError *err) {
     *p = (Places){.count = 0};
     VmStatus s = VM_OK;
     const char *root = getenv("VMOE_DATA");
-    if (spec->dir) {
-        s = add_place(p, spec->dir, NULL, err);
-        return s ? s : add_place(p, spec->dir, k->name, err);
-    }
+    if (spec->dir) return given_places(spec, k, p, err);
     if (!k->classes) return VM_OK; /* could be anything: never guessed */
-    if (root && *root) s = add_place(p, root, k->name, err);
-    if (!s && root && *root) s = add_place(p, root, NULL, err);
-    return !s && k->place ? add_place(p, k->place, NULL, err) : s;
+    if (root && *root) s = add_place(p, root, k->name, "in VMOE_DATA", err);
+    if (!s && root && *root) s = add_place(p, root, NULL, "VMOE_DATA", err);
+    return !s && k->place ? add_place(p, k->place, NULL, "the usual place", err) : s;
 }
 
 /* name: what was looked for in each place. */
@@ -80,7 +100,9 @@ static VmStatus not_found(const VmSource *k, const Places *p, const char *name, 
     char tried[1400] = "";
     for (int i = 0; i < p->count; i++) {
         size_t at = strlen(tried);
-        snprintf(tried + at, sizeof tried - at, "\n  tried %s/%s", p->path[i], name);
+        const char *what = p->what[i];
+        snprintf(tried + at, sizeof tried - at, "\n  tried %s/%s%s%s%s", p->path[i], name,
+                 what ? " (" : "", what ? what : "", what ? ")" : "");
     }
     return vm_fail(err, VM_ENV, "data set '%s' not found%s\n  %s", k->name, tried, k->advice);
 }

@@ -12,6 +12,10 @@ static VmImageSource image_source(const VmDataQuery *spec, const VmSource *k, co
     return (VmImageSource){.path = path,
                            .channels = vm_channels_of(spec, k),
                            .resize = spec->resize,
+                           .cache = spec->cache,
+                           .cache_dir = spec->cache_dir,
+                           .room = spec->room,
+                           .skip = spec->bad == VM_data_bad_skip,
                            .threads = vm_threads(spec->threads)};
 }
 
@@ -51,6 +55,8 @@ static VmStatus load_folder(VmDataset *d[VM_SPLITS], const VmDataQuery *spec, co
     for (int i = 0; i < VM_SPLITS && read; i++) {
         if (!d[i]) continue;
         d[i]->image = split[i].image;
+        d[i]->files = split[i].files;
+        d[i]->left_out = split[i].left_out;
         d[i]->label = split[i].label;
         d[i]->size = split[i].size;
         d[i]->channels = src.channels;

@@ -74,8 +74,22 @@ static uint8_t weigh(const uint8_t *src, int64_t stride, const int32_t *weight, 
     return (uint8_t)(value < 255 ? value : 255);
 }
 
-bool vm_resize_u8(const uint8_t *src, int64_t n, int64_t h, int64_t w, uint8_t *dst, int64_t oh,
-                  int64_t ow) {
+/* Rows of one plane, each as wide as the result. */
+static void narrow(const VmImageView *v, const uint8_t *plane, int64_t h, const Taps *t,
+                   uint8_t *rows, int64_t ow) {
+    for (int64_t y = 0; y < h; y++) {
+        const uint8_t *row = plane + y * v->down;
+        for (int64_t x = 0; x < ow; x++) {
+            const int32_t *weight = t->weight + x * t->width;
+            const uint8_t *from = row + t->first[x] * v->across;
+            rows[y * ow + x] = v->across == 1 ? weigh(from, 1, weight, t->count[x])
+                                              : weigh(from, v->across, weight, t->count[x]);
+        }
+    }
+}
+
+bool vm_resize_view(const VmImageView *v, int64_t n, int64_t h, int64_t w, uint8_t *dst, int64_t oh,
+                    int64_t ow) {
     Taps across, down;
     if (!taps_create(&across, w, ow)) return false;
     if (!taps_create(&down, h, oh)) {
@@ -84,14 +98,8 @@ bool vm_resize_u8(const uint8_t *src, int64_t n, int64_t h, int64_t w, uint8_t *
     }
     uint8_t *rows = vm_calloc((size_t)(h * ow), 1);
     for (int64_t k = 0; rows && k < n; k++) {
-        const uint8_t *image = src + k * h * w;
         uint8_t *result = dst + k * oh * ow;
-        for (int64_t y = 0; y < h; y++) {
-            for (int64_t x = 0; x < ow; x++) {
-                rows[y * ow + x] = weigh(image + y * w + across.first[x], 1,
-                                         across.weight + x * across.width, across.count[x]);
-            }
-        }
+        narrow(v, v->at + k * v->plane, h, &across, rows, ow);
         for (int64_t y = 0; y < oh; y++) {
             const int32_t *weight = down.weight + y * down.width;
             for (int64_t x = 0; x < ow; x++) {
@@ -105,4 +113,9 @@ bool vm_resize_u8(const uint8_t *src, int64_t n, int64_t h, int64_t w, uint8_t *
     taps_free(&across);
     taps_free(&down);
     return ok;
+}
+
+bool vm_resize_u8(const uint8_t *src, int64_t n, int64_t h, int64_t w, uint8_t *dst, int64_t oh,
+                  int64_t ow) {
+    return vm_resize_view(&(VmImageView){src, h * w, w, 1}, n, h, w, dst, oh, ow);
 }

@@ -54,7 +54,8 @@ static VmStatus evaluate_all(VmBinding *b, VmEngine *e, VmProgramSource source, 
             VmStatus s = vm_bind(b, e, source, user, false, n, data, err);
             if (s) return s;
         }
-        vm_feed_batch(feed, step, &b->input);
+        VmStatus fed = vm_feed_batch(feed, step, &b->input, err);
+        if (fed) return fed;
         vm_engine_run(e, b->program, 0, 0);
         add_batch(result, b, n);
     }
@@ -70,14 +71,20 @@ VmStatus vm_evaluate_until(VmEngine *e, VmProgramSource source, void *user, cons
     int64_t size = vm_dataset_size(data);
     if (batch > size) batch = size;
     int64_t steps = vm_feed_steps(size, batch, false);
-    VmFeedSpec spec = {.source = data, .order = VM_ORDER_STORED, .batch = batch, .end = steps};
-    VmFeed *feed;
-    VmStatus s = vm_feed_open(&feed, &spec, err);
-    if (s) return s;
     VmBinding b = {.program = -1};
-    s = evaluate_all(&b, e, source, user, data, feed, steps, stop, stopped, result, err);
+    VmStatus s = vm_bind(&b, e, source, user, false, batch, data, err);
+    if (s) return s;
+    VmFeedSpec spec = {.source = data,
+                       .order = VM_ORDER_STORED,
+                       .batch = batch,
+                       .label = b.input.label != NULL,
+                       .classes = b.input.classes,
+                       .end = steps};
+    VmFeed *feed;
+    s = vm_feed_open(&feed, &spec, err);
+    if (!s) s = evaluate_all(&b, e, source, user, data, feed, steps, stop, stopped, result, err);
     vm_binding_free(&b);
-    vm_feed_close(feed);
+    if (feed) vm_feed_close(feed);
     return s;
 }
 

@@ -125,6 +125,7 @@ typedef struct VmEpochRecord {
     VmEvalResult train, validation, test; /* loss NAN: it was not evaluated */
     double train_objective;
     double seconds, images_per_second, judge_seconds;
+    double data_wait; /* seconds of those that steps waited for their images */
 } VmEpochRecord;
 
 /* A run in a line, for who watches. */

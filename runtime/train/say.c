@@ -100,6 +100,7 @@ VmStatus vm_say_epoch(VmLog *log, const VmEpochRecord *r, const VmRouting *routi
     put_means(&f, &names, "test", "test_loss", &r->test);
     vm_facts_number(&f, "seconds", r->seconds);
     vm_facts_number(&f, "images_per_second", r->images_per_second);
+    vm_facts_number(&f, "data_wait", r->data_wait);
     vm_facts_number(&f, r->validation.images ? "validation_seconds" : "test_seconds",
                     r->judge_seconds);
     if (routing->n) vm_facts_group(&f, "router", vm_routing_facts(routing, true));

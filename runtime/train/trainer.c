@@ -55,12 +55,13 @@ static VmStatus train_step(Trainer *t, int64_t epoch, VmError *err) {
     }
     double lr = t->lr =
         vm_learning_rate(&t->recipe->schedule, t->run.step, t->warmup, t->run.total);
-    vm_feed_batch(t->feed, t->run.step, &t->bind.input);
+    VmStatus s = vm_feed_batch(t->feed, t->run.step, &t->bind.input, err);
+    if (s) return s;
     vm_step_scalars(&t->recipe->optimizer, lr, t->run.step, t->bind.step);
     if (t->what->run->before_step && !t->began) t->what->run->before_step(t->user);
     t->began = true;
     vm_engine_run(t->e, t->bind.program, (uint64_t)t->recipe->seed, (uint64_t)t->run.step);
-    VmStatus s = check_finite(t, lr, err);
+    s = check_finite(t, lr, err);
     if (s) return s;
     t->run.step++;
     vm_routing_step(&t->routing);
@@ -102,6 +103,7 @@ static VmStatus train_epoch(Trainer *t, int64_t epoch, VmEpochRecord *r, VmError
     const volatile sig_atomic_t *stop = t->what->run->stop;
     double start = vm_seconds();
     int64_t images = 0;
+    (void)vm_feed_waited(t->feed);
     t->log_time = start;
     t->log_images = 0;
     do {
@@ -117,6 +119,7 @@ static VmStatus train_epoch(Trainer *t, int64_t epoch, VmEpochRecord *r, VmError
     } while (!at_end_of_epoch(t));
     r->seconds = vm_seconds() - start;
     r->images_per_second = (double)images / r->seconds;
+    r->data_wait = vm_feed_waited(t->feed);
     return VM_OK;
 }
 

@@ -165,6 +165,49 @@ want 1 'the test set of the data gives images \[B, 3, 8, 8\], the model takes f3
     'the test set is named' \
     "$VMOEC" eval pixels.vmoe --set size=4 --weights none --data data
 
+# ---- where data is and what it takes -------------------------------------------------------------
+
+mkdir -p elsewhere
+cd elsewhere || exit 3
+want 0 'test accuracy' 'a relative dir is looked up beside its file' \
+    "$VMOEC" train ../pixels.vmoe --quiet --threads 1 --out ../run --overwrite
+cd ..
+sed 's/dir = "data"/dir = "nowhere"/' pixels.vmoe > elsewhere/nowhere.vmoe
+want 3 'tried elsewhere/nowhere/train/ (beside the file)' 'the place beside the file is named' \
+    "$VMOEC" train elsewhere/nowhere.vmoe --quiet --out run --overwrite
+also 'tried nowhere/train/ (in the current folder)' 'so is that in the current folder'
+sed 's/dir = "data"/dir = "data", bad = "skip"/' pixels.vmoe > skip.vmoe
+want 0 '[0-9]* of [0-9]* images of the training set of the data are damaged and left out:' \
+    'damaged images are left out' \
+    "$VMOEC" train skip.vmoe --quiet --threads 1 --out run --overwrite --data bad
+for cache in memory none disk; do
+    sed "s/dir = \"data\"/dir = \"data\", cache = \"$cache\"/" pixels.vmoe > cached.vmoe
+    "$VMOEC" train cached.vmoe --quiet --threads 1 --out "run-$cache" --overwrite > /dev/null 2>&1
+    if cmp "run-$cache/weights.safetensors" run-memory/weights.safetensors; then
+        echo "ok cache = $cache gives the same weights"
+    else
+        echo "FAIL cache = $cache other weights" && failed=1
+    fi
+done
+sed 's/dir = "data"/dir = "data", cache = "disc"/' pixels.vmoe > word.vmoe
+want 1 'is "memory", "disk" or "none", this is "disc": did you mean "disk"' 'a word that is none' \
+    "$VMOEC" check word.vmoe
+
+# 400 images of 192 KiB each
+for class in red blue; do
+    mkdir -p "large/train/$class/deep" "large/test/$class"
+    picture "$class" > "large/test/$class/0.png"
+    for i in $(seq 200); do picture "$class" > "large/train/$class/deep/$i.png"; done
+done
+sed 's/dir = "data"/dir = "large", resize = 256/; s/size = 8/size = 256/' pixels.vmoe > large.vmoe
+want 0 'test accuracy' 'a folder larger than the memory budget is decoded ahead' \
+    "$VMOEC" train large.vmoe --threads 1 --out run --overwrite --mem-budget 40MiB
+peak=$(sed -n 's/^memory \([0-9]*\).*/\1/p' out log)
+if [ "${peak:-99}" -lt 40 ]; then echo "ok it stays within it"; else
+    echo "FAIL it stays within it: $peak MiB" && failed=1
+fi
+want 0 '"data_wait":' 'the log says how long steps waited for images' cat run/metrics.jsonl
+
 # ---- threads -------------------------------------------------------------------------------------
 
 OMP_NUM_THREADS=1 "$VMOEC" train pixels.vmoe --quiet --out run --overwrite > /dev/null

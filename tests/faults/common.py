@@ -257,7 +257,7 @@ def leftovers(folder):
     return None
 
 
-TIMES = ("seconds", "images_per_second", "test_seconds")
+TIMES = ("seconds", "images_per_second", "data_wait", "test_seconds")
 
 
 def epochs(path):

@@ -24,7 +24,8 @@ static void take(VmFeed *f, int64_t step, Given *g) {
                          .height = SIDE,
                          .width = SIDE,
                          .classes = CLASSES};
-    vm_feed_batch(f, step, &g->batch);
+    VmError err = {.text = ""};
+    cr_assert(vm_feed_batch(f, step, &g->batch, &err) == VM_OK, "%s", err.text);
     cr_assert_eq(g->batch.images, vm_feed_images(f, step));
 }
 

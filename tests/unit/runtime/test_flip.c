@@ -21,7 +21,7 @@ static void take(const VmDataset *d, double probability, int workers, float *ima
     cr_assert(vm_feed_open(&f, &spec, &err) == VM_OK, "%s", err.text);
     for (int64_t step = 0; step < STEPS; step++) {
         VmBatch b = {.image = image + step * BATCH * PIXELS};
-        vm_feed_batch(f, step, &b);
+        cr_assert(vm_feed_batch(f, step, &b, &err) == VM_OK, "%s", err.text);
     }
     vm_feed_close(f);
 }

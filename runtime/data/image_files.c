@@ -1,0 +1,87 @@
+/* Images that are not held: their files are read and decoded again whenever a batch wants them.
+ * What came out the first time was noted, so a file that has changed since is an error and never
+ * another run.
+ *
+ * Does not: find files or look at them for the first time (image_folder.c). */
+#include "runtime/data/image.h"
+
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+uint64_t vm_image_sum(const uint8_t *image, int64_t bytes) {
+    return vm_hash((VmHash){0}, image, (size_t)bytes).lo;
+}
+
+static bool take_path(VmImageFiles *f, int64_t i, const VmImageNames *names, int part, size_t *used,
+                      size_t *room) {
+    const VmImageName *name = &names->part[part].at[i];
+    char *path = vm_names_path(names, part, name);
+    if (!path) return false;
+    size_t n = strlen(path) + 1;
+    if (*used + n > *room) {
+        *room = 2 * *room + n + 4096;
+        char *text = realloc(f->text, *room);
+        if (text) f->text = text;
+        if (!text) n = 0;
+    }
+    if (n) memcpy(f->text + *used, path, n);
+    f->at[i] = *used;
+    f->number[i] = name->slot;
+    *used += n;
+    free(path);
+    return n > 0;
+}
+
+VmStatus vm_image_files_open(VmImageLoader *l, int part, VmImageFiles **out, VmError *err) {
+    VmImageFiles *f = *out = vm_calloc(1, sizeof *f);
+    if (!f) return vm_fail(err, VM_ENV, "%s: out of memory", l->src->path);
+    f->n = l->names.part[part].n;
+    f->form = l->store[part].form;
+    f->root = fcntl(l->root, F_DUPFD_CLOEXEC, 0);
+    f->place = strdup(l->src->path);
+    f->at = vm_calloc((size_t)f->n, sizeof *f->at);
+    f->number = vm_calloc((size_t)f->n, sizeof *f->number);
+    f->sum = vm_calloc((size_t)f->n, sizeof *f->sum);
+    bool ok = f->root >= 0 && f->place && f->at && f->number && f->sum;
+    size_t used = 0, room = 0;
+    for (int64_t i = 0; i < f->n && ok; i++) {
+        ok = take_path(f, i, &l->names, part, &used, &room);
+        if (ok) f->sum[i] = l->sum[part][f->number[i]];
+    }
+    if (!ok) return vm_fail(err, VM_ENV, "%s: out of memory for the names of images", l->src->path);
+    f->disk = l->disk[part];
+    l->disk[part] = NULL;
+    return VM_OK;
+}
+
+void vm_image_files_close(VmImageFiles *f) {
+    if (!f) return;
+    if (f->root >= 0) close(f->root);
+    vm_image_disk_close(f->disk);
+    free(f->place);
+    free(f->at);
+    free(f->text);
+    free(f->sum);
+    free(f->number);
+    free(f);
+}
+
+VmStatus vm_image_files_read(const VmImageFiles *f, VmImageDecoder *d, int64_t i, uint8_t *to,
+                             VmError *err) {
+    if (f->disk && vm_image_disk_get(f->disk, f->number[i], f->sum[i], to)) return VM_OK;
+    const char *path = f->text + f->at[i];
+    char shown[VM_SHOWN_NAME], *bytes;
+    size_t n;
+    bool damaged;
+    VmError why;
+    vm_names_show(path, shown);
+    VmStatus s = vm_image_file(f->root, f->place, path, &bytes, &n, &why);
+    if (!s) s = vm_image_decode(d, &f->form, shown, (const uint8_t *)bytes, n, to, &damaged, &why);
+    free(bytes);
+    if (s == VM_ENV) return vm_fail(err, s, "%s", why.text);
+    if (!s && vm_image_sum(to, vm_form_bytes(&f->form)) == f->sum[i]) return VM_OK;
+    return vm_fail(err, VM_INPUT, "%s/%s has changed since the data was opened%s%s", f->place,
+                   shown, s ? ": " : "", s ? why.text : "");
+}
