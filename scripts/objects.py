@@ -21,11 +21,12 @@ FOLDERS = "base ir frontend passes interp codegen recipe runtime driver".split()
 # The most files of a circle within a room, and why it stands.
 CIRCLES = {
     "base": (3, "memory runs out in arenas, and who goes on from it gives arenas back"),
-    "frontend/meaning": (18, "a layer's body is elaborated by what elaborates calls"),
+    "frontend/meaning": (22, "a layer's body is elaborated by what elaborates calls"),
+    "frontend/syntax": (2, "what is foreign in an expression is read by the parser of expressions"),
     "interp": (7, "rules of composed ops call the interpreter"),
     "ir": (4, "shape rules by family behind one table"),
     "passes": (3, "rewrites by family behind one table"),
-    "runtime/data": (3, "an image set is a folder or an archive behind one interface"),
+    "runtime/data": (5, "an image set is a folder, an archive or files behind one interface"),
     "runtime/exec": (3, "initial values and tables are made by the engine that they fill"),
 }
 # Circles between rooms that are still there, by their files.
@@ -53,7 +54,7 @@ PREFIXES = {
     "base": "vm_ arena_ text_ map_ names_ spell_ json_ vec_",
     "ir": "ir_ shape_",
     "recipe": "vm_ recipe_",
-    "frontend/syntax": "ast_ diag_ diags_ fmt_ lex_ parse_ parser_ source_ span_",
+    "frontend/syntax": "ast_ diag_ diags_ fmt_ habit_ lex_ parse_ parser_ source_ span_",
     "frontend/meaning": "fe_ fv_ builtin_ elab_ sema_ arg_ eval_ check_ path_ call_ match_ "
     "scope_ const_ tensor_",
     "passes": "pass_ grad_ recompute_ fuse_ simplify_ view_ optim_",

@@ -216,7 +216,7 @@ const FeValue *builtin_share(Elab *E, const FeCall *c) {
                             : arena_printf(E->a, "%" PRId64, n);
     Diag *dg = sema_error_of(E, c->arg[1], c->ast->span, D_shape_mismatch,
                              "%s: %s cannot be cut into %" PRId64 " equal parts%s", called(E, c),
-                             name, parts, near_divisors(E->a, n, parts));
+                             name, parts, fe_near_divisors(E->a, n, parts));
     note_made(E, dg, "the number", c->arg[1]);
     sema_note(E, dg, c->arg[0]->span, "%" PRId64 " comes from here", n);
     return fv_bad();

@@ -246,7 +246,7 @@ const FeValue *builtin_classes(Elab *E, const FeCall *c) {
     if (logits->group || t->rank != 2 || t->dim[0] != label->v->type.dim[0] ||
         t->dim[1] != label->classes)
         return class_mismatch(E, c, logits, label);
-    if (c->b->op == OP_cross_entropy) warn_softmax_twice(E, c);
+    if (c->b->op == OP_cross_entropy) sema_softmax_twice(E, c);
     const FeValue *v[2] = {logits, label};
     IrValue *y = build(E, c->ast->span, arena_printf(E->a, "`%s`", c->b->name), c->b->op, v, 2,
                        VALS(logits->v, label->v), NO_ATTRS);

@@ -273,7 +273,7 @@ const FeValue *builtin_attention_core(Elab *E, const FeCall *c) {
     if (width % heads != 0) {
         Diag *dg = sema_error_of(E, c->arg[3], c->span[3], D_shape_mismatch,
                                  "%" PRId64 " heads do not divide a width of %" PRId64 " numbers%s",
-                                 heads, width, near_divisors(E->a, width, heads));
+                                 heads, width, fe_near_divisors(E->a, width, heads));
         sema_note_beside(E, dg, c->arg[3]->span, "the number of heads comes from here");
         sema_note_beside(E, dg, v[0]->span, "the width is that of this tensor");
         return fv_bad();

@@ -7,10 +7,10 @@
 
 /* ---- weights that nothing depends on --------------------------------------------------------- */
 
-void note_weight(Elab *E, const Ast *stmt, IrNode *w) {
+void sema_note_weight(Elab *E, const Ast *stmt, IrNode *w) {
     const FeFrame *f;
     FeMade *m = ARENA_NEW(E->a, FeMade);
-    *m = (FeMade){.weight = w, .place = user_place(E, stmt->span, &f)};
+    *m = (FeMade){.weight = w, .place = elab_user_place(E, stmt->span, &f)};
     m->in_call = m->place.src != stmt->span.src;
     const FeFrame *inner = E->frame;
     while (m->in_call && inner->up != f) inner = inner->up;
@@ -123,7 +123,7 @@ static const IrNode *behind_views(const IrValue *v) {
     return n;
 }
 
-void warn_softmax_twice(Elab *E, const FeCall *c) {
+void sema_softmax_twice(Elab *E, const FeCall *c) {
     const FeValue *logits = c->arg[0];
     const IrNode *n = behind_views(logits->v);
     bool log_of = n->op == OP_log && behind_views(n->in[0])->op == OP_softmax;

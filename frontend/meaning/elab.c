@@ -25,7 +25,7 @@ static Span argument_place(const FeFrame *f, const FeValue *v, const char **para
     return f->call;
 }
 
-Span user_place(const Elab *E, Span s, const FeFrame **frame) {
+Span elab_user_place(const Elab *E, Span s, const FeFrame **frame) {
     const FeFrame *f = E->frame;
     while (in_library(E, s.src) && f && f->call.src) {
         s = f->call;

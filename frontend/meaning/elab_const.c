@@ -12,7 +12,7 @@ const FeValue *check_finite(Elab *E, Span s, double f) {
     return fv_bad();
 }
 
-const char *near_divisors(Arena *a, int64_t n, int64_t k) {
+const char *fe_near_divisors(Arena *a, int64_t n, int64_t k) {
     enum { FAR = 100000 };
     int64_t below = k < n ? k : n, above = k, tried = 0;
     while (below > 1 && n % below != 0 && tried++ < FAR) below--;

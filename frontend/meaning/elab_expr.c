@@ -33,7 +33,7 @@ static const FeValue *eval_name(Elab *E, const Ast *x) {
     if (b) return b->value;
     const FeConfig *c = fe_find_config(E->e, x->name);
     if (c) return c->value;
-    return unknown_name(E, x);
+    return sema_unknown_name(E, x);
 }
 
 static const FeValue *eval_list(Elab *E, const Ast *x) {
@@ -134,7 +134,7 @@ static const FeValue *eval_call(Elab *E, const Ast *x) {
     const FeBuiltin *b = fe_find_builtin(x->name);
     if (b) return call_builtin(E, b, x);
     const FeLayer *l = fe_find_layer(E->e, x->name);
-    if (!l) return unknown_call(E, x);
+    if (!l) return sema_unknown_call(E, x);
     if (!E->g) {
         sema_error(E, x->span, D_not_constant,
                    "layer `%s` cannot be called here: only models are made of layers", x->name);

@@ -86,7 +86,7 @@ static int find_param(const char *const *param, int n, const char *name) {
 static void unknown_arg(Elab *E, const char *callee, Span decl, const char *const *param,
                         int nparam, const FeActual *act) {
     Diag *dg = sema_error(E, act->name_span, D_unknown_argument, "`%s` has no parameter `%s`%s",
-                          callee, act->name, argument_hint(E, act->name, param, nparam));
+                          callee, act->name, sema_argument_hint(E, act->name, param, nparam));
     sema_note(E, dg, decl, "`%s` is declared here", callee);
 }
 

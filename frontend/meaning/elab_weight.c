@@ -130,7 +130,7 @@ static const FeValue *make_weight(Elab *E, const Ast *stmt) {
                           strcmp(own, name) ? own : "", decay);
     if (state) ir_set_int(w->node, ATTR_param_state, 1);
     if (!state) E->weights += ir_elems(&w->type);
-    note_weight(E, stmt, w->node);
+    sema_note_weight(E, stmt, w->node);
     return fv_tensor(E->a, w, E->frame->group, lead > 0, stmt->span);
 }
 

@@ -203,7 +203,7 @@ static bool belongs_elsewhere(Elab *E, const char *chosen_name, const FeActual *
     for (int i = 0; i < x->nkid; i++) {
         bool known = !act[i].name;
         for (int k = 0; k < n && !known; k++) known = !strcmp(name[k], act[i].name);
-        const char *hint = known ? NULL : field_hint(E, act[i].name, x->kid[i]->a);
+        const char *hint = known ? NULL : sema_field_hint(E, act[i].name, x->kid[i]->a);
         if (!hint) continue;
         sema_error(E, act[i].name_span, D_unknown_argument, "`%s` has no option `%s`%s",
                    chosen_name, act[i].name, hint);
@@ -294,7 +294,7 @@ static void (*const checks[VM_FIELDS])(Elab *, const FeTrain *, const Ast *) = {
 /* ---- fields --------------------------------------------------------------------------------- */
 
 static void unknown_field(Elab *E, const Ast *f) {
-    const char *hint = field_hint(E, f->name, f->a);
+    const char *hint = sema_field_hint(E, f->name, f->a);
     if (hint) {
         sema_error(E, f->name_span, D_train_field, "a train block has no field `%s`%s", f->name,
                    hint);

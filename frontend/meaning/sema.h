@@ -283,7 +283,7 @@ void sema_note(Elab *E, Diag *to, Span s, const char *fmt, ...)
 
 /* The place that a message at s has: of the user's call where s is in a library layer. *frame:
  * whose statement it is part of. */
-Span user_place(const Elab *E, Span s, const FeFrame **frame);
+Span elab_user_place(const Elab *E, Span s, const FeFrame **frame);
 /* The same where the diagnostic itself stands elsewhere. */
 void sema_note_beside(Elab *E, Diag *to, Span s, const char *fmt, ...)
     __attribute__((format(printf, 4, 5)));
@@ -319,16 +319,16 @@ const FeSeen *sema_seen(const FeExperiment *e, const Ast *x); /* NULL: never eva
 /* ---- names that nothing has (unknown.c) ------------------------------------------------------ */
 
 /* Both report and return FV_BAD. */
-const FeValue *unknown_name(Elab *E, const Ast *x);
-const FeValue *unknown_call(Elab *E, const Ast *x);
+const FeValue *sema_unknown_name(Elab *E, const Ast *x);
+const FeValue *sema_unknown_call(Elab *E, const Ast *x);
 /* What follows "`f` has no parameter `name`": never NULL. */
-const char *argument_hint(Elab *E, const char *name, const char *const *param, int nparam);
+const char *sema_argument_hint(Elab *E, const char *name, const char *const *param, int nparam);
 /* Where a train block has what is no field, or no option of a choice; NULL: nowhere. */
-const char *field_hint(Elab *E, const char *name, const Ast *value);
+const char *sema_field_hint(Elab *E, const char *name, const Ast *value);
 /* What stands at a place, on one line and not too long. */
 const char *fe_source_text(Arena *a, Span s);
 /* "16 and 32 do": the divisors of n on both sides of k. */
-const char *near_divisors(Arena *a, int64_t n, int64_t k);
+const char *fe_near_divisors(Arena *a, int64_t n, int64_t k);
 
 /* ---- layers, weights, names (elab_layer.c, elab_type.c, elab_name.c) ------------------------ */
 
@@ -461,9 +461,9 @@ const FeValue *tensor_unary(Elab *E, Span s, const char *what, OpCode op, const 
  * ------------------------------------ */
 
 /* Remembers where a weight is made. */
-void note_weight(Elab *E, const Ast *stmt, IrNode *w);
+void sema_note_weight(Elab *E, const Ast *stmt, IrNode *w);
 /* c is a cross-entropy whose logits are f32. */
-void warn_softmax_twice(Elab *E, const FeCall *c);
+void sema_softmax_twice(Elab *E, const FeCall *c);
 /* Of a whole model without mistakes, whose results are known. */
 void check_doubts(Elab *E);
 /* The names of the layers that the models come to. */

@@ -55,12 +55,12 @@ static void check(Elab *E, const Ast *x) {
     bool dots = x->kind == AST_NAME && x->name && !strcmp(x->name, "..");
     if (x->kind == AST_NAME && x->name && !dots && !scope_find(E->frame, x->name) &&
         !fe_find_config(E->e, x->name))
-        (void)unknown_name(E, x);
+        (void)sema_unknown_name(E, x);
     if (x->kind == AST_CALL && x->name) {
         if (fe_find_builtin(x->name) || fe_find_layer(E->e, x->name))
             check_arguments(E, x);
         else
-            (void)unknown_call(E, x);
+            (void)sema_unknown_call(E, x);
     }
     check(E, x->type);
     check(E, x->a);

@@ -20,7 +20,7 @@ static const char *suggest_name(Elab *E, const char *name) {
     return spell_suggest(name, all.at, all.n);
 }
 
-const FeValue *unknown_name(Elab *E, const Ast *x) {
+const FeValue *sema_unknown_name(Elab *E, const Ast *x) {
     if (fe_find_layer(E->e, x->name) || fe_find_builtin(x->name)) {
         sema_error(E, x->span, D_unknown_name, "`%s` is a %s: call it, as in `%s(...)`", x->name,
                    fe_find_builtin(x->name) ? "function" : "layer", x->name);
@@ -103,7 +103,7 @@ static void say_unknown(Elab *E, const Ast *x) {
     sema_error(E, x->name_span, D_unknown_call, "unknown layer or function `%s`%s", x->name, hint);
 }
 
-const FeValue *unknown_call(Elab *E, const Ast *x) {
+const FeValue *sema_unknown_call(Elab *E, const Ast *x) {
     const FeBinding *b = E->frame ? scope_find(E->frame, x->name) : NULL;
     if (fe_find_model(E->e, x->name)) {
         sema_error(E, x->name_span, D_unknown_call,
@@ -122,7 +122,7 @@ const FeValue *unknown_call(Elab *E, const Ast *x) {
 /* ---- arguments and fields -------------------------------------------------------------------- */
 
 /* "a `patch`, `dim`": what there is. */
-const char *argument_hint(Elab *E, const char *name, const char *const *param, int nparam) {
+const char *sema_argument_hint(Elab *E, const char *name, const char *const *param, int nparam) {
     const char *own = habit_argument(name, param, nparam);
     const char *near = own ? NULL : spell_suggest(name, param, nparam);
     if (own) return arena_printf(E->a, ": it is called `%s` here", own);
@@ -150,7 +150,7 @@ static const char *option_place(Elab *E, const char *name, const char *value) {
     return NULL;
 }
 
-const char *field_hint(Elab *E, const char *name, const Ast *value) {
+const char *sema_field_hint(Elab *E, const char *name, const Ast *value) {
     const char *text = value ? fe_source_text(E->a, value->span) : "..";
     const Habit *h = habit_find(HABIT_FIELD, name, 0);
     if (h) return arena_printf(E->a, ": %s", habit_answer(E->a, h, "", &text, 1));

@@ -3,14 +3,14 @@
 
 #include <string.h>
 
-const Habit habits[] = {
+const Habit habit_rows[] = {
 #define CALL(name, n, line, say) {HABIT_CALL, #name, n, line, say},
 #define CLASS(name, n, line, say) {HABIT_CLASS, #name, n, line, say},
 #define ARGUMENT(name, own) {HABIT_ARGUMENT, #name, 0, #own, ""},
 #define FIELD(name, line) {HABIT_FIELD, #name, 0, line, ""},
 #include "frontend/syntax/habits.def"
 };
-const int nhabits = (int)(sizeof habits / sizeof habits[0]);
+const int habit_count = (int)(sizeof habit_rows / sizeof habit_rows[0]);
 
 static const char *const modules[] = {
 #define MODULE(name) #name,
@@ -19,8 +19,8 @@ static const char *const modules[] = {
 
 const Habit *habit_find(HabitForm form, const char *name, int n) {
     const Habit *best = NULL;
-    for (int i = 0; i < nhabits; i++) {
-        const Habit *h = &habits[i];
+    for (int i = 0; i < habit_count; i++) {
+        const Habit *h = &habit_rows[i];
         if (h->form != form || h->narg > n || strcmp(h->name, name) != 0) continue;
         if (!best || h->narg > best->narg) best = h;
     }
@@ -34,10 +34,10 @@ bool habit_is_module(const char *name) {
 }
 
 const char *habit_argument(const char *name, const char *const *param, int nparam) {
-    for (int i = 0; i < nhabits; i++) {
-        if (habits[i].form != HABIT_ARGUMENT || strcmp(habits[i].name, name) != 0) continue;
+    for (int i = 0; i < habit_count; i++) {
+        if (habit_rows[i].form != HABIT_ARGUMENT || strcmp(habit_rows[i].name, name) != 0) continue;
         for (int k = 0; k < nparam; k++)
-            if (!strcmp(habits[i].line, param[k])) return param[k];
+            if (!strcmp(habit_rows[i].line, param[k])) return param[k];
     }
     return NULL;
 }

@@ -20,8 +20,8 @@ typedef struct Habit {
     const char *say;  /* what else there is to know; "" */
 } Habit;
 
-extern const Habit habits[];
-extern const int nhabits;
+extern const Habit habit_rows[];
+extern const int habit_count;
 
 /* The row of a name; of several the one that takes the most of n arguments. NULL: there is none. */
 const Habit *habit_find(HabitForm form, const char *name, int n);

@@ -46,9 +46,9 @@ VmStatus vm_dataset_open(const VmDataQuery *spec, VmSplit split, int64_t limit /
 /* Both, at once: an archive is unpacked only once. */
 VmStatus vm_dataset_open_all(const VmDataQuery *spec, VmDataset *out[VM_SPLITS], VmError *err);
 void vm_dataset_close(VmDataset *d);
-/* Two parts of a set, which must outlive them: *held has the given share of the images of every class
- * (rounded, at least one where the class has two, never all), chosen by the seed, and *rest the others,
- * both in the order of the set. */
+/* Two parts of a set, which must outlive them: *held has the given share of the images of every
+ * class (rounded, at least one where the class has two, never all), chosen by the seed, and *rest
+ * the others, both in the order of the set. */
 VmStatus vm_dataset_hold_out(const VmDataset *whole, double share, uint64_t seed, VmDataset **rest,
                              VmDataset **held, VmError *err);
 /* Whether its images are in memory. */

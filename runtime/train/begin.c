@@ -30,7 +30,7 @@ static void plan_run(Trainer *t) {
     snprintf(run->weights, sizeof run->weights, "%s", weights ? weights : "none");
 }
 
-VmStatus trainer_plan(Trainer *t, VmError *err) {
+VmStatus vm_trainer_plan(Trainer *t, VmError *err) {
     VmStatus s = check_recipe(t->what, err);
     if (s) return s;
     plan_run(t);
@@ -53,7 +53,7 @@ static VmStatus build_all(const Trainer *t, VmError *err) {
     return VM_OK;
 }
 
-VmStatus trainer_bind(Trainer *t, int64_t batch, VmError *err) {
+VmStatus vm_trainer_bind(Trainer *t, int64_t batch, VmError *err) {
     VmStatus s = vm_bind(&t->bind, t->e, t->source, t->user, true, batch, t->what->train, err);
     return s ? s : vm_routing_find(&t->routing, t->e, t->bind.program, batch, err);
 }
@@ -140,16 +140,16 @@ static VmStatus say_start(Trainer *t, VmError *err) {
     return vm_say_start(&t->log, w, &t->run, &o, err);
 }
 
-VmStatus trainer_begin(Trainer *t, VmError *err) {
+VmStatus vm_trainer_begin(Trainer *t, VmError *err) {
     const VmRun *c = t->what->run;
     const VmSubject *subject = t->what->subject;
     int64_t size = t->run.train_images, batch = t->recipe->data.batch;
     VmLogPlace place = {.progress = c->progress, .warnings = c->warnings, .keep_step = -1};
     VmStatus s = build_all(t, err);
-    if (s == VM_OK) s = trainer_bind(t, batch < size ? batch : size, err);
+    if (s == VM_OK) s = vm_trainer_bind(t, batch < size ? batch : size, err);
     if (s == VM_OK && !vm_binding_has_loss(&t->bind))
         s = vm_fail(err, VM_INPUT, "the model '%s' has no loss to train on", subject->phase);
-    if (s == VM_OK) s = trainer_check_judges(t, err);
+    if (s == VM_OK) s = vm_trainer_check_judges(t, err);
     if (s == VM_OK && !c->place.resume)
         s = vm_tensors_finite(t->e, t->bind.program, VM_ROLE_PARAM, "cannot start", err);
     if (s == VM_OK) s = vm_run_open(&t->folder, &c->place, err);

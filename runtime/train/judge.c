@@ -49,7 +49,7 @@ static void list_metrics(const VmBinding *b, char *to, size_t cap) {
     if (n < cap) snprintf(to + n, cap - n, "%sloss", n ? " or " : "");
 }
 
-VmStatus trainer_check_judges(const Trainer *t, VmError *err) {
+VmStatus vm_trainer_check_judges(const Trainer *t, VmError *err) {
     static const char *const word[VM_BESTS] = {"keep = best", "stop = patience"};
     for (int i = 0; i < VM_BESTS; i++) {
         if (!is_asked(t->recipe, (VmBestId)i)) continue;
@@ -91,7 +91,7 @@ static VmStatus keep_if_best(Trainer *t, const VmEpochRecord *r, int program, Vm
     return VM_OK;
 }
 
-VmStatus trainer_judge(Trainer *t, VmEpochRecord *r, VmError *err) {
+VmStatus vm_trainer_judge(Trainer *t, VmEpochRecord *r, VmError *err) {
     const VmTraining *w = t->what;
     const VmDataset *data = w->validation ? w->validation : w->test;
     if (!data) return VM_OK;
@@ -107,7 +107,7 @@ VmStatus trainer_judge(Trainer *t, VmEpochRecord *r, VmError *err) {
     return w->validation && r->epoch ? keep_if_best(t, r, program, err) : VM_OK;
 }
 
-bool trainer_is_over(const Trainer *t) {
+bool vm_trainer_is_over(const Trainer *t) {
     if (t->run.step >= t->run.total) return true;
     const VmBest *best = &t->run.best[VM_BEST_STOP];
     int64_t epochs = t->run.step / t->run.steps_per_epoch;
@@ -138,7 +138,7 @@ static VmStatus final_test(Trainer *t, VmTrainResult *result, VmError *err) {
     return s ? s : vm_say_end(&t->log, &t->run, result, err);
 }
 
-VmStatus trainer_finish(Trainer *t, VmTrainResult *result, VmError *err) {
+VmStatus vm_trainer_finish(Trainer *t, VmTrainResult *result, VmError *err) {
     const VmDir *d = &t->folder.dir;
     const VmBest *best = &t->run.best[VM_BEST_KEPT];
     char now[4200];

@@ -50,7 +50,7 @@ static VmStatus log_step(Trainer *t, int64_t epoch, double lr, VmError *err) {
 static VmStatus train_step(Trainer *t, int64_t epoch, VmError *err) {
     int64_t n = vm_feed_images(t->feed, t->run.step);
     if (t->bind.program < 0 || t->bind.batch != n) {
-        VmStatus s = trainer_bind(t, n, err);
+        VmStatus s = vm_trainer_bind(t, n, err);
         if (s) return s;
     }
     double lr = t->lr =
@@ -139,7 +139,7 @@ static VmStatus one_epoch(Trainer *t, VmEpochRecord *r, VmError *err) {
     r->train = vm_sums_means(&t->run.sums, &t->bind);
     r->train_objective = t->run.sums.objective / (double)t->run.sums.batches;
     int program = t->bind.program;
-    if (!t->stopped) s = trainer_judge(t, r, err);
+    if (!t->stopped) s = vm_trainer_judge(t, r, err);
     if (s == VM_OK && t->stopped) return save(t, program, err);
     if (s == VM_OK) s = vm_say_epoch(&t->log, r, &t->routing, err);
     vm_binding_free(&t->bind); /* evaluation may have added programs, which moves memory */
@@ -155,18 +155,18 @@ static VmStatus one_epoch(Trainer *t, VmEpochRecord *r, VmError *err) {
 static VmStatus run_all(Trainer *t, VmTrainResult *result, VmError *err) {
     VmEpochRecord last = {
         .train = {.loss = NAN}, .validation = {.loss = NAN}, .test = {.loss = NAN}};
-    VmStatus s = trainer_begin(t, err);
+    VmStatus s = vm_trainer_begin(t, err);
     if (s) return s;
     double start = vm_seconds();
-    if (trainer_is_over(t) && !is_unjudged(t)) s = trainer_judge(t, &last, err);
-    while (s == VM_OK && !t->stopped && (is_unjudged(t) || !trainer_is_over(t)))
+    if (vm_trainer_is_over(t) && !is_unjudged(t)) s = vm_trainer_judge(t, &last, err);
+    while (s == VM_OK && !t->stopped && (is_unjudged(t) || !vm_trainer_is_over(t)))
         s = one_epoch(t, &last, err);
     if (s) return s;
     *result = (VmTrainResult){.train = last.train,
                               .validation = last.validation,
                               .test = last.test,
                               .seconds = vm_seconds() - start};
-    return trainer_finish(t, result, err);
+    return vm_trainer_finish(t, result, err);
 }
 
 VmStatus vm_train(VmEngine *e, VmProgramSource source, void *user, const VmTraining *what,
@@ -179,7 +179,7 @@ VmStatus vm_train(VmEngine *e, VmProgramSource source, void *user, const VmTrain
                  .bind = {.program = -1},
                  .log = {.phase = what->subject->phase, .sinks = what->run->sinks}};
     t.folder = (VmRunFolder){.dir = VM_DIR_CLOSED, .lock = VM_UNLOCKED};
-    VmStatus s = trainer_plan(&t, err);
+    VmStatus s = vm_trainer_plan(&t, err);
     if (s) return s;
     s = run_all(&t, result, err);
     VmStatus closed = vm_log_close(&t.log, s ? NULL : err);

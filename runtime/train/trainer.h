@@ -30,21 +30,21 @@ typedef struct Trainer {
 /* ---- begin.c ---- */
 
 /* Looks at the recipe and plans the run's steps; touches nothing. */
-VmStatus trainer_plan(Trainer *t, VmError *err);
+VmStatus vm_trainer_plan(Trainer *t, VmError *err);
 /* Everything before the first step: programs, folder, log, checkpoint to go on from, feed. */
-VmStatus trainer_begin(Trainer *t, VmError *err);
-VmStatus trainer_bind(Trainer *t, int64_t batch, VmError *err);
+VmStatus vm_trainer_begin(Trainer *t, VmError *err);
+VmStatus vm_trainer_bind(Trainer *t, int64_t batch, VmError *err);
 
 /* ---- judge.c ---- */
 
 /* What the recipe asks of validation and metrics is there. */
-VmStatus trainer_check_judges(const Trainer *t, VmError *err);
+VmStatus vm_trainer_check_judges(const Trainer *t, VmError *err);
 /* Judges an epoch that has ended: fills r's means, keeps the weights that are best. t->stopped: it
  * was broken off, and is to be done again. */
-VmStatus trainer_judge(Trainer *t, VmEpochRecord *r, VmError *err);
+VmStatus vm_trainer_judge(Trainer *t, VmEpochRecord *r, VmError *err);
 /* No step is left, or nobody waits for a better epoch any longer. */
-bool trainer_is_over(const Trainer *t);
+bool vm_trainer_is_over(const Trainer *t);
 /* The end of a run: its weights are saved, those that are kept are met with the test set. */
-VmStatus trainer_finish(Trainer *t, VmTrainResult *result, VmError *err);
+VmStatus vm_trainer_finish(Trainer *t, VmTrainResult *result, VmError *err);
 
 #endif

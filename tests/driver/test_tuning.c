@@ -26,12 +26,13 @@ static const char *mistake(const char *text) {
 
 Test(tuning, a_file_as_it_is_written) {
     Diags *d;
-    TuningFile *f = read_tuning("# made by hand\r\n"
-                         "cpu AMD EPYC   # here\n"
-                         "isa avx512\nthreads 2\ncompiler abc\n\n"
-                         "matmul m=3152 n=768 k=192 -> rows=96 cols=256  # 1.04x\n"
-                         "\texpert_matmul_dw count=8 m=256 n=128 k=4096 ->\trows= 91 cols=128",
-                         &d);
+    TuningFile *f =
+        read_tuning("# made by hand\r\n"
+                    "cpu AMD EPYC   # here\n"
+                    "isa avx512\nthreads 2\ncompiler abc\n\n"
+                    "matmul m=3152 n=768 k=192 -> rows=96 cols=256  # 1.04x\n"
+                    "\texpert_matmul_dw count=8 m=256 n=128 k=4096 ->\trows= 91 cols=128",
+                    &d);
     cr_assert(eq(int, d->nerrors, 0));
     cr_assert(eq(str, (char *)f->cpu, "AMD EPYC"));
     cr_assert(eq(str, (char *)f->isa, "avx512"));

@@ -37,9 +37,9 @@ Test(habits, what_is_recommended_exists) {
     FeExperiment *e = fe_load(a, "habits", &opt, d, &err);
     cr_assert_not_null(e);
     cr_assert_eq(d->nerrors, 0);
-    for (int i = 0; i < nhabits; i++) {
-        if (habits[i].form != HABIT_ARGUMENT) check_line(e, a, &habits[i]);
-        cr_assert(*habits[i].line || *habits[i].say, "`%s` has no answer", habits[i].name);
+    for (int i = 0; i < habit_count; i++) {
+        if (habit_rows[i].form != HABIT_ARGUMENT) check_line(e, a, &habit_rows[i]);
+        cr_assert(*habit_rows[i].line || *habit_rows[i].say, "`%s` has no answer", habit_rows[i].name);
     }
     arena_destroy(a);
 }

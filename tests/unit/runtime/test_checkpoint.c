@@ -195,6 +195,15 @@ Test(runtime_checkpoint, damage_is_named_and_the_one_before_offered, .timeout = 
 }
 
 /* One wrong character anywhere in the record is damage. */
+/* Another blank, or another last digit of the same double. */
+static bool says_the_same(const char *a, const char *b, size_t n) {
+    json_t *x = json_loadb(a, n, 0, NULL), *y = json_loadb(b, n, 0, NULL);
+    bool same = x && y && json_equal(x, y);
+    json_decref(x);
+    json_decref(y);
+    return same;
+}
+
 Test(runtime_checkpoint, the_record_is_checked_like_the_tensors, .timeout = 100) {
     char *dir = toy_data();
     ToyConfig c = one_epoch(dir);
@@ -204,13 +213,11 @@ Test(runtime_checkpoint, the_record_is_checked_like_the_tensors, .timeout = 100)
     for (size_t at = 0; at < n; at += 3) {
         memcpy(bad, good, n);
         bad[at] ^= (char)(1 << at % 7);
+        if (says_the_same(good, bad, n)) continue;
         rt_write(path, bad, n);
         c.recipe.epochs = (VmSpan){3, true};
         ToyRun r = toy_train(dir, &c, 1);
-        /* a blank that becomes another blank says the same */
-        cr_assert(r.status == VM_INPUT || (r.status == VM_OK && strchr(" \t\r\n", bad[at])),
-                  "%zu: %d %s", at, (int)r.status, r.err.text);
-        if (r.status == VM_OK) break; /* it has saved anew */
+        cr_assert(r.status == VM_INPUT, "%zu: %d %s", at, (int)r.status, r.err.text);
         cr_assert(strstr(r.err.text, "trainer.json"), "%s", r.err.text);
     }
     rt_write(path, "{\"format\":1}", 12);
