@@ -98,10 +98,23 @@ static void update_states(IrBuilder *b, Arena *scratch) {
     }
 }
 
+/* A gradient that is a weight or a state itself, or a view of one, would be read after that was
+ * written. */
+static void keep_leaves(IrBuilder *b) {
+    IrGraph *g = b->g;
+    for (int i = 0; i < g->nout; i++) {
+        IrOut *o = &g->out[i];
+        if (o->kind != OUT_grad || view_root(o->value)->node->op != OP_param) continue;
+        b->loc = o->loc;
+        o->value = complete(b, o->value);
+    }
+}
+
 bool pass_optimizer(PassCtx *c, IrGraph *g) {
     IrBuilder b = ir_builder(g);
     int kept = 0, before = g->nout;
     if (!checked(c, g)) return true;
+    keep_leaves(&b);
     update_states(&b, c->scratch);
     for (int i = 0; i < before; i++) {
         const IrOut o = g->out[i];

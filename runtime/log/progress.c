@@ -174,7 +174,8 @@ static VmStatus tell(void *self, const VmEvent *e, VmError *err) {
     case VM_EVENT_resumed: show_resumed(p, e); break;
     case VM_EVENT_start:
         p->first_step = e->step;
-        p->start = p->last = vm_seconds();
+        p->start = vm_seconds();
+        p->last = p->terminal ? 0 : p->start; /* the first step is shown at once */
         show_start(p, e);
         break;
     case VM_EVENT_end: show_end(p, e); break;
