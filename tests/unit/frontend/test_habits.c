@@ -39,7 +39,8 @@ Test(habits, what_is_recommended_exists) {
     cr_assert_eq(d->nerrors, 0);
     for (int i = 0; i < habit_count; i++) {
         if (habit_rows[i].form != HABIT_ARGUMENT) check_line(e, a, &habit_rows[i]);
-        cr_assert(*habit_rows[i].line || *habit_rows[i].say, "`%s` has no answer", habit_rows[i].name);
+        cr_assert(*habit_rows[i].line || *habit_rows[i].say, "`%s` has no answer",
+                  habit_rows[i].name);
     }
     arena_destroy(a);
 }
