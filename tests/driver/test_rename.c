@@ -171,7 +171,7 @@ Test(rename, a_file_takes_in_the_rules_of_another) {
 
 typedef struct Case {
     Arena *arena;
-    RenameTask task;
+    RenameTask *task; /* in the arena: what renaming makes points to it */
     Rename *rename;
     Diags *diags;
 } Case;
@@ -200,16 +200,17 @@ static Case new_case(const char *rules, const VmTensorView *have, const VmTensor
     Case c = {.arena = arena_create()};
     RenameRules *r = rules_of(c.arena, rules, &c.diags);
     cr_assert(eq(int, c.diags->nerrors, 0), "%s", c.diags->first ? c.diags->first->text : "");
-    c.task = (RenameTask){.rules = r, .path = "in", .model = "m", .channels = 3};
-    c.task.ntensor = with_values(c.arena, have, &c.task.tensor);
-    c.task.nweight = with_values(c.arena, want, &c.task.weight);
+    c.task = ARENA_NEW(c.arena, RenameTask);
+    *c.task = (RenameTask){.rules = r, .path = "in", .model = "m", .channels = 3};
+    c.task->ntensor = with_values(c.arena, have, &c.task->tensor);
+    c.task->nweight = with_values(c.arena, want, &c.task->weight);
     return c;
 }
 
 /* Rules as text, the file's tensors and the model's weights, each list ending without a name. */
 static Case rename_case(const char *rules, const VmTensorView *have, const VmTensorView *want) {
     Case c = new_case(rules, have, want);
-    c.rename = session_rename(c.arena, &c.task, c.diags);
+    c.rename = session_rename(c.arena, c.task, c.diags);
     return c;
 }
 
@@ -416,8 +417,8 @@ Test(rename, what_does_not_fit_may_be_skipped) {
     Case c = new_case("head -> w transpose(1,0)\nx -> y drop(0)\nz -> y",
                       LIST(TENSOR("head", 9, 6), TENSOR("x", 2, 3), TENSOR("z", 3)),
                       LIST(TENSOR("m.w", 6, 2), TENSOR("m.y", 3)));
-    c.task.skip_mismatch = true;
-    c.rename = session_rename(c.arena, &c.task, c.diags);
+    c.task->skip_mismatch = true;
+    c.rename = session_rename(c.arena, c.task, c.diags);
     cr_assert(eq(int, c.diags->nerrors + c.diags->nwarnings, 0));
     cr_assert(eq(int, c.rename->loaded, 1));
     cr_assert(eq(int, c.rename->missing, 1));
@@ -434,15 +435,15 @@ Test(rename, names_may_be_the_models_own) {
     Case c =
         new_case("m.old.* -> new.*\n", LIST(TENSOR("m.old.w", 2), TENSOR("m.b", 3), TENSOR("b", 3)),
                  LIST(TENSOR("m.new.w", 2), TENSOR("m.b", 3)));
-    session_rules_same(c.arena, "m", (RenameRules *)c.task.rules);
-    c.rename = session_rename(c.arena, &c.task, c.diags);
+    session_rules_same(c.arena, "m", (RenameRules *)c.task->rules);
+    c.rename = session_rename(c.arena, c.task, c.diags);
     cr_assert(eq(int, c.diags->nerrors + c.diags->nwarnings, 0));
     cr_assert(eq(int, c.rename->loaded, 2));
     cr_assert(eq(int, c.rename->unused, 1));
     done(&c);
     c = new_case("x -> y", LIST(TENSOR("m.b", 3)), LIST(TENSOR("m.b", 4)));
-    session_rules_same(c.arena, "m", (RenameRules *)c.task.rules);
-    c.rename = session_rename(c.arena, &c.task, c.diags);
+    session_rules_same(c.arena, "m", (RenameRules *)c.task->rules);
+    c.rename = session_rename(c.arena, c.task, c.diags);
     cr_assert(
         eq(str, (char *)c.diags->first->text, "'m.b' is f32[3] in in but f32[4] in the model"));
     done(&c);
@@ -452,7 +453,7 @@ Test(rename, names_may_be_the_models_own) {
 
 static RenameBack *back_of(Case *c, const char *rules, const VmTensorView *weight) {
     *c = new_case(rules, LIST({.name = NULL}), weight);
-    return session_rename_back(c->arena, &c->task, NULL, 0, c->diags);
+    return session_rename_back(c->arena, c->task, NULL, 0, c->diags);
 }
 
 /* All kinds of names and steps that forget nothing: what comes of the weights by the rules is the
@@ -495,13 +496,13 @@ Test(rename, back_and_forth_is_what_it_was) {
         cr_assert(eq(str, (char *)text, (char *)names[i]));
         tensor[i] = session_rename_back_value(c.arena, b, i);
     }
-    RenameTask again = c.task;
+    RenameTask again = *c.task;
     again.tensor = tensor;
     again.ntensor = 8;
     c.rename = session_rename(c.arena, &again, c.diags);
     cr_assert(eq(int, c.rename->loaded, 8));
     for (int i = 0; i < 8; i++) {
-        VmTensorView v = made(&c, c.task.weight[i].name);
+        VmTensorView v = made(&c, c.task->weight[i].name);
         size_t bytes = 4;
         for (int k = 0; k < v.rank; k++) bytes *= (size_t)v.dim[k];
         cr_assert(eq(int, memcmp(v.data, counted(), bytes), 0), "%s", v.name);
@@ -551,18 +552,18 @@ Test(rename, what_forgets_something_is_no_way_back) {
 
 Test(rename, patches_need_images_and_squares) {
     Case c = new_case("t -> w patches", LIST({.name = NULL}), LIST(TENSOR("m.w", 9, 2)));
-    RenameBack *b = session_rename_back(c.arena, &c.task, NULL, 0, c.diags);
+    RenameBack *b = session_rename_back(c.arena, c.task, NULL, 0, c.diags);
     cr_assert(eq(int, b->named, 0));
     cr_assert(ne(ptr,
                  strstr((char *)c.diags->first->text, "9 rows are no square patches of 3 channels"),
                  NULL));
-    c.task.channels = 0;
+    c.task->channels = 0;
     c.diags = diags_create(c.arena);
-    b = session_rename_back(c.arena, &c.task, NULL, 0, c.diags);
+    b = session_rename_back(c.arena, c.task, NULL, 0, c.diags);
     cr_assert(ne(ptr, strstr((char *)c.diags->first->text, "the model has no images"), NULL));
-    c.task.channels = 1;
+    c.task->channels = 1;
     c.diags = diags_create(c.arena);
-    b = session_rename_back(c.arena, &c.task, NULL, 0, c.diags);
+    b = session_rename_back(c.arena, c.task, NULL, 0, c.diags);
     cr_assert(eq(int, b->named, 1));
     cr_assert(eq(str, (char *)session_view_text(c.arena, &b->of[0].tensor), "f32[2,1,3,3]"));
     done(&c);
@@ -572,11 +573,11 @@ Test(rename, weights_may_be_left_out_on_the_way_back) {
     static const char *const skip[] = {"moe.*"};
     Case c = new_case("t -> w", LIST({.name = NULL}),
                       LIST(TENSOR("m.w", 2), TENSOR("m.moe.a", 2), TENSOR("m.moe.b", 2)));
-    RenameBack *b = session_rename_back(c.arena, &c.task, NULL, 0, c.diags);
+    RenameBack *b = session_rename_back(c.arena, c.task, NULL, 0, c.diags);
     cr_assert(eq(int, c.diags->nerrors, 1), "one place, the others are counted");
     cr_assert(eq(str, (char *)c.diags->first->notes->text, "1 more weight is like this"));
     c.diags = diags_create(c.arena);
-    b = session_rename_back(c.arena, &c.task, skip, 1, c.diags);
+    b = session_rename_back(c.arena, c.task, skip, 1, c.diags);
     cr_assert(eq(int, c.diags->nerrors, 0));
     cr_assert(eq(int, b->named, 1));
     cr_assert(eq(int, b->left_out, 2));
