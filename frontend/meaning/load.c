@@ -77,7 +77,7 @@ static FeFile *load_file(FeExperiment *e, const char *path, const char *real, Sp
     if (!src) return NULL;
     FeFile *f = ARENA_NEW(e->a, FeFile);
     f->src = src;
-    f->path = path;
+    f->path = arena_strdup(e->a, path);
     f->real = real ? real : path;
     f->used_at = used_at;
     f->is_std = !main_file && is_library(e, f->real);
