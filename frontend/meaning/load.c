@@ -78,7 +78,7 @@ static FeFile *load_file(FeExperiment *e, const char *path, const char *real, Sp
     FeFile *f = ARENA_NEW(e->a, FeFile);
     f->src = src;
     f->path = arena_strdup(e->a, path);
-    f->real = real ? real : path;
+    f->real = real ? real : f->path;
     f->used_at = used_at;
     f->is_std = !main_file && is_library(e, f->real);
     src->path = shown_path(e, f);
