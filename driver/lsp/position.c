@@ -99,7 +99,7 @@ const char *lsp_uri_of(LspServer *s, const char *path) {
 
 VmJson lsp_location(LspServer *s, Span span) {
     VmJson o = vm_json_object();
-    vm_json_string(&o, "uri", lsp_uri_of(s, span.src->path));
+    vm_json_string(&o, "uri", lsp_uri_of(s, span.src->real ? span.src->real : span.src->path));
     vm_json_put(&o, "range", lsp_range(s, span));
     return o;
 }

@@ -82,6 +82,7 @@ static FeFile *load_file(FeExperiment *e, const char *path, const char *real, Sp
     f->used_at = used_at;
     f->is_std = !main_file && is_library(e, f->real);
     src->path = shown_path(e, f);
+    src->real = f->real;
     f->ast = parse_file(e->a, src, d);
     f->loading = true;
     VEC_PUSH(e->a, e->file, f);

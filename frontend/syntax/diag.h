@@ -18,7 +18,8 @@
 
 /* One file of source. Lines and columns count from 1; columns count bytes. */
 typedef struct Source {
-    const char *path; /* as the user gave it */
+    const char *path; /* for messages: as the user gave it, or as `use` names a library's file */
+    const char *real; /* where it lies; NULL: as path says */
     const char *text; /* terminated */
     size_t len;
     const int *line; /* where each one begins */

@@ -257,7 +257,14 @@ def leftovers(folder):
     return None
 
 
-TIMES = ("seconds", "images_per_second", "data_wait", "test_seconds")
+TIMES = (
+    "time",
+    "seconds",
+    "images_per_second",
+    "data_wait",
+    "validation_seconds",
+    "test_seconds",
+)
 
 
 def epochs(path):

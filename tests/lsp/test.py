@@ -172,7 +172,7 @@ def hovers_with_shapes_and_parameters(client, folder):
 def hovers_over_words_of_the_language(client, folder):
     client.start()
     uri, _ = opened(client, folder)
-    assert "gelu(x)" in hover(client, uri, MODEL, "gelu")
+    assert "gelu(x" in hover(client, uri, MODEL, "gelu")
     assert "for i in 0..depth" in hover(client, uri, MODEL, "for i")
     assert "how gradients change weights" in hover(client, uri, MODEL, "optimizer")
     assert "adamw" in hover(client, uri, MODEL, "adamw")
