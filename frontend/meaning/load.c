@@ -60,7 +60,7 @@ static const char *shown_path(FeExperiment *e, const FeFile *f) {
     const char *dir = e->opt->model_dir;
     if (f->is_std) {
         const char *std = real_path(e->a, arena_printf(e->a, "%s/std", dir));
-        return arena_printf(e->a, "std%s", f->real + strlen(std));
+        return std ? arena_printf(e->a, "std%s", f->real + strlen(std)) : f->path;
     }
     return dir && f->used_at.src && is_inside(f->path, dir) ? f->path + strlen(dir) + 1 : f->path;
 }
