@@ -19,20 +19,20 @@ static const char header[] = "epoch,step,phase" COLUMNS(IN_HEADER);
 static const char *const columns[] = {COLUMNS(IN_LIST)};
 
 /* A line of an earlier process: the header, or a row of epoch and step. */
-static VmLineKind line_kind(const char *line, size_t n, int64_t keep_step) {
+static VmLineKind line_kind(const char *line, size_t n, VmLogKept keep) {
     if (n == strlen(header) && !memcmp(line, header, n)) return VM_LINE_KEPT;
     char *end;
     bool epoch = strtoll(line, &end, 10) > 0 && *end == ',';
     int64_t step = epoch ? strtoll(end + 1, &end, 10) : 0;
     if (step < 1 || *end != ',') return VM_LINE_BAD;
-    return step <= keep_step ? VM_LINE_KEPT : VM_LINE_LATER;
+    return step <= keep.judged ? VM_LINE_KEPT : VM_LINE_LATER;
 }
 
 static VmStatus open_file(void **self, const VmLogPlace *place, VmError *err) {
     const char *name = vm_sink_file(VM_SINK_csv);
     VmLines *l = malloc(sizeof *l);
     if (!l) return vm_fail(err, VM_ENV, "out of memory");
-    VmStatus s = vm_lines_open(l, place->dir, name, place->keep_step, line_kind, err);
+    VmStatus s = vm_lines_open(l, place->dir, name, place->keep, line_kind, err);
     if (!s && vm_size_in(place->dir, name) == 0) {
         s = vm_lines_write(l, header, err);
         if (s) (void)vm_lines_close(l, NULL);

@@ -81,12 +81,19 @@ const char *vm_event_text(const VmEvent *e, const char *name); /* "": there is n
 
 /* ---- sinks ---- */
 
+/* What stays of the logs in the folder of a run that goes on: lines of steps up to `step` (-1:
+ * nothing stays), and of those that say what an evaluation gave the ones up to `judged`. The rest
+ * comes again. */
+typedef struct VmLogKept {
+    int64_t step, judged;
+} VmLogKept;
+
 /* What sinks write to. */
 typedef struct VmLogPlace {
-    FILE *progress;    /* NULL: silent */
-    FILE *warnings;    /* NULL: only where nobody is (tests) */
-    const VmDir *dir;  /* the run's folder, borrowed */
-    int64_t keep_step; /* what is in the folder of steps up to this one stays; -1: nothing does */
+    FILE *progress;   /* NULL: silent */
+    FILE *warnings;   /* NULL: only where nobody is (tests) */
+    const VmDir *dir; /* the run's folder, borrowed */
+    VmLogKept keep;
 } VmLogPlace;
 
 typedef struct VmSink {

@@ -12,17 +12,26 @@
 #include "runtime/log/events.h"
 #include "runtime/log/lines.h"
 
+static bool is(const char *name, VmEventKind kind) {
+    return strcmp(name, vm_event_name(kind)) == 0;
+}
+
+static VmLineKind kind_of(const char *name, int64_t step, VmLogKept keep) {
+    if (is(name, VM_EVENT_start)) return VM_LINE_KEPT;
+    if (is(name, VM_EVENT_end)) return VM_LINE_LATER;
+    return step <= (is(name, VM_EVENT_epoch) ? keep.judged : keep.step) ? VM_LINE_KEPT
+                                                                        : VM_LINE_LATER;
+}
+
 /* A line of an earlier process. */
-static VmLineKind line_kind(const char *line, size_t n, int64_t keep_step) {
+static VmLineKind line_kind(const char *line, size_t n, VmLogKept keep) {
     json_t *o = NULL;
     VmStatus s = vm_json_read(line, n, "", &o, NULL);
     if (s) return s == VM_ENV ? VM_LINE_NO_MEMORY : VM_LINE_BAD;
     const char *name = json_string_value(json_object_get(o, "event"));
     const json_t *step = json_object_get(o, "step");
-    VmLineKind kind = !name || !json_is_integer(step)                    ? VM_LINE_BAD
-                      : strcmp(name, vm_event_name(VM_EVENT_start)) == 0 ? VM_LINE_KEPT
-                      : json_integer_value(step) <= keep_step            ? VM_LINE_KEPT
-                                                                         : VM_LINE_LATER;
+    VmLineKind kind =
+        name && json_is_integer(step) ? kind_of(name, json_integer_value(step), keep) : VM_LINE_BAD;
     json_decref(o);
     return kind;
 }
@@ -31,7 +40,7 @@ static VmStatus open_file(void **self, const VmLogPlace *place, VmError *err) {
     VmLines *l = malloc(sizeof *l);
     if (!l) return vm_fail(err, VM_ENV, "out of memory");
     VmStatus s =
-        vm_lines_open(l, place->dir, vm_sink_file(VM_SINK_jsonl), place->keep_step, line_kind, err);
+        vm_lines_open(l, place->dir, vm_sink_file(VM_SINK_jsonl), place->keep, line_kind, err);
     if (s) free(l);
     *self = s ? NULL : l;
     return s;

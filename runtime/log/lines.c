@@ -16,14 +16,14 @@ static VmStatus cannot_write(const VmLines *l, int why, VmError *err) {
 
 /* Copies the lines that stay. What a crash of the machine left half written stands at the end; a
  * bad line with a good one behind it is damage. */
-static VmStatus copy_lines(const VmLines *l, const char *text, size_t size, int64_t keep_step,
+static VmStatus copy_lines(const VmLines *l, const char *text, size_t size, VmLogKept keep,
                            VmLineRule *rule, FILE *to, VmError *err) {
     int64_t line = 0, bad = 0, good = 0;
     for (const char *p = text, *end = text + size; p < end;) {
         const char *newline = memchr(p, '\n', (size_t)(end - p));
         if (!newline) break;
         size_t n = (size_t)(newline - p);
-        VmLineKind kind = rule(p, n, keep_step);
+        VmLineKind kind = rule(p, n, keep);
         line++;
         if (kind == VM_LINE_NO_MEMORY)
             return vm_fail(err, VM_ENV, "out of memory reading %s", l->name);
@@ -43,7 +43,7 @@ static VmStatus copy_lines(const VmLines *l, const char *text, size_t size, int6
                    l->dir->path, l->name);
 }
 
-static VmStatus keep_lines(const VmLines *l, int64_t keep_step, VmLineRule *rule, VmError *err) {
+static VmStatus keep_lines(const VmLines *l, VmLogKept keep, VmLineRule *rule, VmError *err) {
     char *text;
     size_t size;
     if (vm_there(l->dir, l->name) == VM_NOTHING) return VM_OK; /* nothing to keep */
@@ -52,7 +52,7 @@ static VmStatus keep_lines(const VmLines *l, int64_t keep_step, VmLineRule *rule
     VmFile w;
     s = vm_file_begin_in(&w, l->dir, l->name, err);
     if (s == VM_OK) {
-        s = copy_lines(l, text, size, keep_step, rule, w.f, err);
+        s = copy_lines(l, text, size, keep, rule, w.f, err);
         if (s == VM_OK)
             s = vm_file_commit(&w, err);
         else
@@ -62,11 +62,11 @@ static VmStatus keep_lines(const VmLines *l, int64_t keep_step, VmLineRule *rule
     return s;
 }
 
-VmStatus vm_lines_open(VmLines *l, const VmDir *dir, const char *name, int64_t keep_step,
+VmStatus vm_lines_open(VmLines *l, const VmDir *dir, const char *name, VmLogKept keep,
                        VmLineRule *rule, VmError *err) {
     *l = (VmLines){.dir = dir, .name = name};
-    VmStatus s = keep_step >= 0 ? keep_lines(l, keep_step, rule, err) : VM_OK;
-    return s ? s : vm_append_in(&l->f, dir, name, keep_step >= 0, err);
+    VmStatus s = keep.step >= 0 ? keep_lines(l, keep, rule, err) : VM_OK;
+    return s ? s : vm_append_in(&l->f, dir, name, keep.step >= 0, err);
 }
 
 VmStatus vm_lines_write(VmLines *l, const char *text, VmError *err) {

@@ -2,7 +2,7 @@
 #ifndef VMOEC_RUNTIME_LOG_LINES_H
 #define VMOEC_RUNTIME_LOG_LINES_H
 
-#include "base/file.h"
+#include "runtime/log/events.h"
 
 typedef struct VmLines {
     FILE *f;
@@ -11,13 +11,12 @@ typedef struct VmLines {
 } VmLines;
 
 typedef enum VmLineKind { VM_LINE_BAD, VM_LINE_KEPT, VM_LINE_LATER, VM_LINE_NO_MEMORY } VmLineKind;
-/* What a line of n characters is to a run that goes on after keep_step: lines that are later come
- * again. */
-typedef VmLineKind VmLineRule(const char *line, size_t n, int64_t keep_step);
+/* What a line of n characters is to a run that goes on. */
+typedef VmLineKind VmLineRule(const char *line, size_t n, VmLogKept keep);
 
-/* Opens the file: empty, or (keep_step >= 0) with the lines that the rule keeps. VM_ENV when it
+/* Opens the file: empty, or (keep.step >= 0) with the lines that the rule keeps. VM_ENV when it
  * cannot be read then, VM_INPUT when it is damaged before its end. */
-VmStatus vm_lines_open(VmLines *l, const VmDir *dir, const char *name, int64_t keep_step,
+VmStatus vm_lines_open(VmLines *l, const VmDir *dir, const char *name, VmLogKept keep,
                        VmLineRule *rule, VmError *err);
 /* Writes one line, flushed at once. text NULL: memory was short for it. */
 VmStatus vm_lines_write(VmLines *l, const char *text, VmError *err);

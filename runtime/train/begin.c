@@ -144,7 +144,7 @@ VmStatus vm_trainer_begin(Trainer *t, VmError *err) {
     const VmRun *c = t->what->run;
     const VmSubject *subject = t->what->subject;
     int64_t size = t->run.train_images, batch = t->recipe->data.batch;
-    VmLogPlace place = {.progress = c->progress, .warnings = c->warnings, .keep_step = -1};
+    VmLogPlace place = {.progress = c->progress, .warnings = c->warnings, .keep = {-1, -1}};
     VmStatus s = build_all(t, err);
     if (s == VM_OK) s = vm_trainer_bind(t, batch < size ? batch : size, err);
     if (s == VM_OK && !vm_binding_has_loss(&t->bind))
@@ -162,7 +162,7 @@ VmStatus vm_trainer_begin(Trainer *t, VmError *err) {
     if (s == VM_OK && subject->weights)
         s = vm_checkpoint_save(t->checkpoints, t->e, t->bind.program, &t->run, err);
     place.dir = &t->folder.dir;
-    if (c->place.resume) place.keep_step = t->run.step;
+    if (c->place.resume) place.keep = (VmLogKept){t->run.step, t->run.judged};
     if (s == VM_OK) s = vm_log_open(&t->log, &place, err);
     if (s == VM_OK && c->place.resume) s = say_resumed(t, err);
     if (s) return s;

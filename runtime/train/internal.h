@@ -106,16 +106,16 @@ bool vm_sums_finite(const VmSums *s);
 typedef struct VmBest {
     int64_t epoch;
     double value;
+    VmFileSum file; /* of VM_BEST_FILE, where weights are kept */
 } VmBest;
 typedef enum VmBestId { VM_BEST_KEPT, VM_BEST_STOP, VM_BESTS } VmBestId;
 
 /* Where a run stands. */
 typedef struct VmRunState {
-    int64_t step; /* steps done */
+    int64_t step;   /* steps done */
+    int64_t judged; /* how many were, when an epoch was last judged */
     int64_t steps_per_epoch, total, train_images;
-    /* Of the unfinished epoch, or of one whose steps were run and that was not judged; else zero.
-     */
-    VmSums sums;
+    VmSums sums;           /* of the epoch that is not judged yet, or goes on; else zero */
     VmBest best[VM_BESTS]; /* whose weights are kept; by which the run may stop */
     char weights[24];      /* fingerprint of the file that the weights started from; "none" */
 } VmRunState;

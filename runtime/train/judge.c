@@ -79,14 +79,14 @@ static VmStatus keep_if_best(Trainer *t, const VmEpochRecord *r, int program, Vm
         const char *metric = judged_by(t, (VmBestId)i);
         double value =
             strcmp(metric, "loss") == 0 ? r->validation.loss : vm_metric(&r->validation, metric);
-        VmBest *best = &t->run.best[i];
-        if (!is_better(metric, value, best)) continue;
+        VmBest now = {.epoch = r->epoch, .value = value};
+        if (!is_better(metric, value, &t->run.best[i])) continue;
         if (i == VM_BEST_KEPT) {
             VmStatus s = vm_tensors_save_in(t->e, program, VM_ROLE_PARAM, &t->folder.dir,
-                                            VM_BEST_FILE, NULL, err);
+                                            VM_BEST_FILE, &now.file, err);
             if (s) return s;
         }
-        *best = (VmBest){r->epoch, value};
+        t->run.best[i] = now;
     }
     return VM_OK;
 }
@@ -117,16 +117,28 @@ bool vm_trainer_is_over(const Trainer *t) {
 
 /* ---- the end ---- */
 
-/* The best weights take the place of the last ones. */
-static VmStatus load_best(Trainer *t, VmError *err) {
+/* The best weights take the place of the last ones. False after a warning: they are not there, or
+ * are others than the checkpoint remembers (somebody wrote over them, or the run went on from an
+ * older checkpoint and never became as good again). */
+static bool load_best(Trainer *t) {
+    const VmBest *best = &t->run.best[VM_BEST_KEPT];
     VmTensorFile *f = NULL;
+    VmError err = {.text = ""};
     char shown[4200];
     snprintf(shown, sizeof shown, "%s/%s", t->folder.dir.path, VM_BEST_FILE);
-    VmStatus s = vm_tensors_open_in(&t->folder.dir, VM_BEST_FILE, shown, &f, err);
-    if (s == VM_OK) s = vm_tensors_check(t->e, 0, VM_ROLE_PARAM, f, shown, err);
+    VmStatus s = vm_tensors_open_in(&t->folder.dir, VM_BEST_FILE, shown, &f, &err);
+    if (s == VM_OK) {
+        VmFileSum sum = vm_tensors_sum(f);
+        if (sum.bytes != best->file.bytes || sum.hash.lo != best->file.hash.lo ||
+            sum.hash.hi != best->file.hash.hi)
+            s = vm_fail(&err, VM_INPUT, "%s: not the weights of epoch %" PRId64, shown,
+                        best->epoch);
+    }
+    if (s == VM_OK) s = vm_tensors_check(t->e, 0, VM_ROLE_PARAM, f, shown, &err);
     if (s == VM_OK) vm_tensors_apply(t->e, 0, VM_ROLE_PARAM, f);
     vm_tensors_close(f);
-    return s;
+    if (s) vm_log_warn(&t->log, "%.1500s; the run ends with its last weights", err.text);
+    return s == VM_OK;
 }
 
 /* The only time that the test set is met, where there is validation. */
@@ -145,17 +157,17 @@ VmStatus vm_trainer_finish(Trainer *t, VmTrainResult *result, VmError *err) {
     if (vm_run_moved(&t->folder, d->path, now))
         vm_log_warn(&t->log, "'%s' was moved while the run went on: it is %.3000s now", d->path,
                     now);
-    bool kept = t->recipe->keep.kind == VM_keep_best && best->epoch && !t->stopped;
     snprintf(result->folder, sizeof result->folder, "%s", d->path);
-    snprintf(result->weights, sizeof result->weights, "%s/%s", d->path,
-             kept ? VM_BEST_FILE : VM_WEIGHTS_FILE);
     snprintf(result->metrics, sizeof result->metrics, "%s/%s", d->path, vm_log_file(&t->log));
     result->steps = t->run.step;
     result->total = t->run.total;
-    result->best_epoch = kept ? best->epoch : 0;
     result->stopped = t->stopped;
     if (t->stopped) return VM_OK;
     VmStatus s = vm_tensors_save_in(t->e, 0, VM_ROLE_PARAM, d, VM_WEIGHTS_FILE, NULL, err);
-    if (s == VM_OK && kept) s = load_best(t, err);
-    return s ? s : final_test(t, result, err);
+    if (s) return s;
+    bool kept = t->recipe->keep.kind == VM_keep_best && best->epoch && load_best(t);
+    result->best_epoch = kept ? best->epoch : 0;
+    snprintf(result->weights, sizeof result->weights, "%s/%s", d->path,
+             kept ? VM_BEST_FILE : VM_WEIGHTS_FILE);
+    return final_test(t, result, err);
 }

@@ -116,6 +116,7 @@ static VmJson record_json(const VmRecordRun *run, const VmRecord *r) {
     VmJson o = vm_json_object();
     vm_json_int(&o, "format", FORMAT);
     vm_json_int(&o, "step", s->step);
+    vm_json_int(&o, "judged", s->judged);
     vm_json_int(&o, "epoch", s->step / s->steps_per_epoch);
     vm_json_int(&o, "steps_per_epoch", s->steps_per_epoch);
     vm_json_put_value(&o, "run", json_incref(run->run));
@@ -124,6 +125,8 @@ static VmJson record_json(const VmRecordRun *run, const VmRecord *r) {
     if (r->has_state) vm_json_put(&o, "state", sum_json(&r->state));
     vm_json_put(&o, "unfinished_epoch", sums_json(&s->sums));
     vm_json_put(&o, "best", bests_json(s->best));
+    const VmBest *kept = &s->best[VM_BEST_KEPT];
+    if (kept->epoch) vm_json_put(&o, "best_weights", sum_json(&kept->file));
     return o;
 }
 
@@ -197,6 +200,7 @@ static const char *take_entries(const json_t *o, VmRecord *r, int64_t *epoch) {
     VmRunState *s = &r->at;
     const char *from = json_string_value(json_object_get(o, "weights_from"));
     if (!get_int(o, "step", &s->step)) return "step";
+    if (!get_int(o, "judged", &s->judged)) return "judged";
     if (!get_int(o, "epoch", epoch)) return "epoch";
     if (!get_int(o, "steps_per_epoch", &s->steps_per_epoch) || s->steps_per_epoch < 1)
         return "steps_per_epoch";
@@ -207,6 +211,8 @@ static const char *take_entries(const json_t *o, VmRecord *r, int64_t *epoch) {
     if (r->has_state && !get_sum(o, "state", &r->state)) return "state";
     if (!get_sums(json_object_get(o, "unfinished_epoch"), &s->sums)) return "unfinished_epoch";
     if (!get_bests(json_object_get(o, "best"), s->best)) return "best";
+    VmBest *kept = &s->best[VM_BEST_KEPT];
+    if (kept->epoch && !get_sum(o, "best_weights", &kept->file)) return "best_weights";
     return json_is_object(json_object_get(o, "run")) ? NULL : "run";
 }
 
@@ -216,6 +222,7 @@ static const char *contradiction(const json_t *o, const VmRecord *r, int64_t epo
     const json_t *run = json_object_get(o, "run");
     int64_t batch, steps;
     if (epoch != s->step / s->steps_per_epoch) return "its epoch is not that of its step";
+    if (s->judged > s->step) return "an epoch was judged behind its step";
     int64_t inside = s->step % s->steps_per_epoch; /* 0 with sums: it was not judged yet */
     if (s->sums.batches > (inside || !s->step ? inside : s->steps_per_epoch))
         return "its epoch's sums go beyond its step";

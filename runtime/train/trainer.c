@@ -95,7 +95,7 @@ static bool at_end_of_epoch(const Trainer *t) {
 
 /* The epoch's steps were run and it was not judged yet: a stop came between. */
 static bool is_unjudged(const Trainer *t) {
-    return t->run.sums.batches > 0 && t->run.step % t->run.steps_per_epoch == 0;
+    return t->run.step > 0 && at_end_of_epoch(t) && t->run.judged != t->run.step;
 }
 
 /* Runs the rest of the epoch that run.step stands in; fewer steps when it is stopped. */
@@ -141,6 +141,7 @@ static VmStatus one_epoch(Trainer *t, VmEpochRecord *r, VmError *err) {
     int program = t->bind.program;
     if (!t->stopped) s = vm_trainer_judge(t, r, err);
     if (s == VM_OK && t->stopped) return save(t, program, err);
+    t->run.judged = t->run.step;
     if (s == VM_OK) s = vm_say_epoch(&t->log, r, &t->routing, err);
     vm_binding_free(&t->bind); /* evaluation may have added programs, which moves memory */
     if (s) return s;

@@ -124,6 +124,12 @@ Test(runtime_judge, the_test_set_chooses_nothing, .timeout = 60) {
 
 /* ---- asked to stop ---- */
 
+static int times_in(const char *text, const char *word) {
+    int n = 0;
+    for (; (text = strstr(text, word)); text++) n++;
+    return n;
+}
+
 /* Stopped in every step of a run of 6, in the middle of epochs and before their validation, and
  * gone on with: the bits are those of a run that nobody stopped. */
 Test(runtime_judge, a_run_that_is_stopped_goes_on, .timeout = 120) {
@@ -149,7 +155,63 @@ Test(runtime_judge, a_run_that_is_stopped_goes_on, .timeout = 120) {
         cr_assert(a.result.best_epoch == b.result.best_epoch &&
                   a.result.test.loss == b.result.test.loss &&
                   a.result.train.loss == b.result.train.loss);
+        size_t n;
+        char *log = rt_read(rt_path(part.run.place.out, "metrics.jsonl"), &n);
+        cr_assert_eq(times_in(log, "\"event\":\"epoch\""), 3, "%s", log);
+        cr_assert_eq(times_in(log, "\"event\":\"end\""), 1, "%s", log);
+        free(log);
     }
+    rt_remove(dir);
+}
+
+/* A run that ends inside an epoch judges that part of one too, whenever it was stopped. */
+Test(runtime_judge, a_part_of_an_epoch_is_judged_once, .timeout = 60) {
+    char *dir = toy_data();
+    ToyConfig whole = judged(rt_path(dir, "whole")), part;
+    vm_spec_default(VM_FIELD_keep, VM_keep_best, &whole.recipe.keep);
+    whole.recipe.keep.metric = "loss";
+    whole.recipe.epochs = (VmSpan){5, true};
+    ToyRun a = toy_train(dir, &whole, 1);
+    cr_assert(a.status == VM_OK && a.result.best_epoch == 3, "%d", (int)a.result.best_epoch);
+    part = whole;
+    part.run.place.out = rt_path(dir, "part");
+    part.run.stop = &toy_stop;
+    toy_stop_at_run = 5;
+    ToyRun b = toy_train(dir, &part, 1);
+    cr_assert(b.status == VM_OK && b.result.stopped && b.result.steps == 5, "%s", b.err.text);
+    toy_stop = 0;
+    part.run.place.resume = true;
+    for (int again = 0; again < 2; again++) { /* the second time, nothing is left to do */
+        b = toy_train(dir, &part, 1);
+        cr_assert(b.status == VM_OK && b.result.best_epoch == 3, "%s", b.err.text);
+        toy_same_weights(&a, &b, "the best");
+        size_t n;
+        char *log = rt_read(rt_path(dir, "part/metrics.jsonl"), &n);
+        cr_assert_eq(times_in(log, "\"event\":\"epoch\""), 3, "%s", log);
+        cr_assert_eq(times_in(log, "\"event\":\"end\""), 1, "%s", log);
+        free(log);
+    }
+    rt_remove(dir);
+}
+
+/* Weights that somebody put in the place of the best ones are not taken for them. */
+Test(runtime_judge, other_weights_are_not_the_best, .timeout = 60) {
+    char *dir = toy_data();
+    ToyConfig c = judged(rt_path(dir, "out"));
+    vm_spec_default(VM_FIELD_keep, VM_keep_best, &c.recipe.keep);
+    c.recipe.keep.metric = "loss";
+    c.recipe.schedule.peak = 2;
+    c.recipe.epochs = (VmSpan){6, false};
+    ToyRun a = toy_train(dir, &c, 1);
+    cr_assert(a.status == VM_OK && a.result.best_epoch > 0 && a.result.best_epoch < 6);
+    size_t n;
+    char *last = rt_read(rt_path(dir, "out/weights.safetensors"), &n);
+    rt_write(rt_path(dir, "out/best.safetensors"), last, n);
+    c.run.place.resume = true;
+    ToyRun b = toy_train(dir, &c, 1);
+    cr_assert(b.status == VM_OK && b.result.best_epoch == 0, "%s", b.err.text);
+    cr_assert(strstr(b.result.weights, "weights.safetensors") != NULL, "%s", b.result.weights);
+    free(last);
     rt_remove(dir);
 }
 

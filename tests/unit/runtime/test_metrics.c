@@ -105,7 +105,7 @@ static const VmRouting no_routes = {0};
 /* A log of that sink alone in an open folder. */
 static VmLog open_log(VmSinkId sink, const VmDir *folder, int64_t keep_step) {
     VmLog log = {.phase = "model", .sinks = 1u << sink};
-    VmLogPlace place = {.dir = folder, .keep_step = keep_step};
+    VmLogPlace place = {.dir = folder, .keep = {keep_step, keep_step}};
     VmError err = {.text = ""};
     cr_assert(vm_log_open(&log, &place, &err) == VM_OK, "%s", err.text);
     return log;
@@ -247,7 +247,7 @@ Test(runtime_metrics, csv_has_a_row_for_every_epoch) {
     cr_assert_str_eq(text, rows);
     free(text);
     append(rt_path(dir, "metrics.csv"), "epoch one\n2,8,model\n");
-    VmLogPlace place = {.dir = &folder, .keep_step = 5};
+    VmLogPlace place = {.dir = &folder, .keep = {5, 5}};
     cr_assert_eq(vm_log_open(&log, &place, &err), VM_INPUT);
     cr_assert(strstr(err.text, "metrics.csv: damaged: line 4"), "%s", err.text);
     vm_dir_close(&folder);
