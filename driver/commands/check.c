@@ -49,15 +49,18 @@ static VmStatus check_last_batches(Session *s, FeExperiment *e, const FeTrain *t
     VmStatus st = session_data_images(t, dir, images, &err);
     if (st) return dir ? drv_fail(st, "%s", err.text) : VM_OK; /* elsewhere, or not there yet */
     int64_t train = images[VM_TRAIN], test = images[VM_TEST];
-    if (train) {
+    /* how many are held out of every class, their labels say, which nobody reads here: a run does,
+     * before its first step */
+    bool held_out = t->recipe.validation > 0;
+    if (train && !held_out) {
         int64_t steps = vm_feed_steps(train, batch, t->recipe.data.drop_last);
         fe_advise_lengths(t, t->recipe.epochs, steps, d);
-        st = check_classes(s, e, t, dir, d);
-        if (st) return st;
     }
+    if (train) st = check_classes(s, e, t, dir, d);
+    if (st) return st;
     bool short_run =
         t->recipe.epochs.in_steps && t->recipe.epochs.count * (double)batch < (double)train;
-    if (!t->recipe.data.drop_last && !short_run)
+    if (!t->recipe.data.drop_last && !short_run && !held_out)
         check_batch(s, e, t, train % batch, train, VM_TRAIN, d);
     check_batch(s, e, t, test % batch, test, VM_TEST, d);
     return VM_OK;

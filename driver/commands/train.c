@@ -111,11 +111,23 @@ static void first_step_with_times(void *session) {
 
 /* ---- the result ---- */
 
+/* Options that decide how a run begins, or are said anew: all others go with a run that goes on. */
+static bool has_other_options(const Args *a) {
+    static const OptId of_start[] = {OPT_out,    OPT_resume, OPT_overwrite,     OPT_weights,
+                                     OPT_rename, OPT_skip,   OPT_skip_mismatch, OPT_verbose};
+    int given = 0;
+    for (int i = 0; i < OPT_COUNT; i++) given += a->given[i];
+    for (size_t i = 0; i < sizeof of_start / sizeof of_start[0]; i++)
+        given -= a->given[of_start[i]];
+    return given > 0;
+}
+
 static void print_stopped(const Args *a, VmTrainResult *r) {
     vm_make_printable(r->folder);
     printf("stopped after step %lld of %lld; everything is saved\n"
-           "to go on: vmoec train %s --out %s --resume\n",
-           (long long)r->steps, (long long)r->total, a->operand[0], r->folder);
+           "to go on: vmoec train %s --out %s --resume%s\n",
+           (long long)r->steps, (long long)r->total, a->operand[0], r->folder,
+           has_other_options(a) ? ", with the other options of this run" : "");
 }
 
 static void print_result(Session *s, VmTrainResult *r) {
