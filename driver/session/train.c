@@ -29,6 +29,7 @@ static VmSubject subject_of(Session *s, const IrGraph *g) {
                                          (unsigned long long)vm_hash_name(ir_to_text(s->arena, g))),
                    .instructions = s->target->isa,
                    .version = vm_version,
+                   .parameters = session_count(s->arena, g, s->batch).total.params,
                    .compiler = cg_compiler_id};
     v.nconfig = fe_config(s->exp, &v.config_name, &v.config_value);
     return v;

@@ -44,7 +44,10 @@ void fe_advise_lengths(const FeTrain *t, VmSpan epochs, int64_t steps_per_epoch,
     VmSpan warmup = t->recipe.schedule.warmup;
     bool same_unit = warmup.in_steps == epochs.in_steps;
     int64_t total = vm_span_steps(epochs, steps_per_epoch);
-    if (!steps_per_epoch && !epochs.in_steps) total = 1; /* as far as is known */
+    VmSpan own = t->recipe.epochs;
+    bool of_file = epochs.count == own.count && epochs.in_steps == own.in_steps;
+    if (steps_per_epoch && same_unit && of_file && total >= 1) return; /* fe_advise looked at it */
+    if (!steps_per_epoch && !epochs.in_steps) total = 1;               /* as far as is known */
     if (total < 1) {
         warn_no_steps(t, epochs, steps_per_epoch, d);
         return;

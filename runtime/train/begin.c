@@ -92,11 +92,6 @@ static void say_where(Trainer *t) {
         vm_log_warn(&t->log,
                     "the file system of '%s' has no locks: another process could write to it",
                     t->folder.dir.path);
-    if (vm_schedule_is_whole(&t->recipe->schedule) && t->warmup >= t->run.total)
-        vm_log_warn(&t->log,
-                    "the warm-up of %" PRId64 " steps is not shorter than the run of %" PRId64
-                    ": the learning rate does not reach its peak",
-                    t->warmup, t->run.total);
 }
 
 static VmStatus say_resumed(Trainer *t, VmError *err) {
@@ -123,18 +118,10 @@ static VmStatus open_feed(Trainer *t, VmError *err) {
     return vm_feed_open(&t->feed, &spec, err);
 }
 
-static int64_t parameters_of(VmEngine *e, int program) {
-    const VmProgram *p = vm_engine_program(e, program);
-    int64_t n = 0;
-    for (int i = 0; i < p->ntensor; i++)
-        if (p->tensor[i].role == VM_ROLE_PARAM) n += vm_tensor_elems(&p->tensor[i]);
-    return n;
-}
-
 static VmStatus say_start(Trainer *t, VmError *err) {
     const VmTraining *w = t->what;
     VmOutline o = {.folder = t->folder.dir.path,
-                   .parameters = parameters_of(t->e, t->bind.program),
+                   .parameters = w->subject->parameters,
                    .images = vm_image_counts(w->train, w->validation, w->test),
                    .threads = vm_engine_threads(t->e)};
     return vm_say_start(&t->log, w, &t->run, &o, err);

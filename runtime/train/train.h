@@ -90,6 +90,7 @@ typedef struct VmSubject {
     int nconfig;
     const char *instructions; /* set that kernels are made of ("avx512"); NULL: any */
     const char *version;      /* of this program, for the log; NULL: not told */
+    int64_t parameters;       /* of the model, as `info` counts them, for the log */
     const char *compiler;     /* identity of what made the kernels; NULL: any */
     const char *weights; /* fingerprint of the file the weights start from; NULL: initial values.
                             Recorded, but not compared. */
