@@ -32,13 +32,14 @@ static VmStatus look_at(const VmDir *d, const char *name, VmThere *there, VmErro
 }
 
 static VmStatus look(const VmDir *d, Contents *c, VmError *err) {
-    VmThere newest, previous, weights, log;
+    VmThere newest, previous, weights, best, log;
     VmStatus s = look_at(d, VM_CHECKPOINT, &newest, err);
     if (!s) s = look_at(d, VM_CHECKPOINT_PREVIOUS, &previous, err);
     if (!s) s = look_at(d, VM_WEIGHTS_FILE, &weights, err);
+    if (!s) s = look_at(d, VM_BEST_FILE, &best, err);
     if (s) return s;
     c->checkpoint = newest != VM_NOTHING || previous != VM_NOTHING;
-    c->run = c->checkpoint || weights == VM_REGULAR;
+    c->run = c->checkpoint || weights == VM_REGULAR || best == VM_REGULAR;
     for (int i = 0; i < VM_SINK_COUNT; i++) {
         const char *name = vm_sink_file((VmSinkId)i);
         if (name) s = look_at(d, name, &log, err);

@@ -122,6 +122,24 @@ Test(runtime_judge, the_test_set_chooses_nothing, .timeout = 60) {
     rt_remove(dir);
 }
 
+Test(runtime_judge, what_lies_under_its_name_is_not_written_over, .timeout = 60) {
+    char *dir = toy_data();
+    ToyConfig c = judged(rt_path(dir, "out"));
+    vm_spec_default(VM_FIELD_keep, VM_keep_best, &c.recipe.keep);
+    VmDir folder;
+    VmError err;
+    cr_assert(vm_dir_open(&folder, c.run.place.out, true, &err) == VM_OK, "%s", err.text);
+    vm_dir_close(&folder);
+    rt_write(rt_path(dir, "out/best.safetensors"), "mine", 4);
+    ToyRun r = toy_train(dir, &c, 1);
+    cr_assert_eq(r.status, VM_USAGE, "%s", r.err.text);
+    size_t n;
+    char *kept = rt_read(rt_path(dir, "out/best.safetensors"), &n);
+    cr_assert(n == 4 && memcmp(kept, "mine", 4) == 0);
+    free(kept);
+    rt_remove(dir);
+}
+
 /* ---- asked to stop ---- */
 
 static int times_in(const char *text, const char *word) {
