@@ -155,6 +155,11 @@ VmStatus drv_open(const Args *a, bool need_train, Session *s);
 VmStatus drv_open_with(const Args *a, const VmoecOptions *o, const CgTarget *target,
                        bool need_train, Session *s);
 
+/* For commands that give weights other names and shapes: the option that names the rules and, but
+ * for
+ * --dry-run, -o are required. No code is made, so any machine will do. */
+VmStatus drv_open_rules(const Args *a, OptId rules, Session *s);
+
 /* The --time report, on stderr. */
 void drv_print_times(const Session *s);
 

@@ -57,13 +57,8 @@ static VmStatus export(Session *s, const Args *a, Exported *x) {
 }
 
 VmStatus cmd_export(const Args *a) {
-    VmStatus st = args_require(a, OPT_to);
-    if (!st && !a->o.dry_run) st = args_require(a, OPT_o);
     Session s;
-    VmoecOptions o;
-    if (!st) st = drv_options(a, &o);
-    o.precision = "f32"; /* no code is made: any machine will do */
-    if (!st) st = drv_open_with(a, &o, NULL, false, &s);
+    VmStatus st = drv_open_rules(a, OPT_to, &s);
     if (st) return st;
     Exported x;
     st = export(&s, a, &x);

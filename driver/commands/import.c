@@ -62,13 +62,8 @@ static VmStatus import(Session *s, const Args *a, Imported *x) {
 }
 
 VmStatus cmd_import(const Args *a) {
-    VmStatus st = args_require(a, OPT_from);
-    if (!st && !a->o.dry_run) st = args_require(a, OPT_o);
     Session s;
-    VmoecOptions o;
-    if (!st) st = drv_options(a, &o);
-    o.precision = "f32"; /* no code is made: any machine will do */
-    if (!st) st = drv_open_with(a, &o, NULL, false, &s);
+    VmStatus st = drv_open_rules(a, OPT_from, &s);
     if (st) return st;
     Imported x;
     st = import(&s, a, &x);

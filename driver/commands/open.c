@@ -99,3 +99,13 @@ VmStatus drv_open(const Args *a, bool need_train, Session *s) {
     VmStatus st = drv_options(a, &o);
     return st ? st : drv_open_with(a, &o, NULL, need_train, s);
 }
+
+VmStatus drv_open_rules(const Args *a, OptId rules, Session *s) {
+    VmoecOptions o;
+    VmStatus st = args_require(a, rules);
+    if (!st && !a->o.dry_run) st = args_require(a, OPT_o);
+    if (!st) st = drv_options(a, &o);
+    if (st) return st;
+    o.precision = "f32";
+    return drv_open_with(a, &o, NULL, false, s);
+}
