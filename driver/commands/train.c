@@ -114,7 +114,8 @@ static void first_step_with_times(void *session) {
 /* Options that decide how a run begins, or are said anew: all others go with a run that goes on. */
 static bool has_other_options(const Args *a) {
     static const OptId of_start[] = {OPT_out,    OPT_resume, OPT_overwrite,     OPT_weights,
-                                     OPT_rename, OPT_skip,   OPT_skip_mismatch, OPT_verbose};
+                                     OPT_rename, OPT_skip,   OPT_skip_mismatch, OPT_verbose,
+                                     OPT_quiet,  OPT_time};
     int given = 0;
     for (int i = 0; i < OPT_COUNT; i++) given += a->given[i];
     for (size_t i = 0; i < sizeof of_start / sizeof of_start[0]; i++)
