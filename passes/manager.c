@@ -21,7 +21,7 @@ static const PassRow rows[PASS_COUNT] = {
 
 /* The pipelines; what comes after expand in bf16 only is their argument. */
 #define LOWER PASS_simplify, PASS_splitk, PASS_columns, PASS_routing, PASS_cse, PASS_narrow
-#define EVAL(...) {PASS_telemetry, PASS_expand, __VA_ARGS__ LOWER, PASS_fuse}
+#define EVAL(...) {PASS_telemetry, PASS_scores, PASS_expand, __VA_ARGS__ LOWER, PASS_fuse}
 #define GRAD(...) {PASS_telemetry, PASS_expand, __VA_ARGS__ PASS_autodiff, LOWER, PASS_fuse}
 #define TRAIN(...)                                                                                 \
     {PASS_telemetry, PASS_expand, __VA_ARGS__ PASS_autodiff, PASS_optimizer, LOWER,                \
@@ -83,8 +83,8 @@ int pass_pipeline_part(Pipeline p, bool bf16, PassId from, PassId until, const P
 
 /* dense and expand replace MODEL ops; simplify and cse do not look at what they mean. */
 static bool takes_model_ops(PassId p) {
-    return p == PASS_dense || p == PASS_telemetry || p == PASS_expand || p == PASS_simplify ||
-           p == PASS_cse;
+    return p == PASS_dense || p == PASS_telemetry || p == PASS_scores || p == PASS_expand ||
+           p == PASS_simplify || p == PASS_cse;
 }
 
 static const IrNode *first_model_op(const IrGraph *g) {

@@ -26,9 +26,14 @@ typedef struct PassCtx {
     bool input_grads; /* autodiff: gradients of inputs, too */
     enum PassRoutes {
         ROUTES_UNSEEN,
-        ROUTES_CHOSEN,         /* the experts chosen by every route, for who compares programs */
-        ROUTES_MEASURED        /* what a training run measures routes by */
-    } routes;                  /* telemetry: which outputs it makes */
+        ROUTES_CHOSEN,  /* the experts chosen by every route, for who compares programs */
+        ROUTES_MEASURED /* what a training run measures routes by */
+    } routes;           /* telemetry: which outputs it makes */
+    enum PassScores {
+        SCORES_UNSEEN,
+        SCORES_TOO,            /* beside the model's other results */
+        SCORES_ALONE           /* instead of them */
+    } scores;                  /* scores: whether it makes an output of them */
     VmOptimizerSpec optimizer; /* optimizer: which rule, and its options */
     /* recompute: how many of its steps to make, 0 none, or RECOMPUTE_LIGHT; sets how many there are
      * (LIGHT: how many were made), and how many of them, the first ones, are light */
@@ -64,6 +69,10 @@ RecomputeList *recompute_list(Arena *a, IrGraph *g);
 #define PASS(name, doc) bool pass_##name(PassCtx *c, IrGraph *g);
 #include "passes/passes.def"
 
+/* What `scores` makes an output of, and that output's name; NULL: the model has no such scores. */
+IrValue *pass_scores_of(const IrGraph *g);
+#define PASS_SCORES "scores"
+
 PassCtx pass_ctx(Arena *scratch); /* defaults; verify_each is on */
 
 const char *pass_name(PassId p);
@@ -74,7 +83,7 @@ enum { FUSE_MAX_TAILS = 2 }; /* kernels behind a cluster's anchor, at most */
 
 /* Pipelines as literal lists in manager.c. */
 typedef enum Pipeline {
-    PIPE_EVAL, /* telemetry expand simplify splitk routing cse narrow fuse */
+    PIPE_EVAL, /* telemetry scores expand simplify splitk routing cse narrow fuse */
     PIPE_GRAD, /* telemetry expand autodiff simplify splitk routing cse narrow fuse: gradients are
                   outputs "grad.<param>" */
     PIPE_TRAIN /* telemetry expand autodiff optimizer simplify splitk routing cse narrow recompute

@@ -28,7 +28,11 @@ VmStatus cmd_eval(const Args *a) {
     VmStatus st = args_require(a, OPT_weights);
     if (!st) st = drv_open(a, true, &s);
     if (st) return st;
-    st = session_eval(&s, a->o.weights, a->o.data, (int)opt_or(a->o.threads, 0), &r);
+    SessionEval how = {.weights = a->o.weights,
+                       .data = a->o.data,
+                       .threads = (int)opt_or(a->o.threads, 0),
+                       .anyway = a->o.anyway};
+    st = session_eval(&s, &how, &r);
     if (!st) print(&s, a, &r);
     session_close(&s);
     return st;

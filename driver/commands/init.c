@@ -1,5 +1,6 @@
 /* vmoec init: the weights a training run would start from, in a file. */
 #include "driver/commands/commands.h"
+#include "driver/session/about.h"
 
 #include <string.h>
 
@@ -31,11 +32,14 @@ static VmProgram *weights_program(Arena *a, const IrGraph *g) {
 
 static VmStatus write_initial(Session *s, const IrGraph *g, uint64_t seed, const char *path) {
     VmError err = {.text = ""};
+    VmPairs about;
+    VmStatus said = session_about(s, NULL, (int64_t)seed, &about);
+    if (said) return said;
     VmStatus st = vm_engine_create(1, &s->engine, &err);
     int program = st ? -1 : vm_engine_add(s->engine, weights_program(s->arena, g), &err);
     if (program < 0) return drv_fail(VM_ENV, "%s", err.text);
     st = vm_engine_init(s->engine, seed, &err);
-    if (!st) st = vm_weights_save(s->engine, program, path, &err);
+    if (!st) st = vm_weights_save(s->engine, program, about, path, &err);
     return st ? drv_fail(st, "%s", err.text) : VM_OK;
 }
 

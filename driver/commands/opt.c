@@ -37,6 +37,8 @@ static const char *file_passes(Arena *a, const char *text, bool *training, PassC
     if (steps) (void)sscanf(steps, "--recompute=%9d", &c->recompute);
     if (strstr(copy, "--telemetry=chosen")) c->routes = ROUTES_CHOSEN;
     if (strstr(copy, "--telemetry=measured")) c->routes = ROUTES_MEASURED;
+    if (strstr(copy, "--scores=too")) c->scores = SCORES_TOO;
+    if (strstr(copy, "--scores=alone")) c->scores = SCORES_ALONE;
     copy[strcspn(copy, " ")] = 0;
     return strcmp(copy, "none") ? copy : "";
 }
@@ -52,12 +54,24 @@ static VmStatus routes_of(const Args *a, PassCtx *c) {
     return drv_fail(VM_USAGE, "--telemetry is chosen or measured, not '%s'", text);
 }
 
+static VmStatus scores_of(const Args *a, PassCtx *c) {
+    const char *text = a->o.scores;
+    if (!text) return VM_OK;
+    for (int i = SCORES_TOO; i <= SCORES_ALONE; i++)
+        if (!strcmp(text, session_score_views[i])) {
+            c->scores = (enum PassScores)i;
+            return VM_OK;
+        }
+    return drv_fail(VM_USAGE, "--scores is too or alone, not '%s'", text);
+}
+
 static VmStatus run(Session *s, const Args *a) {
     const char *path = a->operand[0], *error = NULL;
     VmError err = {.text = ""};
     const char *text = read_text(s->arena, path, &err);
     if (!text) return drv_fail(err.status, "%s", err.text);
     VmStatus st = routes_of(a, &s->pass);
+    if (!st) st = scores_of(a, &s->pass);
     if (st) return st;
     bool training = a->o.training;
     const char *passes = a->o.passes;

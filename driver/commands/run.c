@@ -1,13 +1,14 @@
 /* vmoec run: one evaluation on given tensors, every result in a file. This is how vmoec is compared
  * with other frameworks. */
 #include "driver/commands/commands.h"
+#include "driver/session/about.h"
 
 #include <string.h>
 
 typedef struct Run {
     Session s;
     ProgramKind kind;
-    VmTensorFile *inputs;
+    VmTensorFile *inputs, *weights;
     int64_t batch;
     Text problems; /* what is wrong with the inputs, one line each */
     int nproblems;
@@ -117,12 +118,22 @@ static VmStatus write_outputs(Run *r, const Program *p, const char *path) {
     return st ? drv_fail(st, "%s", err.text) : VM_OK;
 }
 
+static VmStatus open_weights(Run *r, const Args *a) {
+    About about;
+    Session *s = &r->s;
+    VmStatus st = session_tensors_open(s, a->o.weights, &r->weights);
+    if (st) return st;
+    session_about_read(s, r->weights, a->o.weights, &about);
+    return session_about_settings(s, &about, a->o.anyway ? ABOUT_WARN : ABOUT_REFUSE);
+}
+
 static VmStatus run(Run *r, const Args *a) {
     const char *path = a->o.inputs;
     VmError err = {.text = ""};
     VmStatus st = vm_tensors_open(path, &r->inputs, &err);
     if (st) return drv_fail(st, "%s", err.text);
     st = find_batch(r, path);
+    if (!st) st = open_weights(r, a);
     if (st) return st;
     const IrGraph *g = session_graph(&r->s, r->batch);
     if (!g) return VM_INPUT;
@@ -134,7 +145,8 @@ static VmStatus run(Run *r, const Args *a) {
     if (st) return st;
     const Program *p = session_program(&r->s, r->kind, r->batch, a->o.routes, &err);
     if (!p) return drv_fail(err.status, "%s", err.text);
-    st = vm_weights_load(r->s.engine, p->index, a->o.weights, session_scope(&r->s), &err);
+    st = vm_weights_take(r->s.engine, p->index, r->weights, a->o.weights, session_scope(&r->s),
+                         &err);
     if (st) return drv_fail(st, "%s", err.text);
     copy_inputs(r, p->index);
     vm_engine_run(r->s.engine, p->index, (uint64_t)opt_or(a->o.seed, 0), 0);
@@ -156,6 +168,7 @@ VmStatus cmd_run(const Args *a) {
     if (st) return st;
     st = run(&r, a);
     vm_tensors_close(r.inputs);
+    vm_tensors_close(r.weights);
     session_close(&r.s);
     return st;
 }

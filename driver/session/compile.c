@@ -187,8 +187,8 @@ VmStatus session_engine(Session *s, int threads) {
 static bool same_kind(const Program *p, ProgramKind k, int64_t batch, bool routes,
                       const CgTuning *blocks) {
     return p->blocks == blocks && p->kind.pipe == k.pipe && p->kind.training == k.training &&
-           p->kind.dense == k.dense && p->kind.input_grads == k.input_grads && p->batch == batch &&
-           p->routes == routes;
+           p->kind.dense == k.dense && p->kind.input_grads == k.input_grads &&
+           p->kind.scores == k.scores && p->batch == batch && p->routes == routes;
 }
 
 static Program *plan(Session *s, ProgramKind kind, int64_t batch, bool routes, VmError *err) {
@@ -219,9 +219,11 @@ static Program *plan(Session *s, ProgramKind kind, int64_t batch, bool routes, V
                      : s->telemetry && kind.pipe == PIPE_TRAIN ? ROUTES_MEASURED
                                                                : ROUTES_UNSEEN;
     s->pass.input_grads = kind.input_grads;
+    s->pass.scores = kind.scores;
     session_lower(s, g, kind);
     s->pass.routes = ROUTES_UNSEEN;
     s->pass.input_grads = false;
+    s->pass.scores = SCORES_UNSEEN;
     const char *name = arena_printf(s->arena, "%s%s.%s", s->model, kind.dense ? ".dense" : "",
                                     kind.pipe == PIPE_TRAIN  ? "train"
                                     : kind.pipe == PIPE_GRAD ? "grad"
@@ -293,6 +295,12 @@ const Program *session_program(Session *s, ProgramKind kind, int64_t batch, bool
     return p->index < 0 ? NULL : p;
 }
 
+ProgramKind session_eval_kind(const Session *s) {
+    ProgramKind kind = KIND_EVAL;
+    kind.scores = s->scores;
+    return kind;
+}
+
 typedef struct Asked {
     Session *s;
     bool training;
@@ -303,7 +311,7 @@ typedef struct Asked {
 
 static void answer(void *asked) {
     Asked *a = asked;
-    ProgramKind kind = a->training ? KIND_TRAIN : KIND_EVAL;
+    ProgramKind kind = a->training ? KIND_TRAIN : session_eval_kind(a->s);
     const Program *p = session_program(a->s, kind, a->batch, false, a->err);
     a->index = p ? p->index : -1;
 }

@@ -3,6 +3,7 @@
 #include "driver/session/session.h"
 
 const char *const session_route_views[] = {"unseen", "chosen", "measured"};
+const char *const session_score_views[] = {"unseen", "too", "alone"};
 
 static VmStatus write_text(const char *path, const Text *t, VmError *err) {
     VmFile w;
@@ -29,6 +30,7 @@ const char *session_crash(void *session) {
     text_add(&t, s->pass.input_grads ? " --input-grads" : "");
     if (s->pass.recompute) text_addf(&t, " --recompute=%d", s->pass.recompute);
     if (s->pass.routes) text_addf(&t, " --telemetry=%s", session_route_views[s->pass.routes]);
+    if (s->pass.scores) text_addf(&t, " --scores=%s", session_score_views[s->pass.scores]);
     text_add(&t, "\n");
     ir_print(&t, g, true);
     VmError err = {.text = ""};

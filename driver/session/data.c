@@ -128,6 +128,8 @@ VmStatus session_data_use(const Session *s, bool training, const char *dir, int 
     if (!s->train) return VM_OK;
     char folder[4096];
     VmDataQuery spec = session_data_query(s->train, dir, folder);
+    spec.class_name = s->class_name;
+    spec.nclass_name = s->nclass_name;
     VmDataSize size[VM_SPLITS];
     VmStatus st = vm_dataset_measure(&spec, size, err);
     if (st) return st;
@@ -172,6 +174,8 @@ VmStatus session_data(Session *s, const char *dir, int threads, bool train) {
     VmDataQuery spec = session_data_query(s->train, dir, folder);
     spec.threads = threads;
     spec.cache_dir = s->cache_dir;
+    spec.class_name = s->class_name;
+    spec.nclass_name = s->nclass_name;
     if (s->decode_ahead && !spec.cache) spec.cache = VM_data_cache_none;
     if (!vm_sources[spec.kind].classes && vm_sources[spec.kind].reader == VM_READER_idx)
         spec.classes = known_classes(g);

@@ -120,7 +120,7 @@ VmStatus session_export_write(Session *s, const Exported *x, const char *path) {
     const RenameBack *b = x->back;
     VmTensorView *list = ARENA_ARRAY(s->arena, VmTensorView, b->named);
     int n = 0, npairs;
-    const char **meta = session_meta(s->arena, x->file, "pt", &npairs);
+    const char **meta = session_meta(s->arena, x->file, "pt", 0, &npairs);
     for (int i = 0; i < b->task->nweight; i++)
         if (b->of[i].rule) list[n++] = session_rename_back_value(s->arena, b, i);
     if (b->left_out) npairs = 1; /* it may not be true of a part */

@@ -1,6 +1,6 @@
 /* Weights of other programs become the model's: decides by rules (rename.h) what becomes of a
  * file's tensors, and writes the weights that they make, or gives them to a run that starts. */
-#include "driver/session/session.h"
+#include "driver/session/about.h"
 
 #include <string.h>
 
@@ -136,11 +136,12 @@ VmStatus session_import(Session *s, const SessionImport *how, Imported *out) {
     return judge(s, how, &best);
 }
 
-const char **session_meta(Arena *a, const VmTensorFile *f, const char *format, int *npairs) {
+const char **session_meta(Arena *a, const VmTensorFile *f, const char *format, int more,
+                          int *npairs) {
     const char *name, *value;
     int n = 0, kept = 1;
     while (vm_tensors_meta(f, n, &name, &value)) n++;
-    const char **list = ARENA_ARRAY(a, const char *, 2 * (n + 2));
+    const char **list = ARENA_ARRAY(a, const char *, 2 * (n + 1 + more));
     list[0] = "format";
     list[1] = format;
     for (int i = 0; vm_tensors_meta(f, i, &name, &value); i++) {
@@ -152,32 +153,49 @@ const char **session_meta(Arena *a, const VmTensorFile *f, const char *format, i
     return list;
 }
 
-/* What the file says of itself is true of the model as long as all of it comes from there. */
-static const char **meta_of(Session *s, const Imported *x, int *npairs) {
-    static const char *const origin = "origin";
-    const char **list = session_meta(s->arena, x->file, "vmoec", npairs);
+static void set_pair(const char **list, int *npairs, const char *name, const char *value) {
+    int at = 0;
+    while (at < *npairs && strcmp(list[2 * at], name) != 0) at++;
+    list[2 * at] = name;
+    list[2 * at + 1] = value;
+    if (at == *npairs) ++*npairs;
+}
+
+/* What the file says of itself is true of the model as long as all of it comes from there; the
+ * settings it is built with are this session's. */
+static VmStatus meta_of(Session *s, const Imported *x, VmPairs *out) {
+    static const char *const of_model[] = {"version", "model", "settings"};
+    VmPairs own;
+    VmStatus st = session_about(s, NULL, 0, &own);
+    if (st) return st;
+    int n;
+    const char **list = session_meta(s->arena, x->file, "vmoec", 1 + own.n, &n);
     const char *path = x->rename->task->path, *slash = strrchr(path, '/');
-    if (x->rename->missing) *npairs = 1;
+    if (x->rename->missing) n = 1;
     char fingerprint[17];
     vm_tensors_fingerprint(x->file, fingerprint);
-    int at = 1;
-    while (at < *npairs && strcmp(list[2 * at], origin) != 0) at++;
-    list[2 * at] = origin;
-    list[2 * at + 1] = arena_printf(s->arena, "%s (%s) by %s", slash ? slash + 1 : path,
-                                    fingerprint, session_rules_name(s->arena, x->rules));
-    if (at == *npairs) ++*npairs;
-    return list;
+    set_pair(list, &n, "origin",
+             arena_printf(s->arena, "%s (%s) by %s", slash ? slash + 1 : path, fingerprint,
+                          session_rules_name(s->arena, x->rules)));
+    for (int i = 0; i < own.n; i++)
+        for (size_t k = 0; k < sizeof of_model / sizeof of_model[0]; k++)
+            if (!strcmp(own.at[2 * i], of_model[k]))
+                set_pair(list, &n, own.at[2 * i], own.at[2 * i + 1]);
+    *out = (VmPairs){list, n};
+    return VM_OK;
 }
 
 VmStatus session_import_write(Session *s, const Imported *x, const char *path) {
     VmTensorView *list = ARENA_ARRAY(s->arena, VmTensorView, x->rename->loaded);
-    int n = 0, npairs;
-    const char **meta = meta_of(s, x, &npairs);
+    int n = 0;
+    VmPairs meta;
+    VmStatus st = meta_of(s, x, &meta);
+    if (st) return st;
     for (int i = 0; i < x->rename->n; i++)
         if (x->rename->of[i].fate == RENAME_LOADED)
             list[n++] = session_rename_value(s->arena, x->rename, i);
     VmError err = {.text = ""};
-    VmStatus st = vm_tensors_write(path, list, n, meta, npairs, &err);
+    st = vm_tensors_write(path, list, n, meta.at, meta.n, &err);
     return st ? session_fail(s, st, "%s", err.text) : VM_OK;
 }
 

@@ -57,10 +57,31 @@ VmStatus session_tune(struct Session *s, const char *path);
 
 /* ---- a file of weights and rules for it (import.c) ------------------------------------------- */
 
+/* How a pixel's bytes become what a model is given: sides and channels of its images, whether files
+ * of other sizes are resized, and per channel (x / 255 - mean) / std. */
+typedef struct Preparation {
+    int64_t channels, height, width;
+    bool resize;
+    double mean[3], std[3];
+} Preparation;
+
+/* What a file of weights says of itself (about.c); what it does not say is 0. */
+typedef struct About {
+    const char *path;
+    const char **name, **value; /* [nsetting] */
+    int nsetting;
+    Preparation image;
+    bool has_image, has_seed;
+    uint64_t seed;              /* of its run */
+    const char *const *classes; /* [nclasses], in the order of the logits */
+    int64_t nclasses;
+} About;
+
 typedef struct Imported {
     const char *rules; /* path of the file that was used; NULL: none */
     const Rename *rename;
     VmTensorFile *file; /* NULL: nothing is open */
+    About about;
 } Imported;
 
 /* ---- the graph of a crash (crash.c) ---------------------------------------------------------- */
@@ -83,11 +104,12 @@ typedef struct ProgramKind {
     bool training;
     bool dense; /* the model's dense twin (passes/dense.c): other weights, so it needs an engine of
                    its own */
-    bool input_grads; /* PIPE_GRAD: gradients of inputs, too */
+    bool input_grads;       /* PIPE_GRAD: gradients of inputs, too */
+    enum PassScores scores; /* PIPE_EVAL: whether scores of classes are an output */
 } ProgramKind;
-#define KIND_EVAL ((ProgramKind){PIPE_EVAL, false, false, false})
-#define KIND_TRAIN ((ProgramKind){PIPE_TRAIN, true, false, false})
-#define KIND_GRAD ((ProgramKind){PIPE_GRAD, true, false, false})
+#define KIND_EVAL ((ProgramKind){.pipe = PIPE_EVAL})
+#define KIND_TRAIN ((ProgramKind){.pipe = PIPE_TRAIN, .training = true})
+#define KIND_GRAD ((ProgramKind){.pipe = PIPE_GRAD, .training = true})
 
 typedef struct Program {
     ProgramKind kind;
@@ -131,11 +153,14 @@ typedef struct Session {
     void (*edit)(IrGraph *g); /* what a benchmark changes in every graph; NULL: nothing */
     PassCtx pass;
     Tuning tuning;
-    bool bf16;         /* matrix products in bf16 */
-    bool pack_in_step; /* no packed copy of a weight outlives a step */
-    bool telemetry;    /* training programs measure their routes */
-    int workers;       /* threads that prepare batches ahead */
-    bool decode_ahead; /* images do not fit in memory: batches decode them */
+    bool bf16;                     /* matrix products in bf16 */
+    bool pack_in_step;             /* no packed copy of a weight outlives a step */
+    bool telemetry;                /* training programs measure their routes */
+    int workers;                   /* threads that prepare batches ahead */
+    bool decode_ahead;             /* images do not fit in memory: batches decode them */
+    enum PassScores scores;        /* of programs that evaluate */
+    const char *const *class_name; /* [nclass_name], as in VmDataQuery: those of weights in use */
+    int64_t nclass_name;
     const CgTarget *target;
     const char *cache_dir, *backend; /* as in CgOptions */
     CgModule *module;
@@ -186,6 +211,8 @@ void session_say_diags(Session *s, const Diags *d);
 /* Words for what the pass telemetry shows of routes, by PassRoutes: crash files and opt have them.
  */
 extern const char *const session_route_views[3];
+/* The same by PassScores. */
+extern const char *const session_score_views[3];
 /* A VmBugReport.write over a session: writes its crash file. */
 const char *session_crash(void *session);
 
@@ -238,6 +265,8 @@ const Program *session_program(Session *s, ProgramKind kind, int64_t batch, bool
 
 /* A VmProgramSource over session_program; user is the Session. Memory that is not there is an error
  * in a thread that can go on from it, so that whoever asked can close what it holds. */
+/* The kind of programs that evaluate in this session. */
+ProgramKind session_eval_kind(const Session *s);
 int session_source(void *user, bool training, int64_t batch, VmError *err);
 
 /* Call where the first step begins. */
@@ -372,6 +401,7 @@ typedef struct SessionTrain {
     const char *const *skip;             /* patterns of tensors that are left out */
     int nskip;
     bool skip_mismatch, verbose; /* verbose: all that became of the file's tensors is said */
+    bool anyway;                 /* weights of other settings are used, which is said */
     VmRunPlace place;
     VmResume resume;
     unsigned sinks;                         /* as in VmRun */
@@ -389,9 +419,39 @@ typedef struct SessionTrain {
 /* Fits the memory, opens the data, compiles, trains. */
 VmStatus session_train(Session *s, const SessionTrain *how, VmTrainResult *out);
 
-/* Loss and accuracy of a file's weights on the whole test set. */
-VmStatus session_eval(Session *s, const char *weights, const char *data, int threads,
-                      VmEvalResult *out);
+/* Sets s->train_set to the images of the open training set that r trains on, and s->held to those
+ * that judge epochs, if there are any. */
+VmStatus session_hold_out(Session *s, const VmRecipe *r);
+
+/* ---- evaluation (evaluate.c) ----------------------------------------------------------------- */
+
+typedef enum SessionSplit {
+    SESSION_TEST,
+    SESSION_VALIDATION, /* images of the training set that are held out */
+    SESSION_TRAINED,    /* the others */
+    SESSION_SPLITS
+} SessionSplit;
+extern const char *const session_split_names[SESSION_SPLITS];
+
+/* What classes score, before softmax, for images first .. first + n - 1 of data. */
+typedef struct SessionScores {
+    const VmDataset *data;
+    int64_t first, n, classes;
+    const float *score; /* [n][classes], until the watcher returns */
+} SessionScores;
+
+typedef struct SessionEval {
+    const char *weights, *data; /* data NULL: as in VmoecTrainOptions */
+    int threads;
+    SessionSplit split;
+    bool anyway; /* weights that were made in another way are used, which is said */
+    /* Told of every batch of a model that scores classes, in order; NULL: nobody looks. */
+    void (*watch)(void *watcher, const SessionScores *b);
+    void *watcher;
+} SessionEval;
+
+/* Loss and metrics of a file's weights on a whole split. */
+VmStatus session_eval(Session *s, const SessionEval *how, VmEvalResult *out);
 
 /* ---- rules for names (shipped.c) ------------------------------------------------------------- */
 
@@ -426,8 +486,9 @@ typedef struct SessionImport {
 VmStatus session_tensors_open(Session *s, const char *path, VmTensorFile **out);
 /* A model's name, weights and channels, for rules about them. */
 RenameTask session_rename_task(Session *s, const IrGraph *g);
-/* A file's __metadata__ with another "format", and room for one more pair; *npairs are there. */
-const char **session_meta(Arena *a, const VmTensorFile *f, const char *format, int *npairs);
+/* A file's __metadata__ with another "format", and room for more pairs; *npairs are there. */
+const char **session_meta(Arena *a, const VmTensorFile *f, const char *format, int more,
+                          int *npairs);
 
 /* Reads the file and decides what becomes of every tensor; VM_INPUT after saying what does not fit,
  * or when no weight is loaded at all. out is to be closed in any case. */

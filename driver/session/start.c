@@ -1,6 +1,6 @@
 /* The weights that a run starts from: those of a file, by their names or by rules, and what is said
  * of them. */
-#include "driver/session/session.h"
+#include "driver/session/about.h"
 
 #include <string.h>
 
@@ -85,7 +85,12 @@ VmStatus session_start_open(Session *s, const SessionTrain *how) {
     if (!how->weights && (how->rename || how->skip_mismatch || how->nskip))
         return session_fail(s, VM_USAGE, "names and shapes are of weights: --weights is missing");
     if (!how->weights) return VM_OK;
+    bool part = how->rename || how->nskip || how->skip_mismatch; /* they are of another model */
     VmStatus st = session_import(s, &import, &s->from);
+    if (!st) session_about_read(s, s->from.file, how->weights, &s->from.about);
+    AboutUse use = part ? ABOUT_NOTE : how->anyway ? ABOUT_WARN : ABOUT_REFUSE;
+    if (!st) st = session_about_settings(s, &s->from.about, use);
+    if (!st) st = session_about_image(s, &s->from.about, ABOUT_NOTE);
     if (!st) say_found(s, how, &s->from);
     return st;
 }

@@ -1,5 +1,5 @@
-/* From an opened file to a run of training, and to the accuracy of given weights. */
-#include "driver/session/session.h"
+/* From an opened file to a run of training. */
+#include "driver/session/about.h"
 
 #include <string.h>
 
@@ -145,8 +145,7 @@ static void advise_lengths(Session *s, const VmRecipe *r, int64_t images) {
 
 /* ---- the whole ------------------------------------------------------------------------------- */
 
-/* The images that are trained on, and those that judge epochs. */
-static VmStatus hold_out(Session *s, const VmRecipe *r) {
+VmStatus session_hold_out(Session *s, const VmRecipe *r) {
     s->train_set = s->data[VM_TRAIN];
     if (!(r->validation > 0)) return VM_OK;
     VmError err = {.text = ""};
@@ -160,9 +159,12 @@ static VmStatus run_training(Session *s, const SessionTrain *how, VmTrainResult 
     const IrGraph *g = session_graph(s, s->batch);
     if (!g) return VM_INPUT;
     VmRecipe recipe = recipe_of(s, how);
-    VmStatus st = hold_out(s, &recipe);
+    VmStatus st = session_hold_out(s, &recipe);
     if (st) return st;
     VmSubject subject = subject_of(s, g);
+    st = session_about(s, s->data[VM_TRAIN], recipe.seed, &subject.about);
+    if (st) return st;
+    if (s->from.file) session_about_classes(s, &s->from.about, s->data[VM_TRAIN]);
     VmRun run = run_of(s, how);
     st = plan_all(s, &recipe);
     if (st) return st;
@@ -204,28 +206,4 @@ VmStatus session_train(Session *s, const SessionTrain *how, VmTrainResult *out) 
     if (chosen) session_inform(s, "%s", chosen);
     if (!st) st = session_data(s, how->data, how->threads, true);
     return st ? st : start_training(s, how, out);
-}
-
-static VmStatus evaluate(Session *s, const char *weights, int threads, VmEvalResult *out) {
-    const VmDataset *test = s->data[VM_TEST];
-    VmStatus st = session_engine(s, vm_threads(threads));
-    if (st) return st;
-    VmError err = {.text = ""};
-    int64_t batch = s->batch < vm_dataset_size(test) ? s->batch : vm_dataset_size(test);
-    const Program *p = session_program(s, KIND_EVAL, batch, false, &err);
-    if (!p) return session_fail(s, err.status, "%s", err.text);
-    st = vm_weights_load(s->engine, p->index, weights, session_scope(s), &err);
-    if (!st) st = vm_weights_finite(s->engine, p->index, weights, &err);
-    if (!st) st = vm_evaluate(s->engine, session_source, s, test, batch, out, &err);
-    return st ? session_fail(s, st, "%s", err.text) : VM_OK;
-}
-
-VmStatus session_eval(Session *s, const char *weights, const char *data, int threads,
-                      VmEvalResult *out) {
-    Budget b = {0};
-    *out = (VmEvalResult){0};
-    session_data_close(s);
-    VmStatus st = s->nprogram ? VM_OK : session_memory(s, &b, false, data, threads);
-    if (!st) st = session_data(s, data, threads, false);
-    return st ? st : evaluate(s, weights, threads, out);
 }

@@ -179,7 +179,9 @@ static void evaluate(void *call) {
     if (!c->weights)
         c->status = session_fail(s, VM_USAGE, "an evaluation needs weights");
     else
-        c->status = session_eval(s, c->weights, c->data, c->v->threads, c->out);
+        c->status = session_eval(
+            s, &(SessionEval){.weights = c->weights, .data = c->data, .threads = c->v->threads},
+            c->out);
 }
 
 VmStatus vmoec_eval(Vmoec *v, const char *weights, const char *data, VmoecEvaluated *result) {

@@ -25,6 +25,11 @@ typedef struct VmDataQuery {
     VmWord cache, bad;      /* of image folders, as in a recipe */
     int64_t room;           /* bytes that images in memory may take; 0: half of the machine's */
     const char *cache_dir;  /* where decoded images may be kept; NULL: nowhere */
+    /* Of image folders: the classes by label, as weights know them. Folders have the labels of
+     * their names then, one that has none is VM_INPUT, and train/ need not be there for another
+     * split. NULL: the folders of train/, bytewise, say what there is. */
+    const char *const *class_name;
+    int64_t nclass_name;
 } VmDataQuery;
 
 /* dir: goes before the recipe's; NULL: none. */

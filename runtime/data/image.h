@@ -78,7 +78,9 @@ typedef struct VmImagePart {
 } VmImagePart;
 
 typedef struct VmImageNames {
-    const char *root;     /* folder or archive, for messages */
+    const char *root;         /* folder or archive, for messages */
+    const char *const *known; /* classes by label; NULL: train/ says */
+    int64_t nknown;
     bool may_have_top;    /* all may stand in one folder more, as in most archives */
     char *top;            /* that folder; empty: there is none; NULL: nothing of a part was met */
     VmImageClass **class; /* by name */
@@ -150,13 +152,15 @@ typedef struct VmImages {
 void vm_images_free(VmImages *i);
 
 typedef struct VmImageSource {
-    const char *path;      /* a folder with train/ and test/, or an archive of one */
-    int64_t channels;      /* 1 or 3 */
-    int64_t resize;        /* as in VmImageForm */
-    VmWord cache;          /* where decoded images are; VM_NO_WORD: in memory if there is room */
-    const char *cache_dir; /* of decoded images on disk; NULL: there is none */
-    int64_t room;          /* for images in memory, bytes; 0: half of the machine's memory */
-    bool skip;             /* damaged images are left out */
+    const char *path;         /* a folder with train/ and test/, or an archive of one */
+    int64_t channels;         /* 1 or 3 */
+    int64_t resize;           /* as in VmImageForm */
+    VmWord cache;             /* where decoded images are; VM_NO_WORD: in memory if there is room */
+    const char *cache_dir;    /* of decoded images on disk; NULL: there is none */
+    int64_t room;             /* for images in memory, bytes; 0: half of the machine's memory */
+    bool skip;                /* damaged images are left out */
+    const char *const *known; /* [nknown] classes, as in VmDataQuery */
+    int64_t nknown;
     int threads;
 } VmImageSource;
 

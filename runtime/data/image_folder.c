@@ -100,10 +100,12 @@ static VmStatus folder_there(const VmImageLoader *l, int part, bool *there, VmEr
     return VM_OK;
 }
 
-/* Of train/, names of classes are needed always, those of images only if they are wanted. */
+/* Of train/, names of classes are needed unless they are known, those of images only if they are
+ * wanted. */
 static VmStatus list_images(VmImageLoader *l, bool train, bool test, VmError *err) {
-    bool has_test, has_val;
-    VmStatus s = walk(l, vm_part_names[VM_PART_TRAIN], train, NULL, err);
+    bool has_train = true, has_test, has_val;
+    VmStatus s = l->names.known ? folder_there(l, VM_PART_TRAIN, &has_train, err) : VM_OK;
+    if (!s && has_train) s = walk(l, vm_part_names[VM_PART_TRAIN], train, NULL, err);
     if (s || !test) return s;
     s = folder_there(l, VM_PART_TEST, &has_test, err);
     if (!s) s = folder_there(l, VM_PART_VAL, &has_val, err);

@@ -305,7 +305,34 @@ int64_t vm_names_classes(const VmImageNames *n) {
     return classes;
 }
 
-static VmStatus check_classes(VmImageNames *n, VmError *err) {
+/* " (cat, dog, ..)" */
+static void list_known(const VmImageNames *n, char to[600]) {
+    size_t at = 0;
+    for (int64_t i = 0; i < n->nknown && at < 400; i++)
+        at += (size_t)snprintf(to + at, 600 - at, "%s%.150s", i ? ", " : "", n->known[i]);
+    if (at >= 400) snprintf(to + (at < 590 ? at : 590), 10, ", ..");
+}
+
+/* Labels as somebody else has them: every class of a part that is kept must be among his. */
+static VmStatus label_known(VmImageNames *n, VmError *err) {
+    int test = vm_names_test(n);
+    for (int64_t i = 0; i < n->nclass; i++) {
+        VmImageClass *c = n->class[i];
+        for (int64_t k = 0; k < n->nknown && c->label < 0; k++)
+            if (!strcmp(n->known[k], c->name)) c->label = k;
+        bool in_train = c->folder[VM_PART_TRAIN] && n->part[VM_PART_TRAIN].keep;
+        if (c->label >= 0 || (!in_train && !c->folder[test])) continue;
+        char list[600] = "";
+        list_known(n, list);
+        return vm_fail(err, VM_INPUT,
+                       "%s: class '%s' of %s/ is none of the %" PRId64 " that the weights know: %s",
+                       n->root, c->name, vm_part_names[in_train ? VM_PART_TRAIN : test], n->nknown,
+                       list);
+    }
+    return VM_OK;
+}
+
+static VmStatus label_classes(VmImageNames *n, VmError *err) {
     int test = vm_names_test(n);
     int64_t label = 0;
     for (int64_t i = 0; i < n->nclass; i++) {
@@ -329,6 +356,13 @@ static VmStatus check_classes(VmImageNames *n, VmError *err) {
                            "%s: class '%s' of %s/ is not one of the %" PRId64 " of train/", n->root,
                            c->name, vm_part_names[test], label);
     }
+    return VM_OK;
+}
+
+static VmStatus check_classes(VmImageNames *n, VmError *err) {
+    int test = vm_names_test(n);
+    VmStatus s = n->known ? label_known(n, err) : label_classes(n, err);
+    if (s) return s;
     if (n->part[test].keep && n->part[test].n == 0)
         return vm_fail(err, VM_INPUT,
                        "%s: no images in test/; expected test/CLASS/NAME.jpg (or val/)", n->root);

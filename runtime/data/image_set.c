@@ -154,6 +154,8 @@ static VmStatus loader_open(VmImageLoader *l, const VmImageSource *src, bool tra
             "memory; for cache = \"%s\" unpack it into a folder",
             src->path, vm_words[src->cache].name);
     l->names.may_have_top = l->archive;
+    l->names.known = src->known;
+    l->names.nknown = src->nknown;
     if (!l->archive) l->root = open(src->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (!l->archive && l->root < 0)
         return vm_fail(err, VM_ENV, "cannot open folder '%s': %s", src->path, strerror(errno));
@@ -243,11 +245,13 @@ static VmStatus class_names(const VmImageLoader *l, VmImagesInfo *info, VmError 
     size_t room = 1;
     const VmImageNames *n = &l->names;
     for (int64_t i = 0; i < n->nclass; i++) room += strlen(n->class[i]->name) + 1;
-    info->classes = 0;
+    for (int64_t i = 0; i < n->nknown; i++) room += strlen(n->known[i]) + 1;
+    info->classes = n->nknown;
     info->names = malloc(room);
     if (!info->names) return vm_fail(err, VM_ENV, "%s: out of memory", l->src->path);
     char *to = info->names;
-    for (int64_t i = 0; i < n->nclass; i++) { /* bytewise by name, as labels are */
+    for (int64_t i = 0; i < n->nknown; i++) to = stpcpy(to, n->known[i]) + 1;
+    for (int64_t i = 0; i < n->nclass && !n->known; i++) { /* bytewise by name, as labels are */
         if (n->class[i]->label < 0) continue;
         to = stpcpy(to, n->class[i]->name) + 1;
         info->classes++;

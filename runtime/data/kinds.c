@@ -151,8 +151,25 @@ VmStatus vm_find_idx(const VmDataQuery *spec, const VmSource *k, VmSplit split, 
 
 /* ---- folders and archives ---- */
 
+/* *there: one of the folders that make `place` such data is in it. */
+static VmStatus has_parts(const VmDataQuery *spec, const char *place, bool *there, VmError *err) {
+    static const char *const part[] = {"train", "test", "val"};
+    int n = spec->class_name ? 3 : 1; /* train/ alone says which classes there are */
+    VmStatus s = VM_OK;
+    *there = false;
+    for (int i = 0; i < n && !s && !*there; i++) {
+        mode_t mode = 0;
+        char *path = join(place, part[i], "");
+        s = path ? look(path, &mode, err) : no_memory(err);
+        free(path);
+        *there = S_ISDIR(mode);
+    }
+    return s;
+}
+
 /* *found NULL: the place has no such data. */
-static VmStatus images_in(const char *place, const VmSource *k, char **found, VmError *err) {
+static VmStatus images_in(const VmDataQuery *spec, const char *place, const VmSource *k,
+                          char **found, VmError *err) {
     mode_t mode;
     *found = NULL;
     VmStatus s = look(place, &mode, err);
@@ -161,11 +178,10 @@ static VmStatus images_in(const char *place, const VmSource *k, char **found, Vm
         *found = strdup(place);
         return *found ? VM_OK : no_memory(err);
     }
-    char *train = join(place, "train", "");
-    s = look(train, &mode, err);
-    free(train);
+    bool there;
+    s = has_parts(spec, place, &there, err);
     if (s) return s;
-    if (S_ISDIR(mode)) {
+    if (there) {
         *found = strdup(place);
         return *found ? VM_OK : no_memory(err);
     }
@@ -182,7 +198,8 @@ VmStatus vm_find_images(const VmDataQuery *spec, const VmSource *k, char **found
     Places p;
     *found = NULL;
     VmStatus s = list_places(spec, k, &p, err);
-    for (int i = 0; i < p.count && !s && !*found; i++) s = images_in(p.path[i], k, found, err);
+    for (int i = 0; i < p.count && !s && !*found; i++)
+        s = images_in(spec, p.path[i], k, found, err);
     char looked_for[64];
     snprintf(looked_for, sizeof looked_for, "train/%s%s", k->archive ? " and " : "",
              k->archive ? k->archive : "");

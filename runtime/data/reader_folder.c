@@ -16,6 +16,8 @@ static VmImageSource image_source(const VmDataQuery *spec, const VmSource *k, co
                            .cache_dir = spec->cache_dir,
                            .room = spec->room,
                            .skip = spec->bad == VM_data_bad_skip,
+                           .known = spec->class_name,
+                           .nknown = spec->nclass_name,
                            .threads = vm_threads(spec->threads)};
 }
 

@@ -20,6 +20,7 @@
 struct VmCheckpoints {
     VmRunFolder *folder;
     VmRecordRun run;
+    VmPairs about;   /* of weights */
     bool keeps_best; /* weights are written once more */
 };
 
@@ -28,6 +29,7 @@ VmStatus vm_checkpoints_open(VmCheckpoints **out, VmRunFolder *folder, const VmT
     *out = vm_calloc(1, sizeof **out);
     if (!*out) return vm_fail(err, VM_ENV, "out of memory");
     (*out)->folder = folder;
+    (*out)->about = what->subject->about;
     (*out)->keeps_best = what->recipe->keep.kind == VM_keep_best;
     return vm_record_identity(what, total, &(*out)->run, err);
 }
@@ -102,10 +104,11 @@ static bool is_good(const VmCheckpoints *k, const char *name, VmRecord *r) {
 static VmStatus write_files(VmCheckpoints *k, VmEngine *e, int program, const VmRunState *s,
                             const VmDir *d, VmError *err) {
     VmRecord r = {.at = *s, .has_state = has_role(e, program, VM_ROLE_STATE)}, back;
-    VmStatus status =
-        vm_tensors_save_in(e, program, VM_ROLE_PARAM, d, VM_WEIGHTS_FILE, &r.weights, err);
+    VmStatus status = vm_tensors_save_in(e, program, VM_ROLE_PARAM, k->about, d, VM_WEIGHTS_FILE,
+                                         &r.weights, err);
     if (status == VM_OK && r.has_state)
-        status = vm_tensors_save_in(e, program, VM_ROLE_STATE, d, VM_STATE_FILE, &r.state, err);
+        status = vm_tensors_save_in(e, program, VM_ROLE_STATE, (VmPairs){0}, d, VM_STATE_FILE,
+                                    &r.state, err);
     if (status == VM_OK) status = vm_record_write(d, &k->run, &r, err);
     if (status == VM_OK) status = vm_dir_sync(d, err);
     if (status) return status;

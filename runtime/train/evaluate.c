@@ -39,56 +39,49 @@ static VmStatus check_means(const VmEvalResult *r, bool has_loss, VmError *err) 
                    bad, r->images);
 }
 
-static VmStatus evaluate_all(VmBinding *b, VmEngine *e, VmProgramSource source, void *user,
-                             const VmDataset *data, VmFeed *feed, int64_t steps,
-                             const volatile sig_atomic_t *stop, bool *stopped, VmEvalResult *result,
-                             VmError *err) {
+static VmStatus evaluate_all(const VmEvaluation *v, VmBinding *b, VmFeed *feed, int64_t steps,
+                             VmEvalResult *result, bool *stopped, VmError *err) {
+    int64_t first = 0;
     *result = (VmEvalResult){0};
     for (int64_t step = 0; step < steps; step++) {
-        if (stop && *stop) {
-            *stopped = true;
-            return VM_OK;
-        }
+        *stopped = v->stop && *v->stop;
+        if (*stopped) return VM_OK;
         int64_t n = vm_feed_images(feed, step);
         if (b->program < 0 || b->batch != n) {
-            VmStatus s = vm_bind(b, e, source, user, false, n, data, err);
+            VmStatus s = vm_bind(b, v->engine, v->source, v->user, false, n, v->data, err);
             if (s) return s;
         }
         VmStatus fed = vm_feed_batch(feed, step, &b->input, err);
         if (fed) return fed;
-        vm_engine_run(e, b->program, 0, 0);
+        vm_engine_run(v->engine, b->program, 0, 0);
+        if (v->watch) v->watch(v->watcher, b->program, first, n);
         add_batch(result, b, n);
+        first += n;
     }
     result->loss /= (double)result->images;
     for (int i = 0; i < result->nmetric; i++) result->metric[i].value /= (double)result->images;
     return check_means(result, vm_binding_has_loss(b), err);
 }
 
-VmStatus vm_evaluate_until(VmEngine *e, VmProgramSource source, void *user, const VmDataset *data,
-                           int64_t batch, const volatile sig_atomic_t *stop, bool *stopped,
-                           VmEvalResult *result, VmError *err) {
-    if (batch < 1) return vm_fail(err, VM_USAGE, "batch must be at least 1, it is %" PRId64, batch);
-    int64_t size = vm_dataset_size(data);
-    if (batch > size) batch = size;
-    int64_t steps = vm_feed_steps(size, batch, false);
+VmStatus vm_evaluate(const VmEvaluation *v, VmEvalResult *result, bool *stopped, VmError *err) {
+    bool broken_off = false;
+    int64_t size = vm_dataset_size(v->data), batch = v->batch < size ? v->batch : size;
+    if (v->batch < 1)
+        return vm_fail(err, VM_USAGE, "batch must be at least 1, it is %" PRId64, v->batch);
     VmBinding b = {.program = -1};
-    VmStatus s = vm_bind(&b, e, source, user, false, batch, data, err);
+    VmStatus s = vm_bind(&b, v->engine, v->source, v->user, false, batch, v->data, err);
     if (s) return s;
-    VmFeedSpec spec = {.source = data,
+    VmFeedSpec spec = {.source = v->data,
                        .order = VM_ORDER_STORED,
                        .batch = batch,
                        .label = b.input.label != NULL,
                        .classes = b.input.classes,
-                       .end = steps};
+                       .end = vm_feed_steps(size, batch, false)};
     VmFeed *feed;
     s = vm_feed_open(&feed, &spec, err);
-    if (!s) s = evaluate_all(&b, e, source, user, data, feed, steps, stop, stopped, result, err);
+    if (!s) s = evaluate_all(v, &b, feed, spec.end, result, &broken_off, err);
+    if (stopped) *stopped = broken_off;
     vm_binding_free(&b);
     if (feed) vm_feed_close(feed);
     return s;
-}
-
-VmStatus vm_evaluate(VmEngine *e, VmProgramSource source, void *user, const VmDataset *data,
-                     int64_t batch, VmEvalResult *result, VmError *err) {
-    return vm_evaluate_until(e, source, user, data, batch, NULL, NULL, result, err);
 }

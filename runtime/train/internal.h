@@ -33,9 +33,9 @@ VmFileSum vm_tensors_sum(const VmTensorFile *f);
 VmStatus vm_tensors_write_in(const VmDir *d, const char *name, const VmTensorView *t, int n,
                              const char *const *meta, int nmeta_pairs, VmFileSum *sum,
                              VmError *err);
-VmStatus vm_tensors_save_in(VmEngine *e, int program, VmRole role, const VmDir *d, const char *name,
-                            VmFileSum *sum, VmError *err);
-/* About as many as vm_tensors_save_in writes, rather more. */
+VmStatus vm_tensors_save_in(VmEngine *e, int program, VmRole role, VmPairs about, const VmDir *d,
+                            const char *name, VmFileSum *sum, VmError *err);
+/* About as many as vm_tensors_save_in writes, rather more; without what the file says of itself. */
 int64_t vm_tensors_bytes(VmEngine *e, int program, VmRole role);
 /* VM_INPUT when a tensor of the role has a value that is infinite or not a number: the message
  * begins with `what` and names the first such tensor and its place in the model's text. */
@@ -50,14 +50,6 @@ double vm_learning_rate(const VmScheduleSpec *s, int64_t step, int64_t warmup, i
 
 int64_t vm_steps_per_epoch(const VmDataSpec *d, int64_t images);
 int64_t vm_total_steps(const VmRecipe *r, int64_t images);
-
-/* ---- evaluate.c ------------------------------------------------------------------------------ */
-
-/* vm_evaluate, which is broken off as soon as *stop is not 0: VM_OK with *stopped, and no result.
- */
-VmStatus vm_evaluate_until(VmEngine *e, VmProgramSource source, void *user, const VmDataset *data,
-                           int64_t batch, const volatile sig_atomic_t *stop, bool *stopped,
-                           VmEvalResult *result, VmError *err);
 
 /* ---- bind.c: a program's inputs and results as the trainer uses them ------------------------- */
 
@@ -178,7 +170,7 @@ void vm_run_close(VmRunFolder *r);
 
 /* ---- checkpoint.c ---------------------------------------------------------------------------- */
 
-/* The checkpoints of one run in its folder, which is borrowed. */
+/* The checkpoints of one run in its folder, which is borrowed, like what the weights say. */
 typedef struct VmCheckpoints VmCheckpoints;
 VmStatus vm_checkpoints_open(VmCheckpoints **out, VmRunFolder *folder, const VmTraining *what,
                              int64_t total, VmError *err);

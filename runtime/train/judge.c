@@ -82,13 +82,21 @@ static VmStatus keep_if_best(Trainer *t, const VmEpochRecord *r, int program, Vm
         VmBest now = {.epoch = r->epoch, .value = value};
         if (!is_better(metric, value, &t->run.best[i])) continue;
         if (i == VM_BEST_KEPT) {
-            VmStatus s = vm_tensors_save_in(t->e, program, VM_ROLE_PARAM, &t->folder.dir,
-                                            VM_BEST_FILE, &now.file, err);
+            VmStatus s = vm_tensors_save_in(t->e, program, VM_ROLE_PARAM, t->what->subject->about,
+                                            &t->folder.dir, VM_BEST_FILE, &now.file, err);
             if (s) return s;
         }
         t->run.best[i] = now;
     }
     return VM_OK;
+}
+
+static VmEvaluation evaluation_of(const Trainer *t, const VmDataset *data) {
+    return (VmEvaluation){.engine = t->e,
+                          .source = t->source,
+                          .user = t->user,
+                          .data = data,
+                          .batch = t->recipe->data.batch};
 }
 
 VmStatus vm_trainer_judge(Trainer *t, VmEpochRecord *r, VmError *err) {
@@ -98,8 +106,9 @@ VmStatus vm_trainer_judge(Trainer *t, VmEpochRecord *r, VmError *err) {
     VmEvalResult *result = w->validation ? &r->validation : &r->test;
     double start = vm_seconds();
     int program = t->bind.program;
-    VmStatus s = vm_evaluate_until(t->e, t->source, t->user, data, t->recipe->data.batch,
-                                   w->run->stop, &t->stopped, result, err);
+    VmEvaluation v = evaluation_of(t, data);
+    v.stop = w->run->stop;
+    VmStatus s = vm_evaluate(&v, result, &t->stopped, err);
     if (s == VM_INPUT && program >= 0) /* weights that are no numbers explain it better */
         (void)vm_checkpoint_values(t->e, program, &t->run, err);
     if (s || t->stopped) return s;
@@ -145,8 +154,8 @@ static bool load_best(Trainer *t) {
 static VmStatus final_test(Trainer *t, VmTrainResult *result, VmError *err) {
     const VmTraining *w = t->what;
     if (!w->validation || !w->test) return VM_OK;
-    VmStatus s =
-        vm_evaluate(t->e, t->source, t->user, w->test, t->recipe->data.batch, &result->test, err);
+    VmEvaluation v = evaluation_of(t, w->test);
+    VmStatus s = vm_evaluate(&v, &result->test, NULL, err);
     return s ? s : vm_say_end(&t->log, &t->run, result, err);
 }
 
@@ -163,7 +172,8 @@ VmStatus vm_trainer_finish(Trainer *t, VmTrainResult *result, VmError *err) {
     result->total = t->run.total;
     result->stopped = t->stopped;
     if (t->stopped) return VM_OK;
-    VmStatus s = vm_tensors_save_in(t->e, 0, VM_ROLE_PARAM, d, VM_WEIGHTS_FILE, NULL, err);
+    VmStatus s = vm_tensors_save_in(t->e, 0, VM_ROLE_PARAM, t->what->subject->about, d,
+                                    VM_WEIGHTS_FILE, NULL, err);
     if (s) return s;
     bool kept = t->recipe->keep.kind == VM_keep_best && best->epoch && load_best(t);
     result->best_epoch = kept ? best->epoch : 0;

@@ -41,6 +41,12 @@ bool vm_tensors_meta(const VmTensorFile *f, int i, const char **name, const char
 /* Of the whole file, in hexadecimal, as xxh128sum begins. */
 void vm_tensors_fingerprint(const VmTensorFile *f, char out[17]);
 
+/* What a file says of itself, its __metadata__: n names, each with its value behind it. */
+typedef struct VmPairs {
+    const char *const *at;
+    int n;
+} VmPairs;
+
 /* Complete or absent: written beside the target, synced, renamed. Names sorted; the data starts at
  * a multiple of 8 bytes and has no holes. meta: nmeta_pairs pairs (name, value) for __metadata__,
  * may be NULL. */
@@ -53,7 +59,11 @@ VmStatus vm_tensors_write(const char *path, const VmTensorView *t, int n, const 
  */
 VmStatus vm_weights_load(VmEngine *e, int program, const char *path, const char *scope,
                          VmError *err);
-VmStatus vm_weights_save(VmEngine *e, int program, const char *path, VmError *err);
+/* The same of an open file, which messages call `path`. */
+VmStatus vm_weights_take(VmEngine *e, int program, const VmTensorFile *f, const char *path,
+                         const char *scope, VmError *err);
+/* about: none, and the file only says that it is vmoec's. */
+VmStatus vm_weights_save(VmEngine *e, int program, VmPairs about, const char *path, VmError *err);
 
 /* VM_INPUT, naming the first weight that has a value which is no finite number, and `path`, where
  * weights came from. */
@@ -94,6 +104,7 @@ typedef struct VmSubject {
     const char *compiler;     /* identity of what made the kernels; NULL: any */
     const char *weights; /* fingerprint of the file the weights start from; NULL: initial values.
                             Recorded, but not compared. */
+    VmPairs about;       /* what its weights say of themselves, wherever they are saved */
 } VmSubject;
 
 /* How a run is made, which decides no bit of it. */
@@ -200,9 +211,24 @@ typedef struct VmTrainResult {
 VmStatus vm_train(VmEngine *e, VmProgramSource source, void *user, const VmTraining *what,
                   VmTrainResult *result, VmError *err);
 
-/* Whole split in order, last partial batch included. Means are weighted by images. */
-VmStatus vm_evaluate(VmEngine *e, VmProgramSource source, void *user, const VmDataset *data,
-                     int64_t batch, VmEvalResult *result, VmError *err);
+/* An evaluation of a whole data set, in order, last partial batch included. */
+typedef struct VmEvaluation {
+    VmEngine *engine;
+    VmProgramSource source;
+    void *user; /* of source */
+    const VmDataset *data;
+    int64_t batch;
+    const volatile sig_atomic_t
+        *stop; /* not 0: it is broken off after a batch; NULL: nobody asks */
+    /* Told of every batch while its results are in the engine: images first .. first + n - 1 of the
+     * data went through that program. NULL: nobody looks. */
+    void (*watch)(void *watcher, int program, int64_t first, int64_t n);
+    void *watcher;
+} VmEvaluation;
+
+/* Means over the images; a mean that is no finite number is VM_INPUT. *stopped (may be NULL): it
+ * was broken off, and there is no result. */
+VmStatus vm_evaluate(const VmEvaluation *v, VmEvalResult *result, bool *stopped, VmError *err);
 
 /* Fills a program's input VM_INPUT_STEP for step 0, 1, ..; to NULL: it has none. */
 void vm_step_scalars(const VmOptimizerSpec *o, double rate, int64_t step, float *to);

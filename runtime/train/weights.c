@@ -125,14 +125,18 @@ static VmTensorView *role_views(VmEngine *e, int program, VmRole role, int *n) {
     return view;
 }
 
-static const char *const meta[] = {"format", "vmoec"};
+static VmPairs or_plain(VmPairs about) {
+    static const char *const plain[] = {"format", "vmoec"};
+    return about.n ? about : (VmPairs){plain, 1};
+}
 
-VmStatus vm_tensors_save_in(VmEngine *e, int program, VmRole role, const VmDir *d, const char *name,
-                            VmFileSum *sum, VmError *err) {
+VmStatus vm_tensors_save_in(VmEngine *e, int program, VmRole role, VmPairs about, const VmDir *d,
+                            const char *name, VmFileSum *sum, VmError *err) {
     int n;
+    VmPairs meta = or_plain(about);
     VmTensorView *view = role_views(e, program, role, &n);
     if (!view) return vm_fail(err, VM_ENV, "out of memory");
-    VmStatus s = vm_tensors_write_in(d, name, view, n, meta, 1, sum, err);
+    VmStatus s = vm_tensors_write_in(d, name, view, n, meta.at, meta.n, sum, err);
     free(view);
     return s;
 }
@@ -195,13 +199,19 @@ VmStatus vm_tensors_finite(VmEngine *e, int program, VmRole role, const char *wh
 
 /* ---- weights of the user's ---- */
 
+VmStatus vm_weights_take(VmEngine *e, int program, const VmTensorFile *f, const char *path,
+                         const char *scope, VmError *err) {
+    VmStatus s = check(e, program, VM_ROLE_PARAM, f, path, scope, err);
+    if (s == VM_OK) vm_tensors_apply(e, program, VM_ROLE_PARAM, f);
+    return s;
+}
+
 VmStatus vm_weights_load(VmEngine *e, int program, const char *path, const char *scope,
                          VmError *err) {
     VmTensorFile *f;
     VmStatus s = vm_tensors_open(path, &f, err);
     if (s) return s;
-    s = check(e, program, VM_ROLE_PARAM, f, path, scope, err);
-    if (s == VM_OK) vm_tensors_apply(e, program, VM_ROLE_PARAM, f);
+    s = vm_weights_take(e, program, f, path, scope, err);
     vm_tensors_close(f);
     return s;
 }
@@ -217,11 +227,12 @@ void vm_weights_set(VmEngine *e, int program, const VmTensorView *v) {
     }
 }
 
-VmStatus vm_weights_save(VmEngine *e, int program, const char *path, VmError *err) {
+VmStatus vm_weights_save(VmEngine *e, int program, VmPairs about, const char *path, VmError *err) {
     int n;
+    VmPairs meta = or_plain(about);
     VmTensorView *view = role_views(e, program, VM_ROLE_PARAM, &n);
     if (!view) return vm_fail(err, VM_ENV, "out of memory");
-    VmStatus s = vm_tensors_write(path, view, n, meta, 1, err);
+    VmStatus s = vm_tensors_write(path, view, n, meta.at, meta.n, err);
     free(view);
     return s;
 }

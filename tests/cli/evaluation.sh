@@ -68,7 +68,8 @@ want 1 'net.inner.weight is f32\[64,6\] in `part` and f32\[64,8\] in `whole`.*\[
     'models of a scope that disagree' "$VMOEC" check apart.vmoe
 sed '/^model part/,$d; s/ scope net//; s/whole/net/' scoped.vmoe > one.vmoe
 "$VMOEC" init scoped.vmoe --model whole -o a.safetensors && "$VMOEC" init one.vmoe -o b.safetensors
-same 'initial values follow the name of the scope' a.safetensors b.safetensors
+want 0 '^equal: 4$' 'initial values follow the name of the scope' \
+    "$VMOEC" weights a.safetensors b.safetensors
 
 want 2 'train or eval' 'run in no mode' \
     "$VMOEC" run $F --mode=both --weights w.safetensors --inputs in.safetensors \

@@ -252,7 +252,7 @@ Test(runtime_safetensors, weights_load_all_or_nothing) {
     cr_assert_eq(vm_engine_add(e, &program, &err), 0, "%s", err.text);
     float *a = vm_engine_data(e, 0, "a"), *b = vm_engine_data(e, 0, "b");
     for (int i = 0; i < 4; i++) a[i] = b[i] = (float)(i + 1);
-    cr_assert(vm_weights_save(e, 0, p, &err) == VM_OK, "%s", err.text);
+    cr_assert(vm_weights_save(e, 0, (VmPairs){0}, p, &err) == VM_OK, "%s", err.text);
     for (int i = 0; i < 4; i++) a[i] = b[i] = 0;
     cr_assert(vm_weights_load(e, 0, p, NULL, &err) == VM_OK, "%s", err.text);
     cr_assert(a[3] == 4 && b[0] == 1 && a[4] == 0);

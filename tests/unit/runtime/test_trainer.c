@@ -204,14 +204,29 @@ Test(runtime_trainer, evaluation_covers_every_image, .timeout = 60) {
     cr_assert(toy_source(&toy, false, 8, &err) == 0);
     cr_assert(vm_engine_init(toy.e, 1, &err) == VM_OK);
     VmEvalResult by8, by2;
-    cr_assert(vm_evaluate(toy.e, toy_source, &toy, test, 8, &by8, &err) == VM_OK, "%s", err.text);
-    cr_assert(vm_evaluate(toy.e, toy_source, &toy, test, 2, &by2, &err) == VM_OK, "%s", err.text);
+    cr_assert(
+        vm_evaluate(
+            &(VmEvaluation){
+                .engine = toy.e, .source = toy_source, .user = &toy, .data = test, .batch = 8},
+            &by8, NULL, &err) == VM_OK,
+        "%s", err.text);
+    cr_assert(
+        vm_evaluate(
+            &(VmEvaluation){
+                .engine = toy.e, .source = toy_source, .user = &toy, .data = test, .batch = 2},
+            &by2, NULL, &err) == VM_OK,
+        "%s", err.text);
     cr_assert(by8.images == 10 && by2.images == 10);
     cr_assert(fabs(by8.loss - by2.loss) < 1e-6 &&
               fabs(vm_metric(&by8, "accuracy") - vm_metric(&by2, "accuracy")) < 1e-6);
     cr_assert(by8.loss > 0.1 && vm_metric(&by8, "accuracy") >= 0 &&
               vm_metric(&by8, "accuracy") <= 1);
-    cr_assert_eq(vm_evaluate(toy.e, toy_source, &toy, test, 0, &by8, &err), VM_USAGE);
+    cr_assert_eq(
+        vm_evaluate(
+            &(VmEvaluation){
+                .engine = toy.e, .source = toy_source, .user = &toy, .data = test, .batch = 0},
+            &by8, NULL, &err),
+        VM_USAGE);
     vm_engine_destroy(toy.e);
     vm_dataset_close(test);
     rt_remove(dir);
