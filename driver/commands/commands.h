@@ -91,6 +91,11 @@ VmStatus drv_write_file(const char *path, const char *data, size_t len);
 /* Writes text to --o's file, or to stdout when path is NULL. */
 VmStatus drv_write_output(const char *path, const char *data, size_t len);
 
+/* A field of comma-separated values, in quotes where it needs them; a comma before it unless it is
+ * the first. */
+void drv_csv_field(FILE *f, const char *text, bool comma);
+bool drv_is_folder(const char *path);
+
 /* VM_ENV with a message when stdout could not take everything, or stderr: call last. */
 VmStatus drv_flush(VmStatus s);
 /* Call first: a file that is opened never gets the number of a standard stream that is closed, so

@@ -14,7 +14,7 @@ static VmStatus (*const commands[CMD_COUNT])(const Args *) = {
 };
 
 static VmStatus unknown_command(const char *name) {
-    if (!strcmp(name, "build") || !strcmp(name, "predict")) {
+    if (!strcmp(name, "build")) {
         drv_fail(VM_USAGE, "there is no %s command in this version", name);
     } else {
         const char *near = cmd_suggest(name);

@@ -4,21 +4,15 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #define CRASH_FILE "vmoec-crash.vir"
-
-static bool is_dir(const char *path) {
-    struct stat st;
-    return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
-}
 
 /* Beside the program's folder, as installed or as in the repository. */
 static const char *model_dir(Arena *a) {
     static const char *const place[] = {"../share/vmoec/models", "../models"};
     const char *env = getenv("VMOEC_MODELS");
-    if (env && *env) return is_dir(env) ? arena_strdup(a, env) : NULL;
+    if (env && *env) return drv_is_folder(env) ? arena_strdup(a, env) : NULL;
     char exe[4096];
     ssize_t n = readlink("/proc/self/exe", exe, sizeof exe - 1);
     if (n <= 0) return NULL;
@@ -29,7 +23,7 @@ static const char *model_dir(Arena *a) {
     char real[4096];
     for (size_t i = 0; i < sizeof place / sizeof place[0]; i++) {
         const char *dir = arena_printf(a, "%s/%s", exe, place[i]);
-        if (is_dir(dir)) /* places in libraries are read by people */
+        if (drv_is_folder(dir)) /* places in libraries are read by people */
             return realpath(dir, real) ? arena_strdup(a, real) : dir;
     }
     return NULL;

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <strings.h>
 #include <time.h>
 #include <unistd.h>
@@ -108,4 +109,23 @@ VmStatus drv_parse_size(const char *text, const char *option, int64_t *bytes) {
         return VM_OK;
     }
     return drv_fail(VM_USAGE, "--%s is a size such as 500M or 2GiB, not '%s'", option, text);
+}
+
+bool drv_is_folder(const char *path) {
+    struct stat st;
+    return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
+}
+
+void drv_csv_field(FILE *f, const char *text, bool comma) {
+    if (comma) fputc(',', f);
+    if (!strpbrk(text, ",\"\r\n")) {
+        fputs(text, f);
+        return;
+    }
+    fputc('"', f);
+    for (; *text; text++) {
+        if (*text == '"') fputc('"', f);
+        fputc(*text, f);
+    }
+    fputc('"', f);
 }

@@ -453,6 +453,34 @@ typedef struct SessionEval {
 /* Loss and metrics of a file's weights on a whole split. */
 VmStatus session_eval(Session *s, const SessionEval *how, VmEvalResult *out);
 
+/* ---- classes of single images (predict.c) ---------------------------------------------------- */
+
+typedef struct SessionPredicted {
+    const char *path;
+    const double *probability; /* [classes]; NULL: `why` says why not */
+    int64_t classes;
+    const char *const *class_name; /* [nclass_name]: of the first of them; the others have none */
+    int64_t nclass_name;
+    const char *why;
+} SessionPredicted;
+
+typedef struct SessionPredict {
+    const char *weights;
+    int threads;
+    bool anyway; /* as in SessionEval */
+    /* The next file, until whoever is asked returns NULL; lives until it has been told of. */
+    const char *(*next)(void *user);
+    /* Every file in its turn: the probabilities of the classes, or why there are none. */
+    void (*got)(void *user, const SessionPredicted *p);
+    void *user;
+} SessionPredict;
+
+/* Classifies image files, prepared as evaluation prepares them, s->batch at once. VM_OK also when
+ * some could not be read. */
+VmStatus session_predict(Session *s, const SessionPredict *how);
+/* Softmax of n scores, in double precision. */
+void session_softmax(const float *score, int64_t n, double *probability);
+
 /* ---- rules for names (shipped.c) ------------------------------------------------------------- */
 
 typedef struct SessionRulesFile {

@@ -107,6 +107,18 @@ void vm_dataset_normalise(const VmDataset *d, const uint8_t *pixels, float *imag
  * of images that are held. */
 void vm_dataset_batch(const VmDataset *d, const int64_t *index, int64_t n, float *image,
                       int32_t *label);
+/* ---- files by themselves (image_single.c) ---------------------------------------------------- */
+
+/* Reads PNG and JPEG files as the images of a data set of that query, whose sides are given; to be
+ * closed also after a failure. */
+typedef struct VmImageReader VmImageReader;
+VmStatus vm_image_reader_open(const VmDataQuery *q, int64_t height, int64_t width, int threads,
+                              VmImageReader **out, VmError *err);
+void vm_image_reader_close(VmImageReader *r);
+/* Image i, normalised, becomes to[i][C][H][W]; err[i].status says how that went. */
+void vm_image_reader_read(VmImageReader *r, const char *const *path, int64_t n, float *to,
+                          VmError *err);
+
 /* The order of one epoch: a permutation of 0..size-1, a pure function of (seed, epoch). */
 void vm_dataset_shuffle(int64_t size, uint64_t seed, uint64_t epoch, int64_t *index);
 

@@ -116,10 +116,10 @@ const char *vm_dataset_warning(const VmDataset *d) {
 }
 
 /* In f32, step by step, as the usual image transforms do it. */
-static void set_values(VmDataset *d, const VmDataQuery *spec) {
-    for (int64_t c = 0; c < d->channels; c++) {
-        float mean = (float)spec->mean[c], std = (float)spec->std[c];
-        for (int i = 0; i < 256; i++) d->value[c][i] = ((float)i / 255.0f - mean) / std;
+void vm_pixel_values(const VmDataQuery *q, int64_t channels, float value[3][256]) {
+    for (int64_t c = 0; c < channels; c++) {
+        float mean = (float)q->mean[c], std = (float)q->std[c];
+        for (int i = 0; i < 256; i++) value[c][i] = ((float)i / 255.0f - mean) / std;
     }
 }
 
@@ -135,7 +135,7 @@ static VmStatus open_splits(const VmDataQuery *spec, const bool want[VM_SPLITS],
     }
     if (!s) s = readers[k->reader]->open(out, spec, k, err);
     for (int i = 0; i < VM_SPLITS; i++) {
-        if (out[i] && !s) set_values(out[i], spec);
+        if (out[i] && !s) vm_pixel_values(spec, out[i]->channels, out[i]->value);
         if (!s) continue;
         vm_dataset_close(out[i]);
         out[i] = NULL;

@@ -38,4 +38,7 @@ typedef struct VmReader {
 /* Channels of the images of a source. */
 int64_t vm_channels_of(const VmDataQuery *q, const VmSource *k);
 
+/* What each byte of a channel becomes: value[channels][256]. */
+void vm_pixel_values(const VmDataQuery *q, int64_t channels, float value[3][256]);
+
 #endif

@@ -268,6 +268,8 @@ VmStatus vm_images_unpack(VmImageLoader *l, bool measure, VmError *err);
 /* The bytes of a file of the folder open as `root`, which `place` names (free them). */
 VmStatus vm_image_file(int root, const char *place, const char *path, char **bytes, size_t *n,
                        VmError *err);
+/* Those of any file. */
+VmStatus vm_image_bytes(const char *path, char **bytes, size_t *n, VmError *err);
 
 /* ---- image_files.c: images that are not held ------------------------------------------------- */
 

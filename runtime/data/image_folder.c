@@ -115,6 +115,20 @@ static VmStatus list_images(VmImageLoader *l, bool train, bool test, VmError *er
     return walk(l, vm_part_names[has_test ? VM_PART_TEST : VM_PART_VAL], true, NULL, err);
 }
 
+/* Of an open file, which is closed; fd -1: err says why not. */
+static VmStatus read_open(int fd, const char *full, const char *shown, char **bytes, size_t *n,
+                          VmError *err) {
+    struct stat st;
+    VmStatus s = fd < 0 ? VM_ENV : VM_OK;
+    *bytes = NULL;
+    if (!s && fstat(fd, &st) == 0 && st.st_size > VM_MAX_IMAGE_FILE)
+        s = vm_fail(err, VM_INPUT, "%s: %" PRId64 " bytes are too many for an image; at most %d",
+                    shown, (int64_t)st.st_size, VM_MAX_IMAGE_FILE);
+    if (!s) s = vm_read_descriptor(fd, full, bytes, n, err);
+    if (fd >= 0) close(fd);
+    return s;
+}
+
 VmStatus vm_image_file(int root, const char *place, const char *path, char **bytes, size_t *n,
                        VmError *err) {
     *bytes = NULL;
@@ -122,16 +136,15 @@ VmStatus vm_image_file(int root, const char *place, const char *path, char **byt
     if (asprintf(&full, "%s/%s", place, path) < 0)
         return vm_fail(err, VM_ENV, "%s: out of memory", place);
     vm_names_show(path, shown);
-    int fd = vm_open_read_at(root, path, full, err);
-    struct stat st;
-    VmStatus s = fd < 0 ? VM_ENV : VM_OK;
-    if (!s && fstat(fd, &st) == 0 && st.st_size > VM_MAX_IMAGE_FILE)
-        s = vm_fail(err, VM_INPUT, "%s: %" PRId64 " bytes are too many for an image; at most %d",
-                    shown, (int64_t)st.st_size, VM_MAX_IMAGE_FILE);
-    if (!s) s = vm_read_descriptor(fd, full, bytes, n, err);
-    if (fd >= 0) close(fd);
+    VmStatus s = read_open(vm_open_read_at(root, path, full, err), full, shown, bytes, n, err);
     free(full);
     return s;
+}
+
+VmStatus vm_image_bytes(const char *path, char **bytes, size_t *n, VmError *err) {
+    char shown[VM_SHOWN_NAME];
+    vm_names_show(path, shown);
+    return read_open(vm_open_read(path, err), path, shown, bytes, n, err);
 }
 
 /* Image i of a part, in its final place; first: its size only. */

@@ -1,0 +1,215 @@
+/* vmoec predict: the classes of images, by their files. */
+#include "driver/commands/commands.h"
+
+#include <errno.h>
+#include <fts.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+enum { TOP = 3 }; /* classes that are shown of an image */
+
+typedef struct Predict {
+    const Args *a;
+    Session s;
+    int operand; /* of those that are images, the next one */
+    FTS *folder; /* being walked; NULL: none */
+    int64_t in_folder;
+    char *line; /* of standard input */
+    size_t line_room;
+    int64_t images, bad, top;
+    VmStatus status; /* of what is wrong with an operand */
+} Predict;
+
+/* ---- which images ---------------------------------------------------------------------------- */
+
+static bool is_image(const char *name) {
+    static const char *const ends[] = {".jpg", ".jpeg", ".png"};
+    size_t n = strlen(name);
+    for (size_t i = 0; i < sizeof ends / sizeof ends[0]; i++) {
+        size_t e = strlen(ends[i]);
+        if (n > e && !strcasecmp(name + n - e, ends[i])) return name[0] != '.';
+    }
+    return false;
+}
+
+static int by_name(const FTSENT **x, const FTSENT **y) {
+    return strcmp((*x)->fts_name, (*y)->fts_name);
+}
+
+static void fail(Predict *p, VmStatus st, const char *path, const char *why) {
+    char *shown = arena_strdup(p->a->arena, path);
+    vm_make_printable(shown);
+    drv_fail(st, "%s: %s", shown, why);
+    if (!p->status) p->status = st;
+}
+
+/* The next image below the folder; NULL: there are no more. */
+static const char *next_in_folder(Predict *p) {
+    for (FTSENT *e; (e = fts_read(p->folder));) {
+        if (e->fts_info == FTS_DNR || e->fts_info == FTS_ERR || e->fts_info == FTS_NS)
+            fail(p, VM_ENV, e->fts_path, strerror(e->fts_errno));
+        if (e->fts_info == FTS_D && e->fts_level > 0 && e->fts_name[0] == '.')
+            fts_set(p->folder, e, FTS_SKIP);
+        if (e->fts_info != FTS_F || !is_image(e->fts_name)) continue;
+        p->in_folder++;
+        return arena_strdup(p->a->arena, e->fts_path);
+    }
+    if (!p->in_folder)
+        fail(p, VM_INPUT, p->a->operand[p->operand - 1], "no .jpg, .jpeg or .png in this folder");
+    fts_close(p->folder);
+    p->folder = NULL;
+    return NULL;
+}
+
+/* A line of standard input; NULL: there are no more. */
+static const char *next_line(Predict *p) {
+    ssize_t n = getline(&p->line, &p->line_room, stdin);
+    while (n > 0 && (p->line[n - 1] == '\n' || p->line[n - 1] == '\r')) p->line[--n] = '\0';
+    if (n == 0) return next_line(p);
+    if (n < 0 && ferror(stdin)) fail(p, VM_ENV, "standard input", strerror(errno));
+    return n > 0 ? arena_strdup(p->a->arena, p->line) : NULL;
+}
+
+static void open_folder(Predict *p, const char *path) {
+    char *const list[] = {(char *)path, NULL};
+    p->in_folder = 0;
+    p->folder = fts_open(list, FTS_LOGICAL | FTS_NOCHDIR, by_name);
+    if (!p->folder) fail(p, VM_ENV, path, strerror(errno));
+}
+
+static const char *next(void *user) {
+    Predict *p = user;
+    for (;;) {
+        const char *path = p->folder ? next_in_folder(p) : NULL;
+        if (path) return path;
+        if (p->operand > 1 && !strcmp(p->a->operand[p->operand - 1], "-")) path = next_line(p);
+        if (path) return path;
+        if (p->operand >= p->a->noperand) return NULL;
+        path = p->a->operand[p->operand++];
+        if (!strcmp(path, "-")) continue;
+        if (!drv_is_folder(path)) return path;
+        open_folder(p, path);
+    }
+}
+
+/* ---- what is printed ------------------------------------------------------------------------- */
+
+static const char *class_of(Arena *a, const SessionPredicted *x, int64_t i) {
+    return i < x->nclass_name ? x->class_name[i] : arena_printf(a, "%lld", (long long)i);
+}
+
+/* The `top` likeliest classes, the likeliest first; of equal ones the first. */
+static int64_t likeliest(const SessionPredicted *x, int64_t top, int64_t *at) {
+    int64_t n = 0;
+    for (int64_t i = 0; i < x->classes; i++) {
+        int64_t k = n < top ? n++ : top - 1;
+        if (k == top - 1 && n == top && k < n && i >= top &&
+            x->probability[i] <= x->probability[at[k]])
+            continue;
+        while (k > 0 && x->probability[i] > x->probability[at[k - 1]]) {
+            at[k] = at[k - 1];
+            k--;
+        }
+        at[k] = i;
+    }
+    return n;
+}
+
+static void print_text(Arena *a, const SessionPredicted *x, const int64_t *at, int64_t n) {
+    char *path = arena_strdup(a, x->path);
+    vm_make_printable(path);
+    printf("%s:", path);
+    for (int64_t i = 0; i < n; i++) {
+        char *name = arena_strdup(a, class_of(a, x, at[i]));
+        vm_make_printable(name);
+        printf("%s %s %.2f %%", i ? "," : "", name, 100 * x->probability[at[i]]);
+    }
+    printf("\n");
+}
+
+static void print_json(Arena *a, const SessionPredicted *x, const int64_t *at, int64_t n) {
+    VmJson o = vm_json_object(), top = vm_json_list();
+    vm_json_string(&o, "image", x->path);
+    if (x->why) vm_json_string(&o, "error", x->why);
+    for (int64_t i = 0; i < n; i++) {
+        VmJson c = vm_json_object();
+        vm_json_string(&c, "class", class_of(a, x, at[i]));
+        vm_json_int(&c, "label", at[i]);
+        vm_json_number(&c, "probability", x->probability[at[i]]);
+        vm_json_put(&top, NULL, c);
+    }
+    if (n) vm_json_string(&o, "class", class_of(a, x, at[0]));
+    if (n) vm_json_number(&o, "probability", x->probability[at[0]]);
+    vm_json_put(&o, "top", top);
+    vm_json_print(stdout, &o);
+}
+
+static void print_csv(Arena *a, const SessionPredicted *x, const int64_t *at, int64_t n) {
+    drv_csv_field(stdout, x->path, false);
+    for (int64_t i = 0; i < n; i++) {
+        drv_csv_field(stdout, class_of(a, x, at[i]), true);
+        printf(",%.9g", x->probability[at[i]]);
+    }
+    printf("\n");
+}
+
+static void print_csv_head(int64_t n) {
+    printf("image,class,probability");
+    for (int64_t i = 2; i <= n; i++)
+        printf(",class_%lld,probability_%lld", (long long)i, (long long)i);
+    printf("\n");
+}
+
+static void got(void *user, const SessionPredicted *x) {
+    Predict *p = user;
+    const Args *a = p->a;
+    p->images++;
+    p->bad += x->why != NULL;
+    if (x->why) drv_fail(VM_INPUT, "%s", x->why);
+    Arena *own = arena_create();
+    int64_t *at = ARENA_ARRAY(own, int64_t, p->top + 1);
+    int64_t n = x->why ? 0 : likeliest(x, p->top, at);
+    if (a->o.json)
+        print_json(own, x, at, n);
+    else if (a->o.csv && !x->why)
+        print_csv(own, x, at, n);
+    else if (!x->why)
+        print_text(own, x, at, n);
+    arena_destroy(own);
+}
+
+static VmStatus predict(Predict *p) {
+    const Args *a = p->a;
+    SessionPredict how = {.weights = a->o.weights,
+                          .threads = (int)opt_or(a->o.threads, 0),
+                          .anyway = a->o.anyway,
+                          .next = next,
+                          .got = got,
+                          .user = p};
+    if (a->o.csv) print_csv_head(p->top);
+    VmStatus st = session_predict(&p->s, &how);
+    if (st) return st;
+    if (p->bad)
+        return drv_fail(VM_INPUT, "%lld of %lld images could not be classified", (long long)p->bad,
+                        (long long)p->images);
+    if (!p->images && !p->status) return drv_fail(VM_INPUT, "no image was named");
+    return p->status;
+}
+
+VmStatus cmd_predict(const Args *a) {
+    Predict p = {.a = a, .operand = 1, .top = opt_or(a->o.top, TOP)};
+    VmStatus st = args_require(a, OPT_weights);
+    if (st) return st;
+    if (a->o.json && a->o.csv) return drv_fail(VM_USAGE, "--json and --csv exclude each other");
+    if (a->noperand < 2)
+        return drv_fail(VM_USAGE, "predict needs images: files, folders, or - for a list of files "
+                                  "on standard input");
+    st = drv_open(a, false, &p.s);
+    if (st) return st;
+    st = predict(&p);
+    if (p.folder) fts_close(p.folder);
+    free(p.line);
+    session_close(&p.s);
+    return st;
+}
