@@ -1,0 +1,95 @@
+# Classes of single images, and what a model takes images for. Part of run.sh; goes on from the
+# weights of about.sh.
+
+W=about/weights.safetensors
+# What evaluation says of every image, and predict of the same files, must be the same.
+want 0 '' 'eval with a list of answers' "$VMOEC" eval heads.vmoe --weights $W --split train \
+    --predictions list.csv
+find colours/train -name '*.png' | sort > files
+want 0 '' 'predict from standard input' sh -c "'$VMOEC' predict heads.vmoe --weights $W --csv --top 1 - < files"
+cp out predicted.csv
+cut -d, -f3,4 list.csv > answers
+cut -d, -f2,3 predicted.csv | sed '1s/.*/answer,probability/' > predicted
+same 'the same answers and probabilities' answers predicted
+cut -d, -f1 predicted.csv | sed 1d > order
+same 'in the order of the list' files order
+want 0 '' 'predict a folder' "$VMOEC" predict heads.vmoe --weights $W --csv --top 1 colours/train
+same 'is its images by name' predicted.csv out
+want 0 '' 'predict with other batches' \
+    "$VMOEC" predict heads.vmoe --weights $W --csv --top 1 colours/train --batch 5
+same 'gives the same bits' predicted.csv out
+want 0 '^colours/test/red/0.png: red [0-9.]* %, [a-z]* [0-9.]* %$' 'predict one image' \
+    "$VMOEC" predict heads.vmoe --weights $W --top 2 colours/test/red/0.png
+want 0 '^{"image":"colours/test/red/0.png","class":"red","probability":0.[0-9]*,"top":\[{"class":"red","label":2,"probability":0.[0-9]*}\]}$' \
+    'predict as JSON' \
+    "$VMOEC" predict heads.vmoe --weights $W --json --top 1 colours/test/red/0.png
+want 1 '' 'a file that is no image' \
+    "$VMOEC" predict heads.vmoe --weights $W colours/test/red/0.png heads.vmoe nowhere.png
+for line in '^colours/test/red/0.png: red' 'error: heads.vmoe: neither a JPEG nor a PNG' \
+    "error: cannot open 'nowhere.png'" 'error: 2 of 3 images could not be classified'; do
+    if cat out log | grep -q -e "$line"; then ok "which is said: $line"; else fail "no $line" "$(cat log)"; fi
+done
+want 1 '"error":"heads.vmoe: neither a JPEG' 'also as JSON' \
+    "$VMOEC" predict heads.vmoe --weights $W --json heads.vmoe
+mkdir -p none
+want 1 'none: no .jpg, .jpeg or .png in this folder' 'a folder without images' \
+    "$VMOEC" predict heads.vmoe --weights $W none
+want 1 'no image was named' 'an empty list' sh -c "'$VMOEC' predict heads.vmoe --weights $W - < /dev/null"
+want 2 'predict needs images' 'no images' "$VMOEC" predict heads.vmoe --weights $W
+want 2 'exclude each other' 'two forms at once' \
+    "$VMOEC" predict heads.vmoe --weights $W --json --csv files
+want 1 'heads = 4 there, 8 here' 'predict with weights of another setting' \
+    "$VMOEC" predict heads.vmoe --weights $W --set heads=8 colours/test/red/0.png
+want 1 'small.png is 8 x 8\|is 8 x 8 but what the model takes is 16 x 16' 'an image of another size' \
+    sh -c "sed 's/B, 3, 8, 8/B, 3, 16, 16/' heads.vmoe > large.vmoe && \
+    '$VMOEC' init large.vmoe -o large.safetensors && \
+    '$VMOEC' predict large.vmoe --weights large.safetensors colours/test/red/0.png"
+want 0 ': [0-3] [0-9.]* %' 'which is resized where the data is; classes without names are numbers' \
+    sh -c "sed -i 's/batch = 4,/batch = 4, resize = 16,/' large.vmoe && \
+    '$VMOEC' predict large.vmoe --weights large.safetensors colours/test/red/0.png"
+cat > regression.vmoe << 'END'
+model m(image: f32[B, 3, 8, 8]) {
+  y = linear(reshape(image, [B, 192]), 1)
+  loss mean(y * y)
+}
+train m {
+  data = image_folder(dir = "colours", batch = 4)
+  epochs = 1
+}
+END
+"$VMOEC" init regression.vmoe -o regression.safetensors
+want 1 'm scores no classes' 'predict without classes' \
+    "$VMOEC" predict regression.vmoe --weights regression.safetensors colours/test/red/0.png
+want 1 'm scores no classes' 'a confusion matrix without classes' \
+    "$VMOEC" eval regression.vmoe --weights regression.safetensors --confusion
+
+# ---- what was taken for what ---------------------------------------------------------------------
+
+want 0 '^red  *6  *6  *100.00  *100.00$' 'eval --per-class' \
+    "$VMOEC" eval heads.vmoe --weights $W --split train --per-class
+want 0 '^ 2 red    *\. *\. *6 *\.$' 'eval --confusion' \
+    "$VMOEC" eval heads.vmoe --weights $W --split train --confusion
+want 0 '"confusion":\[\[6,0,0,0\],\[0,6,0,0\],\[0,0,6,0\],\[0,0,0,6\]\]' 'as JSON' \
+    "$VMOEC" eval heads.vmoe --weights $W --split train --confusion --json
+want 0 '' 'as a picture' "$VMOEC" eval heads.vmoe --weights $W --confusion=matrix.svg
+want 0 '' 'which is well-formed' python3 -c 'import xml.dom.minidom as m
+d = m.parse("matrix.svg")
+assert sum(r.firstChild is not None for r in d.getElementsByTagName("rect")) == 4'
+want 1 'holds no images out' 'a split that is not there' \
+    "$VMOEC" eval heads.vmoe --weights $W --split validation
+want 2 "is train, validation or test, not 'all'" 'no split' \
+    "$VMOEC" eval heads.vmoe --weights $W --split all
+sed 's/epochs = 2/epochs = 2\n  validation = 0.25/' heads.vmoe > held.vmoe
+want 0 '' 'train with validation' "$VMOEC" train held.vmoe --out held --seed 3 --quiet
+want 0 'on 8 validation images' 'eval --split validation' \
+    "$VMOEC" eval held.vmoe --weights held/weights.safetensors --split validation
+loss=$(sed 's/.*loss \([0-9.]*\) on.*/\1/' out)
+# the seed of the run says which images these are
+if python3 - "$loss" << 'END'
+import json, sys
+last = [e for e in map(json.loads, open("held/metrics.jsonl")) if e["event"] == "epoch"][-1]
+sys.exit(abs(last["validation_loss"] - float(sys.argv[1])) > 1e-5)
+END
+then ok 'whose images are those of the run'; else fail 'whose images are those of the run' "$loss"; fi
+want 0 'on 16 train images' 'eval --split train' \
+    "$VMOEC" eval held.vmoe --weights held/weights.safetensors --split train
