@@ -4,7 +4,7 @@ and of the weight (dW), in GFLOP/s of useful taps, those that lie inside the ima
     bench/conv.py [--batch 16] [--kernel 7] [--threads 2] [--seconds 1]
 
 The best of both memory formats counts, as in a comparison with vmoec
-(`vmoec bench --kernel "depthwise b=16 h=56 w=56 c=96 kernel=7,7 pad=3,3,3,3"`, ..)."""
+(`vmoec bench --kernel "depthwise batch=16 size=56 c=96 kernel=7 stride=1"`, ..)."""
 
 import argparse
 import time

@@ -37,6 +37,11 @@ void fe_advise(FeExperiment *e, Diags *d);
 /* Values of `config` after --set, in order of declaration, as text: for logs. */
 int fe_config(const FeExperiment *e, const char *const **names, const char *const **values);
 
+/* The files of the experiment: path as messages call it, text, and whether it belongs to the layer
+ * libraries. Of the others the main file is the last. */
+int fe_nfile(const FeExperiment *e);
+const char *fe_file(const FeExperiment *e, int i, const char **text, bool *library);
+
 /* ---- train blocks ------------------------------------------------------------------------- */
 
 /* One train block, checked; fields left out have the defaults of recipe/recipe.def. */

@@ -56,6 +56,8 @@ typedef struct Args {
     const char **operand;
     int noperand;
     double started; /* drv_process_start() */
+    const char *const *command; /* [ncommand]: all words of the command line */
+    int ncommand;
     bool given[OPT_COUNT];
     Options o;
 } Args;
@@ -113,6 +115,12 @@ const char *drv_cache_dir(Arena *a);
 /* "500M" -> bytes. K M G T and KiB .. TiB count 1024, KB .. TB 1000; a number alone is bytes.
  * VM_USAGE with a message naming the option when it is no size from 1 byte to 2^60. */
 VmStatus drv_parse_size(const char *text, const char *option, int64_t *bytes);
+
+/* ---- the source's repository (commit.c) ------------------------------------------------------ */
+
+/* The commit of the git repository that a file lies in, with "-dirty" behind it if anything that is
+ * tracked has changed since; NULL: it lies in none, or there is no git. */
+const char *drv_source_commit(Arena *a, const char *path);
 
 /* ---- standard input (input.c) ---------------------------------------------------------------- */
 

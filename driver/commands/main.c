@@ -70,6 +70,8 @@ static int run(int argc, char **argv) {
     Args args;
     VmStatus st = args_parse(arena, cmd, argc - 2, argv + 2, &args);
     args.started = started;
+    args.command = (const char *const *)argv;
+    args.ncommand = argc;
     if (!st) st = commands[cmd](&args);
     arena_destroy(arena);
     return drv_flush(st);

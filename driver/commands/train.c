@@ -158,6 +158,9 @@ static VmStatus train(Session *s, const Args *a, SessionTrain *how) {
     how->skip_mismatch = a->o.skip_mismatch;
     how->verbose = a->o.verbose;
     how->anyway = a->o.anyway;
+    how->command = a->command;
+    how->ncommand = a->ncommand;
+    how->commit = drv_source_commit(a->arena, a->operand[0]);
     how->seed = opt_or(a->o.seed, -1);
     how->epochs = opt_or(a->o.epochs, 0);
     how->steps = opt_or(a->o.steps, 0);

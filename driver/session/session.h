@@ -402,6 +402,9 @@ typedef struct SessionTrain {
     int nskip;
     bool skip_mismatch, verbose; /* verbose: all that became of the file's tensors is said */
     bool anyway;                 /* weights of other settings are used, which is said */
+    const char *const *command;  /* [ncommand]: the words that asked for the run; NULL: none did */
+    int ncommand;
+    const char *commit; /* of the source's repository; NULL: none is known */
     VmRunPlace place;
     VmResume resume;
     unsigned sinks;                         /* as in VmRun */
@@ -415,6 +418,11 @@ typedef struct SessionTrain {
     double save_seconds;
     const volatile sig_atomic_t *stop;
 } SessionTrain;
+
+/* The files by which a run says what it is (describe.c): its source, and how, where and with what it
+ * was made. The data are open. They live as long as the session. */
+VmStatus session_describe(Session *s, const SessionTrain *how, const VmRecipe *r,
+                          const VmRunFile **file, int *n);
 
 /* Fits the memory, opens the data, compiles, trains. */
 VmStatus session_train(Session *s, const SessionTrain *how, VmTrainResult *out);

@@ -166,6 +166,8 @@ static VmStatus run_training(Session *s, const SessionTrain *how, VmTrainResult 
     if (st) return st;
     if (s->from.file) session_about_classes(s, &s->from.about, s->data[VM_TRAIN]);
     VmRun run = run_of(s, how);
+    st = session_describe(s, how, &recipe, &run.file, &run.nfile);
+    if (st) return st;
     st = plan_all(s, &recipe);
     if (st) return st;
     VmError err = {.text = ""};

@@ -260,6 +260,17 @@ int fe_config(const FeExperiment *e, const char *const **names, const char *cons
     return e->config.n;
 }
 
+int fe_nfile(const FeExperiment *e) {
+    return e->file.n;
+}
+
+const char *fe_file(const FeExperiment *e, int i, const char **text, bool *library) {
+    const FeFile *f = e->file.at[i];
+    *text = f->src->text;
+    *library = f->is_std;
+    return f->src->path;
+}
+
 int fe_ntrain(const FeExperiment *e) {
     return e->ntrain;
 }

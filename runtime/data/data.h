@@ -78,6 +78,9 @@ int64_t vm_dataset_left_out(const VmDataset *d);
 char *vm_dataset_left_out_text(const VmDataset *d);
 /* What a user should know of the data, a sentence; NULL: nothing. */
 const char *vm_dataset_warning(const VmDataset *d);
+/* Where the data is: a folder, an archive, or of IDX files the one with training images; absolute.
+ * NULL: it is not there, or memory is not. Freed by the caller. */
+char *vm_dataset_place(const VmDataQuery *spec);
 /* Whether the data is an archive, which is read through to be measured; false also when there is
  * none. */
 bool vm_dataset_is_archive(const VmDataQuery *spec);

@@ -59,6 +59,18 @@ static int64_t data_bytes(int64_t size, int64_t channels, int64_t height, int64_
     return size * (channels * height * width + (int64_t)sizeof(uint16_t));
 }
 
+char *vm_dataset_place(const VmDataQuery *spec) {
+    const VmSource *k = &vm_sources[spec->kind];
+    char *path = NULL, *labels = NULL;
+    VmStatus s = readers[k->reader]->archives
+                     ? vm_find_images(spec, k, &path, NULL)
+                     : vm_find_idx(spec, k, VM_TRAIN, &path, &labels, NULL);
+    char *real = s ? NULL : realpath(path, NULL);
+    free(path);
+    free(labels);
+    return real;
+}
+
 bool vm_dataset_is_archive(const VmDataQuery *spec) {
     const VmSource *k = &vm_sources[spec->kind];
     char *path = NULL;

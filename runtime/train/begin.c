@@ -151,6 +151,7 @@ VmStatus vm_trainer_begin(Trainer *t, VmError *err) {
     place.dir = &t->folder.dir;
     if (c->place.resume) place.keep = (VmLogKept){t->run.step, t->run.judged};
     if (s == VM_OK) s = vm_log_open(&t->log, &place, err);
+    if (s == VM_OK) s = vm_run_describe(&t->folder, c, err);
     if (s == VM_OK && c->place.resume) s = say_resumed(t, err);
     if (s) return s;
     t->saved = vm_seconds();

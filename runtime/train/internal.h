@@ -164,6 +164,8 @@ typedef struct VmRunFolder {
  * the first of OUT, OUT-2, .. that is free, or (resume) the last that has a checkpoint. Errors as
  * vm_train says. */
 VmStatus vm_run_open(VmRunFolder *r, const VmRunPlace *p, VmError *err);
+/* Writes the files that say what the run is, but for those that are there. */
+VmStatus vm_run_describe(const VmRunFolder *r, const VmRun *run, VmError *err);
 /* Whether somebody has moved the folder since, and where it is now. */
 bool vm_run_moved(const VmRunFolder *r, const char *path, char now[4200]);
 void vm_run_close(VmRunFolder *r);

@@ -279,6 +279,8 @@ static VmStatus check_names(const VmDir *d, VmError *err) {
     if (!s) s = check_name(d, VM_CHECKPOINT_PREVIOUS, VM_FOLDER, err);
     if (!s) s = check_name(d, VM_WEIGHTS_FILE, VM_REGULAR, err);
     if (!s) s = check_name(d, VM_BEST_FILE, VM_REGULAR, err);
+    if (!s) s = check_name(d, VM_RUN_RECORD, VM_REGULAR, err);
+    if (!s) s = check_name(d, VM_RUN_SOURCE, VM_REGULAR, err);
     for (int i = 0; i < VM_SINK_COUNT && !s; i++)
         if (vm_sink_file((VmSinkId)i))
             s = check_name(d, vm_sink_file((VmSinkId)i), VM_REGULAR, err);
@@ -335,6 +337,20 @@ VmStatus vm_run_open(VmRunFolder *r, const VmRunPlace *p, VmError *err) {
         free(path);
     }
     if (s == VM_OK) clear(r);
+    return s;
+}
+
+VmStatus vm_run_describe(const VmRunFolder *r, const VmRun *run, VmError *err) {
+    VmStatus s = VM_OK;
+    for (int i = 0; i < run->nfile && !s; i++) {
+        const VmRunFile *file = &run->file[i];
+        VmFile w;
+        if (vm_there(&r->dir, file->name) == VM_REGULAR && run->place.resume) continue;
+        s = vm_file_begin_in(&w, &r->dir, file->name, err);
+        if (s) return s;
+        fputs(file->text, w.f);
+        s = vm_file_commit(&w, err);
+    }
     return s;
 }
 

@@ -107,9 +107,19 @@ typedef struct VmSubject {
     VmPairs about;       /* what its weights say of themselves, wherever they are saved */
 } VmSubject;
 
+/* A file that a run keeps to say what it is. */
+typedef struct VmRunFile {
+    const char *name; /* VM_RUN_RECORD or VM_RUN_SOURCE */
+    const char *text;
+} VmRunFile;
+#define VM_RUN_RECORD "run.json"
+#define VM_RUN_SOURCE "source.vmoe"
+
 /* How a run is made, which decides no bit of it. */
 typedef struct VmRun {
     VmRunPlace place;
+    const VmRunFile *file; /* [nfile], written when the run begins; one that goes on has its own */
+    int nfile;
     VmResume resume;    /* with place.resume */
     int workers;        /* threads that make batches ahead */
     const char *tuning; /* file of tuned kernels in use, for the log; NULL: none */

@@ -37,6 +37,35 @@ done
 want 0 '' 'init for its settings' "$VMOEC" init heads.vmoe --set heads=8 -o heads8.safetensors
 about 'settings of init' '"heads":"8"' heads8.safetensors
 
+# the folder
+same 'the source of a run' heads.vmoe about/source.vmoe
+if python3 - << 'END'
+import json
+r = json.load(open("about/run.json"))
+assert r["format"] == 1 and r["command"][1:] == ["train", "heads.vmoe", "--out", "about", "--quiet"]
+assert r["settings"] == {"heads": "4", "drop": "0.1", "mean": "0.5"} and r["recipe"]["seed"] == 0
+assert r["data"]["classes"] == ["blue", "green", "red", "white"] and r["used"] == []
+assert r["data"]["train"]["images"] == 24 and len(r["data"]["test"]["fingerprint"]) == 32
+assert r["data"]["place"].endswith("/colours") and "source_commit" not in r
+END
+then ok 'what a run says of itself'; else fail 'what a run says of itself' "$(cat about/run.json)"; fi
+cp about/run.json first.json
+want 0 '' 'a run that goes on' "$VMOEC" train heads.vmoe --out about --epochs 3 --resume --quiet
+same 'keeps what it said' first.json about/run.json
+mkdir -p repository && cp heads.vmoe repository/ && if git init -q repository 2> /dev/null &&
+    git -C repository add heads.vmoe && git -C repository -c user.name=a -c user.email=a commit -qm one; then
+    commit=$(git -C repository rev-parse HEAD)
+    want 0 '' 'train from a repository' "$VMOEC" train repository/heads.vmoe --data colours \
+        --out committed --steps 1 --quiet
+    want 0 "\"source_commit\": \"$commit\"" 'whose commit is known' cat committed/run.json
+    echo '# more' >> repository/heads.vmoe
+    want 0 '' 'train what is not committed' "$VMOEC" train repository/heads.vmoe --data colours \
+        --out changed --steps 1 --quiet
+    want 0 "\"source_commit\": \"$commit-dirty\"" 'which is known, too' cat changed/run.json
+else
+    echo 'skip the commit of a source: no git'
+fi
+
 # settings
 want 0 'm: accuracy' 'weights as they were made' "$VMOEC" eval heads.vmoe --weights $W
 want 1 'heads = 4 there, 8 here' 'weights of another setting' \
