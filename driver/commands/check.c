@@ -21,7 +21,7 @@ static void check_batch(Session *s, FeExperiment *e, const FeTrain *t, int64_t n
     if (!alone->nerrors) return;
     elaborate(s, e, t, n, split, d);
     diag_note(d, d->last, t->place[VM_FIELD_data], "the last batch of %lld %s images has %lld",
-              (long long)of, split == VM_TRAIN ? "training" : "test", (long long)n);
+              (long long)of, vm_split_names[split], (long long)n);
 }
 
 /* With --data: class folders beside the model's classes. All images are read for it. */
@@ -40,7 +40,7 @@ static VmStatus check_classes(Session *s, FeExperiment *e, const FeTrain *t, con
     return st && g ? drv_fail(st, "%s", err.text) : VM_OK;
 }
 
-/* The last batches of an epoch and of the test set, lengths and classes, as far as the data is
+/* The last batches of an epoch and of what judges it, lengths and classes, as far as the data is
  * there to be counted. */
 static VmStatus check_last_batches(Session *s, FeExperiment *e, const FeTrain *t, const char *dir,
                                    Diags *d) {
@@ -48,7 +48,7 @@ static VmStatus check_last_batches(Session *s, FeExperiment *e, const FeTrain *t
     int64_t images[VM_SPLITS], batch = t->recipe.data.batch;
     VmStatus st = session_data_images(t, dir, images, &err);
     if (st) return dir ? drv_fail(st, "%s", err.text) : VM_OK; /* elsewhere, or not there yet */
-    int64_t train = images[VM_TRAIN], test = images[VM_TEST];
+    int64_t train = images[VM_TRAIN];
     /* how many are held out of every class, their labels say, which nobody reads here: a run does,
      * before its first step */
     bool held_out = t->recipe.validation > 0;
@@ -62,7 +62,8 @@ static VmStatus check_last_batches(Session *s, FeExperiment *e, const FeTrain *t
         t->recipe.epochs.in_steps && t->recipe.epochs.count * (double)batch < (double)train;
     if (!t->recipe.data.drop_last && !short_run && !held_out)
         check_batch(s, e, t, train % batch, train, VM_TRAIN, d);
-    check_batch(s, e, t, test % batch, test, VM_TEST, d);
+    for (int i = VM_TEST; i < VM_SPLITS; i++)
+        check_batch(s, e, t, images[i] % batch, images[i], (VmSplit)i, d);
     return VM_OK;
 }
 

@@ -12,6 +12,9 @@
 
 #include "base/rng.h"
 
+const char *const vm_split_names[VM_SPLITS] = {
+    [VM_TRAIN] = "training", [VM_TEST] = "test", [VM_VALIDATION] = "validation"};
+
 VmDataQuery vm_data_query(const VmDataSpec *spec, const char *dir) {
     VmDataQuery q = {.kind = spec->kind,
                      .dir = dir ? dir : spec->dir,
@@ -125,8 +128,8 @@ void vm_pixel_values(const VmDataQuery *q, int64_t channels, float value[3][256]
 
 static VmStatus open_splits(const VmDataQuery *spec, const bool want[VM_SPLITS],
                             VmDataset *out[VM_SPLITS], VmError *err) {
-    out[VM_TRAIN] = out[VM_TEST] = NULL;
     const VmSource *k;
+    for (int i = 0; i < VM_SPLITS; i++) out[i] = NULL;
     VmStatus s = check_spec(spec, &k, err);
     for (int i = 0; i < VM_SPLITS && !s; i++) {
         if (!want[i]) continue;
@@ -136,7 +139,8 @@ static VmStatus open_splits(const VmDataQuery *spec, const bool want[VM_SPLITS],
     if (!s) s = readers[k->reader]->open(out, spec, k, err);
     for (int i = 0; i < VM_SPLITS; i++) {
         if (out[i] && !s) vm_pixel_values(spec, out[i]->channels, out[i]->value);
-        if (!s) continue;
+        bool there = out[i] && (out[i]->size || i != VM_VALIDATION);
+        if (!s && there) continue;
         vm_dataset_close(out[i]);
         out[i] = NULL;
     }
@@ -146,14 +150,22 @@ static VmStatus open_splits(const VmDataQuery *spec, const bool want[VM_SPLITS],
 VmStatus vm_dataset_open(const VmDataQuery *spec, VmSplit split, int64_t limit, VmDataset **out,
                          VmError *err) {
     VmDataset *d[VM_SPLITS];
-    VmStatus s = open_splits(spec, (bool[VM_SPLITS]){split == VM_TRAIN, split == VM_TEST}, d, err);
+    bool want[VM_SPLITS] = {false};
+    want[split] = true;
+    VmStatus s = open_splits(spec, want, d, err);
     *out = d[split];
+    if (!s && !*out)
+        s = vm_fail(err, VM_ENV,
+                    "data set '%s' has no validation set; expected val/ beside train/ and test/",
+                    vm_sources[spec->kind].name);
     if (!s && limit > 0 && limit < (*out)->size) (*out)->size = limit;
     return s;
 }
 
 VmStatus vm_dataset_open_all(const VmDataQuery *spec, VmDataset *out[VM_SPLITS], VmError *err) {
-    return open_splits(spec, (bool[VM_SPLITS]){true, true}, out, err);
+    bool want[VM_SPLITS];
+    for (int i = 0; i < VM_SPLITS; i++) want[i] = true;
+    return open_splits(spec, want, out, err);
 }
 
 void vm_dataset_close(VmDataset *d) {

@@ -138,7 +138,7 @@ VmStatus vm_image_place(VmImageLoader *l, int part, VmError *err) {
 
 /* ---- whole sets ---- */
 
-static VmStatus loader_open(VmImageLoader *l, const VmImageSource *src, bool train, bool test,
+static VmStatus loader_open(VmImageLoader *l, const VmImageSource *src, const bool want[VM_SPLITS],
                             VmError *err) {
     struct stat st;
     *l = (VmImageLoader){.src = src, .names.root = src->path, .root = -1};
@@ -159,8 +159,8 @@ static VmStatus loader_open(VmImageLoader *l, const VmImageSource *src, bool tra
     if (!l->archive) l->root = open(src->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (!l->archive && l->root < 0)
         return vm_fail(err, VM_ENV, "cannot open folder '%s': %s", src->path, strerror(errno));
-    l->names.part[VM_PART_TRAIN].keep = train;
-    l->names.part[VM_PART_TEST].keep = l->names.part[VM_PART_VAL].keep = test;
+    memcpy(l->names.want, want, sizeof l->names.want);
+    if (src->held_out) l->names.want[VM_VALIDATION] = false;
     size_t n = (size_t)src->threads;
     l->decoder = vm_calloc(n, sizeof(VmImageDecoder *));
     l->one = vm_calloc(n, sizeof(uint8_t *));
@@ -217,7 +217,12 @@ static void add_note(VmImagesInfo *info, const char *fmt, ...) {
     va_end(ap);
 }
 
-static void describe(const VmImageLoader *l, VmImagesInfo *info) {
+/* Whether somebody asked for a validation set, there is one, and it does not count. */
+static bool is_passed_over(const VmImageLoader *l, const bool want[VM_SPLITS]) {
+    return want[VM_VALIDATION] && l->src->held_out && vm_names_part(&l->names, VM_VALIDATION) >= 0;
+}
+
+static void describe(const VmImageLoader *l, const bool want[VM_SPLITS], VmImagesInfo *info) {
     const VmImageNames *n = &l->names;
     bool one = n->skipped == 1;
     int64_t deep = 0;
@@ -238,6 +243,11 @@ static void describe(const VmImageLoader *l, VmImagesInfo *info) {
     if (l->unchecked)
         add_note(info, "%.200s is packed without a checksum, so that damage may not show",
                  l->src->path);
+    if (is_passed_over(l, want))
+        add_note(info,
+                 "%s/ of %.200s is not used: `validation` of the train block holds out a share of "
+                 "train/; without it %s/ validates",
+                 n->part[VM_PART_VAL].folder, l->src->path, n->part[VM_PART_VAL].folder);
 }
 
 /* The classes' names by label, one after the other, each with its zero byte. */
@@ -268,40 +278,51 @@ void vm_images_free(VmImages *i) {
     *i = (VmImages){0};
 }
 
-VmStatus vm_images_read(const VmImageSource *src, VmImages *const out[2], VmImagesInfo *info,
-                        VmError *err) {
+VmStatus vm_images_read(const VmImageSource *src, VmImages *const out[VM_SPLITS],
+                        VmImagesInfo *info, VmError *err) {
     VmImageLoader l;
+    bool want[VM_SPLITS];
     *info = (VmImagesInfo){0};
-    for (int i = 0; i < 2; i++) {
+    for (int i = 0; i < VM_SPLITS; i++) {
+        want[i] = out[i] != NULL;
         if (out[i]) *out[i] = (VmImages){0};
     }
-    VmStatus s = loader_open(&l, src, out[0] != NULL, out[1] != NULL, err);
+    VmStatus s = loader_open(&l, src, want, err);
     if (!s) s = l.archive ? vm_images_unpack(&l, false, err) : vm_images_walk(&l, false, err);
-    if (!s && out[0]) s = hand_over(&l, VM_PART_TRAIN, out[0], err);
-    if (!s && out[1]) s = hand_over(&l, vm_names_test(&l.names), out[1], err);
+    for (int i = 0; i < VM_SPLITS && !s; i++) {
+        int part = l.names.want[i] ? vm_names_part(&l.names, (VmSplit)i) : -1;
+        if (part >= 0) s = hand_over(&l, part, out[i], err);
+    }
     if (!s) s = class_names(&l, info, err);
-    if (!s) describe(&l, info);
+    if (!s) describe(&l, want, info);
     loader_close(&l);
-    for (int i = 0; i < 2 && s; i++) {
+    for (int i = 0; i < VM_SPLITS && s; i++) {
         if (out[i]) vm_images_free(out[i]);
     }
     return s;
 }
 
-VmStatus vm_images_measure(const VmImageSource *src, VmImages out[2], VmError *err) {
+static VmImages measured(const VmImageLoader *l, int part) {
+    const VmImagePart *p = &l->names.part[part];
+    VmImages m = {.size = p->n,
+                  .height = l->store[part].form.height,
+                  .width = l->store[part].form.width,
+                  .work = l->work[part]};
+    for (int64_t k = 0; k < p->n; k++) /* path, its place, and a sum */
+        m.listed += (int64_t)(strlen(l->names.text + p->at[k].text) + strlen(p->at[k].class->name) +
+                              sizeof(VmImageName) + 24);
+    return m;
+}
+
+VmStatus vm_images_measure(const VmImageSource *src, VmImages out[VM_SPLITS], VmError *err) {
     VmImageLoader l;
-    VmStatus s = loader_open(&l, src, true, true, err);
+    bool want[VM_SPLITS];
+    for (int i = 0; i < VM_SPLITS; i++) want[i] = true;
+    VmStatus s = loader_open(&l, src, want, err);
     if (!s) s = l.archive ? vm_images_unpack(&l, true, err) : vm_images_walk(&l, true, err);
-    for (int i = 0; i < 2 && !s; i++) {
-        int part = i == 0 ? VM_PART_TRAIN : vm_names_test(&l.names);
-        const VmImagePart *p = &l.names.part[part];
-        out[i] = (VmImages){.size = p->n,
-                            .height = l.store[part].form.height,
-                            .width = l.store[part].form.width,
-                            .work = l.work[part]};
-        for (int64_t k = 0; k < p->n; k++) /* path, its place, and a sum */
-            out[i].listed += (int64_t)(strlen(l.names.text + p->at[k].text) +
-                                       strlen(p->at[k].class->name) + sizeof(VmImageName) + 24);
+    for (int i = 0; i < VM_SPLITS && !s; i++) {
+        int part = l.names.want[i] ? vm_names_part(&l.names, (VmSplit)i) : -1;
+        out[i] = part < 0 ? (VmImages){0} : measured(&l, part);
     }
     loader_close(&l);
     return s;
