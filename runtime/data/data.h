@@ -79,10 +79,12 @@ typedef struct VmDataSize {
 /* Errors as vm_dataset_open_all, without a look at the contents; a split that is not there has no
  * images. */
 VmStatus vm_dataset_measure(const VmDataQuery *spec, VmDataSize out[VM_SPLITS], VmError *err);
-/* Damaged images that were left out (bad = "skip"), and a text with the first of them, a line each
- * (free it); NULL: none. */
+/* Damaged images that were left out (bad = "skip"); a text with the first of them, a line each
+ * (free it; NULL: none); and the i-th of these, a text that begins with the file's name (NULL:
+ * there are no more). What is held out of a set has none: they are those of the rest. */
 int64_t vm_dataset_left_out(const VmDataset *d);
 char *vm_dataset_left_out_text(const VmDataset *d);
+const char *vm_dataset_left_out_image(const VmDataset *d, int i);
 /* What a user should know of the data, a sentence; NULL: nothing. */
 const char *vm_dataset_warning(const VmDataset *d);
 /* Whether the data is an archive, which is read through to be measured; false also when there is

@@ -114,6 +114,11 @@ char *vm_dataset_left_out_text(const VmDataset *d) {
     return text;
 }
 
+const char *vm_dataset_left_out_image(const VmDataset *d, int i) {
+    bool there = i < VM_BAD_SHOWN && i < vm_dataset_left_out(d);
+    return there ? d->left_out->why[i].text : NULL;
+}
+
 const char *vm_dataset_warning(const VmDataset *d) {
     return d->warning[0] ? d->warning : NULL;
 }

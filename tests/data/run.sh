@@ -253,6 +253,11 @@ sed 's/dir = "data"/dir = "data", bad = "skip"/' pixels.vmoe > skip.vmoe
 want 0 '[0-9]* of [0-9]* images of the training set of the data are damaged and left out:' \
     'damaged images are left out' \
     "$VMOEC" train skip.vmoe --quiet --threads 1 --out run --overwrite --data bad
+want 0 '"event":"left_out".*"split":"training","images":[0-9]*,"first":."train/blue/1.png: neither' \
+    'and an event of the log' cat run/metrics.jsonl
+want 0 '"event":"left_out".*"split":"test","images":1,"first":."test/red/7.jpg: damaged JPEG' \
+    'for every split' cat run/metrics.jsonl
+want 1 '^0' 'but of no split that is whole' grep -c '"split":"validation"' run/metrics.jsonl
 for cache in memory none disk; do
     sed "s/dir = \"data\"/dir = \"data\", cache = \"$cache\"/" pixels.vmoe > cached.vmoe
     "$VMOEC" train cached.vmoe --quiet --threads 1 --out "run-$cache" --overwrite > /dev/null 2>&1
