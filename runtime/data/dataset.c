@@ -34,10 +34,6 @@ static const VmReader *const readers[VM_READERS] = {
 #include "recipe/sources.def"
 };
 
-int64_t vm_channels_of(const VmDataQuery *q, const VmSource *k) {
-    return q->channels ? q->channels : k->channels;
-}
-
 static VmStatus check_spec(const VmDataQuery *spec, const VmSource **kind, VmError *err) {
     const VmSource *k = *kind = &vm_sources[spec->kind];
     if (spec->resize < 0 || spec->resize > VM_MAX_SIDE) {

@@ -37,7 +37,9 @@ typedef struct VmReader {
 #include "recipe/sources.def"
 
 /* Channels of the images of a source. */
-int64_t vm_channels_of(const VmDataQuery *q, const VmSource *k);
+static inline int64_t vm_channels_of(const VmDataQuery *q, const VmSource *k) {
+    return q->channels ? q->channels : k->channels;
+}
 
 /* What each byte of a channel becomes: value[channels][256]. */
 void vm_pixel_values(const VmDataQuery *q, int64_t channels, float value[3][256]);

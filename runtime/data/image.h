@@ -131,7 +131,7 @@ void vm_names_show(const char *path, char to[VM_SHOWN_NAME]);
 /* The path of a kept name, relative to the data set (free it); NULL: out of memory. */
 char *vm_names_path(const VmImageNames *n, int part, const VmImageName *name);
 
-/* ---- image_set.c ----------------------------------------------------------------------------- */
+/* ---- image_set.c, and what all others share -------------------------------------------------- */
 
 /* What the images of a part become. */
 typedef struct VmImageForm {
@@ -143,6 +143,11 @@ typedef struct VmImageForm {
 
 static inline int64_t vm_form_bytes(const VmImageForm *f) {
     return f->channels * f->height * f->width;
+}
+
+/* What an image's decoded bytes are known by. */
+static inline uint64_t vm_image_sum(const uint8_t *image, int64_t bytes) {
+    return vm_hash((VmHash){0}, image, (size_t)bytes).lo;
 }
 
 /* Decodes an image into to[channels][height][width]. VM_INPUT: it cannot be used; *damaged unless
@@ -259,6 +264,8 @@ VmStatus vm_images_verdict(const VmImageLoader *l, VmError *err);
  * slot is its image's number. */
 void vm_images_drop(VmImageLoader *l, int part);
 
+/* ---- image_load.c: images at their places ---------------------------------------------------- */
+
 /* The first image of a part that can be opened says how large all are. `name` is the file as
  * messages show it. */
 VmStatus vm_image_first(VmImageLoader *l, int part, const char *name, const uint8_t *bytes,
@@ -309,7 +316,6 @@ void vm_image_files_close(VmImageFiles *f);
 /* Image i as it was when it was looked at first. By any thread with a decoder of its own. */
 VmStatus vm_image_files_read(const VmImageFiles *f, VmImageDecoder *d, int64_t i, uint8_t *to,
                              VmError *err);
-uint64_t vm_image_sum(const uint8_t *image, int64_t bytes);
 
 /* ---- image_disk.c: decoded images on disk ---------------------------------------------------- */
 

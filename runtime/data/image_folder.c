@@ -2,7 +2,7 @@
  * Everything is reached from the open folder, so paths may be as long as the system allows below
  * it.
  *
- * Does not: decode (image_set.c). */
+ * Does not: decode (image_load.c). */
 #include "runtime/data/image.h"
 
 #include <dirent.h>
