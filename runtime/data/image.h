@@ -229,6 +229,12 @@ typedef struct VmNumbers {
 
 typedef struct VmImageDisk VmImageDisk;
 
+/* Room of a thread for an image of any part. */
+typedef struct VmImageRoom {
+    uint8_t *at;
+    size_t n;
+} VmImageRoom;
+
 typedef struct VmImageLoader {
     const VmImageSource *src;
     bool archive;
@@ -236,7 +242,7 @@ typedef struct VmImageLoader {
     VmImageNames names;
     VmImageStore store[VM_PARTS];
     VmImageDecoder **decoder; /* [threads] */
-    uint8_t **one;            /* [threads]: an image that is not held */
+    VmImageRoom *one;         /* [threads]: an image that is not held */
     bool ahead[VM_PARTS];     /* not held: decoded once to be checked, and again for every batch */
     uint64_t *sum[VM_PARTS];  /* of images that are not held, by number */
     VmImageDisk *disk[VM_PARTS];

@@ -42,19 +42,28 @@ VmStatus vm_image_decode(VmImageDecoder *d, const VmImageForm *f, const char *na
                    name, h, w, f->first, f->height, f->width);
 }
 
+/* The thread's room, for at least `size` bytes: splits may have images of different sizes. */
+static uint8_t *room_for_one(VmImageLoader *l, size_t size) {
+    VmImageRoom *r = &l->one[omp_get_thread_num()];
+    if (size <= r->n) return r->at;
+    free(r->at);
+    r->at = malloc(size);
+    r->n = r->at ? size : 0;
+    return r->at;
+}
+
 /* An image that is not held: what comes out is noted, and kept on disk if that was asked for. */
 static VmStatus look_at(VmImageLoader *l, VmImageDecoder *d, int part, int64_t slot,
                         const char *name, const uint8_t *bytes, size_t n, bool *damaged,
                         VmError *err) {
     const VmImageForm *f = &l->store[part].form;
-    uint8_t **to = &l->one[omp_get_thread_num()];
     size_t size = (size_t)vm_form_bytes(f);
-    if (!*to) *to = malloc(size);
-    if (!*to) return vm_fail(err, VM_ENV, "%s: out of memory for %zu bytes", name, size);
-    VmStatus s = vm_image_decode(d, f, name, bytes, n, *to, damaged, err);
+    uint8_t *to = room_for_one(l, size);
+    if (!to) return vm_fail(err, VM_ENV, "%s: out of memory for %zu bytes", name, size);
+    VmStatus s = vm_image_decode(d, f, name, bytes, n, to, damaged, err);
     if (s) return s;
-    l->sum[part][slot] = vm_image_sum(*to, (int64_t)size);
-    return l->disk[part] ? vm_image_disk_put(l->disk[part], slot, *to, err) : VM_OK;
+    l->sum[part][slot] = vm_image_sum(to, (int64_t)size);
+    return l->disk[part] ? vm_image_disk_put(l->disk[part], slot, to, err) : VM_OK;
 }
 
 /* `name` as messages show it. The store has room for the slot. */

@@ -40,7 +40,7 @@ static VmStatus loader_open(VmImageLoader *l, const VmImageSource *src, const bo
     if (src->held_out) l->names.want[VM_VALIDATION] = false;
     size_t n = (size_t)src->threads;
     l->decoder = vm_calloc(n, sizeof(VmImageDecoder *));
-    l->one = vm_calloc(n, sizeof(uint8_t *));
+    l->one = vm_calloc(n, sizeof(VmImageRoom));
     if (!l->decoder || !l->one) return vm_fail(err, VM_ENV, "%s: out of memory", src->path);
     return vm_team_ready(src->threads, err);
 }
@@ -48,7 +48,7 @@ static VmStatus loader_open(VmImageLoader *l, const VmImageSource *src, const bo
 static void loader_close(VmImageLoader *l) {
     for (int i = 0; i < l->src->threads; i++) {
         if (l->decoder) vm_image_decoder_destroy(l->decoder[i]);
-        if (l->one) free(l->one[i]);
+        if (l->one) free(l->one[i].at);
     }
     free(l->decoder);
     free(l->one);

@@ -164,6 +164,32 @@ Test(runtime_image_splits, without_test_val_is_the_test_set, .timeout = 60) {
     }
 }
 
+/* Images that are not held are decoded into a thread's own room, which a larger split outgrows. */
+Test(runtime_image_splits, splits_may_have_images_of_other_sizes, .timeout = 60) {
+    enum { N = 6, LARGE = 1500 };
+    char *dir = rt_folder();
+    TiFile f[N] = {
+        {"train/a/0.png", ti_png(2, 2, 0)},       {"train/a/1.png", ti_png(2, 2, 1)},
+        {"test/a/0.png", ti_png(LARGE, 9, 2)},    {"test/a/1.png", ti_png(LARGE, 9, 3)},
+        {"val/a/0.png", ti_png(LARGE, LARGE, 4)}, {"val/a/1.png", ti_png(LARGE, LARGE, 5)}};
+    ti_write_files(rt_path(dir, "set"), f, N);
+    Sets want = {.size = {0}};
+    for (int how = 0; how < 3; how++) {
+        static const VmWord caches[3] = {VM_data_cache_memory, VM_data_cache_none,
+                                         VM_data_cache_disk};
+        VmDataQuery q = ti_spec(rt_path(dir, "set"));
+        q.cache = caches[how];
+        q.cache_dir = rt_path(dir, "cache");
+        q.threads = 1;
+        Sets is = sets_of(&q);
+        if (!how) want = is;
+        for (int i = 0; i < VM_SPLITS; i++)
+            same_split(&is, &want, (VmSplit)i, vm_words[q.cache].name);
+    }
+    ti_free_files(f, N);
+    rt_remove(dir);
+}
+
 /* ---- what is wrong with it ----------------------------------------------------------------- */
 
 /* With one file more: what is said of it, from a folder and from archives; not a word when a share
