@@ -93,13 +93,14 @@ VmDataQuery session_data_query(const FeTrain *t, const char *dir, char folder[40
 }
 
 VmStatus session_data_images(const FeTrain *t, const char *dir, int64_t images[VM_SPLITS],
-                             VmError *err) {
+                             VmDataset **classes, VmError *err) {
     char folder[4096];
     VmDataSize size[VM_SPLITS];
     VmDataQuery spec = session_data_query(t, dir, folder);
     for (int i = 0; i < VM_SPLITS; i++) images[i] = 0;
+    *classes = NULL;
     if (!dir && vm_dataset_is_archive(&spec)) return VM_OK;
-    VmStatus st = vm_dataset_measure(&spec, size, err);
+    VmStatus st = vm_dataset_measure(&spec, size, classes, err);
     for (int i = 0; i < VM_SPLITS && !st; i++) images[i] = size[i].images;
     return st;
 }
@@ -129,7 +130,7 @@ VmStatus session_data_use(const Session *s, bool training, const char *dir, int 
     spec.class_name = s->class_name;
     spec.nclass_name = s->nclass_name;
     VmDataSize size[VM_SPLITS];
-    VmStatus st = vm_dataset_measure(&spec, size, err);
+    VmStatus st = vm_dataset_measure(&spec, size, NULL, err);
     if (st) return st;
     const VmDataSize *train = &size[VM_TRAIN], *test = &size[VM_TEST];
     int64_t order = training ? train->images * (int64_t)sizeof(int64_t) : 0, listed = 0, most = 0;

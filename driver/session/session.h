@@ -304,7 +304,7 @@ bool session_has_loss(const IrGraph *g);
  * they are its own. */
 const char *session_scope(const Session *s);
 
-/* The classes of open data beside those that the model of g knows: fe_check_classes. */
+/* The classes of data beside those that the model of g knows: fe_check_classes. */
 bool session_check_classes(Session *s, const FeExperiment *e, const FeTrain *t, const IrGraph *g,
                            const VmDataset *train, Diags *d);
 
@@ -378,9 +378,10 @@ VmStatus session_data_use(const Session *s, bool training, const char *dir, int 
 
 /* Images of the splits of a train block's data, from the files' headers (a split that is not there
  * has none, nor has a validation set where a share of the training set is); 0 of an archive that
- * nobody named (dir NULL), which would have to be read through. */
+ * nobody named (dir NULL), which would have to be read through. *classes as vm_dataset_measure has
+ * it; to be closed. */
 VmStatus session_data_images(const FeTrain *t, const char *dir, int64_t images[VM_SPLITS],
-                             VmError *err);
+                             VmDataset **classes, VmError *err);
 
 /* A train block's data. A relative folder in it is looked up beside the file it stands in; `folder`
  * has room for that file's. */

@@ -77,8 +77,10 @@ typedef struct VmDataSize {
     bool either;      /* they need not be */
 } VmDataSize;
 /* Errors as vm_dataset_open_all, without a look at the contents; a split that is not there has no
- * images. */
-VmStatus vm_dataset_measure(const VmDataQuery *spec, VmDataSize out[VM_SPLITS], VmError *err);
+ * images. *classes (NULL: not wanted) is a data set of no images that has the names of class
+ * folders and the warning; NULL: there are no such folders. */
+VmStatus vm_dataset_measure(const VmDataQuery *spec, VmDataSize out[VM_SPLITS], VmDataset **classes,
+                            VmError *err);
 /* Damaged images that were left out (bad = "skip"); a text with the first of them, a line each
  * (free it; NULL: none); and the i-th of these, a text that begins with the file's name (NULL:
  * there are no more). What is held out of a set has none: they are those of the rest. */

@@ -68,11 +68,25 @@ bool vm_dataset_is_archive(const VmDataQuery *spec) {
     return archive;
 }
 
-VmStatus vm_dataset_measure(const VmDataQuery *spec, VmDataSize out[VM_SPLITS], VmError *err) {
+/* Beside the sizes of splits the classes, if they are wanted. */
+static VmStatus measure(const VmDataQuery *spec, const VmSource *k, VmImages split[VM_SPLITS],
+                        VmDataset **classes, VmError *err) {
+    if (!classes) return readers[k->reader]->measure(spec, k, split, NULL, err);
+    VmDataset *d = vm_calloc(1, sizeof *d);
+    VmStatus s = d ? readers[k->reader]->measure(spec, k, split, d, err)
+                   : vm_fail(err, VM_ENV, "out of memory");
+    if (!s && d->names) *classes = d;
+    if (s || !d->names) vm_dataset_close(d);
+    return s;
+}
+
+VmStatus vm_dataset_measure(const VmDataQuery *spec, VmDataSize out[VM_SPLITS], VmDataset **classes,
+                            VmError *err) {
     const VmSource *k;
     VmImages split[VM_SPLITS] = {{0}};
+    if (classes) *classes = NULL;
     VmStatus s = check_spec(spec, &k, err);
-    if (!s) s = readers[k->reader]->measure(spec, k, split, err);
+    if (!s) s = measure(spec, k, split, classes, err);
     bool either = !s && readers[k->reader]->archives && !vm_dataset_is_archive(spec);
     const VmImageSource where = {.cache = spec->cache, .room = spec->room};
     int64_t held = 0;

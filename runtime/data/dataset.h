@@ -26,8 +26,10 @@ struct VmDataset {
  * query was checked. */
 typedef struct VmReader {
     bool archives; /* the data may be one */
-    /* Sizes of all splits, from headers; one that is not there has no images. */
-    VmStatus (*measure)(const VmDataQuery *, const VmSource *, VmImages out[VM_SPLITS], VmError *);
+    /* Sizes of all splits, from headers; one that is not there has no images. classes, if not NULL,
+     * gets the names of class folders and the warning. */
+    VmStatus (*measure)(const VmDataQuery *, const VmSource *, VmImages out[VM_SPLITS],
+                        VmDataset *classes, VmError *);
     /* Fills the splits that are not NULL; the caller closes them, also on failure. A validation set
      * that is not there stays without images. */
     VmStatus (*open)(VmDataset *out[VM_SPLITS], const VmDataQuery *, const VmSource *, VmError *);

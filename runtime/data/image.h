@@ -198,8 +198,10 @@ typedef struct VmImagesInfo {
  * there has no images; other splits have to be there. On errors nothing is kept. */
 VmStatus vm_images_read(const VmImageSource *src, VmImages *const out[VM_SPLITS],
                         VmImagesInfo *info, VmError *err);
-/* Sizes only, of all splits: all names are read, and the headers of a few images of each split. */
-VmStatus vm_images_measure(const VmImageSource *src, VmImages out[VM_SPLITS], VmError *err);
+/* Sizes only, of all splits, and the classes: all names are read, and the headers of a few images
+ * of each split. */
+VmStatus vm_images_measure(const VmImageSource *src, VmImages out[VM_SPLITS], VmImagesInfo *info,
+                           VmError *err);
 
 typedef struct VmImageStore {
     VmImageForm form;

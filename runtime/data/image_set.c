@@ -191,8 +191,10 @@ static VmImages measured(const VmImageLoader *l, int part) {
     return m;
 }
 
-VmStatus vm_images_measure(const VmImageSource *src, VmImages out[VM_SPLITS], VmError *err) {
+VmStatus vm_images_measure(const VmImageSource *src, VmImages out[VM_SPLITS], VmImagesInfo *info,
+                           VmError *err) {
     VmImageLoader l;
+    *info = (VmImagesInfo){0};
     bool want[VM_SPLITS];
     for (int i = 0; i < VM_SPLITS; i++) want[i] = true;
     VmStatus s = loader_open(&l, src, want, err);
@@ -201,6 +203,8 @@ VmStatus vm_images_measure(const VmImageSource *src, VmImages out[VM_SPLITS], Vm
         int part = l.names.want[i] ? vm_names_part(&l.names, (VmSplit)i) : -1;
         out[i] = part < 0 ? (VmImages){0} : measured(&l, part);
     }
+    if (!s) s = class_names(&l, info, err);
+    if (!s) describe(&l, want, info);
     loader_close(&l);
     return s;
 }

@@ -76,11 +76,18 @@ static VmStatus load_folder(VmDataset *d[VM_SPLITS], const VmDataQuery *spec, co
 }
 
 static VmStatus measure(const VmDataQuery *spec, const VmSource *k, VmImages out[VM_SPLITS],
-                        VmError *err) {
+                        VmDataset *classes, VmError *err) {
     char *path;
     VmStatus s = vm_find_images(spec, k, &path, err);
     VmImageSource src = image_source(spec, k, path);
-    if (!s) s = vm_images_measure(&src, out, err);
+    VmImagesInfo info = {0};
+    if (!s) s = vm_images_measure(&src, out, &info, err);
+    if (!s) s = check_folders(spec, k, path, info.classes, err);
+    if (!s && classes) {
+        memcpy(classes->warning, info.note, sizeof info.note);
+        s = take_classes(classes, &info, err);
+    }
+    free(info.names);
     free(path);
     return s;
 }

@@ -83,8 +83,9 @@ static VmStatus load_idx(VmDataset *d, const VmDataQuery *spec, const VmSource *
 }
 
 static VmStatus measure(const VmDataQuery *spec, const VmSource *k, VmImages out[VM_SPLITS],
-                        VmError *err) {
+                        VmDataset *classes, VmError *err) {
     VmStatus s = VM_OK;
+    (void)classes; /* they have no names */
     for (int i = 0; i < VM_SPLITS && !s; i++) {
         char *image_path, *label_path;
         VmIdx image;

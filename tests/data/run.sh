@@ -205,6 +205,8 @@ train 1 "class 'green' of val/ is not one of the 2 of train/" 'its classes are t
     --data odd-val
 want 1 "class 'green' of val/ is not one of the 2 of train/" 'check says so, too' \
     "$VMOEC" check pixels.vmoe --data odd-val
+want 0 "warning: val/ of judged is not used: \`validation\` of the train block holds out a share" \
+    'and that a share goes before val/' "$VMOEC" check share.vmoe --data judged
 rm -r odd-val/val/green
 echo text > odd-val/val/red/9.png
 train 1 'odd-val/val/red/9.png: neither a JPEG nor a PNG' 'a damaged image of it' --data odd-val
@@ -234,6 +236,13 @@ pictures three red blue
 cp -r three/train/red three/train/green
 train 1 'the data has 3 classes (blue, green, red) but the logits of m have 2' \
     'more classes than logits' --data three
+head -c 60 data/train/red/2.png > three/train/red/2.png
+tar -C three -cf three.tar train test
+for set in three three.tar; do
+    want 1 'the data has 3 classes (blue, green, red) but the logits of m have 2' \
+        "$set: check says so without reading the images" "$VMOEC" check pixels.vmoe --data $set
+    want 1 '^0' "$set: of which one is damaged" grep -c damaged log
+done
 want 1 'the test set of the data gives images \[B, 3, 8, 8\], the model takes f32\[[0-9]*,3,4,4\]' \
     'the test set is named' \
     "$VMOEC" eval pixels.vmoe --set size=4 --weights none --data data
