@@ -26,7 +26,6 @@ CIRCLES = {
     "interp": (7, "rules of composed ops call the interpreter"),
     "ir": (4, "shape rules by family behind one table"),
     "passes": (3, "rewrites by family behind one table"),
-    "runtime/data": (5, "an image set is a folder, an archive or files behind one interface"),
     "runtime/exec": (3, "initial values and tables are made by the engine that they fill"),
 }
 # Circles between rooms that are still there, by their files.

@@ -21,48 +21,47 @@ static void check_batch(Session *s, FeExperiment *e, const FeTrain *t, int64_t n
     if (!alone->nerrors) return;
     elaborate(s, e, t, n, split, d);
     diag_note(d, d->last, t->place[VM_FIELD_data], "the last batch of %lld %s images has %lld",
-              (long long)of, split == VM_TRAIN ? "training" : "test", (long long)n);
+              (long long)of, vm_split_names[split], (long long)n);
 }
 
-/* With --data: class folders beside the model's classes. All images are read for it. */
-static VmStatus check_classes(Session *s, FeExperiment *e, const FeTrain *t, const char *dir,
-                              Diags *d) {
-    if (!dir || vm_sources[t->recipe.data.kind].reader != VM_READER_folder || d->nerrors)
-        return VM_OK;
-    const IrGraph *g = fe_elaborate_phase(e, s->arena, t, 0, d);
-    char folder[4096];
-    VmDataQuery query = session_data_query(t, dir, folder);
-    VmDataset *train = NULL;
-    VmError err = {.text = ""};
-    VmStatus st = g ? vm_dataset_open(&query, VM_TRAIN, 1, &train, &err) : VM_INPUT;
-    if (!st) (void)session_check_classes(s, e, t, g, train, d);
-    vm_dataset_close(train);
-    return st && g ? drv_fail(st, "%s", err.text) : VM_OK;
+/* Class folders beside the model's classes, and what else the data's names say. */
+static void check_classes(Session *s, FeExperiment *e, const FeTrain *t, const VmDataset *classes,
+                          Diags *d) {
+    const IrGraph *g = d->nerrors ? NULL : fe_elaborate_phase(e, s->arena, t, 0, d);
+    if (g) (void)session_check_classes(s, e, t, g, classes, d);
+    if (vm_dataset_warning(classes)) session_warn(s, "%s", vm_dataset_warning(classes));
 }
 
-/* The last batches of an epoch and of the test set, lengths and classes, as far as the data is
- * there to be counted. */
-static VmStatus check_last_batches(Session *s, FeExperiment *e, const FeTrain *t, const char *dir,
-                                   Diags *d) {
-    VmError err = {.text = ""};
-    int64_t images[VM_SPLITS], batch = t->recipe.data.batch;
-    VmStatus st = session_data_images(t, dir, images, &err);
-    if (st) return dir ? drv_fail(st, "%s", err.text) : VM_OK; /* elsewhere, or not there yet */
-    int64_t train = images[VM_TRAIN], test = images[VM_TEST];
-    /* how many are held out of every class, their labels say, which nobody reads here: a run does,
-     * before its first step */
+/* The last batches of an epoch and of what judges it. How many images are held out follows from
+ * their labels, which are not read here: a run says it before its first step. */
+static void check_last_batches(Session *s, FeExperiment *e, const FeTrain *t,
+                               const int64_t images[VM_SPLITS], Diags *d) {
+    int64_t train = images[VM_TRAIN], batch = t->recipe.data.batch;
     bool held_out = t->recipe.validation > 0;
-    if (train && !held_out) {
-        int64_t steps = vm_feed_steps(train, batch, t->recipe.data.drop_last);
-        fe_advise_lengths(t, t->recipe.epochs, steps, d);
-    }
-    if (train) st = check_classes(s, e, t, dir, d);
-    if (st) return st;
     bool short_run =
         t->recipe.epochs.in_steps && t->recipe.epochs.count * (double)batch < (double)train;
     if (!t->recipe.data.drop_last && !short_run && !held_out)
         check_batch(s, e, t, train % batch, train, VM_TRAIN, d);
-    check_batch(s, e, t, test % batch, test, VM_TEST, d);
+    for (int i = VM_TEST; i < VM_SPLITS; i++)
+        check_batch(s, e, t, images[i] % batch, images[i], (VmSplit)i, d);
+}
+
+/* As far as the data is there to be counted. Its images are not read. */
+static VmStatus check_data(Session *s, FeExperiment *e, const FeTrain *t, const char *dir,
+                           Diags *d) {
+    VmError err = {.text = ""};
+    int64_t images[VM_SPLITS];
+    VmDataset *classes;
+    VmStatus st = session_data_images(t, dir, images, &classes, &err);
+    if (st) return dir ? drv_fail(st, "%s", err.text) : VM_OK; /* elsewhere, or not there yet */
+    int64_t train = images[VM_TRAIN];
+    if (train && !(t->recipe.validation > 0)) {
+        int64_t steps = vm_feed_steps(train, t->recipe.data.batch, t->recipe.data.drop_last);
+        fe_advise_lengths(t, t->recipe.epochs, steps, d);
+    }
+    if (dir && classes) check_classes(s, e, t, classes, d);
+    vm_dataset_close(classes);
+    check_last_batches(s, e, t, images, d);
     return VM_OK;
 }
 
@@ -79,7 +78,7 @@ static VmStatus check(Session *s, const Args *args, const VmoecOptions *opt, Fou
     session_check(s, e, opt_or(args->o.batch, 0), d);
     VmStatus st = VM_OK;
     for (int i = 0; i < fe_ntrain(e) && !d->nerrors && !st; i++)
-        st = check_last_batches(s, e, fe_train(e, i), args->o.data, d);
+        st = check_data(s, e, fe_train(e, i), args->o.data, d);
     if (st) return st;
     found->any = true;
     if (args->o.json) diags_add_json(&found->list, d);

@@ -17,9 +17,6 @@ const char *session_data_place(const Session *s) {
     return arena_printf(s->arena, "%s:%d:%d: ", at.src->path, line, col);
 }
 
-static const char *const split_names[VM_SPLITS] = {
-    [VM_TRAIN] = "the training set of the data", [VM_TEST] = "the test set of the data"};
-
 /* " (cat, dog, ..)"; empty: the classes have no names. */
 static const char *class_list(const Session *s, const VmDataset *d, int64_t classes) {
     enum { MANY = 10 };
@@ -73,7 +70,7 @@ static VmModelInputs model_inputs(const Session *s, const IrGraph *g) {
 static VmStatus check_data(Session *s, const IrGraph *g, const VmDataset *d, VmSplit split) {
     VmModelInputs in = model_inputs(s, g);
     VmDataShape shape = vm_dataset_inputs(d);
-    shape.name = split_names[split];
+    shape.name = arena_printf(s->arena, "the %s set of the data", vm_split_names[split]);
     shape.class_names = class_list(s, d, shape.classes);
     VmError err;
     int at = 0;
@@ -86,6 +83,7 @@ VmDataQuery session_data_query(const FeTrain *t, const char *dir, char folder[40
     const Source *src = t->place[VM_FIELD_data].src;
     const char *slash = src ? strrchr(src->path, '/') : NULL;
     size_t n = slash ? (size_t)(slash - src->path) : 0;
+    q.held_out = t->recipe.validation > 0;
     if (dir || !slash || n >= 4096) return q;
     if (n == 0) n = 1; /* a file in / */
     memcpy(folder, src->path, n);
@@ -95,13 +93,14 @@ VmDataQuery session_data_query(const FeTrain *t, const char *dir, char folder[40
 }
 
 VmStatus session_data_images(const FeTrain *t, const char *dir, int64_t images[VM_SPLITS],
-                             VmError *err) {
+                             VmDataset **classes, VmError *err) {
     char folder[4096];
     VmDataSize size[VM_SPLITS];
     VmDataQuery spec = session_data_query(t, dir, folder);
-    images[VM_TRAIN] = images[VM_TEST] = 0;
+    for (int i = 0; i < VM_SPLITS; i++) images[i] = 0;
+    *classes = NULL;
     if (!dir && vm_dataset_is_archive(&spec)) return VM_OK;
-    VmStatus st = vm_dataset_measure(&spec, size, err);
+    VmStatus st = vm_dataset_measure(&spec, size, classes, err);
     for (int i = 0; i < VM_SPLITS && !st; i++) images[i] = size[i].images;
     return st;
 }
@@ -109,7 +108,7 @@ VmStatus session_data_images(const FeTrain *t, const char *dir, int64_t images[V
 void session_data_close(Session *s) {
     vm_dataset_close(s->rest);
     vm_dataset_close(s->held);
-    s->train_set = s->rest = s->held = NULL;
+    s->train_set = s->validation = s->rest = s->held = NULL;
     for (int i = 0; i < VM_SPLITS; i++) {
         vm_dataset_close(s->data[i]);
         s->data[i] = NULL;
@@ -131,20 +130,25 @@ VmStatus session_data_use(const Session *s, bool training, const char *dir, int 
     spec.class_name = s->class_name;
     spec.nclass_name = s->nclass_name;
     VmDataSize size[VM_SPLITS];
-    VmStatus st = vm_dataset_measure(&spec, size, err);
+    VmStatus st = vm_dataset_measure(&spec, size, NULL, err);
     if (st) return st;
     const VmDataSize *train = &size[VM_TRAIN], *test = &size[VM_TEST];
-    int64_t order = training ? train->images * (int64_t)sizeof(int64_t) : 0;
-    use->data = order + test->bytes;
-    if (training) use->data += train->bytes + batches_ahead(s, train, s->workers);
+    int64_t order = training ? train->images * (int64_t)sizeof(int64_t) : 0, listed = 0, most = 0;
+    bool held = true;
+    use->data = order;
+    for (int i = 0; i < VM_SPLITS; i++) {
+        if (!training && i != VM_TEST) continue;
+        use->data += size[i].bytes;
+        listed += size[i].listed;
+        if (size[i].decoding > most) most = size[i].decoding;
+        held &= size[i].held;
+    }
+    if (training) use->data += batches_ahead(s, train, s->workers);
     if (!test->either || spec.cache == VM_data_cache_memory) return VM_OK;
     int workers = vm_feed_workers(false, s->workers);
-    int64_t most = training && train->decoding > test->decoding ? train->decoding : test->decoding;
     /* first all threads look at the images, then workers do */
-    int64_t ahead = order + test->listed + (workers > threads ? workers : threads) * most;
-    if (training) ahead += train->listed;
+    int64_t ahead = order + listed + (workers > threads ? workers : threads) * most;
     ahead += batches_ahead(s, training ? train : test, workers);
-    bool held = test->held && (!training || train->held);
     if (held) use->data_ahead = ahead;
     if (!held) use->data = ahead;
     return VM_OK;
@@ -159,9 +163,10 @@ static void say_data(Session *s) {
         int64_t n = d ? vm_dataset_left_out(d) : 0;
         char *list = n ? vm_dataset_left_out_text(d) : NULL;
         if (n)
-            session_warn(s, "%lld of %lld images of %s %s damaged and left out:%s", (long long)n,
-                         (long long)(n + vm_dataset_size(d)), split_names[i], n == 1 ? "is" : "are",
-                         list ? list : "");
+            session_warn(s,
+                         "%lld of %lld images of the %s set of the data %s damaged and left out:%s",
+                         (long long)n, (long long)(n + vm_dataset_size(d)), vm_split_names[i],
+                         n == 1 ? "is" : "are", list ? list : "");
         free(list);
     }
 }
@@ -185,8 +190,8 @@ VmStatus session_data(Session *s, const char *dir, int threads, bool train) {
     if (st) return session_fail(s, st, "%s", err.text);
     say_data(s);
     if (train) st = check_classes(s, g);
-    if (!st && train) st = check_data(s, g, d[VM_TRAIN], VM_TRAIN);
-    if (!st) st = check_data(s, g, d[VM_TEST], VM_TEST);
+    for (int i = 0; i < VM_SPLITS && !st; i++)
+        if (d[i]) st = check_data(s, g, d[i], (VmSplit)i);
     return st;
 }
 

@@ -40,11 +40,11 @@ static VmStatus choose_split(Session *s, const SessionEval *how, uint64_t seed,
     r.seed = (int64_t)seed;
     VmStatus st = session_hold_out(s, &r);
     if (st) return st;
-    *out = how->split == SESSION_TRAINED ? s->train_set : s->held;
+    *out = how->split == SESSION_TRAINED ? s->train_set : s->validation;
     return *out ? VM_OK
                 : session_fail(s, VM_USAGE,
-                               "%s holds no images out for validation: its train block has no "
-                               "`validation = 0.1`",
+                               "%s has no images for validation: its train block has no "
+                               "`validation = 0.1`, its data no val/ beside test/",
                                s->path);
 }
 

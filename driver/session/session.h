@@ -165,9 +165,11 @@ typedef struct Session {
     const char *cache_dir, *backend; /* as in CgOptions */
     CgModule *module;
     VmEngine *engine;
-    VmDataset *data[VM_SPLITS];
-    /* Parts of the training set: what is trained on (`rest`, or all of it), what is held out. */
-    VmDataset *train_set, *rest, *held;
+    VmDataset *data[VM_SPLITS]; /* NULL: not there, or not opened */
+    VmDataset *rest, *held;     /* parts of the training set, if a share of it is held out */
+    /* What is trained on (`rest`, or all of it), and what judges epochs (`held`, or the data's own
+     * validation set; NULL: nothing does). Of the above. */
+    VmDataset *train_set, *validation;
     Imported from; /* weights that a run is about to start from */
     Program program[SESSION_MAX_PROGRAMS];
     int nprogram;
@@ -302,7 +304,7 @@ bool session_has_loss(const IrGraph *g);
  * they are its own. */
 const char *session_scope(const Session *s);
 
-/* The classes of open data beside those that the model of g knows: fe_check_classes. */
+/* The classes of data beside those that the model of g knows: fe_check_classes. */
 bool session_check_classes(Session *s, const FeExperiment *e, const FeTrain *t, const IrGraph *g,
                            const VmDataset *train, Diags *d);
 
@@ -367,17 +369,19 @@ const char *session_budget_text(Arena *a, const Budget *b);
 /* Opens the train block's data with that many threads (0: all) and checks it against the model's
  * image and label: s->data, which the session closes. train false: only the test set is wanted. */
 VmStatus session_data(Session *s, const char *dir, int threads, bool train);
-/* Sets use->data, what the test set, and for training the training set, the order of an epoch and
+/* Sets use->data, what the test set, and for training all other sets, the order of an epoch and
  * batches ahead take in memory, from the files' headers; 0 without a train block. use->data_ahead:
  * the same when images that would be held are decoded for every batch instead; 0: they would not,
  * or have to be held. A status and a message in err when they cannot be read. */
 VmStatus session_data_use(const Session *s, bool training, const char *dir, int threads,
                           MemoryUse *use, VmError *err);
 
-/* Images of both splits of a train block's data, from the files' headers; 0 and 0 of an archive
- * that nobody named (dir NULL), which would have to be read through. */
+/* Images of the splits of a train block's data, from the files' headers (a split that is not there
+ * has none, nor has a validation set where a share of the training set is); 0 of an archive that
+ * nobody named (dir NULL), which would have to be read through. *classes as vm_dataset_measure has
+ * it; to be closed. */
 VmStatus session_data_images(const FeTrain *t, const char *dir, int64_t images[VM_SPLITS],
-                             VmError *err);
+                             VmDataset **classes, VmError *err);
 
 /* A train block's data. A relative folder in it is looked up beside the file it stands in; `folder`
  * has room for that file's. */
@@ -427,8 +431,8 @@ VmStatus session_describe(Session *s, const SessionTrain *how, const VmRecipe *r
 /* Fits the memory, opens the data, compiles, trains. */
 VmStatus session_train(Session *s, const SessionTrain *how, VmTrainResult *out);
 
-/* Sets s->train_set to the images of the open training set that r trains on, and s->held to those
- * that judge epochs, if there are any. */
+/* Sets s->train_set to the images of the open training set that r trains on, and s->validation to
+ * those that judge epochs: held out of it, or the data's own; NULL: neither. */
 VmStatus session_hold_out(Session *s, const VmRecipe *r);
 
 /* ---- evaluation (evaluate.c) ----------------------------------------------------------------- */

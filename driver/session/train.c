@@ -82,7 +82,7 @@ static VmStatus start_weights(Session *s, const Program *p, const VmRecipe *r, V
 /* Programs of all batch sizes, compiled as one. */
 static VmStatus plan_all(Session *s, const VmRecipe *r) {
     VmBatchSize size[VM_BATCH_SIZES];
-    VmImageCounts images = vm_image_counts(s->train_set, s->held, s->data[VM_TEST]);
+    VmImageCounts images = vm_image_counts(s->train_set, s->validation, s->data[VM_TEST]);
     int n = vm_train_batches(r, &images, size);
     for (int i = 0; i < n; i++) {
         VmError why = {.text = ""}, err = {.text = ""};
@@ -147,11 +147,13 @@ static void advise_lengths(Session *s, const VmRecipe *r, int64_t images) {
 
 VmStatus session_hold_out(Session *s, const VmRecipe *r) {
     s->train_set = s->data[VM_TRAIN];
+    s->validation = s->data[VM_VALIDATION];
     if (!(r->validation > 0)) return VM_OK;
     VmError err = {.text = ""};
     VmStatus st = vm_dataset_hold_out(s->data[VM_TRAIN], r->validation, (uint64_t)r->seed, &s->rest,
                                       &s->held, &err);
     s->train_set = s->rest;
+    s->validation = s->held;
     return st ? session_fail(s, st, "%s%s", session_data_place(s), err.text) : VM_OK;
 }
 
@@ -181,7 +183,8 @@ static VmStatus run_training(Session *s, const SessionTrain *how, VmTrainResult 
     Warnings own = {.s = s};
     if (!st && !run.warnings && !(run.warnings = warnings_to(&own)))
         st = vm_fail(&err, VM_ENV, "out of memory");
-    const VmTraining what = {&recipe, &subject, &run, s->train_set, s->held, s->data[VM_TEST]};
+    const VmTraining what = {&recipe,      &subject,      &run,
+                             s->train_set, s->validation, s->data[VM_TEST]};
     if (!st) st = vm_train(s->engine, session_source, s, &what, out, &err);
     if (run.warnings && run.warnings != how->warnings) fclose(run.warnings);
     return st ? session_fail(s, st, "%s", err.text) : VM_OK;

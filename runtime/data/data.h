@@ -23,6 +23,8 @@ typedef struct VmDataQuery {
     int64_t classes;        /* labels must be below it; 0: any */
     int threads;            /* that decode; 0: vm_threads(0) */
     VmWord cache, bad;      /* of image folders, as in a recipe */
+    bool held_out;          /* a share of the training set validates: what the data has for it is
+                               not read, and a warning says so */
     int64_t room;           /* bytes that images in memory may take; 0: half of the machine's */
     const char *cache_dir;  /* where decoded images may be kept; NULL: nowhere */
     /* Of image folders: the classes by label, as weights know them. Folders have the labels of
@@ -45,10 +47,14 @@ VmDataQuery vm_data_query(const VmDataSpec *spec, const char *dir);
  *
  * The order of images is that of an IDX file, or bytewise by class and path in its folder. */
 typedef struct VmDataset VmDataset;
-typedef enum VmSplit { VM_TRAIN, VM_TEST, VM_SPLITS } VmSplit;
+/* Most data has no validation set: it is val/ beside test/. Where there is no test/, val/ is the
+ * test set. */
+typedef enum VmSplit { VM_TRAIN, VM_TEST, VM_VALIDATION, VM_SPLITS } VmSplit;
+extern const char *const vm_split_names[VM_SPLITS]; /* "training", "test", "validation" */
+/* A split that is not there is VM_ENV. */
 VmStatus vm_dataset_open(const VmDataQuery *spec, VmSplit split, int64_t limit /* 0: all */,
                          VmDataset **out, VmError *err);
-/* Both, at once: an archive is unpacked only once. */
+/* All, at once: an archive is unpacked only once. out[VM_VALIDATION] NULL: there is none. */
 VmStatus vm_dataset_open_all(const VmDataQuery *spec, VmDataset *out[VM_SPLITS], VmError *err);
 void vm_dataset_close(VmDataset *d);
 /* Two parts of a set, which must outlive them: *held has the given share of the images of every
@@ -70,12 +76,17 @@ typedef struct VmDataSize {
     bool held;        /* as the query has it they would be in memory */
     bool either;      /* they need not be */
 } VmDataSize;
-/* Errors as vm_dataset_open, without a look at the contents. */
-VmStatus vm_dataset_measure(const VmDataQuery *spec, VmDataSize out[VM_SPLITS], VmError *err);
-/* Damaged images that were left out (bad = "skip"), and a text with the first of them, a line each
- * (free it); NULL: none. */
+/* Errors as vm_dataset_open_all, without a look at the contents; a split that is not there has no
+ * images. *classes (NULL: not wanted) is a data set of no images that has the names of class
+ * folders and the warning; NULL: there are no such folders. */
+VmStatus vm_dataset_measure(const VmDataQuery *spec, VmDataSize out[VM_SPLITS], VmDataset **classes,
+                            VmError *err);
+/* Damaged images that were left out (bad = "skip"); a text with the first of them, a line each
+ * (free it; NULL: none); and the i-th of these, a text that begins with the file's name (NULL:
+ * there are no more). What is held out of a set has none: they are those of the rest. */
 int64_t vm_dataset_left_out(const VmDataset *d);
 char *vm_dataset_left_out_text(const VmDataset *d);
+const char *vm_dataset_left_out_image(const VmDataset *d, int i);
 /* What a user should know of the data, a sentence; NULL: nothing. */
 const char *vm_dataset_warning(const VmDataset *d);
 /* Where the data is: a folder, an archive, or of IDX files the one with training images; absolute.

@@ -12,6 +12,9 @@
 
 #include "base/rng.h"
 
+const char *const vm_split_names[VM_SPLITS] = {
+    [VM_TRAIN] = "training", [VM_TEST] = "test", [VM_VALIDATION] = "validation"};
+
 VmDataQuery vm_data_query(const VmDataSpec *spec, const char *dir) {
     VmDataQuery q = {.kind = spec->kind,
                      .dir = dir ? dir : spec->dir,
@@ -30,10 +33,6 @@ static const VmReader *const readers[VM_READERS] = {
 #define READER(name) [VM_READER_##name] = &vm_reader_##name,
 #include "recipe/sources.def"
 };
-
-int64_t vm_channels_of(const VmDataQuery *q, const VmSource *k) {
-    return q->channels ? q->channels : k->channels;
-}
 
 static VmStatus check_spec(const VmDataQuery *spec, const VmSource **kind, VmError *err) {
     const VmSource *k = *kind = &vm_sources[spec->kind];
@@ -81,11 +80,25 @@ bool vm_dataset_is_archive(const VmDataQuery *spec) {
     return archive;
 }
 
-VmStatus vm_dataset_measure(const VmDataQuery *spec, VmDataSize out[VM_SPLITS], VmError *err) {
+/* Beside the sizes of splits the classes, if they are wanted. */
+static VmStatus measure(const VmDataQuery *spec, const VmSource *k, VmImages split[VM_SPLITS],
+                        VmDataset **classes, VmError *err) {
+    if (!classes) return readers[k->reader]->measure(spec, k, split, NULL, err);
+    VmDataset *d = vm_calloc(1, sizeof *d);
+    VmStatus s = d ? readers[k->reader]->measure(spec, k, split, d, err)
+                   : vm_fail(err, VM_ENV, "out of memory");
+    if (!s && d->names) *classes = d;
+    if (s || !d->names) vm_dataset_close(d);
+    return s;
+}
+
+VmStatus vm_dataset_measure(const VmDataQuery *spec, VmDataSize out[VM_SPLITS], VmDataset **classes,
+                            VmError *err) {
     const VmSource *k;
     VmImages split[VM_SPLITS] = {{0}};
+    if (classes) *classes = NULL;
     VmStatus s = check_spec(spec, &k, err);
-    if (!s) s = readers[k->reader]->measure(spec, k, split, err);
+    if (!s) s = measure(spec, k, split, classes, err);
     bool either = !s && readers[k->reader]->archives && !vm_dataset_is_archive(spec);
     const VmImageSource where = {.cache = spec->cache, .room = spec->room};
     int64_t held = 0;
@@ -123,6 +136,11 @@ char *vm_dataset_left_out_text(const VmDataset *d) {
     return text;
 }
 
+const char *vm_dataset_left_out_image(const VmDataset *d, int i) {
+    bool there = i < VM_BAD_SHOWN && i < vm_dataset_left_out(d);
+    return there ? d->left_out->why[i].text : NULL;
+}
+
 const char *vm_dataset_warning(const VmDataset *d) {
     return d->warning[0] ? d->warning : NULL;
 }
@@ -137,8 +155,8 @@ void vm_pixel_values(const VmDataQuery *q, int64_t channels, float value[3][256]
 
 static VmStatus open_splits(const VmDataQuery *spec, const bool want[VM_SPLITS],
                             VmDataset *out[VM_SPLITS], VmError *err) {
-    out[VM_TRAIN] = out[VM_TEST] = NULL;
     const VmSource *k;
+    for (int i = 0; i < VM_SPLITS; i++) out[i] = NULL;
     VmStatus s = check_spec(spec, &k, err);
     for (int i = 0; i < VM_SPLITS && !s; i++) {
         if (!want[i]) continue;
@@ -148,7 +166,8 @@ static VmStatus open_splits(const VmDataQuery *spec, const bool want[VM_SPLITS],
     if (!s) s = readers[k->reader]->open(out, spec, k, err);
     for (int i = 0; i < VM_SPLITS; i++) {
         if (out[i] && !s) vm_pixel_values(spec, out[i]->channels, out[i]->value);
-        if (!s) continue;
+        bool there = out[i] && (out[i]->size || i != VM_VALIDATION);
+        if (!s && there) continue;
         vm_dataset_close(out[i]);
         out[i] = NULL;
     }
@@ -158,14 +177,22 @@ static VmStatus open_splits(const VmDataQuery *spec, const bool want[VM_SPLITS],
 VmStatus vm_dataset_open(const VmDataQuery *spec, VmSplit split, int64_t limit, VmDataset **out,
                          VmError *err) {
     VmDataset *d[VM_SPLITS];
-    VmStatus s = open_splits(spec, (bool[VM_SPLITS]){split == VM_TRAIN, split == VM_TEST}, d, err);
+    bool want[VM_SPLITS] = {false};
+    want[split] = true;
+    VmStatus s = open_splits(spec, want, d, err);
     *out = d[split];
+    if (!s && !*out)
+        s = vm_fail(err, VM_ENV,
+                    "data set '%s' has no validation set; expected val/ beside train/ and test/",
+                    vm_sources[spec->kind].name);
     if (!s && limit > 0 && limit < (*out)->size) (*out)->size = limit;
     return s;
 }
 
 VmStatus vm_dataset_open_all(const VmDataQuery *spec, VmDataset *out[VM_SPLITS], VmError *err) {
-    return open_splits(spec, (bool[VM_SPLITS]){true, true}, out, err);
+    bool want[VM_SPLITS];
+    for (int i = 0; i < VM_SPLITS; i++) want[i] = true;
+    return open_splits(spec, want, out, err);
 }
 
 void vm_dataset_close(VmDataset *d) {

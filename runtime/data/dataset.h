@@ -26,9 +26,12 @@ struct VmDataset {
  * query was checked. */
 typedef struct VmReader {
     bool archives; /* the data may be one */
-    /* Sizes of both splits, from headers. */
-    VmStatus (*measure)(const VmDataQuery *, const VmSource *, VmImages out[VM_SPLITS], VmError *);
-    /* Fills the splits that are not NULL; the caller closes them, also on failure. */
+    /* Sizes of all splits, from headers; one that is not there has no images. classes, if not NULL,
+     * gets the names of class folders and the warning. */
+    VmStatus (*measure)(const VmDataQuery *, const VmSource *, VmImages out[VM_SPLITS],
+                        VmDataset *classes, VmError *);
+    /* Fills the splits that are not NULL; the caller closes them, also on failure. A validation set
+     * that is not there stays without images. */
     VmStatus (*open)(VmDataset *out[VM_SPLITS], const VmDataQuery *, const VmSource *, VmError *);
 } VmReader;
 
@@ -36,7 +39,9 @@ typedef struct VmReader {
 #include "recipe/sources.def"
 
 /* Channels of the images of a source. */
-int64_t vm_channels_of(const VmDataQuery *q, const VmSource *k);
+static inline int64_t vm_channels_of(const VmDataQuery *q, const VmSource *k) {
+    return q->channels ? q->channels : k->channels;
+}
 
 /* What each byte of a channel becomes: value[channels][256]. */
 void vm_pixel_values(const VmDataQuery *q, int64_t channels, float value[3][256]);

@@ -54,8 +54,16 @@ VmJpegFacts vm_jpeg_facts(const uint8_t *p, size_t n);
 
 /* ---- image_names.c: what the paths of a data set say ----------------------------------------- */
 
-/* Folders of the data set: val/ serves as the test set where there is no test/. */
+/* Parts of the data set by their folders, which is not what they are used as: vm_names_part. */
 enum { VM_PART_TRAIN, VM_PART_TEST, VM_PART_VAL, VM_PARTS };
+
+/* The names that the folder of a part may have. */
+typedef struct VmPartFolder {
+    const char *name;
+    int part;
+} VmPartFolder;
+enum { VM_PART_FOLDERS = 5 };
+extern const VmPartFolder vm_part_folders[VM_PART_FOLDERS];
 
 typedef struct VmImageClass {
     char *name;
@@ -71,14 +79,16 @@ typedef struct VmImageName {
 } VmImageName;
 
 typedef struct VmImagePart {
-    bool keep, seen; /* names wanted; folder there */
-    int64_t n;       /* images met */
-    VmImageName *at; /* [n] if kept */
+    const char *folder; /* its name in vm_part_folders; NULL: not met */
+    const char *other;  /* a second folder that would be this part; NULL: there is none */
+    int64_t n;          /* images met */
+    VmImageName *at;    /* [n] if kept */
     int64_t room;
 } VmImagePart;
 
 typedef struct VmImageNames {
     const char *root;         /* folder or archive, for messages */
+    bool want[VM_SPLITS];     /* splits that are read */
     const char *const *known; /* classes by label; NULL: train/ says */
     int64_t nknown;
     bool may_have_top;    /* all may stand in one folder more, as in most archives */
@@ -106,16 +116,22 @@ VmStatus vm_names_add(VmImageNames *n, const char *path, VmEntryKind kind, int *
  * by name, files of a class by their path in it, bytewise. Files named twice and classes without
  * images are VM_INPUT. */
 VmStatus vm_names_finish(VmImageNames *n, VmError *err);
-int64_t vm_names_classes(const VmImageNames *n);
-/* The part that is the test set: test/, or val/ without one. */
-int vm_names_test(const VmImageNames *n);
+/* A folder of the table is there. */
+void vm_names_meet(VmImageNames *n, const VmPartFolder *folder);
+/* The one place that says what folders are used as. The test set is test/, or val/ without one;
+ * val/ beside test/ is the validation set. -1: the split is not there. */
+int vm_names_part(const VmImageNames *n, VmSplit split);
+/* Parts of all splits that are wanted and there, in the order of splits; how many. */
+int vm_names_parts(const VmImageNames *n, int part[VM_SPLITS]);
+/* Whether images of a part are wanted, as far as it is known: before test/ is met, val/ may be the
+ * test set. */
+bool vm_names_keeps(const VmImageNames *n, int part);
 void vm_names_free(VmImageNames *n);
 void vm_names_show(const char *path, char to[VM_SHOWN_NAME]);
 /* The path of a kept name, relative to the data set (free it); NULL: out of memory. */
 char *vm_names_path(const VmImageNames *n, int part, const VmImageName *name);
-extern const char *const vm_part_names[VM_PARTS];
 
-/* ---- image_set.c ----------------------------------------------------------------------------- */
+/* ---- image_set.c, and what all others share -------------------------------------------------- */
 
 /* What the images of a part become. */
 typedef struct VmImageForm {
@@ -127,6 +143,11 @@ typedef struct VmImageForm {
 
 static inline int64_t vm_form_bytes(const VmImageForm *f) {
     return f->channels * f->height * f->width;
+}
+
+/* What an image's decoded bytes are known by. */
+static inline uint64_t vm_image_sum(const uint8_t *image, int64_t bytes) {
+    return vm_hash((VmHash){0}, image, (size_t)bytes).lo;
 }
 
 /* Decodes an image into to[channels][height][width]. VM_INPUT: it cannot be used; *damaged unless
@@ -159,6 +180,7 @@ typedef struct VmImageSource {
     const char *cache_dir;    /* of decoded images on disk; NULL: there is none */
     int64_t room;             /* for images in memory, bytes; 0: half of the machine's memory */
     bool skip;                /* damaged images are left out */
+    bool held_out;            /* as in VmDataQuery */
     const char *const *known; /* [nknown] classes, as in VmDataQuery */
     int64_t nknown;
     int threads;
@@ -172,12 +194,14 @@ typedef struct VmImagesInfo {
     char note[1024];    /* what a user should know, as a sentence; empty: nothing */
 } VmImagesInfo;
 
-/* Reads a split or both (out[s] NULL: not wanted), decoding on all threads. On errors nothing is
- * kept. */
-VmStatus vm_images_read(const VmImageSource *src, VmImages *const out[2], VmImagesInfo *info,
-                        VmError *err);
-/* Sizes only: all names are read, and the headers of a few images of each split. */
-VmStatus vm_images_measure(const VmImageSource *src, VmImages out[2], VmError *err);
+/* Reads splits (out[s] NULL: not wanted), decoding on all threads. A validation set that is not
+ * there has no images; other splits have to be there. On errors nothing is kept. */
+VmStatus vm_images_read(const VmImageSource *src, VmImages *const out[VM_SPLITS],
+                        VmImagesInfo *info, VmError *err);
+/* Sizes only, of all splits, and the classes: all names are read, and the headers of a few images
+ * of each split. */
+VmStatus vm_images_measure(const VmImageSource *src, VmImages out[VM_SPLITS], VmImagesInfo *info,
+                           VmError *err);
 
 typedef struct VmImageStore {
     VmImageForm form;
@@ -207,6 +231,12 @@ typedef struct VmNumbers {
 
 typedef struct VmImageDisk VmImageDisk;
 
+/* Room of a thread for an image of any part. */
+typedef struct VmImageRoom {
+    uint8_t *at;
+    size_t n;
+} VmImageRoom;
+
 typedef struct VmImageLoader {
     const VmImageSource *src;
     bool archive;
@@ -214,7 +244,7 @@ typedef struct VmImageLoader {
     VmImageNames names;
     VmImageStore store[VM_PARTS];
     VmImageDecoder **decoder; /* [threads] */
-    uint8_t **one;            /* [threads]: an image that is not held */
+    VmImageRoom *one;         /* [threads]: an image that is not held */
     bool ahead[VM_PARTS];     /* not held: decoded once to be checked, and again for every batch */
     uint64_t *sum[VM_PARTS];  /* of images that are not held, by number */
     VmImageDisk *disk[VM_PARTS];
@@ -241,6 +271,8 @@ VmStatus vm_images_verdict(const VmImageLoader *l, VmError *err);
 /* Takes the images that are left out from the names, the memory and the sums of a part. A name's
  * slot is its image's number. */
 void vm_images_drop(VmImageLoader *l, int part);
+
+/* ---- image_load.c: images at their places ---------------------------------------------------- */
 
 /* The first image of a part that can be opened says how large all are. `name` is the file as
  * messages show it. */
@@ -292,7 +324,6 @@ void vm_image_files_close(VmImageFiles *f);
 /* Image i as it was when it was looked at first. By any thread with a decoder of its own. */
 VmStatus vm_image_files_read(const VmImageFiles *f, VmImageDecoder *d, int64_t i, uint8_t *to,
                              VmError *err);
-uint64_t vm_image_sum(const uint8_t *image, int64_t bytes);
 
 /* ---- image_disk.c: decoded images on disk ---------------------------------------------------- */
 

@@ -326,9 +326,7 @@ static VmStatus take_entry(Unpacker *u, struct archive_entry *e, VmError *err) {
     u->entries++;
     int part;
     VmStatus s = vm_names_add(&l->names, path, entry_kind(e), &part, err);
-    if (s || part < 0 || !l->names.part[part].keep) return s;
-    if (part == VM_PART_VAL && l->names.part[VM_PART_TEST].seen)
-        return VM_OK; /* test/ goes first */
+    if (s || part < 0 || !vm_names_keeps(&l->names, part)) return s;
     if (u->measure && l->store[part].form.height > 0) return VM_OK;
     return take_image(u, e, path, part, err);
 }
@@ -414,9 +412,8 @@ VmStatus vm_images_unpack(VmImageLoader *l, bool measure, VmError *err) {
     if (l->status && s != VM_ENV) return vm_images_verdict(l, err);
     if (!s) s = vm_names_finish(&l->names, err);
     if (!s) s = vm_images_verdict(l, err);
-    const int part[2] = {VM_PART_TRAIN, vm_names_test(&l->names)};
-    for (int i = 0; i < 2 && !s && !measure; i++) {
-        if (!l->names.part[part[i]].keep) continue;
+    int part[VM_SPLITS], parts = vm_names_parts(&l->names, part);
+    for (int i = 0; i < parts && !s && !measure; i++) {
         vm_images_drop(l, part[i]);
         s = sort_images(l, part[i], err);
     }

@@ -80,12 +80,10 @@ static const VmBadImages *fatal(const VmImageLoader *l, int part) {
 
 VmStatus vm_images_verdict(const VmImageLoader *l, VmError *err) {
     if (l->status) return vm_fail(err, l->status, "%s", l->failure.text);
-    const int part[2] = {VM_PART_TRAIN, vm_names_test(&l->names)};
-    const VmBadImages *list[2];
+    const VmBadImages *list[VM_SPLITS];
     int64_t count = 0, images = 0;
-    int n = 0;
-    for (int p = 0; p < 2; p++) {
-        if (!l->names.part[part[p]].keep) continue;
+    int part[VM_SPLITS], parts = vm_names_parts(&l->names, part), n = 0;
+    for (int p = 0; p < parts; p++) {
         const VmBadImages *b = fatal(l, part[p]);
         count += b->count;
         images += l->names.part[part[p]].n;

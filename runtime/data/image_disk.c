@@ -106,11 +106,11 @@ static VmStatus name_file(VmImageDisk *d, const VmImageLoader *l, int part, VmEr
     VmStatus s = list_sum(l, part, &list, err);
     if (s) return s;
     char *place = realpath(l->src->path, NULL);
-    int n = place
-                ? asprintf(&d->key,
-                           "%s/%s\n%" PRId64 " x %" PRId64 " x %" PRId64 " resize %" PRId64 "\n",
-                           place, vm_part_names[part], f->channels, f->height, f->width, f->resize)
-                : -1;
+    int n = place ? asprintf(&d->key,
+                             "%s/%s\n%" PRId64 " x %" PRId64 " x %" PRId64 " resize %" PRId64 "\n",
+                             place, l->names.part[part].folder, f->channels, f->height, f->width,
+                             f->resize)
+                  : -1;
     free(place);
     if (n < 0) return vm_fail(err, VM_ENV, "%s: out of memory", l->src->path);
     VmHashText name = vm_hash_text(vm_hash((VmHash){0}, d->key, (size_t)n));

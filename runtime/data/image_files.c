@@ -10,10 +10,6 @@
 #include <string.h>
 #include <unistd.h>
 
-uint64_t vm_image_sum(const uint8_t *image, int64_t bytes) {
-    return vm_hash((VmHash){0}, image, (size_t)bytes).lo;
-}
-
 static bool take_path(VmImageFiles *f, int64_t i, const VmImageNames *names, int part, size_t *used,
                       size_t *room) {
     const VmImageName *name = &names->part[part].at[i];

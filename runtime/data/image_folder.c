@@ -2,7 +2,7 @@
  * Everything is reached from the open folder, so paths may be as long as the system allows below
  * it.
  *
- * Does not: decode (image_set.c). */
+ * Does not: decode (image_load.c). */
 #include "runtime/data/image.h"
 
 #include <dirent.h>
@@ -92,27 +92,30 @@ static VmStatus walk(VmImageLoader *l, const char *path, bool files, const Above
     return s;
 }
 
-static VmStatus folder_there(const VmImageLoader *l, int part, bool *there, VmError *err) {
+static VmStatus meet_if_there(VmImageLoader *l, const VmPartFolder *f, VmError *err) {
     struct stat st;
-    *there = fstatat(l->root, vm_part_names[part], &st, 0) == 0;
-    if (!*there) return errno == ENOENT ? VM_OK : cannot_open(l, vm_part_names[part], err);
-    *there = S_ISDIR(st.st_mode);
+    if (fstatat(l->root, f->name, &st, 0) != 0)
+        return errno == ENOENT ? VM_OK : cannot_open(l, f->name, err);
+    if (S_ISDIR(st.st_mode)) vm_names_meet(&l->names, f);
     return VM_OK;
 }
 
 /* Of train/, names of classes are needed unless they are known, those of images only if they are
  * wanted. */
-static VmStatus list_images(VmImageLoader *l, bool train, bool test, VmError *err) {
-    bool has_train = true, has_test, has_val;
-    VmStatus s = l->names.known ? folder_there(l, VM_PART_TRAIN, &has_train, err) : VM_OK;
-    if (!s && has_train) s = walk(l, vm_part_names[VM_PART_TRAIN], train, NULL, err);
-    if (s || !test) return s;
-    s = folder_there(l, VM_PART_TEST, &has_test, err);
-    if (!s) s = folder_there(l, VM_PART_VAL, &has_val, err);
-    if (s) return s;
-    if (!has_test && !has_val)
+static VmStatus list_images(VmImageLoader *l, VmError *err) {
+    const VmImageNames *n = &l->names;
+    const VmPartFolder *train = &vm_part_folders[VM_PART_TRAIN];
+    VmStatus s = n->known ? meet_if_there(l, train, err) : VM_OK;
+    if (!s && (!n->known || n->part[VM_PART_TRAIN].folder))
+        s = walk(l, train->name, n->want[VM_TRAIN], NULL, err);
+    if (s || !(n->want[VM_TEST] || n->want[VM_VALIDATION])) return s;
+    for (int i = 0; i < VM_PART_FOLDERS && !s; i++) s = meet_if_there(l, &vm_part_folders[i], err);
+    if (!s && n->want[VM_TEST] && vm_names_part(n, VM_TEST) < 0)
         return vm_fail(err, VM_ENV, "%s: neither test/ nor val/ is there", l->src->path);
-    return walk(l, vm_part_names[has_test ? VM_PART_TEST : VM_PART_VAL], true, NULL, err);
+    for (int part = VM_PART_TEST; part < VM_PARTS && !s; part++)
+        if (n->part[part].folder && vm_names_keeps(n, part))
+            s = walk(l, n->part[part].folder, true, NULL, err);
+    return s;
 }
 
 /* Of an open file, which is closed; fd -1: err says why not. */
@@ -217,16 +220,11 @@ static VmStatus finish_part(VmImageLoader *l, int part, VmError *err) {
 }
 
 VmStatus vm_images_walk(VmImageLoader *l, bool measure, VmError *err) {
-    VmStatus s =
-        list_images(l, l->names.part[VM_PART_TRAIN].keep, l->names.part[VM_PART_TEST].keep, err);
+    VmStatus s = list_images(l, err);
     if (!s) s = vm_names_finish(&l->names, err);
-    int part[2] = {VM_PART_TRAIN, vm_names_test(&l->names)};
-    for (int i = 0; i < 2 && !s; i++) {
-        if (l->names.part[part[i]].keep && !l->stop) s = load_part(l, part[i], measure, err);
-    }
+    int part[VM_SPLITS], parts = vm_names_parts(&l->names, part);
+    for (int i = 0; i < parts && !s && !l->stop; i++) s = load_part(l, part[i], measure, err);
     if (!s) s = vm_images_verdict(l, err);
-    for (int i = 0; i < 2 && !s && !measure; i++) {
-        if (l->names.part[part[i]].keep) s = finish_part(l, part[i], err);
-    }
+    for (int i = 0; i < parts && !s && !measure; i++) s = finish_part(l, part[i], err);
     return s;
 }

@@ -1,7 +1,7 @@
-/* What the paths of an image data set say: train/CLASS/NAME.ext and test/CLASS/NAME.ext (or val/)
- * make classes and images, in an order that is the same for a folder, an archive, and any order of
- * its entries. Images may stand anywhere below their class folder, and all of an archive in one
- * folder more.
+/* What the paths of an image data set say: train/CLASS/NAME.ext, test/CLASS/NAME.ext and
+ * val/CLASS/NAME.ext make classes and images, in an order that is the same for a folder, an
+ * archive, and any order of its entries. Images may stand anywhere below their class folder, and
+ * all of an archive in one folder more.
  *
  * Does not: touch files. */
 #include "runtime/data/image.h"
@@ -11,7 +11,50 @@
 #include <string.h>
 #include <strings.h>
 
-const char *const vm_part_names[VM_PARTS] = {"train", "test", "val"};
+/* That of train/ stands at its own number. */
+const VmPartFolder vm_part_folders[VM_PART_FOLDERS] = {{"train", VM_PART_TRAIN},
+                                                       {"test", VM_PART_TEST},
+                                                       {"val", VM_PART_VAL},
+                                                       {"valid", VM_PART_VAL},
+                                                       {"validation", VM_PART_VAL}};
+
+/* ---- what parts are used as ---- */
+
+void vm_names_meet(VmImageNames *n, const VmPartFolder *folder) {
+    VmImagePart *p = &n->part[folder->part];
+    if (!p->folder)
+        p->folder = folder->name;
+    else if (p->folder != folder->name)
+        p->other = folder->name;
+}
+
+int vm_names_part(const VmImageNames *n, VmSplit split) {
+    bool test = n->part[VM_PART_TEST].folder, val = n->part[VM_PART_VAL].folder;
+    switch (split) {
+    case VM_TRAIN: return VM_PART_TRAIN;
+    case VM_TEST: return test ? VM_PART_TEST : val ? VM_PART_VAL : -1;
+    case VM_VALIDATION: return test && val ? VM_PART_VAL : -1;
+    case VM_SPLITS: break;
+    }
+    return -1;
+}
+
+int vm_names_parts(const VmImageNames *n, int part[VM_SPLITS]) {
+    int found = 0;
+    for (int i = 0; i < VM_SPLITS; i++) {
+        int p = n->want[i] ? vm_names_part(n, (VmSplit)i) : -1;
+        if (p >= 0) part[found++] = p;
+    }
+    return found;
+}
+
+bool vm_names_keeps(const VmImageNames *n, int part) {
+    switch (part) {
+    case VM_PART_TRAIN: return n->want[VM_TRAIN];
+    case VM_PART_TEST: return n->want[VM_TEST];
+    default: return n->want[VM_VALIDATION] || (n->want[VM_TEST] && !n->part[VM_PART_TEST].folder);
+    }
+}
 
 /* ---- growing ---- */
 
@@ -57,7 +100,7 @@ void vm_names_show(const char *path, char to[VM_SHOWN_NAME]) {
 char *vm_names_path(const VmImageNames *n, int part, const VmImageName *name) {
     char *path;
     int len =
-        asprintf(&path, "%s/%s/%s", vm_part_names[part], name->class->name, n->text + name->text);
+        asprintf(&path, "%s/%s/%s", n->part[part].folder, name->class->name, n->text + name->text);
     return len < 0 ? NULL : path;
 }
 
@@ -83,11 +126,13 @@ static const char *without_dots(const char *path) {
     }
 }
 
-static int part_of(const char *path, size_t len) {
-    for (int i = 0; i < VM_PARTS; i++) {
-        if (strlen(vm_part_names[i]) == len && memcmp(path, vm_part_names[i], len) == 0) return i;
+/* NULL: it is the folder of no part. */
+static const VmPartFolder *part_folder(const char *path, size_t len) {
+    for (int i = 0; i < VM_PART_FOLDERS; i++) {
+        const VmPartFolder *f = &vm_part_folders[i];
+        if (strlen(f->name) == len && memcmp(path, f->name, len) == 0) return f;
     }
-    return -1;
+    return NULL;
 }
 
 /* Names with control characters are nobody's images and nothing to print. */
@@ -164,7 +209,7 @@ static void skip(VmImageNames *n, const char *path) {
 static VmStatus add_image(VmImageNames *n, int part, VmImageClass *c, const char *file,
                           VmError *err) {
     VmImagePart *p = &n->part[part];
-    if (p->keep) {
+    if (vm_names_keeps(n, part)) {
         VmImageName name = {.class = c, .slot = p->n};
         VmImageName *at = grown(p->at, p->n, &p->room, sizeof name);
         if (!at) return no_memory(n, err);
@@ -193,11 +238,11 @@ static bool is_image_folder(const char *file) {
 /* Of "photos/train/cat/1.jpg" the length of "photos/"; 0: a part comes first; -1: there is none. */
 static int64_t top_length(const char *path, bool folder) {
     const char *slash = strchr(path, '/');
-    if (part_of(path, slash ? (size_t)(slash - path) : strlen(path)) >= 0) return 0;
+    if (part_folder(path, slash ? (size_t)(slash - path) : strlen(path))) return 0;
     if (!slash) return -1;
     const char *second = slash + 1, *end = strchr(second, '/');
     if (!end && !folder) return -1;
-    return part_of(second, end ? (size_t)(end - second) : strlen(second)) < 0 ? -1 : second - path;
+    return part_folder(second, end ? (size_t)(end - second) : strlen(second)) ? second - path : -1;
 }
 
 /* *path without the folder that all stands in; NULL: it is of no part. */
@@ -230,9 +275,10 @@ VmStatus vm_names_add(VmImageNames *n, const char *path, VmEntryKind kind, int *
     VmStatus s = n->may_have_top ? take_top(n, &path, folder, err) : VM_OK;
     if (s || !path) return s;
     const char *class = strchr(path, '/');
-    int in = part_of(path, class ? (size_t)(class - path) : strlen(path));
-    if (in < 0) return VM_OK;
-    n->part[in].seen |= folder || class;
+    const VmPartFolder *f = part_folder(path, class ? (size_t)(class - path) : strlen(path));
+    if (!f) return VM_OK;
+    int in = f->part;
+    if (folder || class) vm_names_meet(n, f);
     if (!class || !class[1]) return VM_OK; /* the part itself */
     const char *file = strchr(++class, '/');
     if ((!file && !folder) || has_control(path)) {
@@ -282,7 +328,7 @@ static int in_order(const void *a, const void *b, void *user) {
 
 static VmStatus order_part(VmImageNames *n, int part, VmError *err) {
     VmImagePart *p = &n->part[part];
-    if (!p->keep || p->n == 0) return VM_OK;
+    if (p->n == 0) return VM_OK;
     qsort_r(p->at, (size_t)p->n, sizeof *p->at, in_order, n);
     for (int64_t i = 1; i < p->n; i++) {
         if (in_order(&p->at[i - 1], &p->at[i], n) != 0) continue;
@@ -295,14 +341,28 @@ static VmStatus order_part(VmImageNames *n, int part, VmError *err) {
     return VM_OK;
 }
 
-int vm_names_test(const VmImageNames *n) {
-    return n->part[VM_PART_TEST].seen ? VM_PART_TEST : VM_PART_VAL;
+static VmStatus label_classes(VmImageNames *n, VmError *err) {
+    int64_t label = 0;
+    for (int64_t i = 0; i < n->nclass; i++) {
+        VmImageClass *c = n->class[i];
+        if (!c->folder[VM_PART_TRAIN]) continue;
+        c->label = label++;
+        if (n->want[VM_TRAIN] && c->count[VM_PART_TRAIN] == 0)
+            return vm_fail(err, VM_INPUT,
+                           "%s: class '%s' of train/ has no images (.jpg, .jpeg, .png)", n->root,
+                           c->name);
+    }
+    if (label > 0) return VM_OK;
+    return vm_fail(err, VM_INPUT,
+                   "%s: no class folders in train/; expected train/CLASS/NAME.jpg (or .jpeg, .png)",
+                   n->root);
 }
 
-int64_t vm_names_classes(const VmImageNames *n) {
-    int64_t classes = 0;
-    for (int64_t i = 0; i < n->nclass; i++) classes += n->class[i]->folder[VM_PART_TRAIN];
-    return classes;
+/* Labels as somebody else has them. */
+static void label_known(VmImageNames *n) {
+    for (int64_t i = 0; i < n->nclass; i++)
+        for (int64_t k = 0; k < n->nknown && n->class[i]->label < 0; k++)
+            if (!strcmp(n->known[k], n->class[i]->name)) n->class[i]->label = k;
 }
 
 /* " (cat, dog, ..)" */
@@ -313,66 +373,63 @@ static void list_known(const VmImageNames *n, char to[600]) {
     if (at >= 400) snprintf(to + (at < 590 ? at : 590), 10, ", ..");
 }
 
-/* Labels as somebody else has them: every class of a part that is kept must be among his. */
-static VmStatus label_known(VmImageNames *n, VmError *err) {
-    int test = vm_names_test(n);
-    for (int64_t i = 0; i < n->nclass; i++) {
-        VmImageClass *c = n->class[i];
-        for (int64_t k = 0; k < n->nknown && c->label < 0; k++)
-            if (!strcmp(n->known[k], c->name)) c->label = k;
-        bool in_train = c->folder[VM_PART_TRAIN] && n->part[VM_PART_TRAIN].keep;
-        if (c->label >= 0 || (!in_train && !c->folder[test])) continue;
-        char list[600] = "";
-        list_known(n, list);
+static VmStatus unknown_class(const VmImageNames *n, const VmImageClass *c, const char *folder,
+                              VmError *err) {
+    int64_t classes = 0;
+    for (int64_t i = 0; i < n->nclass; i++) classes += n->class[i]->label >= 0;
+    if (!n->known)
         return vm_fail(err, VM_INPUT,
-                       "%s: class '%s' of %s/ is none of the %" PRId64 " that the weights know: %s",
-                       n->root, c->name, vm_part_names[in_train ? VM_PART_TRAIN : test], n->nknown,
-                       list);
-    }
-    return VM_OK;
+                       "%s: class '%s' of %s/ is not one of the %" PRId64 " of train/", n->root,
+                       c->name, folder, classes);
+    char list[600] = "";
+    list_known(n, list);
+    return vm_fail(err, VM_INPUT,
+                   "%s: class '%s' of %s/ is none of the %" PRId64 " that the weights know: %s",
+                   n->root, c->name, folder, n->nknown, list);
 }
 
-static VmStatus label_classes(VmImageNames *n, VmError *err) {
-    int test = vm_names_test(n);
-    int64_t label = 0;
-    for (int64_t i = 0; i < n->nclass; i++) {
-        VmImageClass *c = n->class[i];
-        if (!c->folder[VM_PART_TRAIN]) continue;
-        c->label = label++;
-        if (n->part[VM_PART_TRAIN].keep && c->count[VM_PART_TRAIN] == 0)
-            return vm_fail(err, VM_INPUT,
-                           "%s: class '%s' of train/ has no images (.jpg, .jpeg, .png)", n->root,
-                           c->name);
-    }
-    if (label == 0)
-        return vm_fail(
-            err, VM_INPUT,
-            "%s: no class folders in train/; expected train/CLASS/NAME.jpg (or .jpeg, .png)",
-            n->root);
+/* Classes of a part are those of train/, or those that are known. */
+static VmStatus check_part(const VmImageNames *n, int part, VmError *err) {
+    const VmImagePart *p = &n->part[part];
+    if (p->other)
+        return vm_fail(err, VM_INPUT, "%s: %s/ and %s/ are both there; expected one of them",
+                       n->root, p->folder, p->other);
     for (int64_t i = 0; i < n->nclass; i++) {
         const VmImageClass *c = n->class[i];
-        if (c->folder[test] && c->label < 0)
-            return vm_fail(err, VM_INPUT,
-                           "%s: class '%s' of %s/ is not one of the %" PRId64 " of train/", n->root,
-                           c->name, vm_part_names[test], label);
+        if (c->folder[part] && c->label < 0) return unknown_class(n, c, p->folder, err);
     }
     return VM_OK;
 }
 
-static VmStatus check_classes(VmImageNames *n, VmError *err) {
-    int test = vm_names_test(n);
-    VmStatus s = n->known ? label_known(n, err) : label_classes(n, err);
-    if (s) return s;
-    if (n->part[test].keep && n->part[test].n == 0)
+static VmStatus check_splits(const VmImageNames *n, VmError *err) {
+    int part[VM_SPLITS], parts = vm_names_parts(n, part), test = vm_names_part(n, VM_TEST);
+    for (int i = 0; i < parts; i++) {
+        VmStatus s = check_part(n, part[i], err);
+        if (s) return s;
+    }
+    if (n->want[VM_TEST] && (test < 0 || n->part[test].n == 0))
         return vm_fail(err, VM_INPUT,
                        "%s: no images in test/; expected test/CLASS/NAME.jpg (or val/)", n->root);
+    for (int i = 0; i < parts; i++) {
+        const VmImagePart *p = &n->part[part[i]];
+        const char *folder = p->folder ? p->folder : "train";
+        if (p->n == 0)
+            return vm_fail(err, VM_INPUT, "%s: no images in %s/; expected %s/CLASS/NAME.jpg",
+                           n->root, folder, folder);
+    }
     return VM_OK;
 }
 
 VmStatus vm_names_finish(VmImageNames *n, VmError *err) {
-    VmStatus s = check_classes(n, err);
-    if (!s) s = order_part(n, VM_PART_TRAIN, err);
-    return s ? s : order_part(n, vm_names_test(n), err);
+    VmStatus s = VM_OK;
+    if (n->known)
+        label_known(n);
+    else
+        s = label_classes(n, err);
+    if (!s) s = check_splits(n, err);
+    int part[VM_SPLITS], parts = vm_names_parts(n, part);
+    for (int i = 0; i < parts && !s; i++) s = order_part(n, part[i], err);
+    return s;
 }
 
 void vm_names_free(VmImageNames *n) {

@@ -1,10 +1,9 @@
-/* Image data sets in memory: decoded images at their places, all of one size, in the order of their
- * names. What comes out does not depend on the number of threads, on folder or archive, or on the
- * order of an archive's entries; neither does which of several bad files an error names, for one
- * source.
+/* Whole image data sets: from a folder or an archive to splits. What comes out does not depend on
+ * the number of threads, on folder or archive, or on the order of an archive's entries; neither
+ * does which of several bad files an error names, for one source.
  *
  * Does not: find files (image_folder.c, image_archive.c), know what paths mean (image_names.c) or
- * what is in an image (image_decode.c). */
+ * bring images to their places (image_load.c). */
 #include "runtime/data/image.h"
 
 #include <errno.h>
@@ -16,129 +15,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* ---- one image ---- */
-
-static VmStatus thread_decoder(VmImageLoader *l, VmImageDecoder **out, VmError *err) {
-    VmImageDecoder **d = &l->decoder[omp_get_thread_num()];
-    if (!*d) *d = vm_image_decoder_create();
-    *out = *d;
-    return *d ? VM_OK : vm_fail(err, VM_ENV, "out of memory");
-}
-
-static VmStatus resized(VmImageDecoder *d, const VmImageForm *f, const char *name, int64_t h,
-                        int64_t w, uint8_t *to, VmError *err) {
-    VmImageView v;
-    VmStatus s = vm_image_view(d, f->channels, &v, err);
-    if (s || vm_resize_view(&v, f->channels, h, w, to, f->height, f->width)) return s;
-    return vm_fail(err, VM_ENV, "%s: out of memory resizing", name);
-}
-
-VmStatus vm_image_decode(VmImageDecoder *d, const VmImageForm *f, const char *name,
-                         const uint8_t *bytes, size_t n, uint8_t *to, bool *damaged, VmError *err) {
-    int64_t h, w;
-    *damaged = true;
-    VmStatus s = vm_image_open(d, name, bytes, n, &h, &w, err);
-    if (s) return s;
-    if (h == f->height && w == f->width) return vm_image_planes(d, f->channels, to, err);
-    if (f->resize) return resized(d, f, name, h, w, to, err);
-    *damaged = false;
-    return vm_fail(err, VM_INPUT,
-                   "%s is %" PRId64 " x %" PRId64 " but %s is %" PRId64 " x %" PRId64
-                   "; images of different sizes need `resize`",
-                   name, h, w, f->first, f->height, f->width);
-}
-
-/* An image that is not held: what comes out is noted, and kept on disk if that was asked for. */
-static VmStatus look_at(VmImageLoader *l, VmImageDecoder *d, int part, int64_t slot,
-                        const char *name, const uint8_t *bytes, size_t n, bool *damaged,
-                        VmError *err) {
-    const VmImageForm *f = &l->store[part].form;
-    uint8_t **to = &l->one[omp_get_thread_num()];
-    size_t size = (size_t)vm_form_bytes(f);
-    if (!*to) *to = malloc(size);
-    if (!*to) return vm_fail(err, VM_ENV, "%s: out of memory for %zu bytes", name, size);
-    VmStatus s = vm_image_decode(d, f, name, bytes, n, *to, damaged, err);
-    if (s) return s;
-    l->sum[part][slot] = vm_image_sum(*to, (int64_t)size);
-    return l->disk[part] ? vm_image_disk_put(l->disk[part], slot, *to, err) : VM_OK;
-}
-
-/* `name` as messages show it. The store has room for the slot. */
-VmStatus vm_image_load(VmImageLoader *l, int part, int64_t slot, const char *name,
-                       const uint8_t *bytes, size_t n, bool *damaged, VmError *err) {
-    VmImageStore *t = &l->store[part];
-    VmImageDecoder *d;
-    *damaged = false;
-    VmStatus s = thread_decoder(l, &d, err);
-    if (s) return s;
-    if (l->ahead[part]) return look_at(l, d, part, slot, name, bytes, n, damaged, err);
-    return vm_image_decode(d, &t->form, name, bytes, n, t->image + slot * vm_form_bytes(&t->form),
-                           damaged, err);
-}
-
-VmStatus vm_image_first(VmImageLoader *l, int part, const char *name, const uint8_t *bytes,
-                        size_t n, VmError *err) {
-    VmImageForm *f = &l->store[part].form;
-    VmImageDecoder *d;
-    int64_t h, w;
-    VmStatus s = thread_decoder(l, &d, err);
-    if (!s) s = vm_image_open(d, name, bytes, n, &h, &w, err);
-    if (s) return s;
-    if (vm_image_decoder_work(d) > l->work[part]) l->work[part] = vm_image_decoder_work(d);
-    if (f->height) return VM_OK; /* only looked at */
-    f->height = f->resize ? f->resize : h;
-    f->width = f->resize ? f->resize : w;
-    memcpy(f->first, name, strlen(name) + 1); /* at most VM_SHOWN_NAME, as `name` is */
-    return VM_OK;
-}
-
-/* ---- where images are ---- */
-
-static int64_t machine_memory(void) {
-    return (int64_t)sysconf(_SC_PHYS_PAGES) * (int64_t)sysconf(_SC_PAGESIZE);
-}
-
-/* Room for at least `need` images and, if that is reasonable, for `wish`. Nobody may be decoding
- * into this part. What this machine cannot hold is refused before it is tried: systems that promise
- * memory they do not have would kill the process. */
-VmStatus vm_image_room(VmImageLoader *l, int part, int64_t need, int64_t wish, VmError *err) {
-    VmImageStore *t = &l->store[part];
-    int64_t one = vm_form_bytes(&t->form), memory = machine_memory(), most = memory / one;
-    if (wish > most) wish = most;
-    if (wish < need) wish = need;
-    uint8_t *p = most < need ? NULL : realloc(t->image, (size_t)(wish * one));
-    if (!p)
-        return vm_fail(err, VM_ENV,
-                       "%s: out of memory: %" PRId64 " images of %" PRId64 " x %" PRId64
-                       " x %" PRId64
-                       " take %.2f GiB; this machine has %.2f (`resize` makes images smaller%s)",
-                       l->src->path, need, l->src->channels, t->form.height, t->form.width,
-                       (double)need * (double)one / 0x1p30, (double)memory / 0x1p30,
-                       l->archive ? "; of a folder they need not be in memory" : "");
-    t->image = p;
-    t->room = wish;
-    return VM_OK;
-}
-
-bool vm_images_fit(const VmImageSource *src, int64_t bytes) {
-    if (src->cache) return src->cache == VM_data_cache_memory;
-    return bytes <= (src->room ? src->room : machine_memory() / 2);
-}
-
-VmStatus vm_image_place(VmImageLoader *l, int part, VmError *err) {
-    int64_t n = l->names.part[part].n, bytes = n * vm_form_bytes(&l->store[part].form);
-    l->ahead[part] = !vm_images_fit(l->src, l->held + bytes);
-    if (!l->ahead[part]) {
-        l->held += bytes;
-        return vm_image_room(l, part, n, n, err);
-    }
-    l->sum[part] = vm_calloc((size_t)n, sizeof(uint64_t));
-    return l->sum[part] ? VM_OK : vm_fail(err, VM_ENV, "%s: out of memory", l->src->path);
-}
-
-/* ---- whole sets ---- */
-
-static VmStatus loader_open(VmImageLoader *l, const VmImageSource *src, bool train, bool test,
+static VmStatus loader_open(VmImageLoader *l, const VmImageSource *src, const bool want[VM_SPLITS],
                             VmError *err) {
     struct stat st;
     *l = (VmImageLoader){.src = src, .names.root = src->path, .root = -1};
@@ -159,11 +36,11 @@ static VmStatus loader_open(VmImageLoader *l, const VmImageSource *src, bool tra
     if (!l->archive) l->root = open(src->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (!l->archive && l->root < 0)
         return vm_fail(err, VM_ENV, "cannot open folder '%s': %s", src->path, strerror(errno));
-    l->names.part[VM_PART_TRAIN].keep = train;
-    l->names.part[VM_PART_TEST].keep = l->names.part[VM_PART_VAL].keep = test;
+    memcpy(l->names.want, want, sizeof l->names.want);
+    if (src->held_out) l->names.want[VM_VALIDATION] = false;
     size_t n = (size_t)src->threads;
     l->decoder = vm_calloc(n, sizeof(VmImageDecoder *));
-    l->one = vm_calloc(n, sizeof(uint8_t *));
+    l->one = vm_calloc(n, sizeof(VmImageRoom));
     if (!l->decoder || !l->one) return vm_fail(err, VM_ENV, "%s: out of memory", src->path);
     return vm_team_ready(src->threads, err);
 }
@@ -171,7 +48,7 @@ static VmStatus loader_open(VmImageLoader *l, const VmImageSource *src, bool tra
 static void loader_close(VmImageLoader *l) {
     for (int i = 0; i < l->src->threads; i++) {
         if (l->decoder) vm_image_decoder_destroy(l->decoder[i]);
-        if (l->one) free(l->one[i]);
+        if (l->one) free(l->one[i].at);
     }
     free(l->decoder);
     free(l->one);
@@ -217,7 +94,12 @@ static void add_note(VmImagesInfo *info, const char *fmt, ...) {
     va_end(ap);
 }
 
-static void describe(const VmImageLoader *l, VmImagesInfo *info) {
+/* Whether somebody asked for a validation set, there is one, and it does not count. */
+static bool is_passed_over(const VmImageLoader *l, const bool want[VM_SPLITS]) {
+    return want[VM_VALIDATION] && l->src->held_out && vm_names_part(&l->names, VM_VALIDATION) >= 0;
+}
+
+static void describe(const VmImageLoader *l, const bool want[VM_SPLITS], VmImagesInfo *info) {
     const VmImageNames *n = &l->names;
     bool one = n->skipped == 1;
     int64_t deep = 0;
@@ -238,6 +120,11 @@ static void describe(const VmImageLoader *l, VmImagesInfo *info) {
     if (l->unchecked)
         add_note(info, "%.200s is packed without a checksum, so that damage may not show",
                  l->src->path);
+    if (is_passed_over(l, want))
+        add_note(info,
+                 "%s/ of %.200s is not used: `validation` of the train block holds out a share of "
+                 "train/; without it %s/ validates",
+                 n->part[VM_PART_VAL].folder, l->src->path, n->part[VM_PART_VAL].folder);
 }
 
 /* The classes' names by label, one after the other, each with its zero byte. */
@@ -268,41 +155,56 @@ void vm_images_free(VmImages *i) {
     *i = (VmImages){0};
 }
 
-VmStatus vm_images_read(const VmImageSource *src, VmImages *const out[2], VmImagesInfo *info,
-                        VmError *err) {
+VmStatus vm_images_read(const VmImageSource *src, VmImages *const out[VM_SPLITS],
+                        VmImagesInfo *info, VmError *err) {
     VmImageLoader l;
+    bool want[VM_SPLITS];
     *info = (VmImagesInfo){0};
-    for (int i = 0; i < 2; i++) {
+    for (int i = 0; i < VM_SPLITS; i++) {
+        want[i] = out[i] != NULL;
         if (out[i]) *out[i] = (VmImages){0};
     }
-    VmStatus s = loader_open(&l, src, out[0] != NULL, out[1] != NULL, err);
+    VmStatus s = loader_open(&l, src, want, err);
     if (!s) s = l.archive ? vm_images_unpack(&l, false, err) : vm_images_walk(&l, false, err);
-    if (!s && out[0]) s = hand_over(&l, VM_PART_TRAIN, out[0], err);
-    if (!s && out[1]) s = hand_over(&l, vm_names_test(&l.names), out[1], err);
+    for (int i = 0; i < VM_SPLITS && !s; i++) {
+        int part = l.names.want[i] ? vm_names_part(&l.names, (VmSplit)i) : -1;
+        if (part >= 0) s = hand_over(&l, part, out[i], err);
+    }
     if (!s) s = class_names(&l, info, err);
-    if (!s) describe(&l, info);
+    if (!s) describe(&l, want, info);
     loader_close(&l);
-    for (int i = 0; i < 2 && s; i++) {
+    for (int i = 0; i < VM_SPLITS && s; i++) {
         if (out[i]) vm_images_free(out[i]);
     }
     return s;
 }
 
-VmStatus vm_images_measure(const VmImageSource *src, VmImages out[2], VmError *err) {
+static VmImages measured(const VmImageLoader *l, int part) {
+    const VmImagePart *p = &l->names.part[part];
+    VmImages m = {.size = p->n,
+                  .height = l->store[part].form.height,
+                  .width = l->store[part].form.width,
+                  .work = l->work[part]};
+    for (int64_t k = 0; k < p->n; k++) /* path, its place, and a sum */
+        m.listed += (int64_t)(strlen(l->names.text + p->at[k].text) + strlen(p->at[k].class->name) +
+                              sizeof(VmImageName) + 24);
+    return m;
+}
+
+VmStatus vm_images_measure(const VmImageSource *src, VmImages out[VM_SPLITS], VmImagesInfo *info,
+                           VmError *err) {
     VmImageLoader l;
-    VmStatus s = loader_open(&l, src, true, true, err);
+    *info = (VmImagesInfo){0};
+    bool want[VM_SPLITS];
+    for (int i = 0; i < VM_SPLITS; i++) want[i] = true;
+    VmStatus s = loader_open(&l, src, want, err);
     if (!s) s = l.archive ? vm_images_unpack(&l, true, err) : vm_images_walk(&l, true, err);
-    for (int i = 0; i < 2 && !s; i++) {
-        int part = i == 0 ? VM_PART_TRAIN : vm_names_test(&l.names);
-        const VmImagePart *p = &l.names.part[part];
-        out[i] = (VmImages){.size = p->n,
-                            .height = l.store[part].form.height,
-                            .width = l.store[part].form.width,
-                            .work = l.work[part]};
-        for (int64_t k = 0; k < p->n; k++) /* path, its place, and a sum */
-            out[i].listed += (int64_t)(strlen(l.names.text + p->at[k].text) +
-                                       strlen(p->at[k].class->name) + sizeof(VmImageName) + 24);
+    for (int i = 0; i < VM_SPLITS && !s; i++) {
+        int part = l.names.want[i] ? vm_names_part(&l.names, (VmSplit)i) : -1;
+        out[i] = part < 0 ? (VmImages){0} : measured(&l, part);
     }
+    if (!s) s = class_names(&l, info, err);
+    if (!s) describe(&l, want, info);
     loader_close(&l);
     return s;
 }

@@ -2,6 +2,7 @@
  * the source's usual one.
  *
  * Does not: open anything. */
+#include "runtime/data/image.h"
 #include "runtime/data/kinds.h"
 
 #include <errno.h>
@@ -125,12 +126,18 @@ static VmStatus file_in(const char *dir, const char *name, char **found, VmError
     return s;
 }
 
+/* Images and labels; NULL: there is no such split. */
+static const char *const idx_files[VM_SPLITS][2] = {
+    [VM_TRAIN] = {"train-images-idx3-ubyte", "train-labels-idx1-ubyte"},
+    [VM_TEST] = {"t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"}};
+
+bool vm_idx_has(VmSplit split) {
+    return idx_files[split][0] != NULL;
+}
+
 VmStatus vm_find_idx(const VmDataQuery *spec, const VmSource *k, VmSplit split, char **images,
                      char **labels, VmError *err) {
-    const char *image_name =
-        split == VM_TRAIN ? "train-images-idx3-ubyte" : "t10k-images-idx3-ubyte";
-    const char *label_name =
-        split == VM_TRAIN ? "train-labels-idx1-ubyte" : "t10k-labels-idx1-ubyte";
+    const char *image_name = idx_files[split][0], *label_name = idx_files[split][1];
     Places p;
     *images = *labels = NULL;
     VmStatus s = list_places(spec, k, &p, err);
@@ -153,13 +160,12 @@ VmStatus vm_find_idx(const VmDataQuery *spec, const VmSource *k, VmSplit split, 
 
 /* *there: one of the folders that make `place` such data is in it. */
 static VmStatus has_parts(const VmDataQuery *spec, const char *place, bool *there, VmError *err) {
-    static const char *const part[] = {"train", "test", "val"};
-    int n = spec->class_name ? 3 : 1; /* train/ alone says which classes there are */
+    int n = spec->class_name ? VM_PART_FOLDERS : 1; /* train/ alone says which classes there are */
     VmStatus s = VM_OK;
     *there = false;
     for (int i = 0; i < n && !s && !*there; i++) {
         mode_t mode = 0;
-        char *path = join(place, part[i], "");
+        char *path = join(place, vm_part_folders[i].name, "");
         s = path ? look(path, &mode, err) : no_memory(err);
         free(path);
         *there = S_ISDIR(mode);

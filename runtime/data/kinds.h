@@ -4,6 +4,8 @@
 
 #include "runtime/data/data.h"
 
+/* Whether IDX files have such a split. */
+bool vm_idx_has(VmSplit split);
 /* The two files of a split of IDX files (free both, also on failure). Missing is VM_ENV with the
  * places tried; so is whatever keeps us from looking, which is never taken for missing. */
 VmStatus vm_find_idx(const VmDataQuery *spec, const VmSource *k, VmSplit split, char **images,

@@ -16,6 +16,7 @@ static VmImageSource image_source(const VmDataQuery *spec, const VmSource *k, co
                            .cache_dir = spec->cache_dir,
                            .room = spec->room,
                            .skip = spec->bad == VM_data_bad_skip,
+                           .held_out = spec->held_out,
                            .known = spec->class_name,
                            .nknown = spec->nclass_name,
                            .threads = vm_threads(spec->threads)};
@@ -51,11 +52,12 @@ static VmStatus load_folder(VmDataset *d[VM_SPLITS], const VmDataQuery *spec, co
     VmImageSource src = image_source(spec, k, path);
     VmImages split[VM_SPLITS];
     VmImagesInfo info = {0};
-    VmImages *wanted[VM_SPLITS] = {d[0] ? &split[0] : NULL, d[1] ? &split[1] : NULL};
+    VmImages *wanted[VM_SPLITS];
+    for (int i = 0; i < VM_SPLITS; i++) wanted[i] = d[i] ? &split[i] : NULL;
     if (!s) s = vm_images_read(&src, wanted, &info, err);
     bool read = s == VM_OK;
     for (int i = 0; i < VM_SPLITS && read; i++) {
-        if (!d[i]) continue;
+        if (!d[i] || !split[i].size) continue;
         d[i]->image = split[i].image;
         d[i]->files = split[i].files;
         d[i]->left_out = split[i].left_out;
@@ -74,11 +76,18 @@ static VmStatus load_folder(VmDataset *d[VM_SPLITS], const VmDataQuery *spec, co
 }
 
 static VmStatus measure(const VmDataQuery *spec, const VmSource *k, VmImages out[VM_SPLITS],
-                        VmError *err) {
+                        VmDataset *classes, VmError *err) {
     char *path;
     VmStatus s = vm_find_images(spec, k, &path, err);
     VmImageSource src = image_source(spec, k, path);
-    if (!s) s = vm_images_measure(&src, out, err);
+    VmImagesInfo info = {0};
+    if (!s) s = vm_images_measure(&src, out, &info, err);
+    if (!s) s = check_folders(spec, k, path, info.classes, err);
+    if (!s && classes) {
+        memcpy(classes->warning, info.note, sizeof info.note);
+        s = take_classes(classes, &info, err);
+    }
+    free(info.names);
     free(path);
     return s;
 }

@@ -83,11 +83,14 @@ static VmStatus load_idx(VmDataset *d, const VmDataQuery *spec, const VmSource *
 }
 
 static VmStatus measure(const VmDataQuery *spec, const VmSource *k, VmImages out[VM_SPLITS],
-                        VmError *err) {
+                        VmDataset *classes, VmError *err) {
     VmStatus s = VM_OK;
+    (void)classes; /* they have no names */
     for (int i = 0; i < VM_SPLITS && !s; i++) {
         char *image_path, *label_path;
         VmIdx image;
+        out[i] = (VmImages){0};
+        if (!vm_idx_has((VmSplit)i)) continue;
         s = vm_find_idx(spec, k, (VmSplit)i, &image_path, &label_path, err);
         if (!s) s = vm_idx_header(image_path, 3, &image, err);
         free(image_path);
@@ -103,7 +106,7 @@ static VmStatus open_all(VmDataset *out[VM_SPLITS], const VmDataQuery *spec, con
                          VmError *err) {
     VmStatus s = VM_OK;
     for (int i = 0; i < VM_SPLITS && !s; i++)
-        if (out[i]) s = load_idx(out[i], spec, k, (VmSplit)i, err);
+        if (out[i] && vm_idx_has((VmSplit)i)) s = load_idx(out[i], spec, k, (VmSplit)i, err);
     return s;
 }
 

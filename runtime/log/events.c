@@ -76,7 +76,7 @@ void vm_facts_free(VmFacts *f) {
 
 const char *vm_event_name(VmEventKind k) {
     static const char *const names[VM_EVENT_COUNT] = {
-#define EVENT(kind, doc) #kind,
+#define EVENT(kind, line, doc) #kind,
 #include "runtime/log/events.def"
     };
     return names[k];

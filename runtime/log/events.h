@@ -60,7 +60,7 @@ void vm_facts_free(VmFacts *f);
 /* ---- events ---- */
 
 typedef enum VmEventKind {
-#define EVENT(kind, doc) VM_EVENT_##kind,
+#define EVENT(kind, line, doc) VM_EVENT_##kind,
 #include "runtime/log/events.def"
     VM_EVENT_COUNT
 } VmEventKind;

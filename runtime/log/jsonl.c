@@ -1,6 +1,5 @@
-/* OUT/metrics.jsonl: one JSON object per line for the events "start", "step", "epoch" and "end",
- * with the time it was written. Numbers
- * that are not finite or do not exist are null.
+/* OUT/metrics.jsonl: one JSON object per line for every event that has a line in events.def, with
+ * the time it was written. Numbers that are not finite or do not exist are null.
  *
  * Does not: decide what is logged when. */
 #include <jansson.h>
@@ -12,15 +11,29 @@
 #include "runtime/log/events.h"
 #include "runtime/log/lines.h"
 
-static bool is(const char *name, VmEventKind kind) {
-    return strcmp(name, vm_event_name(kind)) == 0;
+typedef enum LineRule { NO_LINE, ALWAYS, STEP, JUDGED, NEVER } LineRule;
+static const LineRule rules[VM_EVENT_COUNT] = {
+#define EVENT(kind, line, doc) line,
+#include "runtime/log/events.def"
+};
+
+/* A line of an event that this program does not know goes by its step. */
+static LineRule rule_of(const char *name) {
+    for (int i = 0; i < VM_EVENT_COUNT; i++)
+        if (strcmp(name, vm_event_name((VmEventKind)i)) == 0) return rules[i];
+    return STEP;
 }
 
 static VmLineKind kind_of(const char *name, int64_t step, VmLogKept keep) {
-    if (is(name, VM_EVENT_start)) return VM_LINE_KEPT;
-    if (is(name, VM_EVENT_end)) return VM_LINE_LATER;
-    return step <= (is(name, VM_EVENT_epoch) ? keep.judged : keep.step) ? VM_LINE_KEPT
-                                                                        : VM_LINE_LATER;
+    bool stays = false;
+    switch (rule_of(name)) {
+    case NO_LINE:
+    case STEP: stays = step <= keep.step; break;
+    case ALWAYS: stays = true; break;
+    case JUDGED: stays = step <= keep.judged; break;
+    case NEVER: break;
+    }
+    return stays ? VM_LINE_KEPT : VM_LINE_LATER;
 }
 
 /* A line of an earlier process. */
@@ -79,11 +92,6 @@ static void put_facts(VmJson *o, const VmFacts *f) {
     }
 }
 
-static bool is_written(VmEventKind kind) {
-    return kind == VM_EVENT_start || kind == VM_EVENT_step || kind == VM_EVENT_epoch ||
-           kind == VM_EVENT_end;
-}
-
 /* "2026-11-28T07:10:11.123Z" */
 static void put_time(VmJson *o) {
     struct timespec now;
@@ -98,7 +106,7 @@ static void put_time(VmJson *o) {
 static VmStatus tell(void *self, const VmEvent *e, VmError *err) {
     VmLines *l = self;
     if (e->kind == VM_EVENT_saving) return vm_lines_sync(l, err);
-    if (!is_written(e->kind)) return VM_OK;
+    if (rules[e->kind] == NO_LINE) return VM_OK;
     VmJson line = vm_json_object();
     vm_json_string(&line, "event", vm_event_name(e->kind));
     vm_json_string(&line, "phase", e->phase);

@@ -1,6 +1,5 @@
 /* The batch sizes that a run comes to. */
 #include <inttypes.h>
-#include <string.h>
 
 #include "runtime/train/internal.h"
 
@@ -13,22 +12,22 @@ int64_t vm_total_steps(const VmRecipe *r, int64_t images) {
 }
 
 /* A whole batch, or all images where these are fewer, and what is left at the end. */
-static int add(VmBatchSize *out, int n, const char *split, int64_t images, int64_t batch,
-               bool rest) {
+static int add(VmBatchSize *out, int n, VmSplit split, int64_t images, int64_t batch, bool rest) {
     if (!images) return n;
-    bool training = strcmp(split, "training") == 0;
-    out[n++] = (VmBatchSize){split, training, batch < images ? batch : images, 0};
+    bool training = split == VM_TRAIN;
+    const char *name = vm_split_names[split];
+    out[n++] = (VmBatchSize){name, training, batch < images ? batch : images, 0};
     if (rest && images > batch && images % batch)
-        out[n++] = (VmBatchSize){split, training, images % batch, images};
+        out[n++] = (VmBatchSize){name, training, images % batch, images};
     return n;
 }
 
 int vm_train_batches(const VmRecipe *r, const VmImageCounts *c, VmBatchSize out[VM_BATCH_SIZES]) {
     int64_t batch = r->data.batch;
     bool whole_epoch = vm_total_steps(r, c->train) >= vm_steps_per_epoch(&r->data, c->train);
-    int n = add(out, 0, "training", c->train, batch, !r->data.drop_last && whole_epoch);
-    n = add(out, n, "validation", c->validation, batch, true);
-    return add(out, n, "test", c->test, batch, true);
+    int n = add(out, 0, VM_TRAIN, c->train, batch, !r->data.drop_last && whole_epoch);
+    n = add(out, n, VM_VALIDATION, c->validation, batch, true);
+    return add(out, n, VM_TEST, c->test, batch, true);
 }
 
 VmImageCounts vm_image_counts(const VmDataset *train, const VmDataset *validation,

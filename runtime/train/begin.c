@@ -156,5 +156,6 @@ VmStatus vm_trainer_begin(Trainer *t, VmError *err) {
     if (s) return s;
     t->saved = vm_seconds();
     s = say_start(t, err);
+    if (s == VM_OK) s = vm_say_left_out(&t->log, t->what, &t->run, err);
     return s ? s : open_feed(t, err);
 }

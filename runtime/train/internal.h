@@ -129,6 +129,8 @@ typedef struct VmOutline {
 } VmOutline;
 VmStatus vm_say_start(VmLog *log, const VmTraining *what, const VmRunState *run, const VmOutline *o,
                       VmError *err);
+/* Damaged images of the data that are left out; nothing if there are none. */
+VmStatus vm_say_left_out(VmLog *log, const VmTraining *what, const VmRunState *run, VmError *err);
 /* The test at the end of a run with validation. */
 VmStatus vm_say_end(VmLog *log, const VmRunState *run, const VmTrainResult *r, VmError *err);
 /* After every step: its epoch, learning rate, speed (images per second) and the means so far. Takes

@@ -58,7 +58,7 @@ VmStatus vm_trainer_check_judges(const Trainer *t, VmError *err) {
                 err, VM_INPUT,
                 "%s needs validation: chosen by the test set, an epoch's accuracy there "
                 "says nothing of other images; add `validation = 0.1` to the train block, or a "
-                "folder val/ beside train/",
+                "folder val/ to the data beside train/ and test/ (val/ alone is the test set)",
                 word[i]);
         const char *metric = judged_by(t, (VmBestId)i);
         char known[600] = "";

@@ -32,6 +32,26 @@ VmStatus vm_say_start(VmLog *log, const VmTraining *what, const VmRunState *run,
     return vm_log_tell(log, VM_EVENT_start, 0, run->step, f, err);
 }
 
+static VmStatus say_left_out_of(VmLog *log, VmSplit split, const VmDataset *d, int64_t step,
+                                VmError *err) {
+    int64_t n = d ? vm_dataset_left_out(d) : 0;
+    if (!n) return VM_OK;
+    VmFacts f = {0}, first = {0};
+    vm_facts_text(&f, "split", vm_split_names[split]);
+    vm_facts_int(&f, "images", n);
+    const char *image;
+    for (int i = 0; (image = vm_dataset_left_out_image(d, i)); i++)
+        vm_facts_text(&first, NULL, image);
+    vm_facts_list(&f, "first", first);
+    return vm_log_tell(log, VM_EVENT_left_out, 0, step, f, err);
+}
+
+VmStatus vm_say_left_out(VmLog *log, const VmTraining *what, const VmRunState *run, VmError *err) {
+    VmStatus s = say_left_out_of(log, VM_TRAIN, what->train, run->step, err);
+    if (!s) s = say_left_out_of(log, VM_VALIDATION, what->validation, run->step, err);
+    return s ? s : say_left_out_of(log, VM_TEST, what->test, run->step, err);
+}
+
 /* ---- steps ---- */
 
 VmStatus vm_say_tick(VmLog *log, const VmRunState *run, const VmBinding *b, int64_t epoch,

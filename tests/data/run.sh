@@ -152,6 +152,81 @@ else
     echo "skip files that may not be read: no other user can run the program where it is"
 fi
 
+# ---- a validation set of its own -----------------------------------------------------------------
+
+cp -r data judged
+for class in red blue; do
+    mkdir -p "judged/val/$class"
+    for i in 0 1 2; do picture "$class" > "judged/val/$class/$i.png"; done
+done
+run() { # STATUS PATTERN NAME FILE OPTION...: as a user sees it
+    status=$1 pattern=$2 name=$3 file=$4
+    shift 4
+    want "$status" "$pattern" "$name" "$VMOEC" train "$file" --threads 1 --out run --overwrite "$@"
+}
+train 0 'test accuracy' 'without val/' --data data
+cp run/weights.safetensors plain.safetensors
+tar -C judged -cf judged.tar val test train
+mkdir top && cp -r judged top/photos && tar -C top -cf topped.tar photos
+sets='judged judged.tar topped.tar'
+if command -v python3 > /dev/null; then
+    (cd judged && python3 -m zipfile -c ../judged.zip val test train) && sets="$sets judged.zip"
+fi
+for set in $sets; do
+    run 0 ', 8 images, 6 for validation, 2 for the test; 2 steps of 4' "$set: val/ validates" \
+        pixels.vmoe --data $set
+    want 0 '"event":"epoch".*"validation_loss":' "$set: an epoch is judged by it" \
+        cat run/metrics.jsonl
+    want 1 '^0' "$set: and not by the test set" grep -c '"event":"epoch".*"test_accuracy"' \
+        run/metrics.jsonl
+    want 0 '"event":"end".*"test_accuracy":' "$set: which is met at the end" cat run/metrics.jsonl
+    want 0 '^$' "$set: weights do not depend on it" \
+        sh -c 'cmp run/weights.safetensors plain.safetensors && echo'
+done
+sed 's/epochs = 1/epochs = 3\n  keep = best("loss")\n  stop = patience(1)/' pixels.vmoe > best.vmoe
+run 0 'the weights of epoch [123] were best:  test' 'the best weights by val/' best.vmoe --data judged
+run 1 'keep = best needs validation: .*or a folder val/ to the data beside train/ and test/' \
+    'there is none to be best by' best.vmoe --data data
+sed 's/epochs = 1/epochs = 3\n  validation = 0.25/' pixels.vmoe > share.vmoe
+run 0 "val/ of judged is not used: \`validation\` of the train block holds out a share of train/" \
+    'a share goes before val/, and that is said' share.vmoe --data judged
+also ', 6 images, 2 for validation, 2 for the test;' 'the share is of the training set'
+mkdir modern && cp -r judged/train judged/val modern # as ImageNet is
+run 0 ', 8 images, 6 for the test; 2 steps of 4' 'without test/, val/ is the test set' pixels.vmoe \
+    --data modern
+run 0 ', 6 images, 2 for validation, 6 for the test;' 'also beside a share' share.vmoe --data modern
+run 1 '(val/ alone is the test set)' 'and no epoch is chosen by it' best.vmoe --data modern
+mv modern/val modern/validation
+run 0 ', 8 images, 6 for the test; 2 steps of 4' 'by any of its names' pixels.vmoe --data modern
+cp -r judged odd-val
+mkdir odd-val/val/green
+picture red > odd-val/val/green/0.png
+train 1 "class 'green' of val/ is not one of the 2 of train/" 'its classes are those of train/' \
+    --data odd-val
+want 1 "class 'green' of val/ is not one of the 2 of train/" 'check says so, too' \
+    "$VMOEC" check pixels.vmoe --data odd-val
+want 0 "warning: val/ of judged is not used: \`validation\` of the train block holds out a share" \
+    'and that a share goes before val/' "$VMOEC" check share.vmoe --data judged
+rm -r odd-val/val/green
+echo text > odd-val/val/red/9.png
+train 1 'odd-val/val/red/9.png: neither a JPEG nor a PNG' 'a damaged image of it' --data odd-val
+sed 's/dir = "data"/dir = "data", bad = "skip"/' pixels.vmoe > skip-val.vmoe
+run 0 '1 of 7 images of the validation set of the data is damaged and left out:' \
+    'it may be left out' skip-val.vmoe --data odd-val
+also ', 8 images, 6 for validation, 2 for the test;' 'and does not count'
+"$VMOEC" train pixels.vmoe --quiet --threads 1 --out going --overwrite --data judged > log 2>&1
+for set in judged.tar judged; do
+    want 0 'test accuracy' "$set: going on with the same val/" "$VMOEC" train pixels.vmoe --quiet \
+        --threads 1 --out going --resume --data $set --epochs 2
+    rm -r going && "$VMOEC" train pixels.vmoe --quiet --threads 1 --out going --data judged > log 2>&1
+done
+picture blue > odd-val/val/red/9.png
+want 2 'validation_data: 6 images, fingerprint .* there, 7 images, fingerprint .* here' \
+    'going on with another val/ is refused' "$VMOEC" train pixels.vmoe --quiet --threads 1 \
+    --out going --resume --data odd-val
+want 2 'validation_data: .* there, nothing here' 'or without it' "$VMOEC" train pixels.vmoe --quiet \
+    --threads 1 --out going --resume --data data
+
 # ---- data that does not fit the model ------------------------------------------------------------
 
 pictures one red
@@ -161,6 +236,13 @@ pictures three red blue
 cp -r three/train/red three/train/green
 train 1 'the data has 3 classes (blue, green, red) but the logits of m have 2' \
     'more classes than logits' --data three
+head -c 60 data/train/red/2.png > three/train/red/2.png
+tar -C three -cf three.tar train test
+for set in three three.tar; do
+    want 1 'the data has 3 classes (blue, green, red) but the logits of m have 2' \
+        "$set: check says so without reading the images" "$VMOEC" check pixels.vmoe --data $set
+    want 1 '^0' "$set: of which one is damaged" grep -c damaged log
+done
 want 1 'the test set of the data gives images \[B, 3, 8, 8\], the model takes f32\[[0-9]*,3,4,4\]' \
     'the test set is named' \
     "$VMOEC" eval pixels.vmoe --set size=4 --weights none --data data
@@ -180,6 +262,11 @@ sed 's/dir = "data"/dir = "data", bad = "skip"/' pixels.vmoe > skip.vmoe
 want 0 '[0-9]* of [0-9]* images of the training set of the data are damaged and left out:' \
     'damaged images are left out' \
     "$VMOEC" train skip.vmoe --quiet --threads 1 --out run --overwrite --data bad
+want 0 '"event":"left_out".*"split":"training","images":[0-9]*,"first":."train/blue/1.png: neither' \
+    'and an event of the log' cat run/metrics.jsonl
+want 0 '"event":"left_out".*"split":"test","images":1,"first":."test/red/7.jpg: damaged JPEG' \
+    'for every split' cat run/metrics.jsonl
+want 1 '^0' 'but of no split that is whole' grep -c '"split":"validation"' run/metrics.jsonl
 for cache in memory none disk; do
     sed "s/dir = \"data\"/dir = \"data\", cache = \"$cache\"/" pixels.vmoe > cached.vmoe
     "$VMOEC" train cached.vmoe --quiet --threads 1 --out "run-$cache" --overwrite > /dev/null 2>&1
@@ -205,6 +292,13 @@ want 0 'test accuracy' 'a folder larger than the memory budget is decoded ahead'
 peak=$(sed -n 's/^memory \([0-9]*\).*/\1/p' out log)
 if [ "${peak:-99}" -lt 40 ]; then echo "ok it stays within it"; else
     echo "FAIL it stays within it: $peak MiB" && failed=1
+fi
+mv large/train large/val && cp -r large/test large/train # now most of it is for validation
+want 0 ', 2 images, 400 for validation, 2 for the test;' 'so is a large validation set' \
+    "$VMOEC" train large.vmoe --threads 1 --out run --overwrite --mem-budget 40MiB
+peak=$(sed -n 's/^memory \([0-9]*\).*/\1/p' out log)
+if [ "${peak:-99}" -lt 40 ]; then echo "ok it is counted"; else
+    echo "FAIL it is counted: $peak MiB" && failed=1
 fi
 want 0 '"data_wait":' 'the log says how long steps waited for images' cat run/metrics.jsonl
 

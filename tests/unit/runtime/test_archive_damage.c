@@ -17,7 +17,9 @@ static VmStatus open_prints(const char *path, Prints *p, VmError *err) {
     VmDataQuery spec = ti_spec(path);
     VmDataset *d[VM_SPLITS];
     VmStatus s = vm_dataset_open_all(&spec, d, err);
+    *p = (Prints){0};
     for (int i = 0; i < VM_SPLITS && !s; i++) {
+        if (!d[i]) continue;
         p->split[i] = vm_dataset_fingerprint(d[i]);
         vm_dataset_close(d[i]);
     }

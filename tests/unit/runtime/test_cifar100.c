@@ -15,7 +15,8 @@ Test(runtime_images, cifar100_as_it_is_published, .timeout = 120) {
     VmError err = {.text = ""};
     cr_assert(vm_dataset_open_all(&query, d, &err) == VM_OK, "%s", err.text);
     double sum[3] = {0};
-    for (int s = 0; s < VM_SPLITS; s++) {
+    cr_assert_null(d[VM_VALIDATION]);
+    for (int s = 0; s < VM_VALIDATION; s++) {
         int64_t channels, height, width, classes, of_class[100] = {0};
         vm_dataset_shape(d[s], &channels, &height, &width, &classes);
         cr_assert(channels == 3 && height == 32 && width == 32 && classes == 100);

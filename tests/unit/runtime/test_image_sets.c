@@ -1,7 +1,6 @@
 /* Image folders and archives as people have them: nested, with one folder on top, zipped, with
  * damaged files among them, held in memory or not. */
 #include <archive.h>
-#include <archive_entry.h>
 #include <sys/stat.h>
 
 #include "runtime/data/feed.h"
@@ -27,26 +26,6 @@ static int nested_files(TiFile *f) {
     return n;
 }
 
-static void write_zip(const char *path, const char *top, const TiFile *f, int n, bool sizes) {
-    struct archive *a = archive_write_new();
-    cr_assert(archive_write_set_format_zip(a) == ARCHIVE_OK);
-    cr_assert(archive_write_open_filename(a, path) == ARCHIVE_OK);
-    for (int i = 0; i < n; i++) {
-        struct archive_entry *e = archive_entry_new();
-        char name[600];
-        snprintf(name, sizeof name, "%s%s", top, f[i].path);
-        archive_entry_set_pathname(e, name);
-        archive_entry_set_filetype(e, AE_IFREG);
-        archive_entry_set_perm(e, 0644);
-        if (sizes) archive_entry_set_size(e, (int64_t)f[i].bytes.n);
-        cr_assert(archive_write_header(a, e) >= ARCHIVE_WARN, "%s", archive_error_string(a));
-        archive_write_data(a, f[i].bytes.at, f[i].bytes.n);
-        archive_entry_free(e);
-    }
-    cr_assert(archive_write_close(a) == ARCHIVE_OK);
-    archive_write_free(a);
-}
-
 typedef struct Prints {
     VmHash split[VM_SPLITS];
     int64_t size[VM_SPLITS];
@@ -59,6 +38,7 @@ static Prints prints_of(const VmDataQuery *q) {
     memset(&p, 0, sizeof p);
     cr_assert(vm_dataset_open_all(q, d, &err) == VM_OK, "%s", err.text);
     for (int s = 0; s < VM_SPLITS; s++) {
+        if (!d[s]) continue;
         p.split[s] = vm_dataset_fingerprint(d[s]);
         p.size[s] = vm_dataset_size(d[s]);
         vm_dataset_close(d[s]);
@@ -96,7 +76,7 @@ Test(runtime_image_sets, nested_folders_and_all_archives_of_them) {
     ti_refuse(&q, VM_INPUT, "there are images in 'photos/' and in another place, train/a/more.png");
     q.dir = zip;
     for (int k = 0; k < 4; k++) {
-        write_zip(zip, k % 2 ? "photos/" : "", f, n, k < 2);
+        ti_write_zip(zip, k % 2 ? "photos/" : "", f, n, k < 2);
         same_prints(prints_of(&q), want, "zip");
     }
     ti_free_files(f, n);
@@ -108,7 +88,7 @@ Test(runtime_image_sets, damaged_zip_archives_are_refused, .timeout = 60) {
     char *dir = rt_folder();
     TiFile f[] = {{"train/a/0.png", ti_png(4, 4, 0)}, {"test/a/0.png", ti_png(4, 4, 1)}};
     const char *zip = rt_path(dir, "x.zip");
-    write_zip(zip, "", f, 2, true);
+    ti_write_zip(zip, "", f, 2, true);
     size_t n;
     char *b = rt_read(zip, &n);
     VmDataQuery q = ti_spec(zip);
@@ -272,11 +252,11 @@ Test(runtime_image_sets, what_has_no_room_is_not_held) {
         VmError err;
         q.room = room[k];
         cr_assert(vm_dataset_open_all(&q, d, &err) == VM_OK, "%s", err.text);
-        cr_assert(vm_dataset_measure(&q, size, &err) == VM_OK, "%s", err.text);
+        cr_assert(vm_dataset_measure(&q, size, NULL, &err) == VM_OK, "%s", err.text);
         cr_assert_eq(vm_dataset_is_held(d[VM_TRAIN]), k < 2);
         cr_assert_eq(vm_dataset_is_held(d[VM_TEST]), k != 1);
         for (int s = 0; s < VM_SPLITS; s++) {
-            cr_assert_eq(size[s].held, vm_dataset_is_held(d[s]));
+            if (d[s]) cr_assert_eq(size[s].held, vm_dataset_is_held(d[s]));
             vm_dataset_close(d[s]);
         }
     }

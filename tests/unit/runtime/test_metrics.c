@@ -2,6 +2,7 @@
 #include "runtime/log/progress.h"
 #include "runtime/train/internal.h"
 #include "tests/unit/runtime/runtime_test.h"
+#include "tests/unit/runtime/util_images.h"
 
 #include <jansson.h>
 #include <math.h>
@@ -217,6 +218,57 @@ Test(runtime_metrics, resuming_drops_what_comes_again) {
     text = rt_read(path, &n);
     cr_assert_eq(n, 0u, "a new run starts a new file");
     free(text);
+    rt_remove(dir);
+}
+
+/* Twelve damaged images of the training set, of which a part is held out, and one of the test set:
+ * an event for each of the two, which stays whatever a resumed run repeats. */
+Test(runtime_metrics, left_out_images_are_an_event) {
+    enum { BAD = 12, FILES = BAD + 6 };
+    char *dir = rt_folder(), paths[FILES][32];
+    TiFile f[FILES];
+    for (int i = 0; i < FILES; i++) {
+        bool test = i > FILES - 3, bad = i < BAD || i == FILES - 1;
+        snprintf(paths[i], sizeof paths[i], "%s/a/%02d.png", test ? "test" : "train", i);
+        f[i] = (TiFile){paths[i], bad ? ti_text("no image") : ti_png(2, 2, 0)};
+    }
+    ti_write_files(rt_path(dir, "set"), f, FILES);
+    VmDataQuery q = ti_spec(rt_path(dir, "set"));
+    q.bad = VM_data_bad_skip;
+    VmDataset *d[VM_SPLITS], *rest, *held;
+    VmError err = {.text = ""};
+    VmDir folder;
+    cr_assert(vm_dataset_open_all(&q, d, &err) == VM_OK, "%s", err.text);
+    cr_assert(vm_dataset_hold_out(d[VM_TRAIN], 0.5, 1, &rest, &held, &err) == VM_OK);
+    cr_assert(vm_dir_open(&folder, dir, false, &err) == VM_OK);
+    VmRunState at = {.step = 7};
+    const VmTraining what = {.train = rest, .validation = held, .test = d[VM_TEST]};
+    for (int64_t keep = -1; keep < 1; keep++) {
+        VmLog m = open_log(VM_SINK_jsonl, &folder, keep);
+        if (keep < 0) cr_assert(vm_say_left_out(&m, &what, &at, &err) == VM_OK);
+        close_log(&m);
+        size_t n;
+        char *text = rt_read(rt_path(dir, "metrics.jsonl"), &n);
+        cr_assert_eq(lines_in(text), 2, "%s", text);
+        for (int i = 0; i < 2; i++) {
+            json_t *o = line_of(text, i), *first = json_object_get(o, "first");
+            const char *image = json_string_value(json_array_get(first, 0));
+            cr_assert_str_eq(json_string_value(json_object_get(o, "event")), "left_out");
+            cr_assert_str_eq(json_string_value(json_object_get(o, "split")),
+                             i ? "test" : "training");
+            cr_assert(number(o, "images") == (i ? 1 : BAD) && number(o, "step") == 7);
+            cr_assert_eq(json_array_size(first), i ? 1u : 10u);
+            cr_assert_str_eq(image, i ? "test/a/17.png: neither a JPEG nor a PNG image"
+                                      : "train/a/00.png: neither a JPEG nor a PNG image");
+            json_decref(o);
+        }
+        free(text);
+    }
+    vm_dir_close(&folder);
+    vm_dataset_close(rest);
+    vm_dataset_close(held);
+    for (int i = 0; i < VM_SPLITS; i++) vm_dataset_close(d[i]);
+    ti_free_files(f, FILES);
     rt_remove(dir);
 }
 

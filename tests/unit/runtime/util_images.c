@@ -119,6 +119,26 @@ void ti_write_tar(const char *path, int filter, const TiFile *f, int n, int64_t 
     archive_write_free(a);
 }
 
+void ti_write_zip(const char *path, const char *top, const TiFile *f, int n, bool sizes) {
+    struct archive *a = archive_write_new();
+    cr_assert(archive_write_set_format_zip(a) == ARCHIVE_OK);
+    cr_assert(archive_write_open_filename(a, path) == ARCHIVE_OK);
+    for (int i = 0; i < n; i++) {
+        struct archive_entry *e = archive_entry_new();
+        char name[600];
+        snprintf(name, sizeof name, "%s%s", top, f[i].path);
+        archive_entry_set_pathname(e, name);
+        archive_entry_set_filetype(e, AE_IFREG);
+        archive_entry_set_perm(e, 0644);
+        if (sizes) archive_entry_set_size(e, (int64_t)f[i].bytes.n);
+        cr_assert(archive_write_header(a, e) >= ARCHIVE_WARN, "%s", archive_error_string(a));
+        archive_write_data(a, f[i].bytes.at, f[i].bytes.n);
+        archive_entry_free(e);
+    }
+    cr_assert(archive_write_close(a) == ARCHIVE_OK);
+    archive_write_free(a);
+}
+
 void ti_free_files(const TiFile *f, int n) {
     for (int i = 0; i < n; i++) free(f[i].bytes.at);
 }

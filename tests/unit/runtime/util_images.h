@@ -31,6 +31,8 @@ TiBytes ti_text(const char *s);
 void ti_write_files(const char *dir, const TiFile *f, int n);
 /* filter: ARCHIVE_FILTER_..; claim: size in the header of the last file, 0: its own. */
 void ti_write_tar(const char *path, int filter, const TiFile *f, int n, int64_t claim);
+/* All names with `top` before them. sizes: entries say how long they are before their contents. */
+void ti_write_zip(const char *path, const char *top, const TiFile *f, int n, bool sizes);
 void ti_free_files(const TiFile *f, int n);
 /* Ten images of 6 x 5 in three classes whose bytewise order differs from that of their paths
  * ("a-b/x" < "a/x") and from a locale's. File i is the gradient of seed i. Returns their number. */
