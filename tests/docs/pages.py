@@ -5,7 +5,7 @@
 
 ```vmoe        a whole program: `check` says nothing of it
 ```vmoe part   layers, or a train block: compiled with MODEL behind it where it has no model
-$ vmoec ..     in a block without a language or of `sh`: command and options exist
+$ vmoec ..     in a block without a language or of `sh`, or in a table: command and options exist
 | .. | `x` |   rows of docs/pytorch.md below a heading of ROWS: the right side compiles in a frame
 """
 
@@ -20,13 +20,17 @@ PAGES = ["README.md"] + sorted(str(p) for p in Path("docs").glob("*.md"))
 WRITTEN = ["docs/ops.md", "docs/recipe.md", "docs/diagnostics.md"]  # by the program itself
 
 MODEL = """
-model NAME(image: f32[B, 3, 48, 48], label: class[B, 3]) {
+model NAME(image: f32[B, 3, SIDE, SIDE], label: class[B, CLASSES]) {
   hidden = relu(linear(reshape(image, [B, -1]), 8))
-  logits = linear(hidden, 3)
+  logits = linear(hidden, CLASSES)
   loss cross_entropy(logits, label)
   metric accuracy(logits, label)
 }
 """
+
+
+def model(name, side, classes):
+    return MODEL.replace("NAME", name).replace("SIDE", str(side)).replace("CLASSES", str(classes))
 
 
 def blocks(page):
@@ -63,7 +67,7 @@ def whole(text):
     if re.search(r"^model ", text, re.M):
         return text
     train = re.search(r"^train (?:\w+ of )?(\w+)", text, re.M)
-    return text + MODEL.replace("NAME", train[1] if train else "model_of_page")
+    return text + model(train[1] if train else "model_of_page", 48, 3)
 
 
 def check_programs(page):
@@ -85,11 +89,11 @@ def options(command):
     return OPTIONS[command]
 
 
-def check_command(page, line, words):
+def check_command(words):
     command = words[0]
     known = options(command)
-    if command in ("help", "--version"):
-        return ""
+    if command in ("help", "--version") or not re.fullmatch("[a-z]+", command):
+        return ""  # or a placeholder
     if known is None:
         return f"there is no command {command}"
     for word in words[1:]:
@@ -115,7 +119,10 @@ def check_commands(page):
         if info not in ("", "sh"):
             continue
         for at, words in commands(text, info):
-            report(f"{page}:{line + at} vmoec {' '.join(words)[:60]}", check_command(page, line, words))
+            report(f"{page}:{line + at} vmoec {' '.join(words)[:60]}", check_command(words))
+    for number, line in enumerate(Path(page).read_text().split("\n"), 1):
+        for words in re.findall(r"`vmoec ([^`]+)`", line) if line.startswith("|") else []:
+            report(f"{page}:{number} vmoec {words[:60]}", check_command(words.split()))
 
 
 # Frames that the right sides of docs/pytorch.md's tables stand in, by the heading above the table.
@@ -130,10 +137,10 @@ ROWS = {
 }
 FRAMES = {
     "VALUE": USES + f"model m({INPUTS}) {{\n  x = a\n  y = channels_last(image)\n"
-    "  z = HERE\n  metric mean(x) + mean(y)\n}\n",
+    "  param table: [10, 8] = zeros()\n  z = HERE\n  metric used = mean(x) + mean(y) + mean(b) + mean(table)\n}\n",
     "STATEMENT": USES + f"model m({INPUTS}) {{\n"
     "  logits = linear(mean(norm(a + b), axis = 1), 10)\n  x = a\n  HERE\n}\n",
-    "FIELD": MODEL.replace("NAME", "m").replace("48", "32") + "train m {\n  HERE\n}\n",
+    "FIELD": model("m", 32, 10) + "train m {\n  HERE\n}\n",
 }
 
 
@@ -153,10 +160,13 @@ def check_rows(page):
     for line, heading, cell in rows(page):
         kind = ROWS[heading]
         for code in re.findall(r"`([^`]+)`", cell):
+            fields = code
             if kind == "FIELD" and not code.startswith("data"):
-                code += "\n  data = image_folder(dir = \"photos\")"
-            text = FRAMES[kind].replace("HERE", code)
-            report(f"{page}:{line} {code.split(chr(10))[0]}", check(text, warnings=False))
+                fields += '\n  data = image_folder(dir = "photos")'
+            if code.startswith(("keep", "stop")):
+                fields += "\n  validation = 0.1"
+            text = FRAMES[kind].replace("HERE", fields)
+            report(f"{page}:{line} {code}", check(text, warnings=False))
             tried += 1
     report(f"{page}: rows that compile", "" if tried >= 60 else f"only {tried} were found")
 
