@@ -12,7 +12,9 @@ from pathlib import Path
 from urllib.parse import unquote
 
 PAGES = "docs tests editors bench models".split()
-SOURCES = "base bench codegen driver frontend interp ir models passes recipe runtime scripts".split()
+SOURCES = (
+    "base bench codegen driver frontend interp ir models passes recipe runtime scripts".split()
+)
 
 
 def pages():
@@ -85,7 +87,9 @@ def sources():
 
 
 def main():
-    found = [(page, number, fault(page, target)) for page in pages() for number, target in links(page)]
+    found = [
+        (page, number, fault(page, target)) for page in pages() for number, target in links(page)
+    ]
     for path in [*pages(), *sources()]:
         text = path.read_text(errors="replace")
         lines = without_blocks(text) if path.suffix == ".md" else text.split("\n")

@@ -54,8 +54,10 @@ def report(name, fault):
 
 
 def check(text, warnings=True):
-    """What `check` finds in a program: nothing is "". """
-    run = subprocess.run([VMOEC, "check", "-"], input=text, capture_output=True, text=True, timeout=60)
+    """What `check` finds in a program: nothing is ""."""
+    run = subprocess.run(
+        [VMOEC, "check", "-"], input=text, capture_output=True, text=True, timeout=60
+    )
     said = run.stdout + run.stderr
     if run.returncode:
         return said or f"exit status {run.returncode}"
@@ -85,7 +87,9 @@ def options(command):
     """The options that `help` has for a command; None: there is no such command."""
     if command not in OPTIONS:
         run = subprocess.run([VMOEC, "help", command], capture_output=True, text=True, timeout=60)
-        OPTIONS[command] = set(re.findall(r"--[a-z-]+", run.stdout)) if run.returncode == 0 else None
+        OPTIONS[command] = (
+            set(re.findall(r"--[a-z-]+", run.stdout)) if run.returncode == 0 else None
+        )
     return OPTIONS[command]
 
 
@@ -107,7 +111,9 @@ def commands(text, info):
     """(line in the block, words) of every line that calls vmoec, joined where it goes on."""
     joined = re.sub(r"\\\n", lambda m: "\\\a", text)  # keep the count of lines
     for at, line in enumerate(joined.split("\n")):
-        start = r"\s*\$\s+(?:\w+=\S+\s+)*vmoec\s+(.*)" if info == "" else r"\s*(?:\$\s+)?vmoec\s+(.*)"
+        start = (
+            r"\s*\$\s+(?:\w+=\S+\s+)*vmoec\s+(.*)" if info == "" else r"\s*(?:\$\s+)?vmoec\s+(.*)"
+        )
         call = re.match(start, line.replace("\\\a", " "))
         if call:
             call = re.split(r"\s[|>#&]|\s2>|;", call[1])[0]
@@ -128,7 +134,9 @@ def check_commands(page):
 # Frames that the right sides of docs/pytorch.md's tables stand in, by the heading above the table.
 # HERE is replaced; several pieces of code in one cell are tried one by one.
 INPUTS = "image: f32[B, 3, 32, 32], label: class[B, 10], a: f32[B, 6, 8], b: f32[B, 6, 8]"
-USES = "".join(f'use "std/{name}"\n' for name in ("vit", "conv", "gates", "losses", "moe", "encoder"))
+USES = "".join(
+    f'use "std/{name}"\n' for name in ("vit", "conv", "gates", "losses", "moe", "encoder")
+)
 ROWS = {
     "Layers": "VALUE",
     "Tensors": "VALUE",
