@@ -98,6 +98,14 @@ static IrValue *product_of_pixels(IrBuilder *b, Term *t) {
     return v;
 }
 
+/* What a broadcast repeats, as numbers of channels, [C]: one number may be of any rank, such as the
+ * mask of a batch of one image. */
+static IrValue *as_column(IrBuilder *b, IrValue *f, const IrType *column) {
+    if (ir_elems(&f->type) != 1) return ir_reshape(b, f, column);
+    IrType one = IR_TYPE(DT_f32, 1);
+    return ir_broadcast(b, f->type.rank > 1 ? ir_reshape(b, f, &one) : f, column);
+}
+
 /* The sum of v over all pixels, [C]. */
 static IrValue *column_sum(IrBuilder *b, IrValue *v) {
     Term t = term_of(v);
@@ -109,11 +117,8 @@ static IrValue *column_sum(IrBuilder *b, IrValue *v) {
     } else {
         sum = sum_pixels(b, product_of_pixels(b, &t));
     }
-    for (int i = 0; i < t.nchannel; i++) {
-        IrValue *f = t.channel[i];
-        f = ir_elems(&f->type) == 1 ? ir_broadcast(b, f, &column) : ir_reshape(b, f, &column);
-        sum = ir_binary(b, OP_mul, sum, f);
-    }
+    for (int i = 0; i < t.nchannel; i++)
+        sum = ir_binary(b, OP_mul, sum, as_column(b, t.channel[i], &column));
     if (t.scale == -1) return ir_unary(b, OP_neg, sum);
     return t.scale == 1 ? sum : ir_scale(b, sum, t.scale);
 }

@@ -1,10 +1,10 @@
 #!/bin/sh
-# Checks the sources: who includes whom, headers on their own, format, sizes, marks left behind, and
-# warnings of two compilers; and what was built of them in BUILD (scripts/objects.py). Prints every
-# finding; exit status 1 if there is any.
+# Checks the sources: who includes whom, headers on their own, format, sizes, marks left behind, links
+# of pages (scripts/links.py), and warnings of two compilers; and what was built of them in BUILD
+# (scripts/objects.py). Prints every finding; exit status 1 if there is any.
 #
 #   scripts/lint.sh                all checks
-#   scripts/lint.sh --check NAME   one of them: includes sizes text markdown format warnings objects
+#   scripts/lint.sh --check NAME   one of them: includes sizes text markdown links format warnings objects
 #   scripts/lint.sh --list         the C files, for other tools
 set -u
 cd "$(dirname "$0")/.." || exit 3
@@ -19,7 +19,7 @@ files() { # the files of our folders whose names match any of the patterns
     done | sort
 }
 
-checks="includes sizes text markdown format warnings objects"
+checks="includes sizes text markdown links format warnings objects"
 case ${1:-} in
 --list)
     files '*.c' '*.h'
@@ -149,6 +149,10 @@ check_markdown() {
     { files '*.md'; ls -- *.md; } | LC_ALL=C.UTF-8 xargs grep -nE '^.{101,}' /dev/null |
         grep -vE '^[^:]*:[0-9]+:[[:space:]]*(\||([-*] )?[^[:space:]]+$)' |
         sed 's/^\([^:]*:[0-9]*\):.*/\1: more than 100 columns/'
+}
+
+check_links() {
+    scripts/links.py 2>&1
 }
 
 check_format() {

@@ -50,6 +50,32 @@ want 'a folder that is no room' includes 1 'base may not include attic/x.h'
 fresh
 want 'a check that is none' nonsense 2 "no check 'nonsense'"
 
+# ---- links ----
+
+# page TEXT: docs/a.md says it, beside docs/b.md, which has two headings of one name
+page() {
+    rm -rf "$tmp/tree"
+    mkdir -p "$tmp/tree/docs" "$tmp/tree/scripts"
+    cp scripts/lint.sh scripts/links.py "$tmp/tree/scripts"
+    cd "$tmp/tree" || exit 3
+    echo '# Readme' > README.md
+    echo 'docs: ## docs/b.md' > Makefile
+    printf '# B\n\n## `--set` and *more*: twice\n\n## `--set` and *more*: twice\n' > docs/b.md
+    printf '# A\n\n%s\n' "$1" > docs/a.md
+}
+page 'See [b](b.md), [its end](b.md#--set-and-more-twice-1), [here](#a), [the
+web](https://example.org/c.md#d) and `[code](c.md)`.'
+want 'links that lead somewhere' links 0 'lint: clean'
+page 'See [c](c.md).'
+want 'a link to no page' links 1 'docs/a.md:3: there is no docs/c.md'
+page 'See [the end](b.md#twice).'
+want 'a link to no heading' links 1 'docs/a.md:3: docs/b.md has no heading #twice'
+page 'See docs/c.md.'
+want 'a page that is named and not there' links 1 'docs/a.md:3: there is no docs/c.md'
+page 'See [b](b.md).'
+mkdir driver && echo '/* docs/c.md has more. */' > driver/a.h
+want 'the same in a comment' links 1 'driver/a.h:1: there is no docs/c.md'
+
 # ---- objects ----
 
 # object FILE SOURCE: FILE of the copy, compiled to where the build would have put it
