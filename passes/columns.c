@@ -101,7 +101,7 @@ static IrValue *product_of_pixels(IrBuilder *b, Term *t) {
 /* The sum of v over all pixels, [C]. */
 static IrValue *column_sum(IrBuilder *b, IrValue *v) {
     Term t = term_of(v);
-    IrType column = IR_TYPE(DT_f32, ir_cols(&v->type));
+    const IrType column = IR_TYPE(DT_f32, ir_cols(&v->type)), number = IR_TYPE(DT_f32, 1);
     IrValue *sum;
     if (t.npixel == 0) {
         sum = ir_const(b, (double)ir_rows(&v->type) * t.scale, column);
@@ -111,7 +111,9 @@ static IrValue *column_sum(IrBuilder *b, IrValue *v) {
     }
     for (int i = 0; i < t.nchannel; i++) {
         IrValue *f = t.channel[i];
-        f = ir_elems(&f->type) == 1 ? ir_broadcast(b, f, &column) : ir_reshape(b, f, &column);
+        bool one = ir_elems(&f->type) == 1;
+        if (!one || f->type.rank > 1) f = ir_reshape(b, f, one ? &number : &column);
+        if (one) f = ir_broadcast(b, f, &column);
         sum = ir_binary(b, OP_mul, sum, f);
     }
     if (t.scale == -1) return ir_unary(b, OP_neg, sum);
