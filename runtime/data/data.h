@@ -72,6 +72,15 @@ typedef struct VmDataSize {
 } VmDataSize;
 /* Errors as vm_dataset_open, without a look at the contents. */
 VmStatus vm_dataset_measure(const VmDataQuery *spec, VmDataSize out[VM_SPLITS], VmError *err);
+/* What data is like, for whoever writes a file for it: from names and headers. */
+typedef struct VmDataLook {
+    int64_t images[VM_SPLITS];
+    int64_t classes;
+    char *names; /* of classes by label, each with its zero byte (free it); NULL: they have none */
+    int64_t shortest; /* side of the images whose headers were read, before they are resized */
+} VmDataLook;
+/* Errors as vm_dataset_measure; the names are to be freed after one, too. */
+VmStatus vm_dataset_look(const VmDataQuery *spec, VmDataLook *out, VmError *err);
 /* Damaged images that were left out (bad = "skip"), and a text with the first of them, a line each
  * (free it); NULL: none. */
 int64_t vm_dataset_left_out(const VmDataset *d);

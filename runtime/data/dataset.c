@@ -73,7 +73,7 @@ VmStatus vm_dataset_measure(const VmDataQuery *spec, VmDataSize out[VM_SPLITS], 
     const VmSource *k;
     VmImages split[VM_SPLITS] = {{0}};
     VmStatus s = check_spec(spec, &k, err);
-    if (!s) s = readers[k->reader]->measure(spec, k, split, err);
+    if (!s) s = readers[k->reader]->measure(spec, k, split, NULL, err);
     bool either = !s && readers[k->reader]->archives && !vm_dataset_is_archive(spec);
     const VmImageSource where = {.cache = spec->cache, .room = spec->room};
     int64_t held = 0;
@@ -87,6 +87,20 @@ VmStatus vm_dataset_measure(const VmDataQuery *spec, VmDataSize out[VM_SPLITS], 
         d->decoding = m->work + one + m->height * spec->resize;
         d->held = !either || vm_images_fit(&where, held + n * one);
         if (d->held) held += n * one;
+    }
+    return s;
+}
+
+VmStatus vm_dataset_look(const VmDataQuery *spec, VmDataLook *out, VmError *err) {
+    const VmSource *k;
+    VmImages split[VM_SPLITS] = {{0}};
+    VmImagesInfo info = {0};
+    VmStatus s = check_spec(spec, &k, err);
+    if (!s) s = readers[k->reader]->measure(spec, k, split, &info, err);
+    *out = (VmDataLook){.classes = info.classes, .names = info.names};
+    for (int i = 0; i < VM_SPLITS && !s; i++) {
+        out->images[i] = split[i].size;
+        if (!out->shortest || split[i].shortest < out->shortest) out->shortest = split[i].shortest;
     }
     return s;
 }

@@ -26,8 +26,9 @@ struct VmDataset {
  * query was checked. */
 typedef struct VmReader {
     bool archives; /* the data may be one */
-    /* Sizes of both splits, from headers. */
-    VmStatus (*measure)(const VmDataQuery *, const VmSource *, VmImages out[VM_SPLITS], VmError *);
+    /* Sizes of both splits, from headers; info: and the classes, NULL: they are not wanted. */
+    VmStatus (*measure)(const VmDataQuery *, const VmSource *, VmImages out[VM_SPLITS],
+                        VmImagesInfo *info, VmError *);
     /* Fills the splits that are not NULL; the caller closes them, also on failure. */
     VmStatus (*open)(VmDataset *out[VM_SPLITS], const VmDataQuery *, const VmSource *, VmError *);
 } VmReader;

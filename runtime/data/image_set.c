@@ -85,6 +85,8 @@ VmStatus vm_image_first(VmImageLoader *l, int part, const char *name, const uint
     if (!s) s = vm_image_open(d, name, bytes, n, &h, &w, err);
     if (s) return s;
     if (vm_image_decoder_work(d) > l->work[part]) l->work[part] = vm_image_decoder_work(d);
+    int64_t side = h < w ? h : w, *shortest = &l->shortest[part];
+    if (!*shortest || side < *shortest) *shortest = side;
     if (f->height) return VM_OK; /* only looked at */
     f->height = f->resize ? f->resize : h;
     f->width = f->resize ? f->resize : w;
@@ -288,8 +290,10 @@ VmStatus vm_images_read(const VmImageSource *src, VmImages *const out[2], VmImag
     return s;
 }
 
-VmStatus vm_images_measure(const VmImageSource *src, VmImages out[2], VmError *err) {
+VmStatus vm_images_measure(const VmImageSource *src, VmImages out[2], VmImagesInfo *info,
+                           VmError *err) {
     VmImageLoader l;
+    if (info) *info = (VmImagesInfo){0};
     VmStatus s = loader_open(&l, src, true, true, err);
     if (!s) s = l.archive ? vm_images_unpack(&l, true, err) : vm_images_walk(&l, true, err);
     for (int i = 0; i < 2 && !s; i++) {
@@ -298,11 +302,13 @@ VmStatus vm_images_measure(const VmImageSource *src, VmImages out[2], VmError *e
         out[i] = (VmImages){.size = p->n,
                             .height = l.store[part].form.height,
                             .width = l.store[part].form.width,
-                            .work = l.work[part]};
+                            .work = l.work[part],
+                            .shortest = l.shortest[part]};
         for (int64_t k = 0; k < p->n; k++) /* path, its place, and a sum */
             out[i].listed += (int64_t)(strlen(l.names.text + p->at[k].text) +
                                        strlen(p->at[k].class->name) + sizeof(VmImageName) + 24);
     }
+    if (!s && info) s = class_names(&l, info, err);
     loader_close(&l);
     return s;
 }

@@ -74,11 +74,11 @@ static VmStatus load_folder(VmDataset *d[VM_SPLITS], const VmDataQuery *spec, co
 }
 
 static VmStatus measure(const VmDataQuery *spec, const VmSource *k, VmImages out[VM_SPLITS],
-                        VmError *err) {
+                        VmImagesInfo *info, VmError *err) {
     char *path;
     VmStatus s = vm_find_images(spec, k, &path, err);
     VmImageSource src = image_source(spec, k, path);
-    if (!s) s = vm_images_measure(&src, out, err);
+    if (!s) s = vm_images_measure(&src, out, info, err);
     free(path);
     return s;
 }

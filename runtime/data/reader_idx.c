@@ -82,18 +82,31 @@ static VmStatus load_idx(VmDataset *d, const VmDataQuery *spec, const VmSource *
     return resize_all(d, spec->resize, err);
 }
 
+/* The largest label + 1, of a split's file of labels. */
+static VmStatus count_classes(const char *path, VmImagesInfo *info, VmError *err) {
+    VmIdx label = {0};
+    VmStatus s = vm_idx_read(path, 1, &label, err);
+    for (int64_t i = 0; i < label.dim[0] && !s; i++)
+        if (label.data[i] >= info->classes) info->classes = label.data[i] + 1;
+    free(label.data);
+    return s;
+}
+
 static VmStatus measure(const VmDataQuery *spec, const VmSource *k, VmImages out[VM_SPLITS],
-                        VmError *err) {
+                        VmImagesInfo *info, VmError *err) {
     VmStatus s = VM_OK;
+    if (info) *info = (VmImagesInfo){0};
     for (int i = 0; i < VM_SPLITS && !s; i++) {
         char *image_path, *label_path;
         VmIdx image;
         s = vm_find_idx(spec, k, (VmSplit)i, &image_path, &label_path, err);
         if (!s) s = vm_idx_header(image_path, 3, &image, err);
+        if (!s && info) s = count_classes(label_path, info, err);
         free(image_path);
         free(label_path);
         if (s) return s;
         out[i] = (VmImages){.size = image.dim[0], .height = image.dim[1], .width = image.dim[2]};
+        out[i].shortest = out[i].height < out[i].width ? out[i].height : out[i].width;
         if (spec->resize) out[i].height = out[i].width = spec->resize;
     }
     return s;
