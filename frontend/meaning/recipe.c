@@ -232,7 +232,19 @@ static void read_options(Elab *E, FeTrain *t, const VmField *f, int kind, void *
         const char *what = arena_printf(E->a, "`%s` of `%s`", name[i], chosen_name);
         store(E, t, (VmFieldId)(f - vm_fields), option[i], spec, what, slot[i]->value,
               slot[i]->span);
+        VEC_ROOM(E->a, t->option, t->noption, t->option_room);
+        t->option[t->noption++] = (FeOptionPlace){option[i], slot[i]->span};
     }
+}
+
+Span fe_option_place(const FeTrain *t, VmFieldId field, const char *option) {
+    const VmField *f = &vm_fields[field];
+    for (int i = 0; i < t->noption; i++) {
+        const VmOption *o = t->option[i].option;
+        bool of_field = o >= f->option && o < f->option + f->noption;
+        if (of_field && !strcmp(o->name, option)) return t->option[i].span;
+    }
+    return t->place[field];
 }
 
 /* x is adamw(..) or the bare name, which means the defaults. False after reporting. */

@@ -48,6 +48,9 @@ typedef struct VmDataset VmDataset;
 typedef enum VmSplit { VM_TRAIN, VM_TEST, VM_SPLITS } VmSplit;
 VmStatus vm_dataset_open(const VmDataQuery *spec, VmSplit split, int64_t limit /* 0: all */,
                          VmDataset **out, VmError *err);
+/* Whether its files are there; else VM_ENV, and err has a line for what is missing, one for each
+ * place that was tried, and one for how to get the data. */
+VmStatus vm_dataset_find(const VmDataQuery *spec, VmSplit split, VmError *err);
 /* Both, at once: an archive is unpacked only once. */
 VmStatus vm_dataset_open_all(const VmDataQuery *spec, VmDataset *out[VM_SPLITS], VmError *err);
 void vm_dataset_close(VmDataset *d);

@@ -69,6 +69,11 @@ bool vm_dataset_is_archive(const VmDataQuery *spec) {
     return archive;
 }
 
+VmStatus vm_dataset_find(const VmDataQuery *spec, VmSplit split, VmError *err) {
+    const VmSource *k = &vm_sources[spec->kind];
+    return readers[k->reader]->find(spec, k, split, err);
+}
+
 VmStatus vm_dataset_measure(const VmDataQuery *spec, VmDataSize out[VM_SPLITS], VmError *err) {
     const VmSource *k;
     VmImages split[VM_SPLITS] = {{0}};

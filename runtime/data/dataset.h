@@ -26,6 +26,8 @@ struct VmDataset {
  * query was checked. */
 typedef struct VmReader {
     bool archives; /* the data may be one */
+    /* Whether the files of a split are there. */
+    VmStatus (*find)(const VmDataQuery *, const VmSource *, VmSplit, VmError *);
     /* Sizes of both splits, from headers; info: and the classes, NULL: they are not wanted. */
     VmStatus (*measure)(const VmDataQuery *, const VmSource *, VmImages out[VM_SPLITS],
                         VmImagesInfo *info, VmError *);

@@ -120,4 +120,12 @@ static VmStatus open_all(VmDataset *out[VM_SPLITS], const VmDataQuery *spec, con
     return s;
 }
 
-const VmReader vm_reader_idx = {.measure = measure, .open = open_all};
+static VmStatus find(const VmDataQuery *spec, const VmSource *k, VmSplit split, VmError *err) {
+    char *images, *labels;
+    VmStatus s = vm_find_idx(spec, k, split, &images, &labels, err);
+    free(images);
+    free(labels);
+    return s;
+}
+
+const VmReader vm_reader_idx = {.find = find, .measure = measure, .open = open_all};
