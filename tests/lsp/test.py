@@ -13,8 +13,8 @@ import traceback
 from client import Client, uri_of
 
 vmoec, models = os.path.abspath(sys.argv[1]), os.path.abspath(sys.argv[2])
-# Of a build with AddressSanitizer: what is given back is soon used again, or memory would grow until
-# 256 MiB wait to be.
+# Of a build with AddressSanitizer: what is given back is soon used again; else 256 MiB of it wait,
+# and memory would seem to grow.
 environment = {
     "PATH": os.environ["PATH"],
     "VMOEC_MODELS": models,

@@ -109,7 +109,8 @@ elif grep -qw memory "$here/cgroup.subtree_control" 2> /dev/null &&
     mkdir "$here/vmoec-test.$$" 2> /dev/null; then
     group=$here/vmoec-test.$$
     echo 0 > "$group/memory.swap.max" 2> /dev/null
-    if echo $LIMIT > "$group/memory.max" && sh -c "echo \$\$ > $group/cgroup.procs" 2> /dev/null; then
+    if echo $LIMIT > "$group/memory.max" &&
+        sh -c "echo \$\$ > $group/cgroup.procs" 2> /dev/null; then
         trains 'a cgroup of 256 MiB' group sh -c \
             'echo $$ > "$1/cgroup.procs" && shift && exec timeout 300 "$@"' sh "$group" "$VMOEC"
         killed=$(sed -n 's/^oom_kill //p' "$group/memory.events")
