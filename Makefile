@@ -173,10 +173,10 @@ test-unit: $(TEST_BIN) ## run the unit tests alone
 	@BUILD=$(BUILD) tests/run_all.sh --unit
 
 .PHONY: test-asan
-test-asan: ## run the unit tests under AddressSanitizer and UBSan (build-asan/)
+test-asan: ## run the unit tests and the language server's under AddressSanitizer and UBSan (build-asan/)
 	@scripts/setup.sh run test
 	@$(SUBMAKE) BUILD=build-asan MODE=asan build tests
-	@BUILD=build-asan tests/run_all.sh --unit
+	@BUILD=build-asan tests/run_all.sh --unit lsp
 
 # FAULTS_PARTS: some of syscalls kills damage random_set twice alloc; FAULTS_SEED, FAULTS_RUNS, FAULTS_FLIPS.
 .PHONY: test-faults

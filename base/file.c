@@ -257,7 +257,10 @@ void vm_file_abandon(VmFile *w) {
 /* Pipes and devices cannot be synced and say EINVAL or the like, and neither can some folders. */
 static bool put_in_place(VmFile *w) {
     if (w->dir < 0) return true;
-    if (renameat(w->dir, w->temp, w->dir, w->name) != 0) return false;
+    const VmDir d = {.fd = w->dir, .path = w->path};
+    bool moved = w->fresh ? vm_rename_in(&d, w->temp, w->name)
+                          : renameat(w->dir, w->temp, w->dir, w->name) == 0;
+    if (!moved) return false;
     return fsync(w->dir) == 0 || errno == EINVAL || errno == EROFS;
 }
 

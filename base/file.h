@@ -110,6 +110,7 @@ typedef struct VmFile {
     char *path;    /* for messages */
     char *name;    /* in dir */
     char temp[32]; /* in dir */
+    bool fresh;    /* set after begin: what is in its place by then stays, and commit fails */
 } VmFile;
 VmStatus vm_file_begin(VmFile *w, const char *path, VmError *err);
 VmStatus vm_file_begin_in(VmFile *w, const VmDir *d, const char *name, VmError *err);

@@ -44,6 +44,12 @@ const char *fe_file(const FeExperiment *e, int i, const char **text, bool *libra
 
 /* ---- train blocks ------------------------------------------------------------------------- */
 
+/* Where the value of an option stands: `dir` of `data = idx(dir = "d")`. */
+typedef struct FeOptionPlace {
+    const VmOption *option;
+    Span span;
+} FeOptionPlace;
+
 /* One train block, checked; fields left out have the defaults of recipe/recipe.def. */
 typedef struct FeTrain {
     const char *name;  /* of the phase; the model's where it says no other */
@@ -53,7 +59,11 @@ typedef struct FeTrain {
     VmRecipe recipe;
     Span place[VM_FIELDS]; /* of each field; src NULL: it is not given */
     const Span *pattern;   /* of each pattern of recipe.freeze */
+    FeOptionPlace *option; /* of the options that are given, in the order they are read */
+    int noption, option_room;
 } FeTrain;
+/* Where an option of a field is given; else the field; src NULL: neither is. */
+Span fe_option_place(const FeTrain *t, VmFieldId field, const char *option);
 
 int fe_ntrain(const FeExperiment *e);
 const FeTrain *fe_train(const FeExperiment *e, int i);

@@ -109,7 +109,7 @@ static IrValue *as_column(IrBuilder *b, IrValue *f, const IrType *column) {
 /* The sum of v over all pixels, [C]. */
 static IrValue *column_sum(IrBuilder *b, IrValue *v) {
     Term t = term_of(v);
-    IrType column = IR_TYPE(DT_f32, ir_cols(&v->type));
+    const IrType column = IR_TYPE(DT_f32, ir_cols(&v->type));
     IrValue *sum;
     if (t.npixel == 0) {
         sum = ir_const(b, (double)ir_rows(&v->type) * t.scale, column);

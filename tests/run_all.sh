@@ -1,7 +1,7 @@
 #!/bin/sh
 # Runs the Criterion binary and every tests/*/run.sh, and sums them up in the last line.
 #
-#   tests/run_all.sh [--unit]        --unit: the Criterion binary only
+#   tests/run_all.sh [--unit [SUITE ..]]     --unit: the Criterion binary, and only these suites
 #
 # BUILD is the build folder (default: build). A shell suite gets BUILD and VMOEC (the program's
 # path) in its environment, runs in the repository root, and prints one line per test: "ok NAME",
@@ -63,7 +63,10 @@ suite() {
 }
 
 unit
-if [ "${1:-}" != --unit ]; then
+if [ "${1:-}" = --unit ]; then
+    shift
+    for name in "$@"; do suite "tests/$name/run.sh"; done
+else
     for script in tests/*/run.sh; do
         if [ -x "$script" ]; then suite "$script"; fi
     done

@@ -233,10 +233,7 @@ VmStatus args_parse(Arena *arena, CmdId cmd, int argc, char **argv, Args *out) {
     if (out->noperand > c->hi)
         return usage_error(out,
                            arena_printf(arena, "%s takes %s; '%s' is one word too many", c->name,
-                                        !c->hi      ? "no file"
-                                        : c->hi > 1 ? "two files"
-                                                    : "one file",
-                                        out->operand[c->hi]));
+                                        c->hi ? c->operands : "no file", out->operand[c->hi]));
     return keep_apart(out);
 }
 

@@ -171,6 +171,30 @@ static void say_data(Session *s) {
     }
 }
 
+/* Of a text of lines the first becomes a message at a place, the others its notes. */
+static void say_lines(Session *s, Span at, const char *text) {
+    Diags *d = diags_create(s->arena);
+    size_t n = strcspn(text, "\n");
+    Diag *dg = diag_error(d, at, D_no_data, "%.*s", (int)n, text);
+    for (text += n; *text; text += n) {
+        text += strspn(text, "\n ");
+        n = strcspn(text, "\n");
+        diag_note(d, dg, (Span){0}, "%.*s", (int)n, text);
+    }
+    session_say_diags(s, d);
+}
+
+/* Data that is not there is said where the file names its place. */
+static VmStatus find_data(Session *s, const VmDataQuery *q, const char *dir, bool train) {
+    VmError err = {.text = ""};
+    VmStatus st = train ? vm_dataset_find(q, VM_TRAIN, &err) : VM_OK;
+    if (!st) st = vm_dataset_find(q, VM_TEST, &err);
+    Span at = fe_option_place(s->train, VM_FIELD_data, "dir");
+    if (st && (dir || !at.src)) return session_fail(s, st, "%s", err.text);
+    if (st) say_lines(s, at, err.text);
+    return st;
+}
+
 VmStatus session_data(Session *s, const char *dir, int threads, bool train) {
     VmDataset **d = s->data;
     const IrGraph *g = session_graph(s, s->batch);
@@ -185,8 +209,10 @@ VmStatus session_data(Session *s, const char *dir, int threads, bool train) {
     if (!vm_sources[spec.kind].classes && vm_sources[spec.kind].reader == VM_READER_idx)
         spec.classes = known_classes(g);
     VmError err = {.text = ""};
-    VmStatus st = train ? vm_dataset_open_all(&spec, d, &err)
-                        : vm_dataset_open(&spec, VM_TEST, 0, &d[VM_TEST], &err);
+    VmStatus st = find_data(s, &spec, dir, train);
+    if (st) return st;
+    st = train ? vm_dataset_open_all(&spec, d, &err)
+               : vm_dataset_open(&spec, VM_TEST, 0, &d[VM_TEST], &err);
     if (st) return session_fail(s, st, "%s", err.text);
     say_data(s);
     if (train) st = check_classes(s, g);

@@ -495,6 +495,10 @@ void session_softmax(const float *score, int64_t n, double *probability);
 
 /* ---- rules for names (shipped.c) ------------------------------------------------------------- */
 
+/* Names of a folder's files that end so, without the ending, in order; 0: there are none, or no
+ * such folder. */
+int session_shipped(Arena *a, const char *folder, const char *ending, const char ***out);
+
 typedef struct SessionRulesFile {
     const char *path;
     bool shipped; /* it comes with vmoec */
@@ -508,6 +512,28 @@ int session_rules_files(Session *s, const char *word, SessionRulesFile **out);
 VmStatus session_rules_load(Session *s, const SessionRulesFile *f, RenameRules *r, Diags *d);
 /* The file's name without folder and ending. */
 const char *session_rules_name(Arena *a, const char *path);
+
+/* ---- files to begin with (template.c) -------------------------------------------------------- */
+
+/* A file of models/templates/: a .vmoe file as it stands, whose config says what data decides. */
+typedef struct SessionTemplate {
+    const char *name, *path;
+    const char *about; /* the first line of its comment */
+} SessionTemplate;
+
+/* models: the folder of models. */
+int session_templates(Arena *a, const char *models, SessionTemplate **out);
+
+/* What a template was filled in with. */
+typedef struct SessionFilled {
+    int64_t images[VM_SPLITS], classes; /* of the data; 0: none was looked at */
+} SessionFilled;
+
+/* The text of the file NAME.vmoe, from the template of that name: its comment speaks of NAME, and
+ * with `dir` (NULL: no) its config is what the data there wants. VM_USAGE, VM_INPUT or VM_ENV after
+ * saying why not. */
+VmStatus session_template_fill(Session *s, const VmoecOptions *o, const char *template,
+                               const char *name, const char *dir, Text *out, SessionFilled *what);
 
 /* ---- weights of other programs (import.c) ---------------------------------------------------- */
 

@@ -1,5 +1,5 @@
-/* Which rules for names (rename.h) a word means: those of models/rules/, or a file of the user's.
- */
+/* What comes with vmoec beside models: files in folders of models/. Which rules for names
+ * (rename.h) a word means: those of models/rules/, or a file of the user's. */
 #include "driver/session/session.h"
 
 #include <dirent.h>
@@ -10,9 +10,23 @@
 
 #define ENDING ".rules"
 
-static int is_rules(const struct dirent *e) {
-    size_t n = strlen(e->d_name), k = strlen(ENDING);
-    return n > k && !strcmp(e->d_name + n - k, ENDING);
+static bool ends_in(const char *name, const char *ending) {
+    size_t n = strlen(name), k = strlen(ending);
+    return n > k && !strcmp(name + n - k, ending);
+}
+
+int session_shipped(Arena *a, const char *folder, const char *ending, const char ***out) {
+    struct dirent **list;
+    int n = folder ? scandir(folder, &list, NULL, alphasort) : -1, found = 0;
+    *out = ARENA_ARRAY(a, const char *, n < 0 ? 0 : n);
+    for (int i = 0; i < n; i++) {
+        const char *name = list[i]->d_name;
+        if (name[0] != '.' && ends_in(name, ending))
+            (*out)[found++] = arena_strndup(a, name, strlen(name) - strlen(ending));
+        free(list[i]);
+    }
+    if (n >= 0) free(list);
+    return found;
 }
 
 /* Rules that come with vmoec: their names, sorted. */
@@ -28,22 +42,12 @@ static const char *folder_of(Session *s) {
 
 static Shipped shipped(Session *s) {
     Shipped out = {.folder = folder_of(s)};
-    struct dirent **list;
-    int n = out.folder ? scandir(out.folder, &list, is_rules, alphasort) : -1;
-    if (n < 0) return out;
-    out.name = ARENA_ARRAY(s->arena, const char *, n);
-    for (int i = 0; i < n; i++) {
-        size_t len = strlen(list[i]->d_name) - strlen(ENDING);
-        out.name[out.n++] = arena_strndup(s->arena, list[i]->d_name, len);
-        free(list[i]);
-    }
-    free(list);
+    out.n = session_shipped(s->arena, out.folder, ENDING, &out.name);
     return out;
 }
 
 static bool is_file(const char *word) {
-    size_t n = strlen(word), k = strlen(ENDING);
-    return strchr(word, '/') || (n > k && !strcmp(word + n - k, ENDING));
+    return strchr(word, '/') || ends_in(word, ENDING);
 }
 
 static VmStatus no_rules(Session *s, const Shipped *all, const char *word) {
@@ -89,6 +93,5 @@ VmStatus session_rules_load(Session *s, const SessionRulesFile *f, RenameRules *
 const char *session_rules_name(Arena *a, const char *path) {
     const char *slash = strrchr(path, '/');
     const char *base = slash ? slash + 1 : path;
-    size_t n = strlen(base), k = strlen(ENDING);
-    return n > k && !strcmp(base + n - k, ENDING) ? arena_strndup(a, base, n - k) : base;
+    return ends_in(base, ENDING) ? arena_strndup(a, base, strlen(base) - strlen(ENDING)) : base;
 }

@@ -329,6 +329,7 @@ static void elab_model(Elab *E, const Ast *m, int64_t batch, const FeTrain *t) {
     if (!E->failed) check_results(E, m, t);
     if (!E->failed) check_states(E);
     if (t && !E->failed) freeze_weights(E, t);
+    if (t && !E->failed) fe_check_judges(E, t);
     add_outputs(E, E->outs);
     if (!E->failed) check_doubts(E);
     add_outputs(E, E->routes);

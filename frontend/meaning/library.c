@@ -18,9 +18,11 @@ static void offer_file(FeExperiment *e, const char *use) {
     VmError err = {.text = ""};
     const Source *src =
         source_load(e->a, arena_printf(e->a, "%s/%s.vmoe", e->opt->model_dir, use), &err);
+    const Ast *file = src ? parse_file(e->a, src, diags_create(e->a)) : NULL;
+    for (int i = 0; file && i < file->nkid; i++)
+        if (file->kid[i]->kind == AST_MODEL) return; /* a template: to be copied, not used */
     VEC_PUSH(e->a, e->offered_file, use);
-    if (!src) return;
-    const Ast *file = parse_file(e->a, src, diags_create(e->a));
+    if (!file) return;
     for (int i = 0; i < file->nkid; i++) {
         if (file->kid[i]->kind != AST_LAYER || !file->kid[i]->name) continue;
         FeOffer o = {.layer = file->kid[i]->name, .use = use};

@@ -197,13 +197,13 @@ static int choose(Elab *E, const VmField *f, const Ast *x) {
 }
 
 /* An option that no choice of the field has, but another field. */
-static bool belongs_elsewhere(Elab *E, const char *chosen_name, const FeActual *act, const Ast *x,
-                              const char *const *name, int n) {
+static bool belongs_elsewhere(Elab *E, const FeTrain *t, const char *chosen_name,
+                              const FeActual *act, const Ast *x, const char *const *name, int n) {
     bool found = false;
     for (int i = 0; i < x->nkid; i++) {
         bool known = !act[i].name;
         for (int k = 0; k < n && !known; k++) known = !strcmp(name[k], act[i].name);
-        const char *hint = known ? NULL : sema_field_hint(E, act[i].name, x->kid[i]->a);
+        const char *hint = known ? NULL : sema_field_hint(E, t->ast, act[i].name, x->kid[i]->a);
         if (!hint) continue;
         sema_error(E, act[i].name_span, D_unknown_argument, "`%s` has no option `%s`%s",
                    chosen_name, act[i].name, hint);
@@ -225,14 +225,26 @@ static void read_options(Elab *E, FeTrain *t, const VmField *f, int kind, void *
     }
     const char *chosen_name = f->choice[kind].name;
     const FeActual *act = eval_args(E, x);
-    if (belongs_elsewhere(E, chosen_name, act, x, name, n)) return;
+    if (belongs_elsewhere(E, t, chosen_name, act, x, name, n)) return;
     if (!match_args(E, chosen_name, (Span){0}, name, n, act, x->nkid, slot)) return;
     for (int i = 0; i < n; i++) {
         if (!slot[i]) continue;
         const char *what = arena_printf(E->a, "`%s` of `%s`", name[i], chosen_name);
         store(E, t, (VmFieldId)(f - vm_fields), option[i], spec, what, slot[i]->value,
               slot[i]->span);
+        VEC_ROOM(E->a, t->option, t->noption, t->option_room);
+        t->option[t->noption++] = (FeOptionPlace){option[i], slot[i]->span};
     }
+}
+
+Span fe_option_place(const FeTrain *t, VmFieldId field, const char *option) {
+    const VmField *f = &vm_fields[field];
+    for (int i = 0; i < t->noption; i++) {
+        const VmOption *o = t->option[i].option;
+        bool of_field = o >= f->option && o < f->option + f->noption;
+        if (of_field && !strcmp(o->name, option)) return t->option[i].span;
+    }
+    return t->place[field];
 }
 
 /* x is adamw(..) or the bare name, which means the defaults. False after reporting. */
@@ -293,8 +305,8 @@ static void (*const checks[VM_FIELDS])(Elab *, const FeTrain *, const Ast *) = {
 
 /* ---- fields --------------------------------------------------------------------------------- */
 
-static void unknown_field(Elab *E, const Ast *f) {
-    const char *hint = sema_field_hint(E, f->name, f->a);
+static void unknown_field(Elab *E, const FeTrain *t, const Ast *f) {
+    const char *hint = sema_field_hint(E, t->ast, f->name, f->a);
     if (hint) {
         sema_error(E, f->name_span, D_train_field, "a train block has no field `%s`%s", f->name,
                    hint);
@@ -322,7 +334,7 @@ static void read_field(Elab *E, FeTrain *t, const Ast *x) {
     int i = 0;
     while (i < VM_FIELDS && strcmp(vm_fields[i].name, x->name) != 0) i++;
     if (i == VM_FIELDS) {
-        unknown_field(E, x);
+        unknown_field(E, t, x);
         return;
     }
     const VmField *f = &vm_fields[i];
@@ -363,6 +375,33 @@ static void read_train(Elab *E, FeTrain *t, const Ast *x) {
         sema_error(E, x->span, D_train_field,
                    "this train block says nothing of its `data`: add a line such as `data = "
                    "mnist(batch = 128)` or `data = image_folder(dir = \"photos\", resize = 64)`");
+}
+
+/* ---- what the model has to say of it --------------------------------------------------------- */
+
+/* By which metric epochs are judged, of those the model has. */
+static void check_metric(Elab *E, const FeTrain *t, VmFieldId field, const char *metric) {
+    VEC(const char *) all = {0};
+    Text list = text_new(E->a);
+    if (!metric || !strcmp(metric, "loss")) return;
+    for (int i = 0; i < E->g->nout; i++) {
+        const IrOut *o = &E->g->out[i];
+        if (o->kind != OUT_metric) continue;
+        if (!strcmp(o->name, metric)) return;
+        VEC_PUSH(E->a, all, o->name);
+        text_addf(&list, "`%s`, ", o->name);
+    }
+    VEC_PUSH(E->a, all, "loss");
+    const char *near = spell_suggest(metric, all.at, all.n);
+    sema_error(E, fe_option_place(t, field, "metric"), D_train_field,
+               "`%s` has no metric `%s`%s%s%s; it has %s`loss`", t->model, metric,
+               near ? ": did you mean `" : "", near ? near : "", near ? "`?" : "",
+               list.len ? list.data : "only ");
+}
+
+void fe_check_judges(Elab *E, const FeTrain *t) {
+    check_metric(E, t, VM_FIELD_keep, t->recipe.keep.metric);
+    check_metric(E, t, VM_FIELD_stop, t->recipe.stop.metric);
 }
 
 /* ---- blocks --------------------------------------------------------------------------------- */

@@ -324,7 +324,7 @@ const FeValue *sema_unknown_call(Elab *E, const Ast *x);
 /* What follows "`f` has no parameter `name`": never NULL. */
 const char *sema_argument_hint(Elab *E, const char *name, const char *const *param, int nparam);
 /* Where a train block has what is no field, or no option of a choice; NULL: nowhere. */
-const char *sema_field_hint(Elab *E, const char *name, const Ast *value);
+const char *sema_field_hint(Elab *E, const Ast *block, const char *name, const Ast *value);
 /* What stands at a place, on one line and not too long. */
 const char *fe_source_text(Arena *a, Span s);
 /* "16 and 32 do": the divisors of n on both sides of k. */
@@ -481,5 +481,7 @@ void freeze_weights(Elab *E, const FeTrain *t);
 
 void fe_load_config(FeExperiment *e, Diags *d);
 void fe_load_trains(FeExperiment *e, Diags *d);
+/* Of a whole model: keep and stop name metrics that it has. */
+void fe_check_judges(Elab *E, const FeTrain *t);
 
 #endif

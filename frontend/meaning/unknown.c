@@ -132,13 +132,26 @@ const char *sema_argument_hint(Elab *E, const char *name, const char *const *par
     return nparam ? arena_printf(E->a, "; it has %s", t.data) : "; it has none";
 }
 
+/* What the block chooses for a field, `mnist` of `data = mnist()`; -1: nothing that can be seen
+ * without evaluating it. */
+static int written_choice(const Ast *block, const VmField *f) {
+    for (int i = 0; i < block->nkid; i++) {
+        const Ast *x = block->kid[i], *v = x->a;
+        if (x->kind != AST_FIELD || strcmp(x->name, f->name) != 0 || !v) continue;
+        for (int c = 0; c < f->nchoice && (v->kind == AST_CALL || v->kind == AST_NAME); c++)
+            if (!strcmp(f->choice[c].name, v->name)) return c;
+    }
+    return -1;
+}
+
 /* Options of fields stand in the parentheses behind the field's choice. */
-static const char *option_place(Elab *E, const char *name, const char *value) {
+static const char *option_place(Elab *E, const Ast *block, const char *name, const char *value) {
     for (int i = 0; i < VM_FIELDS; i++) {
         const VmField *f = &vm_fields[i];
         for (int k = 0; f->form != VM_VALUE && k < f->noption; k++) {
             if (strcmp(f->option[k].name, name) != 0) continue;
-            int choice = 0;
+            int choice = written_choice(block, f);
+            if (choice < 0 || !vm_option_applies(&f->option[k], choice)) choice = 0;
             while (!vm_option_applies(&f->option[k], choice)) choice++;
             return arena_printf(E->a, ": write `%s = %s%s(%s = %s)%s`", f->name,
                                 f->form == VM_LIST ? "[" : "", f->choice[choice].name, name, value,
@@ -150,11 +163,11 @@ static const char *option_place(Elab *E, const char *name, const char *value) {
     return NULL;
 }
 
-const char *sema_field_hint(Elab *E, const char *name, const Ast *value) {
+const char *sema_field_hint(Elab *E, const Ast *block, const char *name, const Ast *value) {
     const char *text = value ? fe_source_text(E->a, value->span) : "..";
     const Habit *h = habit_find(HABIT_FIELD, name, 0);
     if (h) return arena_printf(E->a, ": %s", habit_answer(E->a, h, "", &text, 1));
-    return option_place(E, name, text);
+    return option_place(E, block, name, text);
 }
 
 /* What the user wrote, on one line; not too long. */

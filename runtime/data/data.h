@@ -54,6 +54,9 @@ extern const char *const vm_split_names[VM_SPLITS]; /* "training", "test", "vali
 /* A split that is not there is VM_ENV. */
 VmStatus vm_dataset_open(const VmDataQuery *spec, VmSplit split, int64_t limit /* 0: all */,
                          VmDataset **out, VmError *err);
+/* Whether its files are there; else VM_ENV, and err has a line for what is missing, one for each
+ * place that was tried, and one for how to get the data. */
+VmStatus vm_dataset_find(const VmDataQuery *spec, VmSplit split, VmError *err);
 /* All, at once: an archive is unpacked only once. out[VM_VALIDATION] NULL: there is none. */
 VmStatus vm_dataset_open_all(const VmDataQuery *spec, VmDataset *out[VM_SPLITS], VmError *err);
 void vm_dataset_close(VmDataset *d);
@@ -81,6 +84,15 @@ typedef struct VmDataSize {
  * folders and the warning; NULL: there are no such folders. */
 VmStatus vm_dataset_measure(const VmDataQuery *spec, VmDataSize out[VM_SPLITS], VmDataset **classes,
                             VmError *err);
+/* What data is like, for whoever writes a file for it: from names and headers. */
+typedef struct VmDataLook {
+    int64_t images[VM_SPLITS];
+    int64_t classes;
+    char *names; /* of classes by label, each with its zero byte (free it); NULL: they have none */
+    int64_t shortest; /* side of the images whose headers were read, before they are resized */
+} VmDataLook;
+/* Errors as vm_dataset_measure; the names are to be freed after one, too. */
+VmStatus vm_dataset_look(const VmDataQuery *spec, VmDataLook *out, VmError *err);
 /* Damaged images that were left out (bad = "skip"); a text with the first of them, a line each
  * (free it; NULL: none); and the i-th of these, a text that begins with the file's name (NULL:
  * there are no more). What is held out of a set has none: they are those of the rest. */

@@ -80,6 +80,11 @@ bool vm_dataset_is_archive(const VmDataQuery *spec) {
     return archive;
 }
 
+VmStatus vm_dataset_find(const VmDataQuery *spec, VmSplit split, VmError *err) {
+    const VmSource *k = &vm_sources[spec->kind];
+    return readers[k->reader]->find(spec, k, split, err);
+}
+
 /* Beside the sizes of splits the classes, if they are wanted. */
 static VmStatus measure(const VmDataQuery *spec, const VmSource *k, VmImages split[VM_SPLITS],
                         VmDataset **classes, VmError *err) {
@@ -112,6 +117,27 @@ VmStatus vm_dataset_measure(const VmDataQuery *spec, VmDataSize out[VM_SPLITS], 
         d->decoding = m->work + one + m->height * spec->resize;
         d->held = !either || vm_images_fit(&where, held + n * one);
         if (d->held) held += n * one;
+    }
+    return s;
+}
+
+VmStatus vm_dataset_look(const VmDataQuery *spec, VmDataLook *out, VmError *err) {
+    const VmSource *k;
+    VmImages split[VM_SPLITS] = {{0}};
+    VmDataset *classes = NULL;
+    *out = (VmDataLook){0};
+    VmStatus s = check_spec(spec, &k, err);
+    if (!s) s = measure(spec, k, split, &classes, err);
+    if (classes) {
+        out->classes = classes->classes;
+        out->names = classes->names;
+        classes->names = NULL;
+        vm_dataset_close(classes);
+    }
+    for (int i = 0; i < VM_SPLITS && !s; i++) {
+        int64_t side = split[i].shortest;
+        out->images[i] = split[i].size;
+        if (side && (!out->shortest || side < out->shortest)) out->shortest = side;
     }
     return s;
 }

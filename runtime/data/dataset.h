@@ -26,6 +26,8 @@ struct VmDataset {
  * query was checked. */
 typedef struct VmReader {
     bool archives; /* the data may be one */
+    /* Whether the files of a split are there. */
+    VmStatus (*find)(const VmDataQuery *, const VmSource *, VmSplit, VmError *);
     /* Sizes of all splits, from headers; one that is not there has no images. classes, if not NULL,
      * gets the names of class folders and the warning. */
     VmStatus (*measure)(const VmDataQuery *, const VmSource *, VmImages out[VM_SPLITS],

@@ -166,8 +166,9 @@ typedef struct VmImages {
     VmImageFiles *files;   /* of images that are not held; vm_image_files_close */
     VmBadImages *left_out; /* vm_bad_free; NULL: none */
     uint16_t *label;
-    int64_t listed; /* bytes of names; only measured */
-    int64_t work;   /* bytes that decoding an image takes; only measured */
+    int64_t listed;   /* bytes of names; only measured */
+    int64_t work;     /* bytes that decoding an image takes; only measured */
+    int64_t shortest; /* the shortest side that was met; only measured */
 } VmImages;
 
 void vm_images_free(VmImages *i);
@@ -248,10 +249,11 @@ typedef struct VmImageLoader {
     bool ahead[VM_PARTS];     /* not held: decoded once to be checked, and again for every batch */
     uint64_t *sum[VM_PARTS];  /* of images that are not held, by number */
     VmImageDisk *disk[VM_PARTS];
-    int64_t held;           /* bytes of images in memory */
-    int64_t work[VM_PARTS]; /* bytes that decoding took at most; measured */
-    int64_t deep[VM_PARTS]; /* images of 16 bits per channel; of a folder */
-    bool unchecked;         /* an archive whose packing has no checksum */
+    int64_t held;               /* bytes of images in memory */
+    int64_t work[VM_PARTS];     /* bytes that decoding took at most; measured */
+    int64_t shortest[VM_PARTS]; /* side that was met; measured */
+    int64_t deep[VM_PARTS];     /* images of 16 bits per channel; of a folder */
+    bool unchecked;             /* an archive whose packing has no checksum */
     _Atomic int64_t pending;
     VmBadImages bad[VM_PARTS], lost[VM_PARTS]; /* end the reading; are left out */
     VmNumbers lost_at[VM_PARTS];

@@ -88,6 +88,8 @@ VmStatus vm_image_first(VmImageLoader *l, int part, const char *name, const uint
     if (!s) s = vm_image_open(d, name, bytes, n, &h, &w, err);
     if (s) return s;
     if (vm_image_decoder_work(d) > l->work[part]) l->work[part] = vm_image_decoder_work(d);
+    int64_t side = h < w ? h : w, *shortest = &l->shortest[part];
+    if (!*shortest || side < *shortest) *shortest = side;
     if (f->height) return VM_OK; /* only looked at */
     f->height = f->resize ? f->resize : h;
     f->width = f->resize ? f->resize : w;

@@ -184,7 +184,8 @@ static VmImages measured(const VmImageLoader *l, int part) {
     VmImages m = {.size = p->n,
                   .height = l->store[part].form.height,
                   .width = l->store[part].form.width,
-                  .work = l->work[part]};
+                  .work = l->work[part],
+                  .shortest = l->shortest[part]};
     for (int64_t k = 0; k < p->n; k++) /* path, its place, and a sum */
         m.listed += (int64_t)(strlen(l->names.text + p->at[k].text) + strlen(p->at[k].class->name) +
                               sizeof(VmImageName) + 24);

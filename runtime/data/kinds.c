@@ -102,8 +102,11 @@ static VmStatus not_found(const VmSource *k, const Places *p, const char *name, 
     for (int i = 0; i < p->count; i++) {
         size_t at = strlen(tried);
         const char *what = p->what[i];
-        snprintf(tried + at, sizeof tried - at, "\n  tried %s/%s%s%s%s", p->path[i], name,
-                 what ? " (" : "", what ? what : "", what ? ")" : "");
+        mode_t mode = 0;
+        bool there = look(p->path[i], &mode, NULL) == VM_OK && mode != 0;
+        snprintf(tried + at, sizeof tried - at, "\n  tried %s/%s%s%s%s%s", p->path[i], name,
+                 what ? " (" : "", what ? what : "", what ? ")" : "",
+                 there ? ": the folder is there, without it" : "");
     }
     return vm_fail(err, VM_ENV, "data set '%s' not found%s\n  %s", k->name, tried, k->advice);
 }

@@ -92,4 +92,13 @@ static VmStatus measure(const VmDataQuery *spec, const VmSource *k, VmImages out
     return s;
 }
 
-const VmReader vm_reader_folder = {.archives = true, .measure = measure, .open = load_folder};
+static VmStatus find(const VmDataQuery *spec, const VmSource *k, VmSplit split, VmError *err) {
+    (void)split; /* one place has all of them */
+    char *path;
+    VmStatus s = vm_find_images(spec, k, &path, err);
+    free(path);
+    return s;
+}
+
+const VmReader vm_reader_folder = {
+    .archives = true, .find = find, .measure = measure, .open = load_folder};

@@ -82,6 +82,16 @@ static VmStatus load_idx(VmDataset *d, const VmDataQuery *spec, const VmSource *
     return resize_all(d, spec->resize, err);
 }
 
+/* The largest label + 1, of a split's file of labels. */
+static VmStatus count_classes(const char *path, VmImagesInfo *info, VmError *err) {
+    VmIdx label = {0};
+    VmStatus s = vm_idx_read(path, 1, &label, err);
+    for (int64_t i = 0; i < label.dim[0] && !s; i++)
+        if (label.data[i] >= info->classes) info->classes = label.data[i] + 1;
+    free(label.data);
+    return s;
+}
+
 static VmStatus measure(const VmDataQuery *spec, const VmSource *k, VmImages out[VM_SPLITS],
                         VmDataset *classes, VmError *err) {
     VmStatus s = VM_OK;
@@ -93,10 +103,12 @@ static VmStatus measure(const VmDataQuery *spec, const VmSource *k, VmImages out
         if (!vm_idx_has((VmSplit)i)) continue;
         s = vm_find_idx(spec, k, (VmSplit)i, &image_path, &label_path, err);
         if (!s) s = vm_idx_header(image_path, 3, &image, err);
+        if (!s && info) s = count_classes(label_path, info, err);
         free(image_path);
         free(label_path);
         if (s) return s;
         out[i] = (VmImages){.size = image.dim[0], .height = image.dim[1], .width = image.dim[2]};
+        out[i].shortest = out[i].height < out[i].width ? out[i].height : out[i].width;
         if (spec->resize) out[i].height = out[i].width = spec->resize;
     }
     return s;
@@ -110,4 +122,12 @@ static VmStatus open_all(VmDataset *out[VM_SPLITS], const VmDataQuery *spec, con
     return s;
 }
 
-const VmReader vm_reader_idx = {.measure = measure, .open = open_all};
+static VmStatus find(const VmDataQuery *spec, const VmSource *k, VmSplit split, VmError *err) {
+    char *images, *labels;
+    VmStatus s = vm_find_idx(spec, k, split, &images, &labels, err);
+    free(images);
+    free(labels);
+    return s;
+}
+
+const VmReader vm_reader_idx = {.find = find, .measure = measure, .open = open_all};

@@ -49,6 +49,24 @@ END
     want 0 '0.1 epochs round to no step: an epoch has 3 steps here.*no-steps' 'check: no step' \
         "$VMOEC" check --data three none.vmoe
 fi
+
+# Data that is not there: where the file says it, with every place and what it is relative to.
+mkdir -p elsewhere/nowhere
+sed 's/"nowhere"/"nowhere", bad = "skip"/' classes.vmoe > elsewhere/lost.vmoe
+want 3 "^elsewhere/lost.vmoe:6:29: error: data set 'image_folder' not found \[no-data\]" \
+    'data that is not there, at its place' "$VMOEC" train elsewhere/lost.vmoe --out runs/lost
+cp log seen
+want 0 '' 'with a caret under dir' grep '^      |                             ^^^^^^^^^$' seen
+want 0 '' 'beside the file, where the folder has something else' grep \
+    'tried elsewhere/nowhere/train/ (beside the file): the folder is there, without it$' seen
+want 0 '' 'in the current folder' grep 'tried nowhere/train/ (in the current folder)$' seen
+want 0 '' 'and how to get it' grep 'note: give a folder with train/CLASS/NAME.jpg' seen
+want 3 '^vmoec: error: data set .image_folder. not found' 'the option is no place in the file' \
+    "$VMOEC" train elsewhere/lost.vmoe --data nowhere --out runs/lost
+sed 's/image_folder(.*)/mnist()/; s/3, 8, 8/1, 28, 28/; s/192/784/; s/\[B, 3\]/[B, 10]/; s/, 3)$/, 10)/' \
+    classes.vmoe > digits.vmoe
+want 3 'digits.vmoe:6:3: error: data set .mnist. not found' 'data without a dir' \
+    env -u VMOE_DATA "$VMOEC" train digits.vmoe --out runs/lost
 want 2 'heads. is an integer like 4, not the number 16\|`depth` is an integer like' \
     '--set with a number of another kind' "$VMOEC" check "$ROOT/models/mnist_moe.vmoe" --set depth=16.0
 want 2 'mnist_moe.vmoe:.*note: .depth. is declared here' '--set without a value' \

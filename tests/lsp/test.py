@@ -13,7 +13,13 @@ import traceback
 from client import Client, uri_of
 
 vmoec, models = os.path.abspath(sys.argv[1]), os.path.abspath(sys.argv[2])
-environment = {"PATH": os.environ["PATH"], "VMOEC_MODELS": models}
+# Of a build with AddressSanitizer: what is given back is soon used again; else 256 MiB of it wait,
+# and memory would seem to grow.
+environment = {
+    "PATH": os.environ["PATH"],
+    "VMOEC_MODELS": models,
+    "ASAN_OPTIONS": os.environ.get("ASAN_OPTIONS", "") + ":quarantine_size_mb=4",
+}
 failed = False
 
 MODEL = """use "std/vit"

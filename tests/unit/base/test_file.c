@@ -146,6 +146,26 @@ Test(file, names_are_not_followed, .timeout = 10) {
     vm_dir_close(&d);
 }
 
+/* What somebody else put there in the meantime stays. */
+Test(file, a_fresh_file_is_over_nothing) {
+    VmDir d;
+    VmFile w;
+    cr_assert_eq(vm_dir_open(&d, ".", false, &err), VM_OK);
+    for (int there = 0; there < 2; there++) {
+        const char *name = there ? "theirs" : "ours";
+        cr_assert_eq(vm_file_begin_in(&w, &d, name, &err), VM_OK);
+        w.fresh = true;
+        fputs("mine", w.f);
+        char temp[32];
+        memcpy(temp, w.temp, sizeof temp);
+        if (there) put(name, "precious");
+        cr_assert_eq(vm_file_commit(&w, &err), there ? VM_ENV : VM_OK);
+        expect_text(name, there ? "precious" : "mine");
+        cr_assert_eq(vm_there(&d, temp), VM_NOTHING);
+    }
+    vm_dir_close(&d);
+}
+
 Test(file, leftovers_of_the_dead_go_and_what_lives_stays) {
     VmDir d, temp;
     char name[32];

@@ -29,6 +29,21 @@ static void check_line(FeExperiment *e, Arena *a, const Habit *h) {
     }
 }
 
+/* Templates are whole experiments: nobody is told to `use` one for a layer that stands in it. */
+Test(habits, templates_offer_no_layers) {
+    Arena *a = arena_create();
+    FeOptions opt = {.text = "", .model_dir = "models"};
+    VmError err = {.text = ""};
+    FeExperiment *e = fe_load(a, "offers", &opt, diags_create(a), &err);
+    int n;
+    const FeOffer *offer = fe_offers(e, &n);
+    cr_assert(n > 0);
+    for (int i = 0; i < n; i++)
+        cr_assert(strncmp(offer[i].use, "templates/", 10) != 0, "%s", offer[i].layer);
+    cr_assert_null(fe_offered_near(e, "templates/photos"));
+    arena_destroy(a);
+}
+
 Test(habits, what_is_recommended_exists) {
     Arena *a = arena_create();
     Diags *d = diags_create(a);

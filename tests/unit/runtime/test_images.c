@@ -383,6 +383,36 @@ Test(runtime_images, measured_as_opened) {
     rt_remove(dir);
 }
 
+/* The same from a folder and an archive, whatever images become. */
+Test(runtime_images, looked_at_without_decoding) {
+    char *dir = rt_folder();
+    TiFile f[TI_MAX_FILES];
+    int n = ti_usual_files(f);
+    const char *tar = rt_path(dir, "x.tar"), *set = rt_path(dir, "set");
+    ti_write_files(set, f, n);
+    ti_write_tar(tar, ARCHIVE_FILTER_NONE, f, n, 0);
+    for (int k = 0; k < 4; k++) {
+        VmDataQuery spec = ti_spec(k % 2 ? tar : set);
+        spec.resize = k < 2 ? 0 : 9;
+        VmDataLook look;
+        VmError err;
+        cr_assert(vm_dataset_look(&spec, &look, &err) == VM_OK, "%s", err.text);
+        cr_assert_eq(look.images[VM_TRAIN], 7);
+        cr_assert_eq(look.images[VM_TEST], 3);
+        cr_assert_eq(look.classes, 3);
+        cr_assert(memcmp(look.names, "B\0a\0a-b", 8) == 0);
+        cr_assert_eq(look.shortest, 5);
+        free(look.names);
+    }
+    VmDataQuery spec = ti_spec(rt_path(dir, "nowhere"));
+    VmDataLook look;
+    VmError err;
+    cr_assert_eq(vm_dataset_look(&spec, &look, &err), VM_ENV);
+    cr_assert_null(look.names);
+    ti_free_files(f, n);
+    rt_remove(dir);
+}
+
 /* ---- refusals ---- */
 
 /* The same files as folder (if they can be) and archive. */
