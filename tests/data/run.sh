@@ -243,9 +243,10 @@ for set in three three.tar; do
         "$set: check says so without reading the images" "$VMOEC" check pixels.vmoe --data $set
     want 1 '^0' "$set: of which one is damaged" grep -c damaged log
 done
+"$VMOEC" init pixels.vmoe --set size=4 -o small.safetensors
 want 1 'the test set of the data gives images \[B, 3, 8, 8\], the model takes f32\[[0-9]*,3,4,4\]' \
     'the test set is named' \
-    "$VMOEC" eval pixels.vmoe --set size=4 --weights none --data data
+    "$VMOEC" eval pixels.vmoe --set size=4 --weights small.safetensors --data data
 
 # ---- where data is and what it takes -------------------------------------------------------------
 
