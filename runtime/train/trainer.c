@@ -20,15 +20,16 @@
 static VmStatus check_finite(const Trainer *t, double lr, VmError *err) {
     for (int i = 0; i < t->bind.nterm; i++) {
         const VmTerm *term = &t->bind.term[i];
-        if (term->tensor->role == VM_ROLE_METRIC || isfinite(*term->value)) continue;
+        if (isfinite(*term->value)) continue;
         const char *place = term->tensor->place;
-        VmError first = {.text = ""}; /* the step has updated weights with what it found */
+        VmError first = {.text = ""};
         bool weights =
-            vm_tensors_finite(t->e, t->bind.program, VM_ROLE_PARAM, "after it", &first) != VM_OK;
+            vm_tensors_finite(t->e, t->bind.program, VM_ROLE_PARAM, "before it", &first) != VM_OK;
         return vm_fail(err, VM_INPUT,
-                       "%s%straining diverged: loss '%s' is %s at step %" PRId64
+                       "%s%straining diverged: %s '%s' is %s at step %" PRId64
                        " with learning rate %g; a smaller rate or a longer warmup may help%s%.900s",
-                       place ? place : "", place ? ": " : "", term->tensor->name,
+                       place ? place : "", place ? ": " : "",
+                       term->tensor->role == VM_ROLE_METRIC ? "metric" : "loss", term->tensor->name,
                        isnan(*term->value) ? "not a number" : "infinite", t->run.step + 1, lr,
                        weights ? "\n  " : "", first.text);
     }
