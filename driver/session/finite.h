@@ -1,0 +1,36 @@
+/* What the files finite*.c share: a look at a step or batch that failed. */
+#ifndef VMOEC_DRIVER_SESSION_FINITE_H
+#define VMOEC_DRIVER_SESSION_FINITE_H
+
+#include "driver/session/session.h"
+
+/* The numbers of a value. */
+typedef struct Range {
+    float least,
+        most; /* of those that are numbers, if the value is a leaf; else NaN where nan is */
+    bool nan, infinite;
+} Range;
+
+/* Everything about a program with ranges that has run. */
+typedef struct Look {
+    Session *s;
+    const VmFailure *failure;
+    const Program *program;
+    Range **range; /* [node id][result] */
+} Look;
+
+/* finite_find.c: what every value of the program that has just run holds. */
+void look_read(Look *l);
+Range look_range(const Look *l, const IrValue *v);
+/* The first node in graph order that makes, of finite operands, what v is not finite for. A leaf:
+ * its own values are not finite. NULL: v is finite. */
+const IrNode *look_origin(const Look *l, const IrValue *v);
+/* The value of a loss, metric or gradient of that name; NULL: there is none. */
+const IrValue *look_result(const Look *l, const char *name);
+
+/* finite_say.c: the finding about an origin, in s->finding and in the facts of the log. */
+void look_say(Look *l, const IrNode *origin, VmFacts *found);
+/* A finding that is none: the closer look did not work, or shows nothing. */
+void look_say_nothing(Session *s, const VmFailure *f, const char *why);
+
+#endif
