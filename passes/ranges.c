@@ -10,8 +10,8 @@
  * Rows of experts that are nobody's (ops.def: expert_matmul, conv) hold anything and do not count:
  * without any other row, the least is larger than the most.
  *
- * Results are looked at through `kept`: nothing of this joins the kernels that make them, whose code
- * stays that of a program without ranges, and which leave rows out that are nobody's.
+ * Results are looked at through `kept`: nothing of this joins the kernels that make them, whose
+ * code stays that of a program without ranges, and which leave rows out that are nobody's.
  *
  * Only numbers outlive the step and no tensor does, so a program with ranges takes about the memory
  * of one without. It is made when a run has failed (driver/session/finite.c).

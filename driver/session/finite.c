@@ -3,7 +3,7 @@
  * Who never fails never pays for it. */
 #include "driver/session/finite.h"
 
-#include <math.h>
+#include <string.h>
 
 #include "base/recover.h"
 
@@ -20,11 +20,62 @@ static const Program *run_again(Session *s, const VmFailure *f, Pipeline pipe, V
     return p && vm_failure_again(s->engine, p->index, f, err) == VM_OK ? p : NULL;
 }
 
+/* The first gradient that is not finite, and where it began; NULL: all are. */
+static const IrNode *bad_gradient(const Look *l, const char **weight) {
+    const PassRanges *x = l->program->ranges;
+    const IrNode *first = NULL;
+    for (int i = 0; i < x->ngradient; i++) {
+        const IrNode *n = look_origin(l, x->gradient[i].value);
+        if (!n || (first && n->id >= first->id)) continue;
+        first = n;
+        *weight = x->gradient[i].name + strlen("grad.");
+    }
+    return first;
+}
+
+/* Goes over the run again from its last checkpoint, looking at the gradients of every step before
+ * it is made. */
+static void look_back(const Asked *a) {
+    enum { PATIENCE = 60 };
+    Session *s = a->s;
+    VmFailure at;
+    VmError err = {.text = ""};
+    double start = vm_seconds();
+    int64_t last;
+    VmStatus st = vm_replay_begin(a->failure, &at, &last, &err);
+    for (; !st; st = vm_replay_step(&at, &err)) {
+        const char *weight = NULL;
+        if (at.step > last || vm_seconds() - start > PATIENCE) break;
+        Look l = {.s = s, .failure = a->failure};
+        l.program = run_again(s, &at, PIPE_CHECK_GRAD, &err);
+        if (!l.program) break;
+        look_read(&l);
+        const IrNode *origin = bad_gradient(&l, &weight);
+        if (!origin) continue;
+        look_say_gradient(&l, weight, origin, &at, a->found);
+        return;
+    }
+    if (at.weight[0]) {
+        Look l = {.s = s, .failure = a->failure};
+        look_say_gradient(&l, NULL, NULL, &at, a->found);
+    } else if (!err.text[0])
+        look_say_nothing(s, a->failure,
+                         "a step since the last checkpoint has made weights that are not finite, "
+                         "and to go over them all takes too long: with --save-every it is one of "
+                         "fewer");
+    else
+        look_say_nothing(s, a->failure, err.text);
+}
+
 static void look(void *asked) {
     const Asked *a = asked;
     Session *s = a->s;
     VmError err = {.text = ""};
     s->finding = NULL;
+    if (a->failure->weight[0] && a->failure->run) {
+        look_back(a);
+        return;
+    }
     const Program *p = run_again(s, a->failure, PIPE_CHECK_EVAL, &err);
     if (!p) {
         look_say_nothing(s, a->failure, err.text);

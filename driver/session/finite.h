@@ -30,6 +30,10 @@ const IrValue *look_result(const Look *l, const char *name);
 
 /* finite_say.c: the finding about an origin, in s->finding and in the facts of the log. */
 void look_say(Look *l, const IrNode *origin, VmFacts *found);
+/* The same of a gradient (its weight's name) that was not finite in step `step`, which is gone over
+ * again; origin NULL: all gradients were finite, and the update itself was not. */
+void look_say_gradient(Look *l, const char *weight, const IrNode *origin, const VmFailure *at,
+                       VmFacts *found);
 /* A finding that is none: the closer look did not work, or shows nothing. */
 void look_say_nothing(Session *s, const VmFailure *f, const char *why);
 

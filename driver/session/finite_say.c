@@ -15,8 +15,9 @@ static const char *gives(Range r) {
 /* "-0.31 .. 4.2" */
 static const char *range_text(Arena *a, Range r) {
     if (r.most < r.least) return "nothing";
-    if (r.least == r.most) return arena_printf(a, "%.6g", (double)r.most);
-    return arena_printf(a, "%.6g .. %.6g", (double)r.least, (double)r.most);
+    double least = (double)r.least + 0.0, most = (double)r.most + 0.0; /* -0 is shown as 0 */
+    if (r.least == r.most) return arena_printf(a, "%.6g", most);
+    return arena_printf(a, "%.6g .. %.6g", least, most);
 }
 
 /* "weight 'm.w'", "input 'image'"; NULL: an op makes it. */
@@ -25,11 +26,13 @@ static const char *leaf_text(Arena *a, const IrNode *n) {
         return arena_printf(a, "%s '%s'", ir_is_state(n) ? "state" : "weight",
                             ir_str(n, ATTR_param_name));
     if (n->op == OP_input) return arena_printf(a, "input '%s'", ir_str(n, ATTR_input_name));
-    return n->op == OP_const ? "the number" : n->op == OP_table ? "a table" : NULL;
+    return n->op == OP_table ? "a table" : NULL;
 }
 
 /* "loss 'l' is infinite at step 3" */
 static const char *failed_text(Arena *a, const VmFailure *f) {
+    if (!strcmp(f->kind, "weight"))
+        return arena_printf(a, "a weight or state is not finite after step %" PRId64, f->step);
     const char *what =
         arena_printf(a, "%s '%s' is %s", f->kind, f->name, vm_failure_value(f->value));
     if (f->training) return arena_printf(a, "%s at step %" PRId64, what, f->step);
@@ -196,6 +199,31 @@ void look_say(Look *l, const IrNode *origin, VmFacts *found) {
     Diag *dg = origin->nin ? say_op(l, origin, failed) : say_leaf(l, origin, failed);
     note_state(l, dg);
     put_facts(l, origin, found);
+}
+
+void look_say_gradient(Look *l, const char *weight, const IrNode *origin, const VmFailure *at,
+                       VmFacts *found) {
+    Session *s = l->s;
+    const char *failed = failed_text(s->arena, l->failure);
+    s->finding = diags_create(s->arena);
+    if (origin) {
+        Range r = l->range[origin->id][0];
+        Diag *dg = diag_error(s->finding, place_of(s, origin->loc), D_run_not_finite,
+                              "%s: the gradient of '%s' was not in step %" PRId64
+                              "; `%s`, made for the backward pass here, gives %s",
+                              failed, weight, at->step, ir_ops[origin->op].name, gives(r));
+        note_operands(l, origin, dg);
+        note_sizes(l, origin, dg);
+        put_facts(l, origin, found);
+        vm_facts_text(found, "gradient", weight);
+    } else {
+        Diag *dg =
+            diag_error(s->finding, (Span){0}, D_run_not_finite,
+                       "%s: all gradients were finite in step %" PRId64 ", its update was not",
+                       failed, at->step);
+        diag_note(s->finding, dg, (Span){0}, "%s", at->weight);
+    }
+    vm_facts_int(found, "step", at->step);
 }
 
 void look_say_nothing(Session *s, const VmFailure *f, const char *why) {

@@ -111,8 +111,9 @@ VmStatus vm_trainer_judge(Trainer *t, VmEpochRecord *r, VmError *err) {
     VmEvaluation v = evaluation_of(t, data, &failure);
     v.stop = w->run->stop;
     VmStatus s = vm_evaluate(&v, result, &t->stopped, err);
-    if (s == VM_INPUT && program >= 0) /* weights that are no numbers explain it better */
-        (void)vm_checkpoint_values(t->e, program, &t->run, err);
+    if (s == VM_INPUT && program >= 0 && /* weights that are no numbers explain it better */
+        vm_checkpoint_values(t->e, program, &t->run, err) != VM_OK)
+        snprintf(failure.weight, sizeof failure.weight, "%.500s", err->text);
     if (failure.kind) vm_trainer_say_failed(t, &failure);
     if (s || t->stopped) return s;
     r->judge_seconds = vm_seconds() - start;

@@ -91,11 +91,20 @@ typedef struct VmFailure {
     char weight[512];
     uint64_t seed;
     VmFeedSpec feed;
+    struct Trainer *run; /* that can be gone over again; NULL: none can */
 } VmFailure;
 
 /* Runs another program on what failed, with the weights as they are now. It takes the same inputs
  * and as many images. */
 VmStatus vm_failure_again(VmEngine *e, int program, const VmFailure *f, VmError *err);
+/* A gradient that is not finite while the losses are leaves weights that are not, and which step it
+ * was is not seen before a later one fails. These go over the failed run again, with the same bits:
+ * *at becomes the step after the last checkpoint, or the first, and weights and state are those it
+ * began with; *last is the last step that was done. */
+VmStatus vm_replay_begin(const VmFailure *f, VmFailure *at, int64_t *last, VmError *err);
+/* Trains step at->step again, and *at becomes the next one. VM_INPUT, with the text in at->weight:
+ * this step has made a weight or state that is not finite. */
+VmStatus vm_replay_step(VmFailure *at, VmError *err);
 /* "training diverged: loss 'l' is infinite at step 3 with learning rate 0.1". */
 void vm_failure_text(const VmFailure *f, char *to, size_t cap);
 /* "not a number", "infinite", "minus infinite" */

@@ -57,7 +57,11 @@ static VmStatus train_step(Trainer *t, int64_t epoch, VmError *err) {
 static VmStatus save(Trainer *t, int program, VmError *err) {
     int64_t epoch = (t->run.step - 1) / t->run.steps_per_epoch + 1;
     VmStatus s = vm_log_tell(&t->log, VM_EVENT_saving, epoch, t->run.step, (VmFacts){0}, err);
-    if (s == VM_OK) s = vm_checkpoint_save(t->checkpoints, t->e, program, &t->run, err);
+    VmError why = {.text = ""};
+    if (s == VM_OK && (s = vm_checkpoint_save(t->checkpoints, t->e, program, &t->run, &why))) {
+        if (s == VM_INPUT) vm_trainer_say_weights(t, &why);
+        if (err) *err = why;
+    }
     t->saved = vm_seconds();
     return s;
 }

@@ -42,7 +42,9 @@ VmStatus vm_trainer_bind(Trainer *t, int64_t batch, VmError *err);
  * told: nothing was changed by it. */
 VmStatus vm_trainer_check_step(Trainer *t, VmError *err);
 /* Tells everybody of an evaluation that failed. */
-void vm_trainer_say_failed(Trainer *t, const VmFailure *f);
+void vm_trainer_say_failed(Trainer *t, VmFailure *f);
+/* Tells everybody that weights or state are not finite after the last step, as `why` says. */
+void vm_trainer_say_weights(Trainer *t, const VmError *why);
 
 /* ---- judge.c ---- */
 

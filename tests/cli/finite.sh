@@ -103,6 +103,37 @@ else
     fail 'and is in the log once' "$(grep diverged runs/falls/metrics.jsonl)"
 fi
 
+# ---- gradients alone -----------------------------------------------------------------------------
+
+# The loss is finite where the root is 0, its gradient is not: weights are found broken a step later.
+model root << 'END'
+model m(image: f32[B, 1, 8, 8], label: class[B, 4]) {
+  param w: [] = constant(start)
+  x = linear(reshape(image, [B, 64]), 4)
+  loss cross_entropy(x, label)
+  on = where(w < 0, 0 * w, 1 + 0 * w)
+  loss low = sqrt(w * w * on)
+}
+END
+sed -i 's/^config { rate = 0.001 }$/config {\n  rate = 0.001\n  start = 0.0025\n}/' root.vmoe
+want 1 "^root.vmoe:12:14: error: loss 'low' is not a number at step 5: the gradient of 'm.w' was not in step 4; .*backward pass here, gives" \
+    'a gradient that is not finite, of a finite loss' "$VMOEC" train root.vmoe --out runs/root
+said 'it began with' 'note: operand [12], f32\[\], is 0$' 'divided by 0'
+if grep '"event":"diverged"' runs/root/metrics.jsonl | grep '"weights_finite":false' \
+    | grep -q '"gradient":"m.w","step":4}'; then
+    ok 'the log has the step and the weight'
+else
+    fail 'the log has the step and the weight' "$(tail -n 1 runs/root/metrics.jsonl)"
+fi
+want 1 "^root.vmoe:12:14: error: a weight or state is not finite after step 4: the gradient of 'm.w' was not in step 4;" \
+    'found when it would be saved' "$VMOEC" train root.vmoe --out runs/root2 --save-every 1
+want 1 "^root.vmoe:12:14: error: .*: the gradient of 'm.w' was not in step 4;" \
+    'and again from that checkpoint' \
+    "$VMOEC" train root.vmoe --out runs/root2 --save-every 1 --resume
+want 1 "^root.vmoe:12:14: error: loss '[a-z_]*' is not a number on images 1 to 16: the gradient of 'm.w' was not in step 5;" \
+    'found when the epoch is judged' "$VMOEC" train root.vmoe --out runs/root3 \
+    --set start=0.0035
+
 # ---- mixtures, bf16 ------------------------------------------------------------------------------
 
 model mixed << 'END'
