@@ -25,7 +25,7 @@ static const IrNode *bad_gradient(const Look *l, const char **weight) {
     const PassRanges *x = l->program->ranges;
     const IrNode *first = NULL;
     for (int i = 0; i < x->ngradient; i++) {
-        const IrNode *n = look_origin(l, x->gradient[i].value);
+        const IrNode *n = session_look_origin(l, x->gradient[i].value);
         if (!n || (first && n->id >= first->id)) continue;
         first = n;
         *weight = x->gradient[i].name + strlen("grad.");
@@ -49,22 +49,23 @@ static void look_back(const Asked *a) {
         Look l = {.s = s, .failure = a->failure};
         l.program = run_again(s, &at, PIPE_CHECK_GRAD, &err);
         if (!l.program) break;
-        look_read(&l);
+        session_look_read(&l);
         const IrNode *origin = bad_gradient(&l, &weight);
         if (!origin) continue;
-        look_say_gradient(&l, weight, origin, &at, a->found);
+        session_look_say_gradient(&l, weight, origin, &at, a->found);
         return;
     }
     if (at.weight[0]) {
         Look l = {.s = s, .failure = a->failure};
-        look_say_gradient(&l, NULL, NULL, &at, a->found);
+        session_look_say_gradient(&l, NULL, NULL, &at, a->found);
     } else if (!err.text[0])
-        look_say_nothing(s, a->failure,
-                         "a step since the last checkpoint has made weights that are not finite, "
-                         "and to go over them all takes too long: with --save-every it is one of "
-                         "fewer");
+        session_look_say_nothing(
+            s, a->failure,
+            "a step since the last checkpoint has made weights that are not finite, "
+            "and to go over them all takes too long: with --save-every it is one of "
+            "fewer");
     else
-        look_say_nothing(s, a->failure, err.text);
+        session_look_say_nothing(s, a->failure, err.text);
 }
 
 static void look(void *asked) {
@@ -78,17 +79,17 @@ static void look(void *asked) {
     }
     const Program *p = run_again(s, a->failure, PIPE_CHECK_EVAL, &err);
     if (!p) {
-        look_say_nothing(s, a->failure, err.text);
+        session_look_say_nothing(s, a->failure, err.text);
         return;
     }
     Look l = {.s = s, .failure = a->failure, .program = p};
-    look_read(&l);
-    const IrValue *v = look_result(&l, a->failure->name);
-    const IrNode *origin = v ? look_origin(&l, v) : NULL;
+    session_look_read(&l);
+    const IrValue *v = session_look_result(&l, a->failure->name);
+    const IrNode *origin = v ? session_look_origin(&l, v) : NULL;
     if (origin)
-        look_say(&l, origin, a->found);
+        session_look_say(&l, origin, a->found);
     else
-        look_say_nothing(s, a->failure, "run again with checks, everything is finite");
+        session_look_say_nothing(s, a->failure, "run again with checks, everything is finite");
 }
 
 void session_failed(void *session, const VmFailure *f, VmFacts *found) {

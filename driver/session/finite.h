@@ -20,21 +20,21 @@ typedef struct Look {
 } Look;
 
 /* finite_find.c: what every value of the program that has just run holds. */
-void look_read(Look *l);
-Range look_range(const Look *l, const IrValue *v);
+void session_look_read(Look *l);
+Range session_look_range(const Look *l, const IrValue *v);
 /* The first node in graph order that makes, of finite operands, what v is not finite for. A leaf:
  * its own values are not finite. NULL: v is finite. */
-const IrNode *look_origin(const Look *l, const IrValue *v);
+const IrNode *session_look_origin(const Look *l, const IrValue *v);
 /* The value of a loss, metric or gradient of that name; NULL: there is none. */
-const IrValue *look_result(const Look *l, const char *name);
+const IrValue *session_look_result(const Look *l, const char *name);
 
 /* finite_say.c: the finding about an origin, in s->finding and in the facts of the log. */
-void look_say(Look *l, const IrNode *origin, VmFacts *found);
+void session_look_say(Look *l, const IrNode *origin, VmFacts *found);
 /* The same of a gradient (its weight's name) that was not finite in step `step`, which is gone over
  * again; origin NULL: all gradients were finite, and the update itself was not. */
-void look_say_gradient(Look *l, const char *weight, const IrNode *origin, const VmFailure *at,
-                       VmFacts *found);
+void session_look_say_gradient(Look *l, const char *weight, const IrNode *origin,
+                               const VmFailure *at, VmFacts *found);
 /* A finding that is none: the closer look did not work, or shows nothing. */
-void look_say_nothing(Session *s, const VmFailure *f, const char *why);
+void session_look_say_nothing(Session *s, const VmFailure *f, const char *why);
 
 #endif

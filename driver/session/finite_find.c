@@ -64,15 +64,15 @@ static Range of_leaf(const Look *l, const IrNode *n) {
 static Range of_operands(const Look *l, const IrNode *n) {
     Range r = nothing;
     for (int i = 0; i < n->nin; i++)
-        if (is_float(n->in[i])) r = together(r, look_range(l, n->in[i]));
+        if (is_float(n->in[i])) r = together(r, session_look_range(l, n->in[i]));
     return r;
 }
 
-Range look_range(const Look *l, const IrValue *v) {
+Range session_look_range(const Look *l, const IrValue *v) {
     return l->range[v->node->id][v->index];
 }
 
-void look_read(Look *l) {
+void session_look_read(Look *l) {
     const Program *p = l->program;
     const IrGraph *g = p->graph;
     Arena *a = l->s->arena;
@@ -103,7 +103,7 @@ static bool is_finite(Range r) {
 
 static bool has_nan_operand(const Look *l, const IrNode *n) {
     for (int i = 0; i < n->nin; i++)
-        if (is_float(n->in[i]) && look_range(l, n->in[i]).nan) return true;
+        if (is_float(n->in[i]) && session_look_range(l, n->in[i]).nan) return true;
     return false;
 }
 
@@ -113,7 +113,7 @@ static bool pass_on(const Look *l, const IrNode *n, bool nan, char **mark) {
     for (int i = 0; i < n->nin; i++) {
         const IrValue *v = n->in[i];
         if (!is_float(v)) continue;
-        Range r = look_range(l, v);
+        Range r = session_look_range(l, v);
         if (by_nan ? !r.nan : is_finite(r)) continue;
         mark[v->node->id][v->index] = true;
         any = true;
@@ -121,9 +121,9 @@ static bool pass_on(const Look *l, const IrNode *n, bool nan, char **mark) {
     return any;
 }
 
-const IrNode *look_origin(const Look *l, const IrValue *v) {
+const IrNode *session_look_origin(const Look *l, const IrValue *v) {
     const IrGraph *g = l->program->graph;
-    if (is_finite(look_range(l, v))) return NULL;
+    if (is_finite(session_look_range(l, v))) return NULL;
     char **mark = ARENA_ARRAY(l->s->arena, char *, g->nnodes);
     IR_FOR (n, g) mark[n->id] = ARENA_ARRAY(l->s->arena, char, n->nout);
     mark[v->node->id][v->index] = true;
@@ -139,7 +139,7 @@ const IrNode *look_origin(const Look *l, const IrValue *v) {
     return first;
 }
 
-const IrValue *look_result(const Look *l, const char *name) {
+const IrValue *session_look_result(const Look *l, const char *name) {
     const IrGraph *g = l->program->graph;
     for (int i = 0; i < g->nout; i++)
         if (g->out[i].kind != OUT_output && !strcmp(g->out[i].name, name)) return g->out[i].value;

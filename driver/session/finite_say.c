@@ -81,7 +81,7 @@ static const struct {
 static const char *hint_of(const Look *l, const IrNode *n) {
     for (size_t i = 0; i < sizeof hints / sizeof *hints; i++)
         if (hints[i].op == n->op && hints[i].operand < n->nin &&
-            is_met(hints[i].met, hints[i].number, look_range(l, n->in[hints[i].operand])))
+            is_met(hints[i].met, hints[i].number, session_look_range(l, n->in[hints[i].operand])))
             return hints[i].text;
     return NULL;
 }
@@ -131,7 +131,7 @@ static void note_operands(const Look *l, const IrNode *n, Diag *dg) {
                                          strcmp(m->loc.file, n->loc.file) != 0);
         diag_note(l->s->finding, dg, elsewhere ? place_of(l->s, m->loc) : (Span){0},
                   "operand %d, %s%s%s, is %s", i + 1, leaf ? leaf : "", leaf ? " " : "",
-                  ir_type_text(a, &v->type), range_text(a, look_range(l, v)));
+                  ir_type_text(a, &v->type), range_text(a, session_look_range(l, v)));
         shown++;
     }
 }
@@ -147,7 +147,7 @@ static void put_facts(const Look *l, const IrNode *n, VmFacts *to) {
     vm_facts_text(to, "result", gives(l->range[n->id][0]));
     for (int i = 0; i < n->nin; i++) {
         if (n->in[i]->type.dtype == DT_i32) continue;
-        Range r = look_range(l, n->in[i]);
+        Range r = session_look_range(l, n->in[i]);
         VmFacts one = {0};
         const IrNode *m = maker(n->in[i]);
         if (m->op == OP_param) vm_facts_text(&one, "weight", ir_str(m, ATTR_param_name));
@@ -193,7 +193,7 @@ static void note_state(const Look *l, Diag *dg) {
                   "the step changed no weight; its learning rate was %g", f->rate);
 }
 
-void look_say(Look *l, const IrNode *origin, VmFacts *found) {
+void session_look_say(Look *l, const IrNode *origin, VmFacts *found) {
     const char *failed = failed_text(l->s->arena, l->failure);
     l->s->finding = diags_create(l->s->arena);
     Diag *dg = origin->nin ? say_op(l, origin, failed) : say_leaf(l, origin, failed);
@@ -201,8 +201,8 @@ void look_say(Look *l, const IrNode *origin, VmFacts *found) {
     put_facts(l, origin, found);
 }
 
-void look_say_gradient(Look *l, const char *weight, const IrNode *origin, const VmFailure *at,
-                       VmFacts *found) {
+void session_look_say_gradient(Look *l, const char *weight, const IrNode *origin,
+                               const VmFailure *at, VmFacts *found) {
     Session *s = l->s;
     const char *failed = failed_text(s->arena, l->failure);
     s->finding = diags_create(s->arena);
@@ -226,6 +226,6 @@ void look_say_gradient(Look *l, const char *weight, const IrNode *origin, const 
     vm_facts_int(found, "step", at->step);
 }
 
-void look_say_nothing(Session *s, const VmFailure *f, const char *why) {
+void session_look_say_nothing(Session *s, const VmFailure *f, const char *why) {
     session_note(s, "%s: where that began is not known: %s", failed_text(s->arena, f), why);
 }

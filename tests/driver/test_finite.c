@@ -41,14 +41,14 @@ static void run(Ran *r, const char *body, Pipeline pipe, void (*spoil)(float *im
     (void)vm_engine_run(r->s.engine, p->index, 0, 0);
     r->failure = (VmFailure){.kind = "loss", .name = "l", .value = NAN};
     r->l = (Look){.s = &r->s, .failure = &r->failure, .program = p};
-    look_read(&r->l);
+    session_look_read(&r->l);
 }
 
 /* The first op is as expected, and stands in that line of the model. */
 static const IrNode *first(const Ran *r, const char *of, const char *op, int line) {
-    const IrValue *v = look_result(&r->l, of);
+    const IrValue *v = session_look_result(&r->l, of);
     cr_assert_not_null(v, "no result %s", of);
-    const IrNode *n = look_origin(&r->l, v);
+    const IrNode *n = session_look_origin(&r->l, v);
     cr_assert_not_null(n, "%s is finite", of);
     cr_assert_str_eq(ir_ops[n->op].name, op);
     cr_assert_eq(n->loc.line, line, "line %d", n->loc.line);
@@ -68,7 +68,7 @@ Test(finite, an_input_that_is_not) {
     run(&r, "  x = square(linear(image, 3))\n  loss l = mean(x)\n", PIPE_CHECK_EVAL, with_nan);
     const IrNode *n = first(&r, "l", "input", 2);
     VmFacts found = {0};
-    look_say(&r.l, n, &found);
+    session_look_say(&r.l, n, &found);
     vm_facts_free(&found);
     cr_assert_eq(r.s.finding->nerrors, 1);
     cr_assert_not_null(
@@ -79,8 +79,8 @@ Test(finite, an_input_that_is_not) {
 Test(finite, everything_is) {
     Ran r;
     run(&r, "  loss l = mean(square(linear(image, 3)))\n", PIPE_CHECK_EVAL, NULL);
-    cr_assert_null(look_origin(&r.l, look_result(&r.l, "l")));
-    cr_assert_null(look_result(&r.l, "k"));
+    cr_assert_null(session_look_origin(&r.l, session_look_result(&r.l, "l")));
+    cr_assert_null(session_look_result(&r.l, "k"));
     session_close(&r.s);
 }
 
@@ -115,11 +115,11 @@ Test(finite, gradients_alone) {
     Ran r;
     run(&r, "  param w: [6] = ones()\n  s = sqrt(sum(square(image * w)))\n  loss l = s\n",
         PIPE_CHECK_GRAD, with_zeros);
-    cr_assert_null(look_origin(&r.l, look_result(&r.l, "l")));
+    cr_assert_null(session_look_origin(&r.l, session_look_result(&r.l, "l")));
     const PassRanges *x = r.l.program->ranges;
     cr_assert_eq(x->ngradient, 1);
     cr_assert_str_eq(x->gradient[0].name, "grad.m.w");
-    const IrNode *n = look_origin(&r.l, x->gradient[0].value);
+    const IrNode *n = session_look_origin(&r.l, x->gradient[0].value);
     cr_assert(n && n->nin > 0 && n->loc.line == 4, "in line 4");
     session_close(&r.s);
 }
@@ -155,14 +155,14 @@ Test(finite, free_rows_of_experts_do_not_count) {
     first(&r, "l", "log", 7);
     fill_work(&r);
     (void)vm_engine_run(r.s.engine, r.l.program->index, 0, 0);
-    look_read(&r.l);
+    session_look_read(&r.l);
     first(&r, "l", "log", 7);
     const PassRanges *x = r.l.program->ranges;
     int seen = 0;
     for (int i = 0; i < x->nvalue; i++) {
         const IrValue *v = x->value[i].value;
         if (v->node->loc.line == 7) continue; /* it and its gradient */
-        Range range = look_range(&r.l, v);
+        Range range = session_look_range(&r.l, v);
         cr_assert(!range.nan && !range.infinite, "%s of line %d", ir_ops[v->node->op].name,
                   v->node->loc.line);
         seen++;
