@@ -26,10 +26,16 @@ static const PassRow rows[PASS_COUNT] = {
 #define TRAIN(...)                                                                                 \
     {PASS_telemetry, PASS_expand, __VA_ARGS__ PASS_autodiff, PASS_optimizer, LOWER,                \
      PASS_recompute, PASS_fuse}
+#define CHECK_EVAL(...) {PASS_telemetry, PASS_expand, __VA_ARGS__ LOWER, PASS_ranges, PASS_fuse}
+#define CHECK_GRAD(...)                                                                            \
+    {PASS_telemetry, PASS_expand, __VA_ARGS__ PASS_autodiff, LOWER, PASS_ranges, PASS_fuse}
 
 static const PassId pipe_eval[] = EVAL(), pipe_grad[] = GRAD(), pipe_train[] = TRAIN();
 static const PassId bf16_eval[] = EVAL(PASS_precision, ), bf16_grad[] = GRAD(PASS_precision, ),
                     bf16_train[] = TRAIN(PASS_precision, );
+static const PassId pipe_check_eval[] = CHECK_EVAL(), pipe_check_grad[] = CHECK_GRAD();
+static const PassId bf16_check_eval[] = CHECK_EVAL(PASS_precision, ),
+                    bf16_check_grad[] = CHECK_GRAD(PASS_precision, );
 
 #define COUNT(a) ((int)(sizeof(a) / sizeof((a)[0])))
 
@@ -54,6 +60,8 @@ static int whole(Pipeline p, bool bf16, const PassId **list) {
     case PIPE_EVAL: LIST(eval);
     case PIPE_GRAD: LIST(grad);
     case PIPE_TRAIN: LIST(train);
+    case PIPE_CHECK_EVAL: LIST(check_eval);
+    case PIPE_CHECK_GRAD: LIST(check_grad);
     }
 #undef LIST
     VM_BUG("no pipeline %d", (int)p);

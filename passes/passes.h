@@ -31,10 +31,11 @@ typedef struct PassCtx {
     } routes;           /* telemetry: which outputs it makes */
     enum PassScores {
         SCORES_UNSEEN,
-        SCORES_TOO,            /* beside the model's other results */
-        SCORES_ALONE           /* instead of them */
-    } scores;                  /* scores: whether it makes an output of them */
-    VmOptimizerSpec optimizer; /* optimizer: which rule, and its options */
+        SCORES_TOO,                  /* beside the model's other results */
+        SCORES_ALONE                 /* instead of them */
+    } scores;                        /* scores: whether it makes an output of them */
+    VmOptimizerSpec optimizer;       /* optimizer: which rule, and its options */
+    const struct PassRanges *ranges; /* set by ranges, in the graph's arena */
     /* recompute: how many of its steps to make, 0 none, or RECOMPUTE_LIGHT; sets how many there are
      * (LIGHT: how many were made), and how many of them, the first ones, are light */
     int recompute, recompute_steps, recompute_light;
@@ -55,6 +56,22 @@ typedef struct PassCtx {
     bool refused;
     IrLoc where;
 } PassCtx;
+
+/* What ranges has made outputs of. */
+typedef struct PassRange {
+    IrValue *value;
+    const char *least, *most; /* names of the outputs */
+} PassRange;
+typedef struct PassGradient {
+    const char *name; /* "grad.<param>" */
+    IrValue *value;
+} PassGradient;
+typedef struct PassRanges {
+    PassRange *value; /* in graph order */
+    int nvalue;
+    PassGradient *gradient;
+    int ngradient;
+} PassRanges;
 
 /* The steps of recompute for one graph, so that a search for how many to make lists them once. */
 typedef struct RecomputeList {
@@ -83,11 +100,13 @@ enum { FUSE_MAX_TAILS = 2 }; /* kernels behind a cluster's anchor, at most */
 
 /* Pipelines as literal lists in manager.c. */
 typedef enum Pipeline {
-    PIPE_EVAL, /* telemetry scores expand simplify splitk routing cse narrow fuse */
-    PIPE_GRAD, /* telemetry expand autodiff simplify splitk routing cse narrow fuse: gradients are
-                  outputs "grad.<param>" */
-    PIPE_TRAIN /* telemetry expand autodiff optimizer simplify splitk routing cse narrow recompute
+    PIPE_EVAL,  /* telemetry scores expand simplify splitk routing cse narrow fuse */
+    PIPE_GRAD,  /* telemetry expand autodiff simplify splitk routing cse narrow fuse: gradients are
+                   outputs "grad.<param>" */
+    PIPE_TRAIN, /* telemetry expand autodiff optimizer simplify splitk routing cse narrow recompute
                   fuse */
+    PIPE_CHECK_EVAL, /* as PIPE_EVAL, with ranges before fuse */
+    PIPE_CHECK_GRAD  /* as PIPE_GRAD, with ranges before fuse */
 } Pipeline;
 int pass_pipeline(Pipeline p, const PassId **list);
 /* The same with matrix products in bf16: `precision` comes after `expand`. */

@@ -142,6 +142,7 @@ static void add_tasks(CgModule *m, Plan *p, Program *out) {
     }
     out->vm.task = out->task;
     out->vm.ntask = p->ncluster;
+    out->vm.gate = p->gate;
     m->stats.clusters += p->ncluster;
 }
 

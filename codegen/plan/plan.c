@@ -229,13 +229,17 @@ static int update_time(const Plan *p, const Uses *u, int i) {
 }
 
 /* Updates of large weights run as soon as nobody reads the weight any more: their gradients die
- * early. Small ones stay at the end, where they share one barrier. Other clusters keep their order.
- */
+ * early. Small ones stay at the end, where they share one barrier. None runs before all losses are
+ * known. Other clusters keep their order. */
 static void order_updates(Plan *p) {
     int *when = ARENA_ARRAY(p->arena, int, p->ncluster), n = p->ncluster;
+    int ready = plan_terms_ready(p);
     Uses uses = find_uses(p);
-    for (int i = 0; i < n; i++)
-        when[i] = p->cluster[i].kind == VM_TASK_UPDATE ? update_time(p, &uses, i) : i;
+    for (int i = 0; i < n; i++) {
+        bool update = p->cluster[i].kind == VM_TASK_UPDATE;
+        when[i] = update ? update_time(p, &uses, i) : i;
+        if (update && when[i] < ready) when[i] = ready;
+    }
     PlanCluster *sorted = ARENA_ARRAY(p->arena, PlanCluster, n);
     int *start = ARENA_ARRAY(p->arena, int, n + 2);
     for (int i = 0; i < n; i++) start[when[i] + 1 + 1]++;
@@ -377,5 +381,6 @@ Plan *plan_create_tuned(Arena *a, IrGraph *g, const CgTarget *t, PackTable *pack
     find_lifetimes(p);
     plan_place(p);
     plan_barriers(p);
+    plan_gate(p);
     return p;
 }

@@ -106,6 +106,7 @@ typedef struct Plan {
     int nkept;
     struct PlanWeight *weight; /* packs.c: by node id; NULL: not needed yet */
     PlanPlace **place;         /* [node id][result] */
+    int gate; /* the first task that may depend on losses being finite (VmProgram.gate); 0: none */
     int64_t space_bytes[VM_SPACE_COUNT];
 } Plan;
 
@@ -144,6 +145,12 @@ void plan_place(Plan *p);
  */
 bool plan_place_within(Plan *p, int64_t enough);
 void plan_barriers(Plan *p);
+
+/* gate.c: what a step waits for before it changes anything that outlives it. Losses, auxiliary
+ * losses and metrics; the last cluster that makes one, -1: there are none. */
+int plan_terms_ready(const Plan *p);
+/* Sets Plan.gate, with a barrier there. Barriers must be there already. */
+void plan_gate(Plan *p);
 
 /* The bytes of VM_WORK that matter at each task; the most of them, and at which task. */
 int64_t *plan_live_at(const Plan *p);

@@ -51,7 +51,8 @@ void plan_print(Text *t, const Plan *p) {
     }
     for (int i = 0; i < p->ncluster; i++) {
         const PlanCluster *c = &p->cluster[i];
-        text_addf(t, "  task %d%s%s %s", i, c->barrier ? " barrier" : "",
+        text_addf(t, "  task %d%s%s%s %s", i, c->barrier ? " barrier" : "",
+                  p->gate && i == p->gate ? " gate" : "",
                   c->kind == VM_TASK_UPDATE ? " update" : "", plan_kernel_name((Plan *)p, c));
         print_args(t, p, c, i);
     }

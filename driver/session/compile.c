@@ -220,14 +220,18 @@ static Program *plan(Session *s, ProgramKind kind, int64_t batch, bool routes, V
                                                                : ROUTES_UNSEEN;
     s->pass.input_grads = kind.input_grads;
     s->pass.scores = kind.scores;
+    s->pass.ranges = NULL;
     session_lower(s, g, kind);
     s->pass.routes = ROUTES_UNSEEN;
     s->pass.input_grads = false;
     s->pass.scores = SCORES_UNSEEN;
-    const char *name = arena_printf(s->arena, "%s%s.%s", s->model, kind.dense ? ".dense" : "",
-                                    kind.pipe == PIPE_TRAIN  ? "train"
-                                    : kind.pipe == PIPE_GRAD ? "grad"
-                                                             : "eval");
+    static const char *const what[] = {[PIPE_EVAL] = "eval",
+                                       [PIPE_GRAD] = "grad",
+                                       [PIPE_TRAIN] = "train",
+                                       [PIPE_CHECK_EVAL] = "check",
+                                       [PIPE_CHECK_GRAD] = "check_grad"};
+    const char *name =
+        arena_printf(s->arena, "%s%s.%s", s->model, kind.dense ? ".dense" : "", what[kind.pipe]);
     double t0 = vm_seconds();
     s->crash.graph = g; /* planning and lowering change nothing in it */
     s->crash.n = 0;
@@ -241,6 +245,8 @@ static Program *plan(Session *s, ProgramKind kind, int64_t batch, bool routes, V
                                         .routes = routes,
                                         .blocks = s->tuning.blocks,
                                         .index = -1,
+                                        .graph = g,
+                                        .ranges = s->pass.ranges,
                                         .code = code};
     return &s->program[s->nprogram++];
 }

@@ -60,15 +60,18 @@ static VmStatus evaluate(Session *s, const SessionEval *how, const VmTensorFile 
     st = vm_weights_take(s->engine, p->index, f, how->weights, session_scope(s), &err);
     if (!st) st = vm_weights_finite(s->engine, p->index, how->weights, &err);
     Watcher w = {s, how, data};
+    VmFailure failure = {.kind = NULL};
     VmEvaluation v = {.engine = s->engine,
                       .source = session_source,
                       .user = s,
                       .data = data,
                       .batch = batch,
                       .watch = how->watch ? hand_on : NULL,
-                      .watcher = &w};
+                      .watcher = &w,
+                      .failure = &failure};
     if (!st) st = vm_evaluate(&v, out, NULL, &err);
-    return st ? session_fail(s, st, "%s", err.text) : VM_OK;
+    if (failure.kind) session_failed(s, &failure, NULL);
+    return st ? session_fail_finding(s, &err) : VM_OK;
 }
 
 static VmStatus evaluate_file(Session *s, const SessionEval *how, const VmTensorFile *f,

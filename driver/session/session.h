@@ -117,7 +117,9 @@ typedef struct Program {
     bool routes;
     const CgTuning *blocks; /* it was planned with */
     bool compiled;
-    int index; /* in the session's engine; -1: not added */
+    int index;                /* in the session's engine; -1: not added */
+    const IrGraph *graph;     /* what it computes, after all passes */
+    const PassRanges *ranges; /* PIPE_CHECK_..: whose ranges are outputs */
     VmProgram *code;
 } Program;
 
@@ -175,6 +177,7 @@ typedef struct Session {
     int nprogram;
     bool warned;       /* warnings of the model were said once already */
     bool cache_warned; /* so was that there is no cache */
+    Diags *finding;    /* why a value was not finite, as far as it was found; NULL: none was */
     bool lost;         /* memory ran out in the middle of something: to be closed */
     SessionTimes times;
 } Session;
@@ -492,6 +495,15 @@ typedef struct SessionPredict {
 VmStatus session_predict(Session *s, const SessionPredict *how);
 /* Softmax of n scores, in double precision. */
 void session_softmax(const float *score, int64_t n, double *probability);
+
+/* ---- what is not finite (finite.c) ----------------------------------------------------------- */
+
+/* A VmRun.failed over a session, for evaluations too: runs what failed again with a program that
+ * shows the range of every result. Which op was the first to leave finite numbers, its place and
+ * what it was given becomes s->finding and the facts of the log; found NULL: there is no log. */
+void session_failed(void *session, const VmFailure *f, VmFacts *found);
+/* As session_fail, with s->finding in place of the text where there is one. */
+VmStatus session_fail_finding(Session *s, const VmError *err);
 
 /* ---- rules for names (shipped.c) ------------------------------------------------------------- */
 

@@ -44,6 +44,7 @@ static VmRun run_of(const Session *s, const SessionTrain *how) {
                    .progress = how->progress,
                    .warnings = how->warnings,
                    .before_step = how->before_step,
+                   .failed = session_failed,
                    .save_steps = how->save_steps,
                    .save_seconds = how->save_seconds,
                    .stop = how->stop};
@@ -187,7 +188,7 @@ static VmStatus run_training(Session *s, const SessionTrain *how, VmTrainResult 
                              s->train_set, s->validation, s->data[VM_TEST]};
     if (!st) st = vm_train(s->engine, session_source, s, &what, out, &err);
     if (run.warnings && run.warnings != how->warnings) fclose(run.warnings);
-    return st ? session_fail(s, st, "%s", err.text) : VM_OK;
+    return st ? session_fail_finding(s, &err) : VM_OK;
 }
 
 static VmStatus start_training(Session *s, const SessionTrain *how, VmTrainResult *out) {

@@ -89,11 +89,12 @@ VmStatus vm_dataset_find(const VmDataQuery *spec, VmSplit split, VmError *err) {
 static VmStatus measure(const VmDataQuery *spec, const VmSource *k, VmImages split[VM_SPLITS],
                         VmDataset **classes, VmError *err) {
     if (!classes) return readers[k->reader]->measure(spec, k, split, NULL, err);
-    VmDataset *d = vm_calloc(1, sizeof *d);
-    VmStatus s = d ? readers[k->reader]->measure(spec, k, split, d, err)
-                   : vm_fail(err, VM_ENV, "out of memory");
-    if (!s && d->names) *classes = d;
-    if (s || !d->names) vm_dataset_close(d);
+    *classes = vm_calloc(1, sizeof **classes);
+    VmStatus s = *classes ? readers[k->reader]->measure(spec, k, split, *classes, err)
+                          : vm_fail(err, VM_ENV, "out of memory");
+    if (!s) return VM_OK;
+    vm_dataset_close(*classes);
+    *classes = NULL;
     return s;
 }
 
@@ -104,6 +105,10 @@ VmStatus vm_dataset_measure(const VmDataQuery *spec, VmDataSize out[VM_SPLITS], 
     if (classes) *classes = NULL;
     VmStatus s = check_spec(spec, &k, err);
     if (!s) s = measure(spec, k, split, classes, err);
+    if (!s && classes && !(*classes)->names) { /* numbers alone tell nobody anything */
+        vm_dataset_close(*classes);
+        *classes = NULL;
+    }
     bool either = !s && readers[k->reader]->archives && !vm_dataset_is_archive(spec);
     const VmImageSource where = {.cache = spec->cache, .room = spec->room};
     int64_t held = 0;

@@ -83,11 +83,11 @@ static VmStatus load_idx(VmDataset *d, const VmDataQuery *spec, const VmSource *
 }
 
 /* The largest label + 1, of a split's file of labels. */
-static VmStatus count_classes(const char *path, VmImagesInfo *info, VmError *err) {
+static VmStatus count_classes(const char *path, VmDataset *classes, VmError *err) {
     VmIdx label = {0};
     VmStatus s = vm_idx_read(path, 1, &label, err);
     for (int64_t i = 0; i < label.dim[0] && !s; i++)
-        if (label.data[i] >= info->classes) info->classes = label.data[i] + 1;
+        if (label.data[i] >= classes->classes) classes->classes = label.data[i] + 1;
     free(label.data);
     return s;
 }
@@ -95,7 +95,6 @@ static VmStatus count_classes(const char *path, VmImagesInfo *info, VmError *err
 static VmStatus measure(const VmDataQuery *spec, const VmSource *k, VmImages out[VM_SPLITS],
                         VmDataset *classes, VmError *err) {
     VmStatus s = VM_OK;
-    (void)classes; /* they have no names */
     for (int i = 0; i < VM_SPLITS && !s; i++) {
         char *image_path, *label_path;
         VmIdx image;
@@ -103,7 +102,7 @@ static VmStatus measure(const VmDataQuery *spec, const VmSource *k, VmImages out
         if (!vm_idx_has((VmSplit)i)) continue;
         s = vm_find_idx(spec, k, (VmSplit)i, &image_path, &label_path, err);
         if (!s) s = vm_idx_header(image_path, 3, &image, err);
-        if (!s && info) s = count_classes(label_path, info, err);
+        if (!s && classes) s = count_classes(label_path, classes, err);
         free(image_path);
         free(label_path);
         if (s) return s;

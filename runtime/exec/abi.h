@@ -12,7 +12,7 @@
 
 /* Counts changes of what is below. Kept objects do not depend on it: they go by the compiler's
  * identity. */
-enum { VM_ABI_VERSION = 7, VM_MAX_RANK = 6 };
+enum { VM_ABI_VERSION = 8, VM_MAX_RANK = 6 };
 
 /* Memory spaces; every buffer is (space, byte offset). Buffers start at multiples of 64; an
  * argument may point into one, at any element. */
@@ -106,6 +106,11 @@ typedef struct VmProgram {
     int32_t npack;
     /* 1: a step changes weights; copies that it does not keep are wrong after it */
     int32_t updates;
+    /* Above 0: tasks of kind UPDATE stand from here on only, and tasks before it compute every
+     * tensor of role LOSS, AUX and METRIC. It has a barrier, and is begun only when all these are
+     * finite: a step whose losses are not changes nothing that outlives it. 0: there is no such
+     * place, and the step is run to its end in any case. */
+    int32_t gate;
     int64_t space_bytes[VM_SPACE_COUNT];
     int64_t scratch_bytes; /* per thread */
     double macs;           /* forward multiply-accumulates of one step (whole batch) */

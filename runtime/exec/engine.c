@@ -3,12 +3,13 @@
  *
  * Packed copies of weights are made from the weights when they are stale: after somebody else wrote
  * weights, another program's step among them. A step leaves the copies of its own program right,
- * those of weights it does not change included.
+ * those of weights it does not change included. One that is refused at its gate has changed
+ * nothing.
  *
  * A step is one parallel region (step.c says what a thread does in it). Nothing is allocated in a
  * step.
  *
- * Does not: look into weights or data, know what a loss is, keep time (except vm_engine_profile).
+ * Does not: look into weights or data, keep time (except vm_engine_profile).
  */
 #include "runtime/exec/internal.h"
 
@@ -35,8 +36,10 @@ typedef struct Loaded {
     const VmProgram *program;
     VmStep *step, *packing; /* packing: makes the stale ones among the program's packed copies */
     VmBlock memory[2];      /* of their task lists, cursors and counts */
-    void **args;            /* all tasks' addresses, one after another; then those of the packing */
-    int *packed;            /* per VmPack of the program: its number in the engine */
+    const float **watched;  /* what must be finite at the program's gate */
+    int nwatched;
+    void **args; /* all tasks' addresses, one after another; then those of the packing */
+    int *packed; /* per VmPack of the program: its number in the engine */
     RngKey *rng;
     int nrng;
 } Loaded;
@@ -70,6 +73,7 @@ VmStatus vm_engine_create(int threads, VmEngine **out, VmError *err) {
 
 static void loaded_free(Loaded *l) {
     for (int i = 0; i < 2; i++) vm_block_free(&l->memory[i]);
+    free(l->watched);
     free(l->args);
     free(l->packed);
     free(l->rng);
@@ -171,6 +175,18 @@ static VmStatus task_check(const VmProgram *p, const VmTask *t, VmError *err) {
     return VM_OK;
 }
 
+static bool is_watched(const VmTensor *t) {
+    return t->dtype == 0 &&
+           (t->role == VM_ROLE_LOSS || t->role == VM_ROLE_AUX || t->role == VM_ROLE_METRIC);
+}
+
+static VmStatus gate_check(const VmProgram *p, VmError *err) {
+    bool ok = p->gate >= 0 && p->gate < (p->ntask ? p->ntask : 1);
+    if (ok && p->gate) ok = p->task[p->gate].barrier;
+    for (int i = 0; ok && i < p->gate; i++) ok = p->task[i].kind != VM_TASK_UPDATE;
+    return ok ? VM_OK : vm_fail(err, VM_ENV, "program '%s': impossible gate", p->name);
+}
+
 static VmStatus program_check(const VmProgram *p, VmError *err) {
     if (p->abi != VM_ABI_VERSION) {
         return vm_fail(err, VM_ENV,
@@ -188,7 +204,7 @@ static VmStatus program_check(const VmProgram *p, VmError *err) {
                            p->name, t->name);
         }
     }
-    VmStatus s = VM_OK;
+    VmStatus s = gate_check(p, err);
     for (int i = 0; i < p->ntask && s == VM_OK; i++) s = task_check(p, &p->task[i], err);
     for (int i = 0; i < p->npack && s == VM_OK; i++) s = task_check(p, &p->pack[i].task, err);
     return s;
@@ -257,15 +273,19 @@ static void **step_task(VmStepTask *to, const VmTask *t, void **args) {
 /* Copies the program's task list with room for addresses. */
 static bool loaded_create(Loaded *l, const VmProgram *p, int threads) {
     size_t nargs = 0;
-    int nrng = 0;
+    int nrng = 0, nwatched = 0;
     for (int i = 0; i < p->ntask; i++) nargs += (size_t)p->task[i].narg;
     for (int i = 0; i < p->npack; i++) nargs += (size_t)p->pack[i].task.narg;
-    for (int i = 0; i < p->ntensor; i++) nrng += p->tensor[i].role == VM_ROLE_RNG_KEY;
+    for (int i = 0; i < p->ntensor; i++) {
+        nrng += p->tensor[i].role == VM_ROLE_RNG_KEY;
+        nwatched += is_watched(&p->tensor[i]);
+    }
     *l = (Loaded){.program = p,
+                  .watched = vm_calloc((size_t)nwatched, sizeof *l->watched),
                   .args = vm_calloc(nargs, sizeof(void *)),
                   .packed = vm_calloc((size_t)p->npack, sizeof(int)),
                   .rng = vm_calloc((size_t)nrng, sizeof(RngKey))};
-    if (!l->args || !l->packed || !l->rng ||
+    if (!l->watched || !l->args || !l->packed || !l->rng ||
         !step_create(&l->step, &l->memory[0], p->ntask, threads) ||
         !step_create(&l->packing, &l->memory[1], p->npack, threads)) {
         loaded_free(l);
@@ -297,6 +317,15 @@ static void loaded_resolve(const VmEngine *e, Loaded *l) {
     for (int i = 0; i < l->nrng; i++) {
         l->rng[i].key = (uint32_t *)(void *)(e->space[l->rng[i].space].data + l->rng[i].offset);
     }
+    l->nwatched = 0;
+    for (int i = 0; i < p->ntensor; i++) {
+        const VmTensor *t = &p->tensor[i];
+        if (!is_watched(t)) continue;
+        l->watched[l->nwatched++] = (const float *)(void *)(e->space[t->space].data + t->offset);
+    }
+    l->step->gate = p->gate;
+    l->step->watched = l->watched;
+    l->step->nwatched = l->nwatched;
 }
 
 /* Makes the block at least `bytes` long, keeping what is in it when `keep`. On failure the old
@@ -431,18 +460,20 @@ static void refresh_packed(VmEngine *e, const Loaded *l) {
     for (int i = 0; i < p->npack; i++) e->packed[l->packed[i]].stale = false;
 }
 
-static void run_step(VmEngine *e, const Loaded *l, uint64_t seed, uint64_t step, double *seconds) {
+static bool run_step(VmEngine *e, const Loaded *l, uint64_t seed, uint64_t step, double *seconds) {
     const VmProgram *p = l->program;
     refresh_packed(e, l);
     set_rng_keys(l, seed, step);
     run_team(e, l->step, seconds);
-    if (!p->updates) return;
+    if (l->step->refused) return false;
+    if (!p->updates) return true;
     vm_engine_weights_changed(e);
     for (int i = 0; i < p->npack; i++) e->packed[l->packed[i]].stale = false;
+    return true;
 }
 
-void vm_engine_run(VmEngine *e, int program, uint64_t seed, uint64_t step) {
-    run_step(e, &e->loaded[program], seed, step, NULL);
+bool vm_engine_run(VmEngine *e, int program, uint64_t seed, uint64_t step) {
+    return run_step(e, &e->loaded[program], seed, step, NULL);
 }
 
 void vm_engine_profile(VmEngine *e, int program, uint64_t seed, uint64_t step, double *seconds) {

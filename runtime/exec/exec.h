@@ -48,8 +48,9 @@ const VmTensor *vm_engine_tensor(const VmEngine *e, int program, const char *nam
 void vm_engine_weights_changed(VmEngine *e);
 
 /* Sets the random keys for (seed, step) and runs one step. step counts from 0 over the whole run.
- */
-void vm_engine_run(VmEngine *e, int program, uint64_t seed, uint64_t step);
+ * False: a loss or metric is not finite, and the step ended at the program's gate: weights and
+ * state are what they were. */
+bool vm_engine_run(VmEngine *e, int program, uint64_t seed, uint64_t step);
 
 /* Same, adding each task's wall time (thread 0, including the wait at its barrier) to
  * seconds[ntask]. */

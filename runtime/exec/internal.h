@@ -85,7 +85,11 @@ typedef struct VmDone {
 typedef struct VmStep {
     VmStepTask *task;
     int ntask;
-    bool profile;                       /* every task is a phase of its own */
+    bool profile;          /* every task is a phase of its own */
+    int gate;              /* as in VmProgram */
+    const float **watched; /* [nwatched]: numbers that must be finite there */
+    int nwatched;
+    bool refused;                       /* one was not: the step ended at the gate */
     int threads;                        /* of the team the cursors are set for */
     VmCursor *cursor;                   /* [ntask][threads] */
     VmDone *done;                       /* [ntask] */
@@ -95,8 +99,9 @@ typedef struct VmStep {
 
 /* Sets the shares for a team of n before it starts. */
 void vm_step_prepare(VmStep *s, int n);
-/* What thread `me` does in the step; a share whose thread is missing is done by the others. seconds
- * NULL, or [ntask]: adds wall time per task (with profile set). */
+/* What thread `me` does in the step, up to the gate if it is refused; a share whose thread is
+ * missing is done by the others. seconds NULL, or [ntask]: adds wall time per task (with profile
+ * set). */
 void vm_step_run(VmStep *s, int me, int spins, void *scratch, double *seconds);
 
 /* ---- engine.c -------------------------------------------------------------------------------- */

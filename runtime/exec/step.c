@@ -9,8 +9,13 @@
  * system has put aside holds nobody up unless it was in the middle of an item. That keeps a team
  * usable with more threads than CPUs and beside other programs.
  *
+ * A step may have a gate: whoever completes the phase before it looks at a few numbers, and lets
+ * the others end the step there when one of them is not finite. That takes no barrier more.
+ *
  * Requires cursors set by vm_step_prepare before the team starts. Allocates nothing. */
 #include "runtime/exec/internal.h"
+
+#include <math.h>
 
 static int64_t share_begin(int64_t items, int thread, int n) {
     return items * thread / n;
@@ -31,6 +36,7 @@ void vm_step_prepare(VmStep *s, int n) {
         }
         atomic_store_explicit(&s->done[t].items, 0, memory_order_relaxed);
     }
+    s->refused = false;
     atomic_store(&s->over, 0);
 }
 
@@ -53,14 +59,22 @@ static int64_t work_on(VmStep *s, int t, int me, void *scratch) {
     return computed;
 }
 
-/* Adds to what is done of the phase that begins with task `first`; whoever completes it lets the
- * others go.
+static bool all_finite(const VmStep *s) {
+    bool finite = true;
+    for (int i = 0; i < s->nwatched; i++) finite = finite && isfinite(*s->watched[i]);
+    return finite;
+}
+
+/* Adds to what is done of the phase of tasks first..next-1; whoever completes it lets the others
+ * go.
  */
-static void report(VmStep *s, int first, int64_t computed, int64_t total, uint32_t phase) {
+static void report(VmStep *s, int first, int next, int64_t computed, int64_t total,
+                   uint32_t phase) {
     if (computed == 0) return;
     int64_t before =
         atomic_fetch_add_explicit(&s->done[first].items, computed, memory_order_acq_rel);
     if (before + computed < total) return;
+    if (next == s->gate) s->refused = !all_finite(s);
     atomic_store(&s->over, phase + 1);
     vm_word_wake(&s->over, &s->sleepers);
 }
@@ -76,8 +90,9 @@ void vm_step_run(VmStep *s, int me, int spins, void *scratch, double *seconds) {
             computed += work_on(s, t, me, scratch);
             t++;
         } while (t < s->ntask && !s->task[t].barrier && !s->profile);
-        report(s, first, computed, total, phase);
+        report(s, first, t, computed, total, phase);
         vm_word_wait(&s->over, &s->sleepers, phase, spins);
+        if (t == s->gate && s->refused) return;
         if (!seconds) continue;
         double now = vm_seconds();
         seconds[first] += now - then;

@@ -103,19 +103,19 @@ static VmStatus say_resumed(Trainer *t, VmError *err) {
 
 static VmStatus open_feed(Trainer *t, VmError *err) {
     const VmDataSpec *data = &t->recipe->data;
-    VmFeedSpec spec = {.source = t->what->train,
-                       .order = data->shuffle ? VM_ORDER_SHUFFLED : VM_ORDER_STORED,
-                       .batch = data->batch,
-                       .drop_last = data->drop_last,
-                       .seed = (uint64_t)t->recipe->seed,
-                       .label = t->bind.input.label != NULL,
-                       .classes = t->bind.input.classes,
-                       .end = t->run.total,
-                       .augment = t->recipe->augment,
-                       .naugment = t->recipe->naugment,
-                       .rules = vm_augment_rules,
-                       .workers = t->what->run->workers};
-    return vm_feed_open(&t->feed, &spec, err);
+    t->fed = (VmFeedSpec){.source = t->what->train,
+                          .order = data->shuffle ? VM_ORDER_SHUFFLED : VM_ORDER_STORED,
+                          .batch = data->batch,
+                          .drop_last = data->drop_last,
+                          .seed = (uint64_t)t->recipe->seed,
+                          .label = t->bind.input.label != NULL,
+                          .classes = t->bind.input.classes,
+                          .end = t->run.total,
+                          .augment = t->recipe->augment,
+                          .naugment = t->recipe->naugment,
+                          .rules = vm_augment_rules,
+                          .workers = t->what->run->workers};
+    return vm_feed_open(&t->feed, &t->fed, err);
 }
 
 static VmStatus say_start(Trainer *t, VmError *err) {

@@ -27,20 +27,15 @@ static void add_batch(VmEvalResult *sum, const VmBinding *b, int64_t n) {
 }
 
 /* What is no finite number is an error, and never a right answer. */
-static VmStatus check_means(const VmEvalResult *r, bool has_loss, VmError *err) {
-    const char *bad = has_loss && !isfinite(r->loss) ? "loss" : NULL;
-    for (int i = 0; i < r->nmetric && !bad; i++)
-        if (!isfinite(r->metric[i].value)) bad = r->metric[i].name;
-    if (!bad) return VM_OK;
-    return vm_fail(err, VM_INPUT,
-                   "the %s on these %" PRId64
-                   " images is no finite number: weights or what they are given are "
-                   "too large, or not numbers",
-                   bad, r->images);
+static VmStatus refuse(const VmFailure *f, VmError *err) {
+    char text[600];
+    vm_failure_text(f, text, sizeof text);
+    return vm_fail(err, VM_INPUT, "%s%s%s", f->place ? f->place : "", f->place ? ": " : "", text);
 }
 
 static VmStatus evaluate_all(const VmEvaluation *v, VmBinding *b, VmFeed *feed, int64_t steps,
-                             VmEvalResult *result, bool *stopped, VmError *err) {
+                             VmEvalResult *result, bool *stopped, VmFailure *failure,
+                             VmError *err) {
     int64_t first = 0;
     *result = (VmEvalResult){0};
     for (int64_t step = 0; step < steps; step++) {
@@ -54,17 +49,22 @@ static VmStatus evaluate_all(const VmEvaluation *v, VmBinding *b, VmFeed *feed, 
         VmStatus fed = vm_feed_batch(feed, step, &b->input, err);
         if (fed) return fed;
         vm_engine_run(v->engine, b->program, 0, 0);
+        failure->step = step + 1;
+        failure->first = first;
+        if (vm_failure_find(b, failure)) return refuse(failure, err);
         if (v->watch) v->watch(v->watcher, b->program, first, n);
         add_batch(result, b, n);
         first += n;
     }
     result->loss /= (double)result->images;
     for (int i = 0; i < result->nmetric; i++) result->metric[i].value /= (double)result->images;
-    return check_means(result, vm_binding_has_loss(b), err);
+    return VM_OK;
 }
 
 VmStatus vm_evaluate(const VmEvaluation *v, VmEvalResult *result, bool *stopped, VmError *err) {
     bool broken_off = false;
+    VmFailure unasked, *failure = v->failure ? v->failure : &unasked;
+    *failure = (VmFailure){.kind = NULL};
     int64_t size = vm_dataset_size(v->data), batch = v->batch < size ? v->batch : size;
     if (v->batch < 1)
         return vm_fail(err, VM_USAGE, "batch must be at least 1, it is %" PRId64, v->batch);
@@ -78,8 +78,9 @@ VmStatus vm_evaluate(const VmEvaluation *v, VmEvalResult *result, bool *stopped,
                        .classes = b.input.classes,
                        .end = vm_feed_steps(size, batch, false)};
     VmFeed *feed;
+    failure->feed = spec;
     s = vm_feed_open(&feed, &spec, err);
-    if (!s) s = evaluate_all(v, &b, feed, spec.end, result, &broken_off, err);
+    if (!s) s = evaluate_all(v, &b, feed, spec.end, result, &broken_off, failure, err);
     if (stopped) *stopped = broken_off;
     vm_binding_free(&b);
     if (feed) vm_feed_close(feed);

@@ -77,6 +77,11 @@ bool vm_binding_has_loss(const VmBinding *b);
  */
 double vm_binding_loss(const VmBinding *b, bool aux);
 
+/* ---- failure.c ---- */
+
+/* The first loss or metric that is not finite, into f; false: all are. */
+bool vm_failure_find(const VmBinding *b, VmFailure *f);
+
 /* ---- sums.c: means of an epoch of training ---- */
 
 /* Over batches: losses, a smaller last batch counts as much as the others. Over images: metrics, in
@@ -140,6 +145,9 @@ VmStatus vm_say_tick(VmLog *log, const VmRunState *run, const VmBinding *b, int6
 /* A logged step, with what the program that ran it said. */
 VmStatus vm_say_step(VmLog *log, int64_t epoch, int64_t step, double lr, double rate,
                      const VmBinding *b, const VmRouting *routing, VmError *err);
+/* A run ends for a value that is not finite; found is taken over. */
+VmStatus vm_say_failure(VmLog *log, const VmRunState *run, const VmFailure *f, VmFacts found,
+                        VmError *err);
 VmStatus vm_say_epoch(VmLog *log, const VmEpochRecord *r, const VmRouting *routing, VmError *err);
 
 /* ---- run_folder.c ---------------------------------------------------------------------------- */

@@ -91,12 +91,13 @@ static VmStatus keep_if_best(Trainer *t, const VmEpochRecord *r, int program, Vm
     return VM_OK;
 }
 
-static VmEvaluation evaluation_of(const Trainer *t, const VmDataset *data) {
+static VmEvaluation evaluation_of(const Trainer *t, const VmDataset *data, VmFailure *failure) {
     return (VmEvaluation){.engine = t->e,
                           .source = t->source,
                           .user = t->user,
                           .data = data,
-                          .batch = t->recipe->data.batch};
+                          .batch = t->recipe->data.batch,
+                          .failure = failure};
 }
 
 VmStatus vm_trainer_judge(Trainer *t, VmEpochRecord *r, VmError *err) {
@@ -106,11 +107,14 @@ VmStatus vm_trainer_judge(Trainer *t, VmEpochRecord *r, VmError *err) {
     VmEvalResult *result = w->validation ? &r->validation : &r->test;
     double start = vm_seconds();
     int program = t->bind.program;
-    VmEvaluation v = evaluation_of(t, data);
+    VmFailure failure;
+    VmEvaluation v = evaluation_of(t, data, &failure);
     v.stop = w->run->stop;
     VmStatus s = vm_evaluate(&v, result, &t->stopped, err);
-    if (s == VM_INPUT && program >= 0) /* weights that are no numbers explain it better */
-        (void)vm_checkpoint_values(t->e, program, &t->run, err);
+    if (s == VM_INPUT && program >= 0 && /* weights that are no numbers explain it better */
+        vm_checkpoint_values(t->e, program, &t->run, err) != VM_OK)
+        snprintf(failure.weight, sizeof failure.weight, "%.500s", err->text);
+    if (failure.kind) vm_trainer_say_failed(t, &failure);
     if (s || t->stopped) return s;
     r->judge_seconds = vm_seconds() - start;
     return w->validation && r->epoch ? keep_if_best(t, r, program, err) : VM_OK;
@@ -154,8 +158,10 @@ static bool load_best(Trainer *t) {
 static VmStatus final_test(Trainer *t, VmTrainResult *result, VmError *err) {
     const VmTraining *w = t->what;
     if (!w->validation || !w->test) return VM_OK;
-    VmEvaluation v = evaluation_of(t, w->test);
+    VmFailure failure;
+    VmEvaluation v = evaluation_of(t, w->test, &failure);
     VmStatus s = vm_evaluate(&v, &result->test, NULL, err);
+    if (failure.kind) vm_trainer_say_failed(t, &failure);
     return s ? s : vm_say_end(&t->log, &t->run, result, err);
 }
 

@@ -52,6 +52,26 @@ VmStatus vm_say_left_out(VmLog *log, const VmTraining *what, const VmRunState *r
     return s ? s : say_left_out_of(log, VM_TEST, what->test, run->step, err);
 }
 
+/* ---- failure ---- */
+
+VmStatus vm_say_failure(VmLog *log, const VmRunState *run, const VmFailure *x, VmFacts found,
+                        VmError *err) {
+    VmFacts f = {0};
+    vm_facts_text(&f, "in", x->training ? "training" : "evaluation");
+    vm_facts_int(&f, "at", x->step);
+    if (x->training) vm_facts_number(&f, "lr", x->rate);
+    vm_facts_text(&f, "kind", x->kind);
+    vm_facts_text(&f, "name", x->name);
+    vm_facts_text(&f, "value", vm_failure_value(x->value));
+    if (x->place) vm_facts_text(&f, "place", x->place);
+    vm_facts_bool(&f, "weights_finite", !x->weight[0]);
+    if (found.n)
+        vm_facts_group(&f, "first", found);
+    else
+        vm_facts_free(&found);
+    return vm_log_tell(log, VM_EVENT_diverged, 0, run->step, f, err);
+}
+
 /* ---- steps ---- */
 
 VmStatus vm_say_tick(VmLog *log, const VmRunState *run, const VmBinding *b, int64_t epoch,

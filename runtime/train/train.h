@@ -11,8 +11,9 @@
 #include <stdint.h>
 #include <stdio.h>
 
-#include "runtime/data/data.h"
+#include "runtime/data/feed.h"
 #include "runtime/exec/exec.h"
+#include "runtime/log/events.h"
 
 /* ---- tensor files (safetensors.c) ------------------------------------------------------------ */
 
@@ -71,6 +72,43 @@ VmStatus vm_weights_finite(VmEngine *e, int program, const char *path, VmError *
 
 /* Copies a tensor over the weight of its name, which has its shape and type. */
 void vm_weights_set(VmEngine *e, int program, const VmTensorView *v);
+
+/* ---- what is not finite (failure.c) ---- */
+
+/* A step, or a batch of an evaluation, with a loss or metric that is not finite; or weights that
+ * are found not to be. A step whose losses are not finite has changed nothing, so what failed can
+ * be looked at again: same images, weights and random numbers. */
+typedef struct VmFailure {
+    const char *kind; /* "loss", "auxiliary loss", "metric", "weight"; NULL: nothing failed */
+    const char *name, *place; /* of it; place NULL: not known */
+    double value;
+    bool training;
+    int64_t step;          /* or batch, from 1; of weights: the last step that was done */
+    int64_t first, images; /* evaluation: the batch's first image, from 0; how many it has */
+    double rate;           /* training: the learning rate */
+    /* The first weight that was not finite when the step began (a step before has made it so), as a
+     * text; "": all were. */
+    char weight[512];
+    uint64_t seed;
+    VmFeedSpec feed;
+    struct Trainer *run; /* that can be gone over again; NULL: none can */
+} VmFailure;
+
+/* Runs another program on what failed, with the weights as they are now. It takes the same inputs
+ * and as many images. */
+VmStatus vm_failure_again(VmEngine *e, int program, const VmFailure *f, VmError *err);
+/* A gradient that is not finite while the losses are leaves weights that are not, and which step it
+ * was is not seen before a later one fails. These go over the failed run again, with the same bits:
+ * *at becomes the step after the last checkpoint, or the first, and weights and state are those it
+ * began with; *last is the last step that was done. */
+VmStatus vm_replay_begin(const VmFailure *f, VmFailure *at, int64_t *last, VmError *err);
+/* Trains step at->step again, and *at becomes the next one. VM_INPUT, with the text in at->weight:
+ * this step has made a weight or state that is not finite. */
+VmStatus vm_replay_step(VmFailure *at, VmError *err);
+/* "training diverged: loss 'l' is infinite at step 3 with learning rate 0.1". */
+void vm_failure_text(const VmFailure *f, char *to, size_t cap);
+/* "not a number", "infinite", "minus infinite" */
+const char *vm_failure_value(double v);
 
 /* ---- training (trainer.c, checkpoint.c) ---- */
 
@@ -134,6 +172,10 @@ typedef struct VmRun {
     /* Looked at after every step and every batch of an evaluation: not 0, and the run saves a
      * checkpoint and ends. NULL: nobody asks. */
     const volatile sig_atomic_t *stop;
+    /* Called when a run fails for a value that is not finite, before it ends: weights are in the
+     * engine, and programs may be added to it. What it finds goes into the facts of the event
+     * "diverged"; their texts live until the run has ended. NULL: nobody looks closer. */
+    void (*failed)(void *user, const VmFailure *f, VmFacts *found);
 } VmRun;
 
 /* A training run, whole. */
@@ -206,9 +248,9 @@ typedef struct VmTrainResult {
  * (VM_ENV). A folder that holds a run is VM_USAGE unless it is to be resumed or moved aside;
  * resuming without a checkpoint is VM_USAGE.
  *
- * A checkpoint is saved after every epoch, and the one before it kept. A loss, weight or state that
- * is no finite number stops the run: VM_INPUT, with the step and the first tensor; the last
- * checkpoint stays.
+ * A checkpoint is saved after every epoch, and the one before it kept. A loss, metric, weight or
+ * state that is no finite number stops the run: VM_INPUT, with the step and the first tensor; the
+ * last checkpoint stays. A step whose losses are not finite has changed nothing.
  *
  * Resuming, weights, state and position come from the checkpoint; data, instructions and settings
  * that differ from its run's are VM_USAGE with all of them named (a run of constant rate may be
@@ -234,10 +276,11 @@ typedef struct VmEvaluation {
      * data went through that program. NULL: nobody looks. */
     void (*watch)(void *watcher, int program, int64_t first, int64_t n);
     void *watcher;
+    VmFailure *failure; /* says which batch was not finite; NULL: nobody asks */
 } VmEvaluation;
 
-/* Means over the images; a mean that is no finite number is VM_INPUT. *stopped (may be NULL): it
- * was broken off, and there is no result. */
+/* Means over the images; a batch with a value that is not finite is VM_INPUT. *stopped (may be
+ * NULL): it was broken off, and there is no result. */
 VmStatus vm_evaluate(const VmEvaluation *v, VmEvalResult *result, bool *stopped, VmError *err);
 
 /* Fills a program's input VM_INPUT_STEP for step 0, 1, ..; to NULL: it has none. */

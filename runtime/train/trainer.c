@@ -17,24 +17,6 @@
 
 /* ---- one step ---- */
 
-static VmStatus check_finite(const Trainer *t, double lr, VmError *err) {
-    for (int i = 0; i < t->bind.nterm; i++) {
-        const VmTerm *term = &t->bind.term[i];
-        if (term->tensor->role == VM_ROLE_METRIC || isfinite(*term->value)) continue;
-        const char *place = term->tensor->place;
-        VmError first = {.text = ""}; /* the step has updated weights with what it found */
-        bool weights =
-            vm_tensors_finite(t->e, t->bind.program, VM_ROLE_PARAM, "after it", &first) != VM_OK;
-        return vm_fail(err, VM_INPUT,
-                       "%s%straining diverged: loss '%s' is %s at step %" PRId64
-                       " with learning rate %g; a smaller rate or a longer warmup may help%s%.900s",
-                       place ? place : "", place ? ": " : "", term->tensor->name,
-                       isnan(*term->value) ? "not a number" : "infinite", t->run.step + 1, lr,
-                       weights ? "\n  " : "", first.text);
-    }
-    return VM_OK;
-}
-
 static VmStatus log_step(Trainer *t, int64_t epoch, double lr, VmError *err) {
     int64_t every = t->recipe->log_every;
     bool logged = every > 0 && t->run.step % every == 0;
@@ -61,7 +43,7 @@ static VmStatus train_step(Trainer *t, int64_t epoch, VmError *err) {
     if (t->what->run->before_step && !t->began) t->what->run->before_step(t->user);
     t->began = true;
     vm_engine_run(t->e, t->bind.program, (uint64_t)t->recipe->seed, (uint64_t)t->run.step);
-    s = check_finite(t, lr, err);
+    s = vm_trainer_check_step(t, err);
     if (s) return s;
     t->run.step++;
     vm_routing_step(&t->routing);
@@ -75,7 +57,11 @@ static VmStatus train_step(Trainer *t, int64_t epoch, VmError *err) {
 static VmStatus save(Trainer *t, int program, VmError *err) {
     int64_t epoch = (t->run.step - 1) / t->run.steps_per_epoch + 1;
     VmStatus s = vm_log_tell(&t->log, VM_EVENT_saving, epoch, t->run.step, (VmFacts){0}, err);
-    if (s == VM_OK) s = vm_checkpoint_save(t->checkpoints, t->e, program, &t->run, err);
+    VmError why = {.text = ""};
+    if (s == VM_OK && (s = vm_checkpoint_save(t->checkpoints, t->e, program, &t->run, &why))) {
+        if (s == VM_INPUT) vm_trainer_say_weights(t, &why);
+        if (err) *err = why;
+    }
     t->saved = vm_seconds();
     return s;
 }

@@ -19,6 +19,7 @@ typedef struct Trainer {
     VmRouting routing;
     VmLog log;
     VmFeed *feed;       /* of training images */
+    VmFeedSpec fed;     /* how it was opened */
     bool began;         /* a step was run */
     bool stopped;       /* somebody asked the run to end: it saves and does */
     double lr;          /* of the last step */
@@ -34,6 +35,16 @@ VmStatus vm_trainer_plan(Trainer *t, VmError *err);
 /* Everything before the first step: programs, folder, log, checkpoint to go on from, feed. */
 VmStatus vm_trainer_begin(Trainer *t, VmError *err);
 VmStatus vm_trainer_bind(Trainer *t, int64_t batch, VmError *err);
+
+/* ---- diverged.c ---- */
+
+/* VM_INPUT when a loss or metric of the step that has just run is not finite, after everybody was
+ * told: nothing was changed by it. */
+VmStatus vm_trainer_check_step(Trainer *t, VmError *err);
+/* Tells everybody of an evaluation that failed. */
+void vm_trainer_say_failed(Trainer *t, VmFailure *f);
+/* Tells everybody that weights or state are not finite after the last step, as `why` says. */
+void vm_trainer_say_weights(Trainer *t, const VmError *why);
 
 /* ---- judge.c ---- */
 

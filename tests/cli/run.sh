@@ -97,7 +97,7 @@ dataset data
 F=tiny.vmoe
 
 # The parts go on from each other's files, in this order.
-for part in ${*:-commands templates mistakes models imports weights evaluation about predict training kernels images zoo}; do
+for part in ${*:-commands templates mistakes models imports weights evaluation about predict training finite kernels images zoo}; do
     # shellcheck disable=SC1090
     . "$ROOT/tests/cli/$part.sh"
 done

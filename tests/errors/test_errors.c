@@ -272,6 +272,7 @@ static const struct {
     {D_too_large, "tests/unit/frontend/test_parser.c", "D_too_large"},
     {D_kernel_text, "tests/driver/test_problem.c", "D_kernel_text"},
     {D_one_row, "tests/cli/training.sh", "one-row"},
+    {D_run_not_finite, "tests/cli/finite.sh", "run-not-finite"},
     {D_scope_shape, "tests/cli/evaluation.sh", "scope-shape"},
     {D_rules_file, "tests/driver/test_rename.c", "D_rules_file"},
     {D_rules_fit, "tests/driver/test_rename.c", "D_rules_fit"},

@@ -252,6 +252,11 @@ Test(runtime_engine, refuses_what_does_not_fit) {
     VmProgram p = program();
     p.abi = 99;
     refuse(&p, "version 99");
+    p = program();
+    p.gate = 3;
+    refuse(&p, "impossible gate");
+    p.gate = 2; /* without a barrier */
+    refuse(&p, "impossible gate");
     VmTensor moved[5];
     memcpy(moved, tensors, sizeof tensors);
     p = program();
