@@ -116,6 +116,7 @@ static VmProgram *without_updates(Arena *a, const VmProgram *p) {
     q->task = task;
     q->ntask = 0;
     q->updates = 0; /* so its packed copies stay right, too */
+    q->gate = 0;    /* and nothing has to wait for its losses */
     bool barrier = false;
     for (int i = 0; i < p->ntask; i++) {
         barrier |= p->task[i].barrier;

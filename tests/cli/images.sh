@@ -20,7 +20,7 @@ want 0 'warning: skipped 1 file.*train/red/notes.txt' 'a file that is no image' 
     "$VMOEC" train pictures.vmoe --steps 1 --quiet --out folder --overwrite
 mkdir pictures/test/black
 picture red > pictures/test/black/0.png
-want 1 "class 'black' of test/ is not one of the 4" 'an unknown class' \
+want 1 "class 'black' of test/ is none of the 4 that the weights know" 'an unknown class' \
     "$VMOEC" eval pictures.vmoe --weights folder/weights.safetensors
 rm -r pictures/test/black
 picture red | head -c 60 > pictures/train/red/3.png

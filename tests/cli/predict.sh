@@ -75,7 +75,7 @@ want 0 '' 'as a picture' "$VMOEC" eval heads.vmoe --weights $W --confusion=matri
 want 0 '' 'which is well-formed' python3 -c 'import xml.dom.minidom as m
 d = m.parse("matrix.svg")
 assert sum(r.firstChild is not None for r in d.getElementsByTagName("rect")) == 4'
-want 2 'holds no images out' 'a split that is not there' \
+want 2 'has no images for validation' 'a split that is not there' \
     "$VMOEC" eval heads.vmoe --weights $W --split validation
 want 2 "is train, validation or test, not 'all'" 'no split' \
     "$VMOEC" eval heads.vmoe --weights $W --split all

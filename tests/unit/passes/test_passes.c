@@ -118,8 +118,8 @@ Test(passes, wrong_lists_are_refused) {
 
 Test(passes, pipelines_end_in_fuse) {
     const PassId *list;
-    cr_assert_eq(pass_pipeline(PIPE_EVAL, &list), 9);
-    cr_assert_eq(list[8], PASS_fuse);
+    cr_assert_eq(pass_pipeline(PIPE_EVAL, &list), 10);
+    cr_assert_eq(list[9], PASS_fuse);
     cr_assert_eq(pass_pipeline(PIPE_GRAD, &list), 10);
     cr_assert_eq(list[2], PASS_autodiff);
     cr_assert_eq(list[4], PASS_splitk); /* what is compared with others is what is trained with */
