@@ -259,6 +259,10 @@ static Difference settings_that_matter(Session *s, const About *x) {
 VmStatus session_about_settings(Session *s, const About *x, AboutUse use) {
     Difference d = x->nsetting ? settings_that_matter(s, x) : (Difference){.n = 0};
     if (!d.n) return VM_OK;
+    if (use == ABOUT_NOTE) {
+        session_note(s, "%s was made with other settings: %s", x->path, d.text.data);
+        return VM_OK;
+    }
     const char *text =
         arena_printf(s->arena,
                      "%s was made with other settings, and %s computes something else "

@@ -167,7 +167,8 @@ static VmStatus run_training(Session *s, const SessionTrain *how, VmTrainResult 
     VmSubject subject = subject_of(s, g);
     st = session_about(s, s->data[VM_TRAIN], recipe.seed, &subject.about);
     if (st) return st;
-    if (s->from.file) session_about_classes(s, &s->from.about, s->data[VM_TRAIN]);
+    if (s->from.file && !s->from.rename->missing)
+        session_about_classes(s, &s->from.about, s->data[VM_TRAIN]);
     VmRun run = run_of(s, how);
     st = session_describe(s, how, &recipe, &run.file, &run.nfile);
     if (st) return st;
