@@ -115,10 +115,10 @@ VmStatus session_tensors_open(Session *s, const char *path, VmTensorFile **out) 
 }
 
 VmStatus session_import(Session *s, const SessionImport *how, Imported *out) {
-    *out = (Imported){0};
+    *out = (Imported){.file = how->file};
     const IrGraph *g = session_graph(s, s->batch);
     if (!g) return VM_INPUT;
-    VmStatus st = session_tensors_open(s, how->path, &out->file);
+    VmStatus st = how->file ? VM_OK : session_tensors_open(s, how->path, &out->file);
     if (st) return st;
     int n = vm_tensors_count(out->file);
     VmTensorView *tensor = ARENA_ARRAY(s->arena, VmTensorView, n + 1);

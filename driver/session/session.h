@@ -426,8 +426,8 @@ typedef struct SessionTrain {
     const volatile sig_atomic_t *stop;
 } SessionTrain;
 
-/* The files by which a run says what it is (describe.c): its source, and how, where and with what it
- * was made. The data are open. They live as long as the session. */
+/* The files by which a run says what it is (describe.c): its source, and how, where and with what
+ * it was made. The data are open. They live as long as the session. */
 VmStatus session_describe(Session *s, const SessionTrain *how, const VmRecipe *r,
                           const VmRunFile **file, int *n);
 
@@ -550,7 +550,8 @@ VmStatus session_template_fill(Session *s, const VmoecOptions *o, const char *te
 /* ---- weights of other programs (import.c) ---------------------------------------------------- */
 
 typedef struct SessionImport {
-    const char *path; /* a safetensors file */
+    const char *path;   /* a safetensors file */
+    VmTensorFile *file; /* the same, open, which becomes the import's; NULL: it is opened */
     /* The rules: a word of session_rules_files, and of several files the one that loads most
      * weights counts. NULL: none. */
     const char *from;

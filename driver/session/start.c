@@ -75,22 +75,35 @@ static void say_found(Session *s, const SessionTrain *how, const Imported *x) {
     if (how->verbose) session_inform(s, "%s", session_rename_text(a, r));
 }
 
+/* How they were made is asked first: it says more than shapes that do not fit. */
+static VmStatus open_file(Session *s, const SessionTrain *how, VmTensorFile **out, About *about) {
+    bool part = how->rename || how->nskip || how->skip_mismatch; /* they are of another model */
+    AboutUse use = part ? ABOUT_NOTE : how->anyway ? ABOUT_WARN : ABOUT_REFUSE;
+    VmStatus st = session_tensors_open(s, how->weights, out);
+    if (st) return st;
+    session_about_read(s, *out, how->weights, about);
+    st = session_about_settings(s, about, use);
+    return st ? st : session_about_image(s, about, ABOUT_NOTE);
+}
+
 VmStatus session_start_open(Session *s, const SessionTrain *how) {
-    const SessionImport import = {.path = how->weights,
-                                  .from = how->rename,
-                                  .same = true,
-                                  .skip = how->skip,
-                                  .nskip = how->nskip,
-                                  .skip_mismatch = how->skip_mismatch};
+    SessionImport import = {.path = how->weights,
+                            .from = how->rename,
+                            .same = true,
+                            .skip = how->skip,
+                            .nskip = how->nskip,
+                            .skip_mismatch = how->skip_mismatch};
+    About about = {0};
     if (!how->weights && (how->rename || how->skip_mismatch || how->nskip))
         return session_fail(s, VM_USAGE, "names and shapes are of weights: --weights is missing");
     if (!how->weights) return VM_OK;
-    bool part = how->rename || how->nskip || how->skip_mismatch; /* they are of another model */
-    VmStatus st = session_import(s, &import, &s->from);
-    if (!st) session_about_read(s, s->from.file, how->weights, &s->from.about);
-    AboutUse use = part ? ABOUT_NOTE : how->anyway ? ABOUT_WARN : ABOUT_REFUSE;
-    if (!st) st = session_about_settings(s, &s->from.about, use);
-    if (!st) st = session_about_image(s, &s->from.about, ABOUT_NOTE);
+    VmStatus st = open_file(s, how, &import.file, &about);
+    if (st) {
+        vm_tensors_close(import.file);
+        return st;
+    }
+    st = session_import(s, &import, &s->from);
+    s->from.about = about;
     if (!st) say_found(s, how, &s->from);
     return st;
 }
