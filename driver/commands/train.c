@@ -115,7 +115,7 @@ static void first_step_with_times(void *session) {
 static bool has_other_options(const Args *a) {
     static const OptId of_start[] = {OPT_out,    OPT_resume, OPT_overwrite,     OPT_weights,
                                      OPT_rename, OPT_skip,   OPT_skip_mismatch, OPT_verbose,
-                                     OPT_anyway, OPT_quiet,  OPT_time};
+                                     OPT_quiet,  OPT_time};
     int given = 0;
     for (int i = 0; i < OPT_COUNT; i++) given += a->given[i];
     for (size_t i = 0; i < sizeof of_start / sizeof of_start[0]; i++)
@@ -157,7 +157,6 @@ static VmStatus train(Session *s, const Args *a, SessionTrain *how) {
     how->nskip = a->o.skip.n;
     how->skip_mismatch = a->o.skip_mismatch;
     how->verbose = a->o.verbose;
-    how->anyway = a->o.anyway;
     how->command = a->command;
     how->ncommand = a->ncommand;
     how->commit = drv_source_commit(a->arena, a->operand[0]);
@@ -183,7 +182,7 @@ static VmStatus train(Session *s, const Args *a, SessionTrain *how) {
 
 /* Where the weights come from is said once. */
 static VmStatus weights_of(const Args *a) {
-    static const OptId with[] = {OPT_rename, OPT_skip, OPT_skip_mismatch, OPT_verbose, OPT_anyway};
+    static const OptId with[] = {OPT_rename, OPT_skip, OPT_skip_mismatch, OPT_verbose};
     if (a->o.weights && a->o.resume.given)
         return drv_fail(VM_USAGE,
                         "--weights and --resume exclude each other: a run that is resumed has its "

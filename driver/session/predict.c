@@ -3,6 +3,7 @@
 #include "driver/session/about.h"
 
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 void session_softmax(const float *score, int64_t n, double *probability) {
@@ -165,7 +166,10 @@ static VmStatus prepare(Predictor *p) {
     st = vm_image_reader_open(&q, made.height, made.width, vm_threads(p->how->threads), &p->reader,
                               &err);
     if (st) return session_fail(s, st, "%s", err.text);
-    p->image = ARENA_ARRAY(s->arena, float, p->batch * p->size);
+    /* no pages for images that never come, as an arena's zeros would be */
+    p->image = malloc((size_t)(p->batch * p->size) * sizeof(float));
+    if (!p->image)
+        return session_fail(s, VM_ENV, "out of memory for %lld images", (long long)p->batch);
     p->err = ARENA_ARRAY(s->arena, VmError, p->batch);
     p->path = ARENA_ARRAY(s->arena, const char *, p->batch);
     return VM_OK;
@@ -185,6 +189,7 @@ VmStatus session_predict(Session *s, const SessionPredict *how) {
             tell(&p, NULL, 0);
     }
     vm_image_reader_close(p.reader);
+    free(p.image);
     arena_destroy(p.own);
     vm_tensors_close(f);
     return st;

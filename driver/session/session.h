@@ -408,7 +408,6 @@ typedef struct SessionTrain {
     const char *const *skip;             /* patterns of tensors that are left out */
     int nskip;
     bool skip_mismatch, verbose; /* verbose: all that became of the file's tensors is said */
-    bool anyway;                 /* weights of other settings are used, which is said */
     const char *const *command;  /* [ncommand]: the words that asked for the run; NULL: none did */
     int ncommand;
     const char *commit; /* of the source's repository; NULL: none is known */

@@ -75,14 +75,14 @@ static void say_found(Session *s, const SessionTrain *how, const Imported *x) {
     if (how->verbose) session_inform(s, "%s", session_rename_text(a, r));
 }
 
-/* How they were made is asked first: it says more than shapes that do not fit. */
+/* How they were made is said first: it says more than shapes that do not fit. A run may mean to go
+ * on with other settings, as a second phase does, so nothing is refused. */
 static VmStatus open_file(Session *s, const SessionTrain *how, VmTensorFile **out, About *about) {
     bool part = how->rename || how->nskip || how->skip_mismatch; /* they are of another model */
-    AboutUse use = part ? ABOUT_NOTE : how->anyway ? ABOUT_WARN : ABOUT_REFUSE;
     VmStatus st = session_tensors_open(s, how->weights, out);
     if (st) return st;
     session_about_read(s, *out, how->weights, about);
-    st = session_about_settings(s, about, use);
+    st = session_about_settings(s, about, part ? ABOUT_NOTE : ABOUT_WARN);
     return st ? st : session_about_image(s, about, ABOUT_NOTE);
 }
 

@@ -217,7 +217,7 @@ want 2 'exclude each other' 'weights for a run that is resumed' \
     "$VMOEC" train $F --data data --out runs/w --resume --weights w.safetensors
 want 1 'tiny.moe.mlp.* is f32\[4,.*\] in narrow.safetensors but f32\[4,.*\] in the model' \
     'starting from weights of another shape' \
-    "$VMOEC" train $F --data data --out runs/bad --overwrite --weights narrow.safetensors --anyway
+    "$VMOEC" train $F --data data --out runs/bad --overwrite --weights narrow.safetensors
 want 1 'stray.safetensors has no weight of this model' 'starting from weights of another model' \
     "$VMOEC" train $F --data data --out runs/bad --overwrite --weights stray.safetensors
 want 1 'short.safetensors' 'starting from truncated weights' \
