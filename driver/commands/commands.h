@@ -55,7 +55,7 @@ typedef struct Args {
     CmdId cmd;
     const char **operand;
     int noperand;
-    double started; /* drv_process_start() */
+    double started;             /* drv_process_start() */
     const char *const *command; /* [ncommand]: all words of the command line */
     int ncommand;
     bool given[OPT_COUNT];
