@@ -1,7 +1,6 @@
 /* Image files by themselves, as a data set would have them: for who has images and no data set.
  *
  * Does not: know classes, folders or splits. */
-#include <omp.h>
 #include <stdlib.h>
 #include <string.h>
 
