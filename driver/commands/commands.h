@@ -93,9 +93,8 @@ VmStatus drv_write_file(const char *path, const char *data, size_t len);
 /* Writes text to --o's file, or to stdout when path is NULL. */
 VmStatus drv_write_output(const char *path, const char *data, size_t len);
 
-/* A field of comma-separated values, in quotes where it needs them; a comma before it unless it is
- * the first. */
-void drv_csv_field(FILE *f, const char *text, bool comma);
+/* A field of comma-separated values: the text, in quotes where it needs them. */
+const char *drv_csv_field(Arena *a, const char *text);
 bool drv_is_folder(const char *path);
 
 /* VM_ENV with a message when stdout could not take everything, or stderr: call last. */

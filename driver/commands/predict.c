@@ -1,24 +1,26 @@
 /* vmoec predict: the classes of images, by their files. */
 #include "driver/commands/commands.h"
 
+#include <dirent.h>
 #include <errno.h>
-#include <fts.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/stat.h>
 
-enum { TOP = 3 }; /* classes that are shown of an image */
+enum { TOP = 3, DEEPEST = 60 }; /* classes that are shown of an image; folders in folders */
 
 typedef struct Predict {
     const Args *a;
     Session s;
-    int operand; /* of those that are images, the next one */
-    FTS *folder; /* being walked; NULL: none */
-    int64_t in_folder;
-    char *line; /* of standard input */
+    int operand;                /* of those that are images, the next one */
+    const char **found;         /* [nfound]: images of the folder that is being read */
+    int64_t nfound, room, told; /* room: of found; told: how many were handed on */
+    char *line;                 /* of standard input */
     size_t line_room;
     int64_t images, bad, top;
     VmStatus status; /* of what is wrong with an operand */
+    VmStatus worst;  /* of the images */
 } Predict;
 
 /* ---- which images ---------------------------------------------------------------------------- */
@@ -33,10 +35,6 @@ static bool is_image(const char *name) {
     return false;
 }
 
-static int by_name(const FTSENT **x, const FTSENT **y) {
-    return strcmp((*x)->fts_name, (*y)->fts_name);
-}
-
 static void fail(Predict *p, VmStatus st, const char *path, const char *why) {
     char *shown = arena_strdup(p->a->arena, path);
     vm_make_printable(shown);
@@ -44,52 +42,68 @@ static void fail(Predict *p, VmStatus st, const char *path, const char *why) {
     if (!p->status) p->status = st;
 }
 
-/* The next image below the folder; NULL: there are no more. */
-static const char *next_in_folder(Predict *p) {
-    for (FTSENT *e; (e = fts_read(p->folder));) {
-        if (e->fts_info == FTS_DNR || e->fts_info == FTS_ERR || e->fts_info == FTS_NS)
-            fail(p, VM_ENV, e->fts_path, strerror(e->fts_errno));
-        if (e->fts_info == FTS_D && e->fts_level > 0 && e->fts_name[0] == '.')
-            fts_set(p->folder, e, FTS_SKIP);
-        if (e->fts_info != FTS_F || !is_image(e->fts_name)) continue;
-        p->in_folder++;
-        return arena_strdup(p->a->arena, e->fts_path);
+static void add_found(Predict *p, const char *path) {
+    if (p->nfound == p->room) {
+        p->room = p->room ? 2 * p->room : 64;
+        const char **more = ARENA_ARRAY(p->a->arena, const char *, p->room);
+        if (p->nfound) memcpy(more, p->found, (size_t)p->nfound * sizeof *more);
+        p->found = more;
     }
-    if (!p->in_folder)
-        fail(p, VM_INPUT, p->a->operand[p->operand - 1], "no .jpg, .jpeg or .png in this folder");
-    fts_close(p->folder);
-    p->folder = NULL;
-    return NULL;
+    p->found[p->nfound++] = path;
+}
+
+static int by_name(const struct dirent **x, const struct dirent **y) {
+    return strcmp((*x)->d_name, (*y)->d_name);
+}
+
+/* All images below a folder, by name; what is hidden is no image. */
+static void find_images(Predict *p, const char *folder, int depth) {
+    struct dirent **list;
+    struct stat st;
+    int n = scandir(folder, &list, NULL, by_name);
+    if (n < 0) fail(p, VM_ENV, folder, strerror(errno));
+    size_t length = strlen(folder);
+    const char *slash = length && folder[length - 1] == '/' ? "" : "/";
+    for (int i = 0; i < n; i++) {
+        const char *name = list[i]->d_name;
+        const char *path = arena_printf(p->a->arena, "%s%s%s", folder, slash, name);
+        bool hidden = name[0] == '.', there = !hidden && stat(path, &st) == 0;
+        if (there && S_ISDIR(st.st_mode) && depth == DEEPEST)
+            fail(p, VM_INPUT, path, "too many folders in folders");
+        else if (there && S_ISDIR(st.st_mode))
+            find_images(p, path, depth + 1);
+        else if (there && S_ISREG(st.st_mode) && is_image(name))
+            add_found(p, path);
+        free(list[i]);
+    }
+    if (n >= 0) free(list);
 }
 
 /* A line of standard input; NULL: there are no more. */
 static const char *next_line(Predict *p) {
+    errno = 0;
     ssize_t n = getline(&p->line, &p->line_room, stdin);
     while (n > 0 && (p->line[n - 1] == '\n' || p->line[n - 1] == '\r')) p->line[--n] = '\0';
     if (n == 0) return next_line(p);
-    if (n < 0 && ferror(stdin)) fail(p, VM_ENV, "standard input", strerror(errno));
+    if (n < 0 && (errno || ferror(stdin))) fail(p, VM_ENV, "standard input", strerror(errno));
     return n > 0 ? arena_strdup(p->a->arena, p->line) : NULL;
-}
-
-static void open_folder(Predict *p, const char *path) {
-    char *const list[] = {(char *)path, NULL};
-    p->in_folder = 0;
-    p->folder = fts_open(list, FTS_LOGICAL | FTS_NOCHDIR, by_name);
-    if (!p->folder) fail(p, VM_ENV, path, strerror(errno));
 }
 
 static const char *next(void *user) {
     Predict *p = user;
     for (;;) {
-        const char *path = p->folder ? next_in_folder(p) : NULL;
-        if (path) return path;
-        if (p->operand > 1 && !strcmp(p->a->operand[p->operand - 1], "-")) path = next_line(p);
+        if (p->told < p->nfound) return p->found[p->told++];
+        bool listed = p->operand > 1 && !strcmp(p->a->operand[p->operand - 1], "-");
+        const char *path = listed ? next_line(p) : NULL;
         if (path) return path;
         if (p->operand >= p->a->noperand) return NULL;
         path = p->a->operand[p->operand++];
         if (!strcmp(path, "-")) continue;
         if (!drv_is_folder(path)) return path;
-        open_folder(p, path);
+        p->nfound = p->told = 0;
+        find_images(p, path, 0);
+        if (!p->nfound && !p->status)
+            fail(p, VM_INPUT, path, "no .jpg, .jpeg or .png in this folder");
     }
 }
 
@@ -146,11 +160,9 @@ static void print_json(Arena *a, const SessionPredicted *x, const int64_t *at, i
 }
 
 static void print_csv(Arena *a, const SessionPredicted *x, const int64_t *at, int64_t n) {
-    drv_csv_field(stdout, x->path, false);
-    for (int64_t i = 0; i < n; i++) {
-        drv_csv_field(stdout, class_of(a, x, at[i]), true);
-        printf(",%.9g", x->probability[at[i]]);
-    }
+    fputs(drv_csv_field(a, x->path), stdout);
+    for (int64_t i = 0; i < n; i++)
+        printf(",%s,%.9g", drv_csv_field(a, class_of(a, x, at[i])), x->probability[at[i]]);
     printf("\n");
 }
 
@@ -166,7 +178,8 @@ static void got(void *user, const SessionPredicted *x) {
     const Args *a = p->a;
     p->images++;
     p->bad += x->why != NULL;
-    if (x->why) drv_fail(VM_INPUT, "%s", x->why);
+    if (x->why) drv_fail(x->status, "%s", x->why);
+    if (x->status > p->worst) p->worst = x->status;
     Arena *own = arena_create();
     int64_t *at = ARENA_ARRAY(own, int64_t, p->top + 1);
     int64_t n = x->why ? 0 : likeliest(x, p->top, at);
@@ -191,7 +204,7 @@ static VmStatus predict(Predict *p) {
     VmStatus st = session_predict(&p->s, &how);
     if (st) return st;
     if (p->bad)
-        return drv_fail(VM_INPUT, "%lld of %lld images could not be classified", (long long)p->bad,
+        return drv_fail(p->worst, "%lld of %lld images could not be classified", (long long)p->bad,
                         (long long)p->images);
     if (!p->images && !p->status) return drv_fail(VM_INPUT, "no image was named");
     return p->status;
@@ -208,7 +221,6 @@ VmStatus cmd_predict(const Args *a) {
     st = drv_open(a, false, &p.s);
     if (st) return st;
     st = predict(&p);
-    if (p.folder) fts_close(p.folder);
     free(p.line);
     session_close(&p.s);
     return st;

@@ -40,20 +40,10 @@ static double probability_of(const float *score, int64_t classes, int64_t answer
     return 1 / sum;
 }
 
-static void add_field(Text *t, const char *text) {
-    char *field = NULL;
-    size_t n = 0;
-    FILE *f = open_memstream(&field, &n);
-    if (f) drv_csv_field(f, text, true);
-    if (f && fclose(f) == 0) text_add(t, field);
-    free(field);
-}
-
 static void list_image(Tally *t, int64_t i, int64_t label, int64_t answer, double probability) {
     text_addf(&t->lines, "%lld", (long long)i);
-    add_field(&t->lines, tally_class(t, label));
-    add_field(&t->lines, tally_class(t, answer));
-    text_addf(&t->lines, ",%.9g\n", probability);
+    text_addf(&t->lines, ",%s,%s,%.9g\n", drv_csv_field(t->arena, tally_class(t, label)),
+              drv_csv_field(t->arena, tally_class(t, answer)), probability);
     t->listed++;
 }
 

@@ -116,16 +116,14 @@ bool drv_is_folder(const char *path) {
     return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
 }
 
-void drv_csv_field(FILE *f, const char *text, bool comma) {
-    if (comma) fputc(',', f);
-    if (!strpbrk(text, ",\"\r\n")) {
-        fputs(text, f);
-        return;
-    }
-    fputc('"', f);
+const char *drv_csv_field(Arena *a, const char *text) {
+    if (!strpbrk(text, ",\"\r\n")) return text;
+    Text t = text_new(a);
+    text_add(&t, "\"");
     for (; *text; text++) {
-        if (*text == '"') fputc('"', f);
-        fputc(*text, f);
+        if (*text == '"') text_add(&t, "\"");
+        text_addn(&t, text, 1);
     }
-    fputc('"', f);
+    text_add(&t, "\"");
+    return t.data;
 }

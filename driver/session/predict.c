@@ -18,6 +18,7 @@ void session_softmax(const float *score, int64_t n, double *probability) {
 typedef struct Entry {
     const char *path;
     const char *why; /* NULL: it is image `at` of the batch */
+    VmStatus status;
     int64_t at;
 } Entry;
 
@@ -82,8 +83,10 @@ static void add_entry(Predictor *p, const char *path, const VmError *err, int64_
         if (p->nentry) memcpy(more, p->entry, (size_t)p->nentry * sizeof *more);
         p->entry = more;
     }
-    p->entry[p->nentry++] = (Entry){
-        .path = path, .at = at, .why = err->status ? arena_strdup(p->own, err->text) : NULL};
+    p->entry[p->nentry++] = (Entry){.path = path,
+                                    .at = at,
+                                    .status = err->status,
+                                    .why = err->status ? arena_strdup(p->own, err->text) : NULL};
 }
 
 /* Fills the batch with images that can be used; returns how many there are. */
@@ -119,7 +122,8 @@ static void tell(Predictor *p, const float *score, int64_t classes) {
                                                       .classes = classes,
                                                       .class_name = p->about.classes,
                                                       .nclass_name = p->about.nclasses,
-                                                      .why = e->why});
+                                                      .why = e->why,
+                                                      .status = e->status});
     }
     p->nentry = p->room = 0;
     arena_reset(p->own);

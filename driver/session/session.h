@@ -476,6 +476,8 @@ typedef struct SessionPredicted {
     const char *const *class_name; /* [nclass_name]: of the first of them; the others have none */
     int64_t nclass_name;
     const char *why;
+    VmStatus
+        status; /* VM_INPUT: it is no image; VM_ENV: it cannot be read, or memory is not there */
 } SessionPredicted;
 
 typedef struct SessionPredict {

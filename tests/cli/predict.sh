@@ -23,7 +23,7 @@ want 0 '^colours/test/red/0.png: red [0-9.]* %, [a-z]* [0-9.]* %$' 'predict one 
 want 0 '^{"image":"colours/test/red/0.png","class":"red","probability":0.[0-9]*,"top":\[{"class":"red","label":2,"probability":0.[0-9]*}\]}$' \
     'predict as JSON' \
     "$VMOEC" predict heads.vmoe --weights $W --json --top 1 colours/test/red/0.png
-want 1 '' 'a file that is no image' \
+want 3 '' 'a file that is no image, and one that is not there' \
     "$VMOEC" predict heads.vmoe --weights $W colours/test/red/0.png heads.vmoe nowhere.png
 for line in '^colours/test/red/0.png: red' 'error: heads.vmoe: neither a JPEG nor a PNG' \
     "error: cannot open 'nowhere.png'" 'error: 2 of 3 images could not be classified'; do

@@ -58,6 +58,14 @@ sed 's/ = /   =   /' m.vmoe > ugly.vmoe
 header='{"image":{"dtype":"F32","shape":[2,1,28,28],"data_offsets":[0,6272]},"label":{"dtype":"I32","shape":[2],"data_offsets":[6272,6280]}}'
 header=$(printf '%-152s' "$header") # a multiple of eight bytes
 { printf '\230\0\0\0\0\0\0\0%s' "$header"; head -c 6280 /dev/zero; } > inputs.safetensors
+python3 - << 'END'
+import struct, zlib
+def chunk(t, d): return struct.pack(">I", len(d)) + t + d + struct.pack(">I", zlib.crc32(t + d))
+rows = b"".join(b"\0" + bytes((7 * x * y) % 256 for x in range(28)) for y in range(28))
+with open("digit.png", "wb") as f:
+    f.write(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", 28, 28, 8, 0, 0, 0, 0))
+            + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b""))
+END
 export VMOEC_CACHE_DIR="$T/kernels"
 "$VMOEC" init m.vmoe -o first.safetensors > log 2>&1 &&
     "$VMOEC" train m.vmoe --data data --threads 1 --steps 2 --quiet --out half > log 2>&1 ||
@@ -84,6 +92,8 @@ command_of() {
     fmt-write) echo fmt --write own.vmoe ;;
     init) echo init m.vmoe -o out.safetensors ;;
     eval) echo eval m.vmoe --data ../data --threads 1 --weights ../first.safetensors ;;
+    eval-all) echo eval m.vmoe --data ../data --threads 1 --weights ../first.safetensors --per-class --confusion --predictions list.csv ;;
+    predict) echo predict m.vmoe --threads 1 --weights ../first.safetensors --csv .. ;;
     run) echo run m.vmoe --threads 1 --weights ../first.safetensors --inputs ../inputs.safetensors --outputs out.safetensors ;;
     train) echo train m.vmoe --data ../data --threads 1 --steps 2 --out run ;;
     train-resume) echo train m.vmoe --data ../data --threads 1 --steps 4 --out run --resume ;;
@@ -191,7 +201,7 @@ sites() {
     fi
 }
 
-[ $# -gt 0 ] || set -- check info fmt fmt-write init eval run train train-resume
+[ $# -gt 0 ] || set -- check info fmt fmt-write init eval eval-all predict run train train-resume
 for what; do
     sites "$what" parent warm "$SITES"
     case $what in
