@@ -12,6 +12,8 @@ typedef struct Run {
     int64_t batch;
     Text problems; /* what is wrong with the inputs, one line each */
     int nproblems;
+    const char **missing; /* [nmissing]: inputs that the file lacks */
+    int nmissing;
 } Run;
 
 static IrType view_type(const VmTensorView *v) {
@@ -64,7 +66,7 @@ static void check_input(Run *r, const IrGraph *g, const IrNode *n) {
     const char *want = ir_type_text(r->s.arena, &n->out[0].type);
     const VmTensorView *v = vm_tensors_find(r->inputs, name);
     if (!v) {
-        problem(r, arena_printf(r->s.arena, "missing: %s %s", name, want));
+        r->missing[r->nmissing++] = name;
         return;
     }
     IrType have = view_type(v);
@@ -75,11 +77,28 @@ static void check_input(Run *r, const IrGraph *g, const IrNode *n) {
         check_classes(r, g, name, v);
 }
 
+/* Inputs that no result needs, such as a label that only the loss reads, may be missing. Gradients
+ * are of the loss and need all. */
+static void check_missing(Run *r, const IrGraph *g) {
+    if (!r->nmissing) return;
+    bool some = r->kind.pipe != PIPE_GRAD &&
+                session_keep_given(ir_graph_clone(r->s.arena, g), r->missing, r->nmissing) > 0;
+    for (int i = 0; i < r->nmissing && !some; i++) {
+        const IrNode *n = ir_find_leaf(g, OP_input, r->missing[i]);
+        problem(r, arena_printf(r->s.arena, "missing: %s %s", r->missing[i],
+                                ir_type_text(r->s.arena, &n->out[0].type)));
+    }
+    r->s.missing = r->missing;
+    r->s.nmissing = r->nmissing;
+}
+
 static VmStatus check_inputs(Run *r, const IrGraph *g, const char *path) {
     r->problems = text_new(r->s.arena);
+    r->missing = ARENA_ARRAY(r->s.arena, const char *, g->nnodes);
     IR_FOR (n, g) {
         if (n->op == OP_input) check_input(r, g, n);
     }
+    check_missing(r, g);
     for (int i = 0; i < vm_tensors_count(r->inputs); i++) {
         const char *name = vm_tensors_at(r->inputs, i)->name;
         if (!ir_find_leaf(g, OP_input, name))

@@ -201,6 +201,7 @@ static Program *plan(Session *s, ProgramKind kind, int64_t batch, bool routes, V
         vm_fail(err, VM_INPUT, "%s cannot be built for %lld images", s->model, (long long)batch);
         return NULL;
     }
+    if (s->nmissing) (void)session_keep_given(g, s->missing, s->nmissing);
     if (kind.training && !session_trains(s, g)) {
         vm_fail(err, VM_INPUT, "%s cannot be trained with %lld image%s in a step", s->model,
                 (long long)batch, batch == 1 ? "" : "s");

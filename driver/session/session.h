@@ -155,6 +155,8 @@ typedef struct Session {
     void (*edit)(IrGraph *g); /* what a benchmark changes in every graph; NULL: nothing */
     PassCtx pass;
     Tuning tuning;
+    const char *const *missing; /* [nmissing]: inputs that are not given; programs do without */
+    int nmissing;
     bool bf16;                     /* matrix products in bf16 */
     bool pack_in_step;             /* no packed copy of a weight outlives a step */
     bool telemetry;                /* training programs measure their routes */
@@ -229,6 +231,9 @@ void session_try_lowering(Session *s, const FeExperiment *e, const char *model, 
 /* MODEL-stage graph for `batch` images, the same one every time it is asked for; NULL after saying
  * why not. */
 const IrGraph *session_graph(Session *s, int64_t batch);
+/* Leaves the results of g that depend on none of these inputs; returns how many there are
+ * (given.c). */
+int session_keep_given(IrGraph *g, const char *const *missing, int nmissing);
 /* A clone of it, for passes. */
 IrGraph *session_graph_copy(Session *s, int64_t batch);
 

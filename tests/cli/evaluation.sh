@@ -75,9 +75,14 @@ want 2 'train or eval' 'run in no mode' \
     "$VMOEC" run $F --mode=both --weights w.safetensors --inputs in.safetensors \
     --outputs x.safetensors
 tensors '{"image":{"dtype":"F32","shape":[2,1,8,8],"data_offsets":[0,512]}}' 512 > bad.safetensors
-want 1 'missing: label' 'an input is missing' \
-    "$VMOEC" run $F --weights w.safetensors --inputs bad.safetensors \
+want 1 'missing: label i32\[2\]' 'an input is missing' \
+    "$VMOEC" run $F --grad --weights w.safetensors --inputs bad.safetensors \
     --outputs x.safetensors
+want 0 '' 'run without a label' "$VMOEC" run $F --weights w.safetensors --inputs bad.safetensors \
+    --outputs nolabel.safetensors
+want 0 '^only in o.safetensors: 2$' 'gives what needs none, with the same bits' \
+    "$VMOEC" weights o.safetensors nolabel.safetensors
+if grep -q 'other values' out; then fail 'and no other values' "$(cat out)"; else ok 'and no other values'; fi
 tensors '{"image":{"dtype":"F32","shape":[2,1,8,4],"data_offsets":[0,256]},"label":{"dtype":"I32","shape":[2],"data_offsets":[256,264]}}' \
     264 > bad.safetensors
 want 1 'image is f32\[2,1,8,4\] but' 'an input has another shape' \
