@@ -10,8 +10,7 @@
 
 enum { LONGEST = 80 }; /* of a commit in hexadecimal with a mark */
 
-/* The first line that the program prints; "" when it fails. No programs of the repository's own
- * settings are run. */
+/* The first line that the program prints; "" when it fails. */
 static void first_line(char *const argv[], char line[LONGEST]) {
     extern char **environ;
     int to[2];
@@ -38,6 +37,8 @@ static void first_line(char *const argv[], char line[LONGEST]) {
     line[strcspn(line, "\n")] = '\0';
 }
 
+/* git changes nothing here: its index is looked at and not refreshed. It refuses repositories of
+ * other users. */
 const char *drv_source_commit(Arena *a, const char *path) {
     char line[LONGEST], *real = realpath(path, NULL);
     char *slash = real ? strrchr(real, '/') : NULL;
@@ -46,10 +47,9 @@ const char *drv_source_commit(Arena *a, const char *path) {
         return NULL;
     }
     slash[slash == real] = '\0';
-    char *const argv[] = {
-        "git",      "-C",       real,          "-c",          "core.fsmonitor=false",
-        "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty",
-        NULL};
+    char *const argv[] = {"git",         "--no-optional-locks",  "-C",       real,
+                          "-c",          "core.fsmonitor=false", "describe", "--always",
+                          "--abbrev=40", "--exclude=*",          "--dirty",  NULL};
     first_line(argv, line);
     free(real);
     return line[0] ? arena_strdup(a, line) : NULL;

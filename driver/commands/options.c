@@ -192,10 +192,16 @@ static const char *text_value(const Args *a, int i, OptKind kind) {
                                      : NULL;
 }
 
+/* The path that an option writes to, or may: what stands behind = is one for some. */
+static const char *written_to(const Args *a, int i) {
+    if (opt_kinds[i].kind != OPTION_MAYBE) return text_value(a, i, OPTION_OUT);
+    return ((const OptMaybe *)((const char *)&a->o + opt_kinds[i].at))->text;
+}
+
 /* What is read must not be gone once the result is written, whatever names or links lead to it. */
 static VmStatus keep_apart(const Args *a) {
     for (int i = 0; i < OPT_COUNT; i++) {
-        const char *out = text_value(a, i, OPTION_OUT), *read = NULL;
+        const char *out = written_to(a, i), *read = NULL;
         for (int k = 0; out && k < a->noperand && !read; k++)
             if (same_file(out, a->operand[k])) read = a->operand[k];
         for (int k = 0; out && k < OPT_COUNT && !read; k++) {

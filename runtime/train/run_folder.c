@@ -287,6 +287,24 @@ static VmStatus check_names(const VmDir *d, VmError *err) {
     return s;
 }
 
+/* Somebody's own files of these names stay: a folder without a run may hold those of a run that
+ * ended while it wrote them, run.json first, and that one tells. */
+static VmStatus refuse_foreign(const VmDir *d, VmError *err) {
+    static const char begin[] = "{\n \"format\":";
+    char *text = NULL;
+    size_t size;
+    bool record = vm_there(d, VM_RUN_RECORD) == VM_REGULAR;
+    bool source = vm_there(d, VM_RUN_SOURCE) == VM_REGULAR;
+    VmStatus s = record ? vm_read_in(d, VM_RUN_RECORD, &text, &size, err) : VM_OK;
+    bool ours = !s && text && !strncmp(text, begin, sizeof begin - 1);
+    free(text);
+    if (s || ours || (!record && !source)) return s;
+    return vm_fail(err, VM_USAGE,
+                   "'%s/%s' is there and belongs to no run: a run would write over it; --out DIR "
+                   "names another folder",
+                   d->path, record ? VM_RUN_RECORD : VM_RUN_SOURCE);
+}
+
 /* A folder that holds a run, which need not be ours to lock. */
 static bool is_taken(const char *path) {
     VmDir d;
@@ -320,6 +338,8 @@ static VmStatus open_one(VmRunFolder *r, const VmRunPlace *p, const char *path, 
     } else if (s == VM_OK && c.run) {
         *next = free_choice;
         s = p->overwrite ? move_aside(r, path, err) : already_there(path, &c, err);
+    } else if (s == VM_OK) {
+        s = refuse_foreign(&r->dir, err);
     }
     if (s == VM_OK) s = check_names(&r->dir, err);
     if (s) vm_run_close(r);

@@ -49,6 +49,15 @@ assert r["data"]["train"]["images"] == 24 and len(r["data"]["test"]["fingerprint
 assert r["data"]["place"].endswith("/colours") and "source_commit" not in r
 END
 then ok 'what a run says of itself'; else fail 'what a run says of itself' "$(cat about/run.json)"; fi
+for file in run.json source.vmoe; do
+    rm -rf mine && mkdir mine && echo 'not a run' > mine/$file && cp mine/$file kept
+    want 2 "mine/$file' is there and belongs to no run" "somebody's own $file" \
+        "$VMOEC" train heads.vmoe --out mine --quiet --steps 1
+    same 'which stays' kept mine/$file
+done
+rm -rf mine && mkdir mine && cp about/run.json about/source.vmoe mine
+want 0 '' 'those of a run that ended at once' \
+    "$VMOEC" train heads.vmoe --out mine --quiet --steps 1
 cp about/run.json first.json
 want 0 '' 'a run that goes on' "$VMOEC" train heads.vmoe --out about --epochs 3 --resume --quiet
 same 'keeps what it said' first.json about/run.json

@@ -72,6 +72,10 @@ want 0 '^ 2 red    *\. *\. *6 *\.$' 'eval --confusion' \
 want 0 '"confusion":\[\[6,0,0,0\],\[0,6,0,0\],\[0,0,6,0\],\[0,0,0,6\]\]' 'as JSON' \
     "$VMOEC" eval heads.vmoe --weights $W --split train --confusion --json
 want 0 '' 'as a picture' "$VMOEC" eval heads.vmoe --weights $W --confusion=matrix.svg
+cp heads.vmoe kept
+want 2 "would replace 'heads.vmoe', which is read" 'a picture over the model' \
+    "$VMOEC" eval heads.vmoe --weights $W --confusion=heads.vmoe
+same 'which stays' kept heads.vmoe
 want 0 '' 'which is well-formed' python3 -c 'import xml.dom.minidom as m
 d = m.parse("matrix.svg")
 assert sum(r.firstChild is not None for r in d.getElementsByTagName("rect")) == 4'
