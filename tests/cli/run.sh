@@ -19,31 +19,8 @@ cp tests/cli/tiny.vmoe "$T"
 cd "$T" || exit 3
 
 failed=0
-ok() { echo "ok $1"; }
-fail() {
-    echo "FAIL $1: $2"
-    failed=1
-}
-
-# want STATUS PATTERN NAME COMMAND...: the status, and a line of the output that matches. Output
-# stays in out (stdout) and log (stderr). A crash is never right.
-want() {
-    status=$1 pattern=$2 name=$3
-    shift 3
-    timeout 120 "$@" > out 2> log < /dev/null
-    got=$?
-    if [ "$got" -ne "$status" ]; then
-        fail "$name" "exit status $got instead of $status: $(head -c 300 log)"
-    elif [ -n "$pattern" ] && ! cat out log | grep -q -e "$pattern"; then
-        fail "$name" "no line matches '$pattern': $(cat out log | head -c 300)"
-    elif grep -q -e 'internal error' -e 'AddressSanitizer' -e 'runtime error' log; then
-        fail "$name" "$(head -c 300 log)"
-    else
-        ok "$name"
-    fi
-}
-
-same() { if cmp -s "$2" "$3"; then ok "$1"; else fail "$1" "$2 and $3 differ"; fi; }
+# shellcheck source=tests/want.sh
+. "$ROOT/tests/want.sh"
 absent() { if [ -e "$2" ]; then fail "$1" "$2 is there"; else ok "$1"; fi; }
 clean() { # no temporary file anywhere in the folder
     left=$(find . -name '*.tmp*' | head -1)
@@ -97,7 +74,8 @@ dataset data
 F=tiny.vmoe
 
 # The parts go on from each other's files, in this order.
-for part in ${*:-commands templates mistakes models imports weights evaluation about predict training finite kernels images zoo}; do
+all='commands templates mistakes models imports weights evaluation about predict training finite'
+for part in ${*:-$all kernels images zoo}; do
     # shellcheck disable=SC1090
     . "$ROOT/tests/cli/$part.sh"
 done
