@@ -140,7 +140,7 @@ static VmStatus write_outputs(Run *r, const Program *p, const char *path) {
 static VmStatus open_weights(Run *r, const Args *a) {
     About about;
     Session *s = &r->s;
-    VmStatus st = session_tensors_open(s, a->o.weights, &r->weights);
+    VmStatus st = session_weights_open(s, a->o.weights, &r->weights);
     if (st) return st;
     session_about_read(s, r->weights, a->o.weights, &about);
     return session_about_settings(s, &about, a->o.anyway ? ABOUT_WARN : ABOUT_REFUSE);

@@ -101,7 +101,7 @@ VmStatus session_eval(Session *s, const SessionEval *how, VmEvalResult *out) {
     VmTensorFile *f;
     *out = (VmEvalResult){0};
     session_data_close(s);
-    VmStatus st = session_tensors_open(s, how->weights, &f);
+    VmStatus st = session_weights_open(s, how->weights, &f);
     if (st) return st;
     st = evaluate_file(s, how, f, out);
     vm_tensors_close(f);

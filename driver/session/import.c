@@ -114,6 +114,12 @@ VmStatus session_tensors_open(Session *s, const char *path, VmTensorFile **out) 
     return st ? session_fail(s, st, "%s", err.text) : VM_OK;
 }
 
+VmStatus session_weights_open(Session *s, const char *path, VmTensorFile **out) {
+    VmError err = {.text = ""};
+    VmStatus st = vm_tensors_open_header(path, out, &err);
+    return st ? session_fail(s, st, "%s", err.text) : VM_OK;
+}
+
 VmStatus session_import(Session *s, const SessionImport *how, Imported *out) {
     *out = (Imported){.file = how->file};
     const IrGraph *g = session_graph(s, s->batch);

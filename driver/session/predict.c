@@ -182,7 +182,7 @@ static VmStatus prepare(Predictor *p) {
 VmStatus session_predict(Session *s, const SessionPredict *how) {
     Predictor p = {.s = s, .how = how, .own = arena_create()};
     VmTensorFile *f = NULL;
-    VmStatus st = session_tensors_open(s, how->weights, &f);
+    VmStatus st = session_weights_open(s, how->weights, &f);
     p.file = f;
     if (!st) st = prepare(&p);
     while (!st && !p.end) {

@@ -567,8 +567,11 @@ typedef struct SessionImport {
     bool skip_mismatch; /* so are tensors that do not fit their weight */
 } SessionImport;
 
-/* A file of tensors; what is wrong with it is said. */
+/* A file of tensors in memory; what is wrong with it is said. */
 VmStatus session_tensors_open(Session *s, const char *path, VmTensorFile **out);
+/* A file of weights of which only the header is read: vm_weights_take reads the values into their
+ * place. */
+VmStatus session_weights_open(Session *s, const char *path, VmTensorFile **out);
 /* A model's name, weights and channels, for rules about them. */
 RenameTask session_rename_task(Session *s, const IrGraph *g);
 /* A file's __metadata__ with another "format", and room for more pairs; *npairs are there. */

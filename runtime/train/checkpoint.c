@@ -288,8 +288,9 @@ static VmStatus take_tensors(VmEngine *e, int program, const VmDir *d, const VmR
     if (s == VM_OK && r->has_state)
         s = open_checked(e, program, VM_ROLE_STATE, d, VM_STATE_FILE, &r->state, &state, err);
     if (s == VM_OK) {
-        vm_tensors_apply(e, program, VM_ROLE_PARAM, weights);
-        if (state) vm_tensors_apply(e, program, VM_ROLE_STATE, state);
+        s = vm_tensors_apply(e, program, VM_ROLE_PARAM, weights, d->path, err);
+        if (s == VM_OK && state)
+            s = vm_tensors_apply(e, program, VM_ROLE_STATE, state, d->path, err);
     }
     vm_tensors_close(weights);
     vm_tensors_close(state);

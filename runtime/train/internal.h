@@ -17,8 +17,10 @@
  * else is. */
 VmStatus vm_tensors_check(VmEngine *e, int program, VmRole role, const VmTensorFile *f,
                           const char *path, VmError *err);
-/* Copies those that are in f; their shapes and types must have been compared. */
-void vm_tensors_apply(VmEngine *e, int program, VmRole role, const VmTensorFile *f);
+/* Copies those that are in f; their shapes and types must have been compared. Fails only for a file
+ * of which the header alone is in memory. */
+VmStatus vm_tensors_apply(VmEngine *e, int program, VmRole role, const VmTensorFile *f,
+                          const char *path, VmError *err);
 /* Length and fingerprint of a file. */
 typedef struct VmFileSum {
     int64_t bytes;

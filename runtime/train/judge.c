@@ -148,7 +148,7 @@ static bool load_best(Trainer *t) {
                         best->epoch);
     }
     if (s == VM_OK) s = vm_tensors_check(t->e, 0, VM_ROLE_PARAM, f, shown, &err);
-    if (s == VM_OK) vm_tensors_apply(t->e, 0, VM_ROLE_PARAM, f);
+    if (s == VM_OK) s = vm_tensors_apply(t->e, 0, VM_ROLE_PARAM, f, shown, &err);
     vm_tensors_close(f);
     if (s) vm_log_warn(&t->log, "%.1500s; the run ends with its last weights", err.text);
     return s == VM_OK;

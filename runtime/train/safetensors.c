@@ -7,11 +7,14 @@
  * Does not: read types other than those of file_types; know what a weight is (weights.c). */
 #include "runtime/train/internal.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <jansson.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 enum { MAX_HEADER = 100 << 20 };
 #define META "__metadata__"
@@ -39,9 +42,11 @@ typedef struct Entry {
 } Entry;
 
 struct VmTensorFile {
-    char *bytes;
+    char *bytes; /* the whole file; NULL: its values are read when they are asked for, from fd */
     size_t size;
-    json_t *header; /* owns the names */
+    int fd;          /* -1: bytes are there */
+    int64_t data_at; /* where the data begins in the file */
+    json_t *header;  /* owns the names */
     Entry *entry;
     int count;
 };
@@ -51,8 +56,18 @@ void vm_tensors_close(VmTensorFile *f) {
     for (int i = 0; i < f->count; i++) free(f->entry[i].own);
     free(f->entry);
     free(f->bytes);
+    if (f->fd >= 0) close(f->fd);
     json_decref(f->header);
     free(f);
+}
+
+static VmTensorFile *new_file(VmError *err) {
+    VmTensorFile *f = vm_calloc(1, sizeof *f);
+    if (f)
+        f->fd = -1;
+    else
+        vm_fail(err, VM_ENV, "out of memory");
+    return f;
 }
 
 int vm_tensors_count(const VmTensorFile *f) {
@@ -286,8 +301,7 @@ static bool metadata_ok(const json_t *meta) {
     return true;
 }
 
-static VmStatus parse_header(VmTensorFile *f, const char *data, int64_t data_bytes,
-                             const char *path, VmError *err) {
+static VmStatus parse_header(VmTensorFile *f, int64_t data_bytes, const char *path, VmError *err) {
     f->entry = vm_calloc(json_object_size(f->header), sizeof *f->entry);
     if (!f->entry) return vm_fail(err, VM_ENV, "%s: out of memory", path);
     const char *name;
@@ -304,9 +318,7 @@ static VmStatus parse_header(VmTensorFile *f, const char *data, int64_t data_byt
         if (s) return s;
     }
     qsort(f->entry, (size_t)f->count, sizeof *f->entry, by_begin);
-    VmStatus s = check_cover(f, data_bytes, path, err);
-    for (int i = 0; i < f->count && s == VM_OK; i++) s = place(&f->entry[i], data, path, err);
-    return s;
+    return check_cover(f, data_bytes, path, err);
 }
 
 /* What people take for it. */
@@ -318,34 +330,49 @@ static const char *other_format(const char *bytes) {
     return NULL;
 }
 
-static VmStatus parse_file(VmTensorFile *f, const char *path, VmError *err) {
+/* Length of the header, of which `start` holds the file's first bytes. */
+static VmStatus header_length(const VmTensorFile *f, const char *start, const char *path,
+                              uint64_t *length, VmError *err) {
     size_t size = f->size;
     if (size < 8)
         return vm_fail(err, VM_INPUT, "%s: not a safetensors file: only %zu bytes long", path,
                        size);
-    uint64_t header = 0;
-    for (int i = 0; i < 8; i++) header |= (uint64_t)(unsigned char)f->bytes[i] << (8 * i);
-    if (header > size - 8 || header > MAX_HEADER) {
-        const char *other = other_format(f->bytes);
-        if (other) return vm_fail(err, VM_INPUT, "%s: not a safetensors file but %s", path, other);
-        return vm_fail(err, VM_INPUT,
-                       "%s: not a safetensors file, or cut off: it claims a header of %" PRIu64
-                       " bytes in a file of %zu",
-                       path, header, size);
-    }
+    *length = 0;
+    for (int i = 0; i < 8; i++) *length |= (uint64_t)(unsigned char)start[i] << (8 * i);
+    if (*length <= size - 8 && *length <= MAX_HEADER) return VM_OK;
+    const char *other = other_format(start);
+    if (other) return vm_fail(err, VM_INPUT, "%s: not a safetensors file but %s", path, other);
+    return vm_fail(err, VM_INPUT,
+                   "%s: not a safetensors file, or cut off: it claims a header of %" PRIu64
+                   " bytes in a file of %zu",
+                   path, *length, size);
+}
+
+static VmStatus parse(VmTensorFile *f, const char *header, uint64_t length, const char *path,
+                      VmError *err) {
     char shown[600];
     snprintf(shown, sizeof shown, "%s: the header", path);
-    VmStatus s = vm_json_read(f->bytes + 8, (size_t)header, shown, &f->header, err);
+    VmStatus s = vm_json_read(header, (size_t)length, shown, &f->header, err);
     if (s) return s;
     if (!json_is_object(f->header))
         return vm_fail(err, VM_INPUT, "%s: the header is not a JSON object", path);
-    return parse_header(f, f->bytes + 8 + header, (int64_t)(size - 8 - header), path, err);
+    f->data_at = (int64_t)(8 + length);
+    return parse_header(f, (int64_t)f->size - f->data_at, path, err);
+}
+
+static VmStatus parse_bytes(VmTensorFile *f, const char *path, VmError *err) {
+    uint64_t length;
+    VmStatus s = header_length(f, f->bytes, path, &length, err);
+    if (s == VM_OK) s = parse(f, f->bytes + 8, length, path, err);
+    for (int i = 0; i < f->count && s == VM_OK; i++)
+        s = place(&f->entry[i], f->bytes + f->data_at, path, err);
+    return s;
 }
 
 /* Takes what vm_read_file or vm_read_in gave. */
 static VmStatus open_bytes(VmTensorFile *f, VmStatus s, const char *path, VmTensorFile **out,
                            VmError *err) {
-    if (s == VM_OK) s = parse_file(f, path, err);
+    if (s == VM_OK) s = parse_bytes(f, path, err);
     if (s) {
         vm_tensors_close(f);
         return s;
@@ -356,17 +383,80 @@ static VmStatus open_bytes(VmTensorFile *f, VmStatus s, const char *path, VmTens
 
 VmStatus vm_tensors_open(const char *path, VmTensorFile **out, VmError *err) {
     *out = NULL;
-    VmTensorFile *f = vm_calloc(1, sizeof *f);
-    if (!f) return vm_fail(err, VM_ENV, "out of memory");
+    VmTensorFile *f = new_file(err);
+    if (!f) return VM_ENV;
     return open_bytes(f, vm_read_file(path, &f->bytes, &f->size, err), path, out, err);
 }
 
 VmStatus vm_tensors_open_in(const VmDir *d, const char *name, const char *shown, VmTensorFile **out,
                             VmError *err) {
     *out = NULL;
-    VmTensorFile *f = vm_calloc(1, sizeof *f);
-    if (!f) return vm_fail(err, VM_ENV, "out of memory");
+    VmTensorFile *f = new_file(err);
+    if (!f) return VM_ENV;
     return open_bytes(f, vm_read_in(d, name, &f->bytes, &f->size, err), shown, out, err);
+}
+
+/* ---- reading values when they are asked for ---- */
+
+static VmStatus read_at(int fd, void *to, size_t n, int64_t at, const char *path, VmError *err) {
+    for (size_t got = 0; got < n;) {
+        ssize_t k = pread(fd, (char *)to + got, n - got, (off_t)(at + (int64_t)got));
+        if (k < 0 && errno == EINTR) continue;
+        if (k < 0) return vm_fail(err, VM_ENV, "cannot read '%s': %s", path, strerror(errno));
+        if (!k) return vm_fail(err, VM_ENV, "%s was cut off while it was read", path);
+        got += (size_t)k;
+    }
+    return VM_OK;
+}
+
+static VmStatus open_header(VmTensorFile *f, const char *path, VmError *err) {
+    char start[8] = "";
+    uint64_t length;
+    f->fd = vm_open_read(path, err);
+    if (f->fd < 0) return err->status;
+    struct stat st;
+    if (fstat(f->fd, &st) != 0)
+        return vm_fail(err, VM_ENV, "cannot read '%s': %s", path, strerror(errno));
+    f->size = (size_t)st.st_size;
+    VmStatus s = f->size < 8 ? VM_OK : read_at(f->fd, start, 8, 0, path, err);
+    if (s == VM_OK) s = header_length(f, start, path, &length, err);
+    if (s) return s;
+    char *header = vm_calloc((size_t)length, 1);
+    if (!header) return vm_fail(err, VM_ENV, "%s: out of memory", path);
+    s = read_at(f->fd, header, (size_t)length, 8, path, err);
+    if (s == VM_OK) s = parse(f, header, length, path, err);
+    free(header);
+    return s;
+}
+
+VmStatus vm_tensors_open_header(const char *path, VmTensorFile **out, VmError *err) {
+    *out = NULL;
+    VmTensorFile *f = new_file(err);
+    if (!f) return VM_ENV;
+    VmStatus s = open_header(f, path, err);
+    if (s) {
+        vm_tensors_close(f);
+        return s;
+    }
+    *out = f;
+    return VM_OK;
+}
+
+VmStatus vm_tensors_read(const VmTensorFile *f, const VmTensorView *v, void *to, const char *path,
+                         VmError *err) {
+    const Entry *e = (const Entry *)(const void *)v; /* its first member */
+    if (v->data) {
+        memcpy(to, v->data, (size_t)e->elems * 4);
+        return VM_OK;
+    }
+    size_t bytes = (size_t)(e->end - e->begin);
+    if (!e->type->convert) return read_at(f->fd, to, bytes, f->data_at + e->begin, path, err);
+    char *raw = vm_calloc(bytes, 1);
+    if (!raw) return vm_fail(err, VM_ENV, "%s: out of memory", path);
+    VmStatus s = read_at(f->fd, raw, bytes, f->data_at + e->begin, path, err);
+    const char *why = s == VM_OK ? e->type->convert(raw, e->elems, to) : NULL;
+    free(raw);
+    return why ? bad_tensor(err, path, v->name, why) : s;
 }
 
 /* ---- writing ---- */

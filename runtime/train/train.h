@@ -30,6 +30,13 @@ typedef struct VmTensorView {
  * offset and overlap is checked. */
 typedef struct VmTensorFile VmTensorFile;
 VmStatus vm_tensors_open(const char *path, VmTensorFile **out, VmError *err);
+/* The same, but only the header is read: views have no data, which vm_tensors_read reads straight
+ * to where it is wanted. For those who need no values, or each value once, in its place. */
+VmStatus vm_tensors_open_header(const char *path, VmTensorFile **out, VmError *err);
+/* The values of one of f's views, as f32 or i32; messages call the file `path`. VM_ENV: what was
+ * read until then is there. Several threads may read at once. */
+VmStatus vm_tensors_read(const VmTensorFile *f, const VmTensorView *v, void *to, const char *path,
+                         VmError *err);
 void vm_tensors_close(VmTensorFile *f);
 int vm_tensors_count(const VmTensorFile *f);
 const VmTensorView *vm_tensors_at(const VmTensorFile *f, int i);
@@ -39,7 +46,7 @@ const char *vm_tensors_type(const VmTensorFile *f, int i);
 int64_t vm_tensors_size(const VmTensorFile *f, int i);
 /* The i-th pair of the file's __metadata__, in its order; false: there are no more. */
 bool vm_tensors_meta(const VmTensorFile *f, int i, const char **name, const char **value);
-/* Of the whole file, in hexadecimal, as xxh128sum begins. */
+/* Of the whole file, which is in memory; in hexadecimal, as xxh128sum begins. */
 void vm_tensors_fingerprint(const VmTensorFile *f, char out[17]);
 
 /* What a file says of itself, its __metadata__: n names, each with its value behind it. */
@@ -55,9 +62,9 @@ VmStatus vm_tensors_write(const char *path, const VmTensorView *t, int n, const 
                           int nmeta_pairs, VmError *err);
 
 /* Weights of a program <-> a file. Loading reports every missing, extra and misshapen tensor (first
- * five of each kind by name, with both shapes) and changes nothing unless all fit. scope: NULL, or
- * what names begin with that other models share: those that are extra are theirs, and no trouble.
- */
+ * five of each kind by name, with both shapes) and changes nothing unless all fit; of values that
+ * cannot be read, or are too large, those before them are there. scope: NULL, or what names begin
+ * with that other models share: those that are extra are theirs, and no trouble. */
 VmStatus vm_weights_load(VmEngine *e, int program, const char *path, const char *scope,
                          VmError *err);
 /* The same of an open file, which messages call `path`. */

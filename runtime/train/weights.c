@@ -97,14 +97,31 @@ VmStatus vm_tensors_check(VmEngine *e, int program, VmRole role, const VmTensorF
     return check(e, program, role, f, path, NULL, err);
 }
 
-void vm_tensors_apply(VmEngine *e, int program, VmRole role, const VmTensorFile *f) {
+/* Reads the tensors that are in f, by all threads: the pages that values go to are touched for the
+ * first time, which takes longer than to read them. The first that failed; -1: none. */
+static int read_all(VmEngine *e, int program, VmRole role, const VmTensorFile *f,
+                    const char *path) {
     const VmProgram *p = vm_engine_program(e, program);
-    if (role == VM_ROLE_PARAM) vm_engine_weights_changed(e);
+    int failed = p->ntensor;
+#pragma omp parallel for num_threads(vm_engine_threads(e)) schedule(dynamic) reduction(min : failed)
     for (int i = 0; i < p->ntensor; i++) {
         const VmTensor *t = &p->tensor[i];
         const VmTensorView *v = t->role == (int32_t)role ? vm_tensors_find(f, t->name) : NULL;
-        if (v) memcpy(vm_engine_address(e, program, t), v->data, (size_t)vm_tensor_elems(t) * 4);
+        VmError own;
+        if (v && vm_tensors_read(f, v, vm_engine_address(e, program, t), path, &own) && i < failed)
+            failed = i;
     }
+    return failed < p->ntensor ? failed : -1;
+}
+
+VmStatus vm_tensors_apply(VmEngine *e, int program, VmRole role, const VmTensorFile *f,
+                          const char *path, VmError *err) {
+    if (role == VM_ROLE_PARAM) vm_engine_weights_changed(e);
+    int failed = read_all(e, program, role, f, path);
+    if (failed < 0) return VM_OK;
+    const VmTensor *t = &vm_engine_program(e, program)->tensor[failed]; /* again, for its message */
+    return vm_tensors_read(f, vm_tensors_find(f, t->name), vm_engine_address(e, program, t), path,
+                           err);
 }
 
 /* How each tensor of the role is written; NULL: out of memory. Freed by the caller. */
@@ -202,14 +219,13 @@ VmStatus vm_tensors_finite(VmEngine *e, int program, VmRole role, const char *wh
 VmStatus vm_weights_take(VmEngine *e, int program, const VmTensorFile *f, const char *path,
                          const char *scope, VmError *err) {
     VmStatus s = check(e, program, VM_ROLE_PARAM, f, path, scope, err);
-    if (s == VM_OK) vm_tensors_apply(e, program, VM_ROLE_PARAM, f);
-    return s;
+    return s ? s : vm_tensors_apply(e, program, VM_ROLE_PARAM, f, path, err);
 }
 
 VmStatus vm_weights_load(VmEngine *e, int program, const char *path, const char *scope,
                          VmError *err) {
     VmTensorFile *f;
-    VmStatus s = vm_tensors_open(path, &f, err);
+    VmStatus s = vm_tensors_open_header(path, &f, err);
     if (s) return s;
     s = vm_weights_take(e, program, f, path, scope, err);
     vm_tensors_close(f);

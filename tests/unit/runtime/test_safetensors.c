@@ -25,6 +25,34 @@ static void refuse(const char *path, VmStatus status, const char *words) {
     cr_assert_null(f);
     cr_assert(strstr(err.text, words) != NULL, "'%s' lacks '%s'", err.text, words);
     cr_assert(strstr(err.text, path) != NULL);
+    /* by who reads the header first and then the values, too */
+    int64_t values[16];
+    VmStatus s = vm_tensors_open_header(path, &f, &err);
+    cr_assert((s == VM_OK) == (f != NULL));
+    for (int i = 0; s == VM_OK && i < vm_tensors_count(f); i++)
+        s = vm_tensors_read(f, vm_tensors_at(f, i), values, path, &err);
+    cr_assert(s == status && strstr(err.text, words), "'%s' lacks '%s'", err.text, words);
+    vm_tensors_close(f);
+}
+
+/* The open file's values are those that are read one by one. */
+static void same_when_read(const VmTensorFile *f, const char *path) {
+    VmTensorFile *g;
+    VmError err;
+    char got[64], again[64];
+    cr_assert(vm_tensors_open_header(path, &g, &err) == VM_OK, "%s", err.text);
+    cr_assert_eq(vm_tensors_count(f), vm_tensors_count(g));
+    for (int i = 0; i < vm_tensors_count(f); i++) {
+        const VmTensorView *a = vm_tensors_at(f, i), *b = vm_tensors_at(g, i);
+        size_t bytes = 4;
+        for (int d = 0; d < a->rank; d++) bytes *= (size_t)a->dim[d];
+        cr_assert(bytes <= sizeof got && !b->data);
+        cr_assert_str_eq(a->name, b->name);
+        cr_assert(vm_tensors_read(g, b, got, path, &err) == VM_OK, "%s", err.text);
+        cr_assert(vm_tensors_read(f, a, again, path, &err) == VM_OK, "%s", err.text);
+        cr_assert(!memcmp(got, a->data, bytes) && !memcmp(again, a->data, bytes), "%s", a->name);
+    }
+    vm_tensors_close(g);
 }
 
 Test(runtime_safetensors, round_trip) {
@@ -54,6 +82,7 @@ Test(runtime_safetensors, round_trip) {
     cr_assert(vm_tensors_find(f, "empty") && !vm_tensors_find(f, "nothing"));
     cr_assert_str_eq(vm_tensors_at(f, 0)->name, "a\"quoted\xc3\xa9", "sorted by name");
     cr_assert_null(vm_tensors_at(f, 4));
+    same_when_read(f, p);
     vm_tensors_close(f);
     size_t n;
     char *bytes = rt_read(p, &n);
@@ -72,6 +101,7 @@ Test(runtime_safetensors, converts_and_checks_range) {
     cr_assert(vm_tensors_open(p, &f, &err) == VM_OK, "%s", err.text);
     const float *v = vm_tensors_find(f, "d")->data;
     cr_assert(vm_tensors_find(f, "d")->dtype == 0 && v[0] == 0.5f && isinf(v[1]));
+    same_when_read(f, p);
     vm_tensors_close(f);
     d[0] = 1e300;
     put(p, "{\"d\":{\"dtype\":\"F64\",\"shape\":[2],\"data_offsets\":[0,16]}}", d, sizeof d);
@@ -81,6 +111,7 @@ Test(runtime_safetensors, converts_and_checks_range) {
     cr_assert(vm_tensors_open(p, &f, &err) == VM_OK, "%s", err.text);
     const int32_t *i = vm_tensors_find(f, "n")->data;
     cr_assert(i[0] == -5 && i[1] == INT32_MAX);
+    same_when_read(f, p);
     vm_tensors_close(f);
     n[1] += 1;
     put(p, "{\"n\":{\"dtype\":\"I64\",\"shape\":[2],\"data_offsets\":[0,16]}}", n, sizeof n);
@@ -103,6 +134,7 @@ static void halves(const char *type, const uint16_t bits[8], const float want[8]
     for (int i = 0; i < 8; i++)
         cr_assert(memcmp((const float *)v->data + i, want + i, 4) == 0, "%s %04x is %a", type,
                   bits[i], (double)((const float *)v->data)[i]);
+    same_when_read(f, p);
     vm_tensors_close(f);
     rt_remove(dir);
 }
@@ -129,6 +161,7 @@ Test(runtime_safetensors, data_at_odd_places_is_aligned) {
         cr_assert(vm_tensors_open(p, &f, &err) == VM_OK, "%s", err.text);
         cr_assert_eq((uintptr_t)vm_tensors_find(f, "x")->data % 4, 0u);
         cr_assert(memcmp(vm_tensors_find(f, "x")->data, x, sizeof x) == 0);
+        same_when_read(f, p);
         vm_tensors_close(f);
     }
     rt_remove(dir);
@@ -201,7 +234,18 @@ Test(runtime_safetensors, every_cut_is_noticed) {
         VmTensorFile *f;
         rt_write(p, bytes, cut);
         cr_assert_eq(vm_tensors_open(p, &f, &err), VM_INPUT, "cut at %zu", cut);
+        cr_assert_eq(vm_tensors_open_header(p, &f, &err), VM_INPUT, "cut at %zu", cut);
     }
+    /* and one that is made while the file is open */
+    VmTensorFile *f;
+    float got[3];
+    rt_write(p, bytes, n);
+    cr_assert(vm_tensors_open_header(p, &f, &err) == VM_OK, "%s", err.text);
+    cr_assert(truncate(p, (off_t)n - 4) == 0);
+    cr_assert(vm_tensors_read(f, vm_tensors_at(f, 0), got, p, &err) == VM_OK && got[1] == 2);
+    cr_assert_eq(vm_tensors_read(f, vm_tensors_at(f, 1), got, p, &err), VM_ENV);
+    cr_assert(strstr(err.text, "was cut off while it was read") != NULL, "%s", err.text);
+    vm_tensors_close(f);
     free(bytes);
     rt_remove(dir);
 }
