@@ -147,6 +147,17 @@ bool cg_footprint_within(Arena *a, const CgTarget *t, IrGraph *g, bool pack_in_s
  * process like one. */
 const char *cg_module_compile(CgModule *m);
 
+/* Makes the code of all programs for a linker instead of for this process: the sink gets each
+ * object, whose bytes are its own until it returns, and its name, which no other has. Everything
+ * about the programs is known then but their functions. Not for a module with code that is loaded.
+ * NULL or a message. */
+typedef void (*CgObjectSink)(void *user, const char *name, const void *data, size_t size);
+const char *cg_module_objects(CgModule *m, CgObjectSink sink, void *user);
+/* The name that the function of the program's task has there; of the i-th packed copy. */
+enum { CG_SYMBOL = 12 };
+void cg_task_symbol(const CgModule *m, const VmProgram *p, int task, char out[CG_SYMBOL]);
+void cg_pack_symbol(const CgModule *m, const VmProgram *p, int i, char out[CG_SYMBOL]);
+
 /* Fills in the items and scratch sizes of all programs without making code. NULL or a message. */
 const char *cg_module_facts(CgModule *m);
 

@@ -3,9 +3,11 @@
  * print. */
 #include "codegen/load/kernel_set.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "base/hash.h"
+#include "codegen/load/relink.h"
 #include "codegen/load/workers.h"
 #include "base/clock.h"
 #include "base/vec.h"
@@ -170,12 +172,16 @@ static const char *load_batch(Batch *b) {
     return NULL;
 }
 
-static const char *compile(Batch *b) {
+static const char *make(Batch *b) {
     double t0 = vm_seconds();
     for (int i = 0; i < b->s->n; i++)
         if (!b->s->item[i].fn) kernel_from_cache(b, i);
     b->s->stats->seconds_cache += vm_seconds() - t0;
-    const char *error = compile_rest(b, true);
+    return compile_rest(b, true);
+}
+
+static const char *compile(Batch *b) {
+    const char *error = make(b);
     return error ? error : load_batch(b);
 }
 
@@ -184,6 +190,42 @@ const char *kernel_set_compile(KernelSet *s, bool code) {
     b.kernel = ARENA_ARRAY(b.arena, LoadObject, s->n);
     const char *error = code ? compile(&b) : compile_rest(&b, false);
     if (error) error = arena_strdup(s->arena, error);
+    arena_destroy(b.arena);
+    return error;
+}
+
+/* ---- for a linker ---- */
+
+void kernel_set_symbol(int kernel, char out[KERNEL_SYMBOL]) {
+    VM_CHECK(kernel >= 0 && kernel < 1000000, "kernel %d", kernel);
+    snprintf(out, KERNEL_SYMBOL, "vmoek%06d", kernel); /* as long as CG_KERNEL_SYMBOL */
+}
+
+static void hand_on(Batch *b, CgObjectSink sink, void *user) {
+    for (int i = 0; i < b->nhelper; i++) {
+        const LoadObject *o = &b->helper[i];
+        sink(user, o->symbol, relink_object(b->arena, o->data, o->size, o->symbol, o->symbol),
+             o->size);
+    }
+    for (int i = 0; i < b->s->n; i++) {
+        const LoadObject *o = &b->kernel[i];
+        char name[KERNEL_SYMBOL];
+        kernel_set_symbol(i, name);
+        sink(user, name, relink_object(b->arena, o->data, o->size, CG_KERNEL_SYMBOL, name),
+             o->size);
+    }
+}
+
+const char *kernel_set_objects(KernelSet *s, CgObjectSink sink, void *user) {
+    Batch b = {.s = s, .arena = arena_create(), .kernel = NULL};
+    b.kernel = ARENA_ARRAY(b.arena, LoadObject, s->n);
+    for (int i = 0; i < s->n; i++)
+        VM_CHECK(!s->item[i].fn, "codegen: kernel %d is loaded already", i);
+    const char *error = make(&b);
+    if (error)
+        error = arena_strdup(s->arena, error);
+    else
+        hand_on(&b, sink, user);
     arena_destroy(b.arena);
     return error;
 }

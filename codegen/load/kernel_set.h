@@ -38,6 +38,12 @@ int kernel_set_add(KernelSet *s, Plan *p, PlanCluster *c);
 /* Makes every kernel's facts known and, with `code`, its function. NULL or a message. */
 const char *kernel_set_compile(KernelSet *s, bool code);
 
+/* Objects of all kernels and of the functions they share, for a linker; nothing is loaded. The
+ * function of kernel i is kernel_set_symbol(i) there. NULL or a message. */
+enum { KERNEL_SYMBOL = sizeof CG_KERNEL_SYMBOL };
+void kernel_set_symbol(int kernel, char out[KERNEL_SYMBOL]);
+const char *kernel_set_objects(KernelSet *s, CgObjectSink sink, void *user);
+
 /* LLVM IR or assembly of the kernels without code; g is the graph to report should lowering crash.
  * NULL or a message. */
 const char *kernel_set_print(KernelSet *s, const IrGraph *g, bool assembly, Text *out);

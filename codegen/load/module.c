@@ -186,12 +186,15 @@ void cg_module_pack_in_step(CgModule *m, bool on) {
     m->pack_in_step = on;
 }
 
-bool cg_task_product(const CgModule *m, const VmProgram *p, int task, CgChosen *out) {
+static const Program *own_program(const CgModule *m, const VmProgram *p) {
     const Program *own = m->programs;
     while (own && &own->vm != p) own = own->next;
-    VM_CHECK(own && task < own->vm.ntask, "codegen: task %d of a program that is not the module's",
-             task);
-    const PlanCluster *c = &own->plan->cluster[task];
+    VM_CHECK(own, "codegen: a program that is not the module's");
+    return own;
+}
+
+bool cg_task_product(const CgModule *m, const VmProgram *p, int task, CgChosen *out) {
+    const PlanCluster *c = &own_program(m, p)->plan->cluster[task];
     CgProduct product;
     if (!block_product(c, &product)) return false;
     Tile tile = block_tile(m->target, c);
@@ -232,6 +235,22 @@ const char *cg_module_compile(CgModule *m) {
 
 const char *cg_module_facts(CgModule *m) {
     return compile(m, false);
+}
+
+const char *cg_module_objects(CgModule *m, CgObjectSink sink, void *user) {
+    const char *error = kernel_set_objects(&m->kernels, sink, user);
+    if (!error) fill_programs(m);
+    return error;
+}
+
+_Static_assert((int)CG_SYMBOL == (int)KERNEL_SYMBOL, "one length of a kernel's name");
+
+void cg_task_symbol(const CgModule *m, const VmProgram *p, int task, char out[CG_SYMBOL]) {
+    kernel_set_symbol(own_program(m, p)->kernel[task], out);
+}
+
+void cg_pack_symbol(const CgModule *m, const VmProgram *p, int i, char out[CG_SYMBOL]) {
+    kernel_set_symbol(own_program(m, p)->pack_kernel[i], out);
 }
 
 const CgStats *cg_module_stats(const CgModule *m) {

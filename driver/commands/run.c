@@ -138,7 +138,7 @@ static VmStatus write_outputs(Run *r, const Program *p, const char *path) {
 }
 
 static VmStatus open_weights(Run *r, const Args *a) {
-    About about;
+    VmAbout about;
     Session *s = &r->s;
     VmStatus st = session_weights_open(s, a->o.weights, &r->weights);
     if (st) return st;

@@ -76,7 +76,7 @@ static VmStatus evaluate(Session *s, const SessionEval *how, const VmTensorFile 
 
 static VmStatus evaluate_file(Session *s, const SessionEval *how, const VmTensorFile *f,
                               VmEvalResult *out) {
-    About about;
+    VmAbout about;
     Budget b = {0};
     AboutUse use = how->anyway ? ABOUT_WARN : ABOUT_REFUSE;
     const VmDataset *data;

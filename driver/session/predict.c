@@ -26,7 +26,7 @@ typedef struct Predictor {
     Session *s;
     const SessionPredict *how;
     const VmTensorFile *file;
-    About about;
+    VmAbout about;
     const char *input; /* name of the model's images */
     int64_t size, batch;
     VmImageReader *reader;
@@ -152,7 +152,7 @@ static VmStatus prepare(Predictor *p) {
     Session *s = p->s;
     char folder[4096];
     VmError err = {.text = ""};
-    Preparation made;
+    VmPreparation made;
     AboutUse use = p->how->anyway ? ABOUT_WARN : ABOUT_REFUSE;
     VmStatus st = find_input(p);
     if (!st) session_about_read(s, p->file, p->how->weights, &p->about);

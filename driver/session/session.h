@@ -12,6 +12,8 @@
 #include "driver/session/vmoec.h"
 #include "frontend/frontend.h"
 #include "passes/passes.h"
+#include "runtime/train/about.h"
+#include "runtime/train/describe.h"
 #include "runtime/train/train.h"
 
 /* ---- messages (message.c) -------------------------------------------------------------------- */
@@ -57,31 +59,11 @@ VmStatus session_tune(struct Session *s, const char *path);
 
 /* ---- a file of weights and rules for it (import.c) ------------------------------------------- */
 
-/* How a pixel's bytes become what a model is given: sides and channels of its images, whether files
- * of other sizes are resized, and per channel (x / 255 - mean) / std. */
-typedef struct Preparation {
-    int64_t channels, height, width;
-    bool resize;
-    double mean[3], std[3];
-} Preparation;
-
-/* What a file of weights says of itself (about.c); what it does not say is 0. */
-typedef struct About {
-    const char *path;
-    const char **name, **value; /* [nsetting] */
-    int nsetting;
-    Preparation image;
-    bool has_image, has_seed;
-    uint64_t seed;              /* of its run */
-    const char *const *classes; /* [nclasses], in the order of the logits */
-    int64_t nclasses;
-} About;
-
 typedef struct Imported {
     const char *rules; /* path of the file that was used; NULL: none */
     const Rename *rename;
     VmTensorFile *file; /* NULL: nothing is open */
-    About about;
+    VmAbout about;
 } Imported;
 
 /* ---- the graph of a crash (crash.c) ---------------------------------------------------------- */
@@ -430,6 +412,9 @@ typedef struct SessionTrain {
     const volatile sig_atomic_t *stop;
 } SessionTrain;
 
+/* The file's text, and those of the user's own files that it uses, which layer libraries are not
+ * (describe.c). */
+const char *session_sources(Session *s, VmUsedFile **used, int *n);
 /* The files by which a run says what it is (describe.c): its source, and how, where and with what
  * it was made. The data are open. They live as long as the session. */
 VmStatus session_describe(Session *s, const SessionTrain *how, const VmRecipe *r,

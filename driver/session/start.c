@@ -77,7 +77,7 @@ static void say_found(Session *s, const SessionTrain *how, const Imported *x) {
 
 /* How they were made is said first: it says more than shapes that do not fit. A run may mean to go
  * on with other settings, as a second phase does, so nothing is refused. */
-static VmStatus open_file(Session *s, const SessionTrain *how, VmTensorFile **out, About *about) {
+static VmStatus open_file(Session *s, const SessionTrain *how, VmTensorFile **out, VmAbout *about) {
     bool part = how->rename || how->nskip || how->skip_mismatch; /* they are of another model */
     VmStatus st = session_tensors_open(s, how->weights, out);
     if (st) return st;
@@ -93,7 +93,7 @@ VmStatus session_start_open(Session *s, const SessionTrain *how) {
                             .skip = how->skip,
                             .nskip = how->nskip,
                             .skip_mismatch = how->skip_mismatch};
-    About about = {0};
+    VmAbout about = {0};
     if (!how->weights && (how->rename || how->skip_mismatch || how->nskip))
         return session_fail(s, VM_USAGE, "names and shapes are of weights: --weights is missing");
     if (!how->weights) return VM_OK;
