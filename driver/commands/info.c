@@ -31,7 +31,7 @@ static VmStatus plan_memory(Session *s, const Args *a, bool training, Budget *b,
     VmStatus st = budget ? drv_parse_size(budget, "mem-budget", &b->limit) : VM_OK;
     if (!st) st = session_module(s);
     if (st) return st;
-    if (training && session_data_use(s, true, a->o.data, threads, m, &err)) {
+    if (training && session_data_use(s, &session_data_training, a->o.data, threads, m, &err)) {
         if (strstr(err.text, "out of memory")) return drv_fail(VM_ENV, "%s", err.text);
         fprintf(stderr, "vmoec: the data set's memory is not counted: %s\n", err.text);
     }

@@ -100,7 +100,7 @@ VmStatus session_data_images(const FeTrain *t, const char *dir, int64_t images[V
     for (int i = 0; i < VM_SPLITS; i++) images[i] = 0;
     *classes = NULL;
     if (!dir && vm_dataset_is_archive(&spec)) return VM_OK;
-    VmStatus st = vm_dataset_measure(&spec, size, classes, err);
+    VmStatus st = vm_dataset_measure(&spec, NULL, size, classes, err);
     for (int i = 0; i < VM_SPLITS && !st; i++) images[i] = size[i].images;
     return st;
 }
@@ -121,7 +121,9 @@ static int64_t batches_ahead(const Session *s, const VmDataSize *train, int work
     return workers ? (workers + 1) * s->batch * image : 0;
 }
 
-VmStatus session_data_use(const Session *s, bool training, const char *dir, int threads,
+const DataWant session_data_training = {.split = {true, true, true}, .training = true};
+
+VmStatus session_data_use(const Session *s, const DataWant *want, const char *dir, int threads,
                           MemoryUse *use, VmError *err) {
     use->data = use->data_ahead = 0;
     if (!s->train) return VM_OK;
@@ -130,25 +132,28 @@ VmStatus session_data_use(const Session *s, bool training, const char *dir, int 
     spec.class_name = s->class_name;
     spec.nclass_name = s->nclass_name;
     VmDataSize size[VM_SPLITS];
-    VmStatus st = vm_dataset_measure(&spec, size, NULL, err);
+    VmStatus st = vm_dataset_measure(&spec, want->split, size, NULL, err);
     if (st) return st;
-    const VmDataSize *train = &size[VM_TRAIN], *test = &size[VM_TEST];
-    int64_t order = training ? train->images * (int64_t)sizeof(int64_t) : 0, listed = 0, most = 0;
+    const VmDataSize *fed = NULL; /* what steps are made of */
+    int64_t listed = 0, most = 0;
     bool held = true;
+    for (int i = VM_SPLITS - 1; i >= 0; i--)
+        if (want->split[i]) fed = &size[i];
+    int64_t order = want->training ? fed->images * (int64_t)sizeof(int64_t) : 0;
     use->data = order;
     for (int i = 0; i < VM_SPLITS; i++) {
-        if (!training && i != VM_TEST) continue;
+        if (!want->split[i]) continue;
         use->data += size[i].bytes;
         listed += size[i].listed;
         if (size[i].decoding > most) most = size[i].decoding;
         held &= size[i].held;
     }
-    if (training) use->data += batches_ahead(s, train, s->workers);
-    if (!test->either || spec.cache == VM_data_cache_memory) return VM_OK;
+    if (want->training) use->data += batches_ahead(s, fed, s->workers);
+    if (!fed->either || spec.cache == VM_data_cache_memory) return VM_OK;
     int workers = vm_feed_workers(false, s->workers);
     /* first all threads look at the images, then workers do */
     int64_t ahead = order + listed + (workers > threads ? workers : threads) * most;
-    ahead += batches_ahead(s, training ? train : test, workers);
+    ahead += batches_ahead(s, fed, workers);
     if (held) use->data_ahead = ahead;
     if (!held) use->data = ahead;
     return VM_OK;
@@ -156,8 +161,10 @@ VmStatus session_data_use(const Session *s, bool training, const char *dir, int 
 
 /* What a user should know of data that is open. */
 static void say_data(Session *s) {
-    const VmDataset *any = s->data[VM_TEST];
-    if (vm_dataset_warning(any)) session_warn(s, "%s", vm_dataset_warning(any));
+    const char *warning = NULL; /* the same of all */
+    for (int i = 0; i < VM_SPLITS; i++)
+        if (s->data[i]) warning = vm_dataset_warning(s->data[i]);
+    if (warning) session_warn(s, "%s", warning);
     for (int i = 0; i < VM_SPLITS; i++) {
         const VmDataset *d = s->data[i];
         int64_t n = d ? vm_dataset_left_out(d) : 0;
@@ -185,17 +192,18 @@ static void say_lines(Session *s, Span at, const char *text) {
 }
 
 /* Data that is not there is said where the file names its place. */
-static VmStatus find_data(Session *s, const VmDataQuery *q, const char *dir, bool train) {
+static VmStatus find_data(Session *s, const VmDataQuery *q, const char *dir, const DataWant *want) {
     VmError err = {.text = ""};
-    VmStatus st = train ? vm_dataset_find(q, VM_TRAIN, &err) : VM_OK;
-    if (!st) st = vm_dataset_find(q, VM_TEST, &err);
+    VmStatus st = VM_OK;
+    for (int i = 0; i < VM_SPLITS && !st; i++)
+        if (want->split[i] && i != VM_VALIDATION) st = vm_dataset_find(q, (VmSplit)i, &err);
     Span at = fe_option_place(s->train, VM_FIELD_data, "dir");
     if (st && (dir || !at.src)) return session_fail(s, st, "%s", err.text);
     if (st) say_lines(s, at, err.text);
     return st;
 }
 
-VmStatus session_data(Session *s, const char *dir, int threads, bool train) {
+VmStatus session_data(Session *s, const char *dir, int threads, const DataWant *want) {
     VmDataset **d = s->data;
     const IrGraph *g = session_graph(s, s->batch);
     if (!g) return VM_INPUT;
@@ -209,13 +217,12 @@ VmStatus session_data(Session *s, const char *dir, int threads, bool train) {
     if (!vm_sources[spec.kind].classes && vm_sources[spec.kind].reader == VM_READER_idx)
         spec.classes = known_classes(g);
     VmError err = {.text = ""};
-    VmStatus st = find_data(s, &spec, dir, train);
+    VmStatus st = find_data(s, &spec, dir, want);
     if (st) return st;
-    st = train ? vm_dataset_open_all(&spec, d, &err)
-               : vm_dataset_open(&spec, VM_TEST, 0, &d[VM_TEST], &err);
+    st = vm_dataset_open_some(&spec, want->split, d, &err);
     if (st) return session_fail(s, st, "%s", err.text);
     say_data(s);
-    if (train) st = check_classes(s, g);
+    if (d[VM_TRAIN]) st = check_classes(s, g);
     for (int i = 0; i < VM_SPLITS && !st; i++)
         if (d[i]) st = check_data(s, g, d[i], (VmSplit)i);
     return st;

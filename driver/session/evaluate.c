@@ -31,6 +31,19 @@ static void hand_on(void *watcher, int program, int64_t first, int64_t n) {
     if (b.score) w->how->watch(w->how->watcher, &b);
 }
 
+/* What has to be opened for it: held out images are chosen from all of the training set. */
+static DataWant splits_of(const Session *s, const SessionEval *how) {
+    DataWant w = {.training = false};
+    bool held_out = s->train->recipe.validation > 0;
+    switch (how->split) {
+    case SESSION_TRAINED: w.split[VM_TRAIN] = true; break;
+    case SESSION_VALIDATION: w.split[held_out ? VM_TRAIN : VM_VALIDATION] = true; break;
+    case SESSION_TEST:
+    case SESSION_SPLITS: w.split[VM_TEST] = true;
+    }
+    return w;
+}
+
 /* The part of the data that is asked for. */
 static VmStatus choose_split(Session *s, const SessionEval *how, uint64_t seed,
                              const VmDataset **out) {
@@ -84,10 +97,11 @@ static VmStatus evaluate_file(Session *s, const SessionEval *how, const VmTensor
     VmStatus st = session_about_settings(s, &about, use);
     if (!st) st = session_about_image(s, &about, use);
     if (st) return st;
+    DataWant want = splits_of(s, how);
     s->class_name = about.classes;
     s->nclass_name = about.nclasses;
-    if (!s->nprogram) st = session_memory(s, &b, false, how->data, how->threads);
-    if (!st) st = session_data(s, how->data, how->threads, how->split != SESSION_TEST);
+    if (!s->nprogram) st = session_memory(s, &b, &want, how->data, how->threads);
+    if (!st) st = session_data(s, how->data, how->threads, &want);
     if (!st)
         st = choose_split(s, how, about.has_seed ? about.seed : (uint64_t)s->train->recipe.seed,
                           &data);

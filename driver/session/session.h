@@ -304,6 +304,12 @@ int64_t session_classes(const IrGraph *g, const char *input);
 
 /* ---- memory (memory_use.c, memory_limit.c, budget.c) ----------------------------------------- */
 
+/* What a command opens of the data. */
+typedef struct DataWant {
+    bool split[VM_SPLITS];
+    bool training; /* epochs of the training set are shuffled and fed */
+} DataWant;
+
 /* What a process holds at its peak, in bytes of resident memory. */
 typedef struct MemoryUse {
     int64_t weights, state, work; /* the engine's spaces */
@@ -347,7 +353,8 @@ VmStatus session_fit(Session *s, Budget *b, bool training, MemoryUse *use);
 /* The smaller of b->limit (0: no option) and the cgroup's limit, if there is any, becomes the
  * limit, and training or evaluation is made to fit (session_fit) before data is loaded. VM_ENV
  * after a message with both numbers when it does not. */
-VmStatus session_memory(Session *s, Budget *b, bool training, const char *data_dir, int threads);
+VmStatus session_memory(Session *s, Budget *b, const DataWant *want, const char *data_dir,
+                        int threads);
 /* Has images decoded for every batch instead of held, if that takes less; false: it does not, or
  * they have to be. */
 bool session_decode_ahead(Session *s, MemoryUse *use);
@@ -356,14 +363,16 @@ const char *session_budget_text(Arena *a, const Budget *b);
 
 /* ---- data (data.c) --------------------------------------------------------------------------- */
 
-/* Opens the train block's data with that many threads (0: all) and checks it against the model's
- * image and label: s->data, which the session closes. train false: only the test set is wanted. */
-VmStatus session_data(Session *s, const char *dir, int threads, bool train);
-/* Sets use->data, what the test set, and for training all other sets, the order of an epoch and
- * batches ahead take in memory, from the files' headers; 0 without a train block. use->data_ahead:
- * the same when images that would be held are decoded for every batch instead; 0: they would not,
- * or have to be held. A status and a message in err when they cannot be read. */
-VmStatus session_data_use(const Session *s, bool training, const char *dir, int threads,
+/* What training opens: all there is. */
+extern const DataWant session_data_training;
+/* Opens splits of the train block's data with that many threads (0: all) and checks them against
+ * the model's image and label: s->data, which the session closes. */
+VmStatus session_data(Session *s, const char *dir, int threads, const DataWant *want);
+/* Sets use->data, what the splits, and for training the order of an epoch and batches ahead take in
+ * memory, from the files' headers; 0 without a train block. use->data_ahead: the same when images
+ * that would be held are decoded for every batch instead; 0: they would not, or have to be held. A
+ * status and a message in err when they cannot be read. */
+VmStatus session_data_use(const Session *s, const DataWant *want, const char *dir, int threads,
                           MemoryUse *use, VmError *err);
 
 /* Images of the splits of a train block's data, from the files' headers (a split that is not there

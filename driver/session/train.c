@@ -203,14 +203,15 @@ static VmStatus start_training(Session *s, const SessionTrain *how, VmTrainResul
 
 VmStatus session_train(Session *s, const SessionTrain *how, VmTrainResult *out) {
     Budget b = {.limit = how->memory};
+    const DataWant *want = &session_data_training;
     *out = (VmTrainResult){0};
     s->telemetry = true;
     s->workers = how->workers;
     session_data_close(s);
     /* programs that are there already have their memory planned */
-    VmStatus st = s->nprogram ? VM_OK : session_memory(s, &b, true, how->data, how->threads);
+    VmStatus st = s->nprogram ? VM_OK : session_memory(s, &b, want, how->data, how->threads);
     const char *chosen = st ? NULL : session_budget_text(s->arena, &b);
     if (chosen) session_inform(s, "%s", chosen);
-    if (!st) st = session_data(s, how->data, how->threads, true);
+    if (!st) st = session_data(s, how->data, how->threads, want);
     return st ? st : start_training(s, how, out);
 }

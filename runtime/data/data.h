@@ -57,7 +57,11 @@ VmStatus vm_dataset_open(const VmDataQuery *spec, VmSplit split, int64_t limit /
 /* Whether its files are there; else VM_ENV, and err has a line for what is missing, one for each
  * place that was tried, and one for how to get the data. */
 VmStatus vm_dataset_find(const VmDataQuery *spec, VmSplit split, VmError *err);
-/* All, at once: an archive is unpacked only once. out[VM_VALIDATION] NULL: there is none. */
+/* Several at once: an archive is unpacked only once. out[i] NULL: not wanted, or there is no
+ * validation set. */
+VmStatus vm_dataset_open_some(const VmDataQuery *spec, const bool want[VM_SPLITS],
+                              VmDataset *out[VM_SPLITS], VmError *err);
+/* The same with all of them wanted. */
 VmStatus vm_dataset_open_all(const VmDataQuery *spec, VmDataset *out[VM_SPLITS], VmError *err);
 void vm_dataset_close(VmDataset *d);
 /* Two parts of a set, which must outlive them: *held has the given share of the images of every
@@ -80,10 +84,11 @@ typedef struct VmDataSize {
     bool either;      /* they need not be */
 } VmDataSize;
 /* Errors as vm_dataset_open_all, without a look at the contents; a split that is not there has no
- * images. *classes (NULL: not wanted) is a data set of no images that has the names of class
+ * images. together: the splits that would be open at the same time, and share the memory there is;
+ * NULL: all. *classes (NULL: not wanted) is a data set of no images that has the names of class
  * folders and the warning; NULL: there are no such folders. */
-VmStatus vm_dataset_measure(const VmDataQuery *spec, VmDataSize out[VM_SPLITS], VmDataset **classes,
-                            VmError *err);
+VmStatus vm_dataset_measure(const VmDataQuery *spec, const bool together[VM_SPLITS],
+                            VmDataSize out[VM_SPLITS], VmDataset **classes, VmError *err);
 /* What data is like, for whoever writes a file for it: from names and headers. */
 typedef struct VmDataLook {
     int64_t images[VM_SPLITS];

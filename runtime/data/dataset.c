@@ -98,8 +98,8 @@ static VmStatus measure(const VmDataQuery *spec, const VmSource *k, VmImages spl
     return s;
 }
 
-VmStatus vm_dataset_measure(const VmDataQuery *spec, VmDataSize out[VM_SPLITS], VmDataset **classes,
-                            VmError *err) {
+VmStatus vm_dataset_measure(const VmDataQuery *spec, const bool together[VM_SPLITS],
+                            VmDataSize out[VM_SPLITS], VmDataset **classes, VmError *err) {
     const VmSource *k;
     VmImages split[VM_SPLITS] = {{0}};
     if (classes) *classes = NULL;
@@ -121,7 +121,7 @@ VmStatus vm_dataset_measure(const VmDataQuery *spec, VmDataSize out[VM_SPLITS], 
         d->listed = n * (int64_t)sizeof(uint16_t) + m->listed;
         d->decoding = m->work + one + m->height * spec->resize;
         d->held = !either || vm_images_fit(&where, held + n * one);
-        if (d->held) held += n * one;
+        if (d->held && (!together || together[i])) held += n * one;
     }
     return s;
 }
@@ -184,8 +184,8 @@ void vm_pixel_values(const VmDataQuery *q, int64_t channels, float value[3][256]
     }
 }
 
-static VmStatus open_splits(const VmDataQuery *spec, const bool want[VM_SPLITS],
-                            VmDataset *out[VM_SPLITS], VmError *err) {
+VmStatus vm_dataset_open_some(const VmDataQuery *spec, const bool want[VM_SPLITS],
+                              VmDataset *out[VM_SPLITS], VmError *err) {
     const VmSource *k;
     for (int i = 0; i < VM_SPLITS; i++) out[i] = NULL;
     VmStatus s = check_spec(spec, &k, err);
@@ -210,7 +210,7 @@ VmStatus vm_dataset_open(const VmDataQuery *spec, VmSplit split, int64_t limit, 
     VmDataset *d[VM_SPLITS];
     bool want[VM_SPLITS] = {false};
     want[split] = true;
-    VmStatus s = open_splits(spec, want, d, err);
+    VmStatus s = vm_dataset_open_some(spec, want, d, err);
     *out = d[split];
     if (!s && !*out)
         s = vm_fail(err, VM_ENV,
@@ -223,7 +223,7 @@ VmStatus vm_dataset_open(const VmDataQuery *spec, VmSplit split, int64_t limit, 
 VmStatus vm_dataset_open_all(const VmDataQuery *spec, VmDataset *out[VM_SPLITS], VmError *err) {
     bool want[VM_SPLITS];
     for (int i = 0; i < VM_SPLITS; i++) want[i] = true;
-    return open_splits(spec, want, out, err);
+    return vm_dataset_open_some(spec, want, out, err);
 }
 
 void vm_dataset_close(VmDataset *d) {

@@ -99,3 +99,11 @@ END
 then ok 'images are those of the run'; else fail 'images are those of the run' "$loss"; fi
 want 0 'on 16 train images' 'eval --split train' \
     "$VMOEC" eval held.vmoe --weights held/weights.safetensors --split train
+# Of the data only what is asked for is opened.
+mkdir -p alone && cp -r colours/train alone/
+want 0 'on 24 train images' 'eval --split train where there is no test set' \
+    "$VMOEC" eval heads.vmoe --weights $W --split train --data alone
+want 0 'on 8 validation images' 'eval --split validation there' \
+    "$VMOEC" eval held.vmoe --weights held/weights.safetensors --split validation --data alone
+want 3 'neither test/ nor val/ is there' 'eval of the test set there' \
+    "$VMOEC" eval heads.vmoe --weights $W --data alone

@@ -252,7 +252,7 @@ Test(runtime_image_sets, what_has_no_room_is_not_held) {
         VmError err;
         q.room = room[k];
         cr_assert(vm_dataset_open_all(&q, d, &err) == VM_OK, "%s", err.text);
-        cr_assert(vm_dataset_measure(&q, size, NULL, &err) == VM_OK, "%s", err.text);
+        cr_assert(vm_dataset_measure(&q, NULL, size, NULL, &err) == VM_OK, "%s", err.text);
         cr_assert_eq(vm_dataset_is_held(d[VM_TRAIN]), k < 2);
         cr_assert_eq(vm_dataset_is_held(d[VM_TEST]), k != 1);
         for (int s = 0; s < VM_SPLITS; s++) {

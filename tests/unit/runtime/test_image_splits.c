@@ -91,7 +91,7 @@ Test(runtime_image_splits, val_beside_test_is_the_validation_set, .timeout = 60)
             for (int i = 0; i < VM_SPLITS; i++) same_split(&is, &want, (VmSplit)i, ways[how]);
             VmDataSize size[VM_SPLITS];
             VmError err = {.text = ""};
-            cr_assert(vm_dataset_measure(&q, size, NULL, &err) == VM_OK, "%s", err.text);
+            cr_assert(vm_dataset_measure(&q, NULL, size, NULL, &err) == VM_OK, "%s", err.text);
             for (int i = 0; i < VM_SPLITS; i++) {
                 VmDataset *d;
                 cr_assert_eq(size[i].images, want.size[i]);

@@ -371,7 +371,7 @@ Test(runtime_images, measured_as_opened) {
         VmDataSize size[VM_SPLITS];
         VmDataset *d[VM_SPLITS];
         VmError err;
-        cr_assert(vm_dataset_measure(&spec, size, NULL, &err) == VM_OK, "%s", err.text);
+        cr_assert(vm_dataset_measure(&spec, NULL, size, NULL, &err) == VM_OK, "%s", err.text);
         cr_assert(vm_dataset_open_all(&spec, d, &err) == VM_OK, "%s", err.text);
         for (int s = 0; s < 2; s++) {
             cr_assert_eq(size[s].bytes, vm_dataset_bytes(d[s]));
