@@ -57,7 +57,9 @@ static VmStatus write_files(const Session *s, const Args *a, const char *split, 
         st = drv_write_file(picture, svg.data, svg.len);
     }
     if (st || !list) return st;
-    const char *text = arena_printf(s->arena, "image,class,answer,probability\n%s", t->lines.data);
+    const char *file = t->data && vm_dataset_file(t->data, 0) ? ",file" : "";
+    const char *text =
+        arena_printf(s->arena, "image,class,answer,probability%s\n%s", file, t->lines.data);
     return drv_write_file(list, text, strlen(text));
 }
 
@@ -86,6 +88,7 @@ VmStatus cmd_eval(const Args *a) {
                        .threads = (int)opt_or(a->o.threads, 0),
                        .split = split,
                        .anyway = a->o.anyway,
+                       .files = t.list,
                        .watch = tally_take,
                        .watcher = &t};
     st = session_eval(&s, &how, &r);

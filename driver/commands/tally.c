@@ -42,8 +42,11 @@ static double probability_of(const float *score, int64_t classes, int64_t answer
 
 static void list_image(Tally *t, int64_t i, int64_t label, int64_t answer, double probability) {
     text_addf(&t->lines, "%lld", (long long)i);
-    text_addf(&t->lines, ",%s,%s,%.9g\n", drv_csv_field(t->arena, tally_class(t, label)),
+    text_addf(&t->lines, ",%s,%s,%.9g", drv_csv_field(t->arena, tally_class(t, label)),
               drv_csv_field(t->arena, tally_class(t, answer)), probability);
+    const char *file = vm_dataset_file(t->data, i);
+    if (file) text_addf(&t->lines, ",%s", drv_csv_field(t->arena, file));
+    text_add(&t->lines, "\n");
     t->listed++;
 }
 

@@ -131,6 +131,7 @@ VmStatus session_data_use(const Session *s, const DataWant *want, const char *di
     VmDataQuery spec = session_data_query(s->train, dir, folder);
     spec.class_name = s->class_name;
     spec.nclass_name = s->nclass_name;
+    spec.files = want->files;
     VmDataSize size[VM_SPLITS];
     VmStatus st = vm_dataset_measure(&spec, want->split, size, NULL, err);
     if (st) return st;
@@ -213,6 +214,7 @@ VmStatus session_data(Session *s, const char *dir, int threads, const DataWant *
     spec.cache_dir = s->cache_dir;
     spec.class_name = s->class_name;
     spec.nclass_name = s->nclass_name;
+    spec.files = want->files;
     if (s->decode_ahead && !spec.cache) spec.cache = VM_data_cache_none;
     if (!vm_sources[spec.kind].classes && vm_sources[spec.kind].reader == VM_READER_idx)
         spec.classes = known_classes(g);

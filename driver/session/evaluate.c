@@ -33,7 +33,7 @@ static void hand_on(void *watcher, int program, int64_t first, int64_t n) {
 
 /* What has to be opened for it: held out images are chosen from all of the training set. */
 static DataWant splits_of(const Session *s, const SessionEval *how) {
-    DataWant w = {.training = false};
+    DataWant w = {.files = how->files};
     bool held_out = s->train->recipe.validation > 0;
     switch (how->split) {
     case SESSION_TRAINED: w.split[VM_TRAIN] = true; break;

@@ -308,6 +308,7 @@ int64_t session_classes(const IrGraph *g, const char *input);
 typedef struct DataWant {
     bool split[VM_SPLITS];
     bool training; /* epochs of the training set are shuffled and fed */
+    bool files;    /* as in VmDataQuery */
 } DataWant;
 
 /* What a process holds at its peak, in bytes of resident memory. */
@@ -458,6 +459,7 @@ typedef struct SessionEval {
     int threads;
     SessionSplit split;
     bool anyway; /* weights that were made in another way are used, which is said */
+    bool files;  /* whoever watches wants the names of images: vm_dataset_file */
     /* Told of every batch of a model that scores classes, in order; NULL: nobody looks. */
     void (*watch)(void *watcher, const SessionScores *b);
     void *watcher;

@@ -25,6 +25,7 @@ typedef struct VmDataQuery {
     VmWord cache, bad;      /* of image folders, as in a recipe */
     bool held_out;          /* a share of the training set validates: what the data has for it is
                                not read, and a warning says so */
+    bool files;             /* vm_dataset_file is wanted, also of images in memory */
     int64_t room;           /* bytes that images in memory may take; 0: half of the machine's */
     const char *cache_dir;  /* where decoded images may be kept; NULL: nowhere */
     /* Of image folders: the classes by label, as weights know them. Folders have the labels of
@@ -71,7 +72,7 @@ VmStatus vm_dataset_hold_out(const VmDataset *whole, double share, uint64_t seed
                              VmDataset **held, VmError *err);
 /* Whether its images are in memory. */
 bool vm_dataset_is_held(const VmDataset *d);
-/* Bytes of images and labels in memory. */
+/* Bytes of images, labels and names (VmDataQuery.files) in memory. */
 int64_t vm_dataset_bytes(const VmDataset *d);
 /* Of a split that is not open, from files' headers (an archive is read through, but nothing
  * decoded). */
@@ -118,6 +119,10 @@ bool vm_dataset_is_archive(const VmDataQuery *spec);
 VmHash vm_dataset_fingerprint(const VmDataset *d);
 /* The name of class i of a data set with class folders; NULL: it has no names, or no such class. */
 const char *vm_dataset_class(const VmDataset *d, int64_t i);
+/* What the file of image i is called: its path below its split's folder, "cat/1.jpg", or the name
+ * of its entry in an archive (without "./" before it), as its bytes are. NULL: images are no files,
+ * or the query did not ask. */
+const char *vm_dataset_file(const VmDataset *d, int64_t i);
 int64_t vm_dataset_size(const VmDataset *d);
 /* classes: what the kind or its class folders say; of other data the largest label + 1. */
 void vm_dataset_shape(const VmDataset *d, int64_t *channels, int64_t *height, int64_t *width,

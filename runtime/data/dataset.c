@@ -116,7 +116,7 @@ VmStatus vm_dataset_measure(const VmDataQuery *spec, const bool together[VM_SPLI
         const VmImages *m = &split[i];
         int64_t n = m->size, one = vm_channels_of(spec, k) * m->height * m->width;
         VmDataSize *d = &out[i];
-        *d = (VmDataSize){.images = n, .bytes = n * (one + (int64_t)sizeof(uint16_t))};
+        *d = (VmDataSize){.images = n, .bytes = n * (one + (int64_t)sizeof(uint16_t)) + m->named};
         d->either = either;
         d->listed = n * (int64_t)sizeof(uint16_t) + m->listed;
         d->decoding = m->work + one + m->height * spec->resize;
@@ -153,7 +153,7 @@ bool vm_dataset_is_held(const VmDataset *d) {
 
 int64_t vm_dataset_bytes(const VmDataset *d) {
     if (d->files) return d->size * (int64_t)sizeof *d->label;
-    return data_bytes(d->size, d->channels, d->height, d->width);
+    return data_bytes(d->size, d->channels, d->height, d->width) + d->paths.bytes;
 }
 
 int64_t vm_dataset_left_out(const VmDataset *d) {
@@ -235,6 +235,7 @@ void vm_dataset_close(VmDataset *d) {
         free(d->label);
         free(d->names);
         free(d->class);
+        vm_image_paths_free(&d->paths);
     }
     free(d->index);
     free(d);
@@ -244,6 +245,12 @@ void vm_dataset_close(VmDataset *d) {
 
 const char *vm_dataset_class(const VmDataset *d, int64_t i) {
     return d->class && i >= 0 && i < d->classes ? d->class[i] : NULL;
+}
+
+const char *vm_dataset_file(const VmDataset *d, int64_t i) {
+    if (d->whole) return vm_dataset_file(d->whole, d->index[i]);
+    const VmImagePaths *p = d->files ? &d->files->paths : &d->paths;
+    return p->n ? vm_image_path(p, i) + p->before : NULL;
 }
 
 /* Through the sum of every image: those that are not held have no other bytes. */

@@ -16,6 +16,7 @@ struct VmDataset {
     char *names;           /* of classes by label, one after the other; NULL: they have none */
     size_t names_bytes;
     const char **class; /* [classes], in names */
+    VmImagePaths paths; /* of held images, if they were asked for; n 0: not kept */
     /* A part of another set: image i of it is that one's index[i], and of the above only the
      * numbers and `value` are its own. NULL: whole. */
     const VmDataset *whole;

@@ -47,6 +47,7 @@ static VmDataset *part_of(const VmDataset *whole, const bool *held, bool want, i
     if (!d) return NULL;
     *d = *whole;
     d->whole = whole;
+    d->paths = (VmImagePaths){0};
     if (want) d->left_out = NULL;
     d->size = 0;
     d->index = vm_calloc((size_t)size + 1, sizeof *d->index);

@@ -131,6 +131,26 @@ void vm_names_show(const char *path, char to[VM_SHOWN_NAME]);
 /* The path of a kept name, relative to the data set (free it); NULL: out of memory. */
 char *vm_names_path(const VmImageNames *n, int part, const VmImageName *name);
 
+/* ---- image_paths.c: names that outlive the reading ------------------------------------------- */
+
+/* Of one split, in the order of its images: what each file is called, in the folder or archive. */
+typedef struct VmImagePaths {
+    int64_t n;
+    size_t *at; /* [n], in text */
+    char *text;
+    size_t before; /* characters of every path before its split's own: "train/" in a folder */
+    int64_t bytes; /* of all this */
+} VmImagePaths;
+
+/* Of a part whose names are in order. False: out of memory; to be freed also then. */
+bool vm_image_paths_take(VmImagePaths *to, const VmImageNames *n, int part);
+/* What they would take. */
+int64_t vm_image_paths_bytes(const VmImageNames *n, int part);
+void vm_image_paths_free(VmImagePaths *p);
+static inline const char *vm_image_path(const VmImagePaths *p, int64_t i) {
+    return p->text + p->at[i];
+}
+
 /* ---- image_set.c, and what all others share -------------------------------------------------- */
 
 /* What the images of a part become. */
@@ -166,9 +186,11 @@ typedef struct VmImages {
     VmImageFiles *files;   /* of images that are not held; vm_image_files_close */
     VmBadImages *left_out; /* vm_bad_free; NULL: none */
     uint16_t *label;
-    int64_t listed;   /* bytes of names; only measured */
-    int64_t work;     /* bytes that decoding an image takes; only measured */
-    int64_t shortest; /* the shortest side that was met; only measured */
+    VmImagePaths paths; /* of held images, if they were asked for */
+    int64_t listed;     /* bytes of names; only measured */
+    int64_t named;      /* bytes of paths, if they were asked for; only measured */
+    int64_t work;       /* bytes that decoding an image takes; only measured */
+    int64_t shortest;   /* the shortest side that was met; only measured */
 } VmImages;
 
 void vm_images_free(VmImages *i);
@@ -182,6 +204,7 @@ typedef struct VmImageSource {
     int64_t room;             /* for images in memory, bytes; 0: half of the machine's memory */
     bool skip;                /* damaged images are left out */
     bool held_out;            /* as in VmDataQuery */
+    bool paths;               /* those of held images are kept */
     const char *const *known; /* [nknown] classes, as in VmDataQuery */
     int64_t nknown;
     int threads;
@@ -313,8 +336,7 @@ struct VmImageFiles {
     char *place;
     VmImageForm form;
     int64_t n;
-    size_t *at; /* [n]: paths, in text */
-    char *text;
+    VmImagePaths paths;
     uint64_t *sum;     /* [n] of bytes as decoded */
     VmImageDisk *disk; /* NULL: files are decoded again */
     int64_t *number;   /* [n]: place on disk */

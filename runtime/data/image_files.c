@@ -10,26 +10,6 @@
 #include <string.h>
 #include <unistd.h>
 
-static bool take_path(VmImageFiles *f, int64_t i, const VmImageNames *names, int part, size_t *used,
-                      size_t *room) {
-    const VmImageName *name = &names->part[part].at[i];
-    char *path = vm_names_path(names, part, name);
-    if (!path) return false;
-    size_t n = strlen(path) + 1;
-    if (*used + n > *room) {
-        *room = 2 * *room + n + 4096;
-        char *text = realloc(f->text, *room);
-        if (text) f->text = text;
-        if (!text) n = 0;
-    }
-    if (n) memcpy(f->text + *used, path, n);
-    f->at[i] = *used;
-    f->number[i] = name->slot;
-    *used += n;
-    free(path);
-    return n > 0;
-}
-
 VmStatus vm_image_files_open(VmImageLoader *l, int part, VmImageFiles **out, VmError *err) {
     VmImageFiles *f = *out = vm_calloc(1, sizeof *f);
     if (!f) return vm_fail(err, VM_ENV, "%s: out of memory", l->src->path);
@@ -37,14 +17,13 @@ VmStatus vm_image_files_open(VmImageLoader *l, int part, VmImageFiles **out, VmE
     f->form = l->store[part].form;
     f->root = fcntl(l->root, F_DUPFD_CLOEXEC, 0);
     f->place = strdup(l->src->path);
-    f->at = vm_calloc((size_t)f->n, sizeof *f->at);
     f->number = vm_calloc((size_t)f->n, sizeof *f->number);
     f->sum = vm_calloc((size_t)f->n, sizeof *f->sum);
-    bool ok = f->root >= 0 && f->place && f->at && f->number && f->sum;
-    size_t used = 0, room = 0;
+    bool ok = f->root >= 0 && f->place && f->number && f->sum;
+    ok = ok && vm_image_paths_take(&f->paths, &l->names, part);
     for (int64_t i = 0; i < f->n && ok; i++) {
-        ok = take_path(f, i, &l->names, part, &used, &room);
-        if (ok) f->sum[i] = l->sum[part][f->number[i]];
+        f->number[i] = l->names.part[part].at[i].slot;
+        f->sum[i] = l->sum[part][f->number[i]];
     }
     if (!ok) return vm_fail(err, VM_ENV, "%s: out of memory for the names of images", l->src->path);
     f->disk = l->disk[part];
@@ -57,8 +36,7 @@ void vm_image_files_close(VmImageFiles *f) {
     if (f->root >= 0) close(f->root);
     vm_image_disk_close(f->disk);
     free(f->place);
-    free(f->at);
-    free(f->text);
+    vm_image_paths_free(&f->paths);
     free(f->sum);
     free(f->number);
     free(f);
@@ -67,7 +45,7 @@ void vm_image_files_close(VmImageFiles *f) {
 VmStatus vm_image_files_read(const VmImageFiles *f, VmImageDecoder *d, int64_t i, uint8_t *to,
                              VmError *err) {
     if (f->disk && vm_image_disk_get(f->disk, f->number[i], f->sum[i], to)) return VM_OK;
-    const char *path = f->text + f->at[i];
+    const char *path = vm_image_path(&f->paths, i);
     char shown[VM_SHOWN_NAME], *bytes;
     size_t n;
     bool damaged;

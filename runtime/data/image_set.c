@@ -76,6 +76,8 @@ static VmStatus hand_over(VmImageLoader *l, int part, VmImages *out, VmError *er
         *out->left_out = l->lost[part];
     }
     if (l->ahead[part]) return vm_image_files_open(l, part, &out->files, err);
+    if (l->src->paths && !vm_image_paths_take(&out->paths, &l->names, part))
+        return vm_fail(err, VM_ENV, "%s: out of memory for the names of images", l->src->path);
     uint8_t *less = realloc(t->image, (size_t)(p->n * vm_form_bytes(&t->form)));
     out->image = less ? less : t->image;
     t->image = NULL;
@@ -151,6 +153,7 @@ void vm_images_free(VmImages *i) {
     free(i->image);
     free(i->label);
     free(i->left_out);
+    vm_image_paths_free(&i->paths);
     vm_image_files_close(i->files);
     *i = (VmImages){0};
 }
@@ -185,7 +188,8 @@ static VmImages measured(const VmImageLoader *l, int part) {
                   .height = l->store[part].form.height,
                   .width = l->store[part].form.width,
                   .work = l->work[part],
-                  .shortest = l->shortest[part]};
+                  .shortest = l->shortest[part],
+                  .named = l->src->paths ? vm_image_paths_bytes(&l->names, part) : 0};
     for (int64_t k = 0; k < p->n; k++) /* path, its place, and a sum */
         m.listed += (int64_t)(strlen(l->names.text + p->at[k].text) + strlen(p->at[k].class->name) +
                               sizeof(VmImageName) + 24);

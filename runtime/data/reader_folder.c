@@ -17,6 +17,7 @@ static VmImageSource image_source(const VmDataQuery *spec, const VmSource *k, co
                            .room = spec->room,
                            .skip = spec->bad == VM_data_bad_skip,
                            .held_out = spec->held_out,
+                           .paths = spec->files,
                            .known = spec->class_name,
                            .nknown = spec->nclass_name,
                            .threads = vm_threads(spec->threads)};
@@ -61,6 +62,7 @@ static VmStatus load_folder(VmDataset *d[VM_SPLITS], const VmDataQuery *spec, co
         d[i]->image = split[i].image;
         d[i]->files = split[i].files;
         d[i]->left_out = split[i].left_out;
+        d[i]->paths = split[i].paths;
         d[i]->label = split[i].label;
         d[i]->size = split[i].size;
         d[i]->channels = src.channels;

@@ -14,6 +14,9 @@ cut -d, -f2,3 predicted.csv | sed '1s/.*/answer,probability/' > predicted
 same 'the same answers and probabilities' answers predicted
 cut -d, -f1 predicted.csv | sed 1d > order
 same 'in the order of the list' files order
+cut -d, -f5 list.csv | sed '1s,.*,file,; 2,$s,^,colours/train/,' > listed
+sed '1i file' files > order
+same 'which has their names' order listed
 want 0 '' 'predict a folder' "$VMOEC" predict heads.vmoe --weights $W --csv --top 1 colours/train
 same 'is its images by name' predicted.csv out
 want 0 '' 'predict with other batches' \
@@ -107,3 +110,58 @@ want 0 'on 8 validation images' 'eval --split validation there' \
     "$VMOEC" eval held.vmoe --weights held/weights.safetensors --split validation --data alone
 want 3 'neither test/ nor val/ is there' 'eval of the test set there' \
     "$VMOEC" eval heads.vmoe --weights $W --data alone
+
+# ---- names of images -----------------------------------------------------------------------------
+
+# names LIST: the files of a list of answers, whose classes must be their folders.
+names() {
+    python3 - "$@" << 'END'
+import csv, sys
+rows = list(csv.reader(open(sys.argv[-1], encoding="utf-8", errors="surrogateescape", newline="")))
+assert rows[0] == ["image", "class", "answer", "probability", "file"], rows[0]
+for i, row in enumerate(rows[1:]):
+    assert len(row) == 5 and int(row[0]) == i, row
+    assert row[4].split("/")[-2] == row[1], row
+    sys.stdout.buffer.write(row[4].encode("utf-8", "surrogateescape") + b"\n")
+END
+}
+H=held/weights.safetensors
+for split in validation train; do
+    want 0 '' "a list of the $split images" "$VMOEC" eval held.vmoe --weights $H --split $split \
+        --predictions $split.csv
+    names $split.csv > $split.names || fail "the list of $split images" "$(head -3 $split.csv)"
+done
+if [ "$(wc -l < validation.names)" -eq 8 ]; then ok 'eight are held out'; else
+    fail 'eight are held out' "$(cat validation.names)"; fi
+sort validation.names train.names > listed
+sed 's,^colours/train/,,' files | sort > order
+same 'all others are trained on' order listed
+sed 's/batch = 4,/batch = 4, cache = "none",/' held.vmoe > decoded.vmoe
+want 0 '' 'a list of images that are not in memory' "$VMOEC" eval decoded.vmoe --weights $H \
+    --split validation --predictions decoded.csv
+same 'is the same' validation.csv decoded.csv
+
+odd=odd/train/red
+mkdir -p odd && cp -r colours/train odd/ && rm $odd/*
+printf 'a,b.png\nsay "so".png\ncaf\351.png\n x .png\n' > odd.names
+while IFS= read -r name; do picture red > "$odd/$name"; done < odd.names
+picture red > "$odd/$(printf 'two\nlines.png')"
+want 0 'skipped 1 file.*two?lines.png' 'a list with odd names' \
+    "$VMOEC" eval heads.vmoe --weights $W --split train --data odd --predictions odd.csv
+names odd.csv | grep -a '^red/' | sed 's,^red/,,' | LC_ALL=C sort > listed
+LC_ALL=C sort odd.names > order
+same 'has them byte by byte' order listed
+for line in '"red/a,b.png"' '"red/say ""so"".png"'; do
+    if grep -q ",$line\$" odd.csv; then ok "as $line"; else fail "$line" "$(cat odd.csv)"; fi
+done
+mkdir -p top && cp -r colours top/photos && tar cf photos.tar -C top photos
+want 0 '' 'a list of an archive' "$VMOEC" eval heads.vmoe --weights $W --split train \
+    --data photos.tar --predictions archive.csv
+names archive.csv > listed
+sed 's,^colours/,photos/,' files > order
+same 'has the names of its entries' order listed
+"$VMOEC" init $F -o numbers.safetensors
+want 0 '' 'a list of images that are no files' \
+    "$VMOEC" eval $F --weights numbers.safetensors --predictions numbers.csv
+if [ "$(head -1 numbers.csv)" = image,class,answer,probability ] && [ "$(wc -l < numbers.csv)" = 22 ]
+then ok 'has numbers alone'; else fail 'has numbers alone' "$(head -3 numbers.csv)"; fi
