@@ -6,6 +6,7 @@
 
 #include <inttypes.h>
 #include <math.h>
+#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -36,10 +37,70 @@ static bool is_dumb(void) {
     return term && !strcmp(term, "dumb");
 }
 
-/* Of the terminal; 80 when it does not say. */
-static int columns(FILE *f) {
+/* Of the terminal; 0 when it does not say. */
+static int columns(const VmProgress *p) {
     struct winsize size;
-    return ioctl(fileno(f), TIOCGWINSZ, &size) == 0 && size.ws_col > 1 ? size.ws_col : 80;
+    if (p->columns) return p->columns;
+    return ioctl(fileno(p->f), TIOCGWINSZ, &size) == 0 && size.ws_col > 1 ? size.ws_col : 0;
+}
+
+/* ---- steps ---- */
+
+/* What the line of a step has, in order; the least `rank` gives way first where it is too long. */
+typedef struct Field {
+    int rank;
+    char text[64];
+} Field;
+
+enum { FIELDS = 8 };
+
+typedef struct Fields {
+    Field at[FIELDS];
+    int n;
+} Fields;
+
+static void put(Fields *f, int rank, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+static void put(Fields *f, int rank, const char *fmt, ...) {
+    va_list ap;
+    va_start(ap, fmt);
+    f->at[f->n].rank = rank;
+    vsnprintf(f->at[f->n].text, sizeof f->at[0].text, fmt, ap);
+    va_end(ap);
+    f->n++;
+}
+
+/* They are `width` characters at most, or one field. */
+static void fit(Fields *f, size_t width) {
+    for (;;) {
+        size_t length = 0;
+        int least = 0;
+        for (int i = 0; i < f->n; i++) {
+            length += strlen(f->at[i].text) + (i ? 2 : 0);
+            if (f->at[i].rank < f->at[least].rank) least = i;
+        }
+        if (length <= width || f->n == 1) return;
+        f->n--;
+        memmove(&f->at[least], &f->at[least + 1], (size_t)(f->n - least) * sizeof f->at[0]);
+    }
+}
+
+static Fields fields_of(const VmProgress *p, const VmEvent *e, double now) {
+    Fields f = {.n = 0};
+    int64_t total = vm_event_int(e, "total");
+    double accuracy = vm_event_number(e, "accuracy"), most = vm_event_number(e, "most_load");
+    put(&f, 3, "epoch %" PRId64, e->epoch);
+    put(&f, 7, "step %" PRId64 "/%" PRId64, e->step, total);
+    put(&f, 8, "loss %.4f", vm_event_number(e, "loss"));
+    if (isfinite(accuracy)) put(&f, 5, "accuracy %.2f %%", 100 * accuracy);
+    put(&f, 1, "lr %.3g", vm_event_number(e, "lr"));
+    put(&f, 2, "%.0f images/s", vm_event_number(e, "images_per_second"));
+    if (isfinite(most)) put(&f, 4, "load %.2f-%.2f", vm_event_number(e, "least_load"), most);
+    if (e->step <= p->first_step) return f;
+    char left[32];
+    write_time(left, sizeof left,
+               (now - p->start) / (double)(e->step - p->first_step) * (double)(total - e->step));
+    put(&f, 6, "left %s", left);
+    return f;
 }
 
 static void show_tick(VmProgress *p, const VmEvent *e) {
@@ -47,29 +108,21 @@ static void show_tick(VmProgress *p, const VmEvent *e) {
     double now = vm_seconds();
     if (now - p->last < (p->terminal ? 0.2 : 10)) return;
     p->last = now;
-    char line[256];
-    int64_t total = vm_event_int(e, "total");
-    double accuracy = vm_event_number(e, "accuracy");
-    int n =
-        snprintf(line, sizeof line, "epoch %" PRId64 "  step %" PRId64 "/%" PRId64 "  loss %.4f",
-                 e->epoch, e->step, total, vm_event_number(e, "loss"));
-    if (isfinite(accuracy))
-        n += snprintf(line + n, sizeof line - (size_t)n, "  accuracy %.2f %%", 100 * accuracy);
-    n += snprintf(line + n, sizeof line - (size_t)n, "  lr %.3g  %.0f images/s",
-                  vm_event_number(e, "lr"), vm_event_number(e, "images_per_second"));
-    if (e->step > p->first_step) {
-        double left =
-            (now - p->start) / (double)(e->step - p->first_step) * (double)(total - e->step);
-        n += snprintf(line + n, sizeof line - (size_t)n, "  left ");
-        write_time(line + n, sizeof line - (size_t)n, left);
+    Fields f = fields_of(p, e, now);
+    int wide = p->terminal ? columns(p) : 0;
+    int width = wide ? wide - 1 : 79; /* a line that wraps could not be rewritten */
+    if (p->terminal) {
+        fit(&f, (size_t)width);
+        fputs("\r\033[K", p->f);
     }
-    if (p->terminal) /* a line that wraps could not be rewritten */
-        fprintf(p->f, "\r\033[K%.*s", columns(p->f) - 1, line);
-    else
-        fprintf(p->f, "%s\n", line);
+    for (int i = 0; i < f.n; i++)
+        fprintf(p->f, "%s%.*s", i ? "  " : "", p->terminal ? width : 1000, f.at[i].text);
+    if (!p->terminal) fputc('\n', p->f);
     p->line_open = p->terminal;
     fflush(p->f);
 }
+
+/* ---- epochs ---- */
 
 /* "  train loss 0.2 accuracy 93.10 % top5 0.9991": the means of a split, whose facts begin with its
  * name. What does not exist is left out. */

@@ -9,6 +9,7 @@ typedef struct VmProgress {
     bool terminal, line_open;
     double last, start; /* when a line was shown; when the run started */
     int64_t first_step;
+    int columns; /* of the terminal, as tests have it; 0: it is asked */
 } VmProgress;
 
 #endif

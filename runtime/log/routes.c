@@ -193,6 +193,24 @@ VmFacts vm_routing_facts(const VmRouting *r, bool epoch) {
     return o;
 }
 
+bool vm_routing_spread(const VmRouting *r, double *least, double *most) {
+    *least = *most = (double)NAN;
+    for (int i = 0; i < r->n; i++) {
+        const VmRoute *route = &r->route[i];
+        double low = INFINITY, high = -INFINITY;
+        if (!route->steps || route->experts < 2) continue;
+        double even = (double)route->steps / (double)route->experts;
+        for (int64_t e = 0; e < route->experts; e++) {
+            low = fmin(low, route->load_sum[e] / even);
+            high = fmax(high, route->load_sum[e] / even);
+        }
+        if (high <= *most) continue;
+        *least = low;
+        *most = high;
+    }
+    return isfinite(*most);
+}
+
 /* exp of the entropy of the loads: E when all are equal, 1 when one expert has all. */
 static double effective_experts(const VmRoute *r) {
     double h = 0;

@@ -35,6 +35,9 @@ void vm_routing_measure(VmRouting *r);
 /* Group "<route>": {"load": [..], "dead": n, "entropy": .., ..}, of the last step, or means over
  * the epoch's. */
 VmFacts vm_routing_facts(const VmRouting *r, bool epoch);
+/* Loads over the epoch so far of the route whose busiest expert has the most to do: the least and
+ * the most that an expert has, 1 for an even share. False: there is no route, or no step yet. */
+bool vm_routing_spread(const VmRouting *r, double *least, double *most);
 /* Where over the epoch experts had nothing to do, or few did most. */
 void vm_routing_warn(const VmRouting *r, VmLog *log, int64_t epoch);
 

@@ -140,10 +140,10 @@ VmStatus vm_say_start(VmLog *log, const VmTraining *what, const VmRunState *run,
 VmStatus vm_say_left_out(VmLog *log, const VmTraining *what, const VmRunState *run, VmError *err);
 /* The test at the end of a run with validation. */
 VmStatus vm_say_end(VmLog *log, const VmRunState *run, const VmTrainResult *r, VmError *err);
-/* After every step: its epoch, learning rate, speed (images per second) and the means so far. Takes
- * no memory. */
-VmStatus vm_say_tick(VmLog *log, const VmRunState *run, const VmBinding *b, int64_t epoch,
-                     double lr, double rate, VmError *err);
+/* After every step: its epoch, learning rate, speed (images per second), the means so far, and how
+ * evenly experts are loaded. Takes no memory. */
+VmStatus vm_say_tick(VmLog *log, const VmRunState *run, const VmBinding *b,
+                     const VmRouting *routing, int64_t epoch, double lr, double rate, VmError *err);
 /* A logged step, with what the program that ran it said. */
 VmStatus vm_say_step(VmLog *log, int64_t epoch, int64_t step, double lr, double rate,
                      const VmBinding *b, const VmRouting *routing, VmError *err);

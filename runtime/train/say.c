@@ -74,15 +74,20 @@ VmStatus vm_say_failure(VmLog *log, const VmRunState *run, const VmFailure *x, V
 
 /* ---- steps ---- */
 
-VmStatus vm_say_tick(VmLog *log, const VmRunState *run, const VmBinding *b, int64_t epoch,
-                     double lr, double rate, VmError *err) {
+VmStatus vm_say_tick(VmLog *log, const VmRunState *run, const VmBinding *b,
+                     const VmRouting *routing, int64_t epoch, double lr, double rate,
+                     VmError *err) {
     VmEvalResult mean = vm_sums_means(&run->sums, b);
+    double least, most;
+    (void)vm_routing_spread(routing, &least, &most);
     VmFact at[] = {
         {.name = "total", .type = VM_FACT_INT, .integer = run->total},
         {.name = "loss", .type = VM_FACT_NUMBER, .number = mean.loss},
         {.name = "accuracy", .type = VM_FACT_NUMBER, .number = vm_metric(&mean, "accuracy")},
         {.name = "lr", .type = VM_FACT_NUMBER, .number = lr},
         {.name = "images_per_second", .type = VM_FACT_NUMBER, .number = rate},
+        {.name = "least_load", .type = VM_FACT_NUMBER, .number = least},
+        {.name = "most_load", .type = VM_FACT_NUMBER, .number = most},
     };
     VmFacts f = {.at = at, .n = sizeof at / sizeof *at};
     return vm_log_tell(log, VM_EVENT_tick, epoch, run->step, f, err);

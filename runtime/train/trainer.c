@@ -97,7 +97,7 @@ static VmStatus train_epoch(Trainer *t, int64_t epoch, VmEpochRecord *r, VmError
         if (s) return s;
         images += t->bind.batch;
         double rate = (double)images / (vm_seconds() - start);
-        s = vm_say_tick(&t->log, &t->run, &t->bind, epoch + 1, t->lr, rate, err);
+        s = vm_say_tick(&t->log, &t->run, &t->bind, &t->routing, epoch + 1, t->lr, rate, err);
         t->stopped = stop && *stop;
         bool inside = !at_end_of_epoch(t);
         if (!s && inside && (t->stopped || save_is_due(t))) s = save(t, t->bind.program, err);

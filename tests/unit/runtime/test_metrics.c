@@ -1,5 +1,4 @@
-/* Learning rates, the events of a run, its logs and the progress display. */
-#include "runtime/log/progress.h"
+/* Learning rates, the events of a run, and its logs. */
 #include "runtime/train/internal.h"
 #include "tests/unit/runtime/runtime_test.h"
 #include "tests/unit/runtime/util_images.h"
@@ -335,96 +334,6 @@ Test(runtime_log, an_event_that_memory_was_short_for_is_not_told) {
     cr_assert_eq(vm_size_in(&folder, "metrics.jsonl"), 0);
     vm_dir_close(&folder);
     rt_remove(dir);
-}
-
-/* ---- progress ---- */
-
-static VmLog watch(FILE *f) {
-    VmLog log = {.phase = "model", .sinks = 1u << VM_SINK_progress};
-    VmLogPlace place = {.progress = f};
-    VmError err;
-    cr_assert(vm_log_open(&log, &place, &err) == VM_OK);
-    VmFacts facts = {0};
-    vm_facts_text(&facts, "folder", "runs/a");
-    vm_facts_int(&facts, "parameters", 12);
-    vm_facts_int(&facts, "steps", 7);
-    vm_facts_int(&facts, "batch", 32);
-    vm_facts_int(&facts, "threads", 1);
-    vm_facts_int(&facts, "train_images", 100);
-    vm_facts_int(&facts, "validation_images", 10);
-    cr_assert(vm_log_tell(&log, VM_EVENT_start, 0, 0, facts, &err) == VM_OK);
-    return log;
-}
-
-static void tick(VmLog *log, int64_t step, int64_t total, bool has_accuracy) {
-    VmRunState at = {.step = step,
-                     .total = total,
-                     .sums = {.loss = 1, .batches = 2, .metric = {9}, .nmetric = 1, .images = 10}};
-    static const VmTensor accuracy = {.name = "accuracy", .role = VM_ROLE_METRIC, .weight = 1};
-    VmTerm term = {&accuracy, NULL};
-    VmBinding b = {.term = &term, .nterm = has_accuracy};
-    VmError err;
-    cr_assert(vm_say_tick(log, &at, &b, 1, 1e-3, 500, &err) == VM_OK);
-}
-
-Test(runtime_progress, plain_lines_where_there_is_no_terminal) {
-    char *dir = rt_folder();
-    FILE *f = fopen(rt_path(dir, "log"), "w+");
-    VmLog log = watch(f);
-    VmProgress *p = log.self[VM_SINK_progress];
-    VmError err;
-    for (int i = 1; i <= 100; i++) tick(&log, i, 100, true); /* too soon to say anything */
-    p->last -= 11;
-    tick(&log, 50, 100, true);
-    VmEpochRecord r = {.epoch = 1,
-                       .step = 100,
-                       .train = {.loss = 0.25},
-                       .test = {.loss = 0.125, .metric = {{"accuracy", 0.875}}, .nmetric = 1},
-                       .seconds = 2,
-                       .images_per_second = 640};
-    cr_assert(vm_say_epoch(&log, &r, &no_routes, &err) == VM_OK);
-    close_log(&log);
-    fclose(f);
-    size_t n;
-    char *text = rt_read(rt_path(dir, "log"), &n);
-    cr_assert_eq(lines_in(text), 3, "%s", text);
-    cr_assert(strstr(text, "model: 12 parameters, 100 images, 10 for validation; 7 steps of 32, 1 "
-                           "thread; in runs/a\n") == text,
-              "%s", text);
-    cr_assert(strchr(text, '\r') == NULL && strchr(text, '\033') == NULL);
-    cr_assert(strstr(text, "epoch 1  step 50/100  loss 0.5000  accuracy 90.00 %  lr 0.001  500 "
-                           "images/s  left 0:") != NULL);
-    cr_assert(strstr(
-        text,
-        "epoch 1  train loss 0.2500  test loss 0.1250 accuracy 87.50 %  2.0 s  640 images/s\n"));
-    free(text);
-    rt_remove(dir);
-}
-
-Test(runtime_progress, one_rewritten_line_on_a_terminal) {
-    char *dir = rt_folder();
-    FILE *f = fopen(rt_path(dir, "log"), "w+");
-    VmLog log = watch(f);
-    VmProgress *p = log.self[VM_SINK_progress];
-    p->terminal = true;
-    for (int i = 1; i <= 3; i++) {
-        p->last -= 1;
-        tick(&log, i, 10000, false);
-        tick(&log, i, 10000, false); /* at most five a second */
-    }
-    close_log(&log);
-    fclose(f);
-    size_t n;
-    char *text = rt_read(rt_path(dir, "log"), &n);
-    int returns = 0;
-    for (size_t i = 0; i < n; i++) returns += text[i] == '\r';
-    cr_assert(lines_in(text) == 1 && returns == 4, "%d", returns);
-    cr_assert(strstr(text, "accuracy") == NULL);
-    free(text);
-    rt_remove(dir);
-    log = watch(NULL); /* silent */
-    tick(&log, 1, 1, true);
-    close_log(&log);
 }
 
 Test(runtime_peaks, are_plausible, .timeout = 60) {
