@@ -124,34 +124,105 @@ static void show_tick(VmProgress *p, const VmEvent *e) {
 
 /* ---- epochs ---- */
 
-/* "  train loss 0.2 accuracy 93.10 % top5 0.9991": the means of a split, whose facts begin with its
- * name. What does not exist is left out. */
-static void show_means(FILE *f, const char *split, const VmEvent *e) {
-    const char *before = "  ";
+enum { INDENT = 4 };
+
+/* A line of fields as it grows. */
+typedef struct Line {
+    FILE *f;        /* NULL: it is only measured */
+    int wide;       /* of the terminal, where it goes on below in time; 0: it has no end */
+    int at;         /* columns of it so far */
+    const char *of; /* the split of the field before; NULL: of none */
+} Line;
+
+/* Nothing stands on it yet. */
+static bool is_fresh(const Line *l) {
+    return !l->at || (l->at == INDENT && !l->of);
+}
+
+static void go_on_below(Line *l) {
+    if (l->f) fprintf(l->f, "\n%*s", INDENT, "");
+    l->at = INDENT;
+    l->of = NULL;
+}
+
+/* A field of a split, whose name stands before its first one: "  train loss 0.2 accuracy 93 %". */
+static void put_field(Line *l, const char *of, const char *text) {
+    bool named = of && of != l->of, fresh = is_fresh(l);
+    int gap = fresh ? 0 : of && !named ? 1 : 2;
+    int length = gap + (named ? (int)strlen(of) + 1 : 0) + (int)strlen(text);
+    if (l->wide && !fresh && l->at + length >= l->wide) {
+        go_on_below(l);
+        put_field(l, of, text);
+        return;
+    }
+    l->at += length;
+    l->of = of;
+    if (!l->f) return;
+    fprintf(l->f, "%*s", gap, "");
+    if (named) fprintf(l->f, "%s ", of);
+    fputs(text, l->f);
+}
+
+/* What everybody looks for, what else there is, both. */
+typedef enum Part { FIRST = 1, REST = 2, ALL = 3 } Part;
+
+/* Means of a split, whose facts begin with its name. What does not exist is left out. */
+static void put_means(Line *l, const char *split, const VmEvent *e, Part part) {
     size_t n = strlen(split);
     for (int i = 0; i < e->facts.n; i++) {
         const VmFact *x = &e->facts.at[i];
+        char text[128];
         if (strncmp(x->name, split, n) != 0 || x->name[n] != '_' || !isfinite(x->number)) continue;
         const char *name = x->name + n + 1;
-        if (strcmp(name, "objective") == 0 || strcmp(name, "seconds") == 0) continue;
-        if (*before) fprintf(f, "  %s", split);
-        before = "";
-        if (strcmp(name, "accuracy") == 0)
-            fprintf(f, " accuracy %.2f %%", 100 * x->number);
+        bool accuracy = !strcmp(name, "accuracy"), first = accuracy || !strcmp(name, "loss");
+        if (!strcmp(name, "objective") || !strcmp(name, "seconds")) continue;
+        if (!(part & (first ? FIRST : REST))) continue;
+        if (accuracy)
+            snprintf(text, sizeof text, "accuracy %.2f %%", 100 * x->number);
         else
-            fprintf(f, " %s %.4f", name, x->number);
+            snprintf(text, sizeof text, "%s %.4f", name, x->number);
+        put_field(l, split, text);
     }
 }
 
+/* They stand on one line if one has room for them. */
+static void put_split(Line *l, const char *split, const VmEvent *e, Part part) {
+    Line alone = {.f = NULL};
+    put_means(&alone, split, e, part);
+    bool full = l->at + 2 + alone.at >= l->wide, fits = INDENT + alone.at < l->wide;
+    if (alone.at && full && fits && !is_fresh(l)) go_on_below(l);
+    put_means(l, split, e, part);
+}
+
+static void put_epoch(Line *l, const VmEvent *e, Part part) {
+    char text[64];
+    snprintf(text, sizeof text, "epoch %" PRId64, e->epoch);
+    if (part & FIRST) put_field(l, NULL, text);
+    put_split(l, "train", e, part);
+    put_split(l, "validation", e, part);
+    put_split(l, "test", e, part);
+    if (!(part & FIRST)) return;
+    snprintf(text, sizeof text, "%.1f s", vm_event_number(e, "seconds"));
+    put_field(l, NULL, text);
+    snprintf(text, sizeof text, "%.0f images/s", vm_event_number(e, "images_per_second"));
+    put_field(l, NULL, text);
+}
+
+/* One line where there is room for it. On narrower terminals the rest stands below what everybody
+ * looks for, and no field is broken. */
 static void show_epoch(VmProgress *p, const VmEvent *e) {
     if (!p->f) return;
     settle(p);
-    fprintf(p->f, "epoch %" PRId64, e->epoch);
-    show_means(p->f, "train", e);
-    show_means(p->f, "validation", e);
-    show_means(p->f, "test", e);
-    fprintf(p->f, "  %.1f s  %.0f images/s\n", vm_event_number(e, "seconds"),
-            vm_event_number(e, "images_per_second"));
+    Line whole = {.f = NULL}, line = {.f = p->f, .wide = p->terminal ? columns(p) : 0};
+    put_epoch(&whole, e, ALL);
+    if (!line.wide || whole.at < line.wide) {
+        put_epoch(&line, e, ALL);
+    } else {
+        put_epoch(&line, e, FIRST);
+        line.at = line.wide;
+        put_epoch(&line, e, REST);
+    }
+    fputc('\n', p->f);
     fflush(p->f);
 }
 
@@ -174,7 +245,8 @@ static void show_end(VmProgress *p, const VmEvent *e) {
         fprintf(p->f, "the weights of epoch %" PRId64 " were best:", epoch);
     else
         fprintf(p->f, "the last weights:");
-    show_means(p->f, "test", e);
+    Line line = {.f = p->f, .at = 1};
+    put_means(&line, "test", e, ALL);
     fputc('\n', p->f);
     fflush(p->f);
 }

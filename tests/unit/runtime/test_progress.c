@@ -4,6 +4,8 @@
 #include "runtime/train/internal.h"
 #include "tests/unit/runtime/runtime_test.h"
 
+#include <math.h>
+
 static const VmRouting no_routes = {0};
 
 static int lines_in(const char *text) {
@@ -188,4 +190,77 @@ Test(runtime_progress, load_is_of_the_worst_route) {
     line = shown(200, 1, &idle);
     cr_assert(strstr(line, "load") == NULL, "%s", line);
     free(line);
+}
+
+/* What a terminal of so many columns (0: no terminal) shows of an epoch; to be freed. */
+static char *epoch_on(int wide, const VmEpochRecord *r) {
+    char *dir = rt_folder();
+    FILE *f = fopen(rt_path(dir, "log"), "w+");
+    VmLog log = watch(f);
+    VmProgress *p = log.self[VM_SINK_progress];
+    VmError err;
+    p->terminal = wide > 0;
+    p->columns = wide;
+    cr_assert_eq(vm_say_epoch(&log, r, &no_routes, &err), VM_OK);
+    close_log(&log);
+    fclose(f);
+    size_t n;
+    char *text = rt_read(rt_path(dir, "log"), &n), *epoch = strstr(text, "epoch ");
+    cr_assert_not_null(epoch, "%s", text);
+    epoch = strdup(epoch);
+    free(text);
+    rt_remove(dir);
+    return epoch;
+}
+
+static const VmEpochRecord layered = {
+    .epoch = 12,
+    .train = {.loss = 0.25, .metric = {{"block.sure", 1.5}, {"accuracy", 0.9}}, .nmetric = 2},
+    .validation = {.loss = 0.5,
+                   .images = 10,
+                   .metric = {{"block.sure", 1.25}, {"accuracy", 0.875}},
+                   .nmetric = 2},
+    .test = {.loss = NAN},
+    .seconds = 2,
+    .images_per_second = 640};
+
+Test(runtime_progress, epochs_begin_with_what_counts_where_they_are_broken) {
+    static const char *const one =
+        "epoch 12  train loss 0.2500 block.sure 1.5000 accuracy 90.00 %  validation loss 0.5000 "
+        "block.sure 1.2500 accuracy 87.50 %  2.0 s  640 images/s\n";
+    const struct {
+        int wide;
+        const char *text;
+    } want[] = {
+        {0, one},
+        {(int)strlen(one), one}, /* the last column stays free */
+        {(int)strlen(one) - 1,
+         "epoch 12  train loss 0.2500 accuracy 90.00 %  validation loss 0.5000 accuracy 87.50 %  "
+         "2.0 s  640 images/s\n"
+         "    train block.sure 1.5000  validation block.sure 1.2500\n"},
+        {80, "epoch 12  train loss 0.2500 accuracy 90.00 %\n"
+             "    validation loss 0.5000 accuracy 87.50 %  2.0 s  640 images/s\n"
+             "    train block.sure 1.5000  validation block.sure 1.2500\n"},
+        {40, "epoch 12\n"
+             "    train loss 0.2500 accuracy 90.00 %\n"
+             "    validation loss 0.5000\n"
+             "    validation accuracy 87.50 %  2.0 s\n"
+             "    640 images/s\n"
+             "    train block.sure 1.5000\n"
+             "    validation block.sure 1.2500\n"},
+    };
+    for (size_t i = 0; i < sizeof want / sizeof want[0]; i++) {
+        char *text = epoch_on(want[i].wide, &layered);
+        cr_assert_str_eq(text, want[i].text, "%d columns: %s", want[i].wide, text);
+        free(text);
+    }
+}
+
+Test(runtime_progress, no_line_of_an_epoch_is_as_wide_as_the_terminal) {
+    for (int wide = 34; wide < 160; wide++) {
+        char *text = epoch_on(wide, &layered), *saved;
+        for (char *line = strtok_r(text, "\n", &saved); line; line = strtok_r(NULL, "\n", &saved))
+            cr_assert_lt((int)strlen(line), wide, "'%s'", line);
+        free(text);
+    }
 }
