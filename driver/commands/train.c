@@ -131,7 +131,16 @@ static void print_stopped(const Args *a, VmTrainResult *r) {
            has_other_options(a) ? ", with the other options of this run" : "");
 }
 
-static void print_result(Session *s, VmTrainResult *r) {
+/* The logs of a run, which its folder has. */
+static void print_logs(const VmTrainResult *r, unsigned sinks) {
+    for (int i = 0; i < VM_SINK_COUNT; i++) {
+        const char *file = vm_sink_file((VmSinkId)i);
+        if (file && vm_sink_is_chosen(sinks, (VmSinkId)i))
+            printf("metrics %s/%s\n", r->folder, file);
+    }
+}
+
+static void print_result(Session *s, VmTrainResult *r, unsigned sinks) {
     for (int i = 0; i < r->test.nmetric; i++)
         printf("test %s %.4f, ", r->test.metric[i].name, r->test.metric[i].value);
     printf("test loss %.5f after %lld steps in %.1f s\n", r->test.loss, (long long)r->steps,
@@ -139,12 +148,14 @@ static void print_result(Session *s, VmTrainResult *r) {
     int64_t now, peak;
     session_memory_now(&now, &peak);
     vm_make_printable(r->weights); /* a folder's name may hold anything */
-    vm_make_printable(r->metrics);
+    vm_make_printable(r->folder);
     printf("weights %s", r->weights);
     if (r->best_epoch)
         printf(" (of epoch %lld, the best; the last ones: weights.safetensors beside it)",
                (long long)r->best_epoch);
-    printf("\nmetrics %s\nmemory %s at the peak\n", r->metrics, session_bytes_text(s->arena, peak));
+    printf("\n");
+    print_logs(r, sinks);
+    printf("memory %s at the peak\n", session_bytes_text(s->arena, peak));
 }
 
 static VmStatus train(Session *s, const Args *a, SessionTrain *how) {
@@ -176,7 +187,7 @@ static VmStatus train(Session *s, const Args *a, SessionTrain *how) {
     if (r.stopped)
         print_stopped(a, &r);
     else
-        print_result(s, &r);
+        print_result(s, &r, how->sinks);
     return r.stopped ? (VmStatus)(VM_STOPPED + stop) : VM_OK;
 }
 

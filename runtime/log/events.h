@@ -116,6 +116,8 @@ typedef enum VmSinkId {
 /* The sink's file in a run's folder; NULL: it has none. */
 const char *vm_sink_file(VmSinkId sink);
 
+/* Whether a set has the sink. */
+bool vm_sink_is_chosen(unsigned set, VmSinkId sink);
 /* A set of sinks, one bit for each; 0: those that listen by default. "jsonl,progress" -> the set of
  * those and of all that have no file; VM_USAGE for a name that is none of a sink with a file. */
 VmStatus vm_sinks_parse(const char *names, unsigned *set, VmError *err);

@@ -30,6 +30,10 @@ static VmStatus no_sink(const char *names, VmError *err) {
                    names);
 }
 
+bool vm_sink_is_chosen(unsigned set, VmSinkId sink) {
+    return set ? set >> sink & 1 : rows[sink].by_default;
+}
+
 VmStatus vm_sinks_parse(const char *names, unsigned *set, VmError *err) {
     *set = 0;
     for (int i = 0; i < VM_SINK_COUNT; i++)
@@ -49,13 +53,11 @@ VmStatus vm_sinks_parse(const char *names, unsigned *set, VmError *err) {
 
 /* ---- the hub ---- */
 
-static bool is_chosen(const VmLog *log, int sink) {
-    return log->sinks ? log->sinks >> sink & 1 : rows[sink].by_default;
-}
-
 VmStatus vm_log_open(VmLog *log, const VmLogPlace *place, VmError *err) {
     for (int i = 0; i < VM_SINK_COUNT; i++) {
-        if (!is_chosen(log, i) || log->open >> i & 1 || (rows[i].file && !place->dir)) continue;
+        if (!vm_sink_is_chosen(log->sinks, (VmSinkId)i) || log->open >> i & 1 ||
+            (rows[i].file && !place->dir))
+            continue;
         VmStatus s = rows[i].rule->open(&log->self[i], place, err);
         if (s) return s;
         log->open |= 1u << i;
@@ -65,13 +67,14 @@ VmStatus vm_log_open(VmLog *log, const VmLogPlace *place, VmError *err) {
 
 const char *vm_log_file(const VmLog *log) {
     for (int i = 0; i < VM_SINK_COUNT; i++)
-        if (is_chosen(log, i) && rows[i].file) return rows[i].file;
+        if (vm_sink_is_chosen(log->sinks, (VmSinkId)i) && rows[i].file) return rows[i].file;
     return NULL;
 }
 
 void vm_log_warn_of_lost(VmLog *log, const VmDir *dir) {
     for (int i = 0; i < VM_SINK_COUNT; i++)
-        if (is_chosen(log, i) && rows[i].file && vm_size_in(dir, rows[i].file) == 0)
+        if (vm_sink_is_chosen(log->sinks, (VmSinkId)i) && rows[i].file &&
+            vm_size_in(dir, rows[i].file) == 0)
             vm_log_warn(log, "%s/%s is missing or empty: what it said of earlier epochs is lost",
                         dir->path, rows[i].file);
 }

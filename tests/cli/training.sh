@@ -13,6 +13,13 @@ if [ "$(grep -c '"event": *"epoch"' "$M")" = 2 ]; then
 else
     fail 'two epochs in the metrics' "$M"
 fi
+for logs in jsonl csv jsonl,csv csv,jsonl; do
+    want 0 '^metrics ' "--log $logs" \
+        "$VMOEC" train $F --data data --out runs/logs --overwrite --quiet --steps 1 --log $logs
+    sed -n 's/^metrics //p' out > said
+    ls runs/logs/metrics.* | sort -r > there # the table last
+    same 'all that was written is named' there said
+done
 for key in phase epoch train_loss test_loss test_accuracy seconds images_per_second; do
     if [ "$(grep '"event":"epoch"' "$M" | grep -c "\"$key\":")" = 2 ]; then
         ok "epoch lines have $key"
