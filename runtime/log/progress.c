@@ -37,6 +37,23 @@ static bool is_dumb(void) {
     return term && !strcmp(term, "dumb");
 }
 
+/* Whether the last word of a metric's name says that it is a share of images, which is shown in per
+ * cent: "accuracy", "teacher_accuracy", "block.accuracy", "top5", "teacher_top5". */
+static bool is_share(const char *name) {
+    const char *word = name + strlen(name);
+    while (word > name && word[-1] != '_' && word[-1] != '.') word--;
+    if (!strcmp(word, "accuracy")) return true;
+    return !strncmp(word, "top", 3) && word[3] && !word[3 + strspn(word + 3, "0123456789")];
+}
+
+/* "accuracy 93.10 %" or "sure 0.5463". */
+static void write_mean(char *to, size_t cap, const char *name, double value) {
+    if (is_share(name) && value >= 0 && value <= 1)
+        snprintf(to, cap, "%s %.2f %%", name, 100 * value);
+    else
+        snprintf(to, cap, "%s %.4f", name, value);
+}
+
 /* Of the terminal; 0 when it does not say. */
 static int columns(const VmProgress *p) {
     struct winsize size;
@@ -86,17 +103,18 @@ static void fit(Fields *f, size_t width) {
 
 static Fields fields_of(const VmProgress *p, const VmEvent *e, double now) {
     Fields f = {.n = 0};
+    char text[64], left[32];
     int64_t total = vm_event_int(e, "total");
     double accuracy = vm_event_number(e, "accuracy"), most = vm_event_number(e, "most_load");
     put(&f, 3, "epoch %" PRId64, e->epoch);
     put(&f, 7, "step %" PRId64 "/%" PRId64, e->step, total);
     put(&f, 8, "loss %.4f", vm_event_number(e, "loss"));
-    if (isfinite(accuracy)) put(&f, 5, "accuracy %.2f %%", 100 * accuracy);
+    write_mean(text, sizeof text, "accuracy", accuracy);
+    if (isfinite(accuracy)) put(&f, 5, "%s", text);
     put(&f, 1, "lr %.3g", vm_event_number(e, "lr"));
     put(&f, 2, "%.0f images/s", vm_event_number(e, "images_per_second"));
     if (isfinite(most)) put(&f, 4, "load %.2f-%.2f", vm_event_number(e, "least_load"), most);
     if (e->step <= p->first_step) return f;
-    char left[32];
     write_time(left, sizeof left,
                (now - p->start) / (double)(e->step - p->first_step) * (double)(total - e->step));
     put(&f, 6, "left %s", left);
@@ -174,13 +192,10 @@ static void put_means(Line *l, const char *split, const VmEvent *e, Part part) {
         char text[128];
         if (strncmp(x->name, split, n) != 0 || x->name[n] != '_' || !isfinite(x->number)) continue;
         const char *name = x->name + n + 1;
-        bool accuracy = !strcmp(name, "accuracy"), first = accuracy || !strcmp(name, "loss");
+        bool first = !strcmp(name, "accuracy") || !strcmp(name, "loss");
         if (!strcmp(name, "objective") || !strcmp(name, "seconds")) continue;
         if (!(part & (first ? FIRST : REST))) continue;
-        if (accuracy)
-            snprintf(text, sizeof text, "accuracy %.2f %%", 100 * x->number);
-        else
-            snprintf(text, sizeof text, "%s %.4f", name, x->number);
+        write_mean(text, sizeof text, name, x->number);
         put_field(l, split, text);
     }
 }

@@ -264,3 +264,30 @@ Test(runtime_progress, no_line_of_an_epoch_is_as_wide_as_the_terminal) {
         free(text);
     }
 }
+
+Test(runtime_progress, shares_of_images_are_in_per_cent) {
+    VmEpochRecord r = {.epoch = 1,
+                       .train = {.loss = 0.25,
+                                 .metric = {{"accuracy", 1},
+                                            {"teacher_accuracy", 0.5},
+                                            {"block.accuracy", 0},
+                                            {"top5", 0.125},
+                                            {"teacher_top10", 0.25},
+                                            {"inaccuracy", 0.5},
+                                            {"accuracy_gap", 0.5},
+                                            {"top", 0.5},
+                                            {"top5x", 0.5},
+                                            {"stop5", 0.5},
+                                            {"top1", 93.75}},
+                                 .nmetric = 11},
+                       .test = {.loss = NAN},
+                       .seconds = 2,
+                       .images_per_second = 640};
+    char *text = epoch_on(0, &r);
+    cr_assert_str_eq(
+        text, "epoch 1  train loss 0.2500 accuracy 100.00 % teacher_accuracy 50.00 % "
+              "block.accuracy 0.00 % top5 12.50 % teacher_top10 25.00 % inaccuracy 0.5000 "
+              "accuracy_gap 0.5000 top 0.5000 top5x 0.5000 stop5 0.5000 top1 93.7500  2.0 s  640 "
+              "images/s\n");
+    free(text);
+}
