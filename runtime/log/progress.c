@@ -1,5 +1,6 @@
 /* What a person sees of a training run: on a terminal one line that is rewritten a few times a
- * second, elsewhere a plain line every ten seconds; both get one line per epoch.
+ * second, elsewhere a plain line every ten seconds; both get one line per epoch. What the run ends
+ * with is its result, which whoever started it says.
  *
  * Does not: fail. A progress display that cannot be written is not worth stopping for. */
 #include "runtime/log/progress.h"
@@ -252,20 +253,6 @@ static void show_line(VmProgress *p, FILE *f, const char *before, const char *te
     fflush(f);
 }
 
-static void show_end(VmProgress *p, const VmEvent *e) {
-    if (!p->f) return;
-    settle(p);
-    int64_t epoch = vm_event_int(e, "best_epoch");
-    if (epoch)
-        fprintf(p->f, "the weights of epoch %" PRId64 " were best:", epoch);
-    else
-        fprintf(p->f, "the last weights:");
-    Line line = {.f = p->f, .at = 1};
-    put_means(&line, "test", e, ALL);
-    fputc('\n', p->f);
-    fflush(p->f);
-}
-
 /* "classifier: 544522 parameters, 60000 images (10000 for the test), 46900 steps of 64, 2 threads,
  * in runs/mnist_cnn". */
 static void show_start(VmProgress *p, const VmEvent *e) {
@@ -318,7 +305,6 @@ static VmStatus tell(void *self, const VmEvent *e, VmError *err) {
         p->last = p->terminal ? 0 : p->start; /* the first step is shown at once */
         show_start(p, e);
         break;
-    case VM_EVENT_end: show_end(p, e); break;
     case VM_EVENT_tick: show_tick(p, e); break;
     case VM_EVENT_epoch: show_epoch(p, e); break;
     default: break;

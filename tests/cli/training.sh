@@ -20,6 +20,14 @@ for logs in jsonl csv jsonl,csv csv,jsonl; do
     ls runs/logs/metrics.* | sort -r > there # the table last
     same 'all that was written is named' there said
 done
+sed 's/epochs = 2/epochs = 2\n  validation = 0.25/' $F > judged.vmoe
+want 0 '^epoch 2 .*  validation loss' 'a run with validation' \
+    "$VMOEC" train judged.vmoe --data data --out runs/judged --overwrite
+if [ "$(cat out log | grep -c 'test loss')" = 1 ] && grep -q '^test accuracy .*, test loss' out; then
+    ok 'says what the test gave once'
+else
+    fail 'says what the test gave once' "$(cat out log)"
+fi
 for key in phase epoch train_loss test_loss test_accuracy seconds images_per_second; do
     if [ "$(grep '"event":"epoch"' "$M" | grep -c "\"$key\":")" = 2 ]; then
         ok "epoch lines have $key"

@@ -184,7 +184,7 @@ for set in $sets; do
         sh -c 'cmp run/weights.safetensors plain.safetensors && echo'
 done
 sed 's/epochs = 1/epochs = 3\n  keep = best("loss")\n  stop = patience(1)/' pixels.vmoe > best.vmoe
-run 0 'the weights of epoch [123] were best:  test' 'the best weights by val/' best.vmoe --data judged
+run 0 'best.safetensors (of epoch [123], the best;' 'the best weights by val/' best.vmoe --data judged
 run 1 'keep = best needs validation: .*or a folder val/ to the data beside train/ and test/' \
     'there is none to be best by' best.vmoe --data data
 sed 's/epochs = 1/epochs = 3\n  validation = 0.25/' pixels.vmoe > share.vmoe

@@ -31,7 +31,7 @@ want 0 '' 'it is right' "$VMOEC" check shapes.vmoe
 small="--set side=32 --set dims=[8,16,24] --set depths=[1,1,1]"
 # shellcheck disable=SC2086
 {
-    want 0 'the weights of epoch [0-9]* were best' 'training, with validation' \
+    want 0 'best.safetensors (of epoch [0-9]*, the best;' 'training, with validation' \
         "$VMOEC" train shapes.vmoe $small --epochs 30 --out whole
     for file in weights best; do
         want 0 '' "$file weights" test -s whole/$file.safetensors
