@@ -1,4 +1,5 @@
-/* vmoec check: every mistake of one or more files, without compiling them. */
+/* vmoec check: every mistake of one or more files, without compiling them; of their data, if it is
+ * there, what names and headers say. */
 #include "driver/commands/commands.h"
 #include "runtime/data/feed.h"
 
@@ -24,44 +25,65 @@ static void check_batch(Session *s, FeExperiment *e, const FeTrain *t, int64_t n
               (long long)of, vm_split_names[split], (long long)n);
 }
 
-/* Class folders beside the model's classes, and what else the data's names say. */
-static void check_classes(Session *s, FeExperiment *e, const FeTrain *t, const VmDataset *classes,
-                          Diags *d) {
+/* Classes beside the model's, sides of images beside those it takes, and what else the data's names
+ * say. */
+static void check_fit(Session *s, FeExperiment *e, const FeTrain *t, const DataSeen *seen,
+                      const char **warned, Diags *d) {
     const IrGraph *g = d->nerrors ? NULL : fe_elaborate_phase(e, s->arena, t, 0, d);
-    if (g) (void)session_check_classes(s, e, t, g, classes, d);
-    if (vm_dataset_warning(classes)) session_warn(s, "%s", vm_dataset_warning(classes));
+    if (g && session_check_classes(s, e, t, g, seen->classes, d))
+        session_check_sides(s, e, t, g, seen, d);
+    const char *warning = vm_dataset_warning(seen->classes);
+    if (!warning || (*warned && !strcmp(*warned, warning))) return;
+    session_warn(s, "%s", warning);
+    *warned = arena_strdup(s->arena, warning);
+}
+
+/* Every class folder has an image, so that none has two where there are as many. */
+static void check_held_out(const FeTrain *t, const DataSeen *seen, Diags *d) {
+    int64_t classes;
+    vm_dataset_shape(seen->classes, NULL, NULL, NULL, &classes);
+    bool folders = vm_dataset_class(seen->classes, 0) != NULL;
+    if (t->recipe.validation > 0 && folders && seen->size[VM_TRAIN].images == classes)
+        diag_error(d, t->place[VM_FIELD_validation], D_bad_data,
+                   "no class has two images: none can be held out for validation = %g",
+                   t->recipe.validation);
 }
 
 /* The last batches of an epoch and of what judges it. How many images are held out follows from
  * their labels, which are not read here: a run says it before its first step. */
 static void check_last_batches(Session *s, FeExperiment *e, const FeTrain *t,
-                               const int64_t images[VM_SPLITS], Diags *d) {
-    int64_t train = images[VM_TRAIN], batch = t->recipe.data.batch;
+                               const VmDataSize size[VM_SPLITS], Diags *d) {
+    int64_t train = size[VM_TRAIN].images, batch = t->recipe.data.batch;
     bool held_out = t->recipe.validation > 0;
     bool short_run =
         t->recipe.epochs.in_steps && t->recipe.epochs.count * (double)batch < (double)train;
     if (!t->recipe.data.drop_last && !short_run && !held_out)
         check_batch(s, e, t, train % batch, train, VM_TRAIN, d);
     for (int i = VM_TEST; i < VM_SPLITS; i++)
-        check_batch(s, e, t, images[i] % batch, images[i], (VmSplit)i, d);
+        check_batch(s, e, t, size[i].images % batch, size[i].images, (VmSplit)i, d);
 }
 
-/* As far as the data is there to be counted. Its images are not read. */
+/* What a run would say of the data before it looks at images. Data that is not there, or elsewhere,
+ * is no mistake of the file. */
 static VmStatus check_data(Session *s, FeExperiment *e, const FeTrain *t, const char *dir,
-                           Diags *d) {
+                           const char **warned, Diags *d) {
     VmError err = {.text = ""};
-    int64_t images[VM_SPLITS];
-    VmDataset *classes;
-    VmStatus st = session_data_images(t, dir, images, &classes, &err);
-    if (st) return dir ? drv_fail(st, "%s", err.text) : VM_OK; /* elsewhere, or not there yet */
-    int64_t train = images[VM_TRAIN];
+    DataSeen seen;
+    VmStatus st = session_data_see(t, dir, &seen, &err);
+    if (st && (dir || strstr(err.text, "out of memory"))) return drv_fail(st, "%s", err.text);
+    if (st && seen.there)
+        session_put_lines(d, t->place[VM_FIELD_data], st == VM_ENV ? D_no_data : D_bad_data,
+                          err.text);
+    if (st || !seen.classes) return VM_OK;
+    int64_t train = seen.size[VM_TRAIN].images;
     if (train && !(t->recipe.validation > 0)) {
         int64_t steps = vm_feed_steps(train, t->recipe.data.batch, t->recipe.data.drop_last);
         fe_advise_lengths(t, t->recipe.epochs, steps, d);
     }
-    if (dir && classes) check_classes(s, e, t, classes, d);
-    vm_dataset_close(classes);
-    check_last_batches(s, e, t, images, d);
+    check_fit(s, e, t, &seen, warned, d);
+    check_held_out(t, &seen, d);
+    vm_dataset_close(seen.classes);
+    check_last_batches(s, e, t, seen.size, d);
     return VM_OK;
 }
 
@@ -77,8 +99,9 @@ static VmStatus check(Session *s, const Args *args, const VmoecOptions *opt, Fou
     if (!e) return drv_fail(io.status, "%s", io.text);
     session_check(s, e, opt_or(args->o.batch, 0), d);
     VmStatus st = VM_OK;
+    const char *warned = NULL; /* of the data of the train block before */
     for (int i = 0; i < fe_ntrain(e) && !d->nerrors && !st; i++)
-        st = check_data(s, e, fe_train(e, i), args->o.data, d);
+        st = check_data(s, e, fe_train(e, i), args->o.data, &warned, d);
     if (st) return st;
     found->any = true;
     if (args->o.json) diags_add_json(&found->list, d);

@@ -50,11 +50,11 @@ static VmStatus check_classes(Session *s, const IrGraph *g) {
     return session_diags_status(d);
 }
 
-static VmModelInputs model_inputs(const Session *s, const IrGraph *g) {
-    VmTensor *list = ARENA_ARRAY(s->arena, VmTensor, g->nnodes);
+static VmModelInputs model_inputs(Arena *a, const char *model, const IrGraph *g) {
+    VmTensor *list = ARENA_ARRAY(a, VmTensor, g->nnodes);
     VmModelInputs in = {.at = list,
                         .classes = known_classes(g),
-                        .limit = arena_printf(s->arena, " but the logits of %s have", s->model)};
+                        .limit = arena_printf(a, " but the logits of %s have", model)};
     IR_FOR (n, g) {
         if (n->op != OP_input) continue;
         const IrType *t = &n->out[0].type;
@@ -68,7 +68,7 @@ static VmModelInputs model_inputs(const Session *s, const IrGraph *g) {
 }
 
 static VmStatus check_data(Session *s, const IrGraph *g, const VmDataset *d, VmSplit split) {
-    VmModelInputs in = model_inputs(s, g);
+    VmModelInputs in = model_inputs(s->arena, s->model, g);
     VmDataShape shape = vm_dataset_inputs(d);
     shape.name = arena_printf(s->arena, "the %s set of the data", vm_split_names[split]);
     shape.class_names = class_list(s, d, shape.classes);
@@ -76,6 +76,27 @@ static VmStatus check_data(Session *s, const IrGraph *g, const VmDataset *d, VmS
     int at = 0;
     VmStatus st = vm_inputs_check(&in, &shape, &at, &err);
     return st ? session_fail(s, st, "%s%s", session_data_place(s), err.text) : VM_OK;
+}
+
+void session_check_sides(Session *s, const FeExperiment *e, const FeTrain *t, const IrGraph *g,
+                         const DataSeen *seen, Diags *d) {
+    const VmDataSpec *data = &t->recipe.data;
+    const IrNode *image = ir_find_leaf(g, OP_input, "image");
+    VmModelInputs in = model_inputs(s->arena, t->model, g);
+    for (int i = 0; i < VM_SPLITS && image; i++) {
+        VmDataShape shape = {
+            .name = arena_printf(s->arena, "the %s set of the data", vm_split_names[i]),
+            .channels = data->channels ? data->channels : vm_sources[data->kind].channels,
+            .height = seen->size[i].height,
+            .width = seen->size[i].width,
+            .class_names = ""};
+        VmError err;
+        int at = 0;
+        if (!seen->size[i].images || !vm_inputs_check(&in, &shape, &at, &err)) continue;
+        Diag *dg = diag_error(d, fe_place(e, image->loc, t->model), D_data_shape, "%s", err.text);
+        diag_note(d, dg, t->place[VM_FIELD_data], "the data is chosen here");
+        return;
+    }
 }
 
 VmDataQuery session_data_query(const FeTrain *t, const char *dir, char folder[4096]) {
@@ -92,17 +113,15 @@ VmDataQuery session_data_query(const FeTrain *t, const char *dir, char folder[40
     return q;
 }
 
-VmStatus session_data_images(const FeTrain *t, const char *dir, int64_t images[VM_SPLITS],
-                             VmDataset **classes, VmError *err) {
+VmStatus session_data_see(const FeTrain *t, const char *dir, DataSeen *out, VmError *err) {
     char folder[4096];
-    VmDataSize size[VM_SPLITS];
     VmDataQuery spec = session_data_query(t, dir, folder);
-    for (int i = 0; i < VM_SPLITS; i++) images[i] = 0;
-    *classes = NULL;
+    *out = (DataSeen){.there = false};
+    VmStatus st = vm_dataset_find(&spec, VM_TRAIN, err);
+    if (st) return st;
+    out->there = true;
     if (!dir && vm_dataset_is_archive(&spec)) return VM_OK;
-    VmStatus st = vm_dataset_measure(&spec, NULL, size, classes, err);
-    for (int i = 0; i < VM_SPLITS && !st; i++) images[i] = size[i].images;
-    return st;
+    return vm_dataset_measure(&spec, NULL, out->size, &out->classes, err);
 }
 
 void session_data_close(Session *s) {
@@ -179,17 +198,14 @@ static void say_data(Session *s) {
     }
 }
 
-/* Of a text of lines the first becomes a message at a place, the others its notes. */
-static void say_lines(Session *s, Span at, const char *text) {
-    Diags *d = diags_create(s->arena);
+void session_put_lines(Diags *d, Span at, DiagId id, const char *text) {
     size_t n = strcspn(text, "\n");
-    Diag *dg = diag_error(d, at, D_no_data, "%.*s", (int)n, text);
+    Diag *dg = diag_error(d, at, id, "%.*s", (int)n, text);
     for (text += n; *text; text += n) {
         text += strspn(text, "\n ");
         n = strcspn(text, "\n");
         diag_note(d, dg, (Span){0}, "%.*s", (int)n, text);
     }
-    session_say_diags(s, d);
 }
 
 /* Data that is not there is said where the file names its place. */
@@ -200,7 +216,10 @@ static VmStatus find_data(Session *s, const VmDataQuery *q, const char *dir, con
         if (want->split[i] && i != VM_VALIDATION) st = vm_dataset_find(q, (VmSplit)i, &err);
     Span at = fe_option_place(s->train, VM_FIELD_data, "dir");
     if (st && (dir || !at.src)) return session_fail(s, st, "%s", err.text);
-    if (st) say_lines(s, at, err.text);
+    if (!st) return VM_OK;
+    Diags *d = diags_create(s->arena);
+    session_put_lines(d, at, D_no_data, err.text);
+    session_say_diags(s, d);
     return st;
 }
 

@@ -376,12 +376,23 @@ VmStatus session_data(Session *s, const char *dir, int threads, const DataWant *
 VmStatus session_data_use(const Session *s, const DataWant *want, const char *dir, int threads,
                           MemoryUse *use, VmError *err);
 
-/* Images of the splits of a train block's data, from the files' headers (a split that is not there
- * has none, nor has a validation set where a share of the training set is); 0 of an archive that
- * nobody named (dir NULL), which would have to be read through. *classes as vm_dataset_measure has
- * it; to be closed. */
-VmStatus session_data_images(const FeTrain *t, const char *dir, int64_t images[VM_SPLITS],
-                             VmDataset **classes, VmError *err);
+/* What the files' names and headers say of a train block's data. */
+typedef struct DataSeen {
+    bool there; /* its training set was found */
+    VmDataSize size[VM_SPLITS];
+    VmDataset *classes; /* as vm_dataset_measure has it; to be closed */
+} DataSeen;
+
+/* A split that is not there has no images, nor has a validation set where a share of the training
+ * set is, nor an archive that nobody named (dir NULL), which would have to be read through. A
+ * status and a message in err when it is not there, or no run would take it. */
+VmStatus session_data_see(const FeTrain *t, const char *dir, DataSeen *out, VmError *err);
+/* A mistake of the file that lies in what is seen of its data: images of other sides than those
+ * that the model of g takes. */
+void session_check_sides(Session *s, const FeExperiment *e, const FeTrain *t, const IrGraph *g,
+                         const DataSeen *seen, Diags *d);
+/* A text of lines becomes a message at a place, its first line, and notes. */
+void session_put_lines(Diags *d, Span at, DiagId id, const char *text);
 
 /* A train block's data. A relative folder in it is looked up beside the file it stands in; `folder`
  * has room for that file's. */

@@ -78,6 +78,8 @@ int64_t vm_dataset_bytes(const VmDataset *d);
  * decoded). */
 typedef struct VmDataSize {
     int64_t images;
+    int64_t height,
+        width;        /* as the data set has them; of images that are not resized the first's */
     int64_t bytes;    /* as vm_dataset_bytes, when all are held */
     int64_t listed;   /* when they are not: labels and names */
     int64_t decoding; /* what a thread that decodes takes besides; 0: nothing is decoded */
@@ -86,8 +88,8 @@ typedef struct VmDataSize {
 } VmDataSize;
 /* Errors as vm_dataset_open_all, without a look at the contents; a split that is not there has no
  * images. together: the splits that would be open at the same time, and share the memory there is;
- * NULL: all. *classes (NULL: not wanted) is a data set of no images that has the names of class
- * folders and the warning; NULL: there are no such folders. */
+ * NULL: all. *classes (NULL: not wanted) is a data set of no images that has the warning and the
+ * classes, by name where they are folders; NULL after an error. */
 VmStatus vm_dataset_measure(const VmDataQuery *spec, const bool together[VM_SPLITS],
                             VmDataSize out[VM_SPLITS], VmDataset **classes, VmError *err);
 /* What data is like, for whoever writes a file for it: from names and headers. */

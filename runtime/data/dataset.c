@@ -105,10 +105,6 @@ VmStatus vm_dataset_measure(const VmDataQuery *spec, const bool together[VM_SPLI
     if (classes) *classes = NULL;
     VmStatus s = check_spec(spec, &k, err);
     if (!s) s = measure(spec, k, split, classes, err);
-    if (!s && classes && !(*classes)->names) { /* numbers alone tell nobody anything */
-        vm_dataset_close(*classes);
-        *classes = NULL;
-    }
     bool either = !s && readers[k->reader]->archives && !vm_dataset_is_archive(spec);
     const VmImageSource where = {.cache = spec->cache, .room = spec->room};
     int64_t held = 0;
@@ -117,6 +113,8 @@ VmStatus vm_dataset_measure(const VmDataQuery *spec, const bool together[VM_SPLI
         int64_t n = m->size, one = vm_channels_of(spec, k) * m->height * m->width;
         VmDataSize *d = &out[i];
         *d = (VmDataSize){.images = n, .bytes = n * (one + (int64_t)sizeof(uint16_t)) + m->named};
+        d->height = m->height;
+        d->width = m->width;
         d->either = either;
         d->listed = n * (int64_t)sizeof(uint16_t) + m->listed;
         d->decoding = m->work + one + m->height * spec->resize;

@@ -50,6 +50,70 @@ END
         "$VMOEC" check --data three none.vmoe
 fi
 
+# Data beside a file is looked at as far as names and headers go: what a run would refuse.
+pictures beside/photos # four classes of 8 x 8
+sed 's/"nowhere", resize = 8/"photos"/; s/50 steps/0 steps/; s/\[B, 3\]/[B, 4]/; s/, 3)$/, 4)/' \
+    classes.vmoe > beside/fits.vmoe
+silent() { # NAME FILE: check has nothing to say
+    want 0 '' "$1" "$VMOEC" check "$2"
+    if [ -s out ] || [ -s log ]; then fail "$1" "$(cat out log)"; else ok 'and says nothing'; fi
+}
+refused() { # PATTERN NAME FILE: by check, and by train
+    want 1 "$1" "check: $2" "$VMOEC" check "$3"
+    want "${4:-1}" '' 'which train refuses' "$VMOEC" train "$3" --quiet --out runs/refused --overwrite
+}
+silent 'data that fits' beside/fits.vmoe
+want 0 '' 'which is trained on' "$VMOEC" train beside/fits.vmoe --quiet --out runs/fits --overwrite
+sed 's/\[B, 4\]/[B, 3]/; s/, 4)$/, 3)/' beside/fits.vmoe > beside/few.vmoe
+refused 'beside/few.vmoe:1:.*error: the data has 4 classes (blue, .*) but the logits of m have 3' \
+    'more classes than logits' beside/few.vmoe
+sed 's/\[B, 4\]/[B, 5]/; s/, 4)$/, 5)/' beside/fits.vmoe > beside/spare.vmoe
+want 0 'has 4 classes (blue, .*) but the logits of m have 5.*spare-logits' \
+    'check: fewer classes than logits' "$VMOEC" check beside/spare.vmoe
+sed 's/3, 8, 8/3, 16, 16/; s/192/768/' beside/fits.vmoe > beside/large.vmoe
+refused 'beside/large.vmoe:1:.*the training set of the data gives images \[B, 3, 8, 8\], the model takes' \
+    'images of another size' beside/large.vmoe
+sed 's/epochs = 1/epochs = 1\n  validation = 0.5/' beside/fits.vmoe > beside/share.vmoe
+silent 'a share that can be held out' beside/share.vmoe
+pictures beside/single && rm beside/single/train/*/[1-5].png
+sed 's/"photos"/"single"/' beside/share.vmoe > beside/single.vmoe
+refused 'beside/single.vmoe:9:.*no class has two images: none can be held out.*bad-data' \
+    'no image can be held out' beside/single.vmoe
+echo hello > beside/single/train/red/notes.txt
+sed 's/"photos"/"single"/; /^train m/,$d' beside/fits.vmoe > beside/phases.vmoe
+for phase in one two; do
+    sed -n "s/\"photos\"/\"single\"/; s/^train m/train $phase of m/; /^train/,\$p" beside/fits.vmoe
+done >> beside/phases.vmoe
+want 0 'warning: skipped 1 file.*train/red/notes.txt' 'what the names of data say' \
+    "$VMOEC" check beside/phases.vmoe
+if [ "$(grep -c notes.txt log)" = 1 ]; then ok 'is said once'; else fail 'is said once' "$(cat log)"; fi
+mkdir -p beside/photos/test/black && picture red > beside/photos/test/black/0.png
+refused "beside/fits.vmoe:6:3: error: .*class 'black' of test/ is not one of the 4 .*bad-data" \
+    'a class that only the test set has' beside/fits.vmoe
+rm -r beside/photos/test/black
+mkdir beside/photos/train/black
+refused "beside/fits.vmoe:6:3: error: .*class 'black' of train/ has no images" 'an empty class' \
+    beside/fits.vmoe
+rmdir beside/photos/train/black
+mv beside/photos/test beside/photos/tests
+refused 'beside/fits.vmoe:6:3: error: .*neither test/ nor val/ is there.*no-data' 'no test set' \
+    beside/fits.vmoe 3
+mv beside/photos/tests beside/photos/test
+picture red | head -c 60 > beside/photos/train/red/3.png
+silent 'check decodes nothing' beside/fits.vmoe
+echo 'no archive' > beside/photos.tar
+sed 's/"photos"/"photos.tar"/' beside/fits.vmoe > beside/archive.vmoe
+silent 'and reads no archive' beside/archive.vmoe
+mv beside/photos beside/elsewhere
+silent 'data that is not there' beside/fits.vmoe
+for classes in 4 3; do
+    sed "s/image_folder(.*)/idx(dir = \"..\/data\", batch = 2)/; s/3, 8, 8/1, 8, 8/; s/192/64/
+        s/\[B, 4\]/[B, $classes]/; s/, 4)\$/, $classes)/" beside/fits.vmoe > beside/idx$classes.vmoe
+done
+silent 'data of numbers' beside/idx4.vmoe
+refused 'the data has 4 classes but the logits of m have 3' 'a label that is no class' \
+    beside/idx3.vmoe
+
 # Data that is not there: where the file says it, with every place and what it is relative to.
 mkdir -p elsewhere/nowhere
 sed 's/"nowhere"/"nowhere", bad = "skip"/' classes.vmoe > elsewhere/lost.vmoe

@@ -103,13 +103,13 @@ then ok 'images are those of the run'; else fail 'images are those of the run' "
 want 0 'on 16 train images' 'eval --split train' \
     "$VMOEC" eval held.vmoe --weights held/weights.safetensors --split train
 # Of the data only what is asked for is opened.
-mkdir -p alone && cp -r colours/train alone/
+mkdir -p untested && cp -r colours/train untested/
 want 0 'on 24 train images' 'eval --split train where there is no test set' \
-    "$VMOEC" eval heads.vmoe --weights $W --split train --data alone
+    "$VMOEC" eval heads.vmoe --weights $W --split train --data untested
 want 0 'on 8 validation images' 'eval --split validation there' \
-    "$VMOEC" eval held.vmoe --weights held/weights.safetensors --split validation --data alone
+    "$VMOEC" eval held.vmoe --weights held/weights.safetensors --split validation --data untested
 want 3 'neither test/ nor val/ is there' 'eval of the test set there' \
-    "$VMOEC" eval heads.vmoe --weights $W --data alone
+    "$VMOEC" eval heads.vmoe --weights $W --data untested
 
 # ---- names of images -----------------------------------------------------------------------------
 

@@ -269,6 +269,7 @@ static const struct {
 } pinned_elsewhere[] = {
     {D_spare_logits, "tests/cli/mistakes.sh", "spare-logits"},
     {D_no_data, "tests/cli/mistakes.sh", "no-data"},
+    {D_bad_data, "tests/cli/mistakes.sh", "bad-data"},
     {D_too_large, "tests/unit/frontend/test_parser.c", "D_too_large"},
     {D_kernel_text, "tests/driver/test_problem.c", "D_kernel_text"},
     {D_one_row, "tests/cli/training.sh", "one-row"},
