@@ -14,7 +14,8 @@ struct Vmoec {
     int threads;
     int64_t memory;
     VmTrainResult trained;
-    VmoecPredictor *predictor; /* NULL: none is open */
+    VmoecMetric metric[VM_SPLITS][VM_MAX_METRICS]; /* of it */
+    VmoecPredictor *predictor;                     /* NULL: none is open */
 };
 
 struct VmoecPredictor {
@@ -182,22 +183,39 @@ static void train(void *call) {
     c->status = session_train(s, &how, &c->v->trained);
 }
 
+/* room: [VM_MAX_METRICS]. */
+static VmoecMeans means_of(const VmEvalResult *r, VmoecMetric *room) {
+    for (int i = 0; i < r->nmetric; i++)
+        room[i] = (VmoecMetric){r->metric[i].name, r->metric[i].value};
+    return (VmoecMeans){r->images, r->images ? r->loss : NAN, room, r->nmetric};
+}
+
+static VmoecTrained trained_of(Vmoec *v) {
+    const VmTrainResult *r = &v->trained;
+    return (VmoecTrained){.train_loss = r->train.loss,
+                          .train_accuracy = vm_metric(&r->train, "accuracy"),
+                          .test_loss = r->test.loss,
+                          .test_accuracy = vm_metric(&r->test, "accuracy"),
+                          .steps = r->steps,
+                          .seconds = r->seconds,
+                          .weights = r->weights,
+                          .metrics = r->metrics,
+                          .train = means_of(&r->train, v->metric[VM_TRAIN]),
+                          .validation = means_of(&r->validation, v->metric[VM_VALIDATION]),
+                          .test = means_of(&r->test, v->metric[VM_TEST]),
+                          .best_epoch = r->best_epoch,
+                          .best_step = r->best_step,
+                          .best_metric = r->best_metric,
+                          .best_value = r->best_epoch ? r->best_value : NAN};
+}
+
 VmStatus vmoec_train(Vmoec *v, const VmoecTrainOptions *o, VmoecTrained *result) {
     VmoecTrainOptions all;
     vmoec_train_options_init(&all);
     if (o) memcpy(&all, o, o->size < sizeof all ? o->size : sizeof all);
     if (is_lost(v)) return VM_ENV;
     VmStatus st = enter(&(Call){.v = v, .in = &all}, train);
-    const VmTrainResult *r = &v->trained;
-    if (result)
-        *result = (VmoecTrained){.train_loss = r->train.loss,
-                                 .train_accuracy = vm_metric(&r->train, "accuracy"),
-                                 .test_loss = r->test.loss,
-                                 .test_accuracy = vm_metric(&r->test, "accuracy"),
-                                 .steps = r->steps,
-                                 .seconds = r->seconds,
-                                 .weights = r->weights,
-                                 .metrics = r->metrics};
+    if (result) *result = trained_of(v);
     return st;
 }
 

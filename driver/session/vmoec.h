@@ -187,13 +187,36 @@ typedef struct VmoecTrainOptions {
 
 void vmoec_train_options_init(VmoecTrainOptions *o);
 
-/* Losses and accuracies are those of the last epoch; NAN: there is none. The paths live as long as
- * the handle. */
+typedef struct VmoecMetric {
+    const char *name; /* the model's own */
+    double value;
+} VmoecMetric;
+
+/* What a set of images gave, as means over them. */
+typedef struct VmoecMeans {
+    int64_t images; /* 0: there is no such set, or it was not evaluated */
+    double loss;    /* NAN: there is none */
+    const VmoecMetric *metric;
+    int nmetric;
+} VmoecMeans;
+
+/* Losses and accuracies are those of the last epoch; with validation those of the test set are of
+ * the weights in `weights`. NAN: there is none. Names, metrics and paths live until the handle's
+ * next training, or as long as the handle. */
 typedef struct VmoecTrained {
     double train_loss, train_accuracy, test_loss, test_accuracy;
     int64_t steps;
     double seconds;
-    const char *weights, *metrics;
+    const char *weights, *metrics; /* paths */
+
+    VmoecMeans train, validation, test; /* the above of them, and all metrics by name */
+
+    /* With `keep = best()`: the epoch, counted from 1, whose weights are in `weights`; the step at
+     * its end; what it was chosen by ("loss" or a metric's name), and that of its validation. 0,
+     * 0, NULL and NAN when `weights` are those of the last step. */
+    int64_t best_epoch, best_step;
+    const char *best_metric;
+    double best_value;
 } VmoecTrained;
 
 /* Trains the model as its train block says. result may be NULL. A handle can be used on after a

@@ -6,7 +6,7 @@ set -u
 cd "$(dirname "$0")/../.." || exit 3
 BUILD=$(realpath "${BUILD:-build}")
 export BACKEND="$BUILD/vmoec-llvm.so"
-for program in example together memory classify predict; do
+for program in example together memory classify predict trained; do
     [ -x "$BUILD/tests/library-$program" ] \
         || { echo "FAIL library there is no $program: make tests"; exit 3; }
 done
@@ -229,6 +229,54 @@ if "$T/classify" $C "$T/pictures/wide.png" "$T/none.png" > "$T/out" 2> "$T/log" 
 else
     fail 'the example of predictions' "$(cat "$T/out" "$T/log" | head -c 300)"
 fi
+
+# ---- what a training says of itself --------------------------------------------------------------
+
+sed 's/^  epochs = 2/  epochs = 3\n  validation = 0.3\n  keep = best("loss")/
+     s/^  metric accuracy.*/&\n  metric size = mean(logits * logits)/' "$T/c.vmoe" > "$T/held.vmoe"
+cat > "$T/trained.py" << 'END'
+# Whether the lines of tests/library/trained.c are what the run's log says.
+import json, math, sys
+
+log = [json.loads(x) for x in open(sys.argv[1])]
+said = dict(x.rstrip("\n").split(" ", 1) for x in open(sys.argv[2]))
+epochs = [x for x in log if x["event"] == "epoch"]
+end = [x for x in log if x["event"] == "end"]
+want = {"best_epoch": 0, "best_step": 0, "best_metric": "none", "best_value": math.nan}
+if end and end[-1]["best_epoch"]:
+    best = epochs[end[-1]["best_epoch"] - 1]
+    want = {"best_epoch": best["epoch"], "best_step": best["step"], "best_metric": sys.argv[3],
+            "best_value": best["validation_" + sys.argv[3]]}
+for part, event in (("train", epochs[-1]), ("validation", epochs[-1]), ("test", (end or epochs)[-1])):
+    for name in ("loss", "accuracy", "size"):
+        if f"{part}_{name}" in event:
+            want[f"{part}_{name}"] = event[f"{part}_{name}"]
+images = {k: int(said.pop(k + "_images")) for k in ("train", "validation", "test")}
+assert images == dict(zip(images, map(int, sys.argv[4:]))), images
+assert said.keys() == want.keys(), (said.keys(), want.keys())
+for k, x in want.items():
+    if isinstance(x, float):
+        assert f"{x:.8g}" == f"{float(said[k]):.8g}", (k, x, said[k])
+    else:
+        assert str(x) == said[k], (k, x, said[k])
+END
+trained() { # NAME F METRIC IMAGES..: a training, and what its log says
+    name=$1 file=$2
+    shift 2
+    if "$BUILD/tests/library-trained" "$file" "$T/trained" > "$T/out" 2> "$T/log" \
+        && python3 "$T/trained.py" "$T/trained/metrics.jsonl" "$T/out" "$@" 2> "$T/log"; then
+        ok "$name"
+    else
+        fail "$name" "$(tail -n 3 "$T/log") $(cat "$T/out")"
+    fi
+}
+trained 'the best epoch by its loss' "$T/held.vmoe" loss 16 8 8
+sed -i 's/best("loss")/best()/' "$T/held.vmoe"
+trained 'and by accuracy' "$T/held.vmoe" accuracy 16 8 8
+sed -i '/keep = best/d' "$T/held.vmoe"
+trained 'validation without a best epoch' "$T/held.vmoe" none 16 8 8
+sed -i '/validation = /d' "$T/held.vmoe"
+trained 'no validation' "$T/held.vmoe" none 24 0 8
 
 # ---- memory --------------------------------------------------------------------------------------
 
