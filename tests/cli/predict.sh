@@ -21,7 +21,8 @@ want 0 '' 'predict with other batches' \
 same 'gives the same bits' predicted.csv out
 want 0 '^colours/test/red/0.png: red [0-9.]* %, [a-z]* [0-9.]* %$' 'predict one image' \
     "$VMOEC" predict heads.vmoe --weights $W --top 2 colours/test/red/0.png
-want 0 '^{"image":"colours/test/red/0.png","class":"red","probability":0.[0-9]*,"top":\[{"class":"red","label":2,"probability":0.[0-9]*}\]}$' \
+want 0 \
+    '^{"image":"colours/test/red/0.png","class":"red","probability":0.[0-9]*,"top":\[{"class":"red","label":2,"probability":0.[0-9]*}\]}$' \
     'predict as JSON' \
     "$VMOEC" predict heads.vmoe --weights $W --json --top 1 colours/test/red/0.png
 want 3 '' 'a file that is no image, and one that is not there' \

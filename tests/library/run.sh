@@ -23,8 +23,10 @@ fail() {
 
 be32() {
     for x; do
-        # shellcheck disable=SC2059
-        printf "$(printf '\\%03o\\%03o\\%03o\\%03o' $((x >> 24 & 255)) $((x >> 16 & 255)) $((x >> 8 & 255)) $((x & 255)))"
+        for at in 24 16 8 0; do
+            # shellcheck disable=SC2059
+            printf "\\$(printf %03o $((x >> at & 255)))"
+        done
     done
 }
 mkdir "$T/data"
@@ -53,14 +55,17 @@ page() { # N NAME: the N-th program of the page is tests/library/NAME.c
 page 1 example
 page 2 classify
 ln -s "$BACKEND" "$T/vmoec-llvm.so"
-if "$T/example" $F "$T/data" "$T/run" > "$T/out" 2> "$T/log" && grep -q '^tiny: accuracy 0\.[0-9]* on 21 images after 10 steps$' "$T/out" && [ ! -s "$T/log" ]; then
+if "$T/example" $F "$T/data" "$T/run" > "$T/out" 2> "$T/log" \
+    && grep -q '^tiny: accuracy 0\.[0-9]* on 21 images after 10 steps$' "$T/out" \
+    && [ ! -s "$T/log" ]; then
     ok 'the example'
 else
     fail 'the example' "$(cat "$T/out" "$T/log" | head -c 300)"
 fi
 printf 'model m(x: f32[B, 4]) {\n  linear(x, 3\n}\n' > "$T/wrong.vmoe"
 "$T/example" "$T/wrong.vmoe" "$T/data" "$T/wrong" > "$T/out" 2> "$T/log"
-if [ $? -eq 1 ] && grep -q 'wrong.vmoe:[0-9]*:[0-9]*: error: ' "$T/log" && grep -q '^example: ' "$T/log" && [ ! -s "$T/out" ]; then
+if [ $? -eq 1 ] && grep -q 'wrong.vmoe:[0-9]*:[0-9]*: error: ' "$T/log" \
+    && grep -q '^example: ' "$T/log" && [ ! -s "$T/out" ]; then
     ok 'a mistake is a value'
 else
     fail 'a mistake is a value' "$(cat "$T/out" "$T/log" | head -c 300)"
@@ -86,7 +91,8 @@ if together 0 apart && together 1 apart && together both joint; then
         fi
     done
     rm -rf "$T/joint/0/checkpoint"
-    if together resume joint && grep -q '^1 .*checkpoint is not there: going on from' "$T/log" && cmp -s "$T/apart/0/weights.safetensors" "$T/joint/0/weights.safetensors"; then
+    if together resume joint && grep -q '^1 .*checkpoint is not there: going on from' "$T/log" \
+        && cmp -s "$T/apart/0/weights.safetensors" "$T/joint/0/weights.safetensors"; then
         ok 'a warning of a run is a value'
     else
         fail 'a warning of a run is a value' "$(head -c 300 "$T/log")"
@@ -214,10 +220,12 @@ sed 's/top_k = 2/top_k = 1/' "$T/c.vmoe" > "$T/k.vmoe"
 refused 'weights of other settings' '^1: .*top_k = 2 there, 1 here' "$T/k.vmoe" \
     "$T/c/weights.safetensors"
 sed 's/resize = size/resize = size, mean = 0.4/' "$T/c.vmoe" > "$T/m.vmoe"
-refused 'weights for images that are prepared in another way' '^1: .*prepared in another way: mean' \
+refused 'weights for images that are prepared in another way' \
+    '^1: .*prepared in another way: mean' \
     "$T/m.vmoe" "$T/c/weights.safetensors"
 sed 's/, 4)$/, 5)/; s/class\[B, 4\]/class[B, 5]/' "$T/c.vmoe" > "$T/five.vmoe"
-refused 'weights of another shape' 'of another shape: .*logits.weight' "$T/five.vmoe" "$T/c/weights.safetensors"
+refused 'weights of another shape' 'of another shape: .*logits.weight' "$T/five.vmoe" \
+    "$T/c/weights.safetensors"
 sed '/^train/,$d' "$T/c.vmoe" > "$T/untrained.vmoe"
 refused 'a model without a train block' '^1: .*no train block, which says how images are prepared' \
     "$T/untrained.vmoe" "$T/c/weights.safetensors"
@@ -247,7 +255,8 @@ if end and end[-1]["best_epoch"]:
     best = epochs[end[-1]["best_epoch"] - 1]
     want = {"best_epoch": best["epoch"], "best_step": best["step"], "best_metric": sys.argv[3],
             "best_value": best["validation_" + sys.argv[3]]}
-for part, event in (("train", epochs[-1]), ("validation", epochs[-1]), ("test", (end or epochs)[-1])):
+of = {"train": epochs[-1], "validation": epochs[-1], "test": (end or epochs)[-1]}
+for part, event in of.items():
     for name in ("loss", "accuracy", "size"):
         if f"{part}_{name}" in event:
             want[f"{part}_{name}"] = event[f"{part}_{name}"]
@@ -305,7 +314,8 @@ fi
 # ---- its names -----------------------------------------------------------------------------------
 
 # shellcheck disable=SC2046
-odd=$(nm $(find "$BUILD/obj/driver/session" -name '*.o') 2> /dev/null | awk '$2 ~ /^[TDBRV]$/ && $3 !~ /^(vmoec|session)_/ { print $3 }')
+odd=$(nm $(find "$BUILD/obj/driver/session" -name '*.o') 2> /dev/null \
+    | awk '$2 ~ /^[TDBRV]$/ && $3 !~ /^(vmoec|session)_/ { print $3 }')
 if [ -z "$odd" ]; then
     ok 'its names begin with vmoec_ or session_'
 else

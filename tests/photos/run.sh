@@ -1,7 +1,7 @@
 #!/bin/sh
-# A folder of photos, PNG and JPEG of many sizes, that is larger than the memory a run may take, on disk and decoded: it trains
-# within 256 MiB, kept by a cgroup where one can be made, by --mem-budget and by a limit on the
-# process, with the same bits as a run that holds all images.
+# A folder of photos, PNG and JPEG of many sizes, that is larger than the memory a run may take, on
+# disk and decoded: it trains within 256 MiB, kept by a cgroup where one can be made, by
+# --mem-budget and by a limit on the process, with the same bits as a run that holds all images.
 #
 #   VMOEC=build/vmoec BUILD=build tests/photos/run.sh
 set -u
