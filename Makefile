@@ -57,16 +57,19 @@ LIBRARY_OBJ  := $(filter-out $(BACKEND_OBJ) $(BUILD)/obj/interp/% $(BUILD)/obj/d
                 $(BUILD)/obj/driver/lsp/% $(BUILD)/obj/driver/bench/%,$(LIB_OBJ))
 LIBRARY_LINK  = -rdynamic -Wl,--whole-archive $(LIBRARY) -Wl,--no-whole-archive $(LIBS)
 
-# The C files of tests/ make one Criterion binary (fuzz_*.c and those of library/ are programs); tests/<area>/run.sh
-# are shell suites.
+# The C files of tests/ make one Criterion binary (fuzz_*.c and those of library/ and photos/ are programs);
+# tests/<area>/run.sh are shell suites.
 LIBRARY_TESTS := $(wildcard tests/library/*.c)
-TEST_SRC := $(filter-out $(wildcard tests/*/fuzz_*.c) tests/faults/malloc.c $(LIBRARY_TESTS),$(call sources,$(wildcard tests/*)))
+PHOTO_SRC := tests/photos/photos.c
+TEST_SRC := $(filter-out $(wildcard tests/*/fuzz_*.c) tests/faults/malloc.c $(LIBRARY_TESTS) $(PHOTO_SRC),$(call sources,$(wildcard tests/*)))
 TEST_OBJ := $(TEST_SRC:%.c=$(BUILD)/obj/%.o)
 TEST_BIN := $(BUILD)/tests/vmoec-tests
 DOC_BIN  := $(BUILD)/tests/reference
 # A library that lets allocations fail (tests/faults/alloc.sh), loaded by the programs under test.
 FAULT_LIB := $(BUILD)/tests/malloc-fails.so
 FAULT_SRC := tests/faults/malloc.c
+# Makes the photos of tests/photos.
+PHOTO_BIN := $(BUILD)/tests/photos
 LIBRARY_BIN := $(LIBRARY_TESTS:tests/library/%.c=$(BUILD)/tests/library-%)
 
 .PHONY: build
@@ -126,6 +129,11 @@ $(FAULT_LIB): $(FAULT_SRC)
 	$(call say,LD,$@)
 	$(Q)$(CC) -std=c11 -D_GNU_SOURCE $(WARN) -O2 -g -shared -fPIC $< -o $@
 
+$(PHOTO_BIN): $(PHOTO_SRC)
+	@mkdir -p $(dir $@)
+	$(call say,LD,$@)
+	$(Q)$(CC) -std=c11 -D_GNU_SOURCE $(WARN) -O2 $< -o $@ -lturbojpeg -lz
+
 $(DOC_BIN): $(filter $(BUILD)/obj/base/% $(BUILD)/obj/recipe/% $(BUILD)/obj/ir/%,$(OBJ)) $(BUILD)/obj/docs/reference.o
 	@mkdir -p $(dir $@)
 	$(call say,LD,$@)
@@ -160,7 +168,7 @@ run: ## set up, build, and train the example model on Fashion-MNIST
 	$(BUILD)/vmoec train models/vmoe_fmnist.vmoe
 
 .PHONY: tests
-tests: $(TEST_BIN) $(FAULT_LIB) $(LIBRARY_BIN) ## build the unit tests
+tests: $(TEST_BIN) $(FAULT_LIB) $(LIBRARY_BIN) $(PHOTO_BIN) ## build the unit tests
 
 .PHONY: test
 test: ## set up, build, and run every test; ends with "N passed, N failed, N skipped"

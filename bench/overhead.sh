@@ -25,8 +25,8 @@ for routing in uniform skew=0.9; do
     first=
     for experts; do
         # shellcheck disable=SC2086 # RUN is a command with its arguments
-        out=$($RUN "$VMOEC" bench --json "$MODEL" --batch "$BATCH" --threads "$THREADS" --routing "$routing" \
-            --set experts="$experts") || exit
+        out=$($RUN "$VMOEC" bench --json "$MODEL" --batch "$BATCH" --threads "$THREADS" \
+            --routing "$routing" --set experts="$experts") || exit
         row=$(for key in expert_load_max step_ms no_update_ms dense_no_update_ms moe_overhead; do
             echo "$out" | number $key
         done | tr '\n' ' ')

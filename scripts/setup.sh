@@ -87,7 +87,8 @@ echo "setup: installing$missing"
 # A stale index is no reason to stop: what is needed may be known to it.
 $as_root apt-get update -q || echo "setup: apt-get update failed, going on with the old index" >&2
 # shellcheck disable=SC2086
-if ! $as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $missing; then
+if ! $as_root env DEBIAN_FRONTEND=noninteractive apt-get install \
+    -y -q --no-install-recommends $missing; then
     echo "setup: the installation failed; run as root: $by_hand" >&2
     exit 3
 fi

@@ -89,8 +89,7 @@ static const char *next_line(Predict *p) {
     return n > 0 ? arena_strdup(p->a->arena, p->line) : NULL;
 }
 
-static const char *next(void *user) {
-    Predict *p = user;
+static const char *next_path(Predict *p) {
     for (;;) {
         if (p->told < p->nfound) return p->found[p->told++];
         bool listed = p->operand > 1 && !strcmp(p->a->operand[p->operand - 1], "-");
@@ -105,6 +104,11 @@ static const char *next(void *user) {
         if (!p->nfound && !p->status)
             fail(p, VM_INPUT, path, "no .jpg, .jpeg or .png in this folder");
     }
+}
+
+static bool next(void *user, VmSingleImage *out) {
+    out->path = next_path(user);
+    return out->path != NULL;
 }
 
 /* ---- what is printed ------------------------------------------------------------------------- */
@@ -194,14 +198,13 @@ static void got(void *user, const SessionPredicted *x) {
 
 static VmStatus predict(Predict *p) {
     const Args *a = p->a;
-    SessionPredict how = {.weights = a->o.weights,
-                          .threads = (int)opt_or(a->o.threads, 0),
-                          .anyway = a->o.anyway,
-                          .next = next,
-                          .got = got,
-                          .user = p};
+    SessionPredict how = {
+        .weights = a->o.weights, .threads = (int)opt_or(a->o.threads, 0), .anyway = a->o.anyway};
+    SessionPredictor *predictor = NULL;
     if (a->o.csv) print_csv_head(p->top);
-    VmStatus st = session_predict(&p->s, &how);
+    VmStatus st = session_predictor_open(&p->s, &how, &predictor);
+    if (!st) st = session_predictor_run(predictor, &(SessionImages){next, got, p});
+    session_predictor_close(predictor);
     if (st) return st;
     if (p->bad)
         return drv_fail(p->worst, "%lld of %lld images could not be classified", (long long)p->bad,

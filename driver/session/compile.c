@@ -191,11 +191,22 @@ static bool same_kind(const Program *p, ProgramKind k, int64_t batch, bool route
            p->kind.scores == k.scores && p->batch == batch && p->routes == routes;
 }
 
+/* It stays where it is as long as the session lives. */
+static Program *keep(Session *s, Program p) {
+    if (s->nprogram == s->program_room) {
+        s->program_room = s->program_room ? 2 * s->program_room : 16;
+        Program **more = ARENA_ARRAY(s->arena, Program *, s->program_room);
+        if (s->nprogram) memcpy(more, s->program, (size_t)s->nprogram * sizeof(Program *));
+        s->program = more;
+    }
+    Program *kept = ARENA_NEW(s->arena, Program);
+    *kept = p;
+    return s->program[s->nprogram++] = kept;
+}
+
 static Program *plan(Session *s, ProgramKind kind, int64_t batch, bool routes, VmError *err) {
     for (int i = 0; i < s->nprogram; i++)
-        if (same_kind(&s->program[i], kind, batch, routes, s->tuning.blocks)) return &s->program[i];
-    VM_CHECK(s->nprogram < SESSION_MAX_PROGRAMS, "more than %d programs in one run",
-             SESSION_MAX_PROGRAMS);
+        if (same_kind(s->program[i], kind, batch, routes, s->tuning.blocks)) return s->program[i];
     IrGraph *g = session_graph_copy(s, batch);
     if (!g) {
         vm_fail(err, VM_INPUT, "%s cannot be built for %lld images", s->model, (long long)batch);
@@ -241,15 +252,14 @@ static Program *plan(Session *s, ProgramKind kind, int64_t batch, bool routes, V
     VmProgram *code = cg_add_program(s->module, g, name, batch, macs);
     s->crash.graph = NULL;
     s->times.codegen += vm_seconds() - t0;
-    s->program[s->nprogram] = (Program){.kind = kind,
-                                        .batch = batch,
-                                        .routes = routes,
-                                        .blocks = s->tuning.blocks,
-                                        .index = -1,
-                                        .graph = g,
-                                        .ranges = s->pass.ranges,
-                                        .code = code};
-    return &s->program[s->nprogram++];
+    return keep(s, (Program){.kind = kind,
+                             .batch = batch,
+                             .routes = routes,
+                             .blocks = s->tuning.blocks,
+                             .index = -1,
+                             .graph = g,
+                             .ranges = s->pass.ranges,
+                             .code = code});
 }
 
 bool session_ahead(Session *s, ProgramKind kind, int64_t batch, VmError *err) {
@@ -285,7 +295,7 @@ static Program *compile(Session *s, ProgramKind kind, int64_t batch, bool routes
         vm_fail(err, VM_ENV, "%s", error);
         return NULL;
     }
-    for (int i = 0; i < s->nprogram; i++) s->program[i].compiled = true;
+    for (int i = 0; i < s->nprogram; i++) s->program[i]->compiled = true;
     return p;
 }
 

@@ -26,7 +26,8 @@ static void hand_on(void *watcher, int program, int64_t first, int64_t n) {
     const Session *s = w->s;
     SessionScores b = {.data = w->data, .first = first, .n = n};
     for (int i = 0; i < s->nprogram; i++)
-        if (s->program[i].index == program) b.classes = columns_of(s->program[i].code, PASS_SCORES);
+        if (s->program[i]->index == program)
+            b.classes = columns_of(s->program[i]->code, PASS_SCORES);
     b.score = b.classes ? vm_engine_data(s->engine, program, PASS_SCORES) : NULL;
     if (b.score) w->how->watch(w->how->watcher, &b);
 }

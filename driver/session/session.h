@@ -105,8 +105,6 @@ typedef struct Program {
     VmProgram *code;
 } Program;
 
-enum { SESSION_MAX_PROGRAMS = 16 };
-
 /* A model's graph for a batch size. */
 typedef struct SessionGraph {
     int64_t batch;
@@ -156,9 +154,9 @@ typedef struct Session {
     /* What is trained on (`rest`, or all of it), and what judges epochs (`held`, or the data's own
      * validation set; NULL: nothing does). Of the above. */
     VmDataset *train_set, *validation;
-    Imported from; /* weights that a run is about to start from */
-    Program program[SESSION_MAX_PROGRAMS];
-    int nprogram;
+    Imported from;     /* weights that a run is about to start from */
+    Program **program; /* [nprogram], room for more */
+    int nprogram, program_room;
     bool warned;       /* warnings of the model were said once already */
     bool cache_warned; /* so was that there is no cache */
     Diags *finding;    /* why a value was not finite, as far as it was found; NULL: none was */
@@ -482,30 +480,46 @@ VmStatus session_eval(Session *s, const SessionEval *how, VmEvalResult *out);
 /* ---- classes of single images (predict.c) ---------------------------------------------------- */
 
 typedef struct SessionPredicted {
-    const char *path;
+    const char *path;          /* as it came */
     const double *probability; /* [classes]; NULL: `why` says why not */
     int64_t classes;
     const char *const *class_name; /* [nclass_name]: of the first of them; the others have none */
     int64_t nclass_name;
     const char *why;
-    VmStatus
-        status; /* VM_INPUT: it is no image; VM_ENV: it cannot be read, or memory is not there */
+    /* VM_INPUT: it is no image; VM_USAGE: nor are these pixels; VM_ENV: it cannot be read, or
+     * memory is not there */
+    VmStatus status;
 } SessionPredicted;
 
 typedef struct SessionPredict {
     const char *weights;
     int threads;
-    bool anyway; /* as in SessionEval */
-    /* The next file, until whoever is asked returns NULL; lives until it has been told of. */
-    const char *(*next)(void *user);
-    /* Every file in its turn: the probabilities of the classes, or why there are none. */
-    void (*got)(void *user, const SessionPredicted *p);
-    void *user;
+    bool anyway;   /* as in SessionEval */
+    int64_t batch; /* images that are computed at once; 0: s->batch */
+    /* Code for `batch` images is made, and the weights are loaded, when it is opened. Else both
+     * wait for the first images, which may be fewer. */
+    bool ready;
 } SessionPredict;
 
-/* Classifies image files, prepared as evaluation prepares them, s->batch at once. VM_OK also when
- * some could not be read. */
-VmStatus session_predict(Session *s, const SessionPredict *how);
+/* Images, wherever they come from. */
+typedef struct SessionImages {
+    /* The next one, which lives until it has been told of; false: there are no more. */
+    bool (*next)(void *user, VmSingleImage *out);
+    /* Every one in its turn: the probabilities of the classes, or why there are none. */
+    void (*got)(void *user, const SessionPredicted *p);
+    void *user;
+} SessionImages;
+
+/* Weights in the session's engine and what images become for them, until something else is computed
+ * there. To be closed before the session, also after a failure and after memory was not there. */
+typedef struct SessionPredictor SessionPredictor;
+VmStatus session_predictor_open(Session *s, const SessionPredict *how, SessionPredictor **out);
+/* Classifies images, prepared as evaluation prepares them. VM_OK also when some could not be read.
+ */
+VmStatus session_predictor_run(SessionPredictor *p, const SessionImages *from);
+void session_predictor_close(SessionPredictor *p); /* NULL is fine */
+int64_t session_predictor_classes(const SessionPredictor *p);
+const char *session_predictor_class(const SessionPredictor *p, int64_t i); /* NULL: no name */
 /* Softmax of n scores, in double precision. */
 void session_softmax(const float *score, int64_t n, double *probability);
 

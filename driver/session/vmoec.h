@@ -1,5 +1,6 @@
 /* vmoec as a library: a .vmoe file is opened, its model compiled for this machine, trained and
- * evaluated. This is the only header a program needs; docs/library.md has an example.
+ * evaluated, and images are classified with its weights. This is the only header a program needs;
+ * docs/library.md has an example.
  *
  *   VmoecOptions o;
  *   Vmoec *v;
@@ -25,8 +26,7 @@
  * Processes. Code is generated in processes that are forked for it and gone when the call is over;
  * LLVM is never loaded into the process that calls.
  *
- * Not here yet: vmoec_predict (classes of single images) and vmoec_build (a trainer as a program of
- * its own). */
+ * Not here yet: vmoec_build (a trainer as a program of its own). */
 #ifndef VMOEC_DRIVER_SESSION_VMOEC_H
 #define VMOEC_DRIVER_SESSION_VMOEC_H
 
@@ -187,13 +187,36 @@ typedef struct VmoecTrainOptions {
 
 void vmoec_train_options_init(VmoecTrainOptions *o);
 
-/* Losses and accuracies are those of the last epoch; NAN: there is none. The paths live as long as
- * the handle. */
+typedef struct VmoecMetric {
+    const char *name; /* the model's own */
+    double value;
+} VmoecMetric;
+
+/* What a set of images gave, as means over them. */
+typedef struct VmoecMeans {
+    int64_t images; /* 0: there is no such set, or it was not evaluated */
+    double loss;    /* NAN: there is none */
+    const VmoecMetric *metric;
+    int nmetric;
+} VmoecMeans;
+
+/* Losses and accuracies are those of the last epoch; with validation those of the test set are of
+ * the weights in `weights`. NAN: there is none. Names, metrics and paths live until the handle's
+ * next training, or as long as the handle. */
 typedef struct VmoecTrained {
     double train_loss, train_accuracy, test_loss, test_accuracy;
     int64_t steps;
     double seconds;
-    const char *weights, *metrics;
+    const char *weights, *metrics; /* paths */
+
+    VmoecMeans train, validation, test; /* the above of them, and all metrics by name */
+
+    /* With `keep = best()`: the epoch, counted from 1, whose weights are in `weights`; the step at
+     * its end; what it was chosen by ("loss" or a metric's name), and that of its validation. 0,
+     * 0, NULL and NAN when `weights` are those of the last step. */
+    int64_t best_epoch, best_step;
+    const char *best_metric;
+    double best_value;
 } VmoecTrained;
 
 /* Trains the model as its train block says. result may be NULL. A handle can be used on after a
@@ -209,5 +232,71 @@ typedef struct VmoecEvaluated {
 /* Loss and accuracy of the weights of a safetensors file on the whole test set. data: as in
  * VmoecTrainOptions. */
 VmStatus vmoec_eval(Vmoec *v, const char *weights, const char *data, VmoecEvaluated *result);
+
+/* ---- classes of single images ---------------------------------------------------------------- */
+
+/* Weights of the model, loaded and ready to classify images. */
+typedef struct VmoecPredictor VmoecPredictor;
+
+typedef struct VmoecPredictOptions {
+    size_t size; /* set by the init function */
+
+    /* A safetensors file, read when the predictor is opened and not again. Required. */
+    const char *weights;
+
+    /* Weights that were made with other settings of the model, or for images that were prepared in
+     * another way, are used, with a warning, instead of refused. */
+    bool anyway;
+
+    /* The most images that are computed at once; 0: the handle's (VmoecOptions.batch). */
+    int64_t batch;
+} VmoecPredictOptions;
+
+void vmoec_predict_options_init(VmoecPredictOptions *o);
+
+/* Loads weights, checks that they are the model's, and compiles for `batch` images. VM_INPUT: the
+ * file is wrong, was made in another way, or has not the model's weights; VM_ENV: it cannot be
+ * read. *out is NULL after a failure, which vmoec_error of the handle tells.
+ *
+ * While it is open, vmoec_train, vmoec_eval and a second predictor of the same handle are VM_USAGE:
+ * they would use the memory that the weights are in. A file may be opened several times. */
+VmStatus vmoec_predictor_open(Vmoec *v, const VmoecPredictOptions *o, VmoecPredictor **out);
+
+/* Gives it back, before or without its handle's end: vmoec_close closes it, too, and then it must
+ * not be used any more. NULL is fine. */
+void vmoec_predictor_close(VmoecPredictor *p);
+
+/* How many classes the model scores, and the name of class i as the weights know it; its number as
+ * text when they know none; NULL: there is no i-th. Lives as long as the predictor. */
+int64_t vmoec_predictor_classes(const VmoecPredictor *p);
+const char *vmoec_predictor_class(const VmoecPredictor *p, int64_t i);
+
+/* An image to classify: a file, or pixels in memory. Starts as {0}. */
+typedef struct VmoecImage {
+    const char *path; /* PNG or JPEG; of pixels only what messages call them, NULL: "image 0" */
+    const uint8_t *pixels; /* [height][width][channels], row by row; NULL: the file's */
+    int64_t height, width;
+    int64_t channels; /* 1: grey; 3: red, green, blue; 4: and how opaque, which is not looked at */
+} VmoecImage;
+
+/* What became of it. */
+typedef struct VmoecPrediction {
+    /* VM_OK; VM_INPUT: it is no image that can be used; VM_ENV: it could not be read; VM_USAGE: it
+     * has neither path nor pixels, or these have impossible sides. */
+    VmStatus status;
+    const char *error; /* "" after VM_OK */
+    int64_t label;     /* the likeliest class, of equal ones the first; -1 after a mistake */
+    const double *probability; /* [classes], of all classes; NULL after a mistake */
+} VmoecPrediction;
+
+/* Classifies n images, prepared as evaluation prepares them (and resized, if the train block's data
+ * is), with the bits of `vmoec predict` for the same images: `batch` of them at once, and the rest
+ * together. Code for a number of images that was not met before is compiled first.
+ *
+ * out[i] is what became of image[i]; an image that is wrong costs the others nothing, and the call
+ * is VM_OK. What out points to is the predictor's, until its next call or its end; images are the
+ * caller's, and may go away when the call is over. After a failure of the call, which vmoec_error
+ * of the handle tells, every out[i] has its status and nothing else. */
+VmStatus vmoec_predict(VmoecPredictor *p, const VmoecImage *image, int64_t n, VmoecPrediction *out);
 
 #endif

@@ -145,16 +145,24 @@ void vm_dataset_normalise(const VmDataset *d, const uint8_t *pixels, float *imag
  * of images that are held. */
 void vm_dataset_batch(const VmDataset *d, const int64_t *index, int64_t n, float *image,
                       int32_t *label);
-/* ---- files by themselves (image_single.c) ---------------------------------------------------- */
+/* ---- images by themselves (image_single.c) --------------------------------------------------- */
 
-/* Reads PNG and JPEG files as the images of a data set of that query, whose sides are given; to be
- * closed also after a failure. */
+/* A PNG or JPEG file, or pixels of any size in memory. */
+typedef struct VmSingleImage {
+    const char *path;      /* with pixels only what messages call them */
+    const uint8_t *pixels; /* [height][width][channels]; NULL: the file's */
+    int64_t height, width;
+    int64_t channels; /* 1: grey; 3: red, green, blue; 4: and how opaque, which is not looked at */
+} VmSingleImage;
+
+/* Reads them as the images of a data set of that query, whose sides are given; to be closed also
+ * after a failure. */
 typedef struct VmImageReader VmImageReader;
 VmStatus vm_image_reader_open(const VmDataQuery *q, int64_t height, int64_t width, int threads,
                               VmImageReader **out, VmError *err);
 void vm_image_reader_close(VmImageReader *r);
 /* Image i, normalised, becomes to[i][C][H][W]; err[i].status says how that went. */
-void vm_image_reader_read(VmImageReader *r, const char *const *path, int64_t n, float *to,
+void vm_image_reader_read(VmImageReader *r, const VmSingleImage *image, int64_t n, float *to,
                           VmError *err);
 
 /* The order of one epoch: a permutation of 0..size-1, a pure function of (seed, epoch). */

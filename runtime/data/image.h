@@ -21,6 +21,12 @@ enum { VM_SHOWN_NAME = 256 };
 
 /* ---- image_decode.c -------------------------------------------------------------------------- */
 
+/* Grey is the luma of ITU-R 601 in 16 bits of fixed point, as image libraries make it; equal
+ * colours stay. */
+static inline uint8_t vm_grey(const uint8_t rgb[3]) {
+    return (uint8_t)((19595u * rgb[0] + 38470u * rgb[1] + 7471u * rgb[2] + 0x8000u) >> 16);
+}
+
 /* One per thread; keeps buffers from image to image. NULL: out of memory. */
 typedef struct VmImageDecoder VmImageDecoder;
 VmImageDecoder *vm_image_decoder_create(void);
@@ -170,6 +176,9 @@ static inline uint64_t vm_image_sum(const uint8_t *image, int64_t bytes) {
     return vm_hash((VmHash){0}, image, (size_t)bytes).lo;
 }
 
+/* Why an image of that size cannot be used: it is not resized, and others have another size. */
+VmStatus vm_image_other_size(const VmImageForm *f, const char *name, int64_t h, int64_t w,
+                             VmError *err);
 /* Decodes an image into to[channels][height][width]. VM_INPUT: it cannot be used; *damaged unless
  * it is only of another size than the others. */
 VmStatus vm_image_decode(VmImageDecoder *d, const VmImageForm *f, const char *name,

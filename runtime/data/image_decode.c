@@ -244,13 +244,9 @@ static VmStatus decode_rgb(VmImageDecoder *d, size_t pixels, VmError *err) {
     return VM_OK;
 }
 
-/* Grey is the luma of ITU-R 601 in 16 bits of fixed point, as image libraries make it; equal
- * colours stay. In place. */
+/* In place. */
 static void to_grey(uint8_t *rgb, size_t pixels) {
-    for (size_t i = 0; i < pixels; i++) {
-        const uint8_t *p = rgb + 3 * i;
-        rgb[i] = (uint8_t)((19595u * p[0] + 38470u * p[1] + 7471u * p[2] + 0x8000u) >> 16);
-    }
+    for (size_t i = 0; i < pixels; i++) rgb[i] = vm_grey(rgb + 3 * i);
 }
 
 /* How the stored rows and columns lie in the image as it is looked at. */

@@ -27,6 +27,14 @@ static VmStatus resized(VmImageDecoder *d, const VmImageForm *f, const char *nam
     return vm_fail(err, VM_ENV, "%s: out of memory resizing", name);
 }
 
+VmStatus vm_image_other_size(const VmImageForm *f, const char *name, int64_t h, int64_t w,
+                             VmError *err) {
+    return vm_fail(err, VM_INPUT,
+                   "%s is %" PRId64 " x %" PRId64 " but %s is %" PRId64 " x %" PRId64
+                   "; images of different sizes need `resize`",
+                   name, h, w, f->first, f->height, f->width);
+}
+
 VmStatus vm_image_decode(VmImageDecoder *d, const VmImageForm *f, const char *name,
                          const uint8_t *bytes, size_t n, uint8_t *to, bool *damaged, VmError *err) {
     int64_t h, w;
@@ -36,10 +44,7 @@ VmStatus vm_image_decode(VmImageDecoder *d, const VmImageForm *f, const char *na
     if (h == f->height && w == f->width) return vm_image_planes(d, f->channels, to, err);
     if (f->resize) return resized(d, f, name, h, w, to, err);
     *damaged = false;
-    return vm_fail(err, VM_INPUT,
-                   "%s is %" PRId64 " x %" PRId64 " but %s is %" PRId64 " x %" PRId64
-                   "; images of different sizes need `resize`",
-                   name, h, w, f->first, f->height, f->width);
+    return vm_image_other_size(f, name, h, w, err);
 }
 
 /* The thread's room, for at least `size` bytes: splits may have images of different sizes. */

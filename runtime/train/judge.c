@@ -29,10 +29,13 @@ static bool has_metric(const VmBinding *b, const char *name) {
 /* By what epochs are compared: what the recipe says, else accuracy if the model has it, else the
  * loss.
  */
+static const char *chosen_by(const VmRecipe *r, VmBestId which, bool has_accuracy) {
+    const char *asked = metric_asked(r, which);
+    return asked ? asked : has_accuracy ? "accuracy" : "loss";
+}
+
 static const char *judged_by(const Trainer *t, VmBestId which) {
-    const char *asked = metric_asked(t->recipe, which);
-    if (asked) return asked;
-    return has_metric(&t->bind, "accuracy") ? "accuracy" : "loss";
+    return chosen_by(t->recipe, which, has_metric(&t->bind, "accuracy"));
 }
 
 static bool is_better(const char *metric, double value, const VmBest *best) {
@@ -165,6 +168,17 @@ static VmStatus final_test(Trainer *t, VmTrainResult *result, VmError *err) {
     return s ? s : vm_say_end(&t->log, &t->run, result, err);
 }
 
+/* best NULL: no epoch's weights are kept. */
+static void tell_best(const Trainer *t, const VmBest *best, VmTrainResult *result) {
+    int64_t end = best ? best->epoch * t->run.steps_per_epoch : 0;
+    result->best_epoch = best ? best->epoch : 0;
+    /* the binding is gone, but an epoch was judged last */
+    bool has_accuracy = !isnan(vm_metric(&result->validation, "accuracy"));
+    result->best_metric = best ? chosen_by(t->recipe, VM_BEST_KEPT, has_accuracy) : NULL;
+    result->best_value = best ? best->value : NAN;
+    result->best_step = end < t->run.total ? end : t->run.total; /* the last epoch may be cut */
+}
+
 VmStatus vm_trainer_finish(Trainer *t, VmTrainResult *result, VmError *err) {
     const VmDir *d = &t->folder.dir;
     const VmBest *best = &t->run.best[VM_BEST_KEPT];
@@ -182,7 +196,7 @@ VmStatus vm_trainer_finish(Trainer *t, VmTrainResult *result, VmError *err) {
                                     VM_WEIGHTS_FILE, NULL, err);
     if (s) return s;
     bool kept = t->recipe->keep.kind == VM_keep_best && best->epoch && load_best(t);
-    result->best_epoch = kept ? best->epoch : 0;
+    tell_best(t, kept ? best : NULL, result);
     snprintf(result->weights, sizeof result->weights, "%s/%s", d->path,
              kept ? VM_BEST_FILE : VM_WEIGHTS_FILE);
     return final_test(t, result, err);

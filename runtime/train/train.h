@@ -241,7 +241,12 @@ typedef struct VmTrainResult {
     double seconds; /* the whole training */
     int64_t steps, total;
     int64_t best_epoch; /* whose weights are kept; 0: the last step's are */
-    bool stopped;       /* by `stop`, before its end: a checkpoint is there and nothing else */
+    /* What it was chosen by ("loss" or a metric's own name), that of its validation, and the step
+     * at its end; NULL, NAN and 0 without best_epoch. */
+    const char *best_metric;
+    double best_value;
+    int64_t best_step;
+    bool stopped; /* by `stop`, before its end: a checkpoint is there and nothing else */
     char folder[4200];
     char weights[4200], metrics[4200]; /* paths; metrics: of the first log */
 } VmTrainResult;

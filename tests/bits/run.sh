@@ -23,7 +23,8 @@ runs_on() {
     VMOEC_ISA=$1 "$VMOEC" init tests/cli/tiny.vmoe -o "$T/probe" > /dev/null 2>&1 &&
         case $1 in
         avx2) [ "$2" = f32 ] && grep -q -w -m1 avx2 /proc/cpuinfo ;;
-        avx512) grep -q -w -m1 "$([ "$2" = f32 ] && echo avx512dq || echo avx512_bf16)" /proc/cpuinfo ;;
+        avx512) grep -q -w -m1 "$([ "$2" = f32 ] && echo avx512dq || echo avx512_bf16)" \
+            /proc/cpuinfo ;;
         esac
 }
 
@@ -54,7 +55,8 @@ for model in vmoe_fmnist mnist_moe cifar10_moe; do
             ;;
         esac
         got=$(python3 tests/bits/bare.py "$T/out/weights.safetensors" | cut -c1-16)
-        want=$(awk -v m="$model" -v p="$precision" -v s="$set" '$1 == m && $2 == p && $3 == s { print $4 }' tests/bits/pins.txt)
+        want=$(awk -v m="$model" -v p="$precision" -v s="$set" \
+            '$1 == m && $2 == p && $3 == s { print $4 }' tests/bits/pins.txt)
         if [ -z "$want" ]; then
             echo "skip $name: not in pins.txt yet; here it is $got"
         elif [ "$got" = "$want" ]; then

@@ -26,12 +26,17 @@ pictures colours
 want 0 '' 'train on class folders' "$VMOEC" train heads.vmoe --out about --quiet
 W=about/weights.safetensors
 about() { # NAME PATTERN FILE: a pair of the file
-    if "$VMOEC" weights "$3" | grep -q -e "$2"; then ok "$1"; else fail "$1" "no line '$2' in $3"; fi
+    if "$VMOEC" weights "$3" | grep -q -e "$2"; then
+        ok "$1"
+    else
+        fail "$1" "no line '$2' in $3"
+    fi
 }
 for f in $W about/checkpoint/weights.safetensors; do
     about "classes in $f" '^classes: \["blue","green","red","white"\]$' $f
     about "settings in $f" '^settings: {"heads":"4","drop":"0.1","mean":"0.5"}$' $f
-    about "preparation in $f" '^image: {"channels":3,"height":8,"width":8,"resize":false,"mean":\[0.5,' $f
+    about "preparation in $f" \
+        '^image: {"channels":3,"height":8,"width":8,"resize":false,"mean":\[0.5,' $f
     about "seed in $f" '^run: {"seed":0}$' $f
 done
 want 0 '' 'init for its settings' "$VMOEC" init heads.vmoe --set heads=8 -o heads8.safetensors
@@ -48,7 +53,11 @@ assert r["data"]["classes"] == ["blue", "green", "red", "white"] and r["used"] =
 assert r["data"]["train"]["images"] == 24 and len(r["data"]["test"]["fingerprint"]) == 32
 assert r["data"]["place"].endswith("/colours") and "source_commit" not in r
 END
-then ok 'what a run says of itself'; else fail 'what a run says of itself' "$(cat about/run.json)"; fi
+then
+    ok 'what a run says of itself'
+else
+    fail 'what a run says of itself' "$(cat about/run.json)"
+fi
 for file in run.json source.vmoe; do
     rm -rf mine && mkdir mine && echo 'not a run' > mine/$file && cp mine/$file kept
     want 2 "mine/$file' is there and belongs to no run" "somebody's own $file" \
@@ -62,7 +71,8 @@ cp about/run.json first.json
 want 0 '' 'a run that goes on' "$VMOEC" train heads.vmoe --out about --epochs 3 --resume --quiet
 same 'keeps what it said' first.json about/run.json
 mkdir -p repository && cp heads.vmoe repository/ && if git init -q repository 2> /dev/null &&
-    git -C repository add heads.vmoe && git -C repository -c user.name=a -c user.email=a commit -qm one; then
+    git -C repository add heads.vmoe \
+        && git -C repository -c user.name=a -c user.email=a commit -qm one; then
     commit=$(git -C repository rev-parse HEAD)
     want 0 '' 'train from a repository' "$VMOEC" train repository/heads.vmoe --data colours \
         --out committed --steps 1 --quiet
@@ -85,7 +95,11 @@ want 0 'warning: .*heads = 4 there, 8 here' 'all the same with --anyway' \
     "$VMOEC" eval heads.vmoe --weights $W --set heads=8 --anyway
 want 0 '' 'a setting that scores do not depend on' \
     "$VMOEC" eval heads.vmoe --weights $W --set drop=0.3
-if grep -q warning log; then fail 'and no word about it' "$(cat log)"; else ok 'and no word about it'; fi
+if grep -q warning log; then
+    fail 'and no word about it' "$(cat log)"
+else
+    ok 'and no word about it'
+fi
 want 0 'warning: .*heads = 4 there, 8 here' 'a run that starts from weights of another setting' \
     "$VMOEC" train heads.vmoe --weights $W --set heads=8 --steps 1 --out other --quiet
 want 0 'vmoec: .*heads = 4 there, 8 here' 'a run that takes what fits' \
@@ -114,6 +128,7 @@ want 1 "class 'scarlet' of test/ is none of the 4 that the weights know: blue, g
     'a class that the weights do not know' "$VMOEC" eval heads.vmoe --weights $W --data fewer
 cp -r colours renamed && mv renamed/train/red renamed/train/scarlet &&
     mv renamed/test/red renamed/test/scarlet
-want 0 'vmoec: .*other classes, or in another order: blue, green, red, white there, blue, green, scarlet, white here' \
+want 0 \
+    'vmoec: .*other classes, or in another order: blue, green, red, white there, blue, green, scarlet, white here' \
     'a run that starts from weights for other classes' \
     "$VMOEC" train heads.vmoe --weights $W --data renamed --steps 1 --out anew

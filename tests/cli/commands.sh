@@ -71,7 +71,9 @@ want 1 'top_k\|top-k\|experts' '--set to something impossible' "$VMOEC" check $F
 want 1 '9 comes from --set' 'and the note says where it comes from' "$VMOEC" check $F --set top_k=9
 want 0 '' '--set of something possible' "$VMOEC" check $F --set top_k=1 --set=experts=2
 want 3 'VMOEC_MODELS' 'no layer library' env VMOEC_MODELS=/nowhere "$VMOEC" check $F
-if [ -d "$beside" ]; then want 0 '' 'the layer library beside the program' env -u VMOEC_MODELS "$VMOEC" check $F; fi
+if [ -d "$beside" ]; then
+    want 0 '' 'the layer library beside the program' env -u VMOEC_MODELS "$VMOEC" check $F
+fi
 
 # Several files, and standard input.
 want 0 '' 'several files' "$VMOEC" check $F "$ROOT/models/mnist_moe.vmoe" $F
@@ -110,7 +112,12 @@ want 0 '' "a setting with escapes" "$VMOEC" check text.vmoe --set 'folder="q\"uo
 want 2 'folder' "a setting with a quote too many" "$VMOEC" check text.vmoe --set 'folder="q"uo"'
 want 2 'not UTF-8' "a setting that is not UTF-8" \
     "$VMOEC" check text.vmoe --set "folder=$(printf 'caf\351')"
-printf 'model m(x: f32[B, 1], label: class[B, 2147483648]) {\n y = linear(x, 2147483648)\n metric accuracy(y, label)\n}\n' > wide.vmoe
+cat > wide.vmoe << 'END'
+model m(x: f32[B, 1], label: class[B, 2147483648]) {
+ y = linear(x, 2147483648)
+ metric accuracy(y, label)
+}
+END
 want 1 'wide.vmoe:3:9: error: .*argmax' "sizes that a pass refuses" "$VMOEC" check wide.vmoe
 want 1 'wide.vmoe:3:9: error: .*argmax' "sizes that a pass refuses, seen by info" \
     "$VMOEC" info wide.vmoe

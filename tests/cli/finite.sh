@@ -1,5 +1,5 @@
-# Values that are not finite: what stopped a run or an evaluation, where it began, what it was given,
-# and that nothing was changed. Part of run.sh.
+# Values that are not finite: what stopped a run or an evaluation, where it began, what it was
+# given, and that nothing was changed. Part of run.sh.
 
 # said STATUS NAME PATTERN..: the last command's lines have all of these
 said() {
@@ -33,7 +33,8 @@ model m(image: f32[B, 1, 8, 8], label: class[B, 4]) {
   metric accuracy(x, label)
 }
 END
-want 1 "^log0.vmoe:7:20: error: loss 'nll' is infinite at step 1: .log. is the first .* gives -inf .run-not-finite.$" \
+want 1 \
+    "^log0.vmoe:7:20: error: loss 'nll' is infinite at step 1: .log. is the first .* gives -inf .run-not-finite.$" \
     'log(0) in the loss' "$VMOEC" train log0.vmoe --out runs/log0 --threads 2
 said 'its source, what it was given and a hint' '^    7 |   loss nll = -mean(log(share))$' \
     '^      |                    ^$' '^log0.vmoe:6:11: note: .* f32\[16,4\], is 0$' \
@@ -68,7 +69,8 @@ model m(image: f32[B, 1, 8, 8], label: class[B, 4]) {
   metric accuracy(x, label)
 }
 END
-want 1 "^std/core.vmoe:[0-9:]* error: loss 'cross_entropy' is not a number at step [0-9]*: .matmul." \
+want 1 \
+    "^std/core.vmoe:[0-9:]* error: loss 'cross_entropy' is not a number at step [0-9]*: .matmul." \
     'a rate that is far too high' "$VMOEC" train plain.vmoe --out runs/rate --set rate=1e6 \
     --epochs 40 --threads 1
 said 'which weights have grown' "note: operand 1, input 'image' f32\[[0-9]*,64\], is " \
@@ -105,7 +107,8 @@ fi
 
 # ---- gradients alone -----------------------------------------------------------------------------
 
-# The loss is finite where the root is 0, its gradient is not: weights are found broken a step later.
+# The loss is finite where the root is 0, its gradient is not: weights are found broken a step
+# later.
 model root << 'END'
 model m(image: f32[B, 1, 8, 8], label: class[B, 4]) {
   param w: [] = constant(start)
@@ -116,7 +119,8 @@ model m(image: f32[B, 1, 8, 8], label: class[B, 4]) {
 }
 END
 sed -i 's/^config { rate = 0.001 }$/config {\n  rate = 0.001\n  start = 0.0025\n}/' root.vmoe
-want 1 "^root.vmoe:12:14: error: loss 'low' is not a number at step 5: the gradient of 'm.w' was not in step 4; .*backward pass here, gives" \
+want 1 \
+    "^root.vmoe:12:14: error: loss 'low' is not a number at step 5: the gradient of 'm.w' was not in step 4; .*backward pass here, gives" \
     'a gradient that is not finite, of a finite loss' "$VMOEC" train root.vmoe --out runs/root
 said 'it began with' 'note: operand [12], f32\[\], is 0$' 'divided by 0'
 if grep '"event":"diverged"' runs/root/metrics.jsonl | grep '"weights_finite":false' \
@@ -125,12 +129,14 @@ if grep '"event":"diverged"' runs/root/metrics.jsonl | grep '"weights_finite":fa
 else
     fail 'the log has the step and the weight' "$(tail -n 1 runs/root/metrics.jsonl)"
 fi
-want 1 "^root.vmoe:12:14: error: a weight or state is not finite after step 4: the gradient of 'm.w' was not in step 4;" \
+want 1 \
+    "^root.vmoe:12:14: error: a weight or state is not finite after step 4: the gradient of 'm.w' was not in step 4;" \
     'found when it would be saved' "$VMOEC" train root.vmoe --out runs/root2 --save-every 1
 want 1 "^root.vmoe:12:14: error: .*: the gradient of 'm.w' was not in step 4;" \
     'and again from that checkpoint' \
     "$VMOEC" train root.vmoe --out runs/root2 --save-every 1 --resume
-want 1 "^root.vmoe:12:14: error: loss '[a-z_]*' is not a number on images 1 to 16: the gradient of 'm.w' was not in step 5;" \
+want 1 \
+    "^root.vmoe:12:14: error: loss '[a-z_]*' is not a number on images 1 to 16: the gradient of 'm.w' was not in step 5;" \
     'found when the epoch is judged' "$VMOEC" train root.vmoe --out runs/root3 \
     --set start=0.0035
 
@@ -151,7 +157,8 @@ model m(image: f32[B, 1, 8, 8], label: class[B, 4]) {
   loss cross_entropy(linear(x, 4), label)
 }
 END
-want 1 "^mixed.vmoe:9:7: error: loss 'cross_entropy' is not a number at step 1: .exp. .* gives inf" \
+want 1 \
+    "^mixed.vmoe:9:7: error: loss 'cross_entropy' is not a number at step 1: .exp. .* gives inf" \
     'inside of experts, where rows stay free' "$VMOEC" train mixed.vmoe --out runs/mixed
 said 'what they were given' 'note: operand 1, f32\[[0-9]*,8\], is -[0-9.]* .. [0-9.]*$' \
     'note: e^x is larger than any number from x = 88.73 on'
@@ -173,7 +180,8 @@ n=$(wc -c < good.safetensors)
     head -c $((n - 1024)) good.safetensors
     yes '~' | tr -d '\n' | head -c 1024
 } > huge.safetensors
-want 1 "^std/core.vmoe:[0-9:]* error: loss 'cross_entropy' is not a number on images 1 to 16: .matmul." \
+want 1 \
+    "^std/core.vmoe:[0-9:]* error: loss 'cross_entropy' is not a number on images 1 to 16: .matmul." \
     'weights that are too large, evaluated' "$VMOEC" eval plain.vmoe --weights huge.safetensors
 said 'their range' "note: operand 2, weight 'm.x.weight' f32\[64,4\], is 8.4.*e+37$"
 want 1 "^log0.vmoe:7:20: error: loss 'nll' is infinite on images 1 to 16: .log. " \

@@ -35,6 +35,7 @@ want 3 'tried nowhere/train/' 'a folder of images that is not there' \
     "$VMOEC" train pictures.vmoe --data nowhere
 sed 's/B, 3, size/B, 1, size/' pictures.vmoe > grey.vmoe
 want 1 'grey.vmoe:.*data-shape' 'colours for a grey model' "$VMOEC" check grey.vmoe
-sed 's/dir = "pictures"/dir = "pictures", channels = 1, mean = 0.4/; s/class\[B, 4\]/class[B, 5]/; s/axis = 1), 4/axis = 1), 5/' grey.vmoe > grey1.vmoe
+sed 's/dir = "pictures"/dir = "pictures", channels = 1, mean = 0.4/
+     s/class\[B, 4\]/class[B, 5]/; s/axis = 1), 4/axis = 1), 5/' grey.vmoe > grey1.vmoe
 want 0 'test accuracy' 'grey images for a grey model' \
     "$VMOEC" train grey1.vmoe --steps 2 --quiet --out grey --overwrite

@@ -179,7 +179,8 @@ narrow='--set side=32 --set patch=2 --set classes=10 --set dims=[8,16,24,32]'
 foreign timm_convnext ours.safetensors theirs.safetensors
 # shellcheck disable=SC2086
 want 0 'rules/timm_convnext_moe.rules$' 'a model with mixtures has rules of its own' \
-    "$VMOEC" import "$ROOT/models/convnext_moe.vmoe" theirs.safetensors --from timm --dry-run $narrow
+    "$VMOEC" import "$ROOT/models/convnext_moe.vmoe" theirs.safetensors --from timm \
+    --dry-run $narrow
 cp out report
 want 0 'fc1.weight f32\[96,24\] -> .*mlp.up.weight f32\[8,24,96\]$' 'experts are copies' \
     grep 'blocks.8.mlp.fc1.weight' report

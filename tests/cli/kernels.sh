@@ -7,13 +7,15 @@
 want 0 'finite differences .* ok' 'verify' "$VMOEC" verify $F
 for r in top_k all_experts expert_choice image_expert_choice priority_choice capacity \
     batch_priority renormalised \
-    follow_label keep_first sparse_capacity uniform blocks topk_softmax softmax_topk_renorm sigmoid_topk two_groups expert_dropout; do
+    follow_label keep_first sparse_capacity uniform blocks topk_softmax softmax_topk_renorm \
+    sigmoid_topk two_groups expert_dropout; do
     want 0 'finite differences .* ok' "verify the router $r" \
         "$VMOEC" verify "$ROOT/tests/routers/routers.vmoe" --batch 3 --set router=$r \
         --set factor=0.6
 done
 want 0 '"mfu":' 'bench' "$VMOEC" bench --json --steps 3 $F
-for key in step_ms latency_ms images_per_second flops peak_gflops mfu moe_overhead compile_ms peak_rss kernels roof; do
+for key in step_ms latency_ms images_per_second flops peak_gflops mfu moe_overhead compile_ms \
+    peak_rss kernels roof; do
     if grep -q "\"$key\":" out; then ok "bench has $key"; else fail "bench has $key" 'no'; fi
 done
 if grep -q '"moe_overhead":-\?[0-9]' out && grep -q '"dense_no_update_ms":[0-9]' out; then
@@ -40,7 +42,8 @@ elif xmllint --noout roof.svg 2> log; then
 else
     fail 'the roofline is well-formed' "$(head -c 300 log)"
 fi
-for part in '<svg xmlns' '<circle class="compute"' '<circle class="memory"' 'GFLOP/s f32 FMA' prefers-color-scheme; do
+for part in '<svg xmlns' '<circle class="compute"' '<circle class="memory"' 'GFLOP/s f32 FMA' \
+    prefers-color-scheme; do
     if grep -q -F "$part" roof.svg; then
         ok "the roofline has $part"
     else
@@ -140,7 +143,11 @@ if [ $together -eq 0 ]; then
 else
     fail 'eight cold starts at once' "$(cat crowd.* | grep -v '^{' | head -3)"
 fi
-if [ -n "$(find kernels -name '.vmoec-*')" ]; then fail 'no temporary kernels' "$(find kernels -name '.vmoec-*' | head -1)"; else ok 'no temporary kernels'; fi
+if [ -n "$(find kernels -name '.vmoec-*')" ]; then
+    fail 'no temporary kernels' "$(find kernels -name '.vmoec-*' | head -1)"
+else
+    ok 'no temporary kernels'
+fi
 cached ' \([0-9]*\) of \1 kernels found' 'a warm start finds all'
 all=$(kept)
 cached ' 0 of [1-9][0-9]* kernels found' 'no cache' --no-cache

@@ -36,10 +36,12 @@ for folder, _, names in os.walk(sys.argv[1]):
         os.unlink(path)
         rows = b"".join(b"\0" + bytes(range(24)) for _ in range(8))
         with open(path[:-4] + ".png", "wb") as f:
-            f.write(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", 8, 8, 8, 2, 0, 0, 0))
+            head = struct.pack(">IIBBBBB", 8, 8, 8, 2, 0, 0, 0)
+            f.write(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head)
                     + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b""))
 END
-    want 0 'warning: the data has 3 classes (cat, dog, owl) but the logits of m have 9.*spare-logits' \
+    want 0 \
+        'warning: the data has 3 classes (cat, dog, owl) but the logits of m have 9.*spare-logits' \
         'check: more logits than classes' "$VMOEC" check --data three spare.vmoe
     want 1 'few.vmoe:1:.*error: the data has 3 classes (cat, dog, owl) but the logits of m have 1' \
         'check: fewer logits than classes' "$VMOEC" check --data three few.vmoe
@@ -127,12 +129,14 @@ want 0 '' 'in the current folder' grep 'tried nowhere/train/ (in the current fol
 want 0 '' 'and how to get it' grep 'note: give a folder with train/CLASS/NAME.jpg' seen
 want 3 '^vmoec: error: data set .image_folder. not found' 'the option is no place in the file' \
     "$VMOEC" train elsewhere/lost.vmoe --data nowhere --out runs/lost
-sed 's/image_folder(.*)/mnist()/; s/3, 8, 8/1, 28, 28/; s/192/784/; s/\[B, 3\]/[B, 10]/; s/, 3)$/, 10)/' \
+sed 's/image_folder(.*)/mnist()/; s/3, 8, 8/1, 28, 28/; s/192/784/
+     s/\[B, 3\]/[B, 10]/; s/, 3)$/, 10)/' \
     classes.vmoe > digits.vmoe
 want 3 'digits.vmoe:6:3: error: data set .mnist. not found' 'data without a dir' \
     env -u VMOE_DATA "$VMOEC" train digits.vmoe --out runs/lost
 want 2 'heads. is an integer like 4, not the number 16\|`depth` is an integer like' \
-    '--set with a number of another kind' "$VMOEC" check "$ROOT/models/mnist_moe.vmoe" --set depth=16.0
+    '--set with a number of another kind' "$VMOEC" check "$ROOT/models/mnist_moe.vmoe" \
+    --set depth=16.0
 want 2 'mnist_moe.vmoe:.*note: .depth. is declared here' '--set without a value' \
     "$VMOEC" check "$ROOT/models/mnist_moe.vmoe" --set depth=
 for option in --best --name; do

@@ -86,7 +86,9 @@ sed 's/  ; .*//' out > plain.txt
 "$VMOEC" opt out > read.txt 2> log
 same 'and their IR reads back' plain.txt read.txt
 want 0 '' 'their initial values' "$VMOEC" init alike.vmoe --seed 3 -o alike.safetensors
-if [ "$(gzip -c alike.safetensors | wc -c)" -lt $(($(gzip -c w.safetensors | wc -c) * 3 / 4)) ]; then # 3 of 4 experts are copies
+# 3 of 4 experts are copies
+if [ "$(gzip -c alike.safetensors | wc -c)" -lt $(($(gzip -c w.safetensors | wc -c) * 3 / 4)) ]
+then
     ok 'are repeated'
 else
     fail 'are repeated' 'the files pack to about the same size'
@@ -118,7 +120,11 @@ esc=$(printf '\033')
 tensors '{"a\u001b[31m":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}' 8 > stray.safetensors
 want 1 "'a?.31m'" 'names do not reach the terminal raw' \
     "$VMOEC" eval $F --data data --weights stray.safetensors
-if grep -q "$esc" log; then fail 'no escapes in messages' 'there are'; else ok 'no escapes in messages'; fi
+if grep -q "$esc" log; then
+    fail 'no escapes in messages' 'there are'
+else
+    ok 'no escapes in messages'
+fi
 "$VMOEC" init $F --set hidden=16 -o narrow.safetensors
 want 1 'another shape' 'weights of another shape' \
     "$VMOEC" eval $F --data data --weights narrow.safetensors --anyway

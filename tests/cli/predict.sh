@@ -24,7 +24,8 @@ want 0 '' 'predict with other batches' \
 same 'gives the same bits' predicted.csv out
 want 0 '^colours/test/red/0.png: red [0-9.]* %, [a-z]* [0-9.]* %$' 'predict one image' \
     "$VMOEC" predict heads.vmoe --weights $W --top 2 colours/test/red/0.png
-want 0 '^{"image":"colours/test/red/0.png","class":"red","probability":0.[0-9]*,"top":\[{"class":"red","label":2,"probability":0.[0-9]*}\]}$' \
+want 0 \
+    '^{"image":"colours/test/red/0.png","class":"red","probability":0.[0-9]*,"top":\[{"class":"red","label":2,"probability":0.[0-9]*}\]}$' \
     'predict as JSON' \
     "$VMOEC" predict heads.vmoe --weights $W --json --top 1 colours/test/red/0.png
 want 3 '' 'a file that is no image, and one that is not there' \
@@ -165,3 +166,37 @@ want 0 '' 'a list of images that are no files' \
     "$VMOEC" eval $F --weights numbers.safetensors --predictions numbers.csv
 if [ "$(head -1 numbers.csv)" = image,class,answer,probability ] && [ "$(wc -l < numbers.csv)" = 22 ]
 then ok 'has numbers alone'; else fail 'has numbers alone' "$(head -3 numbers.csv)"; fi
+
+# A folder val/ beside train/ and test/ is the validation set.
+cp -r colours judged
+for colour in red green blue white; do
+    mkdir -p judged/val/$colour
+    for i in 0 1 2; do picture $colour > judged/val/$colour/$i.png; done
+done
+picture blue > judged/val/red/2.png # one that is hard to tell
+sed 's/dir = "colours"/dir = "judged"/' heads.vmoe > judged.vmoe
+want 0 '' 'train with val/' "$VMOEC" train judged.vmoe --out judged.run --seed 3 --quiet
+want 0 'on 12 validation images' 'eval --split validation of val/' \
+    "$VMOEC" eval judged.vmoe --weights judged.run/weights.safetensors --split validation \
+    --predictions judged.csv
+loss=$(sed 's/.*loss \([0-9.]*\) on.*/\1/' out)
+if python3 - "$loss" << 'END'
+import json, sys
+last = [e for e in map(json.loads, open("judged.run/metrics.jsonl")) if e["event"] == "epoch"][-1]
+sys.exit(abs(last["validation_loss"] - float(sys.argv[1])) > 1e-5)
+END
+then ok 'is the loss that the run had there'; else fail 'the loss of val/' "$loss"; fi
+cut -d, -f3,4 judged.csv | sed 1d > answers
+want 0 '' 'predict the images of val/' \
+    "$VMOEC" predict judged.vmoe --weights judged.run/weights.safetensors --csv --top 1 judged/val
+cut -d, -f2,3 out | sed 1d > predicted
+same 'they are what eval --split validation saw' answers predicted
+want 0 'on 4 test images' 'the test set is another' \
+    "$VMOEC" eval judged.vmoe --weights judged.run/weights.safetensors
+want 0 'on 24 train images' 'and nothing is held out of training' \
+    "$VMOEC" eval judged.vmoe --weights judged.run/weights.safetensors --split train
+rm -r judged/test
+want 0 'on 12 test images' 'val/ alone is the test set' \
+    "$VMOEC" eval judged.vmoe --weights judged.run/weights.safetensors
+want 2 'has no images for validation' 'and then there is no validation set' \
+    "$VMOEC" eval judged.vmoe --weights judged.run/weights.safetensors --split validation

@@ -30,7 +30,10 @@ clean() { # no temporary file anywhere in the folder
 # ---- files made by hand --------------------------------------------------------------------------
 
 be32() {
-    printf "$(printf '\\%03o\\%03o\\%03o\\%03o' $(($1 >> 24 & 255)) $(($1 >> 16 & 255)) $(($1 >> 8 & 255)) $(($1 & 255)))"
+    for at in 24 16 8 0; do
+        # shellcheck disable=SC2059
+        printf "\\$(printf %03o $(($1 >> at & 255)))"
+    done
 }
 pixels() { yes '#vmoec: some pixels, none of them random.!' | tr -d '\n' | head -c "$1"; }
 images() { printf '\0\0\10\3'; be32 "$1"; be32 8; be32 8; pixels $(($1 * 64)); }
@@ -47,10 +50,14 @@ dataset() {
 # PNG files of 8 x 8 in one colour each.
 picture() {
     case $1 in
-    red) echo iVBORw0KGgoAAAANSUhEUgAAAAgAAAAICAIAAABLbSncAAAAEUlEQVR42mM4ISeHFTEMLQkAkL9BAc9woTwAAAAASUVORK5CYII= ;;
-    green) echo iVBORw0KGgoAAAANSUhEUgAAAAgAAAAICAIAAABLbSncAAAAEUlEQVR42mOQOyGHFTEMLQkAZj9BAZFjH9cAAAAASUVORK5CYII= ;;
-    blue) echo iVBORw0KGgoAAAANSUhEUgAAAAgAAAAICAIAAABLbSncAAAAEUlEQVR42mOQkzuBFTEMLQkAO79BAQ68oXkAAAAASUVORK5CYII= ;;
-    white) echo iVBORw0KGgoAAAANSUhEUgAAAAgAAAAICAIAAABLbSncAAAAD0lEQVR42mM4gQMwDC0JAJwulgEYko6kAAAAAElFTkSuQmCC ;;
+    red) printf %s iVBORw0KGgoAAAANSUhEUgAAAAgAAAAICAIAAABLbSncAAAAEU \
+        lEQVR42mM4ISeHFTEMLQkAkL9BAc9woTwAAAAASUVORK5CYII= ;;
+    green) printf %s iVBORw0KGgoAAAANSUhEUgAAAAgAAAAICAIAAABLbSncAAAAEU \
+        lEQVR42mOQOyGHFTEMLQkAZj9BAZFjH9cAAAAASUVORK5CYII= ;;
+    blue) printf %s iVBORw0KGgoAAAANSUhEUgAAAAgAAAAICAIAAABLbSncAAAAEU \
+        lEQVR42mOQkzuBFTEMLQkAO79BAQ68oXkAAAAASUVORK5CYII= ;;
+    white) printf %s iVBORw0KGgoAAAANSUhEUgAAAAgAAAAICAIAAABLbSncAAAAD0 \
+        lEQVR42mM4gQMwDC0JAJwulgEYko6kAAAAAElFTkSuQmCC ;;
     esac | base64 -d
 }
 pictures() { # DIR: a class per colour

@@ -30,7 +30,8 @@ import os, random, struct, zlib
 
 def png(width, height, colour):
     def chunk(kind, data):
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        end = struct.pack(">I", zlib.crc32(kind + data))
+        return struct.pack(">I", len(data)) + kind + data + end
     row = lambda: bytes(min(255, v + random.randrange(30)) for _ in range(width) for v in colour)
     rows = zlib.compress(b"".join(b"\0" + row() for _ in range(height)))
     head = chunk(b"IHDR", struct.pack(">2I5B", width, height, 8, 2, 0, 0, 0))

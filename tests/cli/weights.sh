@@ -34,7 +34,11 @@ want 0 '^a?\[31m  *F32' 'a terminal does not obey names' "$VMOEC" weights colour
 }
 cp ours.safetensors again.safetensors
 want 0 '^equal: 20$' 'a file and its copy' "$VMOEC" weights ours.safetensors again.safetensors
-if [ "$(wc -l < out)" = 1 ]; then ok 'which is all there is to say'; else fail 'which is all there is to say' "$(cat out)"; fi
+if [ "$(wc -l < out)" = 1 ]; then
+    ok 'which is all there is to say'
+else
+    fail 'which is all there is to say' "$(cat out)"
+fi
 want 0 '^  tiny.moe.gate.weight f32\[16,4\]: 64 values, by at most 0\.[0-9]*$' 'other values' \
     "$VMOEC" weights ours.safetensors other.safetensors
 want 0 '^of other shapes: 3$' 'other shapes' "$VMOEC" weights ours.safetensors slim.safetensors
@@ -74,11 +78,13 @@ chmod +x tune
 want 1 "tiny.rules:13:1: error: 'head.w' f32\[4,16\] becomes f32\[16,4\] but .* is f32\[16,9\]" \
     'a head for other classes is refused' ./tune --weights theirs.safetensors --rename tiny.rules
 absent 'before anything is made' runs/tuned
-want 0 'weights from theirs.safetensors by tiny; fresh initial values for tiny.logits.weight, tiny.logits.bias$' \
+want 0 \
+    'weights from theirs.safetensors by tiny; fresh initial values for tiny.logits.weight, tiny.logits.bias$' \
     'and starts anew where that is wanted' \
     ./tune --weights theirs.safetensors --rename tiny.rules --skip-mismatch
 cp log report
-want 0 '2 of another shape (head.b f32\[4\] for tiny.logits.bias f32\[9\], head.w f32\[4,16\] for tiny.logits.weight f32\[16,9\]), 1 skipped (steps)$' \
+want 0 \
+    '2 of another shape (head.b f32\[4\] for tiny.logits.bias f32\[9\], head.w f32\[4,16\] for tiny.logits.weight f32\[16,9\]), 1 skipped (steps)$' \
     'which is told with both shapes' grep 'not taken' report
 want 0 '^vmoec: 18 of 20 weights' 'also quietly' ./tune --weights theirs.safetensors \
     --rename tiny.rules --skip-mismatch --quiet
@@ -129,7 +135,8 @@ want 1 "lossy.rules:9:47: error: 'tiny.moe.gate.weight' f32\[16,4\] cannot be re
 want 0 '^exported  *19 of 20 weights$' 'whose weight may be left out' \
     "$VMOEC" export $F ours.safetensors --to lossy.rules --skip 'moe.gate.*' -o few.safetensors
 grep -v blk2.router tiny.rules > fewer.rules
-want 1 "error: no rule makes 'tiny.moe.gate.weight' f32\[16,4\] of a tensor" 'a weight without rule' \
+want 1 "error: no rule makes 'tiny.moe.gate.weight' f32\[16,4\] of a tensor" \
+    'a weight without rule' \
     "$VMOEC" export $F ours.safetensors --to fewer.rules -o bad.safetensors
 cp log report
 want 0 '19 of 20 weights have names by fewer.rules; --skip PATTERN' 'how many have one' cat report
@@ -152,7 +159,8 @@ want 2 "would replace 'tiny.rules', which is read" 'or the rules' \
     "$VMOEC" export $F ours.safetensors --to tiny.rules -o tiny.rules
 absent 'a failed export writes nothing' bad.safetensors
 # What a file says of itself goes along with all of its weights.
-printf '%s' '{"__metadata__":{"format":"vmoec","classes":"[\"cat\"]"},"one.logits.bias":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}' > header
+printf '%s' '{"__metadata__":{"format":"vmoec","classes":"[\"cat\"]"},' \
+    '"one.logits.bias":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}' > header
 tensors "$(cat header)" 8 > one.safetensors
 cat > one.vmoe << 'EOT'
 model one(image: f32[B, 2]) {
@@ -171,8 +179,11 @@ echo 'b -> logits.bias' > one.rules
 want 0 '^classes: \["cat"\]$' 'export keeps what a file says' "$VMOEC" weights there.safetensors
 echo 'c -> logits.other' >> one.rules
 sed 's/^  x + bias/  param other: [N] = zeros()\n  x + bias + other/' one.vmoe > two.vmoe
-tensors "$(sed 's/}}$/},"one.logits.other":{"dtype":"F32","shape":[2],"data_offsets":[8,16]}}/' header)" 16 > two.safetensors
-"$VMOEC" export two.vmoe two.safetensors --to one.rules --skip logits.other -o part.safetensors > report 2>&1 ||
+sed 's/}}$/},"one.logits.other":{"dtype":"F32","shape":[2],"data_offsets":[8,16]}}/' header \
+    > two.header
+tensors "$(cat two.header)" 16 > two.safetensors
+"$VMOEC" export two.vmoe two.safetensors --to one.rules --skip logits.other -o part.safetensors \
+    > report 2>&1 ||
     fail 'a model of two weights' "$(cat report)"
 want 0 '"metadata":{"format":"pt"}' 'but not of a part' "$VMOEC" weights part.safetensors --json
 "$VMOEC" import one.vmoe there.safetensors --from one.rules -o back.safetensors > out 2> log

@@ -36,15 +36,19 @@ count() { # FILE PARAMS ACTIVE MACS [OPTION...]
 }
 # params, params a token meets, multiply-accumulates of one image, from a transformer's sizes. The
 # table of positions of cifar_encoder is none of them.
-encoder() { # IMAGE CHANNELS PATCH DIM DEPTH HIDDEN MOE_BLOCKS EXPERTS K CLASSES LEARNED_POSITIONS(0/1)
+# encoder IMAGE CHANNELS PATCH DIM DEPTH HIDDEN MOE_BLOCKS EXPERTS K CLASSES LEARNED_POSITIONS(0/1)
+encoder() {
     awk -v s="$1" -v c="$2" -v p="$3" -v d="$4" -v L="$5" -v h="$6" -v m="$7" -v E="$8" -v k="$9" \
         -v C="${10}" \
         -v pos="${11}" 'BEGIN {
         n = (s / p) ^ 2; t = n + 1; in_ = p * p * c; mlp = d * h + h + h * d + d
-        rest = in_ * d + d + d + pos * t * d + L * (2 * d + d * 3 * d + 3 * d + d * d + d + 2 * d) + 2 * d + d * C + C
-        printf "%.0f %.0f", rest + (L - m) * mlp + m * (d * E + E * mlp), rest + (L - m) * mlp + m * (d * E + k * mlp)
+        rest = in_ * d + d + d + pos * t * d + 2 * d + d * C + C
+        rest += L * (2 * d + d * 3 * d + 3 * d + d * d + d + 2 * d)
+        rest += (L - m) * mlp
+        printf "%.0f %.0f", rest + m * (d * E + E * mlp), rest + m * (d * E + k * mlp)
         attention = t * 3 * d * d + 2 * t * t * d + t * d * d
-        printf " %.0f", n * in_ * d + L * attention + (L - m + m * k) * t * 2 * d * h + m * t * d * E + d * C
+        blocks = L * attention + (L - m + m * k) * t * 2 * d * h + m * t * d * E
+        printf " %.0f", n * in_ * d + blocks + d * C
     }'
 }
 count models/mnist_moe.vmoe 695822 563982 2243840

@@ -35,7 +35,11 @@ want() {
     failed=1
 }
 also() { # PATTERN NAME: another line of the last output
-    if grep -q -e "$1" log; then echo "ok $2"; else echo "FAIL $2 no line matches '$1': $(head -c 400 log)" && failed=1; fi
+    if grep -q -e "$1" log; then
+        echo "ok $2"
+    else
+        echo "FAIL $2 no line matches '$1': $(head -c 400 log)" && failed=1
+    fi
 }
 train() { # STATUS PATTERN NAME OPTION...
     status=$1 pattern=$2 name=$3
@@ -46,8 +50,10 @@ train() { # STATUS PATTERN NAME OPTION...
 
 picture() { # COLOUR: a PNG of 8 x 8
     case $1 in
-    red) echo iVBORw0KGgoAAAANSUhEUgAAAAgAAAAICAIAAABLbSncAAAAEUlEQVR42mM4ISeHFTEMLQkAkL9BAc9woTwAAAAASUVORK5CYII= ;;
-    blue) echo iVBORw0KGgoAAAANSUhEUgAAAAgAAAAICAIAAABLbSncAAAAEUlEQVR42mOQkzuBFTEMLQkAO79BAQ68oXkAAAAASUVORK5CYII= ;;
+    red) printf %s iVBORw0KGgoAAAANSUhEUgAAAAgAAAAICAIAAABLbSncAAAAEU \
+        lEQVR42mM4ISeHFTEMLQkAkL9BAc9woTwAAAAASUVORK5CYII= ;;
+    blue) printf %s iVBORw0KGgoAAAANSUhEUgAAAAgAAAAICAIAAABLbSncAAAAEU \
+        lEQVR42mOQkzuBFTEMLQkAO79BAQ68oXkAAAAASUVORK5CYII= ;;
     esac | base64 -d
 }
 pictures() { # DIR CLASS...: a colour per class
@@ -184,7 +190,8 @@ for set in $sets; do
         sh -c 'cmp run/weights.safetensors plain.safetensors && echo'
 done
 sed 's/epochs = 1/epochs = 3\n  keep = best("loss")\n  stop = patience(1)/' pixels.vmoe > best.vmoe
-run 0 'best.safetensors (of epoch [123], the best;' 'the best weights by val/' best.vmoe --data judged
+run 0 'best.safetensors (of epoch [123], the best;' 'the best weights by val/' best.vmoe \
+    --data judged
 run 1 'keep = best needs validation: .*or a folder val/ to the data beside train/ and test/' \
     'there is none to be best by' best.vmoe --data data
 sed 's/epochs = 1/epochs = 3\n  validation = 0.25/' pixels.vmoe > share.vmoe
@@ -218,13 +225,15 @@ also ', 8 images, 6 for validation, 2 for the test;' 'and does not count'
 for set in judged.tar judged; do
     want 0 'test accuracy' "$set: going on with the same val/" "$VMOEC" train pixels.vmoe --quiet \
         --threads 1 --out going --resume --data $set --epochs 2
-    rm -r going && "$VMOEC" train pixels.vmoe --quiet --threads 1 --out going --data judged > log 2>&1
+    rm -r going \
+        && "$VMOEC" train pixels.vmoe --quiet --threads 1 --out going --data judged > log 2>&1
 done
 picture blue > odd-val/val/red/9.png
 want 2 'validation_data: 6 images, fingerprint .* there, 7 images, fingerprint .* here' \
     'going on with another val/ is refused' "$VMOEC" train pixels.vmoe --quiet --threads 1 \
     --out going --resume --data odd-val
-want 2 'validation_data: .* there, nothing here' 'or without it' "$VMOEC" train pixels.vmoe --quiet \
+want 2 'validation_data: .* there, nothing here' 'or without it' "$VMOEC" train pixels.vmoe \
+    --quiet \
     --threads 1 --out going --resume --data data
 
 # ---- data that does not fit the model ------------------------------------------------------------
@@ -263,7 +272,8 @@ sed 's/dir = "data"/dir = "data", bad = "skip"/' pixels.vmoe > skip.vmoe
 want 0 '[0-9]* of [0-9]* images of the training set of the data are damaged and left out:' \
     'damaged images are left out' \
     "$VMOEC" train skip.vmoe --quiet --threads 1 --out run --overwrite --data bad
-want 0 '"event":"left_out".*"split":"training","images":[0-9]*,"first":."train/blue/1.png: neither' \
+want 0 \
+    '"event":"left_out".*"split":"training","images":[0-9]*,"first":."train/blue/1.png: neither' \
     'and an event of the log' cat run/metrics.jsonl
 want 0 '"event":"left_out".*"split":"test","images":1,"first":."test/red/7.jpg: damaged JPEG' \
     'for every split' cat run/metrics.jsonl
@@ -318,7 +328,8 @@ int pthread_create(void *t, const void *a, void *f, void *x) {
     return EAGAIN;
 }
 C
-if "${CC:-gcc}" -shared -fPIC none.c -o none.so 2> /dev/null && ! nm -D "$VMOEC" | grep -q __asan_init; then
+if "${CC:-gcc}" -shared -fPIC none.c -o none.so 2> /dev/null \
+    && ! nm -D "$VMOEC" | grep -q __asan_init; then
     want 3 'cannot make 4 threads, only 1: Resource temporarily' 'no thread can be made' env \
         LD_PRELOAD="$PWD/none.so" \
         "$VMOEC" train pixels.vmoe --quiet --threads 4 --out run --overwrite
@@ -326,11 +337,13 @@ if "${CC:-gcc}" -shared -fPIC none.c -o none.so 2> /dev/null && ! nm -D "$VMOEC"
         LIBRARY_EXITS=1 \
         "$VMOEC" train pixels.vmoe --quiet --threads 4 --out run --overwrite
 else
-    echo "skip threads that cannot be made: no compiler for a library to load first, or a sanitizer's build"
+    echo "skip threads that cannot be made: no compiler for a library to load first," \
+        "or a sanitizer's build"
 fi
 pids=/sys/fs/cgroup/pids
 [ -d $pids ] || pids=/sys/fs/cgroup
-if mkdir $pids/vmoec-test-$$ 2> /dev/null && group=$pids/vmoec-test-$$ && echo 3 2> /dev/null > $group/pids.max; then
+if mkdir $pids/vmoec-test-$$ 2> /dev/null && group=$pids/vmoec-test-$$ \
+    && echo 3 2> /dev/null > $group/pids.max; then
     want 3 'cannot make 8 threads, only' 'a limit of processes' \
         sh -c "echo \$\$ > $group/cgroup.procs; exec \"\$@\"" - \
         "$VMOEC" train pixels.vmoe --quiet --threads 8 --out run --overwrite

@@ -11,6 +11,7 @@ export VMOEC_MODELS=$PWD/models
 T=$(mktemp -d) || exit 3
 trap 'rm -rf "$T"' EXIT INT TERM
 
-python3 tests/docs/pages.py "$VMOEC" > "$T/out" 2> "$T/err" || echo "FAIL pages.py: $(tail -1 "$T/err")" >> "$T/out"
+python3 tests/docs/pages.py "$VMOEC" > "$T/out" 2> "$T/err" \
+    || echo "FAIL pages.py: $(tail -1 "$T/err")" >> "$T/out"
 cat "$T/out"
 ! grep -q '^FAIL' "$T/out"

@@ -29,8 +29,10 @@ failed=0
 
 be32() { # numbers as IDX files have them
     for x; do
-        # shellcheck disable=SC2059
-        printf "$(printf '\\%03o\\%03o\\%03o\\%03o' $((x >> 24 & 255)) $((x >> 16 & 255)) $((x >> 8 & 255)) $((x & 255)))"
+        for at in 24 16 8 0; do
+            # shellcheck disable=SC2059
+            printf "\\$(printf %03o $((x >> at & 255)))"
+        done
     done
 }
 pixels() { yes 'some pixels, which need no meaning' | head -c "$1"; }
@@ -55,8 +57,9 @@ train m {
 }
 END
 sed 's/ = /   =   /' m.vmoe > ugly.vmoe
-header='{"image":{"dtype":"F32","shape":[2,1,28,28],"data_offsets":[0,6272]},"label":{"dtype":"I32","shape":[2],"data_offsets":[6272,6280]}}'
-header=$(printf '%-152s' "$header") # a multiple of eight bytes
+image='"image":{"dtype":"F32","shape":[2,1,28,28],"data_offsets":[0,6272]}'
+label='"label":{"dtype":"I32","shape":[2],"data_offsets":[6272,6280]}'
+header=$(printf '%-152s' "{$image,$label}") # a multiple of eight bytes
 { printf '\230\0\0\0\0\0\0\0%s' "$header"; head -c 6280 /dev/zero; } > inputs.safetensors
 python3 - << 'END'
 import struct, zlib
@@ -92,9 +95,11 @@ command_of() {
     fmt-write) echo fmt --write own.vmoe ;;
     init) echo init m.vmoe -o out.safetensors ;;
     eval) echo eval m.vmoe --data ../data --threads 1 --weights ../first.safetensors ;;
-    eval-all) echo eval m.vmoe --data ../data --threads 1 --weights ../first.safetensors --per-class --confusion --predictions list.csv ;;
+    eval-all) echo eval m.vmoe --data ../data --threads 1 --weights ../first.safetensors \
+        --per-class --confusion --predictions list.csv ;;
     predict) echo predict m.vmoe --threads 1 --weights ../first.safetensors --csv .. ;;
-    run) echo run m.vmoe --threads 1 --weights ../first.safetensors --inputs ../inputs.safetensors --outputs out.safetensors ;;
+    run) echo run m.vmoe --threads 1 --weights ../first.safetensors --inputs ../inputs.safetensors \
+        --outputs out.safetensors ;;
     train) echo train m.vmoe --data ../data --threads 1 --steps 2 --out run ;;
     train-resume) echo train m.vmoe --data ../data --threads 1 --steps 4 --out run --resume ;;
     train-on) echo train m.vmoe --data ../data --threads 1 --steps 2 --out run --resume ;;
@@ -119,12 +124,14 @@ result() {
     train*) : ;;
     *) sed -e 's/"process":[0-9]*//' -e 's/"peak":[0-9]*//' out ;;
     esac
-    (cd w && find . -name '.vmoec-*' -o \( -name '*.safetensors' -o -name '*.vmoe' \) -exec cksum {} + | sort)
+    (cd w && find . -name '.vmoec-*' -o \( -name '*.safetensors' -o -name '*.vmoe' \) \
+        -exec cksum {} + | sort)
 }
 # A file that is there after a failure is as it was before, or as a whole run makes it. What has a
 # temporary name goes at the next start.
 half_written() {
-    (cd w && find . -name '.vmoec-*' -prune -o \( -name '*.safetensors' -o -name '*.vmoe' \) -exec cksum {} + | sort) |
+    (cd w && find . -name '.vmoec-*' -prune -o \( -name '*.safetensors' -o -name '*.vmoe' \) \
+        -exec cksum {} + | sort) |
         comm -13 known - | head -1
 }
 
@@ -173,7 +180,10 @@ sites() {
                 *) start "$command" warm ;;
                 esac
                 result "$command" > now
-                [ $rc -eq 0 ] && cmp -s good now || why="the next start: exit status $rc, $(diff good now | sed -n 2p) $(head -c 100 log)"
+                if [ $rc -ne 0 ] || ! cmp -s good now; then
+                    why="the next start: exit status $rc, $(diff good now | sed -n 2p)"
+                    why="$why $(head -c 100 log)"
+                fi
                 left=$(find w -name '.vmoec-*' | head -1)
                 [ -z "$left" ] || why="left over: $left" ;;
             esac

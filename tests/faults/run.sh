@@ -34,7 +34,11 @@ for part in "$@"; do
     twice) tests/faults/twice.sh ;;
     soak) tests/faults/soak.sh "${FAULTS_STEPS:-100000}" ;;
     alloc)
-        if [ "${FAULTS:-}" = long ]; then FAULT_SITES=${FAULT_SITES:-0} tests/faults/alloc.sh; else tests/faults/alloc.sh; fi
+        if [ "${FAULTS:-}" = long ]; then
+            FAULT_SITES=${FAULT_SITES:-0} tests/faults/alloc.sh
+        else
+            tests/faults/alloc.sh
+        fi
         ;;
     *) echo "FAIL $part is no part of this suite" && false ;;
     esac || failed=1
@@ -42,8 +46,10 @@ done
 if [ "${FAULTS:-}" = long ]; then
     echo
     awk -F '\t' 'BEGIN { print "| kind | tried | bad |"; print "|---|---:|---:|" }
-        { if (!($1 in tried)) order[++n] = $1; tried[$1] += $2; bad[$1] += $3; all += $2; wrong += $3 }
-        END { for (i = 1; i <= n; i++) printf "| %s | %d | %d |\n", order[i], tried[order[i]], bad[order[i]]
+        { if (!($1 in tried)) order[++n] = $1; tried[$1] += $2; bad[$1] += $3 }
+        { all += $2; wrong += $3 }
+        END { for (i = 1; i <= n; i++)
+                  printf "| %s | %d | %d |\n", order[i], tried[order[i]], bad[order[i]]
               printf "| **all** | **%d** | **%d** |\n", all, wrong }' "$FAULTS_TABLE"
 fi
 exit $failed

@@ -51,7 +51,8 @@ done
 wait $pid || { echo "FAIL soak exit status $?: $(tail -c 300 "$T/log")"; exit 1; }
 grew=$((most - first))
 if [ $grew -le 1024 ]; then
-    echo "ok $STEPS steps, $(epochs) epochs: $first KiB after the second epoch, $grew KiB more at most, $fds descriptors"
+    more="$grew KiB more at most, $fds descriptors"
+    echo "ok $STEPS steps, $(epochs) epochs: $first KiB after the second epoch, $more"
 else
     echo "FAIL soak memory grew by $grew KiB from $first KiB"
     exit 1

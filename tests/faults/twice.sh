@@ -70,7 +70,11 @@ together() {
     shift 2
     "$VMOEC" train linear.vmoe --quiet --threads 1 --epochs 100000 "$@" > first.txt 2>&1 &
     running=$!
-    if ! await "$folder/checkpoint"; then fail "$name" "the first run saves nothing: $(tail -c 300 first.txt)"; stop $running; return; fi
+    if ! await "$folder/checkpoint"; then
+        fail "$name" "the first run saves nothing: $(tail -c 300 first.txt)"
+        stop $running
+        return
+    fi
     run --epochs 2 "$@"
     status=$?
     # Without --out a second run may say so and take a folder of its own.
@@ -96,7 +100,9 @@ together() {
     stop $running
     run --epochs 100000 --steps 1 --resume "$@" # the lock went with its process
     status=$?
-    if [ $status -eq 3 ]; then fail "$name: the folder is free afterwards" "exit $status: $(log)"; else
+    if [ $status -eq 3 ]; then
+        fail "$name: the folder is free afterwards" "exit $status: $(log)"
+    else
         ok "$name: the folder is free afterwards"
     fi
 }
@@ -172,7 +178,9 @@ limited() {
         rm -rf elsewhere
         cp -R "$folder" elsewhere
         if ! run --epochs 2 --out elsewhere --resume; then why="resumed elsewhere: $(log)"
-        elif ! cmp -s want elsewhere/weights.safetensors; then why="other weights, resumed elsewhere"; fi
+        elif ! cmp -s want elsewhere/weights.safetensors; then
+            why="other weights, resumed elsewhere"
+        fi
     fi
     [ -n "$why" ] || return
     bad=$((bad + 1))
@@ -212,7 +220,9 @@ if mount -t tmpfs -o size=64k none small 2> /dev/null; then
         run --epochs 3 $options
         status=$?
         tried=$((tried + 1))
-        if [ $status -ne 3 ] || ! [ -s log ]; then bad=$((bad + 1)) first="$options: exit $status: $(log)"; fi
+        if [ $status -ne 3 ] || ! [ -s log ]; then
+            bad=$((bad + 1)) first="$options: exit $status: $(log)"
+        fi
     done
     umount small
     summary 'a read-only folder'

@@ -22,17 +22,21 @@ verify_models() {
     i=$first
     while [ "$i" -lt $((first + count)) ]; do
         "$out/fuzz_model" "$i" > "$out/model-$i.vmoe"
-        if "${VMOEC:-build/vmoec}" verify "$out/model-$i.vmoe" --batch $((1 + i % 5)) --seed "$i" > "$out/model-$i.log" 2>&1; then
+        if "${VMOEC:-build/vmoec}" verify "$out/model-$i.vmoe" --batch $((1 + i % 5)) --seed "$i" \
+            > "$out/model-$i.log" 2>&1; then
             rm -f "$out/model-$i.vmoe" "$out/model-$i.log"
-        elif grep -q 'closer than' "$out/model-$i.log"; then # a tie: f32 and f64 may choose other experts
+        elif grep -q 'closer than' "$out/model-$i.log"; then
+            # a tie: f32 and f64 may choose other experts
             ties=$((ties + 1))
         else
-            echo "FAIL verify of $out/model-$i.vmoe: $(grep -m1 -e WRONG -e error "$out/model-$i.log")"
+            why=$(grep -m1 -e WRONG -e error "$out/model-$i.log")
+            echo "FAIL verify of $out/model-$i.vmoe: $why"
             failed=1
         fi
         i=$((i + 1))
     done
-    [ $failed = 0 ] && echo "ok verify of $((count - ties)) random models from seed $first, $ties undecided for near ties"
+    [ $failed = 0 ] && echo "ok verify of $((count - ties)) random models from seed $first," \
+        "$ties undecided for near ties"
     return $failed
 }
 
@@ -47,15 +51,20 @@ vit_gates $vits gate="linear"|"cosine"|"l2" width=5|16 sparse=[1]|[0,1]
 vmoe_s32 $vits group=1|2 representation=7|16 sparse=[1]|[0,1]
 deit_ti_moe $vits sparse=[1]|[0,1]
 deit_ti_image $vits top_k=1|2
-cifar_encoder heads=2|4 dim=12|20 classes=10|100 sparse=[]|[1] ratio=1|2 experts=2|3 top_k=1|2 gate_bias=true|false depth=2
+cifar_encoder heads=2|4 dim=12|20 classes=10|100 sparse=[]|[1] ratio=1|2 experts=2|3 top_k=1|2 \
+gate_bias=true|false depth=2
 mnist_moe patch=16|8 dim=16|24 experts=2|4 placement=[]|[0,1] depth=2
 vmoe_fmnist dim=16|24 heads=2|4 depth=2 experts=2|4 hidden=9|16
 END
     number=${VMOEC_FUZZ_ZOO:-1} first=${VMOEC_FUZZ_SEED:-1} failed=0 done=0
     while read -r model choices; do
         for n in $(seq "$first" $((first + number - 1))); do
-            sets=$(echo "$choices" | awk -v seed="$n$model" 'BEGIN { for (i = 1; i <= length(seed); i++) h = (h * 31 + \
-                index("0123456789_abcdefghijklmnopqrstuvwxyz", substr(seed, i, 1))) % 1000003; srand(h) }
+            sets=$(echo "$choices" | awk -v seed="$n$model" 'BEGIN {
+                    letters = "0123456789_abcdefghijklmnopqrstuvwxyz"
+                    for (i = 1; i <= length(seed); i++)
+                        h = (h * 31 + index(letters, substr(seed, i, 1))) % 1000003
+                    srand(h)
+                }
                 { for (i = 1; i <= NF; i++) { split($i, p, "="); k = split(p[2], v, "|"); \
                   printf "--set %s=%s ", p[1], v[1 + int(rand() * k)] } }')
             # shellcheck disable=SC2086
@@ -63,7 +72,8 @@ END
                 --seed "$n" $sets > "$out/zoo.log" 2>&1
             then done=$((done + 1)); continue; fi
             grep -q 'closer than' "$out/zoo.log" && continue
-            echo "FAIL verify models/$model.vmoe --batch 2 --samples 1 --seed $n $sets: $(grep -m1 -e WRONG -e error "$out/zoo.log")"
+            echo "FAIL verify models/$model.vmoe --batch 2 --samples 1 --seed $n $sets:" \
+                "$(grep -m1 -e WRONG -e error "$out/zoo.log")"
             failed=1
         done
     done < "$out/zoo"

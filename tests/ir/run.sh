@@ -10,7 +10,8 @@
 cd "$(dirname "$0")/../.." || exit 3
 VMOEC=${VMOEC:-build/vmoec}
 if [ -z "$FILECHECK" ]; then
-    FILECHECK=$(command -v FileCheck-19 || command -v FileCheck || echo /usr/lib/llvm-19/bin/FileCheck)
+    FILECHECK=$(command -v FileCheck-19 || command -v FileCheck \
+        || echo /usr/lib/llvm-19/bin/FileCheck)
 fi
 for tool in "$VMOEC" "$FILECHECK"; do
     [ -x "$tool" ] || { echo "FAIL setup: cannot run $tool"; exit 3; }

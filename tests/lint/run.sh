@@ -50,6 +50,26 @@ want 'a folder that is no room' includes 1 'base may not include attic/x.h'
 fresh
 want 'a check that is none' nonsense 2 "no check 'nonsense'"
 
+# ---- shell files ----
+
+fresh
+want 'shell files as they are' shell 0 'lint: clean'
+fresh
+long=$(printf 'x%.0s' 1 2 3 4 5 6 7 8 9 10)
+long=$long$long$long$long$long$long$long$long$long$long
+echo "echo $long" > scripts/long.sh
+want 'a line of more than 100 columns' shell 1 'scripts/long.sh:1: more than 100 columns'
+fresh
+{
+    printf 'echo \\\n'
+    printf "    '%s %s' \\\\\n" "$long" y
+    printf '    "%s"\n    %s\n' "$long" "$long"
+} > scripts/long.sh
+want 'a word that has a line of its own' shell 0 'lint: clean'
+fresh
+printf "    '%s' '%s'\n" "$long" y > scripts/long.sh
+want 'two words have not' shell 1 'scripts/long.sh:1: more than 100 columns'
+
 # ---- links ----
 
 # page TEXT: docs/a.md says it, beside docs/b.md, which has two headings of one name

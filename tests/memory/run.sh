@@ -70,7 +70,8 @@ check "info says what a budget costs" \
 
 # A search that listed the steps for every plan, or compared every block with every other, would
 # take a minute.
-(ulimit -t 25 && "$VMOEC" info models/vit_s8.vmoe --set depth=64 --threads 2 --json --mem-budget 2100M) > "$T/info" 2>&1
+(ulimit -t 25 && "$VMOEC" info models/vit_s8.vmoe --set depth=64 \
+    --threads 2 --json --mem-budget 2100M) > "$T/info" 2>&1
 check "a budget for a deep model is soon kept" "$(number recomputed "$T/info") + 0 > 64" \
     "$(tail -c 300 "$T/info")"
 

@@ -1,9 +1,9 @@
 #!/bin/sh
-# A folder of photos that is larger than the memory a run may take, on disk and decoded: it trains
-# within 256 MiB, kept by a cgroup where one can be made, by --mem-budget and by a limit on the
-# process, with the same bits as a run that holds all images.
+# A folder of photos, PNG and JPEG of many sizes, that is larger than the memory a run may take, on
+# disk and decoded: it trains within 256 MiB, kept by a cgroup where one can be made, by
+# --mem-budget and by a limit on the process, with the same bits as a run that holds all images.
 #
-#   VMOEC=build/vmoec tests/photos/run.sh
+#   VMOEC=build/vmoec BUILD=build tests/photos/run.sh
 set -u
 cd "$(dirname "$0")/../.." || exit 3
 VMOEC=${VMOEC:-build/vmoec}
@@ -14,7 +14,8 @@ export VMOEC_MODELS
 case $(file -b "$VMOEC" 2> /dev/null; nm "$VMOEC" 2> /dev/null | grep -m 1 __asan_init) in
 *__asan_init*) echo "skip photos in a build whose checks take memory of their own"; exit 0 ;;
 esac
-MAKE=$PWD/tests/photos/make.py
+MAKE=$(realpath "${BUILD:-build}")/tests/photos
+[ -x "$MAKE" ] || { echo "FAIL setup there is no $MAKE: make tests"; exit 3; }
 LIMIT=268435456
 T=$(mktemp -d) || exit 3
 group=
@@ -36,7 +37,7 @@ if [ "$room" -lt 1000000 ]; then
     echo "skip photos there is no room for them: $room KiB"
     exit 0
 fi
-python3 "$MAKE" photos 220 10
+"$MAKE" photos 260 10 || { echo 'FAIL the photos'; exit 1; }
 check 'the photos are larger than the limit' \
     "$(du -sk photos | awk '{ print $1 * 1024 }') > $LIMIT" "$(du -sk photos)"
 cat > photos.vmoe << 'END'

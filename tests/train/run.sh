@@ -35,11 +35,14 @@ steps() { grep '"event": *"step"' "$2" | sed "s/.*\"$1\": *\([-+0-9.eE]*\).*/\1/
 compare() {
     got=$(steps "$2" "$4")
     if message=$(echo "$3 | $got" | awk -v tolerance=$TOLERANCE '{
-        n = index($0, "|"); w = split(substr($0, 1, n - 1), want, " "); g = split(substr($0, n + 1), have, " ")
+        n = index($0, "|")
+        w = split(substr($0, 1, n - 1), want, " "); g = split(substr($0, n + 1), have, " ")
         if (w == 0 || w != g) { print g " steps instead of " w; exit 1 }
         for (i = 1; i <= w; i++) {
             d = have[i] - want[i]; if (d < 0) d = -d
-            if (!(d <= tolerance * want[i])) { print "step " i ": " have[i] " instead of " want[i]; exit 1 }
+            if (d <= tolerance * want[i]) continue
+            print "step " i ": " have[i] " instead of " want[i]
+            exit 1
         }
     }'); then ok "$1"; else fail "$1" "$message"; fi
 }
@@ -156,7 +159,8 @@ rm -rf "$T/a" "$T/b" "$T/c"
 # Routing by hand, then a router for experts that rest: what rests stays as it was.
 values() { # FILE NAME: the bytes of a tensor
     n=$(od -An -tu8 -N8 "$1" | tr -d ' ')
-    at=$(tail -c +9 "$1" | head -c "$n" | tr '}' '\n' | grep -a "\"$2\"" | sed 's/.*"data_offsets": *\[\([0-9]*\), *\([0-9]*\)\].*/\1 \2/')
+    at=$(tail -c +9 "$1" | head -c "$n" | tr '}' '\n' | grep -a "\"$2\"" \
+        | sed 's/.*"data_offsets": *\[\([0-9]*\), *\([0-9]*\)\].*/\1 \2/')
     tail -c +$((n + 9 + ${at% *})) "$1" | head -c $((${at#* } - ${at% *}))
 }
 set -- train models/mnist_manual.vmoe --data "$T/data" --batch 32 --steps 20 --quiet
@@ -176,7 +180,11 @@ else
 fi
 if [ -s "$T/a.mixture.gate.weight" ] \
     && ! cmp -s "$T/a.mixture.gate.weight" "$T/b.mixture.gate.weight"
-then ok "the router learns while experts rest"; else fail "the router learns while experts rest" "$(head -c 200 "$T/log")"; fi
+then
+    ok "the router learns while experts rest"
+else
+    fail "the router learns while experts rest" "$(head -c 200 "$T/log")"
+fi
 rm -rf "$T/a" "$T/b"
 
 # Every router of mixtures.vmoe trains, and gives the same bits with 1 and 3 threads. Without
@@ -210,14 +218,21 @@ set -- train tests/train/frozen.vmoe --data "$T/data" --quiet
 "$VMOEC" "$@" --epochs 2 --out "$T/b" --resume > "$T/log" 2>&1
 same "frozen weights: resumed gives the same weights" "$T/a/weights.safetensors" \
     "$T/b/weights.safetensors"
-state=$(head -c 2000 "$T/a/checkpoint/state.safetensors" | tr ',' '\n' | grep -ao 'adam[.][^"]*' | tr '\n' ' ')
-if [ "$state" = "adam.m.m.g.weight adam.m.m.logits.bias adam.m.m.logits.weight adam.v.m.g.weight adam.v.m.logits.bias adam.v.m.logits.weight " ]
-then ok "frozen weights: have no optimizer state"; else fail "frozen weights: have no optimizer state" "$state"; fi
+state=$(head -c 2000 "$T/a/checkpoint/state.safetensors" | tr ',' '\n' | grep -ao 'adam[.][^"]*' \
+    | tr '\n' ' ')
+kept="adam.m.m.g.weight adam.m.m.logits.bias adam.m.m.logits.weight"
+if [ "$state" = "$kept $(echo "$kept" | sed 's/adam\.m/adam.v/g') " ]
+then
+    ok "frozen weights: have no optimizer state"
+else
+    fail "frozen weights: have no optimizer state" "$state"
+fi
 
 # Weights that are each other's gradients: no update sees another's.
 "$VMOEC" train tests/train/product.vmoe --data "$T/data" --quiet --steps 3 --out "$T/a" \
     --overwrite > "$T/log" 2>&1
-if why=$(python3 tests/train/product.py "$T/a/weights.safetensors" 3 2>&1); then ok "updates of weights that read each other"
+if why=$(python3 tests/train/product.py "$T/a/weights.safetensors" 3 2>&1); then
+    ok "updates of weights that read each other"
 else fail "updates of weights that read each other" "$why"; fi
 
 # The state of another optimizer is in checkpoints as well, of trained weights only.
@@ -228,7 +243,8 @@ set -- train tests/train/sgd.vmoe --data "$T/data" --quiet
 same "sgd: resumed gives the same weights" "$T/a/weights.safetensors" "$T/b/weights.safetensors"
 same "sgd: resumed gives the same state" "$T/a/checkpoint/state.safetensors" \
     "$T/b/checkpoint/state.safetensors"
-state=$(head -c 2000 "$T/a/checkpoint/state.safetensors" | tr ',' '\n' | grep -ao 'sgd[.][^"]*' | tr '\n' ' ')
+state=$(head -c 2000 "$T/a/checkpoint/state.safetensors" | tr ',' '\n' | grep -ao 'sgd[.][^"]*' \
+    | tr '\n' ' ')
 if [ "$state" = "sgd.momentum.m.g.weight sgd.momentum.m.logits.bias sgd.momentum.m.logits.weight " ]
 then ok "sgd: state of trained weights"; else fail "sgd: state of trained weights" "$state"; fi
 
@@ -245,7 +261,8 @@ same "states: resumed gives the same weights and states" "$T/a/weights.safetenso
     "$T/b/weights.safetensors"
 set -- "$@" --epochs 1
 "$VMOEC" "$@" --out "$T/a" --overwrite > "$T/log" 2>&1
-"$VMOEC" eval $S --data "$T/data" --weights "$T/a/weights.safetensors" --json > "$T/eval" 2>> "$T/log"
+"$VMOEC" eval $S --data "$T/data" --weights "$T/a/weights.safetensors" --json > "$T/eval" \
+    2>> "$T/log"
 want=$(sed -n 's/.*"test_loss":\([0-9.]*\).*/\1/p' "$T/a/metrics.jsonl" | tail -n 1)
 got=$(sed -n 's/.*"loss":\([0-9.]*\).*/\1/p' "$T/eval")
 if [ -n "$want" ] && [ "$want" = "$got" ]; then ok "states: evaluated as training left them"; else
@@ -262,12 +279,17 @@ for name in pixels.mean pixels.var pixels.scale h.var; do
     same "frozen: $name stays as it starts" "$T/b.$name" "$T/start.$name"
 done
 for name in h.mean logits.followed.average; do
-    if cmp -s "$T/b.$name" "$T/start.$name"; then fail "not frozen: $name changes" "it is the same"; else
+    if cmp -s "$T/b.$name" "$T/start.$name"; then
+        fail "not frozen: $name changes" "it is the same"
+    else
         ok "not frozen: $name changes"
     fi
 done
-state=$(head -c 4000 "$T/b/checkpoint/state.safetensors" | tr ',' '\n' | grep -ao 'adam[.]m[.][^"]*' | tr '\n' ' ')
-if [ "$state" = "adam.m.m.h.bias adam.m.m.h.linear.bias adam.m.m.h.linear.weight adam.m.m.h.scale adam.m.m.logits.bias adam.m.m.logits.followed.gain adam.m.m.logits.weight " ]
+state=$(head -c 4000 "$T/b/checkpoint/state.safetensors" | tr ',' '\n' \
+    | grep -ao 'adam[.]m[.][^"]*' | tr '\n' ' ')
+kept=$(printf 'adam.m.m.%s ' h.bias h.linear.bias h.linear.weight h.scale logits.bias \
+    logits.followed.gain logits.weight)
+if [ "$state" = "$kept" ]
 then ok "states: have no optimizer state"; else fail "states: have no optimizer state" "$state"; fi
 rm -rf "$T/a" "$T/b"
 exit $failed

@@ -7,9 +7,14 @@ set -eu
 from=$1 to=$2
 mkdir -p "$to"
 be32() {
-    printf "$(printf '\\%03o\\%03o\\%03o\\%03o' $(($1 >> 24 & 255)) $(($1 >> 16 & 255)) $(($1 >> 8 & 255)) $(($1 & 255)))"
+    for at in 24 16 8 0; do
+        # shellcheck disable=SC2059
+        printf "\\$(printf %03o $(($1 >> at & 255)))"
+    done
 }
-bytes() { if [ -e "$from/$1.gz" ]; then gzip -dc "$from/$1.gz" 2> /dev/null; else cat "$from/$1"; fi; }
+bytes() {
+    if [ -e "$from/$1.gz" ]; then gzip -dc "$from/$1.gz" 2> /dev/null; else cat "$from/$1"; fi
+}
 # Keeps the magic and the sizes after the count. A pipe closed early is no failure here.
 images() { be32 2051; be32 "$2"; { bytes "$1" || true; } | tail -c +9 | head -c $(($2 * 784 + 8)); }
 labels() { be32 2049; be32 "$2"; { bytes "$1" || true; } | tail -c +9 | head -c "$2"; }

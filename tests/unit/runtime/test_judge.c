@@ -2,6 +2,7 @@
  * stop. */
 #include "tests/unit/runtime/util_toy.h"
 
+#include <math.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -191,6 +192,9 @@ Test(runtime_judge, a_part_of_an_epoch_is_judged_once, .timeout = 60) {
     whole.recipe.epochs = (VmSpan){5, true};
     ToyRun a = toy_train(dir, &whole, 1);
     cr_assert(a.status == VM_OK && a.result.best_epoch == 3, "%d", (int)a.result.best_epoch);
+    cr_assert(a.result.best_step == 5 && !strcmp(a.result.best_metric, "loss"), "%d",
+              (int)a.result.best_step);
+    cr_assert(a.result.best_value == a.result.validation.loss);
     part = whole;
     part.run.place.out = rt_path(dir, "part");
     part.run.stop = &toy_stop;
@@ -228,6 +232,8 @@ Test(runtime_judge, other_weights_are_not_the_best, .timeout = 60) {
     c.run.place.resume = true;
     ToyRun b = toy_train(dir, &c, 1);
     cr_assert(b.status == VM_OK && b.result.best_epoch == 0, "%s", b.err.text);
+    cr_assert(b.result.best_step == 0 && !b.result.best_metric && isnan(b.result.best_value));
+    cr_assert(a.result.best_step == a.result.best_epoch * a.result.total / 6);
     cr_assert(strstr(b.result.weights, "weights.safetensors") != NULL, "%s", b.result.weights);
     free(last);
     rt_remove(dir);
