@@ -33,7 +33,7 @@ LIBS        = -ljansson -larchive -lturbojpeg -lspng -lz -lxxhash -lm
 
 # The C files of folders and of their rooms.
 sources  = $(sort $(foreach d,$(1),$(wildcard $(d)/*.c $(d)/*/*.c)))
-SRC     := $(call sources,base recipe ir frontend passes interp codegen runtime driver)
+SRC     := $(call sources,base recipe ir frontend passes interp codegen runtime cli driver)
 OBJ     := $(SRC:%.c=$(BUILD)/obj/%.o)
 MADE    := $(BUILD)/obj/compiler_id.o $(BUILD)/obj/version.o
 LIB_OBJ := $(filter-out $(BUILD)/obj/driver/commands/main.o,$(OBJ)) $(MADE)
@@ -54,8 +54,17 @@ ID_SRC  := $(sort $(wildcard $(foreach d,base recipe ir passes codegen codegen/*
 # with LLVM.
 LIBRARY      := $(BUILD)/libvmoec.a
 LIBRARY_OBJ  := $(filter-out $(BACKEND_OBJ) $(BUILD)/obj/interp/% $(BUILD)/obj/driver/commands/% \
-                $(BUILD)/obj/driver/lsp/% $(BUILD)/obj/driver/bench/%,$(LIB_OBJ))
+                $(BUILD)/obj/driver/lsp/% $(BUILD)/obj/driver/bench/% $(BUILD)/obj/driver/build/% \
+                $(BUILD)/obj/cli/%,$(LIB_OBJ))
 LIBRARY_LINK  = -rdynamic -Wl,--whole-archive $(LIBRARY) -Wl,--no-whole-archive $(LIBS)
+
+# The kit: what a program that vmoec builds is linked with, and the headers of what it is made of.
+KIT_LIB  := $(BUILD)/kit/libvmoec-trainer.a
+KIT_SRC  := $(call sources,base recipe runtime cli trainer)
+KIT_OBJ  := $(KIT_SRC:%.c=$(BUILD)/kit/obj/%.o) $(BUILD)/kit/obj/version.o
+KIT_HDR  := $(addprefix $(BUILD)/kit/include/,base/json.h base/status.h recipe/recipe.h $(wildcard recipe/*.def) \
+            runtime/exec/abi.h trainer/built.h)
+KIT_CFLAGS = -ffunction-sections -fdata-sections -fstack-protector-strong -D_FORTIFY_SOURCE=2 -fvisibility=hidden
 
 # The C files of tests/ make one Criterion binary (fuzz_*.c and those of library/ and photos/ are programs);
 # tests/<area>/run.sh are shell suites.
@@ -73,7 +82,7 @@ PHOTO_BIN := $(BUILD)/tests/photos
 LIBRARY_BIN := $(LIBRARY_TESTS:tests/library/%.c=$(BUILD)/tests/library-%)
 
 .PHONY: build
-build: $(BUILD)/vmoec $(BUILD)/vmoec-llvm.so ## build the compiler: build/vmoec and, beside it, vmoec-llvm.so
+build: $(BUILD)/vmoec $(BUILD)/vmoec-llvm.so $(KIT_LIB) $(KIT_HDR) ## build the compiler: build/vmoec and, beside it, vmoec-llvm.so
 
 $(BACKEND_OBJ): CFLAGS += $(LLVM_CFLAGS)
 $(BACKEND_OBJ) $(BUILD)/obj/compiler_id.o: CFLAGS += -fPIC
@@ -101,6 +110,23 @@ $(MADE): %.o: %.c
 $(BUILD)/vmoec: $(PROGRAM_OBJ)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(LDFLAGS) -rdynamic $^ -o $@ $(LIBS)
+
+$(BUILD)/kit/obj/%.o: %.c
+	@mkdir -p $(dir $@)
+	$(call say,CC,$@)
+	$(Q)$(CC) $(CFLAGS) $(KIT_CFLAGS) -MMD -MP -c $< -o $@
+
+$(BUILD)/kit/obj/version.o: $(BUILD)/obj/version.c
+	@mkdir -p $(dir $@)
+	$(Q)$(CC) $(CFLAGS) $(KIT_CFLAGS) -c $< -o $@
+
+$(KIT_LIB): $(KIT_OBJ)
+	$(call say,AR,$@)
+	$(Q)rm -f $@ && ar rcs $@ $^
+
+$(BUILD)/kit/include/%: %
+	@mkdir -p $(dir $@)
+	@cp $< $@
 
 # Its own compiler_id, whatever the program that loads it says.
 $(BUILD)/vmoec-llvm.so: $(BACKEND_OBJ) $(BUILD)/obj/compiler_id.o
@@ -139,7 +165,7 @@ $(DOC_BIN): $(filter $(BUILD)/obj/base/% $(BUILD)/obj/recipe/% $(BUILD)/obj/ir/%
 	$(call say,LD,$@)
 	$(Q)$(CC) $(LDFLAGS) $^ -o $@ $(LIBS)
 
--include $(OBJ:.o=.d) $(TEST_OBJ:.o=.d) $(LIBRARY_TESTS:%.c=$(BUILD)/obj/%.d) $(BUILD)/obj/docs/reference.d
+-include $(OBJ:.o=.d) $(KIT_OBJ:.o=.d) $(TEST_OBJ:.o=.d) $(LIBRARY_TESTS:%.c=$(BUILD)/obj/%.d) $(BUILD)/obj/docs/reference.d
 
 # `make && sudo make install`: what is there is installed as it is, so that nothing is built as root.
 PREFIX  ?= /usr/local

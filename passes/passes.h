@@ -7,6 +7,7 @@
 #define VMOEC_PASSES_PASSES_H
 
 #include "ir/ir.h"
+#include "runtime/exec/abi.h"
 #include "recipe/recipe.h"
 
 /* In PassCtx.recompute: the light steps, which derive elementwise results (GELU and its derivative)
@@ -88,7 +89,7 @@ RecomputeList *recompute_list(Arena *a, IrGraph *g);
 
 /* What `scores` makes an output of, and that output's name; NULL: the model has no such scores. */
 IrValue *pass_scores_of(const IrGraph *g);
-#define PASS_SCORES "scores"
+#define PASS_SCORES VM_OUTPUT_SCORES
 
 PassCtx pass_ctx(Arena *scratch); /* defaults; verify_each is on */
 

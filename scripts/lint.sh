@@ -10,7 +10,8 @@
 set -u
 cd "$(dirname "$0")/.." || exit 3
 
-FOLDERS=$(find base recipe ir frontend passes interp codegen runtime driver tests bench docs \
+FOLDERS=$(find base recipe ir frontend passes interp codegen runtime trainer cli driver \
+    tests bench docs \
     -maxdepth 0 2> /dev/null | tr '\n' ' ')
 MAX_LINES=800
 
@@ -71,16 +72,22 @@ may_include() {
     runtime/data) echo "base recipe runtime/exec" ;;
     runtime/log) echo "base runtime/exec" ;;
     runtime/train) echo "base recipe runtime/exec runtime/data runtime/log" ;;
+    cli) echo "base recipe" $all_runtime ;;
+    trainer) echo "base recipe" $all_runtime ;;
+    trainer/program) echo "base recipe" $all_runtime "trainer cli" ;;
     driver/session)
         echo "base recipe ir frontend frontend/syntax passes codegen codegen/plan" $all_runtime ;;
     driver/lsp)
         echo "base recipe ir frontend frontend/syntax passes codegen driver/session" ;;
     driver/commands)
         echo "base recipe ir frontend frontend/syntax passes interp codegen codegen/plan" \
-            $all_runtime "driver/session driver/lsp" ;;
+            $all_runtime "driver/session driver/lsp cli" ;;
     driver/bench)
         echo "base recipe ir frontend frontend/syntax passes interp codegen codegen/plan" \
-            $all_runtime "driver/session driver/commands" ;;
+            $all_runtime "driver/session driver/commands cli" ;;
+    driver/build)
+        echo "base recipe ir frontend passes codegen codegen/plan" $all_runtime \
+            "trainer driver/session driver/commands cli" ;;
     tests | bench | docs) echo "any" ;;
     *) return 1 ;;
     esac

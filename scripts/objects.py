@@ -5,7 +5,7 @@
 
 circles   Objects call each other. Those of different rooms may not form a circle, and within a
           room only the circles of CIRCLES stand.
-prints    Below driver/commands nothing prints or ends the process, but for PRINTS.
+prints    Below commands and programs nothing prints or ends the process, but for PRINTS.
 names     What an object exports begins with a prefix of its room (PREFIXES).
 
 A row of these tables that is not needed any more is a finding too, so that they only shrink.
@@ -16,7 +16,7 @@ import os
 import subprocess
 import sys
 
-FOLDERS = "base ir frontend passes interp codegen recipe runtime driver".split()
+FOLDERS = "base ir frontend passes interp codegen recipe runtime trainer cli driver".split()
 
 # The most files of a circle within a room, and why it stands.
 CIRCLES = {
@@ -42,7 +42,7 @@ FORBIDDEN = {
     "stderr",
     "stdout",
 }
-MAY_PRINT = ("driver/commands", "driver/bench", "driver/report")
+MAY_PRINT = ("cli", "trainer/program", "driver/commands", "driver/bench", "driver/build")
 PRINTS = {
     "base/bug": ("_exit stderr", "the report of our own mistakes"),
     "codegen/load/workers": ("_exit", "ends the process that it forked"),
@@ -69,6 +69,10 @@ PREFIXES = {
     "runtime/log": "vm_",
     "driver/session": "session_ vmoec_",
     "driver/lsp": "lsp_",
+    "driver/build": "build_ cmd_",
+    "trainer": "vm_",
+    "trainer/program": "program_ cli_ main",
+    "cli": "cli_ drv_ opt_ args_ cmd_ tally_",
 }
 # Names without one, from before there were rooms.
 NAMES = {
@@ -84,9 +88,10 @@ def find_objects(build):
         for at, _, names in os.walk(folder):
             for name in names:
                 path = os.path.join(at, name)
-                obj = os.path.join(build, "obj", path[:-2] + ".o")
-                if name.endswith(".c") and os.path.exists(obj):
-                    found[path[:-2]] = obj
+                for where in ("obj", "kit/obj"):  # the kit alone has what only programs need
+                    obj = os.path.join(build, where, path[:-2] + ".o")
+                    if name.endswith(".c") and os.path.exists(obj):
+                        found.setdefault(path[:-2], obj)
     return found
 
 

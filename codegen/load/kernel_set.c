@@ -204,14 +204,14 @@ void kernel_set_symbol(int kernel, char out[KERNEL_SYMBOL]) {
 static void hand_on(Batch *b, CgObjectSink sink, void *user) {
     for (int i = 0; i < b->nhelper; i++) {
         const LoadObject *o = &b->helper[i];
-        sink(user, o->symbol, relink_object(b->arena, o->data, o->size, o->symbol, o->symbol),
+        sink(user, o->symbol, code_relink(b->arena, o->data, o->size, o->symbol, o->symbol),
              o->size);
     }
     for (int i = 0; i < b->s->n; i++) {
         const LoadObject *o = &b->kernel[i];
         char name[KERNEL_SYMBOL];
         kernel_set_symbol(i, name);
-        sink(user, name, relink_object(b->arena, o->data, o->size, CG_KERNEL_SYMBOL, name),
+        sink(user, name, code_relink(b->arena, o->data, o->size, CG_KERNEL_SYMBOL, name),
              o->size);
     }
 }

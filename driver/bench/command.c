@@ -24,8 +24,7 @@ static VmStatus time_parts(Bench *b, const IrGraph *g, const Program *p) {
     int64_t now;
     bench_time_kernels(b, b->steps < 20 ? b->steps : 20);
     b->load = routing_load(g, b->s->engine, b->index);
-    session_memory_now(&now,
-                       &b->peak_rss); /* before the dense twin, which takes memory of its own */
+    vm_memory_now(&now, &b->peak_rss); /* before the dense twin, which takes memory of its own */
     return bench_overhead(b, g, p, b->steps);
 }
 
@@ -55,8 +54,8 @@ static VmStatus bench_model(Bench *b, const Args *a) {
     routing_fill(&b->routing, g, s->engine, b->index);
     session_first_step(s);
     bench_time_steps(b, (int)opt_or(a->o.steps, 0), 2);
-    session_memory_now(
-        &now, &b->peak_rss); /* before measuring the peaks, which takes memory of its own */
+    vm_memory_now(&now,
+                  &b->peak_rss); /* before measuring the peaks, which takes memory of its own */
     if (!a->o.step_only) st = time_parts(b, g, p);
     if (st) return st;
     vm_measure_peaks(b->threads, &b->peak_gflops, &b->peak_gbs);

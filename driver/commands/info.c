@@ -17,7 +17,7 @@ static VmStatus measure_process(Session *s, bool training, int threads, MemoryUs
         if (p->code->space_bytes[VM_PACKED] > m->other) m->other = p->code->space_bytes[VM_PACKED];
     }
     m->scratch = scratch * threads;
-    session_memory_now(&m->process, &peak);
+    vm_memory_now(&m->process, &peak);
     m->total = m->weights + m->state + m->work + m->other + m->scratch + m->data + m->process;
     return VM_OK;
 }

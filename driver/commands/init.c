@@ -4,9 +4,8 @@
 
 #include <string.h>
 
-/* A program with the weights of a graph and nothing to run: what a batch would need in activations
- * does not matter here, and neither does code. */
-static VmProgram *weights_program(Arena *a, const IrGraph *g) {
+/* What a batch would need in activations does not matter here, and neither does code. */
+VmProgram *drv_weights_program(Arena *a, const IrGraph *g) {
     enum { ALIGN = 64 };
     VmTensor *list = ARENA_ARRAY(a, VmTensor, g->nnodes);
     VmProgram *p = ARENA_NEW(a, VmProgram);
@@ -36,7 +35,7 @@ static VmStatus write_initial(Session *s, const IrGraph *g, uint64_t seed, const
     VmStatus said = session_about(s, NULL, (int64_t)seed, &about);
     if (said) return said;
     VmStatus st = vm_engine_create(1, &s->engine, &err);
-    int program = st ? -1 : vm_engine_add(s->engine, weights_program(s->arena, g), &err);
+    int program = st ? -1 : vm_engine_add(s->engine, drv_weights_program(s->arena, g), &err);
     if (program < 0) return drv_fail(VM_ENV, "%s", err.text);
     st = vm_engine_init(s->engine, seed, &err);
     if (!st) st = vm_weights_save(s->engine, program, about, path, &err);

@@ -10,17 +10,13 @@
 
 static VmStatus (*const commands[CMD_COUNT])(const Args *) = {
 #define CMD(name, ...) cmd_##name,
-#include "driver/commands/options.def"
+#include "cli/options.def"
 };
 
 static VmStatus unknown_command(const char *name) {
-    if (!strcmp(name, "build")) {
-        drv_fail(VM_USAGE, "there is no %s command in this version", name);
-    } else {
-        const char *near = cmd_suggest(name);
-        drv_fail(VM_USAGE, "unknown command '%s'%s%s%s", name, near ? "; did you mean " : "",
-                 near ? near : "", near ? "?" : "");
-    }
+    const char *near = cmd_suggest(name);
+    drv_fail(VM_USAGE, "unknown command '%s'%s%s%s", name, near ? "; did you mean " : "",
+             near ? near : "", near ? "?" : "");
     fprintf(stderr, "       vmoec help lists the commands\n");
     return VM_USAGE;
 }

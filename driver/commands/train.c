@@ -1,106 +1,22 @@
 /* vmoec train: compiles a model for training and hands it to the runtime's trainer. */
+#include "cli/results.h"
 #include "driver/commands/commands.h"
-#include "runtime/log/events.h"
 
-#include <errno.h>
-#include <signal.h>
-#include <stdlib.h>
 #include <string.h>
 
-/* runs/<file without folder and ending>; what is left of a name must be one ("...vmoe" leaves
+/* The file's name without folder and ending; what is left of it must be a name ("...vmoe" leaves
  * dots). */
-static const char *default_out(Arena *a, const char *path) {
+static const char *name_of(Arena *a, const char *path) {
     const char *slash = strrchr(path, '/');
     const char *base = slash ? slash + 1 : path;
     const char *dot = strrchr(base, '.');
     size_t n = dot && dot > base ? (size_t)(dot - base) : strlen(base);
     if (strspn(base, ".") >= n) n = strlen(base);
-    return arena_printf(a, "runs/%.*s", (int)n, base);
-}
-
-/* --resume[=previous,anyway] */
-static VmStatus resume_of(const Args *a, VmResume *out) {
-    const char *text = a->o.resume.text;
-    for (const char *p = text; p && *p;) {
-        size_t n = strcspn(p, ",");
-        if (n == strlen("previous") && !strncmp(p, "previous", n))
-            out->previous = true;
-        else if (n == strlen("anyway") && !strncmp(p, "anyway", n))
-            out->anyway = true;
-        else
-            return drv_fail(
-                VM_USAGE, "--resume takes previous, anyway or both with a comma between, not '%s'",
-                text);
-        p += n + (p[n] == ',');
-    }
-    return VM_OK;
-}
-
-static VmStatus sinks_of(const Args *a, unsigned *out) {
-    const char *names = a->o.log;
-    VmError err = {.text = ""};
-    VmStatus st = names ? vm_sinks_parse(names, out, &err) : VM_OK;
-    return st ? drv_fail(st, "%s", err.text) : VM_OK;
-}
-
-/* Where the run goes, and whether it can go there: before anything long is done. */
-static VmStatus place_of(Arena *arena, const Args *a, VmRunPlace *out) {
-    const char *dir = a->o.out;
-    *out = (VmRunPlace){.out = dir ? dir : default_out(arena, a->operand[0]),
-                        .numbered = !dir,
-                        .resume = a->o.resume.given,
-                        .overwrite = a->o.overwrite};
-    if (out->resume && out->overwrite)
-        return drv_fail(VM_USAGE, "--resume and --overwrite exclude each other");
-    if (out->overwrite) out->numbered = false;
-    VmError err = {.text = ""};
-    VmStatus st = vm_run_check(out, &err);
-    return st ? drv_fail(st, "%s", err.text) : VM_OK;
-}
-
-/* --save-every 500, "500 steps" or "10 minutes" */
-static VmStatus save_every_of(const Args *a, SessionTrain *how) {
-    const char *text = a->o.save_every;
-    if (!text) return VM_OK;
-    char *unit;
-    errno = 0;
-    double n = strtod(text, &unit);
-    bool good = unit != text && n > 0 && n < 1e9 && !errno;
-    while (*unit == ' ') unit++;
-    if (good && (!*unit || !strcmp(unit, "steps") || !strcmp(unit, "step")) && n >= 1 &&
-        n == (double)(int64_t)n) {
-        how->save_steps = (int64_t)n;
-        return VM_OK;
-    }
-    if (good && (!strcmp(unit, "minutes") || !strcmp(unit, "minute") || !strcmp(unit, "min"))) {
-        how->save_seconds = 60 * n;
-        return VM_OK;
-    }
-    return drv_fail(VM_USAGE, "--save-every takes a number of steps or \"N minutes\", not '%s'",
-                    text);
-}
-
-/* ---- signals: the first one asks the run to save and end, a second one ends the process ---- */
-
-static volatile sig_atomic_t stop;
-
-static void ask_to_stop(int number) {
-    stop = number;
-    signal(number, SIG_DFL);
-}
-
-/* From the first step on there is something to save. Whoever ignores a signal goes on ignoring it.
- */
-static void listen(void) {
-    static const int numbers[] = {SIGINT, SIGTERM};
-    struct sigaction to = {.sa_handler = ask_to_stop, .sa_flags = SA_RESTART}, was;
-    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
-        if (sigaction(numbers[i], NULL, &was) == 0 && was.sa_handler == SIG_DFL)
-            (void)sigaction(numbers[i], &to, NULL);
+    return arena_strndup(a, base, n);
 }
 
 static void first_step(void *session) {
-    listen();
+    cli_listen();
     session_first_step(session);
 }
 
@@ -109,113 +25,47 @@ static void first_step_with_times(void *session) {
     drv_print_times(session);
 }
 
-/* ---- the result ---- */
-
-/* Options that decide how a run begins, or are said anew: all others go with a run that goes on. */
-static bool has_other_options(const Args *a) {
-    static const OptId of_start[] = {OPT_out,    OPT_resume, OPT_overwrite,     OPT_weights,
-                                     OPT_rename, OPT_skip,   OPT_skip_mismatch, OPT_verbose,
-                                     OPT_quiet,  OPT_time};
-    int given = 0;
-    for (int i = 0; i < OPT_COUNT; i++) given += a->given[i];
-    for (size_t i = 0; i < sizeof of_start / sizeof of_start[0]; i++)
-        given -= a->given[of_start[i]];
-    return given > 0;
-}
-
-static void print_stopped(const Args *a, VmTrainResult *r) {
-    vm_make_printable(r->folder);
-    printf("stopped after step %lld of %lld; everything is saved\n"
-           "to go on: vmoec train %s --out %s --resume%s\n",
-           (long long)r->steps, (long long)r->total, a->operand[0], r->folder,
-           has_other_options(a) ? ", with the other options of this run" : "");
-}
-
-/* The logs of a run, which its folder has. */
-static void print_logs(const VmTrainResult *r, unsigned sinks) {
-    for (int i = 0; i < VM_SINK_COUNT; i++) {
-        const char *file = vm_sink_file((VmSinkId)i);
-        if (file && vm_sink_is_chosen(sinks, (VmSinkId)i))
-            printf("metrics %s/%s\n", r->folder, file);
-    }
-}
-
-static void print_result(Session *s, VmTrainResult *r, unsigned sinks) {
-    for (int i = 0; i < r->test.nmetric; i++)
-        printf("test %s %.4f, ", r->test.metric[i].name, r->test.metric[i].value);
-    printf("test loss %.5f after %lld steps in %.1f s\n", r->test.loss, (long long)r->steps,
-           r->seconds);
-    int64_t now, peak;
-    session_memory_now(&now, &peak);
-    vm_make_printable(r->weights); /* a folder's name may hold anything */
-    vm_make_printable(r->folder);
-    printf("weights %s", r->weights);
-    if (r->best_epoch)
-        printf(" (of epoch %lld, the best; the last ones: weights.safetensors beside it)",
-               (long long)r->best_epoch);
-    printf("\n");
-    print_logs(r, sinks);
-    printf("memory %s at the peak\n", session_bytes_text(s->arena, peak));
-}
-
-static VmStatus train(Session *s, const Args *a, SessionTrain *how) {
-    const char *budget = a->o.mem_budget;
-    VmStatus st = budget ? drv_parse_size(budget, "mem-budget", &how->memory) : VM_OK;
-    how->data = a->o.data;
-    how->weights = a->o.weights;
-    how->rename = a->o.rename;
-    how->skip = a->o.skip.list;
-    how->nskip = a->o.skip.n;
-    how->skip_mismatch = a->o.skip_mismatch;
-    how->verbose = a->o.verbose;
-    how->command = a->command;
-    how->ncommand = a->ncommand;
-    how->commit = drv_source_commit(a->arena, a->operand[0]);
-    how->seed = opt_or(a->o.seed, -1);
-    how->epochs = opt_or(a->o.epochs, 0);
-    how->steps = opt_or(a->o.steps, 0);
-    how->log_every = opt_or(a->o.log_every, 0);
-    how->threads = (int)opt_or(a->o.threads, 0);
-    how->workers = (int)opt_or(a->o.workers, 0);
-    how->progress = a->o.quiet ? NULL : stderr;
-    how->warnings = stderr;
-    how->before_step = a->o.time ? first_step_with_times : first_step;
-    how->stop = &stop;
+static VmStatus train(Session *s, const Args *a, const VmRun *run) {
+    const char *budget = a->o.mem_budget, *file = a->operand[0];
+    SessionTrain how = {.data = a->o.data,
+                        .weights = a->o.weights,
+                        .rename = a->o.rename,
+                        .skip = a->o.skip.list,
+                        .nskip = a->o.skip.n,
+                        .skip_mismatch = a->o.skip_mismatch,
+                        .verbose = a->o.verbose,
+                        .command = a->command,
+                        .ncommand = a->ncommand,
+                        .commit = drv_source_commit(a->arena, file),
+                        .place = run->place,
+                        .resume = run->resume,
+                        .sinks = run->sinks,
+                        .seed = opt_or(a->o.seed, -1),
+                        .epochs = opt_or(a->o.epochs, 0),
+                        .steps = opt_or(a->o.steps, 0),
+                        .log_every = opt_or(a->o.log_every, 0),
+                        .threads = (int)opt_or(a->o.threads, 0),
+                        .workers = run->workers,
+                        .progress = run->progress,
+                        .warnings = run->warnings,
+                        .before_step = a->o.time ? first_step_with_times : first_step,
+                        .save_steps = run->save_steps,
+                        .save_seconds = run->save_seconds,
+                        .stop = run->stop};
     VmTrainResult r;
-    if (!st) st = session_train(s, how, &r);
-    if (st) return st;
-    if (r.stopped)
-        print_stopped(a, &r);
-    else
-        print_result(s, &r, how->sinks);
-    return r.stopped ? (VmStatus)(VM_STOPPED + stop) : VM_OK;
-}
-
-/* Where the weights come from is said once. */
-static VmStatus weights_of(const Args *a) {
-    static const OptId with[] = {OPT_rename, OPT_skip, OPT_skip_mismatch, OPT_verbose};
-    if (a->o.weights && a->o.resume.given)
-        return drv_fail(VM_USAGE,
-                        "--weights and --resume exclude each other: a run that is resumed has its "
-                        "weights in its checkpoint, also one that was started with --weights");
-    for (size_t i = 0; i < sizeof with / sizeof with[0]; i++)
-        if (a->given[with[i]] && !a->o.weights)
-            return drv_fail(VM_USAGE, "%s is about the file of --weights, which is not given",
-                            opt_typed(a->arena, with[i]));
-    return VM_OK;
+    VmStatus st = budget ? drv_parse_size(budget, "mem-budget", &how.memory) : VM_OK;
+    if (!st) st = session_train(s, &how, &r);
+    return st ? st
+              : cli_print_train(a, arena_printf(a->arena, "vmoec train %s", file), &r, run->sinks);
 }
 
 VmStatus cmd_train(const Args *a) {
     Session s;
-    SessionTrain how = {0};
-    VmStatus st = weights_of(a);
-    if (!st) st = resume_of(a, &how.resume);
-    if (!st) st = sinks_of(a, &how.sinks);
-    if (!st) st = save_every_of(a, &how);
-    if (!st) st = place_of(a->arena, a, &how.place);
+    VmRun run;
+    VmStatus st = cli_run(a, name_of(a->arena, a->operand[0]), &run);
     if (!st) st = drv_open(a, true, &s);
     if (st) return st;
-    st = train(&s, a, &how);
+    st = train(&s, a, &run);
     session_close(&s);
     return st;
 }

@@ -262,8 +262,8 @@ static Program *plan(Session *s, ProgramKind kind, int64_t batch, bool routes, V
                              .code = code});
 }
 
-bool session_ahead(Session *s, ProgramKind kind, int64_t batch, VmError *err) {
-    return plan(s, kind, batch, false, err) != NULL;
+const Program *session_ahead(Session *s, ProgramKind kind, int64_t batch, VmError *err) {
+    return plan(s, kind, batch, false, err);
 }
 
 const Program *session_plan(Session *s, ProgramKind kind, int64_t batch, bool routes,

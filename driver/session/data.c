@@ -26,8 +26,7 @@ static const char *class_list(const Session *s, const VmDataset *d, int64_t clas
     return *text ? arena_printf(s->arena, "%s%s)", text, classes > MANY ? ", .." : "") : "";
 }
 
-/* How many classes the model knows; 0: it does not say. */
-static int64_t known_classes(const IrGraph *g) {
+int64_t session_known_classes(const IrGraph *g) {
     const IrNode *label = ir_find_leaf(g, OP_input, "label");
     bool shares = label && label->out[0].type.dtype == DT_f32 && label->out[0].type.rank == 2;
     return shares ? label->out[0].type.dim[1] : session_classes(g, "label");
@@ -37,7 +36,8 @@ bool session_check_classes(Session *s, const FeExperiment *e, const FeTrain *t, 
                            const VmDataset *train, Diags *d) {
     int64_t classes;
     vm_dataset_shape(train, NULL, NULL, NULL, &classes);
-    return fe_check_classes(e, t, g, known_classes(g), classes, class_list(s, train, classes), d);
+    return fe_check_classes(e, t, g, session_known_classes(g), classes,
+                            class_list(s, train, classes), d);
 }
 
 /* Logits that no image asks for are allowed: weights of a larger task may be trained on. They are
@@ -53,7 +53,7 @@ static VmStatus check_classes(Session *s, const IrGraph *g) {
 static VmModelInputs model_inputs(Arena *a, const char *model, const IrGraph *g) {
     VmTensor *list = ARENA_ARRAY(a, VmTensor, g->nnodes);
     VmModelInputs in = {.at = list,
-                        .classes = known_classes(g),
+                        .classes = session_known_classes(g),
                         .limit = arena_printf(a, " but the logits of %s have", model)};
     IR_FOR (n, g) {
         if (n->op != OP_input) continue;
@@ -236,7 +236,7 @@ VmStatus session_data(Session *s, const char *dir, int threads, const DataWant *
     spec.files = want->files;
     if (s->decode_ahead && !spec.cache) spec.cache = VM_data_cache_none;
     if (!vm_sources[spec.kind].classes && vm_sources[spec.kind].reader == VM_READER_idx)
-        spec.classes = known_classes(g);
+        spec.classes = session_known_classes(g);
     VmError err = {.text = ""};
     VmStatus st = find_data(s, &spec, dir, want);
     if (st) return st;

@@ -5,9 +5,6 @@
 
 #include <string.h>
 
-const char *const session_split_names[SESSION_SPLITS] = {
-    [SESSION_TEST] = "test", [SESSION_VALIDATION] = "validation", [SESSION_TRAINED] = "train"};
-
 typedef struct Watcher {
     Session *s;
     const SessionEval *how;
@@ -24,7 +21,7 @@ static int64_t columns_of(const VmProgram *p, const char *name) {
 static void hand_on(void *watcher, int program, int64_t first, int64_t n) {
     const Watcher *w = watcher;
     const Session *s = w->s;
-    SessionScores b = {.data = w->data, .first = first, .n = n};
+    VmScores b = {.data = w->data, .first = first, .n = n};
     for (int i = 0; i < s->nprogram; i++)
         if (s->program[i]->index == program)
             b.classes = columns_of(s->program[i]->code, PASS_SCORES);
@@ -37,10 +34,10 @@ static DataWant splits_of(const Session *s, const SessionEval *how) {
     DataWant w = {.files = how->files};
     bool held_out = s->train->recipe.validation > 0;
     switch (how->split) {
-    case SESSION_TRAINED: w.split[VM_TRAIN] = true; break;
-    case SESSION_VALIDATION: w.split[held_out ? VM_TRAIN : VM_VALIDATION] = true; break;
-    case SESSION_TEST:
-    case SESSION_SPLITS: w.split[VM_TEST] = true;
+    case VM_EVAL_TRAIN: w.split[VM_TRAIN] = true; break;
+    case VM_EVAL_VALIDATION: w.split[held_out ? VM_TRAIN : VM_VALIDATION] = true; break;
+    case VM_EVAL_TEST:
+    case VM_EVAL_SPLITS: w.split[VM_TEST] = true;
     }
     return w;
 }
@@ -49,12 +46,12 @@ static DataWant splits_of(const Session *s, const SessionEval *how) {
 static VmStatus choose_split(Session *s, const SessionEval *how, uint64_t seed,
                              const VmDataset **out) {
     *out = s->data[VM_TEST];
-    if (how->split == SESSION_TEST) return VM_OK;
+    if (how->split == VM_EVAL_TEST) return VM_OK;
     VmRecipe r = s->train->recipe;
     r.seed = (int64_t)seed;
     VmStatus st = session_hold_out(s, &r);
     if (st) return st;
-    *out = how->split == SESSION_TRAINED ? s->train_set : s->validation;
+    *out = how->split == VM_EVAL_TRAIN ? s->train_set : s->validation;
     return *out ? VM_OK
                 : session_fail(s, VM_USAGE,
                                "%s has no images for validation: its train block has no "

@@ -7,12 +7,14 @@
 #define VMOEC_DRIVER_SESSION_SESSION_H
 
 #include "base/clock.h"
+#include "base/usage.h"
 #include "codegen/codegen.h"
 #include "driver/session/rename.h"
 #include "driver/session/vmoec.h"
 #include "frontend/frontend.h"
 #include "passes/passes.h"
 #include "runtime/train/about.h"
+#include "runtime/train/classify.h"
 #include "runtime/train/describe.h"
 #include "runtime/train/train.h"
 
@@ -244,8 +246,8 @@ void session_warn_cache(Session *s);
 /* Plans memory and kernels of a program without making code; NULL with err filled in. */
 const Program *session_plan(Session *s, ProgramKind kind, int64_t batch, bool routes, VmError *err);
 /* Plans a program that will be wanted, so that it is compiled together with the first one that is
- * asked for: all kernels at once keep all processes busy. False with err filled in. */
-bool session_ahead(Session *s, ProgramKind kind, int64_t batch, VmError *err);
+ * asked for: all kernels at once keep all processes busy. NULL with err filled in. */
+const Program *session_ahead(Session *s, ProgramKind kind, int64_t batch, VmError *err);
 /* Compiles it too. */
 const Program *session_compile(Session *s, ProgramKind kind, int64_t batch, bool routes,
                                VmError *err);
@@ -296,6 +298,8 @@ const char *session_scope(const Session *s);
 bool session_check_classes(Session *s, const FeExperiment *e, const FeTrain *t, const IrGraph *g,
                            const VmDataset *train, Diags *d);
 
+/* How many classes the model knows; 0: it does not say. */
+int64_t session_known_classes(const IrGraph *g);
 /* Number of classes an i32 input is compared against (columns of the logits), 0 when it is not a
  * label. */
 int64_t session_classes(const IrGraph *g, const char *input);
@@ -330,9 +334,6 @@ typedef struct Budget {
     bool pack_in_step;                /* no packed copy of a weight outlives a step */
     int tries;                        /* plans that the choice took */
 } Budget;
-
-/* Resident bytes of this process now, and its peak so far; 0 when the system does not say. */
-void session_memory_now(int64_t *now, int64_t *peak);
 
 /* Before programs are lowered: what the process will hold beside tensors and data, given that
  * `data` bytes of data are loaded now. */
@@ -448,29 +449,14 @@ VmStatus session_hold_out(Session *s, const VmRecipe *r);
 
 /* ---- evaluation (evaluate.c) ----------------------------------------------------------------- */
 
-typedef enum SessionSplit {
-    SESSION_TEST,
-    SESSION_VALIDATION, /* images of the training set that are held out */
-    SESSION_TRAINED,    /* the others */
-    SESSION_SPLITS
-} SessionSplit;
-extern const char *const session_split_names[SESSION_SPLITS];
-
-/* What classes score, before softmax, for images first .. first + n - 1 of data. */
-typedef struct SessionScores {
-    const VmDataset *data;
-    int64_t first, n, classes;
-    const float *score; /* [n][classes], until the watcher returns */
-} SessionScores;
-
 typedef struct SessionEval {
     const char *weights, *data; /* data NULL: as in VmoecTrainOptions */
     int threads;
-    SessionSplit split;
+    VmEvalSplit split;
     bool anyway; /* weights that were made in another way are used, which is said */
     bool files;  /* whoever watches wants the names of images: vm_dataset_file */
     /* Told of every batch of a model that scores classes, in order; NULL: nobody looks. */
-    void (*watch)(void *watcher, const SessionScores *b);
+    void (*watch)(void *watcher, const VmScores *b);
     void *watcher;
 } SessionEval;
 
@@ -478,18 +464,6 @@ typedef struct SessionEval {
 VmStatus session_eval(Session *s, const SessionEval *how, VmEvalResult *out);
 
 /* ---- classes of single images (predict.c) ---------------------------------------------------- */
-
-typedef struct SessionPredicted {
-    const char *path;          /* as it came */
-    const double *probability; /* [classes]; NULL: `why` says why not */
-    int64_t classes;
-    const char *const *class_name; /* [nclass_name]: of the first of them; the others have none */
-    int64_t nclass_name;
-    const char *why;
-    /* VM_INPUT: it is no image; VM_USAGE: nor are these pixels; VM_ENV: it cannot be read, or
-     * memory is not there */
-    VmStatus status;
-} SessionPredicted;
 
 typedef struct SessionPredict {
     const char *weights;
@@ -501,27 +475,16 @@ typedef struct SessionPredict {
     bool ready;
 } SessionPredict;
 
-/* Images, wherever they come from. */
-typedef struct SessionImages {
-    /* The next one, which lives until it has been told of; false: there are no more. */
-    bool (*next)(void *user, VmSingleImage *out);
-    /* Every one in its turn: the probabilities of the classes, or why there are none. */
-    void (*got)(void *user, const SessionPredicted *p);
-    void *user;
-} SessionImages;
-
 /* Weights in the session's engine and what images become for them, until something else is computed
  * there. To be closed before the session, also after a failure and after memory was not there. */
 typedef struct SessionPredictor SessionPredictor;
 VmStatus session_predictor_open(Session *s, const SessionPredict *how, SessionPredictor **out);
 /* Classifies images, prepared as evaluation prepares them. VM_OK also when some could not be read.
  */
-VmStatus session_predictor_run(SessionPredictor *p, const SessionImages *from);
+VmStatus session_predictor_run(SessionPredictor *p, const VmImageStream *from);
 void session_predictor_close(SessionPredictor *p); /* NULL is fine */
 int64_t session_predictor_classes(const SessionPredictor *p);
 const char *session_predictor_class(const SessionPredictor *p, int64_t i); /* NULL: no name */
-/* Softmax of n scores, in double precision. */
-void session_softmax(const float *score, int64_t n, double *probability);
 
 /* ---- what is not finite (finite.c) ----------------------------------------------------------- */
 

@@ -341,7 +341,7 @@ static bool next_image(void *images, VmSingleImage *to) {
     return true;
 }
 
-static void got_image(void *images, const SessionPredicted *g) {
+static void got_image(void *images, const VmPredicted *g) {
     Images *x = images;
     Arena *a = x->p->result;
     VmoecPrediction *o = &x->out[x->told++];
@@ -362,7 +362,7 @@ static void predict(void *call) {
     Call *c = call;
     Images *x = c->out;
     arena_reset(x->p->result);
-    c->status = session_predictor_run(x->p->own, &(SessionImages){next_image, got_image, x});
+    c->status = session_predictor_run(x->p->own, &(VmImageStream){next_image, got_image, x});
 }
 
 VmStatus vmoec_predict(VmoecPredictor *p, const VmoecImage *image, int64_t n,

@@ -29,11 +29,6 @@ VmDataQuery vm_data_query(const VmDataSpec *spec, const char *dir) {
 
 /* ---- checking and opening ---- */
 
-static const VmReader *const readers[VM_READERS] = {
-#define READER(name) [VM_READER_##name] = &vm_reader_##name,
-#include "recipe/sources.def"
-};
-
 static VmStatus check_spec(const VmDataQuery *spec, const VmSource **kind, VmError *err) {
     const VmSource *k = *kind = &vm_sources[spec->kind];
     if (spec->resize < 0 || spec->resize > VM_MAX_SIDE) {
@@ -61,7 +56,7 @@ static int64_t data_bytes(int64_t size, int64_t channels, int64_t height, int64_
 char *vm_dataset_place(const VmDataQuery *spec) {
     const VmSource *k = &vm_sources[spec->kind];
     char *path = NULL, *labels = NULL;
-    VmStatus s = readers[k->reader]->archives
+    VmStatus s = vm_readers[k->reader]->archives
                      ? vm_find_images(spec, k, &path, NULL)
                      : vm_find_idx(spec, k, VM_TRAIN, &path, &labels, NULL);
     char *real = s ? NULL : realpath(path, NULL);
@@ -74,7 +69,7 @@ bool vm_dataset_is_archive(const VmDataQuery *spec) {
     const VmSource *k = &vm_sources[spec->kind];
     char *path = NULL;
     struct stat st;
-    bool found = readers[k->reader]->archives && vm_find_images(spec, k, &path, NULL) == VM_OK;
+    bool found = vm_readers[k->reader]->archives && vm_find_images(spec, k, &path, NULL) == VM_OK;
     bool archive = found && stat(path, &st) == 0 && !S_ISDIR(st.st_mode);
     free(path);
     return archive;
@@ -82,15 +77,15 @@ bool vm_dataset_is_archive(const VmDataQuery *spec) {
 
 VmStatus vm_dataset_find(const VmDataQuery *spec, VmSplit split, VmError *err) {
     const VmSource *k = &vm_sources[spec->kind];
-    return readers[k->reader]->find(spec, k, split, err);
+    return vm_readers[k->reader]->find(spec, k, split, err);
 }
 
 /* Beside the sizes of splits the classes, if they are wanted. */
 static VmStatus measure(const VmDataQuery *spec, const VmSource *k, VmImages split[VM_SPLITS],
                         VmDataset **classes, VmError *err) {
-    if (!classes) return readers[k->reader]->measure(spec, k, split, NULL, err);
+    if (!classes) return vm_readers[k->reader]->measure(spec, k, split, NULL, err);
     *classes = vm_calloc(1, sizeof **classes);
-    VmStatus s = *classes ? readers[k->reader]->measure(spec, k, split, *classes, err)
+    VmStatus s = *classes ? vm_readers[k->reader]->measure(spec, k, split, *classes, err)
                           : vm_fail(err, VM_ENV, "out of memory");
     if (!s) return VM_OK;
     vm_dataset_close(*classes);
@@ -105,7 +100,7 @@ VmStatus vm_dataset_measure(const VmDataQuery *spec, const bool together[VM_SPLI
     if (classes) *classes = NULL;
     VmStatus s = check_spec(spec, &k, err);
     if (!s) s = measure(spec, k, split, classes, err);
-    bool either = !s && readers[k->reader]->archives && !vm_dataset_is_archive(spec);
+    bool either = !s && vm_readers[k->reader]->archives && !vm_dataset_is_archive(spec);
     const VmImageSource where = {.cache = spec->cache, .room = spec->room};
     int64_t held = 0;
     for (int i = 0; i < VM_SPLITS && !s; i++) {
@@ -192,7 +187,7 @@ VmStatus vm_dataset_open_some(const VmDataQuery *spec, const bool want[VM_SPLITS
         out[i] = vm_calloc(1, sizeof *out[i]);
         if (!out[i]) s = vm_fail(err, VM_ENV, "out of memory");
     }
-    if (!s) s = readers[k->reader]->open(out, spec, k, err);
+    if (!s) s = vm_readers[k->reader]->open(out, spec, k, err);
     for (int i = 0; i < VM_SPLITS; i++) {
         if (out[i] && !s) vm_pixel_values(spec, out[i]->channels, out[i]->value);
         bool there = out[i] && (out[i]->size || i != VM_VALIDATION);

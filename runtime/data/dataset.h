@@ -40,6 +40,8 @@ typedef struct VmReader {
 
 #define READER(name) extern const VmReader vm_reader_##name;
 #include "recipe/sources.def"
+/* All of them (readers.c); a program that needs only one has a list of its own. */
+extern const VmReader *const vm_readers[VM_READERS];
 
 /* Channels of the images of a source. */
 static inline int64_t vm_channels_of(const VmDataQuery *q, const VmSource *k) {

@@ -116,6 +116,10 @@ typedef struct VmProgram {
     double macs;           /* forward multiply-accumulates of one step (whole batch) */
 } VmProgram;
 
+/* Of programs that evaluate and were asked for it: an output f32[B, classes], what the label is
+ * compared with. */
+#define VM_OUTPUT_SCORES "scores"
+
 /* Numbers that change from step to step: an input f32[VM_STEP_SCALARS] of programs with updates,
  * filled by vm_step_scalars (runtime/train/train.h). Steps count from t = 1. */
 #define VM_INPUT_STEP "step.scalars"

@@ -6,6 +6,9 @@
 #include <math.h>
 #include <string.h>
 
+const char *const vm_eval_split_names[VM_EVAL_SPLITS] = {
+    [VM_EVAL_TEST] = "test", [VM_EVAL_VALIDATION] = "validation", [VM_EVAL_TRAIN] = "train"};
+
 double vm_metric(const VmEvalResult *r, const char *name) {
     for (int i = 0; i < r->nmetric; i++)
         if (strcmp(r->metric[i].name, name) == 0) return r->metric[i].value;

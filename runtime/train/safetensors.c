@@ -42,7 +42,8 @@ typedef struct Entry {
 } Entry;
 
 struct VmTensorFile {
-    char *bytes; /* the whole file; NULL: its values are read when they are asked for, from fd */
+    const char *bytes; /* the whole file; NULL: its values are read when wanted, from fd */
+    char *own;         /* bytes, when they are its own */
     size_t size;
     int fd;          /* -1: bytes are there */
     int64_t data_at; /* where the data begins in the file */
@@ -55,7 +56,7 @@ void vm_tensors_close(VmTensorFile *f) {
     if (!f) return;
     for (int i = 0; i < f->count; i++) free(f->entry[i].own);
     free(f->entry);
-    free(f->bytes);
+    free(f->own);
     if (f->fd >= 0) close(f->fd);
     json_decref(f->header);
     free(f);
@@ -372,6 +373,7 @@ static VmStatus parse_bytes(VmTensorFile *f, const char *path, VmError *err) {
 /* Takes what vm_read_file or vm_read_in gave. */
 static VmStatus open_bytes(VmTensorFile *f, VmStatus s, const char *path, VmTensorFile **out,
                            VmError *err) {
+    if (f->own) f->bytes = f->own;
     if (s == VM_OK) s = parse_bytes(f, path, err);
     if (s) {
         vm_tensors_close(f);
@@ -385,7 +387,7 @@ VmStatus vm_tensors_open(const char *path, VmTensorFile **out, VmError *err) {
     *out = NULL;
     VmTensorFile *f = new_file(err);
     if (!f) return VM_ENV;
-    return open_bytes(f, vm_read_file(path, &f->bytes, &f->size, err), path, out, err);
+    return open_bytes(f, vm_read_file(path, &f->own, &f->size, err), path, out, err);
 }
 
 VmStatus vm_tensors_open_in(const VmDir *d, const char *name, const char *shown, VmTensorFile **out,
@@ -393,7 +395,17 @@ VmStatus vm_tensors_open_in(const VmDir *d, const char *name, const char *shown,
     *out = NULL;
     VmTensorFile *f = new_file(err);
     if (!f) return VM_ENV;
-    return open_bytes(f, vm_read_in(d, name, &f->bytes, &f->size, err), shown, out, err);
+    return open_bytes(f, vm_read_in(d, name, &f->own, &f->size, err), shown, out, err);
+}
+
+VmStatus vm_tensors_open_memory(const void *bytes, size_t size, const char *shown,
+                                VmTensorFile **out, VmError *err) {
+    *out = NULL;
+    VmTensorFile *f = new_file(err);
+    if (!f) return VM_ENV;
+    f->bytes = bytes;
+    f->size = size;
+    return open_bytes(f, VM_OK, shown, out, err);
 }
 
 /* ---- reading values when they are asked for ---- */

@@ -33,6 +33,9 @@ VmStatus vm_tensors_open(const char *path, VmTensorFile **out, VmError *err);
 /* The same, but only the header is read: views have no data, which vm_tensors_read reads straight
  * to where it is wanted. For those who need no values, or each value once, in its place. */
 VmStatus vm_tensors_open_header(const char *path, VmTensorFile **out, VmError *err);
+/* Of bytes in memory, which stay where they are as long as it is open. */
+VmStatus vm_tensors_open_memory(const void *bytes, size_t size, const char *shown,
+                                VmTensorFile **out, VmError *err);
 /* The values of one of f's views, as f32 or i32; messages call the file `path`. VM_ENV: what was
  * read until then is there. Several threads may read at once. */
 VmStatus vm_tensors_read(const VmTensorFile *f, const VmTensorView *v, void *to, const char *path,
@@ -275,6 +278,15 @@ typedef struct VmTrainResult {
 VmStatus vm_train(VmEngine *e, VmProgramSource source, void *user, const VmTraining *what,
                   VmTrainResult *result, VmError *err);
 
+/* Which images are evaluated. */
+typedef enum VmEvalSplit {
+    VM_EVAL_TEST,
+    VM_EVAL_VALIDATION, /* images of the training set that are held out */
+    VM_EVAL_TRAIN,      /* the others */
+    VM_EVAL_SPLITS
+} VmEvalSplit;
+extern const char *const vm_eval_split_names[VM_EVAL_SPLITS];
+
 /* An evaluation of a whole data set, in order, last partial batch included. */
 typedef struct VmEvaluation {
     VmEngine *engine;
@@ -290,6 +302,13 @@ typedef struct VmEvaluation {
     void *watcher;
     VmFailure *failure; /* says which batch was not finite; NULL: nobody asks */
 } VmEvaluation;
+
+/* What classes score, before softmax, for images first .. first + n - 1 of data. */
+typedef struct VmScores {
+    const VmDataset *data;
+    int64_t first, n, classes;
+    const float *score; /* [n][classes], until the watcher returns */
+} VmScores;
 
 /* Means over the images; a batch with a value that is not finite is VM_INPUT. *stopped (may be
  * NULL): it was broken off, and there is no result. */

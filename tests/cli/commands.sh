@@ -14,7 +14,7 @@ for c in check info train eval init run verify bench emit opt fmt; do
     want 2 'needs F' "$c without a file" "$VMOEC" $c
 done
 want 2 'did you mean train' 'misspelled command' "$VMOEC" trian $F
-want 2 'there is no build command in this version' 'build is absent' "$VMOEC" build $F
+want 2 'build needs -o FILE' 'build without a file to write' "$VMOEC" build $F
 want 2 'did you mean --epochs' 'misspelled option' "$VMOEC" train --epoch 3 $F
 want 2 'has no option --frobnicate' 'unknown option' "$VMOEC" train --frobnicate $F
 want 2 'takes a whole number' 'option of the wrong type' "$VMOEC" train --epochs two $F

@@ -62,7 +62,8 @@ silent() { # NAME FILE: check has nothing to say
 }
 refused() { # PATTERN NAME FILE: by check, and by train
     want 1 "$1" "check: $2" "$VMOEC" check "$3"
-    want "${4:-1}" '' 'which train refuses' "$VMOEC" train "$3" --quiet --out runs/refused --overwrite
+    want "${4:-1}" '' 'which train refuses' \
+        "$VMOEC" train "$3" --quiet --out runs/refused --overwrite
 }
 silent 'data that fits' beside/fits.vmoe
 want 0 '' 'which is trained on' "$VMOEC" train beside/fits.vmoe --quiet --out runs/fits --overwrite
@@ -73,7 +74,8 @@ sed 's/\[B, 4\]/[B, 5]/; s/, 4)$/, 5)/' beside/fits.vmoe > beside/spare.vmoe
 want 0 'has 4 classes (blue, .*) but the logits of m have 5.*spare-logits' \
     'check: fewer classes than logits' "$VMOEC" check beside/spare.vmoe
 sed 's/3, 8, 8/3, 16, 16/; s/192/768/' beside/fits.vmoe > beside/large.vmoe
-refused 'beside/large.vmoe:1:.*the training set of the data gives images \[B, 3, 8, 8\], the model takes' \
+refused \
+    'beside/large.vmoe:1:.*the training set of the data gives images \[B, 3, 8, 8\], the model takes' \
     'images of another size' beside/large.vmoe
 sed 's/epochs = 1/epochs = 1\n  validation = 0.5/' beside/fits.vmoe > beside/share.vmoe
 silent 'a share that can be held out' beside/share.vmoe
@@ -88,7 +90,11 @@ for phase in one two; do
 done >> beside/phases.vmoe
 want 0 'warning: skipped 1 file.*train/red/notes.txt' 'what the names of data say' \
     "$VMOEC" check beside/phases.vmoe
-if [ "$(grep -c notes.txt log)" = 1 ]; then ok 'is said once'; else fail 'is said once' "$(cat log)"; fi
+if [ "$(grep -c notes.txt log)" = 1 ]; then
+    ok 'is said once'
+else
+    fail 'is said once' "$(cat log)"
+fi
 mkdir -p beside/photos/test/black && picture red > beside/photos/test/black/0.png
 refused "beside/fits.vmoe:6:3: error: .*class 'black' of test/ is not one of the 4 .*bad-data" \
     'a class that only the test set has' beside/fits.vmoe

@@ -164,7 +164,8 @@ same 'has the names of its entries' order listed
 "$VMOEC" init $F -o numbers.safetensors
 want 0 '' 'a list of images that are no files' \
     "$VMOEC" eval $F --weights numbers.safetensors --predictions numbers.csv
-if [ "$(head -1 numbers.csv)" = image,class,answer,probability ] && [ "$(wc -l < numbers.csv)" = 22 ]
+if [ "$(head -1 numbers.csv)" = image,class,answer,probability ] \
+    && [ "$(wc -l < numbers.csv)" = 22 ]
 then ok 'has numbers alone'; else fail 'has numbers alone' "$(head -3 numbers.csv)"; fi
 
 # A folder val/ beside train/ and test/ is the validation set.

@@ -23,7 +23,8 @@ done
 sed 's/epochs = 2/epochs = 2\n  validation = 0.25/' $F > judged.vmoe
 want 0 '^epoch 2 .*  validation loss' 'a run with validation' \
     "$VMOEC" train judged.vmoe --data data --out runs/judged --overwrite
-if [ "$(cat out log | grep -c 'test loss')" = 1 ] && grep -q '^test accuracy .*, test loss' out; then
+if [ "$(cat out log | grep -c 'test loss')" = 1 ] \
+    && grep -q '^test accuracy .*, test loss' out; then
     ok 'says what the test gave once'
 else
     fail 'says what the test gave once' "$(cat out log)"

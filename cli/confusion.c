@@ -1,5 +1,5 @@
 /* A confusion matrix as a picture. */
-#include "driver/commands/tally.h"
+#include "cli/tally.h"
 
 #include <string.h>
 

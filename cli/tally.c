@@ -1,7 +1,7 @@
 /* Counts what a model took images for: per class and answer, from the scores of an evaluation. The
  * answer is the class with the greatest score, of equal ones the first, as the metric accuracy has
  * it. */
-#include "driver/commands/tally.h"
+#include "cli/tally.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -11,7 +11,7 @@ enum { MATRIX_CLASSES = 24, PAIRS = 20, WIDE = 24 };
 
 /* ---- counting -------------------------------------------------------------------------------- */
 
-static void begin(Tally *t, const SessionScores *b) {
+static void begin(Tally *t, const VmScores *b) {
     t->data = b->data;
     t->classes = b->classes;
     t->count = ARENA_ARRAY(t->arena, int64_t, b->classes * b->classes);
@@ -50,7 +50,7 @@ static void list_image(Tally *t, int64_t i, int64_t label, int64_t answer, doubl
     t->listed++;
 }
 
-void tally_take(void *tally, const SessionScores *b) {
+void tally_take(void *tally, const VmScores *b) {
     Tally *t = tally;
     if (!t->count) begin(t, b);
     for (int64_t i = 0; i < b->n; i++) {

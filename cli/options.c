@@ -1,8 +1,7 @@
 /* Commands and options: the table of options.def, its parser and its help. Knows nothing of what
  * commands do.
  */
-#include "driver/commands/commands.h"
-#include "driver/commands/manual.h"
+#include "cli/cli.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -19,7 +18,7 @@ static const struct {
     size_t at; /* in Options */
 } opt_kinds[OPT_COUNT] = {
 #define OPT(name, kind, ...) {#name, OPTION_##kind, offsetof(Options, name)},
-#include "driver/commands/options.def"
+#include "cli/options.def"
 };
 
 /* An option as some commands take it. */
@@ -32,41 +31,60 @@ typedef struct OptRow {
 } OptRow;
 
 #define ON(cmd) (UINT32_C(1) << CMD_##cmd)
-_Static_assert(CMD_COUNT <= 32, "a bit per command");
+#define BUILT (UINT32_C(1) << 31)
+_Static_assert(CMD_COUNT < 32, "a bit per command, and BUILT");
 
 static const OptRow opt_rows[] = {
 #define OPT(name, kind, operand, lo, hi, on, doc) {OPT_##name, operand, lo, hi, on, doc},
 #define ALSO(name, operand, lo, hi, on, doc) {OPT_##name, operand, lo, hi, on, doc},
-#include "driver/commands/options.def"
+#include "cli/options.def"
 };
 
 /* INT options are -1 when they are not given. */
 #define OPT(name, kind, operand, lo, hi, on, doc)                                                  \
     _Static_assert(lo >= 0, "--" #name " may not be negative");
-#include "driver/commands/options.def"
+#include "cli/options.def"
 
 enum { ROWS = sizeof opt_rows / sizeof opt_rows[0] };
 
 typedef struct CmdRow {
     const char *name, *operands;
     int lo, hi;
+    uint32_t where;
     const char *doc;
 } CmdRow;
 
-enum { MANY = INT_MAX };
+enum { MANY = INT_MAX, HERE = 0 };
 
 static const CmdRow cmd_rows[CMD_COUNT] = {
-#define CMD(name, operands, lo, hi, doc) {#name, operands, lo, hi, doc},
-#include "driver/commands/options.def"
+#define CMD(name, operands, lo, hi, where, doc) {#name, operands, lo, hi, where, doc},
+#include "cli/options.def"
 };
 
-static bool takes(CmdId cmd, const OptRow *r) {
-    return r->on >> cmd & 1;
+/* A program that was built has its model inside and names no file. */
+static CmdRow command(CmdId cmd) {
+    CmdRow c = cmd_rows[cmd];
+    if (!cli_built) return c;
+    const char *rest = strchr(c.operands, ' ');
+    c.operands = rest ? rest + 1 : "";
+    if (c.lo) c.lo--;
+    if (c.hi != MANY) c.hi--;
+    return c;
 }
 
+static bool has_command(CmdId cmd) {
+    return !cli_built || (cmd_rows[cmd].where & BUILT);
+}
+
+static bool takes(CmdId cmd, const OptRow *r) {
+    return (r->on >> cmd & 1) && (!cli_built || (r->on & BUILT));
+}
+
+/* What follows two underscores tells rows apart that are typed alike. */
 const char *opt_typed(Arena *a, OptId id) {
-    const char *name = opt_kinds[id].name;
-    char *typed = arena_printf(a, "%s%s", name[1] ? "--" : "-", name);
+    const char *name = opt_kinds[id].name, *end = strstr(name, "__");
+    int n = end ? (int)(end - name) : (int)strlen(name);
+    char *typed = arena_printf(a, "%s%.*s", n > 1 ? "--" : "-", n, name);
     for (char *p = typed; *p; p++)
         if (*p == '_') *p = '-';
     return typed;
@@ -74,21 +92,23 @@ const char *opt_typed(Arena *a, OptId id) {
 
 CmdId cmd_by_name(const char *name) {
     for (int i = 0; i < CMD_COUNT; i++)
-        if (!strcmp(name, cmd_rows[i].name)) return (CmdId)i;
+        if (has_command((CmdId)i) && !strcmp(name, cmd_rows[i].name)) return (CmdId)i;
     return CMD_COUNT;
 }
 
 const char *cmd_suggest(const char *name) {
     const char *names[CMD_COUNT];
-    for (int i = 0; i < CMD_COUNT; i++) names[i] = cmd_rows[i].name;
-    return spell_suggest(name, names, CMD_COUNT);
+    int n = 0;
+    for (int i = 0; i < CMD_COUNT; i++)
+        if (has_command((CmdId)i)) names[n++] = cmd_rows[i].name;
+    return spell_suggest(name, names, n);
 }
 
 /* ---- parsing --------------------------------------------------------------------------------- */
 
 static VmStatus usage_error(const Args *a, const char *text) {
     drv_fail(VM_USAGE, "%s", text);
-    fprintf(stderr, "       see vmoec help %s\n", cmd_rows[a->cmd].name);
+    fprintf(stderr, "       see %s help %s\n", cli_name(), cmd_rows[a->cmd].name);
     return VM_USAGE;
 }
 
@@ -233,13 +253,16 @@ VmStatus args_parse(Arena *arena, CmdId cmd, int argc, char **argv, Args *out) {
         VmStatus st = take_opt(out, argc, argv, &i);
         if (st) return st;
     }
-    const CmdRow *c = &cmd_rows[cmd];
+    const CmdRow row = command(cmd), *c = &row;
     if (out->noperand < c->lo)
         return usage_error(out, arena_printf(arena, "%s needs %s", c->name, c->operands));
     if (out->noperand > c->hi)
         return usage_error(out,
                            arena_printf(arena, "%s takes %s; '%s' is one word too many", c->name,
-                                        c->hi ? c->operands : "no file", out->operand[c->hi]));
+                                        c->hi       ? c->operands
+                                        : cli_built ? "no word"
+                                                    : "no file",
+                                        out->operand[c->hi]));
     return keep_apart(out);
 }
 
@@ -260,7 +283,7 @@ VmStatus args_require(const Args *a, OptId id) {
 /* ---- rows as values -------------------------------------------------------------------------- */
 
 CmdPage cmd_page(CmdId cmd) {
-    const CmdRow *c = &cmd_rows[cmd];
+    const CmdRow row = command(cmd), *c = &row;
     return (CmdPage){c->name, c->operands, c->doc};
 }
 
@@ -276,15 +299,19 @@ int cmd_page_options(Arena *a, CmdId cmd, OptPage **out) {
 /* ---- help ------------------------------------------------------------------------------------ */
 
 static void help_overview(FILE *f) {
-    fprintf(f, "vmoec compiles .vmoe descriptions of vision mixture-of-experts models into native "
-               "trainers.\n\n"
-               "usage: vmoec COMMAND [OPTIONS] FILE\n\n");
-    for (int i = 0; i < CMD_COUNT; i++)
-        fprintf(f, "  %-7s %-16s %s\n", cmd_rows[i].name, cmd_rows[i].operands, cmd_rows[i].doc);
-    fprintf(f, "\n  vmoec help COMMAND   the options of a command\n"
-               "  vmoec --version      the version\n\n"
-               "Exit codes: 0 done, 1 the input is wrong, 2 the command line is wrong, 3 the "
-               "environment failed.\n");
+    const char *name = cli_name();
+    fprintf(f, "%s\n\nusage: %s COMMAND [OPTIONS]%s\n\n", cli_about(), name,
+            cli_built ? "" : " FILE");
+    for (int i = 0; i < CMD_COUNT; i++) {
+        CmdRow c = command((CmdId)i);
+        if (has_command((CmdId)i)) fprintf(f, "  %-7s %-16s %s\n", c.name, c.operands, c.doc);
+    }
+    fprintf(f,
+            "\n  %s help COMMAND   the options of a command\n"
+            "  %s --version      the version\n\n"
+            "Exit codes: 0 done, 1 the input is wrong, 2 the command line is wrong, 3 the "
+            "environment failed.\n",
+            name, name);
 }
 
 void cmd_help(FILE *f, CmdId cmd) {
@@ -292,8 +319,9 @@ void cmd_help(FILE *f, CmdId cmd) {
         help_overview(f);
         return;
     }
-    const CmdRow *c = &cmd_rows[cmd];
-    fprintf(f, "usage: vmoec %s %s [OPTIONS]\n%s\n\n", c->name, c->operands, c->doc);
+    const CmdRow c = command(cmd);
+    fprintf(f, "usage: %s %s %s%s[OPTIONS]\n%s\n\n", cli_name(), c.name, c.operands,
+            *c.operands ? " " : "", c.doc);
     Arena *a = arena_create();
     for (const OptRow *r = opt_rows; r < opt_rows + ROWS; r++) {
         if (!takes(cmd, r)) continue;

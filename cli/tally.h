@@ -1,8 +1,8 @@
 /* What a model took images for, counted (tally.c), and drawn (confusion.c). */
-#ifndef VMOEC_DRIVER_COMMANDS_TALLY_H
-#define VMOEC_DRIVER_COMMANDS_TALLY_H
+#ifndef VMOEC_CLI_TALLY_H
+#define VMOEC_CLI_TALLY_H
 
-#include "driver/commands/commands.h"
+#include "cli/cli.h"
 
 enum { TALLY_TOP = 5 };
 
@@ -18,7 +18,7 @@ typedef struct Tally {
 } Tally;
 
 /* A SessionEval.watch. */
-void tally_take(void *tally, const SessionScores *b);
+void tally_take(void *tally, const VmScores *b);
 
 /* The name of a class, or its number. */
 const char *tally_class(const Tally *t, int64_t i);

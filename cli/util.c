@@ -1,5 +1,5 @@
 /* Small things every command needs: messages, files written whole or not at all, places, clocks. */
-#include "driver/commands/commands.h"
+#include "cli/cli.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -21,7 +21,7 @@ VmStatus drv_fail(VmStatus s, const char *fmt, ...) {
     /* Names come from files and may hold anything; a terminal must not obey them. */
     for (char *p = text; *p; p++)
         if (((unsigned char)*p < ' ' && *p != '\n') || *p == 0x7f) *p = '?';
-    fprintf(stderr, "vmoec: error: %s\n", text);
+    fprintf(stderr, "%s: error: %s\n", cli_name(), text);
     arena_destroy(a);
     return s;
 }

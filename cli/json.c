@@ -1,5 +1,5 @@
 /* JSON's memory. */
-#include "driver/commands/commands.h"
+#include "cli/cli.h"
 
 #include <jansson.h>
 #include <stdlib.h>

@@ -1,0 +1,58 @@
+/* vmoec build: a model's programs, its recipe and all that is known of it, as a program of its own.
+ * Internal header of this folder, in the order things run. */
+#ifndef VMOEC_DRIVER_BUILD_BUILD_H
+#define VMOEC_DRIVER_BUILD_BUILD_H
+
+#include "driver/commands/commands.h"
+#include "trainer/built.h"
+
+enum { BUILD_SIZES = 128 };
+#define BUILD_WEIGHTS "weights.safetensors"
+
+/* ---- which programs (wanted.c) --------------------------------------------------------------- */
+
+typedef struct BuildProgram {
+    VmBuiltUse use;
+    const Program *program;
+} BuildProgram;
+
+typedef struct Build {
+    Session *s;
+    const Args *a;
+    BuildProgram program[4 * BUILD_SIZES];
+    int nprogram;
+    const CgTarget *target;
+    const char *const *needs; /* [nneeds]: of a CPU */
+    int nneeds;
+    int64_t weights_bytes; /* of the file that goes inside; 0: none does */
+    const char *folder;    /* where objects are made */
+    const char **object;   /* [nobject]: their paths */
+    int nobject, objects_room;
+    VmStatus status; /* of writing them */
+} Build;
+
+/* Plans a program for every use and size: those that the recipe's data need, if they are there, and
+ * those of --batch. */
+VmStatus build_plan(Build *b);
+
+/* ---- C text (constants.c) -------------------------------------------------------------------- */
+
+/* A C file that defines vm_built. */
+void build_constants(Build *b, Text *out);
+/* A string constant with its quotes, "NULL" for none; the initialiser of a VmRecipe (values.c). */
+void build_text(Text *t, const char *text);
+void build_recipe(Text *t, const VmRecipe *r);
+
+/* ---- files (link.c) -------------------------------------------------------------------------- */
+
+/* A folder of its own for objects; removed with all that is in it by build_clean. */
+VmStatus build_folder(Build *b);
+void build_clean(Build *b);
+/* Puts a copy of the weights beside them, after a look whether the model can have them. */
+VmStatus build_weights(Build *b, const char *path);
+/* A CgObjectSink; user is the Build. */
+void build_object(void *build, const char *name, const void *data, size_t size);
+/* Compiles the constants and links them, the objects and the runtime into `path`. */
+VmStatus build_link(Build *b, const Text *constants, const char *path);
+
+#endif

@@ -1,0 +1,170 @@
+/* vmoec build: a program of its own that trains, evaluates and predicts with one model. Its kernels
+ * are the objects that `vmoec train` would load, its runtime the same files, so its results have
+ * the same bits. */
+#include "driver/build/build.h"
+#include "driver/session/about.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cpu.h"
+#include "base/file.h"
+
+/* ---- which CPUs ------------------------------------------------------------------------------ */
+
+static const struct Cpu {
+    const char *name, *target; /* target NULL: this machine's */
+    const char *needs[24];     /* names of base/cpu.h */
+} cpus[] = {
+    {"native", NULL, {NULL}},
+#define V3 "avx", "avx2", "bmi", "bmi2", "f16c", "fma", "lzcnt", "movbe", "popcnt"
+    {"x86-64-v3", "avx2", {V3, NULL}},
+    {"x86-64-v4", "avx512", {V3, "avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl", NULL}},
+};
+enum { CPUS = sizeof cpus / sizeof cpus[0] };
+
+static const char *cpu_names(Arena *a) {
+    Text t = text_new(a);
+    for (int i = 0; i < CPUS; i++) text_addf(&t, "%s%s", i ? ", " : "", cpus[i].name);
+    return t.data;
+}
+
+/* What LLVM finds on this machine it may use, so all of that is needed. */
+static void need_all(Build *b) {
+    int n = 0, have = 0;
+    while (vm_cpu_feature(n)) n++;
+    const char **list = ARENA_ARRAY(b->a->arena, const char *, n + 1);
+    for (int i = 0; i < n; i++)
+        if (vm_cpu_has(vm_cpu_feature(i))) list[have++] = vm_cpu_feature(i);
+    b->needs = list;
+    b->nneeds = have;
+}
+
+static void need(Build *b, const char *const *list) {
+    b->needs = list;
+    while (list[b->nneeds]) b->nneeds++;
+}
+
+static VmStatus choose_cpu(Build *b) {
+    const char *name = b->a->o.cpu ? b->a->o.cpu : "native", *error = NULL;
+    const struct Cpu *c = NULL;
+    for (int i = 0; i < CPUS && !c; i++)
+        if (!strcmp(name, cpus[i].name)) c = &cpus[i];
+    if (!c) return drv_fail(VM_USAGE, "--cpu is one of %s, not '%s'", cpu_names(b->a->arena), name);
+    b->target = c->target ? cg_target_named(c->target) : cg_target_host(b->a->arena, &error);
+    if (!b->target) return drv_fail(VM_ENV, "%s", error);
+    if (c->target)
+        need(b, c->needs);
+    else if (!strcmp(b->target->cpu, "host"))
+        need_all(b);
+    else /* made for any CPU of the target */
+        for (int i = 0; i < CPUS; i++)
+            if (cpus[i].target && !strcmp(cpus[i].target, b->target->id)) need(b, cpus[i].needs);
+    return VM_OK;
+}
+
+/* ---- weights inside -------------------------------------------------------------------------- */
+
+static VmStatus check_weights(Session *s, const VmTensorFile *f, const char *path) {
+    VmAbout about;
+    VmEngine *e;
+    VmError err = {.text = ""};
+    const IrGraph *g = session_graph(s, s->batch);
+    if (!g) return VM_INPUT;
+    session_about_read(s, f, path, &about);
+    VmStatus st = session_about_settings(s, &about, ABOUT_REFUSE);
+    if (!st) st = session_about_image(s, &about, ABOUT_REFUSE);
+    if (st) return st;
+    st = vm_engine_create(1, &e, &err);
+    if (st) return drv_fail(st, "%s", err.text);
+    int program = vm_engine_add(e, drv_weights_program(s->arena, g), &err);
+    st = program < 0 ? VM_ENV : vm_weights_take(e, program, f, path, session_scope(s), &err);
+    if (!st) st = vm_weights_finite(e, program, path, &err);
+    vm_engine_destroy(e);
+    return st ? drv_fail(st, "%s", err.text) : VM_OK;
+}
+
+VmStatus build_weights(Build *b, const char *path) {
+    char *data;
+    size_t n;
+    VmTensorFile *f = NULL;
+    VmError err = {.text = ""};
+    VmStatus st = vm_read_file(path, &data, &n, &err);
+    if (st) return drv_fail(st, "%s", err.text);
+    st = vm_tensors_open_memory(data, n, path, &f, &err);
+    st = st ? drv_fail(st, "%s", err.text) : check_weights(b->s, f, path);
+    vm_tensors_close(f);
+    const char *to = arena_printf(b->a->arena, "%s/" BUILD_WEIGHTS, b->folder);
+    if (!st) st = drv_write_file(to, data, n);
+    b->weights_bytes = st ? 0 : (int64_t)n;
+    free(data);
+    return st;
+}
+
+/* ---- the whole ------------------------------------------------------------------------------- */
+
+/* Only sizes and names are wanted of the data; a program can be built where they are not. */
+static VmStatus look_at_data(Build *b) {
+    Session *s = b->s;
+    char folder[4096];
+    VmError err = {.text = ""};
+    VmDataQuery q = session_data_query(s->train, b->a->o.data, folder);
+    s->decode_ahead = true;
+    if (!b->a->o.data && vm_dataset_find(&q, VM_TRAIN, &err)) {
+        fprintf(stderr,
+                "vmoec: note: the data is not there, so only batches of %lld are built; --data "
+                "says where it is\n",
+                (long long)s->batch);
+        return VM_OK;
+    }
+    VmStatus st = session_data(s, b->a->o.data, 0, &session_data_training);
+    return st ? st : session_hold_out(s, &s->train->recipe);
+}
+
+static VmStatus make(Build *b, const char *out) {
+    Session *s = b->s;
+    VmStatus st = session_module(s);
+    s->telemetry = true; /* as training has it */
+    if (!st) st = look_at_data(b);
+    if (!st) st = build_plan(b);
+    if (!st) st = build_folder(b);
+    if (!st && b->a->o.weights) st = build_weights(b, b->a->o.weights);
+    if (st) return st;
+    const char *error = cg_module_objects(s->module, build_object, b);
+    if (error) return drv_fail(VM_ENV, "%s", error);
+    if (b->status) return b->status;
+    Text t = text_new(s->arena);
+    build_constants(b, &t);
+    if (b->a->o.save_text) st = drv_write_file(b->a->o.save_text, t.data, t.len);
+    return st ? st : build_link(b, &t, out);
+}
+
+static void say(const Build *b, const char *out) {
+    const VmProgram *p = NULL;
+    Text t = text_new(b->a->arena);
+    for (int i = 0; i < b->nprogram; i++) {
+        if (b->program[i].use != VM_BUILT_TRAIN) continue;
+        p = b->program[i].program->code;
+        text_addf(&t, "%s%lld", t.len ? ", " : "", (long long)p->batch);
+    }
+    printf("%s: %s of %s for %s, %d programs, %d kernels; trains with %s images per step\n", out,
+           b->s->model, b->s->path, b->target->id, b->nprogram,
+           cg_module_stats(b->s->module)->kernels, t.len ? t.data : "no");
+}
+
+VmStatus cmd_build(const Args *a) {
+    Session s;
+    VmoecOptions o;
+    Build *b = ARENA_NEW(a->arena, Build);
+    *b = (Build){.s = &s, .a = a};
+    VmStatus st = args_require(a, OPT_o);
+    if (!st) st = choose_cpu(b);
+    if (!st) st = drv_options(a, &o);
+    if (!st) st = drv_open_with(a, &o, b->target, true, &s);
+    if (st) return st;
+    st = make(b, a->o.o);
+    if (!st) say(b, a->o.o);
+    build_clean(b);
+    session_close(&s);
+    return st;
+}

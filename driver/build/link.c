@@ -1,0 +1,147 @@
+/* Files of a build, and the compiler driver that makes a program of them: `cc`, or what CC names.
+ * What it needs of ours, headers and the runtime as an archive, is the kit: a folder beside the
+ * program, or where it was installed. */
+#include "driver/build/build.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <spawn.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/file.h"
+#include "base/vec.h"
+
+/* ---- the folder ------------------------------------------------------------------------------ */
+
+VmStatus build_folder(Build *b) {
+    const char *tmp = getenv("TMPDIR");
+    char *path = arena_printf(b->s->arena, "%s/vmoec-build-XXXXXX", tmp && *tmp ? tmp : "/tmp");
+    if (!mkdtemp(path))
+        return drv_fail(VM_ENV, "cannot make a folder '%s': %s", path, strerror(errno));
+    b->folder = path;
+    return VM_OK;
+}
+
+void build_clean(Build *b) {
+    if (!b->folder) return;
+    DIR *d = opendir(b->folder);
+    for (struct dirent *e; d && (e = readdir(d));)
+        if (e->d_name[0] != '.') (void)unlinkat(dirfd(d), e->d_name, 0);
+    if (d) closedir(d);
+    (void)rmdir(b->folder);
+}
+
+static const char *in_folder(const Build *b, const char *name) {
+    return arena_printf(b->s->arena, "%s/%s", b->folder, name);
+}
+
+void build_object(void *build, const char *name, const void *data, size_t size) {
+    Build *b = build;
+    Arena *a = b->s->arena;
+    const char *file = arena_printf(a, "%s.o", name);
+    if (b->status) return;
+    b->status = drv_write_file(in_folder(b, file), data, size);
+    VEC_ROOM(a, b->object, b->nobject, b->objects_room);
+    b->object[b->nobject++] = file;
+}
+
+/* ---- the kit --------------------------------------------------------------------------------- */
+
+static VmStatus find_kit(Arena *a, const char **out) {
+    static const char *const place[] = {"kit", "../lib/vmoec/kit"};
+    char exe[4096];
+    ssize_t n = readlink("/proc/self/exe", exe, sizeof exe - 1);
+    exe[n > 0 ? n : 0] = 0;
+    char *slash = strrchr(exe, '/');
+    if (slash) *slash = 0;
+    for (size_t i = 0; i < sizeof place / sizeof place[0]; i++) {
+        *out = arena_printf(a, "%s/%s", exe, place[i]);
+        if (drv_is_folder(*out)) return VM_OK;
+    }
+    return drv_fail(VM_ENV, "the kit for programs, '%s/kit', is not there: `make` builds it", exe);
+}
+
+/* ---- the compiler driver --------------------------------------------------------------------- */
+
+typedef struct Words {
+    Arena *arena;
+    char **at;
+    int n, cap;
+} Words;
+
+static void add(Words *w, const char *word) {
+    VEC_ROOM(w->arena, w->at, w->n, w->cap);
+    w->at[w->n++] = word ? arena_strdup(w->arena, word) : NULL;
+}
+
+static void add_all(Words *w, const char *const *list) {
+    while (*list) add(w, *list++);
+}
+
+/* Runs it in the build's folder, so that names in there need no quoting. Its messages are its own.
+ */
+static VmStatus run(const Build *b, Words *w) {
+    extern char **environ;
+    posix_spawn_file_actions_t files;
+    pid_t pid;
+    int status, e = posix_spawn_file_actions_init(&files);
+    add(w, NULL);
+    if (!e) e = posix_spawn_file_actions_addchdir_np(&files, b->folder);
+    if (!e) e = posix_spawnp(&pid, w->at[0], &files, NULL, w->at, environ);
+    (void)posix_spawn_file_actions_destroy(&files);
+    if (e)
+        return drv_fail(VM_ENV, "cannot run the C compiler '%s', which links programs: %s",
+                        w->at[0], strerror(e));
+    while (waitpid(pid, &status, 0) < 0)
+        if (errno != EINTR) return drv_fail(VM_ENV, "lost '%s': %s", w->at[0], strerror(errno));
+    if (WIFEXITED(status) && !WEXITSTATUS(status)) return VM_OK;
+    return drv_fail(VM_ENV, "'%s' could not link the program", w->at[0]);
+}
+
+static const char *const compile[] = {
+    "-std=c11", "-O1", "-fPIE", "-pie", "-w", "-fstack-protector-strong", NULL};
+static const char *const harden[] = {"-Wl,-z,relro,-z,now",
+                                     "-Wl,-z,noexecstack",
+                                     "-Wl,-z,text",
+                                     "-Wl,--gc-sections",
+                                     "-Wl,--as-needed",
+                                     "-Wl,-s",
+                                     NULL};
+static const char *const libraries[] = {
+    "-fopenmp", "-ljansson", "-larchive", "-lturbojpeg", "-lspng", "-lz", "-lxxhash", "-lm", NULL};
+
+static VmStatus copy_to(const char *from, const char *to) {
+    char *data;
+    size_t n;
+    VmError err = {.text = ""};
+    VmStatus st = vm_read_file(from, &data, &n, &err);
+    if (st) return drv_fail(st, "%s", err.text);
+    st = drv_write_file(to, data, n);
+    free(data);
+    return st ? st : chmod(to, 0755) ? drv_fail(VM_ENV, "cannot make '%s' a program", to) : VM_OK;
+}
+
+VmStatus build_link(Build *b, const Text *constants, const char *path) {
+    const char *kit, *cc = getenv("CC");
+    Words w = {.arena = b->s->arena};
+    VmStatus st = find_kit(w.arena, &kit);
+    if (!st) st = drv_write_file(in_folder(b, "model.c"), constants->data, constants->len);
+    if (st) return st;
+    add(&w, cc && *cc ? cc : "cc");
+    add_all(&w, compile);
+    add(&w, arena_printf(w.arena, "-I%s/include", kit));
+    add(&w, "model.c");
+    for (int i = 0; i < b->nobject; i++) add(&w, b->object[i]);
+    add(&w, arena_printf(w.arena, "%s/libvmoec-trainer.a", kit));
+    add_all(&w, harden);
+    add_all(&w, libraries);
+    add(&w, "-o");
+    add(&w, "program");
+    st = run(b, &w);
+    return st ? st : copy_to(in_folder(b, "program"), path);
+}

@@ -1,0 +1,107 @@
+/* The entry of a program that vmoec built. */
+#include "trainer/program/program.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/version.h"
+
+const bool cli_built = true;
+
+const char *cli_name(void) {
+    return program_invocation_short_name;
+}
+
+const char *cli_about(void) {
+    static char text[600];
+    snprintf(text, sizeof text, "Trains, evaluates and asks %.200s of %.200s; made by vmoec %s.",
+             vm_built.model, vm_built.file, vm_version);
+    return text;
+}
+
+static void warn(void *user, const char *text) {
+    (void)user;
+    char *shown = strdup(text);
+    if (shown) vm_make_printable(shown);
+    fprintf(stderr, "%s: warning: %s\n", cli_name(), shown ? shown : text);
+    free(shown);
+}
+
+VmStatus program_fail(VmStatus s, const VmError *err) {
+    return drv_fail(s, "%s", err->text);
+}
+
+VmStatus program_open(const Args *a, VmModel *m) {
+    VmError err = {.text = ""};
+    VmStatus s = vm_model_open(m, &vm_built, (int)opt_or(a->o.threads, 0), &err);
+    m->warn = warn;
+    m->cache_dir = drv_cache_dir(a->arena);
+    if (!s) return VM_OK;
+    vm_model_close(m);
+    return program_fail(s, &err);
+}
+
+static VmStatus unknown_command(const char *name) {
+    const char *near = cmd_suggest(name);
+    drv_fail(VM_USAGE, "unknown command '%s'%s%s%s", name, near ? "; did you mean " : "",
+             near ? near : "", near ? "?" : "");
+    fprintf(stderr, "       %s help lists the commands\n", cli_name());
+    return VM_USAGE;
+}
+
+static VmStatus help(const char *name) {
+    CmdId cmd = name ? cmd_by_name(name) : CMD_COUNT;
+    if (name && cmd == CMD_COUNT) return unknown_command(name);
+    cmd_help(stdout, cmd);
+    return VM_OK;
+}
+
+static VmStatus run_command(const Args *a) {
+    switch (a->cmd) {
+    case CMD_train: return program_train(a);
+    case CMD_eval: return program_eval(a);
+    case CMD_predict: return program_predict(a);
+    case CMD_info: return program_info(a);
+    default: return program_bench(a);
+    }
+}
+
+static bool asks_for_help(int argc, char **argv) {
+    for (int i = 0; i < argc && strcmp(argv[i], "--"); i++)
+        if (!strcmp(argv[i], "--help") || !strcmp(argv[i], "-h")) return true;
+    return false;
+}
+
+static VmStatus run(int argc, char **argv) {
+    double started = drv_process_start();
+    signal(SIGXFSZ, SIG_IGN); /* a file over the size limit is a failed write */
+    signal(SIGPIPE, SIG_IGN); /* and so is a pipe that nobody reads */
+    drv_standard_files();
+    drv_json_memory();
+    const char *name = argc < 2 ? "help" : argv[1];
+    if (!strcmp(name, "--version") || !strcmp(name, "version")) {
+        printf("%s, made by vmoec %s\ncommit %s\n", cli_name(), vm_version, vm_commit);
+        return VM_OK;
+    }
+    if (!strcmp(name, "help") || !strcmp(name, "--help") || !strcmp(name, "-h"))
+        return help(argc > 2 ? argv[2] : NULL);
+    CmdId cmd = cmd_by_name(name);
+    if (cmd == CMD_COUNT) return unknown_command(name);
+    if (asks_for_help(argc - 2, argv + 2)) return help(name);
+    Arena *arena = arena_create();
+    Args args;
+    VmStatus s = args_parse(arena, cmd, argc - 2, argv + 2, &args);
+    args.started = started;
+    args.command = (const char *const *)argv;
+    args.ncommand = argc;
+    if (!s) s = run_command(&args);
+    arena_destroy(arena);
+    return s;
+}
+
+int main(int argc, char **argv) {
+    return drv_flush(run(argc, argv));
+}
