@@ -25,6 +25,7 @@ chmod 755 "$root"
 
 DESTDIR=$root PREFIX=/usr scripts/install.sh install
 strip --strip-unneeded "$root/usr/bin/vmoec" "$root/usr/libexec/vmoec/vmoec-llvm.so"
+strip --strip-debug "$root/usr/lib/vmoec/kit/libvmoec-trainer.a"
 find "$root/usr/share/man" -name '*.1' -exec gzip -9n {} +
 install -D -m 644 LICENSE "$root/usr/share/doc/vmoec/copyright"
 gzip -9nc CHANGELOG.md > "$root/usr/share/doc/vmoec/changelog.gz"
@@ -44,7 +45,8 @@ Section: science
 Priority: optional
 Installed-Size: $(du -sk --apparent-size "$root/usr" | cut -f 1)
 Depends: $depends
-Suggests: dataset-fashion-mnist
+Suggests: dataset-fashion-mnist, gcc, libjansson-dev, libxxhash-dev, zlib1g-dev, libarchive-dev,
+ libturbojpeg0-dev, libspng-dev
 Description: compiler for vision models with mixtures of experts
  A .vmoe file says what a network is, what it is trained on and how. vmoec
  checks it, differentiates it, compiles it to SIMD machine code and trains it,

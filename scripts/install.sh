@@ -3,8 +3,8 @@
 #
 #   BUILD=build PREFIX=/usr/local DESTDIR= scripts/install.sh install|uninstall
 #
-# The program finds the code generator in ../libexec/vmoec and models in ../share/vmoec/models, seen
-# from where it lies: an installed tree may be moved as a whole.
+# The program finds the code generator in ../libexec/vmoec, models in ../share/vmoec/models and what
+# programs are built of in ../lib/vmoec/kit, seen from where it lies: an installed tree may be moved as a whole.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -14,7 +14,7 @@ case $to in /*) ;; *) echo "install.sh: PREFIX must begin with /, not '$to'" >&2
 vmoec=$BUILD/vmoec
 
 # Ours alone, and those that other programs share: man pages, completions, files for Vim.
-OWN="libexec/vmoec share/vmoec"
+OWN="libexec/vmoec lib/vmoec share/vmoec"
 BASH=share/bash-completion/completions
 ZSH=share/zsh/site-functions
 FISH=share/fish/vendor_completions.d
@@ -39,6 +39,8 @@ put() {
     [ -x "$vmoec" ] || { echo "install.sh: there is no $vmoec: run make first" >&2; exit 3; }
     install -D -m 755 "$vmoec" "$to/bin/vmoec"
     install -D -m 644 "$BUILD/vmoec-llvm.so" "$to/libexec/vmoec/vmoec-llvm.so"
+    install -D -m 644 "$BUILD/kit/libvmoec-trainer.a" "$to/lib/vmoec/kit/libvmoec-trainer.a"
+    tree "$BUILD/kit/include" lib/vmoec/kit/include
     tree models share/vmoec/models
     tree editors share/vmoec/editors
     for kind in syntax ftdetect ftplugin; do
@@ -59,7 +61,7 @@ take_away() {
     for name in $SHARED; do rm -f "$to/$name"; done
     rm -f "$to/$MAN/vmoec.1" "$to/$MAN"/vmoec-*.1
     folders="$BASH share/bash-completion $ZSH share/zsh $FISH share/fish $VIM/syntax $VIM/ftdetect
-        $VIM/ftplugin $VIM share/vim $MAN share/man share libexec bin"
+        $VIM/ftplugin $VIM share/vim $MAN share/man share libexec lib bin"
     case $to in /usr | /usr/local) return ;; esac
     for folder in $folders; do rmdir "$to/$folder" 2> /dev/null || true; done
 }
