@@ -3,6 +3,7 @@
 #ifndef VMOEC_TRAINER_BUILT_H
 #define VMOEC_TRAINER_BUILT_H
 
+#include "base/status.h"
 #include "recipe/recipe.h"
 #include "runtime/exec/abi.h"
 
@@ -55,5 +56,11 @@ typedef struct VmBuilt {
 } VmBuilt;
 
 extern const VmBuilt vm_built;
+
+/* The command predict, for programs that read files of images (program/predict.c); NULL: this one
+ * does not, and needs no library for them. */
+struct Args;
+typedef VmStatus VmBuiltCommand(const struct Args *a);
+extern VmBuiltCommand *const vm_built_predict;
 
 #endif

@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
+
 VmDataQuery vm_model_query(const VmModel *m, const char *dir) {
     VmDataQuery q = vm_data_query(&m->built->recipe->data, dir);
     q.held_out = m->built->recipe->validation > 0;
@@ -80,11 +82,13 @@ static VmStatus check_split(const VmModel *m, const VmDataset *d, VmSplit split,
 VmStatus vm_model_data(VmModel *m, const char *dir, const VmModelWant *want, VmError *err) {
     VmDataQuery q = vm_model_query(m, dir);
     VmStatus s = VM_OK;
+    double t0 = vm_seconds();
     q.files = want->files;
     vm_model_data_close(m);
     for (int i = 0; i < VM_SPLITS && !s; i++)
         if (want->split[i] && i != VM_VALIDATION) s = vm_dataset_find(&q, (VmSplit)i, err);
     if (!s) s = vm_dataset_open_some(&q, want->split, m->data, err);
+    m->data_seconds += vm_seconds() - t0;
     if (s) return s;
     say_data(m);
     for (int i = 0; i < VM_SPLITS && !s; i++)

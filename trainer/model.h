@@ -21,6 +21,7 @@ typedef struct VmModel {
     const VmAbout *about;  /* of weights whose classes data are matched with; NULL: none */
     VmDataset *data[VM_SPLITS], *rest, *held; /* as in a session: whole sets, and two parts */
     const VmDataset *train, *validation;      /* of these, what is trained on, and what judges */
+    double data_seconds;                      /* that opening the data took */
     void (*warn)(void *user, const char *text);
     void *user;
 } VmModel;

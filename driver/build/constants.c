@@ -142,7 +142,7 @@ static void add_weights(Text *t) {
 }
 
 /* Only what reads the recipe's data becomes part of the trainer. */
-static void add_reader(Text *t, const VmDataSpec *data) {
+static void add_reader(Text *t, const VmDataSpec *data, bool images) {
     static const char *const names[VM_READERS] = {
 #define READER(name) [VM_READER_##name] = #name,
 #define SOURCE(...)
@@ -153,6 +153,11 @@ static void add_reader(Text *t, const VmDataSpec *data) {
               "extern const struct VmReader vm_reader_%s;\n"
               "const struct VmReader *const vm_readers[VM_READERS] = {[%d] = &vm_reader_%s};\n",
               names[r], (int)r, names[r]);
+    if (images || r == VM_READER_folder)
+        text_add(t, "extern VmBuiltCommand program_predict;\n"
+                    "VmBuiltCommand *const vm_built_predict = program_predict;\n");
+    else
+        text_add(t, "VmBuiltCommand *const vm_built_predict = NULL;\n");
 }
 
 static void field(Text *t, const char *name, const char *text) {
@@ -226,7 +231,7 @@ void build_constants(Build *b, Text *t) {
     add_files(b, t, &source, &nused);
     int64_t classes = class_names(b, &class);
     add_texts(t, "classes", class, classes);
-    add_reader(t, &b->s->train->recipe.data);
+    add_reader(t, &b->s->train->recipe.data, b->a->o.images);
     if (b->weights_bytes) add_weights(t);
     add_built(b, t, source, nused, classes);
 }

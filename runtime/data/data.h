@@ -117,7 +117,8 @@ char *vm_dataset_place(const VmDataQuery *spec);
 bool vm_dataset_is_archive(const VmDataQuery *spec);
 /* Of everything that training sees of a split: images as bytes (after resizing), labels, sides,
  * channels and the names of class folders. Equal data gives equal fingerprints, from a folder or an
- * archive. All bytes that are held are read, about 10 GB/s. */
+ * archive. The first time all bytes that are held are read, about 10 GB/s. By one thread at a time.
+ */
 VmHash vm_dataset_fingerprint(const VmDataset *d);
 /* The name of class i of a data set with class folders; NULL: it has no names, or no such class. */
 const char *vm_dataset_class(const VmDataset *d, int64_t i);
@@ -139,6 +140,9 @@ const uint8_t *vm_dataset_pixels(const VmDataset *d, int64_t i);
 struct VmImageDecoder;
 const uint8_t *vm_dataset_fetch(const VmDataset *d, struct VmImageDecoder *own, int64_t i,
                                 uint8_t *room, VmError *err);
+/* A thread's decoder of images that are not held; NULL: memory is not there. */
+struct VmImageDecoder *vm_dataset_decoder(const VmDataset *d);
+void vm_dataset_decoder_close(const VmDataset *d, struct VmImageDecoder *own);
 int32_t vm_dataset_label(const VmDataset *d, int64_t i);
 void vm_dataset_normalise(const VmDataset *d, const uint8_t *pixels, float *image);
 /* Normalised images and labels of the given indices, densely into image[n][C][H][W] and label[n];

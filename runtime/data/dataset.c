@@ -222,7 +222,7 @@ VmStatus vm_dataset_open_all(const VmDataQuery *spec, VmDataset *out[VM_SPLITS],
 void vm_dataset_close(VmDataset *d) {
     if (!d) return;
     if (!d->whole) {
-        vm_image_files_close(d->files);
+        if (d->files) d->files->ops->close(d->files);
         free(d->left_out);
         free(d->image);
         free(d->label);
@@ -247,7 +247,7 @@ const char *vm_dataset_file(const VmDataset *d, int64_t i) {
 }
 
 /* Through the sum of every image: those that are not held have no other bytes. */
-VmHash vm_dataset_fingerprint(const VmDataset *d) {
+static VmHash hash_of(const VmDataset *d) {
     const int64_t sides[4] = {d->size, d->channels, d->height, d->width};
     int64_t one = d->channels * d->height * d->width;
     VmHash h = vm_hash((VmHash){0}, sides, sizeof sides);
@@ -259,6 +259,14 @@ VmHash vm_dataset_fingerprint(const VmDataset *d) {
         h = vm_hash(h, &label, sizeof label);
     }
     return vm_hash(h, d->names ? d->names : "", d->names_bytes);
+}
+
+/* Kept in the set, which is const to those who ask, and made by us. */
+VmHash vm_dataset_fingerprint(const VmDataset *d) {
+    VmDataset *own = (VmDataset *)(uintptr_t)d;
+    if (!d->hashed) own->hash = hash_of(d);
+    own->hashed = true;
+    return d->hash;
 }
 
 int64_t vm_dataset_size(const VmDataset *d) {
@@ -291,8 +299,16 @@ const uint8_t *vm_dataset_fetch(const VmDataset *d, struct VmImageDecoder *own, 
                                 uint8_t *room, VmError *err) {
     if (!d->files) return vm_dataset_pixels(d, i);
     if (d->whole) i = d->index[i];
-    err->status = vm_image_files_read(d->files, own, i, room, err);
+    err->status = d->files->ops->read(d->files, own, i, room, err);
     return err->status ? NULL : room;
+}
+
+struct VmImageDecoder *vm_dataset_decoder(const VmDataset *d) {
+    return d->files->ops->decoder();
+}
+
+void vm_dataset_decoder_close(const VmDataset *d, struct VmImageDecoder *own) {
+    d->files->ops->decoder_close(own);
 }
 
 int32_t vm_dataset_label(const VmDataset *d, int64_t i) {

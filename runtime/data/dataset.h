@@ -21,6 +21,8 @@ struct VmDataset {
      * numbers and `value` are its own. NULL: whole. */
     const VmDataset *whole;
     int64_t *index; /* [size] */
+    VmHash hash;    /* once it was asked for */
+    bool hashed;
 };
 
 /* How the files of a source are read: vm_reader_<name> for every READER of recipe/sources.def. The

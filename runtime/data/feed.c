@@ -234,7 +234,7 @@ static bool open_decoders(VmFeed *f) {
     f->decoder = vm_calloc((size_t)f->spec.workers, sizeof(VmImageDecoder *));
     bool ok = f->decoder != NULL;
     for (int i = 0; i < f->spec.workers && ok; i++)
-        ok = (f->decoder[i] = vm_image_decoder_create()) != NULL;
+        ok = (f->decoder[i] = vm_dataset_decoder(f->spec.source)) != NULL;
     return ok;
 }
 
@@ -295,7 +295,8 @@ void vm_feed_close(VmFeed *f) {
         free(f->slot[i].batch.label);
         free(f->slot[i].batch.shares);
     }
-    for (int i = 0; i < f->spec.workers && f->decoder; i++) vm_image_decoder_destroy(f->decoder[i]);
+    for (int i = 0; i < f->spec.workers && f->decoder; i++)
+        vm_dataset_decoder_close(f->spec.source, f->decoder[i]);
     free(f->decoder);
     pthread_cond_destroy(&f->made);
     pthread_cond_destroy(&f->wanted);

@@ -89,7 +89,7 @@ static VmStatus idx_open(Reader *r, const char *path, int rank, VmIdx *out, int6
                          VmError *err) {
     *out = (VmIdx){0};
     *r = (Reader){.path = path, .err = err};
-    VmStatus s = vm_stream_open(&r->stream, path, false, err);
+    VmStatus s = vm_stream_open(&r->stream, path, NULL, err);
     return s ? s : read_header(r, rank, out, total);
 }
 

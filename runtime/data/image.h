@@ -254,8 +254,6 @@ struct VmBadImages {
 };
 
 void vm_bad_add(VmBadImages *b, int64_t number, const VmError *why);
-/* Those shown, a line each, behind what is in text. */
-void vm_bad_lines(const VmBadImages *const *list, int n, char *text, size_t room);
 
 /* Numbers of images that are left out. */
 typedef struct VmNumbers {
@@ -306,6 +304,14 @@ VmStatus vm_images_verdict(const VmImageLoader *l, VmError *err);
  * slot is its image's number. */
 void vm_images_drop(VmImageLoader *l, int part);
 
+/* ---- image_said.c ---------------------------------------------------------------------------- */
+
+/* Those shown, a line each, behind what is in text. */
+void vm_bad_lines(const VmBadImages *const *list, int n, char *text, size_t room);
+int64_t vm_machine_memory(void); /* bytes */
+/* Whether files lie in memory, for data that nobody has read yet. */
+bool vm_images_fit(const VmImageSource *src, int64_t bytes);
+
 /* ---- image_load.c: images at their places ---------------------------------------------------- */
 
 /* The first image of a part that can be opened says how large all are. `name` is the file as
@@ -322,8 +328,6 @@ VmStatus vm_image_load(VmImageLoader *l, int part, int64_t slot, const char *nam
 /* Decides whether the images of a part, whose number and size are known, are held; makes room for
  * what is kept of them. */
 VmStatus vm_image_place(VmImageLoader *l, int part, VmError *err);
-/* Whether files lie in memory, for data that nobody has read yet. */
-bool vm_images_fit(const VmImageSource *src, int64_t bytes);
 
 /* ---- image_folder.c, image_archive.c --------------------------------------------------------- */
 
@@ -339,8 +343,20 @@ VmStatus vm_image_bytes(const char *path, char **bytes, size_t *n, VmError *err)
 
 /* ---- image_files.c: images that are not held ------------------------------------------------- */
 
+/* What a data set asks of files: behind pointers, so that a program whose data has none is linked
+ * without the libraries that read them. */
+typedef struct VmImageFilesOps {
+    void (*close)(VmImageFiles *f);
+    /* Image i as it was when it was looked at first. By any thread with a decoder of its own. */
+    VmStatus (*read)(const VmImageFiles *f, VmImageDecoder *d, int64_t i, uint8_t *to,
+                     VmError *err);
+    VmImageDecoder *(*decoder)(void);
+    void (*decoder_close)(VmImageDecoder *d);
+} VmImageFilesOps;
+
 /* Of one split, in the order of its images: where they are, and what came out of them. */
 struct VmImageFiles {
+    const VmImageFilesOps *ops;
     int root; /* the folder */
     char *place;
     VmImageForm form;
@@ -353,10 +369,7 @@ struct VmImageFiles {
 
 /* Takes sums and disk of a part of which all images are known. */
 VmStatus vm_image_files_open(VmImageLoader *l, int part, VmImageFiles **out, VmError *err);
-void vm_image_files_close(VmImageFiles *f);
-/* Image i as it was when it was looked at first. By any thread with a decoder of its own. */
-VmStatus vm_image_files_read(const VmImageFiles *f, VmImageDecoder *d, int64_t i, uint8_t *to,
-                             VmError *err);
+void vm_image_files_close(VmImageFiles *f); /* NULL is fine */
 
 /* ---- image_disk.c: decoded images on disk ---------------------------------------------------- */
 

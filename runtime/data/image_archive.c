@@ -357,7 +357,7 @@ static VmStatus unpack_all(Unpacker *u, VmError *err) {
 }
 
 static VmStatus open_archive(Unpacker *u, VmError *err) {
-    VmStatus s = vm_stream_open(&u->stream, u->l->src->path, true, err);
+    VmStatus s = vm_stream_open(&u->stream, u->l->src->path, &vm_unpacker, err);
     if (s) return s;
     u->l->unchecked = vm_stream_unchecked(u->stream);
     struct archive *a = u->a = archive_read_new();

@@ -54,24 +54,6 @@ void vm_image_failed(VmImageLoader *l, int part, int64_t number, VmStatus s, boo
     }
 }
 
-/* Lines that do not fit are left out, whole, and counted. */
-void vm_bad_lines(const VmBadImages *const *list, int n, char *text, size_t room) {
-    enum { LAST_LINE = 48 };
-    size_t at = strlen(text);
-    int64_t shown = 0, count = 0;
-    for (int p = 0; p < n; p++) {
-        const VmBadImages *b = list[p];
-        count += b->count;
-        for (int i = 0; i < b->count && i < VM_BAD_SHOWN && shown < VM_BAD_SHOWN; i++) {
-            size_t line = strlen(b->why[i].text) + 3;
-            if (at + line + LAST_LINE >= room) continue;
-            at += (size_t)snprintf(text + at, room - at, "\n  %s", b->why[i].text);
-            shown++;
-        }
-    }
-    if (count > shown) snprintf(text + at, room - at, "\n  and %" PRId64 " more", count - shown);
-}
-
 /* What ends the reading of a part: bad images, or that all are to be left out. */
 static const VmBadImages *fatal(const VmImageLoader *l, int part) {
     bool all = l->names.part[part].n > 0 && l->lost[part].count == l->names.part[part].n;

@@ -104,16 +104,12 @@ VmStatus vm_image_first(VmImageLoader *l, int part, const char *name, const uint
 
 /* ---- where images are ---- */
 
-static int64_t machine_memory(void) {
-    return (int64_t)sysconf(_SC_PHYS_PAGES) * (int64_t)sysconf(_SC_PAGESIZE);
-}
-
 /* Room for at least `need` images and, if that is reasonable, for `wish`. Nobody may be decoding
  * into this part. What this machine cannot hold is refused before it is tried: systems that promise
  * memory they do not have would kill the process. */
 VmStatus vm_image_room(VmImageLoader *l, int part, int64_t need, int64_t wish, VmError *err) {
     VmImageStore *t = &l->store[part];
-    int64_t one = vm_form_bytes(&t->form), memory = machine_memory(), most = memory / one;
+    int64_t one = vm_form_bytes(&t->form), memory = vm_machine_memory(), most = memory / one;
     if (wish > most) wish = most;
     if (wish < need) wish = need;
     uint8_t *p = most < need ? NULL : realloc(t->image, (size_t)(wish * one));
@@ -128,11 +124,6 @@ VmStatus vm_image_room(VmImageLoader *l, int part, int64_t need, int64_t wish, V
     t->image = p;
     t->room = wish;
     return VM_OK;
-}
-
-bool vm_images_fit(const VmImageSource *src, int64_t bytes) {
-    if (src->cache) return src->cache == VM_data_cache_memory;
-    return bytes <= (src->room ? src->room : machine_memory() / 2);
 }
 
 VmStatus vm_image_place(VmImageLoader *l, int part, VmError *err) {

@@ -1,12 +1,9 @@
 /* Unpacks files as they are read. gzip goes through zlib itself: libarchive does not compare its
- * checksum and length. bzip2, xz and zstd go through libarchive's filters, which check what the
- * format has; that nothing follows them is checked here.
+ * checksum and length. bzip2, xz and zstd go through who is given for them (unpack.c).
  *
  * Does not: know what is in the file. */
 #include "runtime/data/stream.h"
 
-#include <archive.h>
-#include <archive_entry.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
@@ -19,22 +16,18 @@
 
 enum { BLOCK = 1 << 17 };
 
-typedef enum Packing { PLAIN, GZIP, BZIP2, XZ, ZSTD } Packing;
-
 struct VmStream {
     int fd;
     char *path;
     int64_t bytes;
-    Packing packing;
+    VmPacking packing;
     bool unchecked, ended;
     /* gzip */
     z_stream z;
     bool in_member;
     uint8_t *block;
-    /* bzip2, xz, zstd */
-    struct archive *a;
-    /* libarchive's own is not looked at when there was no memory for it */
-    struct archive_entry *entry;
+    const VmUnpacker *other; /* bzip2, xz, zstd */
+    void *unpacking;
 };
 
 static VmStatus no_memory(const VmStream *s, VmError *err) {
@@ -112,65 +105,22 @@ static VmStatus read_gzip(VmStream *s, uint8_t *to, size_t n, size_t *got, VmErr
     return VM_OK;
 }
 
-/* ---- bzip2, xz, zstd ---- */
-
-static VmStatus unpacking_failed(VmStream *s, VmError *err) {
-    int code = archive_errno(s->a);
-    const char *why = archive_error_string(s->a);
-    if (code == ENOMEM || !why || strstr(why, "not enough memory")) return no_memory(s, err);
-    bool outside = code == EIO || code == EACCES || code == EISDIR;
-    return vm_fail(err, outside ? VM_ENV : VM_INPUT, "%s: %s: %s", s->path,
-                   outside ? "cannot read" : "damaged or cut off", why);
-}
-
-static int support(struct archive *a, Packing p) {
-    return p == BZIP2 ? archive_read_support_filter_bzip2(a)
-           : p == XZ  ? archive_read_support_filter_xz(a)
-                      : archive_read_support_filter_zstd(a);
-}
-
-static VmStatus open_filter(VmStream *s, VmError *err) {
-    struct archive *a = s->a = archive_read_new();
-    s->entry = archive_entry_new();
-    bool ok = a && s->entry && support(a, s->packing) >= ARCHIVE_WARN;
-    if (!ok || archive_read_support_format_raw(a) < ARCHIVE_WARN) return no_memory(s, err);
-    ok = archive_read_open_fd(a, s->fd, BLOCK) == ARCHIVE_OK;
-    int r = ok ? archive_read_next_header2(a, s->entry) : ARCHIVE_FATAL;
-    if (r == ARCHIVE_EOF)
-        return vm_fail(err, VM_INPUT, "%s: damaged: nothing is packed in it", s->path);
-    return r == ARCHIVE_OK ? VM_OK : unpacking_failed(s, err);
-}
-
-static VmStatus read_filter(VmStream *s, uint8_t *to, size_t n, size_t *got, VmError *err) {
-    while (*got < n) {
-        la_ssize_t k = archive_read_data(s->a, to + *got, n - *got);
-        if (k < 0) return unpacking_failed(s, err);
-        *got += (size_t)k;
-        if (k > 0) continue;
-        s->ended = true;
-        if (archive_filter_bytes(s->a, -1) == s->bytes) return VM_OK;
-        return vm_fail(err, VM_INPUT, "%s: damaged: something follows the compressed data",
-                       s->path);
-    }
-    return VM_OK;
-}
-
 /* ---- the stream ---- */
 
-static Packing packing_of(const uint8_t *h, size_t n) {
-    if (n >= 2 && h[0] == 0x1f && h[1] == 0x8b) return GZIP;
+static VmPacking packing_of(const uint8_t *h, size_t n) {
+    if (n >= 2 && h[0] == 0x1f && h[1] == 0x8b) return VM_GZIP;
     if (n >= 10 && !memcmp(h, "BZh", 3) && !memcmp(h + 4, "\x31\x41\x59\x26\x53\x59", 6))
-        return BZIP2;
+        return VM_BZIP2;
     if (n >= 6 && !memcmp(h,
                           "\xfd"
                           "7zXZ\0",
                           6))
-        return XZ;
-    if (n >= 4 && !memcmp(h, "\x28\xb5\x2f\xfd", 4)) return ZSTD;
-    return PLAIN;
+        return VM_XZ;
+    if (n >= 4 && !memcmp(h, "\x28\xb5\x2f\xfd", 4)) return VM_ZSTD;
+    return VM_PLAIN;
 }
 
-VmStatus vm_stream_open(VmStream **out, const char *path, bool all_packings, VmError *err) {
+VmStatus vm_stream_open(VmStream **out, const char *path, const VmUnpacker *others, VmError *err) {
     *out = NULL;
     int fd = vm_open_read(path, err);
     if (fd < 0) return VM_ENV;
@@ -191,13 +141,15 @@ VmStatus vm_stream_open(VmStream **out, const char *path, bool all_packings, VmE
     if (!status) {
         s->bytes = st.st_size;
         s->packing = packing_of(head, (size_t)n);
-        if (!all_packings && s->packing != GZIP) s->packing = PLAIN;
+        if (!others && s->packing != VM_GZIP) s->packing = VM_PLAIN;
         /* the kind of check of all blocks; whether the (first) frame has one */
-        s->unchecked = (s->packing == XZ && n >= 8 && (head[7] & 15) == 0) ||
-                       (s->packing == ZSTD && n >= 5 && !(head[4] & 4));
+        s->unchecked = (s->packing == VM_XZ && n >= 8 && (head[7] & 15) == 0) ||
+                       (s->packing == VM_ZSTD && n >= 5 && !(head[4] & 4));
     }
-    if (!status && s->packing == GZIP) status = open_gzip(s, err);
-    if (!status && s->packing > GZIP) status = open_filter(s, err);
+    if (!status && s->packing == VM_GZIP) status = open_gzip(s, err);
+    s->other = others;
+    if (!status && s->packing > VM_GZIP)
+        status = others->open(&s->unpacking, s->packing, fd, path, err);
     if (status) {
         vm_stream_close(s);
         return status;
@@ -209,8 +161,9 @@ VmStatus vm_stream_open(VmStream **out, const char *path, bool all_packings, VmE
 VmStatus vm_stream_read(VmStream *s, void *to, size_t n, size_t *got, VmError *err) {
     *got = 0;
     if (s->ended) return VM_OK;
-    if (s->packing == PLAIN) return read_plain(s, to, n, got, err);
-    return s->packing == GZIP ? read_gzip(s, to, n, got, err) : read_filter(s, to, n, got, err);
+    if (s->packing == VM_PLAIN) return read_plain(s, to, n, got, err);
+    if (s->packing == VM_GZIP) return read_gzip(s, to, n, got, err);
+    return s->other->read(s->unpacking, to, n, got, s->bytes, &s->ended, err);
 }
 
 int64_t vm_stream_file_bytes(const VmStream *s) {
@@ -223,8 +176,7 @@ bool vm_stream_unchecked(const VmStream *s) {
 
 void vm_stream_close(VmStream *s) {
     if (!s) return;
-    if (s->a) archive_read_free(s->a);
-    archive_entry_free(s->entry);
+    if (s->unpacking) s->other->close(s->unpacking);
     if (s->block) inflateEnd(&s->z);
     free(s->block);
     free(s->path);

@@ -11,9 +11,21 @@
 
 typedef struct VmStream VmStream;
 
-/* Opens a regular file; its first bytes say how it is packed: with gzip or, all_packings, with
- * bzip2, xz or zstd. Anything else is read as it is. */
-VmStatus vm_stream_open(VmStream **out, const char *path, bool all_packings, VmError *err);
+typedef enum VmPacking { VM_PLAIN, VM_GZIP, VM_BZIP2, VM_XZ, VM_ZSTD } VmPacking;
+
+/* Who unpacks all but gzip: *out is to be closed also after a failure, `path` is for messages. read
+ * as vm_stream_read; *ended: there is no more of the file, which has so many bytes. */
+typedef struct VmUnpacker {
+    VmStatus (*open)(void **out, VmPacking p, int fd, const char *path, VmError *err);
+    VmStatus (*read)(void *unpacking, uint8_t *to, size_t n, size_t *got, int64_t bytes,
+                     bool *ended, VmError *err);
+    void (*close)(void *unpacking);
+} VmUnpacker;
+extern const VmUnpacker vm_unpacker; /* unpack.c */
+
+/* Opens a regular file; its first bytes say how it is packed: with gzip or, if there is
+ * somebody for them, with bzip2, xz or zstd. Anything else is read as it is. */
+VmStatus vm_stream_open(VmStream **out, const char *path, const VmUnpacker *others, VmError *err);
 /* n bytes. Fewer (*got) only at the end, and the end is only reported when everything was right:
  * VM_INPUT for what is damaged, cut off or followed by something, VM_ENV for the system's failures.
  */

@@ -37,11 +37,16 @@ static VmStatus help(const char *name) {
     return VM_OK;
 }
 
+static VmStatus no_images(void) {
+    return drv_fail(VM_USAGE, "this program reads no PNG and no JPEG files, as its data has none: "
+                              "vmoec build --images makes one that does");
+}
+
 static VmStatus run_command(const Args *a) {
     switch (a->cmd) {
     case CMD_train: return program_train(a);
     case CMD_eval: return program_eval(a);
-    case CMD_predict: return program_predict(a);
+    case CMD_predict: return vm_built_predict ? vm_built_predict(a) : no_images();
     case CMD_info: return program_info(a);
     default: return program_bench(a);
     }

@@ -3,9 +3,15 @@
 
 #include "cli/results.h"
 
+static const Args *args; /* of the run, for its first step */
+
 static void first_step(void *user) {
-    (void)user;
+    const VmModel *m = user;
     cli_listen();
+    if (!args->o.time) return;
+    double seconds = vm_seconds() - args->started;
+    fprintf(stderr, "%s: first step %.1f ms after the start, of which the data took %.1f\n",
+            cli_name(), 1e3 * seconds, 1e3 * m->data_seconds);
 }
 
 VmStatus program_train(const Args *a) {
@@ -21,6 +27,7 @@ VmStatus program_train(const Args *a) {
                       .log_every = opt_or(a->o.log_every, 0),
                       .command = a->command,
                       .ncommand = a->ncommand};
+    args = a;
     VmStatus s = cli_run(a, cli_name(), &how.run);
     how.run.before_step = first_step;
     if (!s) s = program_open(a, &m);
