@@ -4,7 +4,8 @@
 #   BUILD=build PREFIX=/usr/local DESTDIR= scripts/install.sh install|uninstall
 #
 # The program finds the code generator in ../libexec/vmoec, models in ../share/vmoec/models and what
-# programs are built of in ../lib/vmoec/kit, seen from where it lies: an installed tree may be moved as a whole.
+# programs are built of in ../lib/vmoec/kit, seen from where it lies: an installed tree may be moved
+# as a whole.
 set -eu
 cd "$(dirname "$0")/.."
 

@@ -52,6 +52,8 @@ void build_clean(Build *b);
 VmStatus build_weights(Build *b, const char *path);
 /* A CgObjectSink; user is the Build. */
 void build_object(void *build, const char *name, const void *data, size_t size);
+/* Whether the program reads PNG and JPEG files. */
+bool build_has_images(const Build *b);
 /* Compiles the constants and links them, the objects and the runtime into `path`. */
 VmStatus build_link(Build *b, const Text *constants, const char *path);
 

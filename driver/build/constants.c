@@ -153,7 +153,7 @@ static void add_reader(Text *t, const VmDataSpec *data, bool images) {
               "extern const struct VmReader vm_reader_%s;\n"
               "const struct VmReader *const vm_readers[VM_READERS] = {[%d] = &vm_reader_%s};\n",
               names[r], (int)r, names[r]);
-    if (images || r == VM_READER_folder)
+    if (images)
         text_add(t, "extern VmBuiltCommand program_predict;\n"
                     "VmBuiltCommand *const vm_built_predict = program_predict;\n");
     else
@@ -231,7 +231,7 @@ void build_constants(Build *b, Text *t) {
     add_files(b, t, &source, &nused);
     int64_t classes = class_names(b, &class);
     add_texts(t, "classes", class, classes);
-    add_reader(t, &b->s->train->recipe.data, b->a->o.images);
+    add_reader(t, &b->s->train->recipe.data, build_has_images(b));
     if (b->weights_bytes) add_weights(t);
     add_built(b, t, source, nused, classes);
 }

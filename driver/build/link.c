@@ -100,7 +100,8 @@ static VmStatus run(const Build *b, Words *w) {
     while (waitpid(pid, &status, 0) < 0)
         if (errno != EINTR) return drv_fail(VM_ENV, "lost '%s': %s", w->at[0], strerror(errno));
     if (WIFEXITED(status) && !WEXITSTATUS(status)) return VM_OK;
-    return drv_fail(VM_ENV, "'%s' could not link the program", w->at[0]);
+    return drv_fail(VM_ENV, "'%s' could not link the program%s", w->at[0],
+                    b->a->o.static__link ? "; --static needs all libraries as lib*.a" : "");
 }
 
 static const char *const compile[] = {
@@ -112,8 +113,13 @@ static const char *const harden[] = {"-Wl,-z,relro,-z,now",
                                      "-Wl,--as-needed",
                                      "-Wl,-s",
                                      NULL};
-static const char *const libraries[] = {
-    "-fopenmp", "-ljansson", "-larchive", "-lturbojpeg", "-lspng", "-lz", "-lxxhash", "-lm", NULL};
+static const char *const of_images[] = {"-larchive", "-lturbojpeg", "-lspng", NULL};
+static const char *const libraries[] = {"-fopenmp", "-ljansson", "-lz", "-lxxhash", "-lm", NULL};
+
+bool build_has_images(const Build *b) {
+    VmDataKind kind = b->s->train->recipe.data.kind;
+    return b->a->o.images || vm_sources[kind].reader == VM_READER_folder;
+}
 
 static VmStatus copy_to(const char *from, const char *to) {
     char *data;
@@ -139,6 +145,8 @@ VmStatus build_link(Build *b, const Text *constants, const char *path) {
     for (int i = 0; i < b->nobject; i++) add(&w, b->object[i]);
     add(&w, arena_printf(w.arena, "%s/libvmoec-trainer.a", kit));
     add_all(&w, harden);
+    if (b->a->o.static__link) add(&w, "-static-pie");
+    if (build_has_images(b)) add_all(&w, of_images);
     add_all(&w, libraries);
     add(&w, "-o");
     add(&w, "program");

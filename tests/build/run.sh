@@ -174,6 +174,25 @@ else
     want 0 'avx512' 'can still tell what it is' ./v4 info
 fi
 
+# ---- which libraries -----------------------------------------------------------------------------
+
+if readelf -d tiny | grep -q -e spng -e turbojpeg -e archive; then
+    fail 'no library for images that are not there' "$(readelf -d tiny)"; else
+    ok 'no library for images that are not there'; fi
+want 2 'reads no PNG and no JPEG.*--images' 'such images' ./tiny predict --weights $W a.png
+want 0 '' 'build for them' "$VMOEC" build tiny.vmoe -o seeing --images
+want 0 '^colours/test/red/0.png: ' 'which it reads' \
+    ./seeing predict --weights $W colours/test/red/0.png
+if [ -e "$(cc -print-file-name=libjansson.a)" ] && [ -e "$(cc -print-file-name=libxxhash.a)" ]; then
+    want 0 '' 'build with all libraries inside' "$VMOEC" build tiny.vmoe -o static --static
+    if readelf -d static | grep -q NEEDED; then
+        fail 'it needs none' "$(readelf -d static)"; else ok 'it needs none'; fi
+    want 0 '' 'it trains' ./static train --out built.static --quiet
+    same 'to the same weights' jit/weights.safetensors built.static/weights.safetensors
+else
+    echo 'skip a static program: there is no libjansson.a or libxxhash.a'
+fi
+
 # ---- bad input -----------------------------------------------------------------------------------
 
 want 2 "has no option --set" 'an option of the compiler' ./tiny train --set dim=8

@@ -59,6 +59,10 @@ works() {
     does "$1: two steps of training" alone "$2" train m.vmoe --data data --steps 2 \
         --overwrite --out runs/m
     does "$1: weights are there" test -s "$T/runs/m/weights.safetensors"
+    does "$1: a program of its own" alone "$2" build m.vmoe -o m --data data
+    does "$1: which trains" alone ./m train --data data --steps 2 --overwrite --out runs/built
+    does "$1: to the same weights" cmp "$T/runs/m/weights.safetensors" \
+        "$T/runs/built/weights.safetensors"
 }
 
 # ---- make install, make uninstall ----------------------------------------------------------------
