@@ -82,7 +82,7 @@ PHOTO_BIN := $(BUILD)/tests/photos
 LIBRARY_BIN := $(LIBRARY_TESTS:tests/library/%.c=$(BUILD)/tests/library-%)
 
 .PHONY: build
-build: $(BUILD)/vmoec $(BUILD)/vmoec-llvm.so $(KIT_LIB) $(KIT_HDR) ## build the compiler: build/vmoec and, beside it, vmoec-llvm.so
+build: $(BUILD)/vmoec $(BUILD)/vmoec-llvm.so $(if $(filter release,$(MODE)),$(KIT_LIB) $(KIT_HDR)) ## build the compiler: build/vmoec and, beside it, vmoec-llvm.so
 
 $(BACKEND_OBJ): CFLAGS += $(LLVM_CFLAGS)
 $(BACKEND_OBJ) $(BUILD)/obj/compiler_id.o: CFLAGS += -fPIC

@@ -52,10 +52,13 @@ static VmStatus no_program(const VmModel *m, VmBuiltUse use, int64_t images, VmE
                                        [VM_BUILT_PREDICT] = "predicting"};
     const char *sizes = vm_model_sizes(m, use);
     if (!*sizes) return vm_fail(err, VM_USAGE, "this program was not built for %s", what[use]);
+    const char *remedy =
+        use == VM_BUILT_TRAIN
+            ? "vmoec build --data with these data adds it"
+            : arena_printf(m->arena, "vmoec build --batch %lld adds it", (long long)images);
     return vm_fail(err, VM_USAGE,
-                   "this program was not built for %s %lld images at once, but for %s; "
-                   "vmoec build --batch %lld adds it",
-                   what[use], (long long)images, sizes, (long long)images);
+                   "this program was not built for %s %lld images at once, but for %s; %s",
+                   what[use], (long long)images, sizes, remedy);
 }
 
 int vm_model_program(VmModel *m, VmBuiltUse use, int64_t images, VmError *err) {

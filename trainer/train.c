@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/version.h"
 #include "runtime/train/describe.h"
 
@@ -74,6 +75,15 @@ static VmStatus describe(VmModel *m, const VmModelRun *how, const VmRecipe *r, V
     return vm_describe(m->arena, &d, file) ? VM_OK : vm_fail(err, VM_ENV, "out of memory");
 }
 
+/* Which every run records: a part of what data costs. */
+static void hash_data(VmModel *m) {
+    const VmDataset *set[] = {m->train, m->validation, m->data[VM_TEST]};
+    double t0 = vm_seconds();
+    for (size_t i = 0; i < sizeof set / sizeof set[0]; i++)
+        if (set[i]) (void)vm_dataset_fingerprint(set[i]);
+    m->data_seconds += vm_seconds() - t0;
+}
+
 /* The file's fingerprint goes into the run's record, so all of it is read. */
 static VmStatus start_from(VmModel *m, int program, const VmModelRun *how, VmSubject *subject,
                            VmError *err) {
@@ -84,8 +94,8 @@ static VmStatus start_from(VmModel *m, int program, const VmModelRun *how, VmSub
     VmStatus s = how->weights ? vm_tensors_open(how->weights, &f, err)
                               : vm_tensors_open_memory(b->weights, b->nweights, shown, &f, err);
     if (s) return s;
-    vm_about_read(m->arena, f, shown, &x);
-    s = vm_model_about_check(m, &x, true, err); /* a second phase may mean it */
+    s = vm_about_read(m->arena, f, shown, &x, err);
+    if (!s) s = vm_model_about_check(m, &x, true, err); /* a second phase may mean it */
     if (!s) s = vm_model_weights_take(m, program, f, shown, err);
     char *fingerprint = arena_alloc(m->arena, 17);
     vm_tensors_fingerprint(f, fingerprint);
@@ -104,6 +114,7 @@ VmStatus vm_model_train(VmModel *m, const VmModelRun *how, VmTrainResult *out, V
     static const VmModelWant all = {.split = {true, true, true}};
     VmStatus s = vm_model_data(m, how->data, &all, err);
     if (!s) s = vm_model_hold_out(m, recipe.seed, err);
+    if (!s) hash_data(m);
     if (!s) s = about(m, recipe.seed, &subject.about, err);
     if (!s) s = describe(m, how, &recipe, file, err);
     if (s) return s;

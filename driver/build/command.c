@@ -71,8 +71,8 @@ static VmStatus check_weights(Session *s, const VmTensorFile *f, const char *pat
     VmError err = {.text = ""};
     const IrGraph *g = session_graph(s, s->batch);
     if (!g) return VM_INPUT;
-    session_about_read(s, f, path, &about);
-    VmStatus st = session_about_settings(s, &about, ABOUT_REFUSE);
+    VmStatus st = session_about_read(s, f, path, &about);
+    if (!st) st = session_about_settings(s, &about, ABOUT_REFUSE);
     if (!st) st = session_about_image(s, &about, ABOUT_REFUSE);
     if (st) return st;
     st = vm_engine_create(1, &e, &err);

@@ -142,7 +142,8 @@ static VmStatus open_weights(Run *r, const Args *a) {
     Session *s = &r->s;
     VmStatus st = session_weights_open(s, a->o.weights, &r->weights);
     if (st) return st;
-    session_about_read(s, r->weights, a->o.weights, &about);
+    st = session_about_read(s, r->weights, a->o.weights, &about);
+    if (st) return st;
     return session_about_settings(s, &about, a->o.anyway ? ABOUT_WARN : ABOUT_REFUSE);
 }
 

@@ -33,8 +33,10 @@ bool session_preparation(Session *s, VmPreparation *out) {
     return true;
 }
 
-void session_about_read(Session *s, const VmTensorFile *f, const char *path, VmAbout *out) {
-    vm_about_read(s->arena, f, path, out);
+VmStatus session_about_read(Session *s, const VmTensorFile *f, const char *path, VmAbout *out) {
+    VmError err = {.text = ""};
+    VmStatus st = vm_about_read(s->arena, f, path, out, &err);
+    return st ? session_fail(s, st, "%s", err.text) : VM_OK;
 }
 
 static void tell(Session *s, AboutUse use, const char *text) {

@@ -14,7 +14,7 @@ VmStatus session_about(Session *s, const VmDataset *train, int64_t seed, VmPairs
 bool session_preparation(Session *s, VmPreparation *out);
 
 /* A file may say nothing of it. */
-void session_about_read(Session *s, const VmTensorFile *f, const char *path, VmAbout *out);
+VmStatus session_about_read(Session *s, const VmTensorFile *f, const char *path, VmAbout *out);
 /* Settings with which the model computes other scores are VM_INPUT, all of them named with both
  * values. */
 VmStatus session_about_settings(Session *s, const VmAbout *x, AboutUse use);

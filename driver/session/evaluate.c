@@ -91,8 +91,8 @@ static VmStatus evaluate_file(Session *s, const SessionEval *how, const VmTensor
     Budget b = {0};
     AboutUse use = how->anyway ? ABOUT_WARN : ABOUT_REFUSE;
     const VmDataset *data;
-    session_about_read(s, f, how->weights, &about);
-    VmStatus st = session_about_settings(s, &about, use);
+    VmStatus st = session_about_read(s, f, how->weights, &about);
+    if (!st) st = session_about_settings(s, &about, use);
     if (!st) st = session_about_image(s, &about, use);
     if (st) return st;
     DataWant want = splits_of(s, how);

@@ -58,7 +58,7 @@ static VmStatus prepare(Predictor *p) {
     VmClassifying *c = &p->classifying;
     AboutUse use = p->how.anyway ? ABOUT_WARN : ABOUT_REFUSE;
     VmStatus st = find_input(p);
-    if (!st) session_about_read(s, p->file, p->how.weights, &p->about);
+    if (!st) st = session_about_read(s, p->file, p->how.weights, &p->about);
     if (!st) st = session_about_settings(s, &p->about, use);
     if (!st) st = session_about_image(s, &p->about, use);
     if (!st && !session_preparation(s, &c->image))

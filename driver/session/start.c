@@ -81,8 +81,8 @@ static VmStatus open_file(Session *s, const SessionTrain *how, VmTensorFile **ou
     bool part = how->rename || how->nskip || how->skip_mismatch; /* they are of another model */
     VmStatus st = session_tensors_open(s, how->weights, out);
     if (st) return st;
-    session_about_read(s, *out, how->weights, about);
-    st = session_about_settings(s, about, part ? ABOUT_NOTE : ABOUT_WARN);
+    st = session_about_read(s, *out, how->weights, about);
+    if (!st) st = session_about_settings(s, about, part ? ABOUT_NOTE : ABOUT_WARN);
     return st ? st : session_about_image(s, about, ABOUT_NOTE);
 }
 

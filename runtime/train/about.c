@@ -131,20 +131,27 @@ static bool is_ours(const VmTensorFile *f) {
 }
 
 /* A pair of that name may come from another program, and mean something else. */
-static void read_part(Arena *a, const char *name, const char *value, VmAbout *out) {
+static VmStatus read_part(Arena *a, const char *name, const char *value, VmAbout *out,
+                          VmError *err) {
     json_t *json = NULL;
+    VmStatus s = VM_OK;
     for (size_t k = 0; k < sizeof parts / sizeof parts[0]; k++) {
         if (strcmp(name, parts[k].name) != 0) continue;
-        if (!vm_json_read(value, strlen(value), name, &json, NULL)) parts[k].read(a, json, out);
+        s = vm_json_read(value, strlen(value), name, &json, err);
+        if (!s) parts[k].read(a, json, out);
         json_decref(json);
     }
+    return s == VM_ENV ? s : VM_OK;
 }
 
-void vm_about_read(Arena *a, const VmTensorFile *f, const char *path, VmAbout *out) {
+VmStatus vm_about_read(Arena *a, const VmTensorFile *f, const char *path, VmAbout *out,
+                       VmError *err) {
     const char *name, *value;
+    VmStatus s = VM_OK;
     *out = (VmAbout){.path = arena_strdup(a, path)};
-    for (int i = 0; is_ours(f) && vm_tensors_meta(f, i, &name, &value); i++)
-        read_part(a, name, value, out);
+    for (int i = 0; !s && is_ours(f) && vm_tensors_meta(f, i, &name, &value); i++)
+        s = read_part(a, name, value, out, err);
+    return s;
 }
 
 /* ---- comparing ------------------------------------------------------------------------------- */

@@ -41,8 +41,10 @@ typedef struct VmMaking {
 
 /* False: memory is not there. */
 bool vm_about_write(Arena *a, const VmMaking *m, VmPairs *out);
-/* A file may say nothing of it, and one of another program has pairs that mean something else. */
-void vm_about_read(Arena *a, const VmTensorFile *f, const char *path, VmAbout *out);
+/* A file may say nothing of it, and one of another program has pairs that mean something else.
+ * VM_ENV: memory is not there. */
+VmStatus vm_about_read(Arena *a, const VmTensorFile *f, const char *path, VmAbout *out,
+                       VmError *err);
 
 /* "size 32 x 32 there, 28 x 28 here; .."; empty: images are prepared alike, or it is not known. */
 Text vm_about_image(Arena *a, const VmAbout *x, const VmPreparation *here);

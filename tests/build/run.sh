@@ -206,7 +206,7 @@ want 1 'does not fit this model' 'whatever they say' ./tiny eval --weights $H --
 want 3 "data set 'idx' not found" 'data that is not there' ./tiny train --data nowhere --out none
 cp -r data more && images 74 > more/train-images-idx3-ubyte && fours 74 \
     > more/train-labels-idx1-ubyte
-want 2 'not built for training with 10 images at once, but for 6, 16' 'another number of images' \
+want 2 'training with 10 images at once, but for 6, 16; vmoec build --data' 'another number of images' \
     ./tiny train --data more --out none
 cp -r data fewer && images 20 > fewer/t10k-images-idx3-ubyte && fours 20 \
     > fewer/t10k-labels-idx1-ubyte

@@ -50,9 +50,9 @@ static VmStatus evaluate(VmModel *m, const Args *a, VmEvalSplit split, Tally *t,
     const VmDataset *data;
     VmStatus s = vm_model_weights_open(m, a->o.weights, &f, &shown, err);
     if (s) return s;
-    vm_about_read(a->arena, f, shown, &about);
+    s = vm_about_read(a->arena, f, shown, &about, err);
     m->about = &about;
-    s = vm_model_about_check(m, &about, a->o.anyway, err);
+    if (!s) s = vm_model_about_check(m, &about, a->o.anyway, err);
     if (!s) s = choose(m, a, &about, split, &data, err);
     int64_t batch = m->built->recipe->data.batch, size = s ? 0 : vm_dataset_size(data);
     if (size < batch) batch = size;

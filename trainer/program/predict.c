@@ -56,7 +56,8 @@ static VmStatus prepare(Predict *p, VmClassifying *c, VmError *err) {
         return vm_fail(err, VM_INPUT, "%s scores no classes of images", b->model);
     VmStatus s = vm_model_weights_open(m, p->a->o.weights, &p->file, &p->shown, err);
     if (s) return s;
-    vm_about_read(p->a->arena, p->file, p->shown, &about);
+    s = vm_about_read(p->a->arena, p->file, p->shown, &about, err);
+    if (s) return s;
     if (about.nclasses) {
         c->class_name = about.classes;
         c->nclass_name = about.nclasses;
