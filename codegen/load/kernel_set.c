@@ -211,8 +211,7 @@ static void hand_on(Batch *b, CgObjectSink sink, void *user) {
         const LoadObject *o = &b->kernel[i];
         char name[KERNEL_SYMBOL];
         kernel_set_symbol(i, name);
-        sink(user, name, code_relink(b->arena, o->data, o->size, CG_KERNEL_SYMBOL, name),
-             o->size);
+        sink(user, name, code_relink(b->arena, o->data, o->size, CG_KERNEL_SYMBOL, name), o->size);
     }
 }
 

@@ -26,8 +26,7 @@ static size_t symbol_section(const char *data) {
     VM_BUG("an object without symbols");
 }
 
-const void *code_relink(Arena *a, const void *data, size_t size, const char *from,
-                          const char *to) {
+const void *code_relink(Arena *a, const void *data, size_t size, const char *from, const char *to) {
     VM_CHECK(strlen(from) == strlen(to), "%s is longer or shorter than %s", to, from);
     char *copy = arena_alloc(a, size);
     memcpy(copy, data, size);
