@@ -22,9 +22,13 @@ SUBMAKE  = $(MAKE) --no-print-directory $(JOBS)
 comma   := ,
 WARN    := -Wall -Wextra -Wpedantic -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Werror
 CFLAGS_release := -O2 -g
+# Coverage-guided fuzzing needs clang, for which OpenMP's pragmas are comments: one thread does it all.
+CFLAGS_fuzz    := -O1 -g -fsanitize=fuzzer-no-link,address,undefined -fno-omit-frame-pointer \
+                  -fno-sanitize-recover=undefined -Wno-unknown-pragmas
+OPENMP         := $(if $(filter fuzz,$(MODE)),,-fopenmp)
 CFLAGS_asan    := -O1 -g -fsanitize=address,undefined -fno-omit-frame-pointer -fno-sanitize-recover=undefined
-CFLAGS  := -std=c11 -D_GNU_SOURCE -I. $(WARN) $(CFLAGS_$(MODE)) -fopenmp -ffp-contract=off $(EXTRA_CFLAGS)
-LDFLAGS := $(if $(filter asan,$(MODE)),-fsanitize=address$(comma)undefined) -fopenmp
+CFLAGS  := -std=c11 -D_GNU_SOURCE -I. $(WARN) $(CFLAGS_$(MODE)) $(OPENMP) -ffp-contract=off $(EXTRA_CFLAGS)
+LDFLAGS := $(if $(filter asan,$(MODE)),-fsanitize=address$(comma)undefined) $(OPENMP)
 
 # Asked when used, so that `make setup` works before LLVM is there.
 LLVM_CFLAGS = -isystem $(shell $(LLVM_CONFIG) --includedir)
@@ -244,6 +248,45 @@ PYTHON ?= python3
 bench: ## compare with the peers installed, write their tables into docs/ (BENCH=part,.. QUICK=1 PYTHON=..)
 	@$(SUBMAKE) build $(GEMM_BIN)
 	@$(PYTHON) bench/compare.py --build $(BUILD) $(if $(BENCH),--part $(BENCH)) $(if $(QUICK),--quick)
+
+# Coverage-guided fuzzing, a program per row of tests/fuzz/targets.def. The test binary has all of them too, to replay
+# their corpora; their entrances are called fuzz_<name> there.
+FUZZ_TARGETS := $(shell sed -n 's/^TARGET.\([a-z_]*\),.*/\1/p' tests/fuzz/targets.def)
+FUZZ_BIN     := $(FUZZ_TARGETS:%=$(BUILD)/fuzz/%)
+FUZZ_LIB     := $(BUILD)/libfuzzed.a
+FUZZ_HELPERS := $(BUILD)/obj/tests/fuzz/util_fuzz.o
+FUZZ_SECONDS ?= 60
+FUZZ_MODE    := BUILD=build-fuzz MODE=fuzz CC=clang-19
+
+$(BUILD)/obj/tests/fuzz/targets/%.o: tests/fuzz/targets/%.c
+	@mkdir -p $(dir $@)
+	$(call say,CC,$<)
+	$(Q)$(CC) $(CFLAGS) $(if $(filter fuzz,$(MODE)),,-DLLVMFuzzerTestOneInput=fuzz_$*) -MMD -MP -c $< -o $@
+
+$(FUZZ_LIB): $(filter-out $(BUILD)/obj/driver/commands/main.o,$(PROGRAM_OBJ))
+	$(call say,AR,$@)
+	$(Q)rm -f $@ && ar rcs $@ $^
+
+$(FUZZ_BIN): $(BUILD)/fuzz/%: $(BUILD)/obj/tests/fuzz/targets/%.o $(FUZZ_HELPERS) $(FUZZ_LIB)
+	@mkdir -p $(dir $@)
+	$(call say,LD,$@)
+	$(Q)$(CC) -fsanitize=fuzzer,address,undefined $^ -o $@ $(LIBS) -l:libgomp.so.1
+
+.PHONY: fuzz-binaries
+fuzz-binaries: $(FUZZ_BIN)
+
+.PHONY: fuzz-targets
+fuzz-targets: ## build the targets of coverage-guided fuzzing (build-fuzz/fuzz/, clang)
+	@scripts/setup.sh run fuzz
+	@$(SUBMAKE) $(FUZZ_MODE) fuzz-binaries
+
+.PHONY: fuzz-run
+fuzz-run: fuzz-targets ## run them in turn, go on where they stopped, print a table (FUZZ_SECONDS=60 FUZZ_TARGET=..)
+	@tests/fuzz/engine.sh run $(FUZZ_SECONDS) $(or $(FUZZ_TARGET),$(FUZZ_TARGETS))
+
+.PHONY: fuzz-merge
+fuzz-merge: fuzz-targets ## keep of what they found the few inputs that reach all of it, in tests/fuzz/corpus/ (FUZZ_TARGET=..)
+	@tests/fuzz/engine.sh merge $(or $(FUZZ_TARGET),$(FUZZ_TARGETS))
 
 FUZZ_ITERATIONS ?= 200000
 .PHONY: fuzz
