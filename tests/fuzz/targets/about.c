@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 #include "driver/session/about.h"
+#include "runtime/data/dataset.h"
 
 enum { MOST = 16 };
 
@@ -37,10 +38,13 @@ static VmTensorFile *file_of(const uint8_t *data, size_t size) {
 }
 
 static void use(Session *s, const VmTensorFile *f) {
+    static const char *names[] = {"cat", "dog"};
+    const VmDataset set = {.classes = 2, .class = names};
     VmAbout x;
     session_about_read(s, f, "weights", &x);
     for (int i = 0; i < x.nsetting; i++) FUZZ_CHECK(x.name[i] && x.value[i], "setting %d", i);
     for (int64_t i = 0; i < x.nclasses; i++) FUZZ_CHECK(x.classes[i], "a class has no name");
+    session_about_classes(s, &x, &set);
     (void)session_about_settings(s, &x, ABOUT_REFUSE);
     (void)session_about_settings(s, &x, ABOUT_NOTE);
     (void)session_about_image(s, &x, ABOUT_REFUSE);
