@@ -70,11 +70,12 @@ KIT_HDR  := $(addprefix $(BUILD)/kit/include/,base/json.h base/status.h recipe/r
             runtime/exec/abi.h trainer/built.h)
 KIT_CFLAGS = -ffunction-sections -fdata-sections -fstack-protector-strong -D_FORTIFY_SOURCE=2 -fvisibility=hidden
 
-# The C files of tests/ make one Criterion binary (fuzz_*.c and those of library/ and photos/ are programs);
-# tests/<area>/run.sh are shell suites.
+# The C files of tests/ make one Criterion binary (fuzz_*.c and those of library/ and photos/ are programs, and
+# fuzz/targets/ is for fuzzing and for replay/); tests/<area>/run.sh are shell suites.
 LIBRARY_TESTS := $(wildcard tests/library/*.c)
 PHOTO_SRC := tests/photos/photos.c
-TEST_SRC := $(filter-out $(wildcard tests/*/fuzz_*.c) tests/faults/malloc.c $(LIBRARY_TESTS) $(PHOTO_SRC),$(call sources,$(wildcard tests/*)))
+TEST_SRC := $(filter-out $(wildcard tests/*/fuzz_*.c) tests/fuzz/util_fuzz.c tests/fuzz/targets/% tests/replay/% \
+            tests/faults/malloc.c $(LIBRARY_TESTS) $(PHOTO_SRC),$(call sources,$(wildcard tests/*)))
 TEST_OBJ := $(TEST_SRC:%.c=$(BUILD)/obj/%.o)
 TEST_BIN := $(BUILD)/tests/vmoec-tests
 DOC_BIN  := $(BUILD)/tests/reference
@@ -84,6 +85,15 @@ FAULT_SRC := tests/faults/malloc.c
 # Makes the photos of tests/photos.
 PHOTO_BIN := $(BUILD)/tests/photos
 LIBRARY_BIN := $(LIBRARY_TESTS:tests/library/%.c=$(BUILD)/tests/library-%)
+
+# Coverage-guided fuzzing, a program per row of tests/fuzz/targets.def. Another program has all of them, to replay
+# their corpora; their entrances are called fuzz_<name> there.
+FUZZ_TARGETS := $(shell sed -n 's/^TARGET.\([a-z_]*\),.*/\1/p' tests/fuzz/targets.def)
+FUZZ_BIN     := $(FUZZ_TARGETS:%=$(BUILD)/fuzz/%)
+FUZZ_LIB     := $(BUILD)/libfuzzed.a
+FUZZ_OBJ     := $(FUZZ_TARGETS:%=$(BUILD)/obj/tests/fuzz/targets/%.o)
+REPLAY_BIN   := $(BUILD)/tests/replay
+FUZZ_HELPERS := $(BUILD)/obj/tests/fuzz/util_fuzz.o
 
 .PHONY: build
 build: $(BUILD)/vmoec $(BUILD)/vmoec-llvm.so $(KIT_LIB) $(KIT_HDR) ## build the compiler: build/vmoec and, beside it, vmoec-llvm.so
@@ -169,7 +179,8 @@ $(DOC_BIN): $(filter $(BUILD)/obj/base/% $(BUILD)/obj/recipe/% $(BUILD)/obj/ir/%
 	$(call say,LD,$@)
 	$(Q)$(CC) $(LDFLAGS) $^ -o $@ $(LIBS)
 
--include $(OBJ:.o=.d) $(KIT_OBJ:.o=.d) $(TEST_OBJ:.o=.d) $(LIBRARY_TESTS:%.c=$(BUILD)/obj/%.d) $(BUILD)/obj/docs/reference.d
+-include $(FUZZ_OBJ:.o=.d) $(FUZZ_HELPERS:.o=.d) $(BUILD)/obj/tests/replay/replay.d \
+         $(OBJ:.o=.d) $(KIT_OBJ:.o=.d) $(TEST_OBJ:.o=.d) $(LIBRARY_TESTS:%.c=$(BUILD)/obj/%.d) $(BUILD)/obj/docs/reference.d
 
 # `make && sudo make install`: what is there is installed as it is, so that nothing is built as root.
 PREFIX  ?= /usr/local
@@ -198,7 +209,7 @@ run: ## set up, build, and train the example model on Fashion-MNIST
 	$(BUILD)/vmoec train models/vmoe_fmnist.vmoe
 
 .PHONY: tests
-tests: $(TEST_BIN) $(FAULT_LIB) $(LIBRARY_BIN) $(PHOTO_BIN) ## build the unit tests
+tests: $(TEST_BIN) $(FAULT_LIB) $(LIBRARY_BIN) $(PHOTO_BIN) $(REPLAY_BIN) ## build the unit tests
 
 .PHONY: test
 test: ## set up, build, and run every test; ends with "N passed, N failed, N skipped"
@@ -211,10 +222,10 @@ test-unit: $(TEST_BIN) ## run the unit tests alone
 	@BUILD=$(BUILD) tests/run_all.sh --unit
 
 .PHONY: test-asan
-test-asan: ## run the unit tests and the language server's under AddressSanitizer and UBSan (build-asan/)
+test-asan: ## run the unit tests, the language server's and the corpora under AddressSanitizer and UBSan (build-asan/)
 	@scripts/setup.sh run test
 	@$(SUBMAKE) BUILD=build-asan MODE=asan build tests
-	@BUILD=build-asan tests/run_all.sh --unit lsp
+	@BUILD=build-asan tests/run_all.sh --unit lsp replay
 
 # FAULTS_PARTS: some of syscalls kills damage random_set twice alloc; FAULTS_SEED, FAULTS_RUNS, FAULTS_FLIPS.
 .PHONY: test-faults
@@ -249,12 +260,6 @@ bench: ## compare with the peers installed, write their tables into docs/ (BENCH
 	@$(SUBMAKE) build $(GEMM_BIN)
 	@$(PYTHON) bench/compare.py --build $(BUILD) $(if $(BENCH),--part $(BENCH)) $(if $(QUICK),--quick)
 
-# Coverage-guided fuzzing, a program per row of tests/fuzz/targets.def. The test binary has all of them too, to replay
-# their corpora; their entrances are called fuzz_<name> there.
-FUZZ_TARGETS := $(shell sed -n 's/^TARGET.\([a-z_]*\),.*/\1/p' tests/fuzz/targets.def)
-FUZZ_BIN     := $(FUZZ_TARGETS:%=$(BUILD)/fuzz/%)
-FUZZ_LIB     := $(BUILD)/libfuzzed.a
-FUZZ_HELPERS := $(BUILD)/obj/tests/fuzz/util_fuzz.o
 FUZZ_SECONDS ?= 60
 FUZZ_MODE    := BUILD=build-fuzz MODE=fuzz CC=clang-19
 
@@ -271,6 +276,11 @@ $(FUZZ_BIN): $(BUILD)/fuzz/%: $(BUILD)/obj/tests/fuzz/targets/%.o $(FUZZ_HELPERS
 	@mkdir -p $(dir $@)
 	$(call say,LD,$@)
 	$(Q)$(CC) -fsanitize=fuzzer,address,undefined $^ -o $@ $(LIBS) -l:libgomp.so.1
+
+$(REPLAY_BIN): $(BUILD)/obj/tests/replay/replay.o $(FUZZ_OBJ) $(FUZZ_HELPERS) $(FUZZ_LIB)
+	@mkdir -p $(dir $@)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(LDFLAGS) $^ -o $@ $(LIBS)
 
 .PHONY: fuzz-binaries
 fuzz-binaries: $(FUZZ_BIN)
