@@ -1,5 +1,7 @@
 /* Archives of images: measured and read, with channels, resizing and skipping by the input's
- * length. A set that can be read is measured as it is. */
+ * length. A set that can be measured and read has as many images both ways; measuring passes over
+ * entries, and may meet damage there which reading them does not, in lengths that it has no use
+ * for. */
 #include "tests/fuzz/target.h"
 
 #include "runtime/data/image.h"
@@ -32,10 +34,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     FUZZ_CHECK(m == VM_OK || m == VM_INPUT || m == VM_ENV, "status %d", m);
     VmStatus s = vm_images_read(&src, (VmImages *[]){&of[0], &of[1], &of[2]}, &info, &err);
     FUZZ_CHECK(s == VM_OK || s == VM_INPUT || s == VM_ENV, "status %d", s);
-    FUZZ_CHECK(s || !m, "read, but not measured: %s", err.text);
     for (int i = 0; i < VM_SPLITS && !s; i++) {
         check_images(&of[i], &src, info.classes);
-        FUZZ_CHECK(src.skip || of[i].size == size_of[i].size, "split %d is measured otherwise", i);
+        FUZZ_CHECK(m || src.skip || of[i].size == size_of[i].size, "split %d is measured otherwise",
+                   i);
         vm_images_free(&of[i]);
     }
     free(measured.names);

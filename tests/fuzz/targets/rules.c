@@ -1,5 +1,6 @@
 /* Rename rules: read, tried on tensors as other programs have them, and led back from weights. What
- * they lead back becomes the weights again, bit for bit. */
+ * they lead back becomes the weights again, bit for bit. Behind the rules a second and a third part
+ * may be other names for tensors and for weights, a line each. */
 #include "tests/fuzz/target.h"
 
 #include <string.h>
@@ -62,27 +63,49 @@ static void back(Arena *a, const RenameTask *t) {
     }
 }
 
+/* A copy of the list, in which the first ones have the names of a part's lines, behind a scope. */
+static VmTensorView *named(Arena *a, const VmTensorView *from, int n, const FuzzPart *names,
+                           const char *scope) {
+    VmTensorView *list = ARENA_ARRAY(a, VmTensorView, n);
+    memcpy(list, from, (size_t)n * sizeof *list);
+    char *text = arena_strndup(a, (const char *)names->data, names->size), *line = text;
+    for (int i = 0; i < n && line && *line; i++) {
+        char *end = strchr(line, '\n');
+        if (end) *end = '\0';
+        list[i].name = arena_printf(a, "%s%s", scope, line);
+        line = end ? end + 1 : NULL;
+    }
+    return list;
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+    static const uint8_t none[1];
+    FuzzPart part[3] = {{none, 0}, {none, 0}, {none, 0}};
+    size_t at = 0;
+    for (int i = 0; i < 3; i++)
+        if (!fuzz_part(data, size, &at, &part[i])) break;
     for (int i = 0; i < VALUES; i++) values[i] = (float)i;
-    char *text = fuzz_text(data, size);
+    char *text = fuzz_text(part[0].data, part[0].size);
     Arena *a = arena_create();
+    const VmTensorView *tensors = named(a, have, HAVE, &part[1], ""),
+                       *weights = named(a, weight, WEIGHTS, &part[2], "m.");
     RenameRules rules = {.rule = {0}};
     Diags *d = diags_create(a);
     session_rules_read(a, source_from_text(a, "fuzz.rules", text), "models/rules", false, &rules,
                        d);
     RenameTask t = {.rules = &rules,
-                    .tensor = have,
+                    .tensor = tensors,
                     .ntensor = HAVE,
                     .path = "weights",
                     .model = "m",
-                    .weight = weight,
+                    .weight = weights,
                     .nweight = WEIGHTS,
                     .channels = 3,
                     .skip_mismatch = size % 2};
     forth(a, &t);
     t.skip_mismatch = false;
     for (int n = 1; n <= WEIGHTS; n++) { /* each by itself, and all */
-        t.weight = n < WEIGHTS ? &weight[n] : weight;
+        t.weight = n < WEIGHTS ? &weights[n] : weights;
         t.nweight = n < WEIGHTS ? 1 : WEIGHTS;
         back(a, &t);
     }
