@@ -47,6 +47,7 @@ typedef struct Unpacker {
     VmStream *stream;
     uint8_t *block;
     int64_t fed, data_end; /* bytes given to libarchive; the end of the last one that is not zero */
+    bool ended;            /* it was told that there are no more */
     VmStatus broken;       /* of the stream */
     VmError why;
     Batch *batch;             /* being filled; NULL: none */
@@ -117,6 +118,7 @@ static VmStatus next_block(Unpacker *u, size_t *n) {
     size_t end = without_zeros(u->block, *n);
     if (end) u->data_end = u->fed + (int64_t)end;
     u->fed += (int64_t)*n;
+    u->ended |= *n == 0;
     return VM_OK;
 }
 
@@ -132,6 +134,7 @@ static la_ssize_t feed(struct archive *a, void *user, const void **block) {
 static VmStatus archive_failed(const Unpacker *u, VmError *err) {
     if (u->broken) return vm_fail(err, u->broken, "%s", u->why.text);
     const char *why = archive_error_string(u->a), *path = u->l->src->path;
+    if (!why && u->ended) why = "it is cut off"; /* within a header, of which nothing is said */
     if (archive_errno(u->a) == ENOMEM || !why)
         return vm_fail(err, VM_ENV, "%s: out of memory", path);
     return vm_fail(err, VM_INPUT, "%s: no tar or zip archive, or damaged%s%s: %s", path,
