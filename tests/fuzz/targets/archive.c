@@ -31,9 +31,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     VmImagesInfo measured, info;
     VmError err;
     VmStatus m = vm_images_measure(&src, size_of, &measured, &err);
-    FUZZ_CHECK(m == VM_OK || m == VM_INPUT || m == VM_ENV, "status %d", m);
+    FUZZ_CHECK(m == VM_OK || m == VM_INPUT, "status %d: %s", m, err.text);
     VmStatus s = vm_images_read(&src, (VmImages *[]){&of[0], &of[1], &of[2]}, &info, &err);
-    FUZZ_CHECK(s == VM_OK || s == VM_INPUT || s == VM_ENV, "status %d", s);
+    FUZZ_CHECK(s == VM_OK || s == VM_INPUT, "status %d: %s", s, err.text);
     for (int i = 0; i < VM_SPLITS && !s; i++) {
         check_images(&of[i], &src, info.classes);
         FUZZ_CHECK(m || src.skip || of[i].size == size_of[i].size, "split %d is measured otherwise",
