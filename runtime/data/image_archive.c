@@ -134,7 +134,9 @@ static la_ssize_t feed(struct archive *a, void *user, const void **block) {
 static VmStatus archive_failed(const Unpacker *u, VmError *err) {
     if (u->broken) return vm_fail(err, u->broken, "%s", u->why.text);
     const char *why = archive_error_string(u->a), *path = u->l->src->path;
-    if (!why && u->ended) why = "it is cut off"; /* within a header, of which nothing is said */
+    /* of these the library says nothing */
+    if (!why && u->ended) why = "it is cut off";
+    if (!why && archive_entry_is_metadata_encrypted(u->entry)) why = "it is encrypted";
     if (archive_errno(u->a) == ENOMEM || !why)
         return vm_fail(err, VM_ENV, "%s: out of memory", path);
     return vm_fail(err, VM_INPUT, "%s: no tar or zip archive, or damaged%s%s: %s", path,

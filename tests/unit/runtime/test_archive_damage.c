@@ -180,6 +180,24 @@ static void refuse_bytes(const char *path, const char *bytes, size_t n, const ch
     ti_refuse(&spec, VM_INPUT, words);
 }
 
+Test(runtime_archive_damage, an_encrypted_zip_is_said_to_be_one) {
+    enum { FLAGS = 6, ENCRYPTED = 1, STRONGLY = 1 << 6, NAMES = 1 << 13 };
+    char *dir = rt_folder();
+    const char *path = rt_path(dir, "x.zip");
+    TiFile f[TI_MAX_FILES];
+    int files = ti_usual_files(f);
+    ti_write_zip(path, "", f, files, true);
+    ti_free_files(f, files);
+    size_t n;
+    char *b = rt_read(path, &n);
+    int flags = ENCRYPTED | STRONGLY | NAMES;
+    b[FLAGS] = (char)flags;
+    b[FLAGS + 1] = (char)(flags >> 8);
+    refuse_bytes(path, b, n, "no tar or zip archive, or damaged at its beginning: it is encrypted");
+    free(b);
+    rt_remove(dir);
+}
+
 Test(runtime_archive_damage, what_is_wrong_with_a_plain_archive_is_said) {
     char *dir = rt_folder();
     const char *path = rt_path(dir, "x.tar");
