@@ -311,9 +311,9 @@ static VmStatus take_image(Unpacker *u, struct archive_entry *e, const char *pat
     Batch *b = u->batch;
     BatchFile *f = &b->file[b->n];
     s = place(u, f, part, &why);
-    if (s) {
+    if (s) vm_image_failed(l, part, number, s, true, &why);
+    if (s || u->measure) { /* which has seen enough of it */
         free(f->path);
-        vm_image_failed(l, part, number, s, true, &why);
         return VM_OK;
     }
     b->used += f->n;
@@ -355,9 +355,7 @@ static VmStatus unpack_all(Unpacker *u, VmError *err) {
         if (!s && archive_read_data_skip(u->a) < ARCHIVE_WARN) s = archive_failed(u, err);
         mark = archive_filter_bytes(u->a, 0);
     }
-    if (!u->measure) submit(u);
-    batch_free(u->batch);
-    u->batch = NULL;
+    submit(u);
     return s;
 }
 
