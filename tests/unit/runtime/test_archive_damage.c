@@ -198,6 +198,17 @@ Test(runtime_archive_damage, an_encrypted_zip_is_said_to_be_one) {
     rt_remove(dir);
 }
 
+/* A zip whose first entry is stored as a stream, which ends nowhere. */
+Test(runtime_archive_damage, what_the_library_says_nothing_of_is_damage) {
+    VmDataQuery spec = ti_spec("tests/fuzz/corpus/archive/found-silent");
+    VmDataSize size[VM_SPLITS];
+    VmError err;
+    cr_assert_eq(vm_dataset_measure(&spec, NULL, size, NULL, &err), VM_INPUT, "%s", err.text);
+    cr_assert(strstr(err.text, "damaged at or behind the entry t/train/a/1.png: its contents make "
+                               "no sense"),
+              "%s", err.text);
+}
+
 Test(runtime_archive_damage, what_is_wrong_with_a_plain_archive_is_said) {
     char *dir = rt_folder();
     const char *path = rt_path(dir, "x.tar");
