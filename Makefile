@@ -22,9 +22,13 @@ SUBMAKE  = $(MAKE) --no-print-directory $(JOBS)
 comma   := ,
 WARN    := -Wall -Wextra -Wpedantic -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Werror
 CFLAGS_release := -O2 -g
+# Coverage-guided fuzzing needs clang, for which OpenMP's pragmas are comments: one thread does it all.
+CFLAGS_fuzz    := -O1 -g -fsanitize=fuzzer-no-link,address,undefined -fno-omit-frame-pointer \
+                  -fno-sanitize-recover=undefined -Wno-unknown-pragmas
+OPENMP         := $(if $(filter fuzz,$(MODE)),,-fopenmp)
 CFLAGS_asan    := -O1 -g -fsanitize=address,undefined -fno-omit-frame-pointer -fno-sanitize-recover=undefined
-CFLAGS  := -std=c11 -D_GNU_SOURCE -I. $(WARN) $(CFLAGS_$(MODE)) -fopenmp -ffp-contract=off $(EXTRA_CFLAGS)
-LDFLAGS := $(if $(filter asan,$(MODE)),-fsanitize=address$(comma)undefined) -fopenmp
+CFLAGS  := -std=c11 -D_GNU_SOURCE -I. $(WARN) $(CFLAGS_$(MODE)) $(OPENMP) -ffp-contract=off $(EXTRA_CFLAGS)
+LDFLAGS := $(if $(filter asan,$(MODE)),-fsanitize=address$(comma)undefined) $(OPENMP)
 
 # Asked when used, so that `make setup` works before LLVM is there.
 LLVM_CFLAGS = -isystem $(shell $(LLVM_CONFIG) --includedir)
@@ -66,11 +70,12 @@ KIT_HDR  := $(addprefix $(BUILD)/kit/include/,base/json.h base/status.h recipe/r
             runtime/exec/abi.h trainer/built.h)
 KIT_CFLAGS = -ffunction-sections -fdata-sections -fstack-protector-strong -D_FORTIFY_SOURCE=2 -fvisibility=hidden
 
-# The C files of tests/ make one Criterion binary (fuzz_*.c and those of library/ and photos/ are programs);
-# tests/<area>/run.sh are shell suites.
+# The C files of tests/ make one Criterion binary (fuzz_*.c and those of library/ and photos/ are programs, and
+# fuzz/targets/ is for fuzzing and for replay/); tests/<area>/run.sh are shell suites.
 LIBRARY_TESTS := $(wildcard tests/library/*.c)
 PHOTO_SRC := tests/photos/photos.c
-TEST_SRC := $(filter-out $(wildcard tests/*/fuzz_*.c) tests/faults/malloc.c $(LIBRARY_TESTS) $(PHOTO_SRC),$(call sources,$(wildcard tests/*)))
+TEST_SRC := $(filter-out $(wildcard tests/*/fuzz_*.c) tests/fuzz/util_fuzz.c tests/fuzz/targets/% tests/replay/% \
+            tests/faults/malloc.c $(LIBRARY_TESTS) $(PHOTO_SRC),$(call sources,$(wildcard tests/*)))
 TEST_OBJ := $(TEST_SRC:%.c=$(BUILD)/obj/%.o)
 TEST_BIN := $(BUILD)/tests/vmoec-tests
 DOC_BIN  := $(BUILD)/tests/reference
@@ -80,6 +85,15 @@ FAULT_SRC := tests/faults/malloc.c
 # Makes the photos of tests/photos.
 PHOTO_BIN := $(BUILD)/tests/photos
 LIBRARY_BIN := $(LIBRARY_TESTS:tests/library/%.c=$(BUILD)/tests/library-%)
+
+# Coverage-guided fuzzing, a program per row of tests/fuzz/targets.def. Another program has all of them, to replay
+# their corpora; their entrances are called fuzz_<name> there.
+FUZZ_TARGETS := $(shell sed -n 's/^TARGET.\([a-z_]*\),.*/\1/p' tests/fuzz/targets.def)
+FUZZ_BIN     := $(FUZZ_TARGETS:%=$(BUILD)/fuzz/%)
+FUZZ_LIB     := $(BUILD)/libfuzzed.a
+FUZZ_OBJ     := $(FUZZ_TARGETS:%=$(BUILD)/obj/tests/fuzz/targets/%.o)
+REPLAY_BIN   := $(BUILD)/tests/replay
+FUZZ_HELPERS := $(BUILD)/obj/tests/fuzz/util_fuzz.o
 
 .PHONY: build
 build: $(BUILD)/vmoec $(BUILD)/vmoec-llvm.so $(if $(filter release,$(MODE)),$(KIT_LIB) $(KIT_HDR)) ## build the compiler: build/vmoec and, beside it, vmoec-llvm.so
@@ -165,7 +179,8 @@ $(DOC_BIN): $(filter $(BUILD)/obj/base/% $(BUILD)/obj/recipe/% $(BUILD)/obj/ir/%
 	$(call say,LD,$@)
 	$(Q)$(CC) $(LDFLAGS) $^ -o $@ $(LIBS)
 
--include $(OBJ:.o=.d) $(KIT_OBJ:.o=.d) $(TEST_OBJ:.o=.d) $(LIBRARY_TESTS:%.c=$(BUILD)/obj/%.d) $(BUILD)/obj/docs/reference.d
+-include $(FUZZ_OBJ:.o=.d) $(FUZZ_HELPERS:.o=.d) $(BUILD)/obj/tests/replay/replay.d \
+         $(OBJ:.o=.d) $(KIT_OBJ:.o=.d) $(TEST_OBJ:.o=.d) $(LIBRARY_TESTS:%.c=$(BUILD)/obj/%.d) $(BUILD)/obj/docs/reference.d
 
 # `make && sudo make install`: what is there is installed as it is, so that nothing is built as root.
 PREFIX  ?= /usr/local
@@ -194,7 +209,7 @@ run: ## set up, build, and train the example model on Fashion-MNIST
 	$(BUILD)/vmoec train models/vmoe_fmnist.vmoe
 
 .PHONY: tests
-tests: $(TEST_BIN) $(FAULT_LIB) $(LIBRARY_BIN) $(PHOTO_BIN) ## build the unit tests
+tests: $(TEST_BIN) $(FAULT_LIB) $(LIBRARY_BIN) $(PHOTO_BIN) $(REPLAY_BIN) ## build the unit tests
 
 .PHONY: test
 test: ## set up, build, and run every test; ends with "N passed, N failed, N skipped"
@@ -207,10 +222,10 @@ test-unit: $(TEST_BIN) ## run the unit tests alone
 	@BUILD=$(BUILD) tests/run_all.sh --unit
 
 .PHONY: test-asan
-test-asan: ## run the unit tests and the language server's under AddressSanitizer and UBSan (build-asan/)
+test-asan: ## run the unit tests, the language server's and the corpora under AddressSanitizer and UBSan (build-asan/)
 	@scripts/setup.sh run test
 	@$(SUBMAKE) BUILD=build-asan MODE=asan build tests
-	@BUILD=build-asan tests/run_all.sh --unit lsp
+	@BUILD=build-asan tests/run_all.sh --unit lsp replay
 
 # FAULTS_PARTS: some of syscalls kills damage random_set twice alloc; FAULTS_SEED, FAULTS_RUNS, FAULTS_FLIPS.
 .PHONY: test-faults
@@ -244,6 +259,44 @@ PYTHON ?= python3
 bench: ## compare with the peers installed, write their tables into docs/ (BENCH=part,.. QUICK=1 PYTHON=..)
 	@$(SUBMAKE) build $(GEMM_BIN)
 	@$(PYTHON) bench/compare.py --build $(BUILD) $(if $(BENCH),--part $(BENCH)) $(if $(QUICK),--quick)
+
+FUZZ_SECONDS ?= 60
+FUZZ_MODE    := BUILD=build-fuzz MODE=fuzz CC=clang-19
+
+$(BUILD)/obj/tests/fuzz/targets/%.o: tests/fuzz/targets/%.c
+	@mkdir -p $(dir $@)
+	$(call say,CC,$<)
+	$(Q)$(CC) $(CFLAGS) $(if $(filter fuzz,$(MODE)),,-DLLVMFuzzerTestOneInput=fuzz_$*) -MMD -MP -c $< -o $@
+
+$(FUZZ_LIB): $(filter-out $(BUILD)/obj/driver/commands/main.o,$(PROGRAM_OBJ))
+	$(call say,AR,$@)
+	$(Q)rm -f $@ && ar rcs $@ $^
+
+$(FUZZ_BIN): $(BUILD)/fuzz/%: $(BUILD)/obj/tests/fuzz/targets/%.o $(FUZZ_HELPERS) $(FUZZ_LIB)
+	@mkdir -p $(dir $@)
+	$(call say,LD,$@)
+	$(Q)$(CC) -fsanitize=fuzzer,address,undefined $^ -o $@ $(LIBS) -l:libgomp.so.1
+
+$(REPLAY_BIN): $(BUILD)/obj/tests/replay/replay.o $(FUZZ_OBJ) $(FUZZ_HELPERS) $(FUZZ_LIB)
+	@mkdir -p $(dir $@)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(LDFLAGS) $^ -o $@ $(LIBS)
+
+.PHONY: fuzz-binaries
+fuzz-binaries: $(FUZZ_BIN)
+
+.PHONY: fuzz-targets
+fuzz-targets: ## build the targets of coverage-guided fuzzing (build-fuzz/fuzz/, clang)
+	@scripts/setup.sh run fuzz
+	@$(SUBMAKE) $(FUZZ_MODE) fuzz-binaries
+
+.PHONY: fuzz-run
+fuzz-run: fuzz-targets ## run them in turn, go on where they stopped, print a table (FUZZ_SECONDS=60 FUZZ_TARGET=..)
+	@tests/fuzz/engine.sh run $(FUZZ_SECONDS) $(or $(FUZZ_TARGET),$(FUZZ_TARGETS))
+
+.PHONY: fuzz-merge
+fuzz-merge: fuzz-targets ## keep of what they found the few inputs that reach all of it, in tests/fuzz/corpus/ (FUZZ_TARGET=..)
+	@tests/fuzz/engine.sh merge $(or $(FUZZ_TARGET),$(FUZZ_TARGETS))
 
 FUZZ_ITERATIONS ?= 200000
 .PHONY: fuzz

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Installs what is missing to build and run vmoec, and to test it, from Debian's packages.
 #
-#   scripts/setup.sh [--check] [run] [test]      default: run test
+#   scripts/setup.sh [--check] [run] [test] [fuzz]      default: run test
 #
 # Every need is probed first; when all are met, nothing is installed and no network is used. Without
 # the right to install, the command to run by hand is printed and the exit status is 3.
@@ -51,14 +51,17 @@ for what in "$@"; do
         need llvm-19-tools filecheck
         need clang-19 tool clang-19
         need clang-format-19 tool clang-format-19
-        need libclang-rt-19-dev clang_runtime
         need python3 tool python3
         need strace tool strace
         need libxml2-utils tool xmllint
         need zstd tool zstd
         ;;
+    fuzz)
+        need clang-19 tool clang-19
+        need libclang-rt-19-dev clang_runtime
+        ;;
     *)
-        echo "setup.sh: expected run, test or --check, found $what" >&2
+        echo "setup.sh: expected run, test, fuzz or --check, found $what" >&2
         exit 2
         ;;
     esac

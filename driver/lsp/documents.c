@@ -161,18 +161,21 @@ LspCode lsp_did_open(LspServer *s, const json_t *params, VmJson *result) {
     return LSP_DONE;
 }
 
-/* A part of the text, or without a range all of it, is replaced. */
+/* A part of the text, or without a range all of it, is replaced. A message may have many changes,
+ * so what one takes is given back at once. */
 static void replace(LspServer *s, LspDocument *d, const json_t *change, const char *text) {
+    Arena *a = arena_create();
     const json_t *range = json_object_get(change, "range");
-    const Source *src = source_from_text(s->request, d->path, d->text);
+    const Source *src = source_from_text(a, d->path, d->text);
     int from = range ? lsp_offset(s, src, json_object_get(range, "start")) : 0;
     int to = range ? lsp_offset(s, src, json_object_get(range, "end")) : (int)src->len;
     if (to < from) to = from;
-    Text t = text_new(s->request);
+    Text t = text_new(a);
     text_addn(&t, src->text, (size_t)from);
     text_add(&t, text);
     text_addn(&t, src->text + to, src->len - (size_t)to);
     char *own = copy(t.data);
+    arena_destroy(a);
     free(d->text);
     d->text = own;
 }

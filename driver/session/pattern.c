@@ -43,11 +43,12 @@ bool session_pattern_match(const char *pattern, const char *name, Stars *s) {
 /* A whole number of a few digits, or -1. */
 static int64_t number_of(const char *at, int len) {
     int64_t x = 0;
+    if (len > 9) return -1;
     for (int i = 0; i < len; i++) {
         if (at[i] < '0' || at[i] > '9') return -1;
         x = 10 * x + at[i] - '0';
     }
-    return len > 0 && len <= 9 ? x : -1;
+    return len > 0 ? x : -1;
 }
 
 /* What stands for a star on the right: * is the next one, {2} the second, {2+1} a number near it.

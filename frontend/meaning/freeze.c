@@ -4,7 +4,8 @@
 
 #include <string.h>
 
-enum { SHOWN = 4 }; /* names in a message */
+/* SHOWN: names in a message; MOST: letters of a pattern that somebody may have mistyped. */
+enum { SHOWN = 4, MOST = 256 };
 
 /* The usual way back to the last star when something does not fit. */
 static bool matches(const char *pattern, const char *name) {
@@ -53,7 +54,9 @@ static int distance(Arena *a, const char *pattern, const char *name) {
 
 static const char *nearest(Arena *a, const IrGraph *g, const char *pattern) {
     const char *best = NULL;
-    int least = (int)strlen(pattern) / 3 + 1;
+    size_t letters = strlen(pattern);
+    if (letters > MOST) return NULL;
+    int least = (int)letters / 3 + 1;
     IR_FOR (n, g) {
         if (n->op != OP_param) continue;
         int d = distance(a, pattern, ir_str(n, ATTR_param_name));

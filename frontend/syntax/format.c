@@ -35,6 +35,14 @@ static void comments(Formatter *f, const char **text, int n) {
     }
 }
 
+/* Of a block or a file, before its end; where nothing else is in it they begin without a blank
+ * line. */
+static void end_comments(Formatter *f, const Ast *n) {
+    if (!n->ncomment_end) return;
+    bool leading_blank = n->nkid == 0 && *n->comment_end[0] == '\0';
+    comments(f, n->comment_end + leading_blank, n->ncomment_end - leading_blank);
+}
+
 static void trailing(Formatter *f, const char *text) {
     if (!text) return;
     fmt_add(f, "  ");
@@ -81,8 +89,7 @@ static void broken_block(Formatter *f, const Ast *n) {
         start_line(f);
         statement(f, k);
     }
-    bool leading_blank = n->ncomment_end && *n->comment_end[0] == '\0' && n->nkid == 0;
-    comments(f, n->comment_end + leading_blank, n->ncomment_end - leading_blank);
+    end_comments(f, n);
     f->indent -= FMT_INDENT;
     start_line(f);
     fmt_add(f, "}");
@@ -251,7 +258,6 @@ void ast_format(Text *t, const Ast *file) {
         start_line(&f);
         declaration(&f, n);
     }
-    bool leading_blank = file->nkid == 0 && file->ncomment_end && *file->comment_end[0] == '\0';
-    comments(&f, file->comment_end + leading_blank, file->ncomment_end - leading_blank);
+    end_comments(&f, file);
     if (f.column > 0) fmt_add(&f, "\n");
 }

@@ -65,7 +65,7 @@ static void flat_call(Formatter *f, const Ast *n) {
     }
     fmt_add(f, n->name);
     fmt_add(f, "(");
-    flat_list(f, n->kid + first, n->nkid - first);
+    flat_list(f, first ? n->kid + first : n->kid, n->nkid - first);
     fmt_add(f, ")");
 }
 
@@ -227,7 +227,7 @@ static void filled_list(Formatter *f, const Ast *list) {
 
 static void broken_args(Formatter *f, const Ast *call, int first) {
     fmt_add(f, call->name);
-    broken_list(f, call->kid + first, call->nkid - first, "(", ")", call);
+    broken_list(f, first ? call->kid + first : call->kid, call->nkid - first, "(", ")", call);
 }
 
 /* The call of a stage alone, without what is piped into it. */

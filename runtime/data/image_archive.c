@@ -47,6 +47,7 @@ typedef struct Unpacker {
     VmStream *stream;
     uint8_t *block;
     int64_t fed, data_end; /* bytes given to libarchive; the end of the last one that is not zero */
+    bool ended;            /* it was told that there are no more */
     VmStatus broken;       /* of the stream */
     VmError why;
     Batch *batch;             /* being filled; NULL: none */
@@ -117,6 +118,7 @@ static VmStatus next_block(Unpacker *u, size_t *n) {
     size_t end = without_zeros(u->block, *n);
     if (end) u->data_end = u->fed + (int64_t)end;
     u->fed += (int64_t)*n;
+    u->ended |= *n == 0;
     return VM_OK;
 }
 
@@ -129,11 +131,16 @@ static la_ssize_t feed(struct archive *a, void *user, const void **block) {
     return -1;
 }
 
+/* After a call of libarchive before which errno was 0: of some failures it says nothing, neither of
+ * memory nor of damage. */
 static VmStatus archive_failed(const Unpacker *u, VmError *err) {
-    if (u->broken) return vm_fail(err, u->broken, "%s", u->why.text);
+    bool memory = errno == ENOMEM || archive_errno(u->a) == ENOMEM;
     const char *why = archive_error_string(u->a), *path = u->l->src->path;
-    if (archive_errno(u->a) == ENOMEM || !why)
-        return vm_fail(err, VM_ENV, "%s: out of memory", path);
+    if (u->broken) return vm_fail(err, u->broken, "%s", u->why.text);
+    if (memory) return vm_fail(err, VM_ENV, "%s: out of memory", path);
+    if (!why && u->ended) why = "it is cut off";
+    if (!why && archive_entry_is_metadata_encrypted(u->entry)) why = "it is encrypted";
+    if (!why) why = "its contents make no sense";
     return vm_fail(err, VM_INPUT, "%s: no tar or zip archive, or damaged%s%s: %s", path,
                    u->last[0] ? " at or behind the entry " : " at its beginning", u->last, why);
 }
@@ -209,6 +216,7 @@ static VmStatus check_end(Unpacker *u, int64_t mark, VmError *err) {
 /* ---- entries ---- */
 
 static VmStatus read_some(Unpacker *u, void *to, size_t n, size_t *got, VmError *err) {
+    errno = 0;
     la_ssize_t k = archive_read_data(u->a, to, n);
     *got = k > 0 ? (size_t)k : 0;
     return k < 0 ? archive_failed(u, err) : VM_OK;
@@ -306,9 +314,9 @@ static VmStatus take_image(Unpacker *u, struct archive_entry *e, const char *pat
     Batch *b = u->batch;
     BatchFile *f = &b->file[b->n];
     s = place(u, f, part, &why);
-    if (s) {
+    if (s) vm_image_failed(l, part, number, s, true, &why);
+    if (s || u->measure) { /* which has seen enough of it */
         free(f->path);
-        vm_image_failed(l, part, number, s, true, &why);
         return VM_OK;
     }
     b->used += f->n;
@@ -339,6 +347,7 @@ static VmStatus unpack_all(Unpacker *u, VmError *err) {
     VmStatus s = VM_OK;
     int64_t mark = 0;
     while (!s && !l->stop) {
+        errno = 0;
         int r = archive_read_next_header2(u->a, u->entry);
         if (r == ARCHIVE_EOF) {
             s = check_end(u, mark, err);
@@ -347,12 +356,11 @@ static VmStatus unpack_all(Unpacker *u, VmError *err) {
         bool read =
             r == ARCHIVE_OK || r == ARCHIVE_WARN; /* ARCHIVE_RETRY is a damaged header here */
         s = read ? take_entry(u, u->entry, err) : archive_failed(u, err);
+        errno = 0;
         if (!s && archive_read_data_skip(u->a) < ARCHIVE_WARN) s = archive_failed(u, err);
         mark = archive_filter_bytes(u->a, 0);
     }
-    if (!u->measure) submit(u);
-    batch_free(u->batch);
-    u->batch = NULL;
+    submit(u);
     return s;
 }
 
@@ -366,8 +374,9 @@ static VmStatus open_archive(Unpacker *u, VmError *err) {
     bool ok = a && u->block && u->entry && archive_read_support_format_tar(a) >= ARCHIVE_WARN &&
               archive_read_support_format_zip_streamable(a) >= ARCHIVE_WARN;
     if (!ok) return vm_fail(err, VM_ENV, "%s: out of memory", u->l->src->path);
-    return archive_read_open(a, u, NULL, feed, NULL) < ARCHIVE_WARN ? archive_failed(u, err)
-                                                                    : VM_OK;
+    errno = 0;
+    bool open = archive_read_open(a, u, NULL, feed, NULL) >= ARCHIVE_WARN;
+    return open ? VM_OK : archive_failed(u, err);
 }
 
 static void close_archive(Unpacker *u) {

@@ -220,7 +220,7 @@ static const char *take_entries(const json_t *o, VmRecord *r, int64_t *epoch) {
 static const char *contradiction(const json_t *o, const VmRecord *r, int64_t epoch) {
     const VmRunState *s = &r->at;
     const json_t *run = json_object_get(o, "run");
-    int64_t batch, steps;
+    int64_t batch, steps, most;
     if (epoch != s->step / s->steps_per_epoch) return "its epoch is not that of its step";
     if (s->judged > s->step) return "an epoch was judged behind its step";
     int64_t inside = s->step % s->steps_per_epoch; /* 0 with sums: it was not judged yet */
@@ -228,7 +228,8 @@ static const char *contradiction(const json_t *o, const VmRecord *r, int64_t epo
         return "its epoch's sums go beyond its step";
     const json_t *data = json_object_get(json_object_get(run, "recipe"), "data");
     if (!get_int(data, "batch", &batch) || batch < 1) return "its run has no batch";
-    if (s->sums.images < s->sums.batches || s->sums.images > s->sums.batches * batch)
+    bool any = __builtin_mul_overflow(s->sums.batches, batch, &most);
+    if (s->sums.images < s->sums.batches || (!any && s->sums.images > most))
         return "its epoch's sums are of other images";
     if (json_object_get(run, "steps") && (!get_int(run, "steps", &steps) || s->step > steps))
         return "its step is behind the end of its run";

@@ -43,6 +43,7 @@ Test(rename, names_go_back_where_nothing_is_forgotten) {
         {"l*", "x{1+2}", "x1", NULL, NULL}, /* no number below 0 becomes it */
         {"l*", "x{1+2}", "x2", "l0", NULL},
         {"l*", "x{1-1}", "xa", NULL, NULL},
+        {"l*", "x{1-1}", "x99999999999999999999", NULL, NULL}, /* no int64_t, nor counted */
         {"*.a", "{1}.b.{1}", "x.b.x", "x.a", NULL},
         {"*.a", "{1}.b.{1}", "x.b.y", NULL, NULL},
         {"*.*.a", "{2}.{1}", "x.y", "y.x.a", NULL},

@@ -7,7 +7,8 @@ cd "$(dirname "$0")/../.." || exit 3
 out=${BUILD:-build}/fuzz
 mkdir -p "$out"
 if ! ${CC:-gcc} -std=c11 -D_GNU_SOURCE -I. -O1 -g -Wall -Wextra -fsanitize=address,undefined \
-    -fno-sanitize-recover=undefined tests/fuzz/fuzz_parse.c base/*.c frontend/syntax/*.c \
+    -fno-sanitize-recover=undefined tests/fuzz/fuzz_parse.c tests/fuzz/util_fuzz.c \
+    tests/fuzz/targets/syntax.c base/*.c frontend/syntax/*.c \
     -o "$out/fuzz_parse" -ljansson -lxxhash -lm; then
     echo "FAIL fuzz_parse does not compile"
     exit 1

@@ -403,9 +403,9 @@ def random_bytes_in_documents_and_messages(client, folder):
     assert client.diagnostics(uri, 1000) == []
 
 
-def resident(client):
+def resident(client, which="VmRSS"):
     with open(f"/proc/{client.process.pid}/status") as f:
-        return next(int(line.split()[1]) for line in f if line.startswith("VmRSS"))
+        return next(int(line.split()[1]) for line in f if line.startswith(which))
 
 
 @test
@@ -424,6 +424,20 @@ def memory_stays_flat(client, folder):
             sizes.append(resident(client))
     before, after = sizes
     assert after - before < 512, f"{before} KiB after 200 edits, {after} KiB after 1200"
+
+
+@test
+def many_changes_in_a_message_take_no_more_than_one(client, folder):
+    client.start()
+    text = MODEL + "# a line that says nothing\n" * 8000
+    uri, _ = opened(client, folder, text)
+    before = resident(client, "VmHWM")
+    start = {"line": 4, "character": 0}
+    changes = [{"range": {"start": start, "end": start}, "text": "#"} for _ in range(1000)]
+    client.change(uri, 2, *changes)
+    assert client.diagnostics(uri, 2) == []
+    grown = resident(client, "VmHWM") - before
+    assert grown < 64 << 10, f"{grown} KiB more for 1000 changes of {len(text)} bytes"
 
 
 @test

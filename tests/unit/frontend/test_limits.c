@@ -253,3 +253,19 @@ Test(limits, long_names) {
     check(&t, "limit");
     arena_destroy(a);
 }
+
+/* What a pattern that matches nothing may have meant is not looked for among all names. */
+Test(limits, long_patterns) {
+    Arena *a = arena_create();
+    Text t = text_new(a);
+    text_add(&t, "model m(image: f32[B, 1, 28, 28], label: class[B, 10]) {\n"
+                 "  x = reshape(image, [B, 784]) |> linear(4)\n"
+                 "  for i in 0..500 {\n    x = linear(x, 4)\n  }\n"
+                 "  loss cross_entropy(linear(x, 10), label)\n}\n"
+                 "train m {\n  data = mnist(batch = 2)\n  optimizer = adam()\n"
+                 "  schedule = constant(peak = 1e-3)\n  epochs = 1\n  freeze = \"");
+    REPEAT(&t, 20 * MANY, "a*b");
+    text_add(&t, "\"\n}\n");
+    check(&t, "frozen-weights");
+    arena_destroy(a);
+}

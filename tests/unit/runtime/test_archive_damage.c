@@ -147,10 +147,66 @@ Test(runtime_archive_damage, zstd_cut, .timeout = 120) {
     cut("zstd", 197);
 }
 
+/* Within a header, too, of which the library says nothing. */
+static void zip_cut(bool sizes) {
+    char *dir = rt_folder();
+    const char *path = rt_path(dir, "x.zip");
+    TiFile f[TI_MAX_FILES];
+    int files = ti_usual_files(f);
+    ti_write_zip(path, "", f, files, sizes);
+    ti_free_files(f, files);
+    Prints got;
+    VmError err;
+    cr_assert(open_prints(path, &got, &err) == VM_OK, "%s", err.text);
+    size_t n;
+    char *bytes = rt_read(path, &n);
+    for (size_t to = 0; to < n; to++) {
+        rt_write(path, bytes, to);
+        VmStatus s = open_prints(path, &got, &err);
+        cr_assert_eq(s, VM_INPUT, "cut to %zu of %zu: %d %s", to, n, s, s ? err.text : "");
+    }
+    free(bytes);
+    rt_remove(dir);
+}
+
+Test(runtime_archive_damage, zip_cut, .timeout = 120) {
+    zip_cut(true);
+    zip_cut(false);
+}
+
 static void refuse_bytes(const char *path, const char *bytes, size_t n, const char *words) {
     VmDataQuery spec = ti_spec(path);
     rt_write(path, bytes, n);
     ti_refuse(&spec, VM_INPUT, words);
+}
+
+Test(runtime_archive_damage, an_encrypted_zip_is_said_to_be_one) {
+    enum { FLAGS = 6, ENCRYPTED = 1, STRONGLY = 1 << 6, NAMES = 1 << 13 };
+    char *dir = rt_folder();
+    const char *path = rt_path(dir, "x.zip");
+    TiFile f[TI_MAX_FILES];
+    int files = ti_usual_files(f);
+    ti_write_zip(path, "", f, files, true);
+    ti_free_files(f, files);
+    size_t n;
+    char *b = rt_read(path, &n);
+    int flags = ENCRYPTED | STRONGLY | NAMES;
+    b[FLAGS] = (char)flags;
+    b[FLAGS + 1] = (char)(flags >> 8);
+    refuse_bytes(path, b, n, "no tar or zip archive, or damaged at its beginning: it is encrypted");
+    free(b);
+    rt_remove(dir);
+}
+
+/* A zip whose first entry is stored as a stream, which ends nowhere. */
+Test(runtime_archive_damage, what_the_library_says_nothing_of_is_damage) {
+    VmDataQuery spec = ti_spec("tests/fuzz/corpus/archive/found-silent");
+    VmDataSize size[VM_SPLITS];
+    VmError err;
+    cr_assert_eq(vm_dataset_measure(&spec, NULL, size, NULL, &err), VM_INPUT, "%s", err.text);
+    cr_assert(strstr(err.text, "damaged at or behind the entry t/train/a/1.png: its contents make "
+                               "no sense"),
+              "%s", err.text);
 }
 
 Test(runtime_archive_damage, what_is_wrong_with_a_plain_archive_is_said) {

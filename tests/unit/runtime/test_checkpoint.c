@@ -229,6 +229,16 @@ Test(runtime_checkpoint, the_record_is_checked_like_the_tensors, .timeout = 100)
     rt_remove(dir);
 }
 
+/* With a checksum that is right. */
+static void write_record(json_t *o, const char *path) {
+    json_object_del(o, "checksum");
+    char *text = json_dumps(o, JSON_COMPACT | JSON_SORT_KEYS | JSON_REAL_PRECISION(17));
+    VmHashText sum = vm_hash_text(vm_hash((VmHash){0, 0}, text, strlen(text)));
+    json_object_set_new(o, "checksum", json_string(sum.text));
+    free(text);
+    cr_assert(json_dump_file(o, path, JSON_REAL_PRECISION(17)) == 0);
+}
+
 /* A record of another version or one that contradicts itself, with a checksum that is right. */
 Test(runtime_checkpoint, contradictions_are_damage, .timeout = 60) {
     static const struct {
@@ -245,22 +255,36 @@ Test(runtime_checkpoint, contradictions_are_damage, .timeout = 60) {
     json_t *good = read_json(path);
     for (size_t i = 0; i < sizeof lie / sizeof lie[0]; i++) {
         json_t *o = json_deep_copy(good);
-        json_object_del(o, "checksum");
         json_object_set_new(o, lie[i].key, json_integer(lie[i].value));
         if (!strcmp(lie[i].key, "step")) {
             json_object_set_new(o, "epoch", json_integer(1));
             json_object_set_new(json_object_get(o, "unfinished_epoch"), "batches", json_integer(3));
         }
-        char *text = json_dumps(o, JSON_COMPACT | JSON_SORT_KEYS | JSON_REAL_PRECISION(17));
-        json_object_set_new(
-            o, "checksum",
-            json_string(vm_hash_text(vm_hash((VmHash){0, 0}, text, strlen(text))).text));
-        free(text);
-        cr_assert(json_dump_file(o, path, JSON_REAL_PRECISION(17)) == 0);
+        write_record(o, path);
         refuse_resume(dir, &c, VM_INPUT, lie[i].words);
         json_decref(o);
     }
     json_decref(good);
+    rt_remove(dir);
+}
+
+/* Batches of so many images that their number is no int64_t: another run's, and not a lie. */
+Test(runtime_checkpoint, batches_of_any_size_are_counted, .timeout = 60) {
+    char *dir = toy_data();
+    ToyConfig c = one_epoch(dir);
+    const char *path = rt_path(dir, "out/checkpoint/trainer.json");
+    json_t *o = read_json(path), *run = json_object_get(o, "run"),
+           *sums = json_object_get(o, "unfinished_epoch"),
+           *data = json_object_get(json_object_get(run, "recipe"), "data");
+    json_object_set_new(data, "batch", json_integer(INT64_MAX));
+    json_object_set_new(o, "step", json_integer(2));
+    json_object_set_new(o, "epoch", json_integer(0));
+    json_object_set_new(o, "judged", json_integer(0));
+    json_object_set_new(sums, "batches", json_integer(2));
+    json_object_set_new(sums, "images", json_integer(5));
+    write_record(o, path);
+    refuse_resume(dir, &c, VM_USAGE, "recipe.data.batch: 9223372036854775807 there, 8 here");
+    json_decref(o);
     rt_remove(dir);
 }
 

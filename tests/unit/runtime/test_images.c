@@ -383,6 +383,32 @@ Test(runtime_images, measured_as_opened) {
     rt_remove(dir);
 }
 
+/* Images so large that they do not wait together: of an archive that is only measured, headers are
+ * all that is wanted. */
+Test(runtime_images, an_archive_of_large_images_is_measured) {
+    enum { SIDE = 320 };
+    static const char *const names[] = {"train/a/1.png", "test/a/1.png", "val/a/1.png"};
+    static unsigned char noise[SIDE * SIDE * 3];
+    unsigned x = 1;
+    for (size_t i = 0; i < sizeof noise; i++)
+        noise[i] = (unsigned char)((x = x * 1103515245u + 12345u) >> 16);
+    char *dir = rt_folder();
+    TiFile f[3];
+    for (int i = 0; i < 3; i++)
+        f[i] = (TiFile){names[i], ti_png_of(noise, SIDE, SIDE, SPNG_COLOR_TYPE_TRUECOLOR, 8)};
+    ti_write_tar(rt_path(dir, "x.tar"), ARCHIVE_FILTER_NONE, f, 3, 0);
+    VmDataQuery spec = ti_spec(rt_path(dir, "x.tar"));
+    VmDataSize size[VM_SPLITS];
+    VmError err;
+    cr_assert(vm_dataset_measure(&spec, NULL, size, NULL, &err) == VM_OK, "%s", err.text);
+    for (int i = 0; i < VM_SPLITS; i++) {
+        cr_assert_eq(size[i].images, 1);
+        cr_assert_eq(size[i].bytes, SIDE * SIDE * 3 + 2);
+    }
+    ti_free_files(f, 3);
+    rt_remove(dir);
+}
+
 /* The same from a folder and an archive, whatever images become. */
 Test(runtime_images, looked_at_without_decoding) {
     char *dir = rt_folder();
