@@ -14,7 +14,7 @@ set -u
 cd "$(dirname "$0")/../.." || exit 3
 out=${FUZZ_BUILD:-build-fuzz}
 SECONDS_EACH=5 PATIENCE=15 MEGABYTES=1024 # PATIENCE: seconds, on a machine that others use too
-MOST_RUNS=30 SHORTEST=20                  # of a target; seconds of one, which reads its corpus first
+MOST_RUNS=30 SHORTEST=20                  # of a target; seconds of one, which begins by reading
 MOST_FILES=60 MOST_BYTES=200000           # of a corpus for the tests
 memory=/tmp
 [ ! -w /dev/shm ] || memory=/dev/shm
@@ -109,7 +109,8 @@ merge_one() { # $1: target
     rm -rf "$tmp/merged"
     mkdir -p "$tmp/merged" "$to"
     if ! "$out/fuzz/$1" -set_cover_merge=1 -use_counters=0 -rss_limit_mb=$MEGABYTES \
-        -timeout=$PATIENCE "$tmp/merged" "$to" "$out/corpus/$1" > "$tmp/log" 2>&1; then
+        -timeout=$PATIENCE -artifact_prefix="$tmp/" "$tmp/merged" "$to" "$out/corpus/$1" \
+        > "$tmp/log" 2>&1; then
         tail -5 "$tmp/log"
         return 1
     fi
