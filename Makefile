@@ -19,12 +19,20 @@ say      = $(if $(V),,@printf '  %-3s %s\n' $(1) $(2))
 JOBS     = $(if $(filter -j%,$(MAKEFLAGS)),,-j$(shell nproc))
 SUBMAKE  = $(MAKE) --no-print-directory $(JOBS)
 
-comma   := ,
 WARN    := -Wall -Wextra -Wpedantic -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Werror
-CFLAGS_release := -O2 -g
+# What a mistake in memory meets in everything that is shipped: the compiler, its shared object, the
+# library, and the kit of the programs that it builds (tests/hardening looks for each of them).
+accepts  = $(shell echo 'int x;' | $(CC) -Werror $(1) -xc -c - -o /dev/null 2>&1 || echo no)
+HARDEN  := -fPIE -fstack-protector-strong -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2
+HARDEN  += $(if $(call accepts,-fstack-clash-protection),,-fstack-clash-protection)
+CFLAGS_release := -O2 -g $(HARDEN)
 CFLAGS_asan    := -O1 -g -fsanitize=address,undefined -fno-omit-frame-pointer -fno-sanitize-recover=undefined
+CFLAGS_tsan    := -O1 -g -fsanitize=thread -fno-omit-frame-pointer
 CFLAGS  := -std=c11 -D_GNU_SOURCE -I. $(WARN) $(CFLAGS_$(MODE)) -fopenmp -ffp-contract=off $(EXTRA_CFLAGS)
-LDFLAGS := $(if $(filter asan,$(MODE)),-fsanitize=address$(comma)undefined) -fopenmp
+LDFLAGS_release := -Wl,-z,relro,-z,now -Wl,-z,noexecstack -Wl,-z,text
+LDFLAGS_asan    := -fsanitize=address,undefined
+LDFLAGS_tsan    := -fsanitize=thread
+LDFLAGS := $(LDFLAGS_$(MODE)) -fopenmp
 
 # Asked when used, so that `make setup` works before LLVM is there.
 LLVM_CFLAGS = -isystem $(shell $(LLVM_CONFIG) --includedir)
@@ -64,19 +72,21 @@ KIT_SRC  := $(call sources,base recipe runtime cli trainer)
 KIT_OBJ  := $(KIT_SRC:%.c=$(BUILD)/kit/obj/%.o) $(BUILD)/kit/obj/version.o
 KIT_HDR  := $(addprefix $(BUILD)/kit/include/,base/json.h base/status.h recipe/recipe.h $(wildcard recipe/*.def) \
             runtime/exec/abi.h trainer/built.h)
-KIT_CFLAGS = -ffunction-sections -fdata-sections -fstack-protector-strong -D_FORTIFY_SOURCE=2 -fvisibility=hidden
+KIT_CFLAGS = -ffunction-sections -fdata-sections -fvisibility=hidden
 
 # The C files of tests/ make one Criterion binary (fuzz_*.c and those of library/ and photos/ are programs);
 # tests/<area>/run.sh are shell suites.
 LIBRARY_TESTS := $(wildcard tests/library/*.c)
 PHOTO_SRC := tests/photos/photos.c
-TEST_SRC := $(filter-out $(wildcard tests/*/fuzz_*.c) tests/faults/malloc.c $(LIBRARY_TESTS) $(PHOTO_SRC),$(call sources,$(wildcard tests/*)))
+# What programs under test are loaded with: allocations that fail, rights that are taken away. And what tries them.
+PRELOADS := tests/faults/malloc.c tests/hardening/jail.c
+HELPERS  := tests/hardening/tries.c
+TEST_SRC := $(filter-out $(wildcard tests/*/fuzz_*.c) $(PRELOADS) $(HELPERS) $(LIBRARY_TESTS) $(PHOTO_SRC),$(call sources,$(wildcard tests/*)))
 TEST_OBJ := $(TEST_SRC:%.c=$(BUILD)/obj/%.o)
 TEST_BIN := $(BUILD)/tests/vmoec-tests
 DOC_BIN  := $(BUILD)/tests/reference
-# A library that lets allocations fail (tests/faults/alloc.sh), loaded by the programs under test.
-FAULT_LIB := $(BUILD)/tests/malloc-fails.so
-FAULT_SRC := tests/faults/malloc.c
+PRELOAD_LIB := $(PRELOADS:tests/%.c=$(BUILD)/tests/%.so)
+HELPER_BIN  := $(HELPERS:tests/%.c=$(BUILD)/tests/%)
 # Makes the photos of tests/photos.
 PHOTO_BIN := $(BUILD)/tests/photos
 LIBRARY_BIN := $(LIBRARY_TESTS:tests/library/%.c=$(BUILD)/tests/library-%)
@@ -109,7 +119,7 @@ $(MADE): %.o: %.c
 
 $(BUILD)/vmoec: $(PROGRAM_OBJ)
 	$(call say,LD,$@)
-	$(Q)$(CC) $(LDFLAGS) -rdynamic $^ -o $@ $(LIBS)
+	$(Q)$(CC) $(LDFLAGS) -pie -rdynamic $^ -o $@ $(LIBS)
 
 $(BUILD)/kit/obj/%.o: %.c
 	@mkdir -p $(dir $@)
@@ -150,10 +160,16 @@ $(TEST_BIN): $(LIB_OBJ) $(TEST_OBJ)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(LDFLAGS) $^ -o $@ -lcriterion $(LLVM_LIBS) $(LIBS)
 
-$(FAULT_LIB): $(FAULT_SRC)
+PLAIN = $(CC) -std=c11 -D_GNU_SOURCE -I. $(WARN) -O2 -g
+$(PRELOAD_LIB): $(BUILD)/tests/%.so: tests/%.c $(wildcard tests/hardening/*.def)
 	@mkdir -p $(dir $@)
 	$(call say,LD,$@)
-	$(Q)$(CC) -std=c11 -D_GNU_SOURCE $(WARN) -O2 -g -shared -fPIC $< -o $@
+	$(Q)$(PLAIN) -shared -fPIC $< -o $@
+
+$(HELPER_BIN): $(BUILD)/tests/%: tests/%.c
+	@mkdir -p $(dir $@)
+	$(call say,LD,$@)
+	$(Q)$(PLAIN) $< -o $@ -pthread
 
 $(PHOTO_BIN): $(PHOTO_SRC)
 	@mkdir -p $(dir $@)
@@ -194,7 +210,7 @@ run: ## set up, build, and train the example model on Fashion-MNIST
 	$(BUILD)/vmoec train models/vmoe_fmnist.vmoe
 
 .PHONY: tests
-tests: $(TEST_BIN) $(FAULT_LIB) $(LIBRARY_BIN) $(PHOTO_BIN) ## build the unit tests
+tests: $(TEST_BIN) $(PRELOAD_LIB) $(HELPER_BIN) $(LIBRARY_BIN) $(PHOTO_BIN) ## build the unit tests
 
 .PHONY: test
 test: ## set up, build, and run every test; ends with "N passed, N failed, N skipped"

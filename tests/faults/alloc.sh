@@ -14,7 +14,7 @@ VMOEC=$(realpath "${VMOEC:-build/vmoec}") BUILD=$(realpath "${BUILD:-build}")
 SITES=${FAULT_SITES:-12}
 WORKER_SITES=${FAULT_WORKER_SITES:-$SITES}
 [ "$WORKER_SITES" -ne 0 ] || WORKER_SITES=2000
-INJECT=$BUILD/tests/malloc-fails.so
+INJECT=$BUILD/tests/faults/malloc.so
 [ -e "$INJECT" ] || { echo "FAIL alloc there is no $INJECT: make tests"; exit 3; }
 if nm "$VMOEC" 2> /dev/null | grep -q -m 1 __asan_init; then
     echo "skip alloc a sanitizer has an allocator of its own"
