@@ -27,7 +27,9 @@ HARDEN  := -fPIE -fstack-protector-strong -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2
 HARDEN  += $(if $(call accepts,-fstack-clash-protection),,-fstack-clash-protection)
 CFLAGS_release := -O2 -g $(HARDEN)
 CFLAGS_asan    := -O1 -g -fsanitize=address,undefined -fno-omit-frame-pointer -fno-sanitize-recover=undefined
-CFLAGS_tsan    := -O1 -g -fsanitize=thread -fno-omit-frame-pointer
+# What chooses between versions of a function runs before ThreadSanitizer does: there is one version.
+CFLAGS_tsan    := -O1 -g -fsanitize=thread -fno-omit-frame-pointer -D'target_clones(...)=unused' \
+                  -isystem tests/hardening/alone -Wno-c23-extensions
 CFLAGS  := -std=c11 -D_GNU_SOURCE -I. $(WARN) $(CFLAGS_$(MODE)) -fopenmp -ffp-contract=off $(EXTRA_CFLAGS)
 LDFLAGS_release := -Wl,-z,relro,-z,now -Wl,-z,noexecstack -Wl,-z,text
 LDFLAGS_asan    := -fsanitize=address,undefined
@@ -44,7 +46,9 @@ sources  = $(sort $(foreach d,$(1),$(wildcard $(d)/*.c $(d)/*/*.c)))
 SRC     := $(call sources,base recipe ir frontend passes interp codegen runtime cli driver)
 OBJ     := $(SRC:%.c=$(BUILD)/obj/%.o)
 MADE    := $(BUILD)/obj/compiler_id.o $(BUILD)/obj/version.o
-LIB_OBJ := $(filter-out $(BUILD)/obj/driver/commands/main.o,$(OBJ)) $(MADE)
+# What only a program has that is vmoec from its first instruction on.
+MAIN_OBJ := $(BUILD)/obj/driver/commands/main.o $(BUILD)/obj/cli/ending.o
+LIB_OBJ := $(filter-out $(MAIN_OBJ),$(OBJ)) $(MADE)
 
 # What needs LLVM is a shared object of its own, which only the processes that compile load: the files that
 # include codegen/build/emit.h or a header that does, at one remove or two. It finds the rest of the compiler in the program that loads it.
@@ -53,7 +57,7 @@ BACKEND_HDR := codegen/build/emit.h $(shell grep -lF $(call include_of,codegen/b
 BACKEND_HDR := $(sort $(BACKEND_HDR) $(shell grep -lF $(call include_of,$(BACKEND_HDR)) codegen/*/*.h))
 BACKEND_SRC := $(shell grep -lF $(call include_of,$(BACKEND_HDR)) codegen/*/*.c)
 BACKEND_OBJ := $(BACKEND_SRC:%.c=$(BUILD)/obj/%.o)
-PROGRAM_OBJ := $(filter-out $(BACKEND_OBJ),$(LIB_OBJ)) $(BUILD)/obj/driver/commands/main.o
+PROGRAM_OBJ := $(filter-out $(BACKEND_OBJ),$(LIB_OBJ)) $(MAIN_OBJ)
 # The sources that decide what code is made: kept code of another compiler is not used.
 ID_SRC  := $(sort $(wildcard $(foreach d,base recipe ir passes codegen codegen/*,$(d)/*.c $(d)/*.h $(d)/*.def))) \
            runtime/exec/abi.h
@@ -81,12 +85,17 @@ PHOTO_SRC := tests/photos/photos.c
 # What programs under test are loaded with: allocations that fail, rights that are taken away. And what tries them.
 PRELOADS := tests/faults/malloc.c tests/hardening/jail.c
 HELPERS  := tests/hardening/tries.c
-TEST_SRC := $(filter-out $(wildcard tests/*/fuzz_*.c) $(PRELOADS) $(HELPERS) $(LIBRARY_TESTS) $(PHOTO_SRC),$(call sources,$(wildcard tests/*)))
+TEST_SRC := $(filter-out $(wildcard tests/*/fuzz_*.c) $(PRELOADS) $(HELPERS) tests/hardening/alone/main.c $(LIBRARY_TESTS) $(PHOTO_SRC),$(call sources,$(wildcard tests/*)))
 TEST_OBJ := $(TEST_SRC:%.c=$(BUILD)/obj/%.o)
 TEST_BIN := $(BUILD)/tests/vmoec-tests
 DOC_BIN  := $(BUILD)/tests/reference
 PRELOAD_LIB := $(PRELOADS:tests/%.c=$(BUILD)/tests/%.so)
 HELPER_BIN  := $(HELPERS:tests/%.c=$(BUILD)/tests/%)
+# The runtime's tests without Criterion, for ThreadSanitizer.
+ALONE_SRC := $(call sources,tests/unit/runtime tests/hardening/alone) tests/ops/util_jit.c tests/ops/util_case.c \
+             tests/unit/codegen/util_program.c tests/unit/util_shell.c
+ALONE_OBJ := $(ALONE_SRC:%.c=$(BUILD)/obj/%.o)
+ALONE_BIN := $(BUILD)/tests/alone
 # Makes the photos of tests/photos.
 PHOTO_BIN := $(BUILD)/tests/photos
 LIBRARY_BIN := $(LIBRARY_TESTS:tests/library/%.c=$(BUILD)/tests/library-%)
@@ -161,6 +170,11 @@ $(TEST_BIN): $(LIB_OBJ) $(TEST_OBJ)
 	$(Q)$(CC) $(LDFLAGS) $^ -o $@ -lcriterion $(LLVM_LIBS) $(LIBS)
 
 PLAIN = $(CC) -std=c11 -D_GNU_SOURCE -I. $(WARN) -O2 -g
+$(ALONE_BIN): $(LIB_OBJ) $(ALONE_OBJ)
+	@mkdir -p $(dir $@)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(LDFLAGS) $^ -o $@ $(LLVM_LIBS) $(LIBS)
+
 $(PRELOAD_LIB): $(BUILD)/tests/%.so: tests/%.c $(wildcard tests/hardening/*.def)
 	@mkdir -p $(dir $@)
 	$(call say,LD,$@)
@@ -181,7 +195,7 @@ $(DOC_BIN): $(filter $(BUILD)/obj/base/% $(BUILD)/obj/recipe/% $(BUILD)/obj/ir/%
 	$(call say,LD,$@)
 	$(Q)$(CC) $(LDFLAGS) $^ -o $@ $(LIBS)
 
--include $(OBJ:.o=.d) $(KIT_OBJ:.o=.d) $(TEST_OBJ:.o=.d) $(LIBRARY_TESTS:%.c=$(BUILD)/obj/%.d) $(BUILD)/obj/docs/reference.d
+-include $(OBJ:.o=.d) $(KIT_OBJ:.o=.d) $(sort $(TEST_OBJ:.o=.d) $(ALONE_OBJ:.o=.d)) $(LIBRARY_TESTS:%.c=$(BUILD)/obj/%.d) $(BUILD)/obj/docs/reference.d
 
 # `make && sudo make install`: what is there is installed as it is, so that nothing is built as root.
 PREFIX  ?= /usr/local
@@ -227,6 +241,16 @@ test-asan: ## run the unit tests and the language server's under AddressSanitize
 	@scripts/setup.sh run test
 	@$(SUBMAKE) BUILD=build-asan MODE=asan build tests
 	@BUILD=build-asan tests/run_all.sh --unit lsp
+
+# clang, because its OpenMP tells ThreadSanitizer what it does and gcc's does not.
+.PHONY: test-tsan
+test-tsan: ## run the runtime's tests, and training, under ThreadSanitizer (build-tsan/)
+	@scripts/setup.sh run test threads
+	@$(SUBMAKE) BUILD=build-tsan MODE=tsan CC=clang-19 build threads
+	@BUILD=build-tsan tests/hardening/threads.sh
+
+.PHONY: threads
+threads: $(ALONE_BIN)
 
 # FAULTS_PARTS: some of syscalls kills damage random_set twice alloc; FAULTS_SEED, FAULTS_RUNS, FAULTS_FLIPS.
 .PHONY: test-faults

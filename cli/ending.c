@@ -24,9 +24,16 @@ static void watch(void) {
     (void)atexit(leave);
 }
 
-/* Runs before the constructors of libraries. */
-__attribute__((section(".preinit_array"),
-               used)) static void (*const before_libraries)(void) = watch;
+/* Runs before the constructors of libraries; those of ThreadSanitizer have to run first. */
+#if defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define WHEN ".init_array"
+#endif
+#endif
+#ifndef WHEN
+#define WHEN ".preinit_array"
+#endif
+__attribute__((section(WHEN), used)) static void (*const before_libraries)(void) = watch;
 
 int drv_end(int status) {
     main_is_through = true;
