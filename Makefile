@@ -252,7 +252,14 @@ test-tsan: ## run the runtime's tests, and training, under ThreadSanitizer (buil
 .PHONY: threads
 threads: $(ALONE_BIN)
 
-# FAULTS_PARTS: some of syscalls kills damage random_set twice alloc; FAULTS_SEED, FAULTS_RUNS, FAULTS_FLIPS.
+# The power goes in vmoec and in trainers, and one run is killed and handed on. FAULTS_CRASHES, FAULTS_SEED.
+.PHONY: test-crashes
+test-crashes: ## resume from thousands of disks as a crash of the machine leaves them; prints how many
+	@scripts/setup.sh run test
+	@$(SUBMAKE) build
+	@FAULTS=long BUILD=$(BUILD) tests/faults/run.sh disk trainer:disk relay
+
+# FAULTS_PARTS: some of the parts that tests/faults/run.sh lists; FAULTS_SEED, FAULTS_RUNS, FAULTS_FLIPS.
 .PHONY: test-faults
 test-faults: ## the long form of tests/faults: kills, damaged files, failing calls; prints a table (FAULTS_PARTS=..)
 	@scripts/setup.sh run test
