@@ -121,8 +121,8 @@ start() {
     [ "$2" != cold ] || cache=$T/cold
     shift 2
     # shellcheck disable=SC2046
-    (cd w && exec timeout 60 env VMOEC_CACHE_DIR="$cache" "$@" "$PROGRAM" $(command_of "$starting")) \
-        > out 2> log < /dev/null
+    (cd w && exec timeout 60 env VMOEC_CACHE_DIR="$cache" "$@" \
+        "$PROGRAM" $(command_of "$starting")) > out 2> log < /dev/null
     rc=$?
 }
 # What must be equal; numbers that are measured are left out.
@@ -172,7 +172,8 @@ sites() {
         0) result "$command" > now
             cmp -s good now || \
                 why="exit status 0 and another result: $(diff good now | sed -n 2p)" ;;
-        3) grep -q "^${PROGRAM##*/}: " log || why="exit status 3 without a message: $(head -c 100 log)"
+        3) grep -q "^${PROGRAM##*/}: " log || \
+                why="exit status 3 without a message: $(head -c 100 log)"
             half=$(half_written)
             [ -z "$half" ] || why="a wrong file: $half" ;;
         *) why="exit status $rc: $(tail -n 1 log | head -c 160)" ;;
