@@ -19,16 +19,26 @@ say      = $(if $(V),,@printf '  %-3s %s\n' $(1) $(2))
 JOBS     = $(if $(filter -j%,$(MAKEFLAGS)),,-j$(shell nproc))
 SUBMAKE  = $(MAKE) --no-print-directory $(JOBS)
 
-comma   := ,
 WARN    := -Wall -Wextra -Wpedantic -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Werror
-CFLAGS_release := -O2 -g
+# What a mistake in memory meets in everything that is shipped: the compiler, its shared object, the
+# library, and the kit of the programs that it builds (tests/hardening looks for each of them).
+accepts  = $(shell echo 'int x;' | $(CC) -Werror $(1) -xc -c - -o /dev/null 2>&1 || echo no)
+HARDEN  := -fPIE -fstack-protector-strong -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2
+HARDEN  += $(if $(call accepts,-fstack-clash-protection),,-fstack-clash-protection)
+CFLAGS_release := -O2 -g $(HARDEN)
+CFLAGS_asan    := -O1 -g -fsanitize=address,undefined -fno-omit-frame-pointer -fno-sanitize-recover=undefined
+# What chooses between versions of a function runs before ThreadSanitizer does: there is one version.
+CFLAGS_tsan    := -O1 -g -fsanitize=thread -fno-omit-frame-pointer -D'target_clones(...)=unused' \
+                  -isystem tests/hardening/alone -Wno-c23-extensions
 # Coverage-guided fuzzing needs clang, for which OpenMP's pragmas are comments: one thread does it all.
 CFLAGS_fuzz    := -O1 -g -fsanitize=fuzzer-no-link,address,undefined -fno-omit-frame-pointer \
                   -fno-sanitize-recover=undefined -Wno-unknown-pragmas
 OPENMP         := $(if $(filter fuzz,$(MODE)),,-fopenmp)
-CFLAGS_asan    := -O1 -g -fsanitize=address,undefined -fno-omit-frame-pointer -fno-sanitize-recover=undefined
 CFLAGS  := -std=c11 -D_GNU_SOURCE -I. $(WARN) $(CFLAGS_$(MODE)) $(OPENMP) -ffp-contract=off $(EXTRA_CFLAGS)
-LDFLAGS := $(if $(filter asan,$(MODE)),-fsanitize=address$(comma)undefined) $(OPENMP)
+LDFLAGS_release := -Wl,-z,relro,-z,now -Wl,-z,noexecstack -Wl,-z,text
+LDFLAGS_asan    := -fsanitize=address,undefined
+LDFLAGS_tsan    := -fsanitize=thread
+LDFLAGS := $(LDFLAGS_$(MODE)) $(OPENMP)
 
 # Asked when used, so that `make setup` works before LLVM is there.
 LLVM_CFLAGS = -isystem $(shell $(LLVM_CONFIG) --includedir)
@@ -40,7 +50,9 @@ sources  = $(sort $(foreach d,$(1),$(wildcard $(d)/*.c $(d)/*/*.c)))
 SRC     := $(call sources,base recipe ir frontend passes interp codegen runtime cli driver)
 OBJ     := $(SRC:%.c=$(BUILD)/obj/%.o)
 MADE    := $(BUILD)/obj/compiler_id.o $(BUILD)/obj/version.o
-LIB_OBJ := $(filter-out $(BUILD)/obj/driver/commands/main.o,$(OBJ)) $(MADE)
+# What only a program has that is vmoec from its first instruction on.
+MAIN_OBJ := $(BUILD)/obj/driver/commands/main.o $(BUILD)/obj/cli/ending.o
+LIB_OBJ := $(filter-out $(MAIN_OBJ),$(OBJ)) $(MADE)
 
 # What needs LLVM is a shared object of its own, which only the processes that compile load: the files that
 # include codegen/build/emit.h or a header that does, at one remove or two. It finds the rest of the compiler in the program that loads it.
@@ -49,7 +61,7 @@ BACKEND_HDR := codegen/build/emit.h $(shell grep -lF $(call include_of,codegen/b
 BACKEND_HDR := $(sort $(BACKEND_HDR) $(shell grep -lF $(call include_of,$(BACKEND_HDR)) codegen/*/*.h))
 BACKEND_SRC := $(shell grep -lF $(call include_of,$(BACKEND_HDR)) codegen/*/*.c)
 BACKEND_OBJ := $(BACKEND_SRC:%.c=$(BUILD)/obj/%.o)
-PROGRAM_OBJ := $(filter-out $(BACKEND_OBJ),$(LIB_OBJ)) $(BUILD)/obj/driver/commands/main.o
+PROGRAM_OBJ := $(filter-out $(BACKEND_OBJ),$(LIB_OBJ)) $(MAIN_OBJ)
 # The sources that decide what code is made: kept code of another compiler is not used.
 ID_SRC  := $(sort $(wildcard $(foreach d,base recipe ir passes codegen codegen/*,$(d)/*.c $(d)/*.h $(d)/*.def))) \
            runtime/exec/abi.h
@@ -68,20 +80,27 @@ KIT_SRC  := $(call sources,base recipe runtime cli trainer)
 KIT_OBJ  := $(KIT_SRC:%.c=$(BUILD)/kit/obj/%.o) $(BUILD)/kit/obj/version.o
 KIT_HDR  := $(addprefix $(BUILD)/kit/include/,base/json.h base/status.h recipe/recipe.h $(wildcard recipe/*.def) \
             runtime/exec/abi.h trainer/built.h)
-KIT_CFLAGS = -ffunction-sections -fdata-sections -fstack-protector-strong -D_FORTIFY_SOURCE=2 -fvisibility=hidden
+KIT_CFLAGS = -ffunction-sections -fdata-sections -fvisibility=hidden
 
 # The C files of tests/ make one Criterion binary (fuzz_*.c and those of library/ and photos/ are programs, and
 # fuzz/targets/ is for fuzzing and for replay/); tests/<area>/run.sh are shell suites.
 LIBRARY_TESTS := $(wildcard tests/library/*.c)
 PHOTO_SRC := tests/photos/photos.c
+# What programs under test are loaded with: allocations that fail, rights that are taken away. And what tries them.
+PRELOADS := tests/faults/malloc.c tests/hardening/jail.c
+HELPERS  := tests/hardening/tries.c
 TEST_SRC := $(filter-out $(wildcard tests/*/fuzz_*.c) tests/fuzz/util_fuzz.c tests/fuzz/targets/% tests/replay/% \
-            tests/faults/malloc.c $(LIBRARY_TESTS) $(PHOTO_SRC),$(call sources,$(wildcard tests/*)))
+            $(PRELOADS) $(HELPERS) tests/hardening/alone/main.c $(LIBRARY_TESTS) $(PHOTO_SRC),$(call sources,$(wildcard tests/*)))
 TEST_OBJ := $(TEST_SRC:%.c=$(BUILD)/obj/%.o)
 TEST_BIN := $(BUILD)/tests/vmoec-tests
 DOC_BIN  := $(BUILD)/tests/reference
-# A library that lets allocations fail (tests/faults/alloc.sh), loaded by the programs under test.
-FAULT_LIB := $(BUILD)/tests/malloc-fails.so
-FAULT_SRC := tests/faults/malloc.c
+PRELOAD_LIB := $(PRELOADS:tests/%.c=$(BUILD)/tests/%.so)
+HELPER_BIN  := $(HELPERS:tests/%.c=$(BUILD)/tests/%)
+# The runtime's tests without Criterion, for ThreadSanitizer.
+ALONE_SRC := $(call sources,tests/unit/runtime tests/hardening/alone) tests/ops/util_jit.c tests/ops/util_case.c \
+             tests/unit/codegen/util_program.c tests/unit/util_shell.c
+ALONE_OBJ := $(ALONE_SRC:%.c=$(BUILD)/obj/%.o)
+ALONE_BIN := $(BUILD)/tests/alone
 # Makes the photos of tests/photos.
 PHOTO_BIN := $(BUILD)/tests/photos
 LIBRARY_BIN := $(LIBRARY_TESTS:tests/library/%.c=$(BUILD)/tests/library-%)
@@ -123,7 +142,7 @@ $(MADE): %.o: %.c
 
 $(BUILD)/vmoec: $(PROGRAM_OBJ)
 	$(call say,LD,$@)
-	$(Q)$(CC) $(LDFLAGS) -rdynamic $^ -o $@ $(LIBS)
+	$(Q)$(CC) $(LDFLAGS) -pie -rdynamic $^ -o $@ $(LIBS)
 
 $(BUILD)/kit/obj/%.o: %.c
 	@mkdir -p $(dir $@)
@@ -164,10 +183,21 @@ $(TEST_BIN): $(LIB_OBJ) $(TEST_OBJ)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(LDFLAGS) $^ -o $@ -lcriterion $(LLVM_LIBS) $(LIBS)
 
-$(FAULT_LIB): $(FAULT_SRC)
+PLAIN = $(CC) -std=c11 -D_GNU_SOURCE -I. $(WARN) -O2 -g
+$(ALONE_BIN): $(LIB_OBJ) $(ALONE_OBJ)
 	@mkdir -p $(dir $@)
 	$(call say,LD,$@)
-	$(Q)$(CC) -std=c11 -D_GNU_SOURCE $(WARN) -O2 -g -shared -fPIC $< -o $@
+	$(Q)$(CC) $(LDFLAGS) $^ -o $@ $(LLVM_LIBS) $(LIBS)
+
+$(PRELOAD_LIB): $(BUILD)/tests/%.so: tests/%.c $(wildcard tests/hardening/*.def)
+	@mkdir -p $(dir $@)
+	$(call say,LD,$@)
+	$(Q)$(PLAIN) -shared -fPIC $< -o $@
+
+$(HELPER_BIN): $(BUILD)/tests/%: tests/%.c
+	@mkdir -p $(dir $@)
+	$(call say,LD,$@)
+	$(Q)$(PLAIN) $< -o $@ -pthread
 
 $(PHOTO_BIN): $(PHOTO_SRC)
 	@mkdir -p $(dir $@)
@@ -180,7 +210,8 @@ $(DOC_BIN): $(filter $(BUILD)/obj/base/% $(BUILD)/obj/recipe/% $(BUILD)/obj/ir/%
 	$(Q)$(CC) $(LDFLAGS) $^ -o $@ $(LIBS)
 
 -include $(FUZZ_OBJ:.o=.d) $(FUZZ_HELPERS:.o=.d) $(BUILD)/obj/tests/replay/replay.d \
-         $(OBJ:.o=.d) $(KIT_OBJ:.o=.d) $(TEST_OBJ:.o=.d) $(LIBRARY_TESTS:%.c=$(BUILD)/obj/%.d) $(BUILD)/obj/docs/reference.d
+         $(OBJ:.o=.d) $(KIT_OBJ:.o=.d) $(sort $(TEST_OBJ:.o=.d) $(ALONE_OBJ:.o=.d)) \
+         $(LIBRARY_TESTS:%.c=$(BUILD)/obj/%.d) $(BUILD)/obj/docs/reference.d
 
 # `make && sudo make install`: what is there is installed as it is, so that nothing is built as root.
 PREFIX  ?= /usr/local
@@ -209,7 +240,7 @@ run: ## set up, build, and train the example model on Fashion-MNIST
 	$(BUILD)/vmoec train models/vmoe_fmnist.vmoe
 
 .PHONY: tests
-tests: $(TEST_BIN) $(FAULT_LIB) $(LIBRARY_BIN) $(PHOTO_BIN) $(REPLAY_BIN) ## build the unit tests
+tests: $(TEST_BIN) $(PRELOAD_LIB) $(HELPER_BIN) $(LIBRARY_BIN) $(PHOTO_BIN) $(REPLAY_BIN) ## build the unit tests
 
 .PHONY: test
 test: ## set up, build, and run every test; ends with "N passed, N failed, N skipped"
@@ -227,7 +258,24 @@ test-asan: ## run the unit tests, the language server's and the corpora under Ad
 	@$(SUBMAKE) BUILD=build-asan MODE=asan build tests
 	@BUILD=build-asan tests/run_all.sh --unit lsp replay
 
-# FAULTS_PARTS: some of syscalls kills damage random_set twice alloc; FAULTS_SEED, FAULTS_RUNS, FAULTS_FLIPS.
+# clang, because its OpenMP tells ThreadSanitizer what it does and gcc's does not.
+.PHONY: test-tsan
+test-tsan: ## run the runtime's tests, and training, under ThreadSanitizer (build-tsan/)
+	@scripts/setup.sh run test threads
+	@$(SUBMAKE) BUILD=build-tsan MODE=tsan CC=clang-19 build threads
+	@BUILD=build-tsan tests/hardening/threads.sh
+
+.PHONY: threads
+threads: $(ALONE_BIN)
+
+# The power goes in vmoec and in trainers, and one run is killed and handed on. FAULTS_CRASHES, FAULTS_SEED.
+.PHONY: test-crashes
+test-crashes: ## resume from thousands of disks as a crash of the machine leaves them; prints how many
+	@scripts/setup.sh run test
+	@$(SUBMAKE) build
+	@FAULTS=long BUILD=$(BUILD) tests/faults/run.sh disk trainer:disk relay
+
+# FAULTS_PARTS: some of the parts that tests/faults/run.sh lists; FAULTS_SEED, FAULTS_RUNS, FAULTS_FLIPS.
 .PHONY: test-faults
 test-faults: ## the long form of tests/faults: kills, damaged files, failing calls; prints a table (FAULTS_PARTS=..)
 	@scripts/setup.sh run test
@@ -268,7 +316,7 @@ $(BUILD)/obj/tests/fuzz/targets/%.o: tests/fuzz/targets/%.c
 	$(call say,CC,$<)
 	$(Q)$(CC) $(CFLAGS) $(if $(filter fuzz,$(MODE)),,-DLLVMFuzzerTestOneInput=fuzz_$*) -MMD -MP -c $< -o $@
 
-$(FUZZ_LIB): $(filter-out $(BUILD)/obj/driver/commands/main.o,$(PROGRAM_OBJ))
+$(FUZZ_LIB): $(filter-out $(MAIN_OBJ),$(PROGRAM_OBJ))
 	$(call say,AR,$@)
 	$(Q)rm -f $@ && ar rcs $@ $^
 

@@ -2,6 +2,7 @@
  * there. Who ends has no context that says whom to ask, so that is the thread's. */
 #include "base/bug.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -35,10 +36,11 @@ _Noreturn void vm_bug(const char *file, int line, const char *fmt, ...) {
 _Noreturn void vm_out_of_memory(size_t size) {
     enum { STATUS_ENV = 3 };
     vm_recover_leave();
-    char text[80];
+    char text[160];
+    const char *program = program_invocation_short_name;
     int n = size ? snprintf(text, sizeof text,
-                            "vmoec: error: out of memory (asked for %zu bytes)\n", size)
-                 : snprintf(text, sizeof text, "vmoec: error: out of memory\n");
+                            "%.60s: error: out of memory (asked for %zu bytes)\n", program, size)
+                 : snprintf(text, sizeof text, "%.60s: error: out of memory\n", program);
     if (n > 0) (void)!write(STDERR_FILENO, text, (size_t)n);
     _exit(STATUS_ENV);
 }

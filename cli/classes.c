@@ -68,6 +68,8 @@ static void find_images(Predict *p, const char *folder, int depth) {
         const char *name = list[i]->d_name;
         const char *path = arena_printf(p->a->arena, "%s%s%s", folder, slash, name);
         bool hidden = name[0] == '.', there = !hidden && stat(path, &st) == 0;
+        /* a link to nothing is no image; what cannot be looked at may be one */
+        if (!hidden && !there && errno != ENOENT) fail(p, VM_ENV, path, strerror(errno));
         if (there && S_ISDIR(st.st_mode) && depth == DEEPEST)
             fail(p, VM_INPUT, path, "too many folders in folders");
         else if (there && S_ISDIR(st.st_mode))

@@ -135,6 +135,8 @@ bool drv_is_folder(const char *path);
 
 /* VM_ENV with a message when stdout could not take everything, or stderr: call last. */
 VmStatus drv_flush(VmStatus s);
+/* What main returns: only now is the end no library's (ending.c). */
+int drv_end(int status);
 /* Call first: a file that is opened never gets the number of a standard stream that is closed, so
  * that messages cannot end up in it. */
 void drv_standard_files(void);

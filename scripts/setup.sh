@@ -1,7 +1,7 @@
 #!/bin/sh
 # Installs what is missing to build and run vmoec, and to test it, from Debian's packages.
 #
-#   scripts/setup.sh [--check] [run] [test] [fuzz]      default: run test
+#   scripts/setup.sh [--check] [run] [test] [fuzz] [threads]      default: run test
 #
 # Every need is probed first; when all are met, nothing is installed and no network is used. Without
 # the right to install, the command to run by hand is printed and the exit status is 3.
@@ -19,6 +19,9 @@ filecheck() { tool FileCheck-19 || [ -x /usr/lib/llvm-19/bin/FileCheck ]; }
 clang_runtime() {
     tool clang-19 && [ -n \
         "$(find "$(clang-19 -print-resource-dir)/lib" -name 'libclang_rt.fuzzer*.a' 2> /dev/null)" ]
+}
+openmp_of_clang() {
+    tool clang-19 && [ -e "$(clang-19 -print-file-name=libarcher.so)" ]
 }
 
 missing=
@@ -60,8 +63,12 @@ for what in "$@"; do
         need clang-19 tool clang-19
         need libclang-rt-19-dev clang_runtime
         ;;
+    threads)
+        need clang-19 tool clang-19
+        need libomp-19-dev openmp_of_clang
+        ;;
     *)
-        echo "setup.sh: expected run, test, fuzz or --check, found $what" >&2
+        echo "setup.sh: expected run, test, fuzz, threads or --check, found $what" >&2
         exit 2
         ;;
     esac

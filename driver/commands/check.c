@@ -3,6 +3,7 @@
 #include "driver/commands/commands.h"
 #include "runtime/data/feed.h"
 
+#include <errno.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -63,6 +64,15 @@ static void check_last_batches(Session *s, FeExperiment *e, const FeTrain *t,
         check_batch(s, e, t, size[i].images % batch, size[i].images, (VmSplit)i, d);
 }
 
+/* Whether the system did not let us look, so that nobody knows what is there. */
+static bool not_seen(const VmError *err) {
+    static const int reasons[] = {EACCES, EAGAIN, EIO, ELOOP, EMFILE, ENFILE, ENOMEM, EPERM};
+    if (strstr(err->text, "out of memory")) return true;
+    for (size_t i = 0; i < sizeof reasons / sizeof reasons[0]; i++)
+        if (err->status == VM_ENV && strstr(err->text, strerror(reasons[i]))) return true;
+    return false;
+}
+
 /* What a run would say of the data before it looks at images. Data that is not there, or elsewhere,
  * is no mistake of the file. */
 static VmStatus check_data(Session *s, FeExperiment *e, const FeTrain *t, const char *dir,
@@ -70,7 +80,7 @@ static VmStatus check_data(Session *s, FeExperiment *e, const FeTrain *t, const 
     VmError err = {.text = ""};
     DataSeen seen;
     VmStatus st = session_data_see(t, dir, &seen, &err);
-    if (st && (dir || strstr(err.text, "out of memory"))) return drv_fail(st, "%s", err.text);
+    if (st && (dir || not_seen(&err))) return drv_fail(st, "%s", err.text);
     if (st && seen.there)
         session_put_lines(d, t->place[VM_FIELD_data], st == VM_ENV ? D_no_data : D_bad_data,
                           err.text);

@@ -2,9 +2,7 @@
 #include "driver/commands/commands.h"
 
 #include <signal.h>
-#include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/version.h"
 
@@ -73,31 +71,6 @@ static int run(int argc, char **argv) {
     return drv_flush(st);
 }
 
-/* ---- when a library decides to end ----------------------------------------------------------- */
-
-/* libgomp calls exit(1) when it finds no memory, from its constructor on; to a caller that would
- * say that the input is wrong. It has said why; its own cleaning up may need what it does not have.
- */
-static bool main_is_through;
-
-static void leave(void) {
-    static const char text[] =
-        "vmoec: error: a library could not go on, most likely without memory\n";
-    if (main_is_through) return;
-    (void)!write(STDERR_FILENO, text, sizeof text - 1);
-    _exit(VM_ENV);
-}
-
-static void watch(void) {
-    (void)atexit(leave);
-}
-
-/* Runs before the constructors of libraries. */
-__attribute__((section(".preinit_array"),
-               used)) static void (*const before_libraries)(void) = watch;
-
 int main(int argc, char **argv) {
-    int status = run(argc, argv);
-    main_is_through = true;
-    return status;
+    return drv_end(run(argc, argv));
 }

@@ -29,7 +29,7 @@ static VmLineKind kind_of(const char *name, int64_t step, VmLogKept keep) {
     switch (rule_of(name)) {
     case NO_LINE:
     case STEP: stays = step <= keep.step; break;
-    case ALWAYS: stays = true; break;
+    case ALWAYS: return VM_LINE_ASIDE;
     case JUDGED: stays = step <= keep.judged; break;
     case NEVER: break;
     }

@@ -14,30 +14,50 @@ static VmStatus cannot_write(const VmLines *l, int why, VmError *err) {
     return vm_fail(err, VM_ENV, "cannot write '%s/%s': %s", l->dir->path, l->name, strerror(why));
 }
 
-/* Copies the lines that stay. What a crash of the machine left half written stands at the end; a
- * bad line with a good one behind it is damage. */
+/* What a file's lines are to a run that goes on, seen so far. */
+typedef struct Seen {
+    int64_t line, good;
+    int64_t bad;  /* the first bad line; 0: none */
+    int64_t lost; /* the first that has zeros, where sectors did not reach the disk; 0: none */
+} Seen;
+
+/* What a crash of the machine left half written stands at the end, perhaps with lines behind it
+ * that a checkpoint does not count on: what it counts on was on the disk before it. A bad line with
+ * a good one behind it is damage, and so are zeros with a line behind them that was counted on.
+ * 0, or the line that is damage. */
+static int64_t see(Seen *s, VmLineKind kind, bool zeros) {
+    s->line++;
+    s->good += kind != VM_LINE_BAD;
+    if (kind == VM_LINE_BAD) {
+        if (zeros && !s->bad && !s->lost) s->lost = s->line;
+        if (!s->lost && !s->bad) s->bad = s->line;
+        return 0;
+    }
+    return s->bad ? s->bad : kind == VM_LINE_KEPT ? s->lost : 0;
+}
+
+/* Copies the lines that stay. */
 static VmStatus copy_lines(const VmLines *l, const char *text, size_t size, VmLogKept keep,
                            VmLineRule *rule, FILE *to, VmError *err) {
-    int64_t line = 0, bad = 0, good = 0;
+    Seen seen = {0};
     for (const char *p = text, *end = text + size; p < end;) {
         const char *newline = memchr(p, '\n', (size_t)(end - p));
         if (!newline) break;
         size_t n = (size_t)(newline - p);
         VmLineKind kind = rule(p, n, keep);
-        line++;
         if (kind == VM_LINE_NO_MEMORY)
             return vm_fail(err, VM_ENV, "out of memory reading %s", l->name);
-        if (kind == VM_LINE_BAD && !bad) bad = line;
-        good += kind != VM_LINE_BAD;
-        if (kind != VM_LINE_BAD && bad)
+        int64_t damage = see(&seen, kind, memchr(p, '\0', n) != NULL);
+        if (damage)
             return vm_fail(err, VM_INPUT,
                            "%s/%s: damaged: line %" PRId64
                            " is no event; mend it or move the file away to go on without it",
-                           l->dir->path, l->name, bad);
-        if (kind == VM_LINE_KEPT) fwrite(p, 1, n + 1, to);
+                           l->dir->path, l->name, damage);
+        bool stays = kind == VM_LINE_KEPT || kind == VM_LINE_ASIDE;
+        if (stays && !seen.lost) fwrite(p, 1, n + 1, to);
         p = newline + 1;
     }
-    if (good || !line) return VM_OK;
+    if (seen.good || !seen.line) return VM_OK;
     return vm_fail(err, VM_INPUT,
                    "%s/%s: no line of it is an event: it is no log of a run; move it away",
                    l->dir->path, l->name);

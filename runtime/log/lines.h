@@ -10,7 +10,13 @@ typedef struct VmLines {
     const char *name;
 } VmLines;
 
-typedef enum VmLineKind { VM_LINE_BAD, VM_LINE_KEPT, VM_LINE_LATER, VM_LINE_NO_MEMORY } VmLineKind;
+typedef enum VmLineKind {
+    VM_LINE_BAD,
+    VM_LINE_KEPT,  /* of what was before the checkpoint: on the disk when that was saved */
+    VM_LINE_ASIDE, /* stays too, and tells of a process, not of a step */
+    VM_LINE_LATER,
+    VM_LINE_NO_MEMORY
+} VmLineKind;
 /* What a line of n characters is to a run that goes on. */
 typedef VmLineKind VmLineRule(const char *line, size_t n, VmLogKept keep);
 

@@ -6,6 +6,7 @@
 #include "runtime/log/progress.h"
 
 #include <inttypes.h>
+#include <errno.h>
 #include <math.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -292,11 +293,13 @@ static VmStatus open_display(void **self, const VmLogPlace *place, VmError *err)
 
 static VmStatus tell(void *self, const VmEvent *e, VmError *err) {
     VmProgress *p = self;
+    char warning[100];
     (void)err;
     switch (e->kind) {
     case VM_EVENT_note: show_line(p, p->f, "", vm_event_text(e, "text")); break;
     case VM_EVENT_warning:
-        show_line(p, p->warn, "vmoec: warning: ", vm_event_text(e, "text"));
+        snprintf(warning, sizeof warning, "%.80s: warning: ", program_invocation_short_name);
+        show_line(p, p->warn, warning, vm_event_text(e, "text"));
         break;
     case VM_EVENT_resumed: show_resumed(p, e); break;
     case VM_EVENT_start:

@@ -14,7 +14,7 @@ VMOEC=$(realpath "${VMOEC:-build/vmoec}") BUILD=$(realpath "${BUILD:-build}")
 SITES=${FAULT_SITES:-12}
 WORKER_SITES=${FAULT_WORKER_SITES:-$SITES}
 [ "$WORKER_SITES" -ne 0 ] || WORKER_SITES=2000
-INJECT=$BUILD/tests/malloc-fails.so
+INJECT=$BUILD/tests/faults/malloc.so
 [ -e "$INJECT" ] || { echo "FAIL alloc there is no $INJECT: make tests"; exit 3; }
 if nm "$VMOEC" 2> /dev/null | grep -q -m 1 __asan_init; then
     echo "skip alloc a sanitizer has an allocator of its own"
@@ -74,6 +74,14 @@ export VMOEC_CACHE_DIR="$T/kernels"
     "$VMOEC" train m.vmoe --data data --threads 1 --steps 2 --quiet --out half > log 2>&1 ||
     { echo "FAIL alloc $(head -c 300 log)"; exit 1; }
 
+# The program that is under test, and what stands for the model on its command line.
+PROGRAM=$VMOEC MODEL=m.vmoe OF=
+if [ "${FAULTS_OVER:-vmoec}" = trainer ]; then
+    "$VMOEC" build m.vmoe -o trainer > log 2>&1 ||
+        { echo "FAIL alloc $(head -c 300 log)"; exit 1; }
+    PROGRAM=$T/trainer MODEL='' OF='of a trainer: '
+fi
+
 # ---- one command ---------------------------------------------------------------------------------
 
 # What a command gets in its folder and what it is; its files and what it prints are compared.
@@ -90,20 +98,20 @@ arrange() {
 command_of() {
     case $1 in
     check) echo check m.vmoe --json ;;
-    info) echo info m.vmoe --threads 1 --json ;;
+    info) echo info ${MODEL:+m.vmoe --threads 1} --json ;;
     fmt) echo fmt ugly.vmoe ;;
     fmt-write) echo fmt --write own.vmoe ;;
     init) echo init m.vmoe -o out.safetensors ;;
-    eval) echo eval m.vmoe --data ../data --threads 1 --weights ../first.safetensors ;;
-    eval-all) echo eval m.vmoe --data ../data --threads 1 --weights ../first.safetensors \
+    eval) echo eval $MODEL --data ../data --threads 1 --weights ../first.safetensors ;;
+    eval-all) echo eval $MODEL --data ../data --threads 1 --weights ../first.safetensors \
         --per-class --confusion --predictions list.csv ;;
-    predict) echo predict m.vmoe --threads 1 --weights ../first.safetensors --csv .. ;;
+    predict) echo predict $MODEL --threads 1 --weights ../first.safetensors --csv .. ;;
     run) echo run m.vmoe --threads 1 --weights ../first.safetensors --inputs ../inputs.safetensors \
         --outputs out.safetensors ;;
-    train) echo train m.vmoe --data ../data --threads 1 --steps 2 --out run ;;
-    train-resume) echo train m.vmoe --data ../data --threads 1 --steps 4 --out run --resume ;;
-    train-on) echo train m.vmoe --data ../data --threads 1 --steps 2 --out run --resume ;;
-    train-anew) echo train m.vmoe --data ../data --threads 1 --steps 2 --out run --overwrite ;;
+    train) echo train $MODEL --data ../data --threads 1 --steps 2 --out run ;;
+    train-resume) echo train $MODEL --data ../data --threads 1 --steps 4 --out run --resume ;;
+    train-on) echo train $MODEL --data ../data --threads 1 --steps 2 --out run --resume ;;
+    train-anew) echo train $MODEL --data ../data --threads 1 --steps 2 --out run --overwrite ;;
     esac
 }
 # $1: command, $2: cold or warm, further: assignments for its environment. Sets rc.
@@ -113,8 +121,8 @@ start() {
     [ "$2" != cold ] || cache=$T/cold
     shift 2
     # shellcheck disable=SC2046
-    (cd w && exec timeout 60 env VMOEC_CACHE_DIR="$cache" "$@" "$VMOEC" $(command_of "$starting")) \
-        > out 2> log < /dev/null
+    (cd w && exec timeout 60 env VMOEC_CACHE_DIR="$cache" "$@" \
+        "$PROGRAM" $(command_of "$starting")) > out 2> log < /dev/null
     rc=$?
 }
 # What must be equal; numbers that are measured are left out.
@@ -139,7 +147,7 @@ half_written() {
 # cache ($3).
 sites() {
     command=$1 who=$2 state=$3 limit=$4 bad=0 tried=0
-    name="alloc: $command, $who, $state cache"
+    name="alloc: $OF$command, $who, $state cache"
     arrange "$command" "$state"
     (cd w && find . -type f -exec cksum {} + | sort) > before
     rm -f count
@@ -164,7 +172,8 @@ sites() {
         0) result "$command" > now
             cmp -s good now || \
                 why="exit status 0 and another result: $(diff good now | sed -n 2p)" ;;
-        3) grep -q '^vmoec: ' log || why="exit status 3 without a message: $(head -c 100 log)"
+        3) grep -q "^${PROGRAM##*/}: " log || \
+                why="exit status 3 without a message: $(head -c 100 log)"
             half=$(half_written)
             [ -z "$half" ] || why="a wrong file: $half" ;;
         *) why="exit status $rc: $(tail -n 1 log | head -c 160)" ;;
@@ -201,7 +210,7 @@ sites() {
         n=$((n + step))
     done
     [ -z "${FAULTS_TABLE:-}" ] \
-        || printf 'an allocation fails: %s, %s\t%d\t%d\n' "$command" "$who" $tried $bad \
+        || printf '%san allocation fails: %s, %s\t%d\t%d\n' "$OF" "$command" "$who" $tried $bad \
         >> "$FAULTS_TABLE"
     if [ $bad -eq 0 ]; then
         echo "ok $name ($tried of $total sites)"
@@ -211,10 +220,14 @@ sites() {
     fi
 }
 
-[ $# -gt 0 ] || set -- check info fmt fmt-write init eval eval-all predict run train train-resume
+if [ $# -eq 0 ] && [ -n "$OF" ]; then
+    set -- info eval eval-all predict train train-resume
+elif [ $# -eq 0 ]; then
+    set -- check info fmt fmt-write init eval eval-all predict run train train-resume
+fi
 for what; do
     sites "$what" parent warm "$SITES"
-    case $what in
+    case $OF$what in # a trainer has no workers that compile
     eval | train) sites "$what" worker cold "$WORKER_SITES" ;;
     esac
 done

@@ -10,8 +10,9 @@ is kept in the folder named in its line. Options of every driver:
     --case TEXT     only cases with TEXT in "kind: case", all of them: to replay one
     --jobs N        cases at once (default 2)
 
-Environment: VMOEC (the program), FAULTS (long), FAULTS_KEEP (default: BUILD/faults), FAULTS_TABLE
-(a file to add "kind<tab>tried<tab>bad" lines to). Python's standard library only."""
+Environment: VMOEC (the program), FAULTS (long), FAULTS_OVER (vmoec; trainer: what is disturbed are
+the programs that vmoec builds of the models), FAULTS_KEEP (default: BUILD/faults), FAULTS_TABLE (a
+file to add "kind<tab>tried<tab>bad" lines to). Python's standard library only."""
 
 import argparse
 import collections
@@ -27,6 +28,7 @@ import stat
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 
 import data
@@ -67,6 +69,10 @@ class Suite:
         )
         for name in ("VMOE_DATA", "OMP_NUM_THREADS"):
             self.env.pop(name, None)
+        self.over = os.environ.get("FAULTS_OVER", "vmoec")
+        if self.over not in ("vmoec", "trainer"):
+            sys.exit("FAULTS_OVER is vmoec or trainer, not " + self.over)
+        self.building = threading.Lock()
         self.failed = False
         self.kept = 0
         self.count = 0
@@ -82,15 +88,37 @@ class Suite:
     def rng(self, *names):
         return random.Random("/".join(map(str, (self.options.seed, self.name) + names)))
 
-    def run(self, args, cwd, before=(), env=None, limit=LIMIT, memory=None):
-        """The program with these arguments; before: a command to run it under, such as strace."""
+    def trainer(self, model):
+        """The program that vmoec builds of a model, built when it is first asked for."""
+        path = os.path.join(self.top, model + "-trainer")
+        with self.building:
+            if not os.path.exists(path):
+                source = os.path.join(self.top, model + ".vmoe")
+                r = self.run(["build", source, "-o", path], self.top, limit=120)
+                if r.status != 0:
+                    print("FAIL setup a trainer of %s: %s" % (model, said(r)), flush=True)
+                    os._exit(3)
+        return path
+
+    def words(self, command, model="linear", over=None):
+        """How the program under test is told to do that with a model."""
+        if (over or self.over) == "trainer":
+            return [self.trainer(model), command]
+        return [self.vmoec, command, os.path.join(self.top, model + ".vmoe")]
+
+    def run(self, args, cwd, **more):
+        """vmoec with these arguments."""
+        return self.start([self.vmoec] + list(args), cwd, **more)
+
+    def start(self, words, cwd, before=(), env=None, limit=LIMIT, memory=None):
+        """Any program; before: a command to run it under, such as strace."""
 
         def limits():
             resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
             if memory:
                 resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
 
-        command = list(before) + [self.vmoec] + list(args)
+        command = list(before) + list(words)
         p = subprocess.Popen(
             command,
             cwd=cwd,
@@ -109,26 +137,13 @@ class Suite:
             return Result("hang", out, err)
         return Result(p.returncode, out, err)
 
-    def train(self, cwd, out, epochs=2, more=(), model="linear", before=(), env=None):
-        return self.run(
-            [
-                "train",
-                os.path.join(self.top, model + ".vmoe"),
-                "--data",
-                os.path.join(self.top, "data"),
-                "--out",
-                out,
-                "--threads",
-                "1",
-                "--quiet",
-                "--epochs",
-                str(epochs),
-            ]
-            + list(more),
-            cwd,
-            before=before,
-            env=env,
-        )
+    def train(
+        self, cwd, out, epochs=2, more=(), model="linear", before=(), env=None, over=None, threads=1
+    ):
+        words = self.words("train", model, over)
+        words += ["--data", os.path.join(self.top, "data"), "--out", out]
+        words += ["--threads", str(threads), "--quiet", "--epochs", str(epochs)]
+        return self.start(words + list(more), cwd, before=before, env=env)
 
     # ---- cases ----
 
@@ -155,6 +170,7 @@ class Suite:
     def cases(self, kind, cases, sample=20):
         """Runs a kind's cases, in a sample that many of them at random, and prints its line."""
         cases = list(cases)
+        kind = kind if self.over == "vmoec" else "of a trainer: " + kind
         total = len(cases)
         if self.options.case:
             cases = [c for c in cases if self.options.case in kind + ": " + c[0]]

@@ -321,20 +321,8 @@ def main():
     s.run(["init", model, "--seed", "9", "-o", top("w9")], s.top)
 
     def evaluate(work):
-        r = s.run(
-            [
-                "eval",
-                model,
-                "--data",
-                top("data"),
-                "--weights",
-                "w.safetensors",
-                "--json",
-                "--threads",
-                "1",
-            ],
-            work,
-        )
+        options = ["--data", top("data"), "--weights", "w.safetensors", "--json", "--threads", "1"]
+        r = s.start(s.words("eval") + options, work)
         return r, r.out
 
     def values(file):
@@ -376,147 +364,137 @@ def main():
         )
     )
 
-    def evaluation(work):
-        r = s.run(
-            [
-                "run",
-                model,
-                "--weights",
-                "w.safetensors",
-                "--inputs",
-                "in.safetensors",
-                "--outputs",
-                "o",
-                "--grad",
-                "--threads",
-                "1",
-            ],
-            work,
-        )
-        return r, read(os.path.join(work, "o"))
-
-    header = (
-        b'{"image":{"dtype":"F32","shape":[4,3,8,8],"data_offsets":[0,3072]},"label":{"dtype":"I32","shape":[4],'
-        b'"data_offsets":[3072,3088]}}'
-    )
-    header += b" " * (-len(header) % 8)
-    r = s.rng("inputs")
-    inputs = (
-        struct.pack("<Q", len(header))
-        + header
-        + struct.pack("<768f4i", *[r.uniform(-1, 1) for _ in range(768)], 0, 1, 1, 0)
-    )
-    write(os.path.join(tensors, "in.safetensors"), inputs)
-    shutil.copytree(tensors, top("evaluated"))
-    result, want = evaluation(top("evaluated"))
-    if result.status != 0:
-        print("FAIL setup run on given tensors: " + said(result))
-        s.failed = True
-    else:
-        attack(
-            Target(
-                "inputs of run",
-                tensors,
-                "in.safetensors",
-                evaluation,
-                want,
-                values(os.path.join(tensors, "in.safetensors")),
-            )
-        )
-        attack(
-            Target(
-                "weights for run",
-                tensors,
-                "w.safetensors",
-                evaluation,
-                want,
-                values(weights),
-                other=read(top("w9")),
-            )
-        )
-
-    def initial(work):
-        r = s.run(["init", model, "-o", "w.safetensors"], work)
-        return r, read(os.path.join(work, "w.safetensors"))
-
-    attack(
-        Target(
-            "what init replaces",
-            tensors,
-            "w.safetensors",
-            initial,
-            read(weights),
-            # a pipe, a device and what a link leads to are written to as they are
-            lambda what, place: what.startswith(("a ", "deleted")),
-        )
-    )
-
-    # ---- kernels and block sizes -----------------------------------------------------------------
-
-    kernels = top("kernels")
-    os.mkdir(kernels)
-    one_epoch = clean.weights[1]
-
-    def with_cache(work):
-        r = s.train(work, "out", 1, env={"VMOEC_CACHE_DIR": os.path.join(work, "cache")})
-        return r, read(os.path.join(work, "out", "weights.safetensors"))
-
-    with_cache(kernels)
-    remove(os.path.join(kernels, "out"))
-    objects = sorted(
-        os.path.relpath(os.path.join(d, f), kernels)
-        for d, _, files in os.walk(kernels)
-        for f in files
-    )
-    # the largest, and one at random
-    objects.sort(key=lambda p: (os.path.getsize(os.path.join(kernels, p)), p))
-    for i, victim in enumerate(objects if s.long else objects[-1:]):
-        attack(
-            Target(
-                "a compiled kernel" + (" %d" % (i + 1) if s.long else ""),
-                kernels,
-                victim,
-                with_cache,
-                one_epoch,
-                other=read(os.path.join(kernels, objects[0])),
-                statuses=(0, 3),
-            )
-        )
-
-    tuned = top("tuned")
-    os.mkdir(tuned)
-    write(
-        os.path.join(tuned, "t.tune"),
-        b"# block sizes\nmatmul m=4 n=2 k=192 -> rows=8 cols=16  # 1.04x\n"
-        b"matmul_ta m=192 n=2 k=4 -> rows=16 cols=8\n",
-    )
-
-    def with_tuning(work):
-        r = s.train(work, "out", 1, ["--tune", "t.tune"])
-        return r, read(os.path.join(work, "out", "weights.safetensors"))
-
-    attack(Target("a .tune file", tuned, "t.tune", with_tuning, one_epoch))
-
-    # ---- data sets -------------------------------------------------------------------------------
-
-    def trained_on(where, model=model):
-        def use(work):
+    def read_by_the_compiler_alone():
+        def evaluation(work):
             r = s.run(
                 [
-                    "train",
+                    "run",
                     model,
-                    "--data",
-                    where,
-                    "--out",
-                    "result",
-                    "--quiet",
+                    "--weights",
+                    "w.safetensors",
+                    "--inputs",
+                    "in.safetensors",
+                    "--outputs",
+                    "o",
+                    "--grad",
                     "--threads",
-                    "1",
-                    "--epochs",
                     "1",
                 ],
                 work,
             )
+            return r, read(os.path.join(work, "o"))
+
+        header = (
+            b'{"image":{"dtype":"F32","shape":[4,3,8,8],"data_offsets":[0,3072]},"label":{"dtype":"I32","shape":[4],'
+            b'"data_offsets":[3072,3088]}}'
+        )
+        header += b" " * (-len(header) % 8)
+        r = s.rng("inputs")
+        inputs = (
+            struct.pack("<Q", len(header))
+            + header
+            + struct.pack("<768f4i", *[r.uniform(-1, 1) for _ in range(768)], 0, 1, 1, 0)
+        )
+        write(os.path.join(tensors, "in.safetensors"), inputs)
+        shutil.copytree(tensors, top("evaluated"))
+        result, want = evaluation(top("evaluated"))
+        if result.status != 0:
+            print("FAIL setup run on given tensors: " + said(result))
+            s.failed = True
+        else:
+            attack(
+                Target(
+                    "inputs of run",
+                    tensors,
+                    "in.safetensors",
+                    evaluation,
+                    want,
+                    values(os.path.join(tensors, "in.safetensors")),
+                )
+            )
+            attack(
+                Target(
+                    "weights for run",
+                    tensors,
+                    "w.safetensors",
+                    evaluation,
+                    want,
+                    values(weights),
+                    other=read(top("w9")),
+                )
+            )
+
+        def initial(work):
+            r = s.run(["init", model, "-o", "w.safetensors"], work)
+            return r, read(os.path.join(work, "w.safetensors"))
+
+        attack(
+            Target(
+                "what init replaces",
+                tensors,
+                "w.safetensors",
+                initial,
+                read(weights),
+                # a pipe, a device and what a link leads to are written to as they are
+                lambda what, place: what.startswith(("a ", "deleted")),
+            )
+        )
+
+        # ---- kernels and block sizes -------------------------------------------------------------
+
+        kernels = top("kernels")
+        os.mkdir(kernels)
+        one_epoch = clean.weights[1]
+
+        def with_cache(work):
+            r = s.train(work, "out", 1, env={"VMOEC_CACHE_DIR": os.path.join(work, "cache")})
+            return r, read(os.path.join(work, "out", "weights.safetensors"))
+
+        with_cache(kernels)
+        remove(os.path.join(kernels, "out"))
+        objects = sorted(
+            os.path.relpath(os.path.join(d, f), kernels)
+            for d, _, files in os.walk(kernels)
+            for f in files
+        )
+        # the largest, and one at random
+        objects.sort(key=lambda p: (os.path.getsize(os.path.join(kernels, p)), p))
+        for i, victim in enumerate(objects if s.long else objects[-1:]):
+            attack(
+                Target(
+                    "a compiled kernel" + (" %d" % (i + 1) if s.long else ""),
+                    kernels,
+                    victim,
+                    with_cache,
+                    one_epoch,
+                    other=read(os.path.join(kernels, objects[0])),
+                    statuses=(0, 3),
+                )
+            )
+
+        tuned = top("tuned")
+        os.mkdir(tuned)
+        write(
+            os.path.join(tuned, "t.tune"),
+            b"# block sizes\nmatmul m=4 n=2 k=192 -> rows=8 cols=16  # 1.04x\n"
+            b"matmul_ta m=192 n=2 k=4 -> rows=16 cols=8\n",
+        )
+
+        def with_tuning(work):
+            r = s.train(work, "out", 1, ["--tune", "t.tune"])
+            return r, read(os.path.join(work, "out", "weights.safetensors"))
+
+        attack(Target("a .tune file", tuned, "t.tune", with_tuning, one_epoch))
+
+    if s.over == "vmoec":
+        read_by_the_compiler_alone()
+
+    # ---- data sets -------------------------------------------------------------------------------
+
+    def trained_on(where, name="linear"):
+        def use(work):
+            options = ["--data", where, "--out", "result", "--quiet", "--threads", "1"]
+            r = s.start(s.words("train", name) + options + ["--epochs", "1"], work)
             return r, read(os.path.join(work, "result", "weights.safetensors"))
 
         return use
@@ -533,7 +511,6 @@ def main():
             return
         attack(Target(name, place, victim, use, want, **more))
 
-    grey = top("grey.vmoe")
     images, labels = "d/train-images-idx3-ubyte", "d/train-labels-idx1-ubyte"
 
     def packed(place):
@@ -549,7 +526,7 @@ def main():
         and not what.startswith(("cut", "extended"))
     )
     plain = lambda place: data.idx(os.path.join(place, "d"))
-    idx = trained_on("d", grey)
+    idx = trained_on("d", "grey")
     set_of("IDX images", plain, idx, images, loose=after(8), names=(labels,))
     set_of("IDX labels", plain, idx, labels, loose=after(8), names=(images,))
     set_of(

@@ -141,7 +141,7 @@ def main():
 
     if (
         shutil.which("strace")
-        and s.run(["--version"], s.top, ["strace", "-o", "/dev/null"]).status == 0
+        and s.run(["--version"], s.top, before=["strace", "-o", "/dev/null"]).status == 0
     ):
         at_calls("train", None, [], False)
         at_calls("train --resume", base, ["--resume"], True)

@@ -3,8 +3,10 @@
 # one folder, little room, allocations that fail. By default a sample of about a minute; FAULTS=long
 # (make test-faults) tries everything and ends with a table of figures.
 #
-#   VMOEC=build/vmoec tests/faults/run.sh [PART...]       PART: syscalls kills damage random_set
-# twice alloc soak
+#   VMOEC=build/vmoec tests/faults/run.sh [PART...]
+#
+# PART: syscalls kills disk relay damage random_set twice alloc soak, of vmoec; trainer:PART, of
+# programs that vmoec built (syscalls kills disk damage twice alloc).
 #
 # Each driver runs alone too, and replays a case by the options in its line; common.py lists them.
 # FAULTS_SEED: another sample. FAULTS_RUNS, FAULTS_FLIPS: sizes of the random parts.
@@ -19,7 +21,10 @@ if ! python3 -c '' 2> /dev/null; then
     echo "skip faults there is no python3"
     exit 0
 fi
-[ $# -gt 0 ] || set -- syscalls kills damage random_set twice alloc ${FAULTS:+soak}
+if [ $# -eq 0 ]; then
+    set -- syscalls kills disk relay damage random_set twice alloc ${FAULTS:+soak}
+    for part in syscalls kills disk damage twice alloc; do set -- "$@" "trainer:$part"; done
+fi
 T=$(mktemp -d) || exit 3
 trap 'rm -rf "$T"' EXIT
 trap 'exit 3' INT TERM
@@ -28,8 +33,11 @@ export FAULTS_TABLE
 : > "$FAULTS_TABLE"
 failed=0
 for part in "$@"; do
+    FAULTS_OVER=vmoec
+    case $part in trainer:*) FAULTS_OVER=trainer part=${part#*:} ;; esac
+    export FAULTS_OVER
     case $part in
-    syscalls | kills | damage | random_set) python3 "tests/faults/$part.py" \
+    syscalls | kills | disk | relay | damage | random_set) python3 "tests/faults/$part.py" \
         --seed "${FAULTS_SEED:-1}" ;;
     twice) tests/faults/twice.sh ;;
     soak) tests/faults/soak.sh "${FAULTS_STEPS:-100000}" ;;

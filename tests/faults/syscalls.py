@@ -63,7 +63,7 @@ def count(s, args, work, stop=None):
     """How often the busiest thread makes each call, and how often the first one had when `stop`
     matched."""
     trace = os.path.join(work, "trace")
-    r = s.run(args, work, ["strace", "-f", "-qq", "-o", trace])
+    r = s.start(args, work, before=["strace", "-f", "-qq", "-o", trace])
     n = collections.defaultdict(collections.Counter)
     first, then = None, None
     for line in (read(trace) or b"").decode("utf-8", "replace").splitlines():
@@ -100,7 +100,7 @@ def main():
     s = Suite("syscalls", __doc__, 6)
     if (
         not shutil.which("strace")
-        or s.run(["--version"], s.top, ["strace", "-o", "/dev/null"]).status != 0
+        or s.run(["--version"], s.top, before=["strace", "-o", "/dev/null"]).status != 0
     ):
         s.skip("failing system calls", "strace cannot trace here")
         s.finish()
@@ -114,24 +114,13 @@ def main():
     s.train(s.top, base, 1)
     outputs = {}
     # libc and its companions, up to the program's first write
-    _, loader, before = count(s, ["--version"], s.top, r" write\(1,")
+    program = s.words("train")[0]
+    _, loader, before = count(s, [program, "--version"], s.top, r" write\(1,")
     loader = before or loader
 
     def train_args(threads, *more):
-        return [
-            "train",
-            model,
-            "--data",
-            images,
-            "--out",
-            "out",
-            "--quiet",
-            "--threads",
-            threads,
-            "--epochs",
-            "2",
-            *more,
-        ]
+        options = ["--data", images, "--out", "out", "--quiet", "--threads", threads]
+        return s.words("train") + options + ["--epochs", "2", *more]
 
     def same_output(args):
         def check(work, r):
@@ -159,11 +148,17 @@ def main():
         shutil.copytree(base, os.path.join(work, "out"))
 
     nothing = lambda work: None
-    check_args = ["check", model]
-    eval_args = ["eval", model, "--data", images, "--weights", new, "--json", "--threads", "2"]
+    check_args = [s.vmoec, "check", model]
+    init_args = [s.vmoec, "init", model, "-o", "w.safetensors"]
+    eval_args = s.words("eval") + ["--data", images, "--weights", new, "--json", "--threads", "2"]
+    predict_args = s.words("predict") + ["--weights", new, "--threads", "2", images + "/test"]
     commands = [
         ("check", check_args, nothing, same_output(check_args), None),
-        ("init", ["init", model, "-o", "w.safetensors"], prepare_init, init_file, None),
+        ("init", init_args, prepare_init, init_file, None),
+    ]
+    if s.over == "trainer":  # these are of the compiler alone
+        commands = [("predict", predict_args, nothing, same_output(predict_args), None)]
+    commands += [
         ("eval", eval_args, nothing, same_output(eval_args), None),
         ("train", train_args("1"), nothing, trained, "first"),
         ("train --resume", train_args("1", "--resume"), prepare_resume, trained, "always"),
@@ -194,7 +189,7 @@ def main():
         ):
             def run(work):
                 prepare(work)
-                r = s.run(args, work, strace(call, error, at))
+                r = s.start(args, work, before=strace(call, error, at))
                 why = broken(r, (0, 3)) or check(work, r)
                 if why or not recovery:
                     return why

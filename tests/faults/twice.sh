@@ -3,7 +3,8 @@
 # descriptors, short files. What a run may end with is exit status 0 and the weights of an
 # undisturbed run, or 3 and a message; what had been saved can be resumed.
 #
-#   VMOEC=build/vmoec tests/faults/twice.sh        FAULTS=long: every size and limit
+#   VMOEC=build/vmoec tests/faults/twice.sh        FAULTS=long: every size and limit;
+# FAULTS_OVER=trainer: by what vmoec builds of the model
 set -u
 cd "$(dirname "$0")/../.." || exit 3
 VMOEC=${VMOEC:-$PWD/${BUILD:-build}/vmoec}
@@ -26,22 +27,29 @@ trap 'exit 3' INT TERM
 python3 tests/faults/data.py "$T" || { echo "FAIL setup cannot make data"; exit 3; }
 cd "$T" || exit 3
 mkdir small
+# How the program under test is told to train; without an --out it goes to runs/linear.
+TRAIN="$VMOEC train linear.vmoe" OF=
+if [ "${FAULTS_OVER:-vmoec}" = trainer ]; then
+    mkdir built && "$VMOEC" build linear.vmoe -o built/linear > log 2>&1 ||
+        { echo "FAIL setup a trainer: $(head -c 300 log)"; exit 1; }
+    TRAIN="$T/built/linear train --data data" OF='of a trainer: '
+fi
 
 failed=0 tried=0 bad=0 first=
-ok() { echo "ok $1"; tried=$((tried + 1)); }
+ok() { echo "ok $OF$1"; tried=$((tried + 1)); }
 fail() {
-    echo "FAIL $1: $2" | tr '\n' ' '
+    echo "FAIL $OF$1: $2" | tr '\n' ' '
     echo
     failed=1 tried=$((tried + 1)) bad=$((bad + 1))
 }
 # A kind's line in the table of figures.
 row() {
-    [ -z "${FAULTS_TABLE:-}" ] || printf '%s\t%d\t%d\n' "$1" $tried $bad >> "$FAULTS_TABLE"
+    [ -z "${FAULTS_TABLE:-}" ] || printf '%s\t%d\t%d\n' "$OF$1" $tried $bad >> "$FAULTS_TABLE"
     tried=0 bad=0
 }
 log() { tail -c 300 log; }
 run() { timeout 20 \
-    "$VMOEC" train linear.vmoe --quiet --threads 1 "$@" > out.txt 2> log < /dev/null; }
+    $TRAIN --quiet --threads 1 "$@" > out.txt 2> log < /dev/null; }
 await() { # until FILE is there
     n=0
     while ! [ -e "$1" ] && [ $n -lt 400 ]; do sleep 0.05; n=$((n + 1)); done
@@ -68,7 +76,7 @@ refused() {
 together() {
     name=$1 folder=$2
     shift 2
-    "$VMOEC" train linear.vmoe --quiet --threads 1 --epochs 100000 "$@" > first.txt 2>&1 &
+    $TRAIN --quiet --threads 1 --epochs 100000 "$@" > first.txt 2>&1 &
     running=$!
     if ! await "$folder/checkpoint"; then
         fail "$name" "the first run saves nothing: $(tail -c 300 first.txt)"
@@ -112,12 +120,12 @@ together 'the folder of the file' runs/linear
 name='one folder, one process number in two namespaces'
 if unshare --pid --fork --kill-child true 2> /dev/null; then
     unshare --pid --fork --kill-child \
-        "$VMOEC" train linear.vmoe --quiet --threads 1 --epochs 100000 --out spaces \
+        $TRAIN --quiet --threads 1 --epochs 100000 --out spaces \
         > first.txt 2>&1 &
     running=$!
     await spaces/checkpoint
     timeout 60 unshare --pid --fork --kill-child \
-        "$VMOEC" train linear.vmoe --quiet --threads 1 --epochs 2 --out spaces \
+        $TRAIN --quiet --threads 1 --epochs 2 --out spaces \
         > out.txt 2> log
     refused "$name" $?
     kill "$running" 2> /dev/null
@@ -129,7 +137,7 @@ fi
 # All at the same moment: one has the folder, the others are refused.
 name='five runs begun at once in one folder'
 for i in 1 2 3 4 5; do
-    { "$VMOEC" train linear.vmoe --quiet --threads 1 --epochs 2 --out five > five.$i 2>&1; echo $? \
+    { $TRAIN --quiet --threads 1 --epochs 2 --out five > five.$i 2>&1; echo $? \
         > five.$i.status; } &
 done
 wait
@@ -143,8 +151,8 @@ row 'two runs in one folder'
 # ---- a folder that moves ----
 
 name='the folder moves while the run goes on'
-"$VMOEC" train linear.vmoe --quiet --threads 1 --epochs 80 --out stays > log 2>&1
-"$VMOEC" train linear.vmoe --quiet --threads 1 --epochs 80 --out moves > log 2>&1 &
+$TRAIN --quiet --threads 1 --epochs 80 --out stays > log 2>&1
+$TRAIN --quiet --threads 1 --epochs 80 --out moves > log 2>&1 &
 running=$!
 await moves/checkpoint && mv moves moved
 wait $running
@@ -188,10 +196,10 @@ limited() {
 }
 # summary KIND: one line for all limits of a kind.
 summary() {
-    if [ $tried -eq 0 ]; then echo "skip $1: nothing could be tried"
-    elif [ $bad -eq 0 ]; then echo "ok $1 ($tried)"
+    if [ $tried -eq 0 ]; then echo "skip $OF$1: nothing could be tried"
+    elif [ $bad -eq 0 ]; then echo "ok $OF$1 ($tried)"
     else
-        echo "FAIL $1: $bad of $tried are bad; $first" | tr '\n' ' '
+        echo "FAIL $OF$1: $bad of $tried are bad; $first" | tr '\n' ' '
         echo
         failed=1
     fi
@@ -201,6 +209,71 @@ summary() {
 every() { # FROM STEP TO SAMPLE: all of them in a long run
     if [ "${FAULTS:-}" = long ]; then seq "$1" "$2" "$3"; else seq "$1" "$4" "$3"; fi
 }
+
+# midway NAME HOW BACK: HOW takes a running run its folder `midway`, which then ends with status 3
+# and a message; BACK gives it back, and the run goes on to the right weights, or begins again.
+midway() {
+    name=$1 how=$2 back=$3
+    $as $TRAIN --quiet --threads 1 --epochs 400 --out "$folder" > first.txt 2> log &
+    running=$!
+    await "$folder/checkpoint"
+    eval "$how" || { fail "$name" "cannot: $how"; stop $running; return; }
+    n=0
+    while kill -0 $running 2> /dev/null && [ $n -lt 400 ]; do sleep 0.05; n=$((n + 1)); done
+    if kill -0 $running 2> /dev/null; then
+        fail "$name" 'the run goes on'
+        stop $running
+        return
+    fi
+    wait $running
+    status=$? running=
+    if [ $status -ne 3 ] || ! grep -q ': error: ' log; then
+        fail "$name" "exit $status: $(log)"
+        return
+    fi
+    left=$(find "$folder" -name '.vmoec-*' 2> /dev/null | head -1)
+    eval "$back"
+    again=--resume
+    [ -d "$folder/checkpoint" ] || again=
+    # shellcheck disable=SC2086
+    timeout 60 $TRAIN --quiet --threads 1 --epochs 400 --out "$folder" $again > out.txt 2> log
+    status=$?
+    if [ $status -ne 0 ]; then fail "$name" "gone on with: exit $status: $(log)"
+    elif ! cmp -s want400 "$folder/weights.safetensors"; then fail "$name" 'other weights'
+    elif [ -n "$left" ]; then fail "$name" "left behind: $left"
+    else ok "$name"; fi
+}
+as=
+$TRAIN --quiet --threads 1 --epochs 400 --out long > out.txt 2> log \
+    || fail 'an undisturbed long run' "$(log)"
+cp long/weights.safetensors want400
+folder=midway
+# what is saved meanwhile may need a second time
+midway 'the folder is removed in mid-run' 'until rm -rf midway 2> /dev/null; do :; done' ''
+rm -rf midway
+name='the folder can only be read from the middle of a run on'
+if [ "$(id -u)" -ne 0 ]; then
+    midway "$name" 'chmod 555 midway' 'chmod 755 midway'
+elif setpriv --reuid 65534 --regid 65534 --clear-groups true 2> /dev/null; then
+    mkdir theirs && chmod 711 "$T" && chown 65534:65534 theirs && chmod -R a+rX data "$T/cache"
+    as='setpriv --reuid 65534 --regid 65534 --clear-groups env VMOEC_CACHE=off'
+    folder=theirs/midway
+    # what is left of a checkpoint that could not be renamed stays, since nothing may be removed
+    midway "$name" 'chmod 555 theirs/midway' \
+        'chmod 755 theirs/midway; left=; chown -R 0:0 theirs'
+    as=
+else
+    echo "skip $name: setpriv cannot change the user here"
+fi
+folder=small/out
+if mount -t tmpfs -o size=1m none small 2> /dev/null; then
+    midway 'the disk is full from the middle of a run on' \
+        'dd if=/dev/zero of=small/filler bs=4k 2> filled; [ -s small/filler ]' 'rm small/filler'
+    umount small
+else
+    echo "skip the disk is full from the middle of a run on: file systems cannot be mounted here"
+fi
+row 'the folder is taken in mid-run'
 
 if mount -t tmpfs -o size=64k none small 2> /dev/null; then
     umount small
@@ -235,7 +308,7 @@ if prlimit --nofile=64 true 2> /dev/null; then
     for n in $(every 3 1 24 5); do
         rm -rf few
         timeout 60 prlimit --nofile="$n" \
-            "$VMOEC" train linear.vmoe --quiet --threads 1 --epochs 2 --out few > out.txt 2> log
+            $TRAIN --quiet --threads 1 --epochs 2 --out few > out.txt 2> log
         limited "$n descriptors" $? few
     done
     summary 'few descriptors'
@@ -243,7 +316,7 @@ if prlimit --nofile=64 true 2> /dev/null; then
     for n in $(every 0 50 4000 571); do
         rm -rf short
         { timeout 60 prlimit --fsize="$n" \
-            "$VMOEC" train linear.vmoe --quiet --threads 1 --epochs 2 --out short 2>&1
+            $TRAIN --quiet --threads 1 --epochs 2 --out short 2>&1
             echo $? > status; } | cat > log
         limited "files of $n bytes" "$(cat status)" short
     done

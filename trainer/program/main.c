@@ -86,5 +86,5 @@ static VmStatus run(int argc, char **argv) {
 }
 
 int main(int argc, char **argv) {
-    return drv_flush(run(argc, argv));
+    return drv_end(drv_flush(run(argc, argv)));
 }

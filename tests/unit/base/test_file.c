@@ -247,6 +247,29 @@ Test(file, a_lock_names_its_holder) {
     vm_dir_close(&d);
 }
 
+/* The power went before the text of a lock was on the disk, and its length was. */
+Test(file, a_lock_whose_text_was_lost_is_ours) {
+    VmDir d;
+    VmLock lock;
+    bool held;
+    char holder[256], zeros[300] = {0};
+    static const size_t sizes[] = {0, 1, 50, 255};
+    cr_assert_eq(vm_dir_open(&d, ".", false, &err), VM_OK);
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+        FILE *f = fopen(".lock", "wb");
+        cr_assert(f && fwrite(zeros, 1, sizes[i], f) == sizes[i] && fclose(f) == 0);
+        cr_assert_eq(vm_lock(&lock, &d, ".lock", "process 12\n", &held, holder, &err), VM_OK, "%zu",
+                     sizes[i]);
+        cr_assert(lock.fd >= 0);
+        vm_unlock(&lock);
+    }
+    FILE *f = fopen(".lock", "wb"); /* but a file of zeros of somebody's own is not */
+    cr_assert(f && fwrite(zeros, 1, sizeof zeros, f) == sizeof zeros && fclose(f) == 0);
+    cr_assert_eq(vm_lock(&lock, &d, ".lock", "process 12\n", &held, holder, &err), VM_ENV);
+    unlink(".lock");
+    vm_dir_close(&d);
+}
+
 Test(file, names_may_be_as_long_as_the_system_allows) {
     char name[256], path[4096];
     memset(name, 'x', 255);

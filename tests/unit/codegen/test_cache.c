@@ -272,6 +272,26 @@ Test(cache, nor_is_one_below_another_users_folder) {
     leave(&p);
 }
 
+/* Root's, where all may add entries, as /tmp is; what is in it is checked by itself. */
+Test(cache, a_sticky_folder_will_do_when_it_is_roots) {
+    if (geteuid() != 0) cr_skip_test("only root can give files away");
+    Place p = place_two_folders_down();
+    char path[96];
+    const char *note;
+    snprintf(path, sizeof path, "%s/a/b", p.dir);
+    cr_assert_eq(shell("chmod 1777 %s/a", p.dir), 0);
+    Place q = {.a = p.a, .c = open_in(p.a, path, &note)};
+    cr_assert_null(note, "%s", note);
+    cr_assert(hit(&q, "one"));
+    cache_close(q.c);
+    refused_after(&p, "chown 65534 a", "chown 0 a", "another user");
+    refused_after(&p, "chown 65534 a/b", "chown 0 a/b", "another user");
+    refused_after(&p, "chmod 2775 a", "chmod 1777 a", "/a'");
+    refused_after(&p, "mv a/b x; ln -s ../x a/b; chown -h 65534 a/b", "rm a/b; mv x a/b",
+                  "link of another user");
+    leave(&p);
+}
+
 Test(cache, a_link_of_the_user_is_followed_and_what_it_leads_to_checked) {
     Place p = place_two_folders_down();
     char path[96];
