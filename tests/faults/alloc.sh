@@ -77,7 +77,7 @@ export VMOEC_CACHE_DIR="$T/kernels"
 # The program that is under test, and what stands for the model on its command line.
 PROGRAM=$VMOEC MODEL=m.vmoe OF=
 if [ "${FAULTS_OVER:-vmoec}" = trainer ]; then
-    "$VMOEC" build m.vmoe -o trainer > log 2>&1 ||
+    "$VMOEC" build m.vmoe --images -o trainer > log 2>&1 ||
         { echo "FAIL alloc $(head -c 300 log)"; exit 1; }
     PROGRAM=$T/trainer MODEL='' OF='of a trainer: '
 fi

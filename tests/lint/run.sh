@@ -11,7 +11,8 @@ trap 'rm -rf "$tmp"' EXIT INT TERM
 fresh() {
     rm -rf "$tmp/tree"
     mkdir "$tmp/tree"
-    for folder in base ir frontend passes interp codegen recipe runtime driver scripts; do
+    for folder in base ir frontend passes interp codegen recipe runtime trainer cli driver \
+        scripts; do
         [ ! -d "$folder" ] || cp -R "$folder" "$tmp/tree/"
     done
     cd "$tmp/tree" || exit 3
