@@ -116,6 +116,10 @@ want 0 '' 'the same of shared objects' env LD_LIBRARY_PATH=lib ./several
 
 # ---- other languages -----------------------------------------------------------------------------
 
+awk '/^```c$/ { on = 1; next } /^```$/ { on = 0 } on' "$ROOT"/docs/trainers*.md > page.c
+same 'the program of the page is the one that is tried here' page.c "$SRC/example.c"
+program example
+want 0 '^epoch 2: loss 0\.[0-9]*, accuracy ' 'the example' ./example
 want 0 '' 'the example in C++ compiles' c++ -std=c++17 -O1 -Wall -Wextra -Werror -Ilib \
     "$SRC/example.cpp" -Llib -ltiny -o examplecpp
 want 0 '^loss .* right$' 'the example in C++' env LD_LIBRARY_PATH=lib ./examplecpp
@@ -182,6 +186,11 @@ want 0 'lib/libcnn.a' 'a convolutional network' "$VMOEC" build "$SRC/cnn.vmoe" -
 want 0 'epoch 3: test accuracy 1.0000$' 'it learns within 32 MiB of address space' \
     ./budget quarters 32
 want 3 '' 'the limit is one' ./budget quarters 100
+mkdir few
+for f in quarters/*; do head -c 1200 "$f" > "few/$(basename "$f")"; done
+printf '\0\0\0\20' | tee tail | dd of=few/train-images-idx3-ubyte bs=1 seek=4 conv=notrunc 2> log
+want 2 'expected at least 32 images in an epoch of whole batches, found 16' \
+    'an epoch without a batch' ./budget few 32
 "$VMOEC" train "$SRC/cnn.vmoe" --data quarters --set size=8 --set classes=4 --set passes=3 \
     --out cnn --quiet > log 2>&1
 if grep -q '"test_accuracy": *1[,}.]' cnn/metrics.jsonl; then ok 'as vmoec train does'; else

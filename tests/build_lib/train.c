@@ -8,6 +8,7 @@
  * It prints what evaluations say: "loss accuracy" of the test set after every epoch. */
 #include <math.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "tests/build_lib/idx.h"
 #include <tiny.h>
@@ -21,6 +22,7 @@ typedef struct Data {
 typedef struct Handle {
     tiny *h;
     void *memory;
+    size_t size; /* of all that was mapped */
 } Handle;
 
 static void must(tiny_status s, const tiny *h, const char *what) {
@@ -29,18 +31,23 @@ static void must(tiny_status s, const tiny *h, const char *what) {
     exit(1);
 }
 
-/* In a block of exactly what is needed, with an odd address and nothing but dirt in it. */
+/* In memory of exactly what is needed, full of dirt, which a page that nobody may touch follows. */
 static Handle make(int threads) {
-    size_t size = tiny_memory_needed(threads, 0);
-    Handle x = {NULL, malloc(size + 1)};
-    memset(x.memory, 0x5a, size + 1);
-    must(tiny_create((char *)x.memory + 1, size, threads, 0, &x.h), x.h, "create");
+    size_t size = tiny_memory_needed(threads, 0), page = 4096, room = (size / page + 1) * page;
+    Handle x = {NULL, NULL, room + page};
+    x.memory = mmap(NULL, x.size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (x.memory == MAP_FAILED || mprotect((char *)x.memory + room, page, PROT_NONE)) exit(3);
+    char *at = (char *)x.memory + room - size;
+    memset(x.memory, 0x5a, room);
+    must(tiny_create(at, size, threads, 0, &x.h), x.h, "create");
+    for (char *p = x.memory; p < at; p++)
+        if (*p != 0x5a) exit(1);
     return x;
 }
 
 static void drop(Handle *x) {
     tiny_close(x->h);
-    free(x->memory);
+    munmap(x->memory, x->size);
 }
 
 static int fill(void *user, const tiny_batch *to) {

@@ -167,6 +167,11 @@ static VmStatus may_train(vmlib *h, vmlib_fill fill) {
     if (!h->images)
         return vm_fail(&h->err, VM_USAGE,
                        "how many images an epoch has is not known: expected it in a call of init");
+    if (!h->per_epoch)
+        return vm_fail(&h->err, VM_USAGE,
+                       "an epoch of %" PRId64 " images has no whole batch: expected %" PRId64
+                       " or more in a call of init",
+                       h->images, h->built->recipe->data.batch);
     if (!vmlib_find(h, VM_BUILT_TRAIN, images_of(h, 0))) return VM_USAGE;
     return vmlib_find(h, VM_BUILT_TRAIN, images_of(h, h->per_epoch - 1)) ? VM_OK : VM_USAGE;
 }

@@ -165,6 +165,11 @@ typedef struct Place {
     int64_t step, seed, images;
 } Place;
 
+static bool sensible(const Place *p) {
+    const int64_t most = INT64_C(1) << 50;
+    return p->step >= 0 && p->step < most && p->seed >= 0 && p->images >= 0 && p->images < most;
+}
+
 static VmStatus read_place(vmlib *h, const VmTensorFile *f, const char *shown, Place *to) {
     const char *name, *value;
     *to = (Place){.there = false};
@@ -174,7 +179,7 @@ static VmStatus read_place(vmlib *h, const VmTensorFile *f, const char *shown, P
         to->there = true;
         int n = sscanf(value, "{\"step\":%" SCNd64 ",\"seed\":%" SCNd64 ",\"images\":%" SCNd64 "%c",
                        &to->step, &to->seed, &to->images, &end);
-        if (n == 4 && end == '}' && to->step >= 0 && to->seed >= 0 && to->images >= 0) return VM_OK;
+        if (n == 4 && end == '}' && sensible(to)) return VM_OK;
         return vm_fail(&h->err, VM_INPUT,
                        "%s: its place in training is '%.100s', expected {\"step\":N,\"seed\":N,"
                        "\"images\":N}",
