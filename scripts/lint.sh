@@ -197,7 +197,8 @@ compile_with() {
     esac
 }
 
-# Programs of tests/build_lib use headers that their test makes: it compiles them, warnings as errors.
+# Programs of tests/build_lib use headers that their test makes: it compiles them, with warnings as
+# errors.
 check_warnings() {
     jobs=$(nproc)
     for cc in gcc clang; do

@@ -1,5 +1,5 @@
-/* A handle: what it needs, how it is laid out in the memory that is handed in, its calls' beginning
- * and end, and facts of the model.
+/* A handle: what it needs, how it is laid out in the memory that is handed in; and facts of the
+ * model.
  *
  * The memory holds, in this order: the handle, its list of programs, the engine, the programs'
  * terms, the views of weights and state, labels. `needs` sums up the sizes that `make` takes, and
@@ -8,7 +8,6 @@
 
 #include <inttypes.h>
 #include <math.h>
-#include <stdatomic.h>
 #include <string.h>
 
 enum { ALL = VMLIB_TRAIN | VMLIB_EVALUATE | VMLIB_PREDICT, MOST = 512 };
@@ -161,45 +160,6 @@ const char *vmlib_error(const vmlib *h) {
     if (!h) return "there is no handle";
     if (h->life != VMLIB_ALIVE && h->life != VMLIB_FAILED) return "the handle is closed";
     return h->busy ? "the handle is at work in another call" : h->err.text;
-}
-
-/* ---- calls ----------------------------------------------------------------------------------- */
-
-/* A handle that is at work keeps its message: it is the other call's. */
-VmStatus vmlib_begin(vmlib *h, bool weights) {
-    if (!h || h->life != VMLIB_ALIVE) return VM_USAGE;
-    if (atomic_exchange(&h->busy, 1)) return VM_USAGE;
-    if (!weights || h->ready) return VM_OK;
-    VmStatus s = vm_fail(&h->err, VM_USAGE,
-                         "there are no weights yet: expected a call of init or load before");
-    atomic_store(&h->busy, 0);
-    return s;
-}
-
-vmlib_status vmlib_end(vmlib *h, VmStatus s) {
-    atomic_store(&h->busy, 0);
-    return (vmlib_status)s;
-}
-
-vmlib_program *vmlib_find(vmlib *h, VmBuiltUse use, int64_t images) {
-    bool any = false;
-    for (int i = 0; i < h->nprogram; i++) {
-        if (h->program[i].use != use) continue;
-        if (h->program[i].bind.batch == images) return &h->program[i];
-        any = true;
-    }
-    if (any || vm_built_find(h->built, use, images) < 0)
-        (void)vm_built_lacks(h->built, use, images, &h->err);
-    else
-        (void)vm_fail(&h->err, VM_USAGE,
-                      "the handle was made without this use: expected it in `uses` of create");
-    return NULL;
-}
-
-bool vmlib_has(const vmlib *h, VmBuiltUse use) {
-    for (int i = 0; i < h->nprogram; i++)
-        if (h->program[i].use == use) return true;
-    return false;
 }
 
 /* ---- facts ----------------------------------------------------------------------------------- */

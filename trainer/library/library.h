@@ -39,6 +39,8 @@ struct vmlib {
     VmError err;
 };
 
+/* ---- handle.c -------------------------------------------------------------------------------- */
+
 /* Begins a call: VM_USAGE when the handle is none, is at work, or has no weights and needs them.
  * What begins is ended by vmlib_end, which gives the status. */
 VmStatus vmlib_begin(vmlib *h, bool weights);
@@ -49,6 +51,11 @@ vmlib_program *vmlib_find(vmlib *h, VmBuiltUse use, int64_t images);
 /* Whether the handle has programs for a use. */
 bool vmlib_has(const vmlib *h, VmBuiltUse use);
 
+/* A run of so many images per epoch (0: as many as the build's data had) that stands at step 0. */
+void vmlib_plan(vmlib *h, int64_t images);
+/* Optimizer state as it is before the first step: zero. */
+void vmlib_clear_state(vmlib *h);
+
 /* ---- steps.c --------------------------------------------------------------------------------- */
 
 /* Puts images and labels where the program reads them. VM_INPUT for a value that is not finite and
@@ -58,12 +65,5 @@ VmStatus vmlib_feed_images(vmlib *h, vmlib_program *p, const float *images);
 /* The same of a batch that somebody fills; b says which it is. */
 VmStatus vmlib_fill_in(vmlib *h, vmlib_program *p, const vmlib_batch *b, vmlib_fill fill,
                        void *user);
-/* A run of so many images per epoch (0: as many as the build's data had) that stands at step 0. */
-void vmlib_plan(vmlib *h, int64_t images);
-
-/* ---- weights.c ------------------------------------------------------------------------------- */
-
-/* Optimizer state as it is before the first step: zero. */
-void vmlib_clear_state(vmlib *h);
 
 #endif

@@ -5,17 +5,7 @@
 #include <math.h>
 #include <string.h>
 
-/* ---- the run --------------------------------------------------------------------------------- */
-
-void vmlib_plan(vmlib *h, int64_t images) {
-    const VmRecipe *r = h->built->recipe;
-    h->images = images ? images : h->built->train_images;
-    h->step = 0;
-    h->per_epoch = vm_feed_steps(h->images, r->data.batch, r->data.drop_last);
-    h->all_steps = vm_span_steps(r->epochs, h->per_epoch);
-    h->warmup = vm_span_steps(r->schedule.warmup, h->per_epoch);
-    h->loss = NAN;
-}
+/* ---- the beginning --------------------------------------------------------------------------- */
 
 static VmStatus init(vmlib *h, int64_t seed, int64_t images) {
     int64_t batch = h->built->recipe->data.batch;

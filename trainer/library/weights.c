@@ -10,13 +10,6 @@
 #define TRAINING "training"
 enum { WEIGHTS = 1u << VM_ROLE_PARAM, WITH_STATE = WEIGHTS | 1u << VM_ROLE_STATE };
 
-void vmlib_clear_state(vmlib *h) {
-    for (int i = h->nweight; i < h->nweight + h->nstate; i++) {
-        const VmTensor *t = vm_engine_tensor(h->engine, h->stateful, h->view[i].name);
-        memset(vm_engine_address(h->engine, h->stateful, t), 0, (size_t)vm_tensor_elems(t) * 4);
-    }
-}
-
 /* ---- one by one ------------------------------------------------------------------------------ */
 
 static int64_t count_of(const VmTensorView *v) {
