@@ -59,6 +59,10 @@ for kind in a so; do
     if [ -z "$odd" ]; then ok "the .$kind neither prints nor ends the process"; else
         fail "what the .$kind calls" "$odd"; fi
 done
+written=$(readelf -SW lib/libtiny.a | sed 's/^ *\[ *[0-9]*\] //' \
+    | awk '$1 ~ /^\.(data|bss)/ && $1 !~ /rel\.ro/ && $5 !~ /^0*$/ { print $1 }')
+if [ -z "$written" ]; then ok 'it has no variables that are written to'; else
+    fail 'it has variables' "$written"; fi
 if readelf -d lib/libtiny.so | grep NEEDED \
     | grep -v -e jansson -e xxhash -e 'libm\.' -e 'libc\.' -e gomp -e ld-linux | grep .; then
     fail 'what it needs' "$(readelf -d lib/libtiny.so | grep NEEDED)"; else
