@@ -79,17 +79,18 @@ KIT_LIB  := $(BUILD)/kit/libvmoec-trainer.a
 KIT_SRC  := $(call sources,base recipe runtime cli trainer)
 KIT_OBJ  := $(KIT_SRC:%.c=$(BUILD)/kit/obj/%.o) $(BUILD)/kit/obj/version.o
 KIT_HDR  := $(addprefix $(BUILD)/kit/include/,base/json.h base/status.h recipe/recipe.h $(wildcard recipe/*.def) \
-            runtime/exec/abi.h trainer/built.h)
-KIT_CFLAGS = -ffunction-sections -fdata-sections -fvisibility=hidden
+            runtime/exec/abi.h trainer/built.h trainer/library/api.h)
+# Position independent in every way, because libraries are made of it too.
+KIT_CFLAGS = -fPIC -ffunction-sections -fdata-sections -fvisibility=hidden
 
-# The C files of tests/ make one Criterion binary (fuzz_*.c and those of library/ and photos/ are programs, and
-# fuzz/targets/ is for fuzzing and for replay/); tests/<area>/run.sh are shell suites.
+# The C files of tests/ make one Criterion binary (fuzz_*.c and those of library/, build_lib/ and photos/ are programs,
+# and fuzz/targets/ is for fuzzing and for replay/); tests/<area>/run.sh are shell suites.
 LIBRARY_TESTS := $(wildcard tests/library/*.c)
 PHOTO_SRC := tests/photos/photos.c
 # What programs under test are loaded with: allocations that fail, rights that are taken away. And what tries them.
 PRELOADS := tests/faults/malloc.c tests/hardening/jail.c
 HELPERS  := tests/hardening/tries.c
-TEST_SRC := $(filter-out $(wildcard tests/*/fuzz_*.c) tests/fuzz/util_fuzz.c tests/fuzz/targets/% tests/replay/% \
+TEST_SRC := $(filter-out $(wildcard tests/*/fuzz_*.c tests/build_lib/*.c) tests/fuzz/util_fuzz.c tests/fuzz/targets/% tests/replay/% \
             $(PRELOADS) $(HELPERS) tests/hardening/alone/main.c $(LIBRARY_TESTS) $(PHOTO_SRC),$(call sources,$(wildcard tests/*)))
 TEST_OBJ := $(TEST_SRC:%.c=$(BUILD)/obj/%.o)
 TEST_BIN := $(BUILD)/tests/vmoec-tests

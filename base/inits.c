@@ -3,10 +3,9 @@
 #include "base/inits.h"
 
 #include <float.h>
+#include <locale.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include "base/bug.h"
 
 const VmInitRow vm_inits[VM_INIT_COUNT] = {
 #define INIT(name, form, given, least, varies, meaning)                                            \
@@ -19,16 +18,24 @@ const char vm_init_forms[] =
 #include "base/inits.def"
     "or same(one of these)";
 
+/* Whatever the program's locale: a library's program may have any. */
+static double read_number(const char *s, char **end) {
+    locale_t plain = newlocale(LC_ALL_MASK, "C", (locale_t)0);
+    double x = strtod_l(s, end, plain);
+    freelocale(plain);
+    return x;
+}
+
 /* Reads "(1,2)" where the form has "(a,b)"; returns what follows, or NULL. */
 static const char *read_numbers(const char *s, const VmInitRow *row, double *number) {
     const char *form = strchrnul(row->form, '(');
     for (int i = 0; *form; form += 1 + strcspn(form + 1, ",)"), i++) {
         if (*s++ != *form) return NULL;
         if (*form == ')') break;
-        VM_CHECK(i < VM_INIT_NUMBERS, "%s has too many numbers", row->name);
+        if (i == VM_INIT_NUMBERS) return NULL; /* a row with more is of no use */
         if (!*s || !strchr("+-.0123456789", *s)) return NULL;
         char *end;
-        number[i] = strtod(s, &end);
+        number[i] = read_number(s, &end);
         if (end == s || !(number[i] >= row->least && number[i] <= (double)FLT_MAX)) return NULL;
         s = end;
     }

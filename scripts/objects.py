@@ -71,6 +71,7 @@ PREFIXES = {
     "driver/lsp": "lsp_",
     "driver/build": "build_ cmd_",
     "trainer": "vm_",
+    "trainer/library": "vmlib_",
     "trainer/program": "program_ cli_ main",
     "cli": "cli_ drv_ opt_ args_ cmd_ tally_",
 }

@@ -53,6 +53,11 @@ typedef struct VmBuilt {
     const char *info;             /* what `vmoec info` prints */
     const unsigned char *weights; /* a safetensors file [nweights]; NULL: none inside */
     size_t nweights;
+    /* What its weights say of themselves, with the recipe's seed: names, each with its value behind
+     * it [2 * nabout]; and how many images the data had for training. For libraries; else 0. */
+    const char *const *about;
+    int32_t nabout;
+    int64_t train_images;
 } VmBuilt;
 
 extern const VmBuilt vm_built;
@@ -62,5 +67,16 @@ extern const VmBuilt vm_built;
 struct Args;
 typedef VmStatus VmBuiltCommand(const struct Args *a);
 extern VmBuiltCommand *const vm_built_predict;
+
+/* ---- built.c --------------------------------------------------------------------------------- */
+
+/* VM_ENV, naming the instructions that the kernels need and this CPU has not. */
+VmStatus vm_built_check_cpu(const VmBuilt *b, VmError *err);
+/* The program's place in the list; -1: there is none. */
+int vm_built_find(const VmBuilt *b, VmBuiltUse use, int64_t images);
+/* "1, 64": images per step of the programs for a use. */
+const char *vm_built_sizes(const VmBuilt *b, VmBuiltUse use, char *to, size_t cap);
+/* VM_USAGE: there is no such program, but for those sizes. */
+VmStatus vm_built_lacks(const VmBuilt *b, VmBuiltUse use, int64_t images, VmError *err);
 
 #endif

@@ -3,21 +3,6 @@
 
 #include <string.h>
 
-#include "base/cpu.h"
-
-static VmStatus check_cpu(const VmModel *m, VmError *err) {
-    const VmBuilt *b = m->built;
-    Text missing = text_new(m->arena);
-    for (int i = 0; i < b->nneeds; i++)
-        if (!vm_cpu_has(b->needs[i]))
-            text_addf(&missing, "%s%s", missing.len ? ", " : "", b->needs[i]);
-    if (!missing.len) return VM_OK;
-    return vm_fail(err, VM_ENV,
-                   "this CPU has no %s: the program was built for %s; vmoec build --cpu chooses "
-                   "another",
-                   missing.data, b->target);
-}
-
 /* ---- programs -------------------------------------------------------------------------------- */
 
 static const VmProgram *any_of(const VmBuilt *b, VmBuiltUse use) {
@@ -27,12 +12,8 @@ static const VmProgram *any_of(const VmBuilt *b, VmBuiltUse use) {
 }
 
 const char *vm_model_sizes(const VmModel *m, VmBuiltUse use) {
-    Text t = text_new(m->arena);
-    for (int i = 0; i < m->built->nprogram; i++)
-        if (m->built->program[i].use == use)
-            text_addf(&t, "%s%lld", t.len ? ", " : "",
-                      (long long)m->built->program[i].program->batch);
-    return t.data;
+    char sizes[1024];
+    return arena_strdup(m->arena, vm_built_sizes(m->built, use, sizes, sizeof sizes));
 }
 
 int64_t vm_model_size(const VmModel *m, VmBuiltUse use, int64_t images) {
@@ -45,31 +26,14 @@ int64_t vm_model_size(const VmModel *m, VmBuiltUse use, int64_t images) {
     return best;
 }
 
-static VmStatus no_program(const VmModel *m, VmBuiltUse use, int64_t images, VmError *err) {
-    static const char *const what[] = {[VM_BUILT_TRAIN] = "training with",
-                                       [VM_BUILT_JUDGE] = "evaluating",
-                                       [VM_BUILT_EVAL] = "evaluating",
-                                       [VM_BUILT_PREDICT] = "predicting"};
-    const char *sizes = vm_model_sizes(m, use);
-    if (!*sizes) return vm_fail(err, VM_USAGE, "this program was not built for %s", what[use]);
-    const char *remedy =
-        use == VM_BUILT_TRAIN
-            ? "vmoec build --data with these data adds it"
-            : arena_printf(m->arena, "vmoec build --batch %lld adds it", (long long)images);
-    return vm_fail(err, VM_USAGE,
-                   "this program was not built for %s %lld images at once, but for %s; %s",
-                   what[use], (long long)images, sizes, remedy);
-}
-
 int vm_model_program(VmModel *m, VmBuiltUse use, int64_t images, VmError *err) {
-    for (int i = 0; i < m->built->nprogram; i++) {
-        const VmBuiltProgram *p = &m->built->program[i];
-        if (p->use != use || p->program->batch != images) continue;
-        if (m->index[i] < 0) m->index[i] = vm_engine_add(m->engine, p->program, err);
-        return m->index[i];
+    int i = vm_built_find(m->built, use, images);
+    if (i < 0) {
+        (void)vm_built_lacks(m->built, use, images, err);
+        return -1;
     }
-    (void)no_program(m, use, images, err);
-    return -1;
+    if (m->index[i] < 0) m->index[i] = vm_engine_add(m->engine, m->built->program[i].program, err);
+    return m->index[i];
 }
 
 int vm_model_source(void *user, bool training, int64_t images, VmError *err) {
@@ -112,7 +76,7 @@ VmStatus vm_model_open(VmModel *m, const VmBuilt *b, int threads, VmError *err) 
     if (b->abi != VM_ABI_VERSION)
         return vm_fail(err, VM_ENV, "built for version %d of the runtime, this is %d", b->abi,
                        VM_ABI_VERSION);
-    VmStatus s = check_cpu(m, err);
+    VmStatus s = vm_built_check_cpu(b, err);
     if (s) return s;
     m->index = ARENA_ARRAY(m->arena, int, b->nprogram);
     for (int i = 0; i < b->nprogram; i++) m->index[i] = -1;

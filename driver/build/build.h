@@ -28,7 +28,10 @@ typedef struct Build {
     const char *folder;    /* where objects are made */
     const char **object;   /* [nobject]: their paths */
     int nobject, objects_room;
-    VmStatus status; /* of writing them */
+    VmStatus status;          /* of writing them */
+    bool lib;                 /* a library is made, not a program */
+    const char *place, *name; /* of the library: its folder, and what its names begin with */
+    VmPairs about;            /* what weights of a library say of themselves */
 } Build;
 
 /* Plans a program for every use and size: those that the recipe's data need, if they are there, and
@@ -43,18 +46,51 @@ void build_constants(Build *b, Text *out);
 void build_text(Text *t, const char *text);
 void build_recipe(Text *t, const VmRecipe *r);
 
-/* ---- files (link.c) -------------------------------------------------------------------------- */
+/* ---- files and tools (link.c) ---------------------------------------------------------------- */
 
 /* A folder of its own for objects; removed with all that is in it by build_clean. */
 VmStatus build_folder(Build *b);
 void build_clean(Build *b);
+const char *build_in_folder(const Build *b, const char *name);
 /* Puts a copy of the weights beside them, after a look whether the model can have them. */
 VmStatus build_weights(Build *b, const char *path);
 /* A CgObjectSink; user is the Build. */
 void build_object(void *build, const char *name, const void *data, size_t size);
 /* Whether the program reads PNG and JPEG files. */
 bool build_has_images(const Build *b);
+/* What programs and libraries are linked with: a folder beside this program, or installed. */
+VmStatus build_kit(Arena *a, const char **out);
+/* Copies a file and gives it a mode. */
+VmStatus build_copy(const char *from, const char *to, unsigned mode);
+
+/* A command line. */
+typedef struct BuildWords {
+    Arena *arena;
+    char **at;
+    int n, cap;
+} BuildWords;
+void build_word(BuildWords *w, const char *word);
+void build_words(BuildWords *w, const char *const *list); /* to its NULL */
+/* A tool's name, which a variable of the environment may change: CC, cc. */
+const char *build_tool_name(const char *variable, const char *usual);
+/* Runs it in the build's folder, so that names in there need no quoting. Its messages are its own.
+ */
+VmStatus build_tool(const Build *b, BuildWords *w);
+
 /* Compiles the constants and links them, the objects and the runtime into `path`. */
 VmStatus build_link(Build *b, const Text *constants, const char *path);
+
+/* ---- libraries (library.c, header.c) --------------------------------------------------------- */
+
+/* Where the library goes and what it is called, from -o and --name. */
+VmStatus build_library_name(Build *b);
+/* Makes libNAME.a, libNAME.so and NAME.h. */
+VmStatus build_library(Build *b, const Text *constants);
+/* NAME.h, of the text of trainer/library/api.h. */
+void build_header(Build *b, const char *api, Text *out);
+/* The functions that api.h declares, to its NULL. */
+const char *const *build_exports(Arena *a, const char *api);
+/* "vmlib_step" -> "name_step", "VMLIB_OK" -> "NAME_OK" */
+const char *build_renamed(const Build *b, const char *word);
 
 #endif

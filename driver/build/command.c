@@ -123,7 +123,8 @@ static VmStatus look_at_data(Build *b) {
 
 static VmStatus make(Build *b, const char *out) {
     Session *s = b->s;
-    VmStatus st = session_module(s);
+    VmStatus st = b->lib ? build_library_name(b) : VM_OK;
+    if (!st) st = session_module(s);
     s->telemetry = true; /* as training has it */
     if (!st) st = look_at_data(b);
     if (!st) st = build_plan(b);
@@ -133,10 +134,13 @@ static VmStatus make(Build *b, const char *out) {
     const char *error = cg_module_objects(s->module, build_object, b);
     if (error) return drv_fail(VM_ENV, "%s", error);
     if (b->status) return b->status;
+    if (b->lib) st = session_about(s, s->data[VM_TRAIN], s->train->recipe.seed, &b->about);
+    if (st) return st;
     Text t = text_new(s->arena);
     build_constants(b, &t);
     if (b->a->o.save_text) st = drv_write_file(b->a->o.save_text, t.data, t.len);
-    return st ? st : build_link(b, &t, out);
+    if (st) return st;
+    return b->lib ? build_library(b, &t) : build_link(b, &t, out);
 }
 
 static void say(const Build *b, const char *out) {
@@ -147,6 +151,8 @@ static void say(const Build *b, const char *out) {
         p = b->program[i].program->code;
         text_addf(&t, "%s%lld", t.len ? ", " : "", (long long)p->batch);
     }
+    if (b->lib)
+        out = arena_printf(b->a->arena, "%s/lib%s.a, .so and %s.h", b->place, b->name, b->name);
     printf("%s: %s of %s for %s, %d programs, %d kernels; trains with %s images per step\n", out,
            b->s->model, b->s->path, b->target->id, b->nprogram,
            cg_module_stats(b->s->module)->kernels, t.len ? t.data : "no");
@@ -156,8 +162,15 @@ VmStatus cmd_build(const Args *a) {
     Session s;
     VmoecOptions o;
     Build *b = ARENA_NEW(a->arena, Build);
-    *b = (Build){.s = &s, .a = a};
+    *b = (Build){.s = &s, .a = a, .lib = a->o.lib};
     VmStatus st = args_require(a, OPT_o);
+    if (!st && a->o.name && !a->o.lib)
+        st = drv_fail(VM_USAGE, "--name is for libraries: it needs --lib");
+    if (!st && a->o.lib && (a->o.images || a->o.static__link))
+        st = drv_fail(VM_USAGE,
+                      "--%s is for programs: a library reads no files of images and is "
+                      "linked by its user",
+                      a->o.images ? "images" : "static");
     if (!st) st = choose_cpu(b);
     if (!st) st = drv_options(a, &o);
     if (!st) st = drv_open_with(a, &o, b->target, true, &s);

@@ -191,6 +191,7 @@ static void add_built(Build *b, Text *t, const char *source, int nused, int64_t 
     add_texts(t, "settings", name, n);
     add_texts(t, "values", value, n);
     add_texts(t, "needs", b->needs, b->nneeds);
+    if (b->lib) add_texts(t, "about", b->about.at, 2 * (int64_t)b->about.n);
     text_add(t, "static const VmRecipe recipe = ");
     VmRecipe r = s->train->recipe;
     r.precision.kind = s->bf16 ? VM_precision_bf16 : VM_precision_f32; /* as far as the CPU can */
@@ -213,6 +214,9 @@ static void add_built(Build *b, Text *t, const char *source, int nused, int64_t 
               ".program = programs,\n    .nprogram = %d,\n",
               n, (long long)session_count(s->arena, g, s->batch).total.params,
               (long long)session_known_classes(g), (long long)classes, b->nneeds, b->nprogram);
+    if (b->lib)
+        text_addf(t, "    .about = about,\n    .nabout = %d,\n    .train_images = %lld,\n",
+                  b->about.n, (long long)(s->train_set ? vm_dataset_size(s->train_set) : 0));
     if (b->weights_bytes)
         text_addf(t, "    .weights = vmoe_weights,\n    .nweights = %lld,\n",
                   (long long)b->weights_bytes);
@@ -231,7 +235,7 @@ void build_constants(Build *b, Text *t) {
     add_files(b, t, &source, &nused);
     int64_t classes = class_names(b, &class);
     add_texts(t, "classes", class, classes);
-    add_reader(t, &b->s->train->recipe.data, build_has_images(b));
+    if (!b->lib) add_reader(t, &b->s->train->recipe.data, build_has_images(b));
     if (b->weights_bytes) add_weights(t);
     add_built(b, t, source, nused, classes);
 }

@@ -36,7 +36,7 @@ void build_clean(Build *b) {
     (void)rmdir(b->folder);
 }
 
-static const char *in_folder(const Build *b, const char *name) {
+const char *build_in_folder(const Build *b, const char *name) {
     return arena_printf(b->s->arena, "%s/%s", b->folder, name);
 }
 
@@ -45,14 +45,14 @@ void build_object(void *build, const char *name, const void *data, size_t size) 
     Arena *a = b->s->arena;
     const char *file = arena_printf(a, "%s.o", name);
     if (b->status) return;
-    b->status = drv_write_file(in_folder(b, file), data, size);
+    b->status = drv_write_file(build_in_folder(b, file), data, size);
     VEC_ROOM(a, b->object, b->nobject, b->objects_room);
     b->object[b->nobject++] = file;
 }
 
 /* ---- the kit --------------------------------------------------------------------------------- */
 
-static VmStatus find_kit(Arena *a, const char **out) {
+VmStatus build_kit(Arena *a, const char **out) {
     static const char *const place[] = {"kit", "../lib/vmoec/kit"};
     char exe[4096];
     ssize_t n = readlink("/proc/self/exe", exe, sizeof exe - 1);
@@ -68,39 +68,39 @@ static VmStatus find_kit(Arena *a, const char **out) {
 
 /* ---- the compiler driver --------------------------------------------------------------------- */
 
-typedef struct Words {
-    Arena *arena;
-    char **at;
-    int n, cap;
-} Words;
-
-static void add(Words *w, const char *word) {
+void build_word(BuildWords *w, const char *word) {
     VEC_ROOM(w->arena, w->at, w->n, w->cap);
     w->at[w->n++] = word ? arena_strdup(w->arena, word) : NULL;
 }
 
-static void add_all(Words *w, const char *const *list) {
-    while (*list) add(w, *list++);
+void build_words(BuildWords *w, const char *const *list) {
+    while (*list) build_word(w, *list++);
 }
 
-/* Runs it in the build's folder, so that names in there need no quoting. Its messages are its own.
- */
-static VmStatus run(const Build *b, Words *w) {
+const char *build_tool_name(const char *variable, const char *usual) {
+    const char *name = getenv(variable);
+    return name && *name ? name : usual;
+}
+
+VmStatus build_tool(const Build *b, BuildWords *w) {
     extern char **environ;
     posix_spawn_file_actions_t files;
     pid_t pid;
+    bool cc = !strcmp(w->at[0], build_tool_name("CC", "cc"));
     int status, e = posix_spawn_file_actions_init(&files);
-    add(w, NULL);
+    build_word(w, NULL);
     if (!e) e = posix_spawn_file_actions_addchdir_np(&files, b->folder);
     if (!e) e = posix_spawnp(&pid, w->at[0], &files, NULL, w->at, environ);
     (void)posix_spawn_file_actions_destroy(&files);
     if (e)
-        return drv_fail(VM_ENV, "cannot run the C compiler '%s', which links programs: %s",
-                        w->at[0], strerror(e));
+        return drv_fail(VM_ENV, "cannot run %s'%s', which links %s: %s",
+                        cc ? "the C compiler " : "", w->at[0], b->lib ? "libraries" : "programs",
+                        strerror(e));
     while (waitpid(pid, &status, 0) < 0)
         if (errno != EINTR) return drv_fail(VM_ENV, "lost '%s': %s", w->at[0], strerror(errno));
     if (WIFEXITED(status) && !WEXITSTATUS(status)) return VM_OK;
-    return drv_fail(VM_ENV, "'%s' could not link the program%s", w->at[0],
+    return drv_fail(VM_ENV, "'%s' could not make the %s%s", w->at[0],
+                    b->lib ? "library" : "program",
                     b->a->o.static__link ? "; --static needs all libraries as lib*.a" : "");
 }
 
@@ -121,7 +121,7 @@ bool build_has_images(const Build *b) {
     return b->a->o.images || vm_sources[kind].reader == VM_READER_folder;
 }
 
-static VmStatus copy_to(const char *from, const char *to) {
+VmStatus build_copy(const char *from, const char *to, unsigned mode) {
     char *data;
     size_t n;
     VmError err = {.text = ""};
@@ -129,27 +129,28 @@ static VmStatus copy_to(const char *from, const char *to) {
     if (st) return drv_fail(st, "%s", err.text);
     st = drv_write_file(to, data, n);
     free(data);
-    return st ? st : chmod(to, 0755) ? drv_fail(VM_ENV, "cannot make '%s' a program", to) : VM_OK;
+    if (!st && chmod(to, mode)) st = drv_fail(VM_ENV, "cannot set the mode of '%s'", to);
+    return st;
 }
 
 VmStatus build_link(Build *b, const Text *constants, const char *path) {
-    const char *kit, *cc = getenv("CC");
-    Words w = {.arena = b->s->arena};
-    VmStatus st = find_kit(w.arena, &kit);
-    if (!st) st = drv_write_file(in_folder(b, "model.c"), constants->data, constants->len);
+    const char *kit;
+    BuildWords w = {.arena = b->s->arena};
+    VmStatus st = build_kit(w.arena, &kit);
+    if (!st) st = drv_write_file(build_in_folder(b, "model.c"), constants->data, constants->len);
     if (st) return st;
-    add(&w, cc && *cc ? cc : "cc");
-    add_all(&w, compile);
-    add(&w, arena_printf(w.arena, "-I%s/include", kit));
-    add(&w, "model.c");
-    for (int i = 0; i < b->nobject; i++) add(&w, b->object[i]);
-    add(&w, arena_printf(w.arena, "%s/libvmoec-trainer.a", kit));
-    add_all(&w, harden);
-    if (b->a->o.static__link) add(&w, "-static-pie");
-    if (build_has_images(b)) add_all(&w, of_images);
-    add_all(&w, libraries);
-    add(&w, "-o");
-    add(&w, "program");
-    st = run(b, &w);
-    return st ? st : copy_to(in_folder(b, "program"), path);
+    build_word(&w, build_tool_name("CC", "cc"));
+    build_words(&w, compile);
+    build_word(&w, arena_printf(w.arena, "-I%s/include", kit));
+    build_word(&w, "model.c");
+    for (int i = 0; i < b->nobject; i++) build_word(&w, b->object[i]);
+    build_word(&w, arena_printf(w.arena, "%s/libvmoec-trainer.a", kit));
+    build_words(&w, harden);
+    if (b->a->o.static__link) build_word(&w, "-static-pie");
+    if (build_has_images(b)) build_words(&w, of_images);
+    build_words(&w, libraries);
+    build_word(&w, "-o");
+    build_word(&w, "program");
+    st = build_tool(b, &w);
+    return st ? st : build_copy(build_in_folder(b, "program"), path, 0755);
 }

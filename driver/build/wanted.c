@@ -92,17 +92,18 @@ VmStatus build_plan(Build *b) {
     if (st) return st;
     if (!g) return VM_INPUT;
     Sizes eval = asked, predict = asked;
-    for (int i = 0; i < asked.n; i++) add_size(&judge, asked.at[i]);
-    if (s->data[VM_TRAIN])
-        sizes_of_data(b, &train, &judge, &eval);
-    else
-        add_size(&train, s->batch);
+    for (int i = 0; i < asked.n; i++) {
+        add_size(&judge, asked.at[i]);
+        if (b->lib) add_size(&train, asked.at[i]);
+    }
+    if (s->data[VM_TRAIN]) sizes_of_data(b, &train, &judge, &eval);
+    if (!s->data[VM_TRAIN] || b->lib) add_size(&train, s->batch);
     add_size(&judge, s->batch);
     add_size(&eval, s->batch);
     if (!b->a->o.batch__sizes) add_size(&predict, s->batch);
     add_size(&predict, 1);
     if (session_has_loss(g)) st = plan_uses(b, VM_BUILT_TRAIN, &train);
     if (!st && session_has_loss(g)) st = plan_uses(b, VM_BUILT_JUDGE, &judge);
-    if (!st) st = plan_uses(b, VM_BUILT_EVAL, &eval);
+    if (!st && !b->lib) st = plan_uses(b, VM_BUILT_EVAL, &eval);
     return st || !pass_scores_of(g) ? st : plan_uses(b, VM_BUILT_PREDICT, &predict);
 }

@@ -10,22 +10,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "base/rng.h"
-
 const char *const vm_split_names[VM_SPLITS] = {
     [VM_TRAIN] = "training", [VM_TEST] = "test", [VM_VALIDATION] = "validation"};
-
-VmDataQuery vm_data_query(const VmDataSpec *spec, const char *dir) {
-    VmDataQuery q = {.kind = spec->kind,
-                     .dir = dir ? dir : spec->dir,
-                     .channels = spec->channels,
-                     .resize = spec->resize,
-                     .cache = spec->cache,
-                     .bad = spec->bad};
-    memcpy(q.mean, spec->mean.at, sizeof q.mean);
-    memcpy(q.std, spec->std.at, sizeof q.std);
-    return q;
-}
 
 /* ---- checking and opening ---- */
 
@@ -167,14 +153,6 @@ const char *vm_dataset_left_out_image(const VmDataset *d, int i) {
 
 const char *vm_dataset_warning(const VmDataset *d) {
     return d->warning[0] ? d->warning : NULL;
-}
-
-/* In f32, step by step, as the usual image transforms do it. */
-void vm_pixel_values(const VmDataQuery *q, int64_t channels, float value[3][256]) {
-    for (int64_t c = 0; c < channels; c++) {
-        float mean = (float)q->mean[c], std = (float)q->std[c];
-        for (int i = 0; i < 256; i++) value[c][i] = ((float)i / 255.0f - mean) / std;
-    }
 }
 
 VmStatus vm_dataset_open_some(const VmDataQuery *spec, const bool want[VM_SPLITS],
@@ -329,20 +307,5 @@ void vm_dataset_batch(const VmDataset *d, const int64_t *index, int64_t n, float
     for (int64_t i = 0; i < n; i++) {
         vm_dataset_normalise(d, vm_dataset_pixels(d, index[i]), image + i * size);
         if (label) label[i] = vm_dataset_label(d, index[i]);
-    }
-}
-
-/* Fisher and Yates, from the end; element i of the stream decides where place i takes its image
- * from. */
-void vm_dataset_shuffle(int64_t size, uint64_t seed, uint64_t epoch, int64_t *index) {
-    uint32_t key[2];
-    vm_rng_key(seed, vm_hash_name("data.shuffle"), epoch, key);
-    for (int64_t i = 0; i < size; i++) index[i] = i;
-    for (int64_t i = size - 1; i > 0; i--) {
-        /* 32 random bits scaled to 0..i: the bias is below size / 2^32 */
-        int64_t j = (int64_t)((uint64_t)vm_rng_bits(key, (uint32_t)i) * (uint64_t)(i + 1) >> 32);
-        int64_t t = index[i];
-        index[i] = index[j];
-        index[j] = t;
     }
 }

@@ -45,10 +45,6 @@ struct VmFeed {
 
 /* ---- what a step holds ---- */
 
-int64_t vm_feed_steps(int64_t images, int64_t batch, bool drop_last) {
-    return drop_last ? images / batch : (images + batch - 1) / batch;
-}
-
 int64_t vm_feed_images(const VmFeed *f, int64_t step) {
     int64_t left = f->size - step % f->per_epoch * f->spec.batch;
     return left < f->spec.batch ? left : f->spec.batch;

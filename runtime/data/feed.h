@@ -36,7 +36,7 @@ typedef struct VmFeed VmFeed;
 VmStatus vm_feed_open(VmFeed **out, const VmFeedSpec *spec, VmError *err);
 void vm_feed_close(VmFeed *f);
 
-/* Steps in an epoch of that many images. */
+/* Steps in an epoch of that many images. (query.c) */
 int64_t vm_feed_steps(int64_t images, int64_t batch, bool drop_last);
 /* How many images step 0, 1, .. of a run has. */
 int64_t vm_feed_images(const VmFeed *f, int64_t step);

@@ -9,6 +9,10 @@
  * A step is one parallel region (step.c says what a thread does in it). Nothing is allocated in a
  * step.
  *
+ * Memory comes from the heap, or all of it from a region that somebody hands in: then every list
+ * and block has its final size before the first program is added, because nothing goes back to a
+ * region.
+ *
  * Does not: look into weights or data, keep time (except vm_engine_profile).
  */
 #include "runtime/exec/internal.h"
@@ -46,6 +50,8 @@ typedef struct Loaded {
 
 struct VmEngine {
     int threads, cpus;
+    bool in_region; /* all memory is `region`'s; else the heap's */
+    VmRegion region;
     VmBlock space[VM_SPACE_COUNT];
     VmBlock scratch;
     /* bytes per thread, a multiple of 64 with a gap against false sharing */
@@ -53,11 +59,34 @@ struct VmEngine {
     Loaded *loaded;
     int count, cap;
     Packed *packed;
-    int npacked;
+    int npacked, packed_cap;
 };
 
 static const char *const space_names[VM_SPACE_COUNT] = {"weights", "optimizer state",
                                                         "working memory", "packed weights"};
+
+/* ---- memory ---- */
+
+static void *take(VmEngine *e, size_t n, size_t size) {
+    return e->in_region ? vm_region_take(&e->region, n, size) : vm_calloc(n, size);
+}
+
+static void give_back(const VmEngine *e, void *p) {
+    if (!e->in_region) free(p);
+}
+
+static bool block_take(VmEngine *e, VmBlock *b, size_t bytes) {
+    if (!e->in_region) return vm_block_alloc(b, bytes);
+    *b = (VmBlock){.data = vm_region_take(&e->region, bytes, 1), .bytes = bytes};
+    return b->data != NULL;
+}
+
+static void block_give_back(const VmEngine *e, VmBlock *b) {
+    if (e->in_region)
+        *b = (VmBlock){0};
+    else
+        vm_block_free(b);
+}
 
 VmStatus vm_engine_create(int threads, VmEngine **out, VmError *err) {
     *out = NULL;
@@ -71,18 +100,18 @@ VmStatus vm_engine_create(int threads, VmEngine **out, VmError *err) {
     return VM_OK;
 }
 
-static void loaded_free(Loaded *l) {
-    for (int i = 0; i < 2; i++) vm_block_free(&l->memory[i]);
-    free(l->watched);
-    free(l->args);
-    free(l->packed);
-    free(l->rng);
+static void loaded_free(const VmEngine *e, Loaded *l) {
+    for (int i = 0; i < 2; i++) block_give_back(e, &l->memory[i]);
+    give_back(e, l->watched);
+    give_back(e, l->args);
+    give_back(e, l->packed);
+    give_back(e, l->rng);
     *l = (Loaded){0};
 }
 
 void vm_engine_destroy(VmEngine *e) {
-    if (!e) return;
-    for (int i = 0; i < e->count; i++) loaded_free(&e->loaded[i]);
+    if (!e || e->in_region) return; /* a region is its owner's */
+    for (int i = 0; i < e->count; i++) loaded_free(e, &e->loaded[i]);
     for (int i = 0; i < VM_SPACE_COUNT; i++) vm_block_free(&e->space[i]);
     vm_block_free(&e->scratch);
     free(e->loaded);
@@ -148,113 +177,36 @@ void *vm_engine_data(VmEngine *e, int program, const char *name) {
 
 /* ---- adding a program ---- */
 
-static bool offset_ok(const VmProgram *p, int32_t space, int64_t offset, int64_t bytes,
-                      int64_t align) {
-    if (space < 0 || space >= VM_SPACE_COUNT || offset < 0 || offset % align != 0) return false;
-    return bytes >= 0 && bytes <= p->space_bytes[space] && offset <= p->space_bytes[space] - bytes;
-}
-
-/* Bytes of a tensor, or -1 when its shape makes no sense. */
-static int64_t tensor_bytes(const VmTensor *t) {
-    if (t->rank < 0 || t->rank > VM_MAX_RANK) return -1;
-    int64_t n = 4;
-    for (int i = 0; i < t->rank; i++) {
-        if (t->dim[i] < 0 || __builtin_mul_overflow(n, t->dim[i], &n)) return -1;
-    }
-    return n;
-}
-
-static VmStatus task_check(const VmProgram *p, const VmTask *t, VmError *err) {
-    if (t->items < 1)
-        return vm_fail(err, VM_ENV, "program '%s': '%s' has no items", p->name, t->name);
-    for (int j = 0; j < t->narg; j++) {
-        if (offset_ok(p, t->arg[j].space, t->arg[j].offset, 0, 4)) continue;
-        return vm_fail(err, VM_ENV, "program '%s': argument %d of '%s' lies outside its memory",
-                       p->name, j, t->name);
-    }
-    return VM_OK;
-}
-
 static bool is_watched(const VmTensor *t) {
     return t->dtype == 0 &&
            (t->role == VM_ROLE_LOSS || t->role == VM_ROLE_AUX || t->role == VM_ROLE_METRIC);
-}
-
-static VmStatus gate_check(const VmProgram *p, VmError *err) {
-    bool ok = p->gate >= 0 && p->gate < (p->ntask ? p->ntask : 1);
-    if (ok && p->gate) ok = p->task[p->gate].barrier;
-    for (int i = 0; ok && i < p->gate; i++) ok = p->task[i].kind != VM_TASK_UPDATE;
-    return ok ? VM_OK : vm_fail(err, VM_ENV, "program '%s': impossible gate", p->name);
-}
-
-static VmStatus program_check(const VmProgram *p, VmError *err) {
-    if (p->abi != VM_ABI_VERSION) {
-        return vm_fail(err, VM_ENV,
-                       "program '%s' was built for version %d of the runtime, this is version %d",
-                       p->name, (int)p->abi, VM_ABI_VERSION);
-    }
-    for (int i = 0; i < VM_SPACE_COUNT; i++) {
-        if (p->space_bytes[i] < 0)
-            return vm_fail(err, VM_ENV, "program '%s': negative memory", p->name);
-    }
-    for (int i = 0; i < p->ntensor; i++) {
-        const VmTensor *t = &p->tensor[i];
-        if (!offset_ok(p, t->space, t->offset, tensor_bytes(t), 64)) {
-            return vm_fail(err, VM_ENV, "program '%s': tensor '%s' lies outside its memory",
-                           p->name, t->name);
-        }
-    }
-    VmStatus s = gate_check(p, err);
-    for (int i = 0; i < p->ntask && s == VM_OK; i++) s = task_check(p, &p->task[i], err);
-    for (int i = 0; i < p->npack && s == VM_OK; i++) s = task_check(p, &p->pack[i].task, err);
-    return s;
-}
-
-static bool tensor_same(const VmTensor *a, const VmTensor *b) {
-    return strcmp(a->name, b->name) == 0 && a->dtype == b->dtype && a->rank == b->rank &&
-           a->space == b->space && a->offset == b->offset &&
-           memcmp(a->dim, b->dim, (size_t)a->rank * sizeof a->dim[0]) == 0;
-}
-
-static int next_of_role(const VmProgram *p, int from, VmRole role) {
-    while (from < p->ntensor && p->tensor[from].role != (int32_t)role) from++;
-    return from;
-}
-
-/* Both programs list the tensors of the role in the same order with the same layout. */
-static VmStatus same_layout(const VmProgram *a, const VmProgram *b, VmRole role, VmError *err) {
-    int i = 0, j = 0;
-    for (;; i++, j++) {
-        i = next_of_role(a, i, role);
-        j = next_of_role(b, j, role);
-        if (i == a->ntensor && j == b->ntensor) return VM_OK;
-        if (i == a->ntensor || j == b->ntensor || !tensor_same(&a->tensor[i], &b->tensor[j])) break;
-    }
-    const char *name = i < a->ntensor ? a->tensor[i].name : b->tensor[j].name;
-    return vm_fail(err, VM_ENV, "programs '%s' and '%s' disagree about the layout of '%s'", a->name,
-                   b->name, name);
 }
 
 static VmStatus layout_check(const VmEngine *e, const VmProgram *p, VmError *err) {
     const VmProgram *stateful = NULL;
     for (int i = 0; i < e->count && !stateful; i++) {
         const VmProgram *q = e->loaded[i].program;
-        if (next_of_role(q, 0, VM_ROLE_STATE) < q->ntensor) stateful = q;
+        if (vm_next_of_role(q, 0, VM_ROLE_STATE) < q->ntensor) stateful = q;
     }
     if (e->count > 0) {
-        VmStatus s = same_layout(e->loaded[0].program, p, VM_ROLE_PARAM, err);
-        if (!s) s = same_layout(e->loaded[0].program, p, VM_ROLE_TABLE, err);
+        VmStatus s = vm_same_layout(e->loaded[0].program, p, VM_ROLE_PARAM, err);
+        if (!s) s = vm_same_layout(e->loaded[0].program, p, VM_ROLE_TABLE, err);
         if (s) return s;
     }
-    bool has_state = next_of_role(p, 0, VM_ROLE_STATE) < p->ntensor;
-    return stateful && has_state ? same_layout(stateful, p, VM_ROLE_STATE, err) : VM_OK;
+    bool has_state = vm_next_of_role(p, 0, VM_ROLE_STATE) < p->ntensor;
+    return stateful && has_state ? vm_same_layout(stateful, p, VM_ROLE_STATE, err) : VM_OK;
+}
+
+static size_t step_bytes(int ntask, int threads) {
+    size_t of_task = sizeof(VmDone) + (size_t)threads * sizeof(VmCursor) + sizeof(VmStepTask);
+    return sizeof(VmStep) + (size_t)ntask * of_task;
 }
 
 /* A step's task list, cursors and counts in one zeroed block, cache lines apart. */
-static bool step_create(VmStep **out, VmBlock *memory, int ntask, int threads) {
+static bool step_create(VmEngine *e, VmStep **out, VmBlock *memory, int ntask) {
     size_t n = (size_t)ntask, done = sizeof(VmStep), cursor = done + n * sizeof(VmDone);
-    size_t task = cursor + n * (size_t)threads * sizeof(VmCursor);
-    if (!vm_block_alloc(memory, task + n * sizeof(VmStepTask))) return false;
+    size_t task = cursor + n * (size_t)e->threads * sizeof(VmCursor);
+    if (!block_take(e, memory, step_bytes(ntask, e->threads))) return false;
     char *at = (char *)memory->data;
     VmStep *s = *out = (VmStep *)(void *)at;
     s->ntask = ntask;
@@ -270,25 +222,34 @@ static void **step_task(VmStepTask *to, const VmTask *t, void **args) {
     return args + t->narg;
 }
 
-/* Copies the program's task list with room for addresses. */
-static bool loaded_create(Loaded *l, const VmProgram *p, int threads) {
-    size_t nargs = 0;
-    int nrng = 0, nwatched = 0;
-    for (int i = 0; i < p->ntask; i++) nargs += (size_t)p->task[i].narg;
-    for (int i = 0; i < p->npack; i++) nargs += (size_t)p->pack[i].task.narg;
+/* How long a program's lists are. */
+typedef struct Counts {
+    size_t args, rng, watched;
+} Counts;
+
+static Counts count(const VmProgram *p) {
+    Counts c = {0};
+    for (int i = 0; i < p->ntask; i++) c.args += (size_t)p->task[i].narg;
+    for (int i = 0; i < p->npack; i++) c.args += (size_t)p->pack[i].task.narg;
     for (int i = 0; i < p->ntensor; i++) {
-        nrng += p->tensor[i].role == VM_ROLE_RNG_KEY;
-        nwatched += is_watched(&p->tensor[i]);
+        c.rng += p->tensor[i].role == VM_ROLE_RNG_KEY;
+        c.watched += is_watched(&p->tensor[i]);
     }
+    return c;
+}
+
+/* Copies the program's task list with room for addresses. */
+static bool loaded_create(VmEngine *e, Loaded *l, const VmProgram *p) {
+    Counts c = count(p);
     *l = (Loaded){.program = p,
-                  .watched = vm_calloc((size_t)nwatched, sizeof *l->watched),
-                  .args = vm_calloc(nargs, sizeof(void *)),
-                  .packed = vm_calloc((size_t)p->npack, sizeof(int)),
-                  .rng = vm_calloc((size_t)nrng, sizeof(RngKey))};
+                  .watched = take(e, c.watched, sizeof *l->watched),
+                  .args = take(e, c.args, sizeof(void *)),
+                  .packed = take(e, (size_t)p->npack, sizeof(int)),
+                  .rng = take(e, c.rng, sizeof(RngKey))};
     if (!l->watched || !l->args || !l->packed || !l->rng ||
-        !step_create(&l->step, &l->memory[0], p->ntask, threads) ||
-        !step_create(&l->packing, &l->memory[1], p->npack, threads)) {
-        loaded_free(l);
+        !step_create(e, &l->step, &l->memory[0], p->ntask) ||
+        !step_create(e, &l->packing, &l->memory[1], p->npack)) {
+        loaded_free(e, l);
         return false;
     }
     void **args = l->args;
@@ -331,48 +292,62 @@ static void loaded_resolve(const VmEngine *e, Loaded *l) {
 /* Makes the block at least `bytes` long, keeping what is in it when `keep`. On failure the old
  * block stays.
  */
-static VmStatus block_grow(VmBlock *b, int64_t bytes, bool keep, const char *what, VmError *err) {
+static VmStatus block_grow(VmEngine *e, VmBlock *b, int64_t bytes, bool keep, const char *what,
+                           VmError *err) {
     size_t old = b->bytes;
     if (b->data && (int64_t)old >= bytes) return VM_OK;
     VmBlock bigger;
-    if (!keep) vm_block_free(b);
-    if (!vm_block_alloc(&bigger, (size_t)bytes)) {
-        if (!keep) (void)vm_block_alloc(b, old); /* what was just given back */
+    if (!keep) block_give_back(e, b);
+    if (!block_take(e, &bigger, (size_t)bytes)) {
+        if (!keep) (void)block_take(e, b, old); /* what was just given back */
         return vm_fail(err, VM_ENV, "cannot allocate %.1f MiB for %s", (double)bytes / (1 << 20),
                        what);
     }
     if (keep && b->data) memcpy(bigger.data, b->data, old);
-    vm_block_free(b);
+    block_give_back(e, b);
     *b = bigger;
     return VM_OK;
+}
+
+static int64_t stride_of(const VmProgram *p) {
+    return ((p->scratch_bytes + 63) & ~(int64_t)63) + 128;
 }
 
 /* Work and scratch mean nothing between steps, so they are freed before their successors are
  * allocated. */
 static VmStatus memory_grow(VmEngine *e, const VmProgram *p, VmError *err) {
     for (int i = 0; i < VM_SPACE_COUNT; i++) {
-        VmStatus s = block_grow(&e->space[i], p->space_bytes[i], i != VM_WORK, space_names[i], err);
+        VmStatus s =
+            block_grow(e, &e->space[i], p->space_bytes[i], i != VM_WORK, space_names[i], err);
         if (s) return s;
     }
-    int64_t stride = ((p->scratch_bytes + 63) & ~(int64_t)63) + 128;
+    int64_t stride = stride_of(p);
     if (p->scratch_bytes < 0 || stride > INT64_MAX / e->threads) {
         return vm_fail(err, VM_ENV, "program '%s': impossible scratch size", p->name);
     }
     if (stride <= e->scratch_stride) return VM_OK;
-    VmStatus s = block_grow(&e->scratch, stride * e->threads, false, "scratch", err);
+    VmStatus s = block_grow(e, &e->scratch, stride * e->threads, false, "scratch", err);
     if (s == VM_OK) e->scratch_stride = stride;
     return s;
 }
 
-static bool reserve_slot(VmEngine *e) {
-    if (e->count < e->cap) return true;
-    int cap = e->cap ? 2 * e->cap : 4;
-    Loaded *bigger = vm_calloc((size_t)cap, sizeof *bigger);
+static bool reserve_slots(VmEngine *e, int cap) {
+    Loaded *bigger = take(e, (size_t)cap, sizeof *bigger);
     if (!bigger) return false;
     if (e->count > 0) memcpy(bigger, e->loaded, (size_t)e->count * sizeof *bigger);
-    free(e->loaded);
+    give_back(e, e->loaded);
     e->loaded = bigger;
     e->cap = cap;
+    return true;
+}
+
+static bool reserve_packed(VmEngine *e, int cap) {
+    Packed *bigger = take(e, (size_t)cap, sizeof *bigger);
+    if (!bigger) return false;
+    if (e->npacked > 0) memcpy(bigger, e->packed, (size_t)e->npacked * sizeof *bigger);
+    give_back(e, e->packed);
+    e->packed = bigger;
+    e->packed_cap = cap;
     return true;
 }
 
@@ -380,11 +355,8 @@ static bool reserve_slot(VmEngine *e) {
  */
 static bool know_packed(VmEngine *e, Loaded *l) {
     const VmProgram *p = l->program;
-    Packed *grown = vm_calloc((size_t)(e->npacked + p->npack), sizeof *grown);
-    if (!grown) return false;
-    if (e->npacked > 0) memcpy(grown, e->packed, (size_t)e->npacked * sizeof *grown);
-    free(e->packed);
-    e->packed = grown;
+    int room = e->npacked + p->npack;
+    if (room > e->packed_cap && !reserve_packed(e, room)) return false;
     for (int i = 0; i < p->npack; i++) {
         int at = 0;
         while (at < e->npacked && e->packed[at].offset != p->pack[i].offset) at++;
@@ -395,8 +367,8 @@ static bool know_packed(VmEngine *e, Loaded *l) {
 }
 
 static VmStatus fill_tables(VmEngine *e, const VmProgram *p, VmError *err) {
-    for (int i = next_of_role(p, 0, VM_ROLE_TABLE); i < p->ntensor;
-         i = next_of_role(p, i + 1, VM_ROLE_TABLE)) {
+    for (int i = vm_next_of_role(p, 0, VM_ROLE_TABLE); i < p->ntensor;
+         i = vm_next_of_role(p, i + 1, VM_ROLE_TABLE)) {
         const VmTensor *t = &p->tensor[i];
         VmStatus s = vm_fill_table(t, (float *)(void *)(e->space[t->space].data + t->offset), err);
         if (s) return s;
@@ -405,9 +377,10 @@ static VmStatus fill_tables(VmEngine *e, const VmProgram *p, VmError *err) {
 }
 
 int vm_engine_add(VmEngine *e, const VmProgram *p, VmError *err) {
-    if (program_check(p, err) || layout_check(e, p, err)) return -1;
+    if (vm_program_check(p, err) || layout_check(e, p, err)) return -1;
     Loaded l;
-    if (!reserve_slot(e) || !loaded_create(&l, p, e->threads)) {
+    bool room = e->count < e->cap || reserve_slots(e, e->cap ? 2 * e->cap : 4);
+    if (!room || !loaded_create(e, &l, p)) {
         vm_fail(err, VM_ENV, "out of memory");
         return -1;
     }
@@ -417,10 +390,71 @@ int vm_engine_add(VmEngine *e, const VmProgram *p, VmError *err) {
     if (s == VM_OK) {
         e->loaded[e->count++] = l;
     } else {
-        loaded_free(&l);
+        loaded_free(e, &l);
     }
     for (int i = 0; i < e->count; i++) loaded_resolve(e, &e->loaded[i]);
     return s == VM_OK ? e->count - 1 : -1;
+}
+
+/* ---- an engine in a region ---- */
+
+/* The spaces and the scratch that all of them can use, as a program without tasks. */
+static VmProgram largest(const VmProgram *const *p, int n) {
+    VmProgram all = {.name = "all"};
+    for (int i = 0; i < n; i++) {
+        for (int k = 0; k < VM_SPACE_COUNT; k++)
+            if (p[i]->space_bytes[k] > all.space_bytes[k])
+                all.space_bytes[k] = p[i]->space_bytes[k];
+        if (p[i]->scratch_bytes > all.scratch_bytes) all.scratch_bytes = p[i]->scratch_bytes;
+    }
+    return all;
+}
+
+static int all_packs(const VmProgram *const *p, int n) {
+    int sum = 0;
+    for (int i = 0; i < n; i++) sum += p[i]->npack;
+    return sum;
+}
+
+size_t vm_engine_needs(const VmProgram *const *p, int n, int threads) {
+    int team = vm_threads(threads);
+    VmProgram all = largest(p, n);
+    size_t sum = vm_region_piece(sizeof(VmEngine)) + vm_region_piece((size_t)n * sizeof(Loaded)) +
+                 vm_region_piece((size_t)all_packs(p, n) * sizeof(Packed)) +
+                 vm_region_piece((size_t)(stride_of(&all) * team));
+    for (int i = 0; i < VM_SPACE_COUNT; i++) sum += vm_region_piece((size_t)all.space_bytes[i]);
+    for (int i = 0; i < n; i++) {
+        Counts c = count(p[i]);
+        sum += vm_region_piece(c.watched * sizeof(float *)) +
+               vm_region_piece(c.args * sizeof(void *)) + vm_region_piece(c.rng * sizeof(RngKey)) +
+               vm_region_piece((size_t)p[i]->npack * sizeof(int)) +
+               vm_region_piece(step_bytes(p[i]->ntask, team)) +
+               vm_region_piece(step_bytes(p[i]->npack, team));
+    }
+    return sum;
+}
+
+VmStatus vm_engine_create_in(VmRegion *r, const VmProgram *const *p, int n, int threads,
+                             VmEngine **out, VmError *err) {
+    *out = NULL;
+    size_t needs = vm_engine_needs(p, n, threads);
+    if (r->left < needs)
+        return vm_fail(err, VM_USAGE, "the engine needs %zu bytes, there are %zu", needs, r->left);
+    VmStatus s = vm_team_ready(vm_threads(threads), err);
+    VmEngine *e = s ? NULL : vm_region_take(r, 1, sizeof *e);
+    if (!e) return s ? s : vm_fail(err, VM_ENV, "out of memory");
+    *e = (VmEngine){
+        .threads = vm_threads(threads), .cpus = vm_cpus(), .in_region = true, .region = *r};
+    VmProgram all = largest(p, n);
+    if (!reserve_slots(e, n) || !reserve_packed(e, all_packs(p, n)))
+        s = vm_fail(err, VM_ENV, "out of memory");
+    if (!s) s = memory_grow(e, &all, err);
+    for (int i = 0; i < n && !s; i++)
+        if (vm_engine_add(e, p[i], err) < 0) s = err ? err->status : VM_ENV;
+    *r = e->region;
+    e->region.left = 0; /* the rest is the caller's */
+    if (!s) *out = e;
+    return s;
 }
 
 /* ---- running ---- */

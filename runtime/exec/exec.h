@@ -38,6 +38,26 @@ int vm_engine_threads(const VmEngine *e);
  * index or -1. Adding never disturbs weights or state already there. */
 int vm_engine_add(VmEngine *e, const VmProgram *p, VmError *err);
 
+/* Memory that somebody hands in, given out from its beginning; it stays its owner's, and pieces do
+ * not come back. `at` is aligned to VM_REGION_ALIGN. (memory.c) */
+enum { VM_REGION_ALIGN = 64 };
+typedef struct VmRegion {
+    unsigned char *at;
+    size_t left;
+} VmRegion;
+/* What a piece takes of a region. */
+size_t vm_region_piece(size_t bytes);
+/* Zeroed and aligned; NULL: there is not as much left, or n * size overflows. */
+void *vm_region_take(VmRegion *r, size_t n, size_t size);
+
+/* Bytes of a region that an engine of these programs takes, and one that lies in it altogether:
+ * program i of the list is its number i, and it takes no memory beside what the system takes for
+ * threads. More programs cannot be added. A region that is too small is VM_USAGE; after another
+ * failure what was taken of it is lost. Destroying the engine is not needed. */
+size_t vm_engine_needs(const VmProgram *const *p, int n, int threads);
+VmStatus vm_engine_create_in(VmRegion *r, const VmProgram *const *p, int n, int threads,
+                             VmEngine **out, VmError *err);
+
 /* Where a tensor of program i lives; stable until the next vm_engine_add. NULL: no such tensor. A
  * weight may be written to until the next run; to write it after that, ask again or call
  * vm_engine_weights_changed. */

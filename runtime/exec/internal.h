@@ -62,6 +62,15 @@ void vm_word_wake(_Atomic uint32_t *word, _Atomic uint32_t *sleepers);
 int omp_get_thread_num(void);
 int omp_get_num_threads(void);
 
+/* ---- check.c --------------------------------------------------------------------------------- */
+
+/* VM_ENV when a buffer lies outside the program's memory, or the like. */
+VmStatus vm_program_check(const VmProgram *p, VmError *err);
+/* VM_OK: both list the tensors of the role in the same order with the same layout. */
+VmStatus vm_same_layout(const VmProgram *a, const VmProgram *b, VmRole role, VmError *err);
+/* The program's first tensor of the role from `from` on; ntensor: there is none. */
+int vm_next_of_role(const VmProgram *p, int from, VmRole role);
+
 /* ---- step.c ---------------------------------------------------------------------------------- */
 
 /* A task with its buffers' addresses. */

@@ -48,3 +48,19 @@ void vm_block_free(VmBlock *b) {
     }
     *b = (VmBlock){0};
 }
+
+size_t vm_region_piece(size_t bytes) {
+    return (bytes + VM_REGION_ALIGN - 1) & ~(size_t)(VM_REGION_ALIGN - 1);
+}
+
+void *vm_region_take(VmRegion *r, size_t n, size_t size) {
+    size_t bytes;
+    if (__builtin_mul_overflow(n, size, &bytes) || bytes > r->left) return NULL;
+    size_t piece = vm_region_piece(bytes);
+    if (piece > r->left) return NULL;
+    unsigned char *at = r->at;
+    r->at += piece;
+    r->left -= piece;
+    memset(at, 0, piece);
+    return at;
+}

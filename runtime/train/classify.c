@@ -1,17 +1,8 @@
 /* Reads images in batches, has a program score them, and tells of each in its turn. */
 #include "runtime/train/classify.h"
 
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
-
-void vm_softmax(const float *score, int64_t n, double *probability) {
-    double most = -INFINITY, sum = 0;
-    for (int64_t i = 0; i < n; i++)
-        if ((double)score[i] > most) most = (double)score[i];
-    for (int64_t i = 0; i < n; i++) sum += probability[i] = exp((double)score[i] - most);
-    for (int64_t i = 0; i < n; i++) probability[i] /= sum;
-}
 
 /* A file in the order in which files came. */
 typedef struct Entry {

@@ -9,26 +9,6 @@
 const char *const vm_eval_split_names[VM_EVAL_SPLITS] = {
     [VM_EVAL_TEST] = "test", [VM_EVAL_VALIDATION] = "validation", [VM_EVAL_TRAIN] = "train"};
 
-double vm_metric(const VmEvalResult *r, const char *name) {
-    for (int i = 0; i < r->nmetric; i++)
-        if (strcmp(r->metric[i].name, name) == 0) return r->metric[i].value;
-    return NAN;
-}
-
-/* Takes a batch's values into the sums; the names are the program's. */
-static void add_batch(VmEvalResult *sum, const VmBinding *b, int64_t n) {
-    int metrics = 0;
-    sum->loss += vm_binding_loss(b, false) * (double)n;
-    for (int i = 0; i < b->nterm && metrics < VM_MAX_METRICS; i++) {
-        if (b->term[i].tensor->role != VM_ROLE_METRIC) continue;
-        VmMetric *m = &sum->metric[metrics++];
-        m->name = b->term[i].tensor->name;
-        m->value += (double)*b->term[i].value * (double)n;
-    }
-    sum->nmetric = metrics;
-    sum->images += n;
-}
-
 /* What is no finite number is an error, and never a right answer. */
 static VmStatus refuse(const VmFailure *f, VmError *err) {
     char text[600];
@@ -56,11 +36,10 @@ static VmStatus evaluate_all(const VmEvaluation *v, VmBinding *b, VmFeed *feed, 
         failure->first = first;
         if (vm_failure_find(b, failure)) return refuse(failure, err);
         if (v->watch) v->watch(v->watcher, b->program, first, n);
-        add_batch(result, b, n);
+        vm_result_add(result, b, n);
         first += n;
     }
-    result->loss /= (double)result->images;
-    for (int i = 0; i < result->nmetric; i++) result->metric[i].value /= (double)result->images;
+    vm_result_mean(result);
     return VM_OK;
 }
 

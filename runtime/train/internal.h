@@ -17,6 +17,16 @@
  * else is. */
 VmStatus vm_tensors_check(VmEngine *e, int program, VmRole role, const VmTensorFile *f,
                           const char *path, VmError *err);
+/* The same of the tensors of all roles in a set: 1u << VM_ROLE_PARAM | .. */
+VmStatus vm_tensors_check_roles(VmEngine *e, int program, unsigned roles, const VmTensorFile *f,
+                                const char *path, VmError *err);
+/* The first of n numbers that is infinite or not a number; -1: all are finite. */
+int64_t vm_first_not_finite(const float *x, int64_t n);
+/* VM_INPUT, naming the first, when a tensor of f has a value that is infinite or not a number; the
+ * whole file is in memory. */
+VmStatus vm_tensors_file_finite(const VmTensorFile *f, const char *path, VmError *err);
+/* The program's tensors of a role as a file has them; to NULL: only how many there are. */
+int vm_tensors_views(VmEngine *e, int program, VmRole role, VmTensorView *to);
 /* Copies those that are in f; their shapes and types must have been compared. Fails only for a file
  * of which the header alone is in memory. */
 VmStatus vm_tensors_apply(VmEngine *e, int program, VmRole role, const VmTensorFile *f,
@@ -53,7 +63,7 @@ double vm_learning_rate(const VmScheduleSpec *s, int64_t step, int64_t warmup, i
 int64_t vm_steps_per_epoch(const VmDataSpec *d, int64_t images);
 int64_t vm_total_steps(const VmRecipe *r, int64_t images);
 
-/* ---- bind.c: a program's inputs and results as the trainer uses them ------------------------- */
+/* ---- bind.c, binding.c: a program's inputs and results as the trainer uses them -------------- */
 
 typedef struct VmTerm {
     const VmTensor *tensor;
@@ -74,10 +84,22 @@ typedef struct VmBinding {
 VmStatus vm_bind(VmBinding *b, VmEngine *e, VmProgramSource source, void *user, bool training,
                  int64_t batch, const VmDataset *data, VmError *err);
 void vm_binding_free(VmBinding *b);
+/* An input that data fill. */
+bool vm_binding_feeds(const VmTensor *t);
+/* Finds the inputs, the step scalars and the terms of b->program, of the engine; b->term has room
+ * for as many as the program has tensors. */
+VmStatus vm_binding_find(VmBinding *b, VmEngine *e, VmError *err);
 bool vm_binding_has_loss(const VmBinding *b);
 /* Sum of weight * value over the terms of role LOSS; with aux, over AUX also. NAN: there are none.
  */
 double vm_binding_loss(const VmBinding *b, bool aux);
+
+/* ---- result.c: means of an evaluation ---- */
+
+/* Takes a batch's values into the sums, weighted by its images; the names are the program's. */
+void vm_result_add(VmEvalResult *sum, const VmBinding *b, int64_t images);
+/* Makes means of them. */
+void vm_result_mean(VmEvalResult *sum);
 
 /* ---- failure.c ---- */
 

@@ -523,40 +523,56 @@ static char *header_text(const VmTensorView *const *t, int n, const char *const 
     return padded;
 }
 
-/* Writes and adds to the sum, if there is one. */
-static void put(VmFile *w, VmHasher *sum, const void *data, size_t n) {
-    fwrite(data, 1, n, w->f); /* vm_file_commit sees a failure */
-    if (sum) vm_hasher_add(sum, data, n);
+/* Where a file's bytes go. */
+typedef struct Sink {
+    FILE *f;            /* NULL: to memory */
+    VmHasher *sum;      /* NULL: nobody asks */
+    unsigned char *to;  /* memory, `room` bytes of it; what does not fit is only counted */
+    size_t room, bytes; /* bytes: so far */
+} Sink;
+
+static void put(Sink *s, const void *data, size_t n) {
+    if (s->f)
+        fwrite(data, 1, n, s->f); /* vm_file_commit sees a failure */
+    else if (s->bytes <= s->room && n <= s->room - s->bytes)
+        memcpy(s->to + s->bytes, data, n);
+    s->bytes += n;
+    if (s->sum) vm_hasher_add(s->sum, data, n);
 }
 
-static void write_all(VmFile *w, VmHasher *sum, const char *header, size_t len,
-                      const VmTensorView *const *t, int n) {
+static void write_all(Sink *s, const char *header, size_t len, const VmTensorView *const *t,
+                      int n) {
     unsigned char size[8];
     for (int i = 0; i < 8; i++) size[i] = (unsigned char)((uint64_t)len >> (8 * i));
-    put(w, sum, size, 8);
-    put(w, sum, header, len);
-    for (int i = 0; i < n; i++) put(w, sum, t[i]->data, view_bytes(t[i]));
+    put(s, size, 8);
+    put(s, header, len);
+    for (int i = 0; i < n; i++) put(s, t[i]->data, view_bytes(t[i]));
+}
+
+static VmStatus check_unique(const VmTensorView *const *t, int n, const char *path, VmError *err) {
+    for (int i = 1; i < n; i++) {
+        if (strcmp(t[i - 1]->name, t[i]->name) != 0) continue;
+        return vm_fail(err, VM_INPUT, "%s: two tensors are named '%s'", path, t[i]->name);
+    }
+    return VM_OK;
 }
 
 /* dir NULL: `path` is the user's. sum may be NULL. */
 static VmStatus write_sorted(const VmDir *dir, const char *path, const VmTensorView *const *t,
                              int n, const char *const *meta, int npairs, VmFileSum *sum,
                              VmError *err) {
-    for (int i = 1; i < n; i++) {
-        if (strcmp(t[i - 1]->name, t[i]->name) != 0) continue;
-        return vm_fail(err, VM_INPUT, "%s: two tensors are named '%s'", path, t[i]->name);
-    }
+    VmStatus s = check_unique(t, n, path, err);
+    if (s) return s;
     size_t len = 0;
     char *header = header_text(t, n, meta, npairs, &len);
     VmHasher *hasher = sum ? vm_hasher_create() : NULL;
     VmFile w = {.dir = -1};
-    VmStatus s = VM_OK;
     if (!header || (sum && !hasher))
         s = vm_fail(err, VM_ENV, "%s: out of memory", path);
     else
         s = dir ? vm_file_begin_in(&w, dir, path, err) : vm_file_begin(&w, path, err);
     if (s == VM_OK) {
-        write_all(&w, hasher, header, len, t, n);
+        write_all(&(Sink){.f = w.f, .sum = hasher}, header, len, t, n);
         if (sum) *sum = (VmFileSum){.bytes = ftello(w.f)};
         s = vm_file_commit(&w, err);
     }
@@ -566,13 +582,35 @@ static VmStatus write_sorted(const VmDir *dir, const char *path, const VmTensorV
     return s;
 }
 
+/* By name; NULL: out of memory. Freed by the caller. */
+static const VmTensorView **sort(const VmTensorView *t, int n) {
+    const VmTensorView **sorted = vm_calloc((size_t)n, sizeof *sorted);
+    for (int i = 0; i < n && sorted; i++) sorted[i] = &t[i];
+    if (sorted) qsort(sorted, (size_t)n, sizeof *sorted, by_name);
+    return sorted;
+}
+
 static VmStatus write_tensors(const VmDir *dir, const char *path, const VmTensorView *t, int n,
                               const char *const *meta, int npairs, VmFileSum *sum, VmError *err) {
-    const VmTensorView **sorted = vm_calloc((size_t)n, sizeof *sorted);
+    const VmTensorView **sorted = sort(t, n);
     if (!sorted) return vm_fail(err, VM_ENV, "%s: out of memory", path);
-    for (int i = 0; i < n; i++) sorted[i] = &t[i];
-    qsort(sorted, (size_t)n, sizeof *sorted, by_name);
     VmStatus s = write_sorted(dir, path, sorted, n, meta, npairs, sum, err);
+    free(sorted);
+    return s;
+}
+
+VmStatus vm_tensors_write_memory(const VmTensorView *t, int n, VmPairs meta, void *to, size_t room,
+                                 size_t *bytes, VmError *err) {
+    size_t len = 0;
+    *bytes = 0;
+    const VmTensorView **sorted = sort(t, n);
+    VmStatus s = sorted ? check_unique(sorted, n, "memory", err) : VM_ENV;
+    char *header = s ? NULL : header_text(sorted, n, meta.at, meta.n, &len);
+    Sink sink = {.to = to, .room = to ? room : 0};
+    if (header) write_all(&sink, header, len, sorted, n);
+    *bytes = sink.bytes;
+    if (!sorted || (!s && !header)) s = vm_fail(err, VM_ENV, "out of memory");
+    free(header);
     free(sorted);
     return s;
 }

@@ -64,6 +64,11 @@ typedef struct VmPairs {
 VmStatus vm_tensors_write(const char *path, const VmTensorView *t, int n, const char *const *meta,
                           int nmeta_pairs, VmError *err);
 
+/* The same bytes in memory: *bytes is how many there are. Where `room` is less, what is in `to` is
+ * no file. to NULL: they are only counted. */
+VmStatus vm_tensors_write_memory(const VmTensorView *t, int n, VmPairs meta, void *to, size_t room,
+                                 size_t *bytes, VmError *err);
+
 /* Weights of a program <-> a file. Loading reports every missing, extra and misshapen tensor (first
  * five of each kind by name, with both shapes) and changes nothing unless all fit; of values that
  * cannot be read, or are too large, those before them are there. scope: NULL, or what names begin

@@ -39,9 +39,13 @@ static bool same_shape(const VmTensor *t, const VmTensorView *v) {
            memcmp(t->dim, v->dim, (size_t)t->rank * sizeof t->dim[0]) == 0;
 }
 
-static bool program_has(const VmProgram *p, VmRole role, const char *name) {
+static bool has_role(const VmTensor *t, unsigned roles) {
+    return roles >> t->role & 1;
+}
+
+static bool program_has(const VmProgram *p, unsigned roles, const char *name) {
     for (int i = 0; i < p->ntensor; i++) {
-        if (p->tensor[i].role == (int32_t)role && strcmp(p->tensor[i].name, name) == 0) return true;
+        if (has_role(&p->tensor[i], roles) && strcmp(p->tensor[i].name, name) == 0) return true;
     }
     return false;
 }
@@ -65,14 +69,14 @@ static bool is_of_scope(const char *name, const char *scope) {
     return scope && strncmp(name, scope, n) == 0 && name[n] == '.';
 }
 
-static VmStatus check(VmEngine *e, int program, VmRole role, const VmTensorFile *f,
+static VmStatus check(VmEngine *e, int program, unsigned roles, const VmTensorFile *f,
                       const char *path, const char *scope, VmError *err) {
     const VmProgram *p = vm_engine_program(e, program);
     Trouble missing = {.title = "missing"}, extra = {.title = "not in the model"},
             shape = {.title = "of another shape"};
     for (int i = 0; i < p->ntensor; i++) {
         const VmTensor *t = &p->tensor[i];
-        if (t->role != (int32_t)role) continue;
+        if (!has_role(t, roles)) continue;
         const VmTensorView *v = vm_tensors_find(f, t->name);
         if (v) {
             compare(t, v, &shape);
@@ -82,7 +86,8 @@ static VmStatus check(VmEngine *e, int program, VmRole role, const VmTensorFile 
     }
     for (int i = 0; i < vm_tensors_count(f); i++) {
         const char *name = vm_tensors_at(f, i)->name;
-        if (!program_has(p, role, name) && !is_of_scope(name, scope)) trouble_add(&extra, name, "");
+        if (!program_has(p, roles, name) && !is_of_scope(name, scope))
+            trouble_add(&extra, name, "");
     }
     if (missing.count + extra.count + shape.count == 0) return VM_OK;
     char list[1900] = "";
@@ -94,7 +99,12 @@ static VmStatus check(VmEngine *e, int program, VmRole role, const VmTensorFile 
 
 VmStatus vm_tensors_check(VmEngine *e, int program, VmRole role, const VmTensorFile *f,
                           const char *path, VmError *err) {
-    return check(e, program, role, f, path, NULL, err);
+    return check(e, program, 1u << role, f, path, NULL, err);
+}
+
+VmStatus vm_tensors_check_roles(VmEngine *e, int program, unsigned roles, const VmTensorFile *f,
+                                const char *path, VmError *err) {
+    return check(e, program, roles, f, path, NULL, err);
 }
 
 /* Reads the tensors that are in f, by all threads: the pages that values go to are touched for the
@@ -124,21 +134,28 @@ VmStatus vm_tensors_apply(VmEngine *e, int program, VmRole role, const VmTensorF
                            err);
 }
 
-/* How each tensor of the role is written; NULL: out of memory. Freed by the caller. */
-static VmTensorView *role_views(VmEngine *e, int program, VmRole role, int *n) {
+int vm_tensors_views(VmEngine *e, int program, VmRole role, VmTensorView *to) {
     const VmProgram *p = vm_engine_program(e, program);
-    VmTensorView *view = vm_calloc((size_t)p->ntensor, sizeof *view);
-    *n = 0;
-    for (int i = 0; i < p->ntensor && view; i++) {
+    int n = 0;
+    for (int i = 0; i < p->ntensor; i++) {
         const VmTensor *t = &p->tensor[i];
         if (t->role != (int32_t)role) continue;
-        VmTensorView *v = &view[(*n)++];
+        VmTensorView *v = to ? &to[n] : NULL;
+        n++;
+        if (!v) continue;
         *v = (VmTensorView){.name = t->name,
                             .dtype = t->dtype,
                             .rank = t->rank,
                             .data = vm_engine_address(e, program, t)};
         memcpy(v->dim, t->dim, sizeof v->dim);
     }
+    return n;
+}
+
+/* How each tensor of the role is written; NULL: out of memory. Freed by the caller. */
+static VmTensorView *role_views(VmEngine *e, int program, VmRole role, int *n) {
+    VmTensorView *view = vm_calloc((size_t)vm_tensors_views(e, program, role, NULL), sizeof *view);
+    *n = view ? vm_tensors_views(e, program, role, view) : 0;
     return view;
 }
 
@@ -174,7 +191,7 @@ int64_t vm_tensors_bytes(VmEngine *e, int program, VmRole role) {
 
 /* The first element of x[n] that is infinite or not a number; -1: all are finite. Looks at blocks
  * of bits, so that a good tensor is read at the speed of memory. */
-static int64_t first_bad(const float *x, int64_t n) {
+int64_t vm_first_not_finite(const float *x, int64_t n) {
     enum { BLOCK = 4096 };
     for (int64_t at = 0; at < n; at += BLOCK) {
         int64_t count = n - at < BLOCK ? n - at : BLOCK;
@@ -201,7 +218,7 @@ VmStatus vm_tensors_finite(VmEngine *e, int program, VmRole role, const char *wh
         const VmTensor *t = &p->tensor[i];
         if (t->role != (int32_t)role || t->dtype != 0) continue;
         const float *x = vm_engine_address(e, program, t);
-        int64_t n = vm_tensor_elems(t), at = first_bad(x, n), bad = 0;
+        int64_t n = vm_tensor_elems(t), at = vm_first_not_finite(x, n), bad = 0;
         if (at < 0) continue;
         for (int64_t k = at; k < n; k++) bad += !isfinite(x[k]);
         bool place = t->place && t->place[0];
@@ -214,11 +231,24 @@ VmStatus vm_tensors_finite(VmEngine *e, int program, VmRole role, const char *wh
     return VM_OK;
 }
 
+VmStatus vm_tensors_file_finite(const VmTensorFile *f, const char *path, VmError *err) {
+    for (int i = 0; i < vm_tensors_count(f); i++) {
+        const VmTensorView *v = vm_tensors_at(f, i);
+        int64_t n = 1, at;
+        for (int k = 0; k < v->rank; k++) n *= v->dim[k];
+        if (v->dtype != 0 || (at = vm_first_not_finite(v->data, n)) < 0) continue;
+        return vm_fail(err, VM_INPUT, "%s: value %" PRId64 " of '%s' is %s, expected a finite one",
+                       path, at, v->name,
+                       isnan(((const float *)v->data)[at]) ? "not a number" : "infinite");
+    }
+    return VM_OK;
+}
+
 /* ---- weights of the user's ---- */
 
 VmStatus vm_weights_take(VmEngine *e, int program, const VmTensorFile *f, const char *path,
                          const char *scope, VmError *err) {
-    VmStatus s = check(e, program, VM_ROLE_PARAM, f, path, scope, err);
+    VmStatus s = check(e, program, 1u << VM_ROLE_PARAM, f, path, scope, err);
     return s ? s : vm_tensors_apply(e, program, VM_ROLE_PARAM, f, path, err);
 }
 

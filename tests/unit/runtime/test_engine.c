@@ -208,6 +208,54 @@ Test(runtime_engine, adding_keeps_weights_and_state) {
     vm_engine_destroy(e);
 }
 
+/* Memory of exactly `n` bytes between guards, which nobody may write to, all of it dirty. */
+typedef struct Handed {
+    unsigned char *all;
+    VmRegion region;
+    size_t n;
+} Handed;
+
+static Handed hand_in(size_t n) {
+    Handed h = {.all = aligned_alloc(64, vm_region_piece(n) + 128), .n = n};
+    memset(h.all, 0xa5, vm_region_piece(n) + 128);
+    h.region = (VmRegion){h.all + 64, n};
+    return h;
+}
+
+static void check_guards(const Handed *h) {
+    for (size_t i = 0; i < 64; i++)
+        cr_assert(h->all[i] == 0xa5 && h->all[64 + h->n + i] == 0xa5, "it wrote elsewhere");
+    free(h->all);
+}
+
+Test(runtime_engine, lies_in_a_region_to_the_byte, .timeout = 60) {
+    VmProgram p = program(), eval = program_eval();
+    const VmProgram *const list[] = {&p, &eval};
+    for (int threads = 1; threads <= 3; threads++) {
+        VmError err = {.text = ""};
+        VmEngine *e;
+        size_t needs = vm_engine_needs(list, 2, threads);
+        Handed h = hand_in(needs), small = hand_in(needs - 64);
+        cr_assert_eq(vm_engine_create_in(&small.region, list, 2, threads, &e, &err), VM_USAGE);
+        cr_assert(!e && small.region.left == needs - 64);
+        cr_assert(vm_engine_create_in(&h.region, list, 2, threads, &e, &err) == VM_OK, "%s",
+                  err.text);
+        cr_assert_eq(h.region.left, 0, "all of it is used");
+        cr_assert(vm_engine_add(e, &p, &err) < 0, "there is no room for more");
+        float *w = vm_engine_data(e, 0, "w"), *x = vm_engine_data(e, 0, "x");
+        float *z = vm_engine_data(e, 0, "z"), *s = vm_engine_data(e, 0, "s");
+        for (int i = 0; i < N; i++) cr_assert(w[i] == 0 && x[i] == 0, "it starts zeroed");
+        for (int i = 0; i < N; i++) w[i] = x[i] = (float)i;
+        for (int i = 0; i < 9; i++) vm_engine_run(e, 0, 1, (uint64_t)i);
+        for (int i = 0; i < N; i++) cr_assert(z[i] == (float)(3 * (N - 1 - i)));
+        cr_assert_eq(s[0], 9.0f);
+        vm_engine_run(e, 1, 0, 0);
+        vm_engine_destroy(e);
+        check_guards(&h);
+        check_guards(&small);
+    }
+}
+
 Test(runtime_engine, random_keys_follow_seed_step_and_name) {
     VmProgram p = program();
     VmError err;
