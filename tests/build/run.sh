@@ -206,8 +206,8 @@ want 1 'does not fit this model' 'whatever they say' ./tiny eval --weights $H --
 want 3 "data set 'idx' not found" 'data that is not there' ./tiny train --data nowhere --out none
 cp -r data more && images 74 > more/train-images-idx3-ubyte && fours 74 \
     > more/train-labels-idx1-ubyte
-want 2 'training with 10 images at once, but for 6, 16; vmoec build --data' 'another number of images' \
-    ./tiny train --data more --out none
+want 2 'training with 10 images at once, but for 6, 16; vmoec build --data' \
+    'another number of images' ./tiny train --data more --out none
 cp -r data fewer && images 20 > fewer/t10k-images-idx3-ubyte && fours 20 \
     > fewer/t10k-labels-idx1-ubyte
 want 2 'not built for evaluating 4 images at once, but for 5, 6, 16; vmoec build --batch 4' \
