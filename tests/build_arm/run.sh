@@ -99,7 +99,7 @@ there=$(numbers)
 if echo "$here $there" | awk '{ n = NF / 2; if (n < 2) exit 1
     for (i = 1; i <= n; i++) { d = $i - $(i + n); if (d < 0) d = -d; if (d > 1e-5 * $i) exit 1 } }'
 then ok 'to the same numbers'; else fail 'eval' "$here here, $there there"; fi
-want 2 'instructions: "[a-z0-9]*" there, "neon" here' 'it does not go on with a run of this machine' \
+want 2 'instructions: "[a-z0-9]*" there, "neon" here' 'a run of this machine is not gone on with' \
     qemu-aarch64 -L $SYSTEM ./tiny.arm train --out tiny.here --resume --quiet
 
 sed 's/epochs = 2/epochs = 30/' tiny.vmoe > long.vmoe
@@ -143,7 +143,8 @@ pinned() { # NAME STEPS: steps of Adam beside those of tests/train
     settings=
     for s in $(field set "$json"); do settings="$settings --set $s"; done
     "$ROOT/tests/train/subset.sh" "$DATA" pictures "$(field images "$json")" 100
-    sed "s/batch = [0-9]*/batch = $(field batch "$json")/" "$ROOT/$(field model "$json")" > "$1.vmoe"
+    batch=$(field batch "$json")
+    sed "s/batch = [0-9]*/batch = $batch/" "$ROOT/$(field model "$json")" > "$1.vmoe"
     # shellcheck disable=SC2086
     want 0 'for neon' "build $1" "$VMOEC" build "$1.vmoe" --data pictures --target $TARGET \
         -o "$1.arm" $settings
@@ -159,7 +160,8 @@ pinned() { # NAME STEPS: steps of Adam beside those of tests/train
             if (d > most) most = d
         }
         print most; exit most > tolerance
-    }'); then ok "$1 has the losses of the reference: $message"; else fail "$1 losses" "$message"; fi
+    }'); then ok "$1 has the losses of the reference: $message"; else
+        fail "$1 losses" "$message"; fi
 }
 if [ -e "$DATA/train-images-idx3-ubyte.gz" ] || [ -e "$DATA/train-images-idx3-ubyte" ]; then
     pinned mnist_moe 3 # a step takes 15 s under qemu
