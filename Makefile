@@ -74,11 +74,19 @@ LIBRARY_OBJ  := $(filter-out $(BACKEND_OBJ) $(BUILD)/obj/interp/% $(BUILD)/obj/d
                 $(BUILD)/obj/cli/%,$(LIB_OBJ))
 LIBRARY_LINK  = -rdynamic -Wl,--whole-archive $(LIBRARY) -Wl,--no-whole-archive $(LIBS)
 
-# The kit: what a program that vmoec builds is linked with, and the headers of what it is made of.
-KIT_LIB  := $(BUILD)/kit/libvmoec-trainer.a
+# The kit: what a program that vmoec builds is linked with, and the headers of what it is made of. That of
+# another machine is made with its own compiler and has the libraries, too, which lie as that machine's
+# packages have them, below KIT_ROOT: make kit TARGET=aarch64-linux-gnu
+TARGET   ?=
+KIT_ROOT ?=
+KIT      := $(BUILD)/kit$(addprefix -,$(TARGET))
+KIT_CC   := $(if $(TARGET),$(TARGET)-gcc$(addprefix $() -isystem ,$(addsuffix /usr/include,$(KIT_ROOT))),$(CC))
+KIT_AR   := $(if $(TARGET),$(TARGET)-ar,ar)
+KIT_MORE := $(if $(TARGET),$(addprefix $(KIT)/,libjansson.a libxxhash.a libz.a))
+KIT_LIB  := $(KIT)/libvmoec-trainer.a
 KIT_SRC  := $(call sources,base recipe runtime cli trainer)
-KIT_OBJ  := $(KIT_SRC:%.c=$(BUILD)/kit/obj/%.o) $(BUILD)/kit/obj/version.o
-KIT_HDR  := $(addprefix $(BUILD)/kit/include/,base/json.h base/status.h recipe/recipe.h $(wildcard recipe/*.def) \
+KIT_OBJ  := $(KIT_SRC:%.c=$(KIT)/obj/%.o) $(KIT)/obj/version.o
+KIT_HDR  := $(addprefix $(KIT)/include/,base/json.h base/status.h recipe/recipe.h $(wildcard recipe/*.def) \
             runtime/exec/abi.h trainer/built.h trainer/library/api.h)
 # Position independent in every way, because libraries are made of it too.
 KIT_CFLAGS = -fPIC -ffunction-sections -fdata-sections -fvisibility=hidden
@@ -145,22 +153,29 @@ $(BUILD)/vmoec: $(PROGRAM_OBJ)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(LDFLAGS) -pie -rdynamic $^ -o $@ $(LIBS)
 
-$(BUILD)/kit/obj/%.o: %.c
+$(KIT)/obj/%.o: %.c
 	@mkdir -p $(dir $@)
 	$(call say,CC,$@)
-	$(Q)$(CC) $(CFLAGS) $(KIT_CFLAGS) -MMD -MP -c $< -o $@
+	$(Q)$(KIT_CC) $(CFLAGS) $(KIT_CFLAGS) -MMD -MP -c $< -o $@
 
-$(BUILD)/kit/obj/version.o: $(BUILD)/obj/version.c
+$(KIT)/obj/version.o: $(BUILD)/obj/version.c
 	@mkdir -p $(dir $@)
-	$(Q)$(CC) $(CFLAGS) $(KIT_CFLAGS) -c $< -o $@
+	$(Q)$(KIT_CC) $(CFLAGS) $(KIT_CFLAGS) -c $< -o $@
 
 $(KIT_LIB): $(KIT_OBJ)
 	$(call say,AR,$@)
-	$(Q)rm -f $@ && ar rcs $@ $^
+	$(Q)rm -f $@ && $(KIT_AR) rcs $@ $^
 
-$(BUILD)/kit/include/%: %
+$(KIT)/include/%: %
 	@mkdir -p $(dir $@)
 	@cp $< $@
+
+$(KIT_MORE): $(KIT)/%.a: $(KIT_ROOT)/usr/lib/$(TARGET)/%.a
+	@mkdir -p $(dir $@)
+	@cp $< $@
+
+.PHONY: kit
+kit: $(KIT_LIB) $(KIT_HDR) $(KIT_MORE) ## build what programs are made of, also for another machine: TARGET=aarch64-linux-gnu
 
 # Its own compiler_id, whatever the program that loads it says.
 $(BUILD)/vmoec-llvm.so: $(BACKEND_OBJ) $(BUILD)/obj/compiler_id.o

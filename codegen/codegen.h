@@ -9,8 +9,8 @@
 #include "ir/ir.h"
 #include "runtime/exec/abi.h"
 
-/* What code generation asks of a target beyond what all have: vectors with masks, gathers and fused
- * multiply-adds. */
+/* What code generation asks of a target beyond what all have: vectors and fused multiply-adds.
+ * Masks and gathers are not asked for: where there are none, LLVM writes them out lane by lane. */
 typedef enum CgFeature {
     CG_SCALE = 1, /* x * 2^n in one instruction, for any n */
     CG_BF16 = 2,  /* products of bf16 pairs in one instruction */
@@ -22,7 +22,9 @@ typedef enum CgFeature {
 /* What code is made for: a row of codegen/target/isa.def. */
 typedef struct CgTarget {
     const char *id;  /* its name: "avx512-bf16" */
-    const char *isa; /* its instruction set, "avx512" | "avx2", which decides the bits of results */
+    const char *isa; /* its instruction set, "avx512" | "neon", which decides the bits of results */
+    const char *triple; /* its architecture and system in LLVM's words */
+    int elf;            /* its architecture in ELF's numbers */
     int vector_floats;
     int vector_registers;
     unsigned has;         /* CgFeature bits */

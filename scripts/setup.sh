@@ -1,7 +1,10 @@
 #!/bin/sh
 # Installs what is missing to build and run vmoec, and to test it, from Debian's packages.
 #
-#   scripts/setup.sh [--check] [run] [test] [fuzz] [threads]      default: run test
+#   scripts/setup.sh [--check] [run] [test] [fuzz] [threads] [arm]      default: run test
+#
+# arm: what programs for AArch64 are built and tested with (docs/trainers_arm.md); the libraries of
+# that machine need `dpkg --add-architecture arm64` first.
 #
 # Every need is probed first; when all are met, nothing is installed and no network is used. Without
 # the right to install, the command to run by hand is printed and the exit status is 3.
@@ -23,6 +26,8 @@ clang_runtime() {
 openmp_of_clang() {
     tool clang-19 && [ -e "$(clang-19 -print-file-name=libarcher.so)" ]
 }
+
+arm() { [ -e "/usr/lib/aarch64-linux-gnu/lib$1.a" ]; }
 
 missing=
 need() { # $1: package; the rest: its probe
@@ -67,8 +72,16 @@ for what in "$@"; do
         need clang-19 tool clang-19
         need libomp-19-dev openmp_of_clang
         ;;
+    arm)
+        need gcc-aarch64-linux-gnu tool aarch64-linux-gnu-gcc
+        need libc6-dev-arm64-cross test -e /usr/aarch64-linux-gnu/include/stdlib.h
+        need qemu-user tool qemu-aarch64
+        need libjansson-dev:arm64 arm jansson
+        need libxxhash-dev:arm64 arm xxhash
+        need zlib1g-dev:arm64 arm z
+        ;;
     *)
-        echo "setup.sh: expected run, test, fuzz, threads or --check, found $what" >&2
+        echo "setup.sh: expected run, test, fuzz, threads, arm or --check, found $what" >&2
         exit 2
         ;;
     esac

@@ -31,7 +31,6 @@ struct CgUnit {
     LLVMBuilderRef builder;
     LLVMTargetMachineRef machine;
     LLVMTargetDataRef layout;
-    char *triple;
     Helper *helper; /* the newest first */
 };
 
@@ -69,14 +68,13 @@ static char *have(char *text) {
 
 /* ---- lifetime ---- */
 
-static LLVMTargetMachineRef machine_for(Arena *a, const CgTarget *t, LLVMTargetRef target,
-                                        const char *triple) {
+static LLVMTargetMachineRef machine_for(Arena *a, const CgTarget *t, LLVMTargetRef target) {
     bool host = !strcmp(t->cpu, "host");
     char *cpu = host ? have(LLVMGetHostCPUName()) : NULL;
     char *found = host ? have(LLVMGetHostCPUFeatures()) : NULL;
     const char *features = host ? arena_printf(a, "%s,%s", found, t->features) : t->features;
     LLVMTargetMachineRef m =
-        LLVMCreateTargetMachine(target, triple, host ? cpu : t->cpu, features,
+        LLVMCreateTargetMachine(target, t->triple, host ? cpu : t->cpu, features,
                                 LLVMCodeGenLevelDefault, LLVMRelocPIC, LLVMCodeModelSmall);
     if (cpu) LLVMDisposeMessage(cpu);
     if (found) LLVMDisposeMessage(found);
@@ -91,11 +89,10 @@ void unit_destroy(CgUnit *u) {
     if (u->ctx) LLVMContextDispose(u->ctx);
     if (u->layout) LLVMDisposeTargetData(u->layout);
     if (u->machine) LLVMDisposeTargetMachine(u->machine);
-    if (u->triple) LLVMDisposeMessage(u->triple);
 }
 
 static void know_architectures(void) {
-#define ARCH(name, llvm, missing)                                                                  \
+#define ARCH(name, llvm, triple, elf, missing)                                                     \
     LLVMInitialize##llvm##TargetInfo();                                                            \
     LLVMInitialize##llvm##Target();                                                                \
     LLVMInitialize##llvm##TargetMC();                                                              \
@@ -110,16 +107,15 @@ CgUnit *unit_create(Arena *a, const CgTarget *t, const CgRules *rules, const cha
     u->arena = a;
     u->target = t;
     u->rules = rules;
-    u->triple = have(LLVMGetDefaultTargetTriple());
     LLVMTargetRef target;
     char *message = NULL;
-    if (LLVMGetTargetFromTriple(u->triple, &target, &message)) {
-        *error = arena_printf(a, "LLVM has no target for %s: %s", u->triple, have(message));
+    if (LLVMGetTargetFromTriple(t->triple, &target, &message)) {
+        *error = arena_printf(a, "LLVM has no target for %s: %s", t->triple, have(message));
         LLVMDisposeMessage(message);
         unit_destroy(u);
         return NULL;
     }
-    u->machine = machine_for(a, t, target, u->triple);
+    u->machine = machine_for(a, t, target);
     u->layout = LLVMCreateTargetDataLayout(u->machine);
     u->ctx = LLVMContextCreate();
     u->builder = LLVMCreateBuilderInContext(u->ctx);
@@ -128,7 +124,7 @@ CgUnit *unit_create(Arena *a, const CgTarget *t, const CgRules *rules, const cha
 
 static LLVMModuleRef new_module(CgUnit *u, const char *name) {
     LLVMModuleRef mod = LLVMModuleCreateWithNameInContext(name, u->ctx);
-    LLVMSetTarget(mod, u->triple);
+    LLVMSetTarget(mod, u->target->triple);
     LLVMSetModuleDataLayout(mod, u->layout);
     return mod;
 }

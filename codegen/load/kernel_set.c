@@ -84,7 +84,7 @@ static bool helper_from_cache(Batch *b, const char *name) {
     if (!cache_find(cache_of(b->s), b->arena, work_helper_text(b->arena, name), &e)) return false;
     LoadObject o = {.symbol = name, .data = e.object, .size = e.size};
     const char **more;
-    if (code_check(b->arena, &o, &more) || *more) return false;
+    if (code_check(b->arena, &o, b->s->target->elf, &more) || *more) return false;
     add_helper(b, name, e.object, e.size);
     return true;
 }
@@ -101,7 +101,7 @@ static bool kernel_from_cache(Batch *b, int i) {
         return false;
     LoadObject o = {.symbol = CG_KERNEL_SYMBOL, .data = e.object, .size = e.size};
     const char **needs;
-    if (code_check(b->arena, &o, &needs)) return false;
+    if (code_check(b->arena, &o, b->s->target->elf, &needs)) return false;
     for (; *needs; needs++)
         if (!helper_from_cache(b, *needs)) return false;
     b->kernel[i] = o;
@@ -145,7 +145,7 @@ static const char *compile_rest(Batch *b, bool code) {
         if (!code) continue;
         LoadObject o = {
             .symbol = CG_KERNEL_SYMBOL, .data = w.item[i].object, .size = w.item[i].size};
-        const char *wrong = code_check(b->arena, &o, NULL);
+        const char *wrong = code_check(b->arena, &o, s->target->elf, NULL);
         VM_CHECK(!wrong, "codegen: an object the loader does not take: %s", wrong);
         b->kernel[kernel[i]] = o;
         s->stats->compiled++;

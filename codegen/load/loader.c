@@ -1,10 +1,11 @@
-/* The loader: x86-64 ELF relocatables into memory. Sections of all objects are laid out in one
- * mapping, code first, constants after it on pages of their own; calls to what lies elsewhere
- * (moves of memory, shared functions loaded earlier) go through stubs at the end of the code. The
- * mapping is written before it is made executable and never again.
+/* The check of objects, and the loader: x86-64 ELF relocatables into memory. Sections of all
+ * objects are laid out in one mapping, code first, constants after it on pages of their own; calls
+ * to what lies elsewhere (moves of memory, shared functions loaded earlier) go through stubs at the
+ * end of the code. The mapping is written before it is made executable and never again.
  *
- * Handles what kernels consist of: read-only sections and the relocations 64, PC32, PLT32 and PC64.
- * Writable data, thread-local storage, common symbols and a GOT do not occur and are refused. */
+ * Handles what kernels consist of: read-only sections and the relocations of relocations.def; those
+ * of other architectures are checked for a linker and never loaded. Writable data, thread-local
+ * storage, common symbols and a GOT do not occur and are refused. */
 #include "codegen/load/loader.h"
 
 #include <elf.h>
@@ -39,7 +40,7 @@ struct Code {
 /* An object's checked tables. */
 typedef struct Elf {
     const LoadObject *o;
-    int nsection, nsymbol;
+    int machine, nsection, nsymbol;
     const Elf64_Shdr *section; /* copies: the object's bytes need not be aligned */
     const Elf64_Sym *symbol;
     const char *names; /* of symbols; ends with a zero byte */
@@ -129,7 +130,8 @@ static const char *read_header(Arena *a, const LoadObject *o, Elf *e) {
     if (memcmp(h.e_ident, ELFMAG, SELFMAG) != 0 || h.e_ident[EI_CLASS] != ELFCLASS64 ||
         h.e_ident[EI_DATA] != ELFDATA2LSB)
         return "no ELF of 64 bits";
-    if (h.e_type != ET_REL || h.e_machine != EM_X86_64) return "no x86-64 relocatable";
+    if (h.e_type != ET_REL) return "no relocatable";
+    if (h.e_machine != e->machine) return "for another architecture";
     if (h.e_shentsize != sizeof(Elf64_Shdr) || !h.e_shnum || h.e_shnum > MAX_SECTIONS)
         return "wrong sections";
     if (!in_file(o, h.e_shoff, (uint64_t)h.e_shnum * sizeof(Elf64_Shdr)))
@@ -191,14 +193,18 @@ static bool defined(const Elf *e, const Elf64_Sym *s) {
            s->st_value <= e->section[s->st_shndx].sh_size;
 }
 
-static int width_of(uint32_t type) {
-    switch (type) {
-    case R_X86_64_64:
-    case R_X86_64_PC64: return 8;
-    case R_X86_64_PC32:
-    case R_X86_64_PLT32: return 4;
-    default: return 0;
-    }
+/* Bytes that a relocation writes; 0: kernels have none of that type. */
+static int width_of(int machine, uint32_t type) {
+    static const struct {
+        int machine, width;
+        uint32_t type;
+    } known[] = {
+#define RELOCATION(elf, type, bytes) {elf, bytes, type},
+#include "codegen/load/relocations.def"
+    };
+    for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
+        if (known[i].machine == machine && known[i].type == type) return known[i].width;
+    return 0;
 }
 
 /* Relocation table `index`, when it is about a loaded section; *n 0 otherwise. */
@@ -220,7 +226,7 @@ static const char *read_relocations(Arena *a, const Elf *e, int index, const Elf
 
 static const char *check_relocation(Arena *a, const Elf *e, const Elf64_Shdr *target,
                                     const Elf64_Rela *r) {
-    int width = width_of((uint32_t)ELF64_R_TYPE(r->r_info));
+    int width = width_of(e->machine, (uint32_t)ELF64_R_TYPE(r->r_info));
     if (!width) return arena_printf(a, "relocation type %u", (unsigned)ELF64_R_TYPE(r->r_info));
     if (r->r_offset > target->sh_size || target->sh_size - r->r_offset < (uint64_t)width)
         return "a relocation lies outside";
@@ -254,8 +260,8 @@ static const Elf64_Sym *find_symbol(const Elf *e, const char *name) {
     return NULL;
 }
 
-static const char *read_elf(Arena *a, const LoadObject *o, Elf *e) {
-    *e = (Elf){.o = o};
+static const char *read_elf(Arena *a, const LoadObject *o, int machine, Elf *e) {
+    *e = (Elf){.o = o, .machine = machine};
     const char *error = read_header(a, o, e);
     if (!error) error = check_sections(o, e);
     if (!error) error = read_symbols(a, o, e);
@@ -267,9 +273,9 @@ static const char *read_elf(Arena *a, const LoadObject *o, Elf *e) {
     return NULL;
 }
 
-const char *code_check(Arena *a, const LoadObject *o, const char ***undefined) {
+const char *code_check(Arena *a, const LoadObject *o, int machine, const char ***undefined) {
     Elf e;
-    const char *error = read_elf(a, o, &e);
+    const char *error = read_elf(a, o, machine, &e);
     if (error || !undefined) return error;
     const char **list = ARENA_ARRAY(a, const char *, e.nsymbol + 1);
     int n = 0;
@@ -379,7 +385,7 @@ static const char *relocate(Image *im, const Elf *e, const Elf64_Rela *r, char *
     uint32_t type = (uint32_t)ELF64_R_TYPE(r->r_info);
     uint64_t value = (uint64_t)(uintptr_t)target + (uint64_t)r->r_addend;
     if (type != R_X86_64_64) value -= (uint64_t)(uintptr_t)place;
-    if (width_of(type) == 8) {
+    if (width_of(EM_X86_64, type) == 8) {
         memcpy(place, &value, 8);
         return NULL;
     }
@@ -437,7 +443,7 @@ const char *code_load(Code *c, Arena *a, LoadObject *o, int n) {
     if (n == 0) return NULL;
     Image im = {.code = c, .arena = a, .object = o, .n = n, .elf = ARENA_ARRAY(a, Elf, n)};
     for (int i = 0; i < n; i++) {
-        const char *error = read_elf(a, &o[i], &im.elf[i]);
+        const char *error = read_elf(a, &o[i], EM_X86_64, &im.elf[i]);
         if (error) return arena_printf(a, "generated code is not as expected: %s", error);
     }
     const char *error = map_image(&im);

@@ -1,6 +1,6 @@
-/* Loads the objects that code generation makes: ELF x86-64 relocatables with code and constants,
- * nothing else. Objects may come from a disk, so every field is checked; one that is not as
- * expected is refused. */
+/* Checks the objects that code generation makes, ELF relocatables with code and constants and
+ * nothing else, and loads those for x86-64. Objects may come from a disk, so every field is
+ * checked; one that is not as expected is refused. */
 #ifndef VMOEC_CODEGEN_LOAD_LOADER_H
 #define VMOEC_CODEGEN_LOAD_LOADER_H
 
@@ -25,10 +25,11 @@ void code_destroy(Code *c); /* the functions are gone then */
 bool code_has(const Code *c, const char *shared);
 size_t code_bytes(const Code *c); /* mapped so far */
 
-/* NULL when code_load would take the object, apart from undefined names; else what is wrong with
- * it. With undefined not NULL, *undefined becomes a list in arena a, ended by NULL, of the names it
- * needs from other objects. */
-const char *code_check(Arena *a, const LoadObject *o, const char ***undefined);
+/* NULL when the object is one for `machine`, ELF's number of an architecture, that code_load would
+ * take (if that is x86-64), apart from undefined names; else what is wrong with it. With undefined
+ * not NULL, *undefined becomes a list in arena a, ended by NULL, of the names it needs from other
+ * objects. */
+const char *code_check(Arena *a, const LoadObject *o, int machine, const char ***undefined);
 
 /* Maps all n objects in one piece, code executable and not writable, and sets their entries; all or
  * none. NULL or a message in arena a. */

@@ -1,4 +1,5 @@
 /* The choice of a target: one by its name, or the best that the host can run. */
+#include <elf.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -13,10 +14,20 @@ typedef struct Row {
     bool (*host)(void);
 } Row;
 
+enum {
+#define ARCH(name, llvm, triple, elf, missing) elf_##name = elf,
+#include "codegen/target/isa.def"
+};
+
+#define ARCH(name, llvm, triple, elf, missing) static const char triple_##name[] = triple;
+#include "codegen/target/isa.def"
+
 static const Row row[] = {
 #define ISA(rule, arch_, isa_, id_, floats, registers, bits, cpu_, host_cpu_, llvm, needs_)        \
     {.target = {.id = id_,                                                                         \
                 .isa = isa_,                                                                       \
+                .triple = triple_##arch_,                                                          \
+                .elf = elf_##arch_,                                                                \
                 .vector_floats = floats,                                                           \
                 .vector_registers = registers,                                                     \
                 .has = bits,                                                                       \
@@ -92,7 +103,7 @@ static const CgTarget *as_host(Arena *a, const Row *r) {
 }
 
 static const char *nothing_runs(void) {
-#define ARCH(name, llvm, missing)                                                                  \
+#define ARCH(name, llvm, triple, elf, missing)                                                     \
     if (cg_arch_##name.is_host) return missing;
 #include "codegen/target/isa.def"
     return "there is no code generation for this architecture";

@@ -21,6 +21,7 @@ typedef struct Build {
     const Args *a;
     BuildProgram program[4 * BUILD_SIZES];
     int nprogram;
+    const char *machine; /* that is not this one, in GNU's words; NULL: this one */
     const CgTarget *target;
     const char *const *needs; /* [nneeds]: of a CPU */
     int nneeds;
@@ -33,6 +34,9 @@ typedef struct Build {
     const char *place, *name; /* of the library: its folder, and what its names begin with */
     VmPairs about;            /* what weights of a library say of themselves */
 } Build;
+
+/* Takes --target and --cpu in (machine.c). */
+VmStatus build_choose(Build *b);
 
 /* Plans a program for every use and size: those that the recipe's data need, if they are there, and
  * those of --batch. */
@@ -59,7 +63,7 @@ void build_object(void *build, const char *name, const void *data, size_t size);
 /* Whether the program reads PNG and JPEG files. */
 bool build_has_images(const Build *b);
 /* What programs and libraries are linked with: a folder beside this program, or installed. */
-VmStatus build_kit(Arena *a, const char **out);
+VmStatus build_kit(const Build *b, const char **out);
 /* Copies a file and gives it a mode. */
 VmStatus build_copy(const char *from, const char *to, unsigned mode);
 
@@ -71,8 +75,9 @@ typedef struct BuildWords {
 } BuildWords;
 void build_word(BuildWords *w, const char *word);
 void build_words(BuildWords *w, const char *const *list); /* to its NULL */
-/* A tool's name, which a variable of the environment may change: CC, cc. */
-const char *build_tool_name(const char *variable, const char *usual);
+/* A tool's name, which a variable of the environment may change: CC, cc; another machine's begins
+ * with its name. */
+const char *build_tool_name(const Build *b, const char *variable, const char *usual);
 /* Runs it in the build's folder, so that names in there need no quoting. Its messages are its own.
  */
 VmStatus build_tool(const Build *b, BuildWords *w);

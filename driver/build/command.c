@@ -7,61 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/cpu.h"
 #include "base/file.h"
-
-/* ---- which CPUs ------------------------------------------------------------------------------ */
-
-static const struct Cpu {
-    const char *name, *target; /* target NULL: this machine's */
-    const char *needs[24];     /* names of base/cpu.h */
-} cpus[] = {
-    {"native", NULL, {NULL}},
-#define V3 "avx", "avx2", "bmi", "bmi2", "f16c", "fma", "lzcnt", "movbe", "popcnt"
-    {"x86-64-v3", "avx2", {V3, NULL}},
-    {"x86-64-v4", "avx512", {V3, "avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl", NULL}},
-};
-enum { CPUS = sizeof cpus / sizeof cpus[0] };
-
-static const char *cpu_names(Arena *a) {
-    Text t = text_new(a);
-    for (int i = 0; i < CPUS; i++) text_addf(&t, "%s%s", i ? ", " : "", cpus[i].name);
-    return t.data;
-}
-
-/* What LLVM finds on this machine it may use, so all of that is needed. */
-static void need_all(Build *b) {
-    int n = 0, have = 0;
-    while (vm_cpu_feature(n)) n++;
-    const char **list = ARENA_ARRAY(b->a->arena, const char *, n + 1);
-    for (int i = 0; i < n; i++)
-        if (vm_cpu_has(vm_cpu_feature(i))) list[have++] = vm_cpu_feature(i);
-    b->needs = list;
-    b->nneeds = have;
-}
-
-static void need(Build *b, const char *const *list) {
-    b->needs = list;
-    while (list[b->nneeds]) b->nneeds++;
-}
-
-static VmStatus choose_cpu(Build *b) {
-    const char *name = b->a->o.cpu ? b->a->o.cpu : "native", *error = NULL;
-    const struct Cpu *c = NULL;
-    for (int i = 0; i < CPUS && !c; i++)
-        if (!strcmp(name, cpus[i].name)) c = &cpus[i];
-    if (!c) return drv_fail(VM_USAGE, "--cpu is one of %s, not '%s'", cpu_names(b->a->arena), name);
-    b->target = c->target ? cg_target_named(c->target) : cg_target_host(b->a->arena, &error);
-    if (!b->target) return drv_fail(VM_ENV, "%s", error);
-    if (c->target)
-        need(b, c->needs);
-    else if (!strcmp(b->target->cpu, "host"))
-        need_all(b);
-    else /* made for any CPU of the target */
-        for (int i = 0; i < CPUS; i++)
-            if (cpus[i].target && !strcmp(cpus[i].target, b->target->id)) need(b, cpus[i].needs);
-    return VM_OK;
-}
 
 /* ---- weights inside -------------------------------------------------------------------------- */
 
@@ -171,7 +117,7 @@ VmStatus cmd_build(const Args *a) {
                       "--%s is for programs: a library reads no files of images and is "
                       "linked by its user",
                       a->o.images ? "images" : "static");
-    if (!st) st = choose_cpu(b);
+    if (!st) st = build_choose(b);
     if (!st) st = drv_options(a, &o);
     if (!st) st = drv_open_with(a, &o, b->target, true, &s);
     if (st) return st;

@@ -81,7 +81,7 @@ static VmStatus join(Build *b, const char *kit, const char *const *export) {
                                       "-Wl,--force-group-allocation",
                                       NULL};
     BuildWords w = {.arena = b->s->arena};
-    build_word(&w, build_tool_name("CC", "cc"));
+    build_word(&w, build_tool_name(b, "CC", "cc"));
     build_words(&w, how);
     build_word(&w, arena_printf(w.arena, "-I%s/include", kit));
     build_word(&w, "model.c");
@@ -107,7 +107,7 @@ static VmStatus rename_all(Build *b, const char *const *export) {
     VmStatus st = drv_write_file(build_in_folder(b, "keep"), keep.data, keep.len);
     if (!st) st = drv_write_file(build_in_folder(b, "pairs"), pairs.data, pairs.len);
     if (!st) st = drv_write_file(build_in_folder(b, "map"), map.data, map.len);
-    const char *const first[] = {build_tool_name("OBJCOPY", "objcopy"),
+    const char *const first[] = {build_tool_name(b, "OBJCOPY", "objcopy"),
                                  "--keep-global-symbols=keep",
                                  "--strip-unneeded",
                                  "joined.o",
@@ -124,7 +124,7 @@ static VmStatus rename_all(Build *b, const char *const *export) {
 
 static VmStatus archive(Build *b) {
     BuildWords w = {.arena = b->s->arena};
-    const char *const words[] = {build_tool_name("AR", "ar"), "rcsD", "library.a",
+    const char *const words[] = {build_tool_name(b, "AR", "ar"), "rcsD", "library.a",
                                  arena_printf(w.arena, "%s.o", b->name), NULL};
     build_words(&w, words);
     return build_tool(b, &w);
@@ -132,7 +132,7 @@ static VmStatus archive(Build *b) {
 
 static VmStatus share(Build *b) {
     BuildWords w = {.arena = b->s->arena};
-    const char *const words[] = {build_tool_name("CC", "cc"),
+    const char *const words[] = {build_tool_name(b, "CC", "cc"),
                                  "-shared",
                                  arena_printf(w.arena, "%s.o", b->name),
                                  "-Wl,--version-script=map",
@@ -173,7 +173,7 @@ VmStatus build_library(Build *b, const Text *constants) {
     char *api;
     size_t n;
     VmError err = {.text = ""};
-    VmStatus st = build_kit(a, &kit);
+    VmStatus st = build_kit(b, &kit);
     if (st) return st;
     st = vm_read_file(arena_printf(a, "%s/include/trainer/library/api.h", kit), &api, &n, &err);
     if (st) return drv_fail(st, "%s", err.text);

@@ -1,6 +1,7 @@
-/* Files of a build, and the compiler driver that makes a program of them: `cc`, or what CC names.
- * What it needs of ours, headers and the runtime as an archive, is the kit: a folder beside the
- * program, or where it was installed. */
+/* Files of a build, and the compiler driver that makes a program of them: `cc`, for another
+ * machine its MACHINE-gcc, or what CC names. What it needs of ours, headers and the runtime as an
+ * archive, is the kit: a folder beside the program, or where it was installed. That of another
+ * machine also has the libraries. */
 #include "driver/build/build.h"
 
 #include <dirent.h>
@@ -52,18 +53,22 @@ void build_object(void *build, const char *name, const void *data, size_t size) 
 
 /* ---- the kit --------------------------------------------------------------------------------- */
 
-VmStatus build_kit(Arena *a, const char **out) {
+VmStatus build_kit(const Build *b, const char **out) {
     static const char *const place[] = {"kit", "../lib/vmoec/kit"};
+    Arena *a = b->s->arena;
+    const char *dash = b->machine ? "-" : "", *machine = b->machine ? b->machine : "";
     char exe[4096];
     ssize_t n = readlink("/proc/self/exe", exe, sizeof exe - 1);
     exe[n > 0 ? n : 0] = 0;
     char *slash = strrchr(exe, '/');
     if (slash) *slash = 0;
     for (size_t i = 0; i < sizeof place / sizeof place[0]; i++) {
-        *out = arena_printf(a, "%s/%s", exe, place[i]);
+        *out = arena_printf(a, "%s/%s%s%s", exe, place[i], dash, machine);
         if (drv_is_folder(*out)) return VM_OK;
     }
-    return drv_fail(VM_ENV, "the kit for programs, '%s/kit', is not there: `make` builds it", exe);
+    return drv_fail(VM_ENV,
+                    "the kit for programs, '%s/kit%s%s', is not there: `make%s%s` builds it", exe,
+                    dash, machine, *machine ? " kit TARGET=" : "", machine);
 }
 
 /* ---- the compiler driver --------------------------------------------------------------------- */
@@ -77,16 +82,18 @@ void build_words(BuildWords *w, const char *const *list) {
     while (*list) build_word(w, *list++);
 }
 
-const char *build_tool_name(const char *variable, const char *usual) {
+const char *build_tool_name(const Build *b, const char *variable, const char *usual) {
     const char *name = getenv(variable);
-    return name && *name ? name : usual;
+    if (name && *name) return name;
+    if (!b->machine) return usual;
+    return arena_printf(b->s->arena, "%s-%s", b->machine, strcmp(usual, "cc") ? usual : "gcc");
 }
 
 VmStatus build_tool(const Build *b, BuildWords *w) {
     extern char **environ;
     posix_spawn_file_actions_t files;
     pid_t pid;
-    bool cc = !strcmp(w->at[0], build_tool_name("CC", "cc"));
+    bool cc = !strcmp(w->at[0], build_tool_name(b, "CC", "cc"));
     int status, e = posix_spawn_file_actions_init(&files);
     build_word(w, NULL);
     if (!e) e = posix_spawn_file_actions_addchdir_np(&files, b->folder);
@@ -136,10 +143,10 @@ VmStatus build_copy(const char *from, const char *to, unsigned mode) {
 VmStatus build_link(Build *b, const Text *constants, const char *path) {
     const char *kit;
     BuildWords w = {.arena = b->s->arena};
-    VmStatus st = build_kit(w.arena, &kit);
+    VmStatus st = build_kit(b, &kit);
     if (!st) st = drv_write_file(build_in_folder(b, "model.c"), constants->data, constants->len);
     if (st) return st;
-    build_word(&w, build_tool_name("CC", "cc"));
+    build_word(&w, build_tool_name(b, "CC", "cc"));
     build_words(&w, compile);
     build_word(&w, arena_printf(w.arena, "-I%s/include", kit));
     build_word(&w, "model.c");
@@ -148,6 +155,7 @@ VmStatus build_link(Build *b, const Text *constants, const char *path) {
     build_words(&w, harden);
     if (b->a->o.static__link) build_word(&w, "-static-pie");
     if (build_has_images(b)) build_words(&w, of_images);
+    if (b->machine) build_word(&w, arena_printf(w.arena, "-L%s", kit));
     build_words(&w, libraries);
     build_word(&w, "-o");
     build_word(&w, "program");

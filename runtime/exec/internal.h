@@ -148,6 +148,13 @@ typedef struct VmFill {
 /* Initial values of one weight into dst[elems]. VM_INPUT for an unknown or ill-formed rule. */
 VmStatus vm_init_tensor(const VmTensor *t, uint64_t seed, int threads, float *dst, VmError *err);
 
+/* ---- peaks_x86.c, peaks_aarch64.c: the one for this architecture ----------------------------- */
+
+/* Runs so many rounds of multiply-adds; how many operations that were. */
+typedef double (*VmPeakKernel)(int64_t rounds);
+VmPeakKernel vm_peak_f32(void);
+VmPeakKernel vm_peak_bf16(void); /* dot products; NULL: this CPU has no instruction for them */
+
 /* ---- table.c --------------------------------------------------------------------------------- */
 
 /* The numbers of a VM_ROLE_TABLE tensor into dst[elems]. VM_ENV for a formula this runtime does not

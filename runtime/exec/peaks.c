@@ -2,63 +2,18 @@
  * second of a whole team, measured, so that every utilisation we report is against the same machine
  * in the same state.
  *
- * Requires x86-64; uses AVX-512, else AVX2 with FMA, else SSE; bf16 only where the CPU has
- * AVX512_BF16. Does not: pin threads or wait for a quiet machine; it takes the best of several
- * short windows. */
+ * What it runs is the architecture's (peaks_x86.c, peaks_aarch64.c). Does not: pin threads or wait
+ * for a quiet machine; it takes the best of several short windows. */
 #include "runtime/exec/internal.h"
 
-#include <immintrin.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 enum { WINDOWS = 5, ROUNDS = 4000 };
 
-/* Each kernel runs `rounds` rounds of twelve independent multiply-adds, enough in flight to fill
- * two pipelines of latency four, and returns the number of floating point operations. One asm block
- * per round keeps all of them in registers whatever the compiler's options are. */
-enum { CHAINS = 12 };
-
-#define EACH(op)                                                                                   \
-    op("0") op("1") op("2") op("3") op("4") op("5") op("6") op("7") op("8") op("9") op("10")       \
-        op("11")
-#define FMA(i) "vfmadd213ps %13, %12, %" i "\n\t"
-#define MUL_ADD(i) "mulps %12, %" i "\n\taddps %13, %" i "\n\t"
-
-#define PEAK_KERNEL(name, attributes, type, splat, lanes, constraint, op)                          \
-    attributes static double name(int64_t rounds) {                                                \
-        type x = splat(0.999f), y = splat(0.001f);                                                 \
-        type a0 = y, a1 = y, a2 = y, a3 = y, a4 = y, a5 = y, a6 = y, a7 = y, a8 = y, a9 = y,       \
-             a10 = y, a11 = y;                                                                     \
-        for (int64_t r = 0; r < rounds; r++) {                                                     \
-            __asm__ volatile(EACH(op)                                                              \
-                             : "+" constraint(a0), "+" constraint(a1), "+" constraint(a2),         \
-                               "+" constraint(a3), "+" constraint(a4), "+" constraint(a5),         \
-                               "+" constraint(a6), "+" constraint(a7), "+" constraint(a8),         \
-                               "+" constraint(a9), "+" constraint(a10), "+" constraint(a11)        \
-                             : constraint(x), constraint(y));                                      \
-        }                                                                                          \
-        return (double)rounds * CHAINS * (lanes) * 2;                                              \
-    }
-
-PEAK_KERNEL(fma_avx512, __attribute__((target("avx512f"))), __m512, _mm512_set1_ps, 16, "v", FMA)
-PEAK_KERNEL(fma_avx2, __attribute__((target("avx2,fma"))), __m256, _mm256_set1_ps, 8, "x", FMA)
-PEAK_KERNEL(mul_add_sse, , __m128, _mm_set1_ps, 4, "x", MUL_ADD)
-
-/* Each lane of a dot product multiplies two pairs. */
-#define DOT(i) "vdpbf16ps %13, %12, %" i "\n\t"
-PEAK_KERNEL(dot_bf16, __attribute__((target("avx512f"))), __m512, _mm512_set1_ps, 32, "v", DOT)
-
-typedef double (*PeakKernel)(int64_t rounds);
-
-static PeakKernel best_kernel(void) {
-    if (__builtin_cpu_supports("avx512f")) return fma_avx512;
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return fma_avx2;
-    return mul_add_sse;
-}
-
 /* All threads start together and work for the same time; operations per second of the team. */
-static double flops_window(int threads, PeakKernel kernel, double seconds) {
+static double flops_window(int threads, VmPeakKernel kernel, double seconds) {
     (void)threads; /* unused in a build without OpenMP, here and below */
     double total = 0;
     VmBarrier barrier = {0};
@@ -121,7 +76,7 @@ static double copy_rate(int threads) {
     return best;
 }
 
-static double best_rate(int threads, PeakKernel kernel) {
+static double best_rate(int threads, VmPeakKernel kernel) {
     double best = 0;
     for (int i = 0; i < WINDOWS; i++) {
         double rate = flops_window(threads, kernel, 0.03);
@@ -131,11 +86,12 @@ static double best_rate(int threads, PeakKernel kernel) {
 }
 
 double vm_measure_bf16_peak(int threads) {
-    return __builtin_cpu_supports("avx512bf16") ? best_rate(vm_threads(threads), dot_bf16) : 0;
+    VmPeakKernel kernel = vm_peak_bf16();
+    return kernel ? best_rate(vm_threads(threads), kernel) : 0;
 }
 
 void vm_measure_peaks(int threads, double *gflops, double *gbs) {
     int n = vm_threads(threads);
-    if (gflops) *gflops = best_rate(n, best_kernel());
+    if (gflops) *gflops = best_rate(n, vm_peak_f32());
     if (gbs) *gbs = copy_rate(n) * 1e-9;
 }

@@ -3,6 +3,7 @@
  * it was stored is not found; with a checksum that fits, whatever is found lies in the file. */
 #include "tests/fuzz/target.h"
 
+#include <elf.h>
 #include <ftw.h>
 #include <limits.h>
 #include <stdio.h>
@@ -74,7 +75,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         FUZZ_CHECK(out.facts.items >= 0 && out.facts.scratch_bytes >= 0, "facts");
         (void)code_check(
             a, &(LoadObject){.symbol = CG_KERNEL_SYMBOL, .data = out.object, .size = out.size},
-            NULL);
+            EM_X86_64, NULL);
     }
     cache_close(c);
     arena_destroy(a);

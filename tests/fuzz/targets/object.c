@@ -1,5 +1,7 @@
 /* An object as the kernel cache or a process that compiles may hand it over: what code_check takes,
  * code_load maps, apart from undefined names, and nothing else. Nothing is called. */
+#include <elf.h>
+
 #include "tests/fuzz/target.h"
 
 #include "codegen/plan/backend.h"
@@ -11,7 +13,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     FUZZ_CHECK(exact != NULL, "out of memory");
     if (size) memcpy(exact, data, size);
     LoadObject o = {.symbol = CG_KERNEL_SYMBOL, .data = exact, .size = size, .shared = size % 2};
-    const char **undefined = NULL, *wrong = code_check(a, &o, &undefined);
+    const char **undefined = NULL, *wrong = code_check(a, &o, EM_X86_64, &undefined);
     Code *c = code_create(a);
     const char *failed = code_load(c, a, &o, 1);
     FUZZ_CHECK(!wrong || failed, "what is not as expected is loaded: %s", wrong);

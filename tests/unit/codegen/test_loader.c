@@ -55,7 +55,7 @@ Test(loader, shared_functions_loaded_earlier_are_found) {
     for (int i = 0; i < o.n; i++) {
         const char **needs;
         if (o.item[i].shared) continue;
-        cr_assert_null(code_check(a, &o.item[i], &needs));
+        cr_assert_null(code_check(a, &o.item[i], EM_X86_64, &needs));
         callers += *needs != NULL;
         for (; *needs; needs++) cr_assert(code_has(c, *needs), "%s", *needs);
         const char *error = code_load(c, a, &o.item[i], 1);
@@ -73,7 +73,7 @@ Test(loader, a_missing_function_is_named) {
     int found = 0;
     for (int i = 0; i < o.n; i++) {
         const char **needs;
-        cr_assert_null(code_check(a, &o.item[i], &needs));
+        cr_assert_null(code_check(a, &o.item[i], EM_X86_64, &needs));
         if (!*needs) continue;
         const char *error = code_load(c, a, &o.item[i], 1);
         cr_assert_not_null(error);
@@ -91,7 +91,7 @@ Test(loader, only_the_function_asked_for_will_do) {
     Objects o = objects_make(a);
     LoadObject x = o.item[0];
     x.symbol = "something_else";
-    const char *error = code_check(a, &x, NULL);
+    const char *error = code_check(a, &x, EM_X86_64, NULL);
     cr_assert(error && strstr(error, "something_else"), "%s", error);
     arena_destroy(a);
 }
@@ -101,7 +101,7 @@ static void refused(Arena *a, const LoadObject *o, size_t at, const void *value,
     char *copy = objects_exact_copy(o->data, o->size);
     memcpy(copy + at, value, n);
     LoadObject x = {.symbol = o->symbol, .data = copy, .size = o->size};
-    cr_assert_not_null(code_check(a, &x, NULL), "%s", what);
+    cr_assert_not_null(code_check(a, &x, EM_X86_64, NULL), "%s", what);
     free(copy);
 }
 
@@ -121,6 +121,22 @@ Test(loader, other_files_are_refused) {
     arena_destroy(a);
 }
 
+/* Whatever the target, its objects pass the check for its own architecture and for no other. */
+Test(loader, objects_of_all_targets_are_known, .timeout = 120) {
+    const CgTarget *t;
+    for (int k = 0; (t = cg_target_at(k)); k++) {
+        Arena *a = arena_create();
+        Objects o = objects_make_for(a, t);
+        for (int i = 0; i < o.n; i++) {
+            const char *error = code_check(a, &o.item[i], t->elf, NULL);
+            cr_assert_null(error, "%s: %s", t->id, error);
+            int other = t->elf == EM_X86_64 ? EM_AARCH64 : EM_X86_64;
+            cr_assert_not_null(code_check(a, &o.item[i], other, NULL), "%s", t->id);
+        }
+        arena_destroy(a);
+    }
+}
+
 /* Sections that are writable, of odd types or with wild sizes, one field at a time. */
 Test(loader, wild_section_headers_do_no_harm) {
     static const uint64_t wild[] = {
@@ -137,7 +153,7 @@ Test(loader, wild_section_headers_do_no_harm) {
                 LoadObject x = {.symbol = o.item[i].symbol, .data = copy, .size = o.item[i].size};
                 Arena *t = arena_create();
                 const char **needs;
-                code_check(t, &x, &needs);
+                code_check(t, &x, EM_X86_64, &needs);
                 arena_destroy(t);
                 free(copy);
             }
@@ -151,7 +167,8 @@ Test(loader, truncated_objects_are_refused) {
     for (size_t size = 0; size < o.item[0].size; size += 1 + size / 64) {
         char *copy = objects_exact_copy(o.item[0].data, size);
         LoadObject x = {.symbol = o.item[0].symbol, .data = copy, .size = size};
-        cr_assert_not_null(code_check(a, &x, NULL), "%zu of %zu bytes", size, o.item[0].size);
+        cr_assert_not_null(code_check(a, &x, EM_X86_64, NULL), "%zu of %zu bytes", size,
+                           o.item[0].size);
         free(copy);
     }
     arena_destroy(a);

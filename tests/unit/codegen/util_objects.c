@@ -18,10 +18,15 @@ static void take(void *user, const char *symbol, const void *object, size_t size
 }
 
 Objects objects_make(Arena *a) {
-    Objects o = {.arena = a};
     const char *error = NULL;
     const CgTarget *t = cg_target_host(a, &error);
     cr_assert_not_null(t, "%s", error);
+    return objects_make_for(a, t);
+}
+
+Objects objects_make_for(Arena *a, const CgTarget *t) {
+    Objects o = {.arena = a};
+    const char *error = NULL;
     const CgBackend *b = backend_load(a, NULL, &error);
     cr_assert_not_null(b, "%s", error);
     CgUnit *u = b->create(a, t, &error);

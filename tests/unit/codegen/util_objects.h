@@ -14,8 +14,10 @@ typedef struct Objects {
     int n;
 } Objects;
 
-/* The kernels of a training step of a small model, compiled in this process. */
+/* The kernels of a training step of a small model, compiled in this process: for this CPU, or for a
+ * target. */
 Objects objects_make(Arena *a);
+Objects objects_make_for(Arena *a, const CgTarget *t);
 
 /* A copy that ends where its memory ends, so that reads past it are found. Free it. */
 void *objects_exact_copy(const void *data, size_t size);
