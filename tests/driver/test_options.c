@@ -82,6 +82,7 @@ Test(options, refuses, .init = cr_redirect_stderr) {
 Test(options, every_command_has_help, .init = cr_redirect_stdout) {
     for (int i = 0; i <= CMD_COUNT; i++) cmd_help(stdout, (CmdId)i);
     cr_assert(eq(int, (int)cmd_by_name("train"), CMD_train));
-    cr_assert(eq(int, (int)cmd_by_name("build"), CMD_COUNT));
+    cr_assert(eq(int, (int)cmd_by_name("bild"), CMD_COUNT));
+    cr_assert(eq(str, (char *)cmd_suggest("bild"), "build"));
     cr_assert(eq(str, (char *)cmd_suggest("emti"), "emit"));
 }

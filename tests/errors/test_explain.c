@@ -20,7 +20,7 @@ static const struct {
 static const DiagId not_in_a_line[] = {
     D_run_not_finite, D_nesting_too_deep, D_too_large,  D_use_cycle, D_use_content, D_set_unknown,
     D_set_value,      D_scope_shape,      D_one_row,    D_no_loss,   D_no_data,     D_spare_logits,
-    D_kernel_text,    D_tuning_file,      D_rules_file, D_rules_fit,
+    D_kernel_text,    D_tuning_file,      D_rules_file, D_rules_fit, D_bad_data,
 };
 
 /* Files with a place for a line, `%s`: at the top, in config, in a model, as a value there, in
