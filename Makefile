@@ -164,7 +164,7 @@ $(KIT)/obj/version.o: $(BUILD)/obj/version.c
 
 $(KIT_LIB): $(KIT_OBJ)
 	$(call say,AR,$@)
-	$(Q)rm -f $@ && $(KIT_AR) rcs $@ $^
+	$(Q)rm -f $@.new && $(KIT_AR) rcs $@.new $^ && mv $@.new $@
 
 $(KIT)/include/%: %
 	@mkdir -p $(dir $@)
@@ -187,7 +187,7 @@ library: $(LIBRARY) $(BUILD)/vmoec-llvm.so ## build vmoec as a library: build/li
 
 $(LIBRARY): $(LIBRARY_OBJ)
 	$(call say,AR,$@)
-	$(Q)rm -f $@ && ar rcs $@ $^
+	$(Q)rm -f $@.new && ar rcs $@.new $^ && mv $@.new $@
 
 $(LIBRARY_BIN): $(BUILD)/tests/library-%: $(BUILD)/obj/tests/library/%.o $(LIBRARY)
 	@mkdir -p $(dir $@)

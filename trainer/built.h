@@ -33,6 +33,7 @@ typedef struct VmBuilt {
     const VmBuiltFile *used;
     int32_t nused;
     const char *model, *phase;
+    const char *scope; /* as vm_weights_take has it; NULL: no other model shares weights */
     const char *const *setting, *const *value; /* [nsetting] */
     int32_t nsetting;
     const VmRecipe *recipe;

@@ -33,6 +33,6 @@ VmStatus vm_model_about_check(VmModel *m, const VmAbout *x, bool anyway, VmError
 
 VmStatus vm_model_weights_take(VmModel *m, int program, const VmTensorFile *f, const char *shown,
                                VmError *err) {
-    VmStatus s = vm_weights_take(m->engine, program, f, shown, NULL, err);
+    VmStatus s = vm_weights_take(m->engine, program, f, shown, m->built->scope, err);
     return s ? s : vm_weights_finite(m->engine, program, shown, err);
 }

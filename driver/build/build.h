@@ -64,8 +64,12 @@ void build_object(void *build, const char *name, const void *data, size_t size);
 bool build_has_images(const Build *b);
 /* What programs and libraries are linked with: a folder beside this program, or installed. */
 VmStatus build_kit(const Build *b, const char **out);
-/* Copies a file and gives it a mode. */
-VmStatus build_copy(const char *from, const char *to, unsigned mode);
+/* VM_USAGE after a message when something else than what begins so, at most 31 bytes, stands where
+ * a result goes: a typo must not cost a file. */
+VmStatus build_may_replace(const char *path, const char *begins);
+#define BUILD_ELF "\177ELF"
+/* Copies a file; program: who may read it may run it. */
+VmStatus build_copy(const char *from, const char *to, bool program);
 
 /* A command line. */
 typedef struct BuildWords {

@@ -69,7 +69,7 @@ static VmStatus look_at_data(Build *b) {
 
 static VmStatus make(Build *b, const char *out) {
     Session *s = b->s;
-    VmStatus st = b->lib ? build_library_name(b) : VM_OK;
+    VmStatus st = b->lib ? build_library_name(b) : build_may_replace(out, BUILD_ELF);
     if (!st) st = session_module(s);
     s->telemetry = true; /* as training has it */
     if (!st) st = look_at_data(b);

@@ -203,6 +203,7 @@ static void add_built(Build *b, Text *t, const char *source, int nused, int64_t 
     text_addf(t, "    .used = used,\n    .nused = %d,\n", nused);
     field(t, "model", s->model);
     field(t, "phase", s->train->name);
+    field(t, "scope", session_scope(s));
     field(t, "graph", graph);
     field(t, "instructions", b->target->isa);
     field(t, "compiler", cg_compiler_id);

@@ -61,7 +61,12 @@ VmStatus build_library_name(Build *b) {
     if (st) return st;
     st = vm_dir_open(&d, b->place, true, &err);
     vm_dir_close(&d);
-    return st ? drv_fail(st, "%s", err.text) : VM_OK;
+    if (st) return drv_fail(st, "%s", err.text);
+    st = build_may_replace(arena_printf(a, "%s/lib%s.a", b->place, b->name), "!<arch>\n");
+    if (!st) st = build_may_replace(arena_printf(a, "%s/lib%s.so", b->place, b->name), BUILD_ELF);
+    return st ? st
+              : build_may_replace(arena_printf(a, "%s/%s.h", b->place, b->name),
+                                  "/* A model as a library:");
 }
 
 /* ---- one object ------------------------------------------------------------------------------ */
@@ -159,10 +164,10 @@ static VmStatus share(Build *b) {
 static VmStatus install(Build *b, const Text *header) {
     Arena *a = b->s->arena;
     VmStatus st = build_copy(build_in_folder(b, "library.a"),
-                             arena_printf(a, "%s/lib%s.a", b->place, b->name), 0644);
+                             arena_printf(a, "%s/lib%s.a", b->place, b->name), false);
     if (!st)
         st = build_copy(build_in_folder(b, "library.so"),
-                        arena_printf(a, "%s/lib%s.so", b->place, b->name), 0755);
+                        arena_printf(a, "%s/lib%s.so", b->place, b->name), true);
     if (st) return st;
     return drv_write_file(arena_printf(a, "%s/%s.h", b->place, b->name), header->data, header->len);
 }

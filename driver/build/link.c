@@ -128,7 +128,26 @@ bool build_has_images(const Build *b) {
     return b->a->o.images || vm_sources[kind].reader == VM_READER_folder;
 }
 
-VmStatus build_copy(const char *from, const char *to, unsigned mode) {
+VmStatus build_may_replace(const char *path, const char *begins) {
+    struct stat there;
+    char found[32] = "";
+    size_t n = strlen(begins);
+    if (stat(path, &there) || !S_ISREG(there.st_mode) || !there.st_size) return VM_OK;
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    bool ours = fd >= 0 && read(fd, found, n) == (ssize_t)n && !memcmp(found, begins, n);
+    if (fd >= 0) close(fd);
+    if (ours) return VM_OK;
+    return drv_fail(VM_USAGE, "'%s' is there and was not built: it is not written over", path);
+}
+
+/* A file that whoever may read it may also run. */
+static VmStatus make_program(const char *path) {
+    struct stat s;
+    if (!stat(path, &s) && !chmod(path, s.st_mode | (s.st_mode & 0444) >> 2)) return VM_OK;
+    return drv_fail(VM_ENV, "cannot make '%s' a program: %s", path, strerror(errno));
+}
+
+VmStatus build_copy(const char *from, const char *to, bool program) {
     char *data;
     size_t n;
     VmError err = {.text = ""};
@@ -136,8 +155,7 @@ VmStatus build_copy(const char *from, const char *to, unsigned mode) {
     if (st) return drv_fail(st, "%s", err.text);
     st = drv_write_file(to, data, n);
     free(data);
-    if (!st && chmod(to, mode)) st = drv_fail(VM_ENV, "cannot set the mode of '%s'", to);
-    return st;
+    return st || !program ? st : make_program(to);
 }
 
 VmStatus build_link(Build *b, const Text *constants, const char *path) {
@@ -160,5 +178,5 @@ VmStatus build_link(Build *b, const Text *constants, const char *path) {
     build_word(&w, "-o");
     build_word(&w, "program");
     st = build_tool(b, &w);
-    return st ? st : build_copy(build_in_folder(b, "program"), path, 0755);
+    return st ? st : build_copy(build_in_folder(b, "program"), path, true);
 }

@@ -155,6 +155,30 @@ want 0 '' 'train from weights of a file' \
 want 0 '' 'from those inside' ./heads train --out inside --quiet --threads 1
 same 'the same best weights' again/best.safetensors inside/best.safetensors
 
+# Weights that only another model of the file has are no trouble where the two share theirs.
+cat > scoped.vmoe << 'END'
+model large(image: f32[B, 1, 8, 8], label: class[B, 4]) scope net {
+  h = gelu(linear(reshape(image, [B, 64]), 8))
+  logits = linear(h, 4)
+  extra = linear(h, 3)
+  loss cross_entropy(logits, label)
+  extra
+}
+model small(image: f32[B, 1, 8, 8], label: class[B, 4]) scope net {
+  h = gelu(linear(reshape(image, [B, 64]), 8))
+  logits = linear(h, 4)
+  loss cross_entropy(logits, label)
+}
+train small { data = idx(dir = "data", batch = 16) }
+END
+"$VMOEC" init scoped.vmoe --model large -o large.safetensors > log 2>&1 || cat log
+want 0 '' 'build a model that shares weights' "$VMOEC" build scoped.vmoe --model small -o small
+want 0 '' 'vmoec eval with those of the other' \
+    "$VMOEC" eval scoped.vmoe --model small --weights large.safetensors
+mv out jit.eval
+want 0 '' 'the program, too' ./small eval --weights large.safetensors
+same 'the same result' jit.eval out
+
 # ---- which CPUs ----------------------------------------------------------------------------------
 
 want 2 '--cpu is one of native, x86-64-v3, x86-64-v4' 'an unknown CPU' \
@@ -229,6 +253,14 @@ want 2 'numbers of images such as' 'sizes that are none' \
     "$VMOEC" build tiny.vmoe -o no --batch 0..x
 want 3 "cannot run the C compiler 'no-such-cc'" 'no C compiler' \
     env CC=no-such-cc "$VMOEC" build tiny.vmoe -o no
+echo 'somebody else wrote this' > notes
+want 2 "'notes' is there and was not built" 'a file that is no program' \
+    "$VMOEC" build tiny.vmoe -o notes
+if [ "$(cat notes)" = 'somebody else wrote this' ]; then ok 'stays as it is'; else
+    fail 'it stays as it is' "$(head -c 100 notes)"; fi
+mkdir -p lib && echo '#define MINE 1' > lib/tiny.h
+want 2 "tiny.h' is there and was not built" "somebody's header" \
+    "$VMOEC" build tiny.vmoe --lib -o lib/
 want 1 '' 'a model with a mistake' sh -c "sed s/norm/nrom/ tiny.vmoe > bad.vmoe
     '$VMOEC' build bad.vmoe -o no"
 if [ -e no ]; then fail 'a failed build writes nothing' "$(ls -l no)"; else
