@@ -5,7 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/rng.h"
 #include "recipe/inputs.h"
 #include "runtime/data/feed.h"
 
@@ -261,19 +260,7 @@ void session_fill_input(const IrGraph *model_graph, const IrNode *input, uint64_
                         void *data) {
     const IrType *t = &input->out[0].type;
     const char *name = ir_str(input, ATTR_input_name);
-    uint32_t key[2];
-    vm_rng_key(seed, vm_hash_name(name), 0, key);
-    int64_t n = ir_elems(t);
-    if (t->dtype == DT_i32) {
-        int64_t classes = session_classes(model_graph, name);
-        uint32_t range = classes ? (uint32_t)classes : 2;
-        for (int64_t i = 0; i < n; i++)
-            ((int32_t *)data)[i] = (int32_t)(vm_rng_bits(key, (uint32_t)i) % range);
-        return;
-    }
-    for (int64_t i = 0; i < n; i++) { /* four uniforms, scaled to variance 1 */
-        float sum = 0;
-        for (uint32_t j = 0; j < 4; j++) sum += vm_rng_uniform(key, 4 * (uint32_t)i + j);
-        ((float *)data)[i] = (sum - 2.0f) * 1.7320508f;
-    }
+    VmTensor x = {.name = name, .dtype = t->dtype == DT_i32, .rank = (int32_t)t->rank};
+    memcpy(x.dim, t->dim, sizeof x.dim);
+    vm_made_up_input(&x, x.dtype ? session_classes(model_graph, name) : 0, seed, data);
 }

@@ -64,6 +64,11 @@ VmStatus vm_engine_create_in(VmRegion *r, const VmProgram *const *p, int n, int 
 void *vm_engine_data(VmEngine *e, int program, const char *name);
 const VmTensor *vm_engine_tensor(const VmEngine *e, int program, const char *name);
 
+/* Fills an input of a program with random numbers as training would see them: images about normal,
+ * labels below `classes` (0: below 2). A pure function of the seed and the input's name.
+ * (made_up.c) */
+void vm_made_up_input(const VmTensor *t, int64_t classes, uint64_t seed, void *to);
+
 /* Weights were written from outside: what was made from them is made again before the next run. */
 void vm_engine_weights_changed(VmEngine *e);
 

@@ -7,7 +7,6 @@
 #include <string.h>
 
 #include "base/clock.h"
-#include "base/rng.h"
 
 enum { MAX_STEPS = 2000, RUNS = 20 };
 
@@ -17,24 +16,14 @@ typedef struct Row {
     double seconds, flops, bytes;
 } Row;
 
-static void fill_input(VmModel *m, int program, const VmTensor *t) {
-    void *to = vm_engine_data(m->engine, program, t->name);
-    int64_t n = 1, classes = m->built->classes > 0 ? m->built->classes : 2;
-    uint32_t key[2];
-    vm_rng_key(1, vm_hash_name(t->name), 0, key);
-    for (int i = 0; i < t->rank; i++) n *= t->dim[i];
-    for (int64_t i = 0; i < n; i++) {
-        if (t->dtype)
-            ((int32_t *)to)[i] = (int32_t)(vm_rng_bits(key, (uint32_t)i) % (uint32_t)classes);
-        else
-            ((float *)to)[i] = 3.4641016f * (vm_rng_uniform(key, (uint32_t)i) - 0.5f);
-    }
-}
-
 static void fill(VmModel *m, int program, const VmProgram *p) {
-    for (int i = 0; i < p->ntensor; i++)
-        if (p->tensor[i].role == VM_ROLE_INPUT && strcmp(p->tensor[i].name, VM_INPUT_STEP) != 0)
-            fill_input(m, program, &p->tensor[i]);
+    int64_t classes = m->built->classes > 0 ? m->built->classes : 0;
+    for (int i = 0; i < p->ntensor; i++) {
+        const VmTensor *t = &p->tensor[i];
+        if (t->role != VM_ROLE_INPUT || !strcmp(t->name, VM_INPUT_STEP)) continue;
+        bool label = vm_input_use(t) == VM_USE_CLASS;
+        vm_made_up_input(t, label ? classes : 0, 1, vm_engine_data(m->engine, program, t->name));
+    }
 }
 
 static void set_step(VmModel *m, int program, int64_t step) {
