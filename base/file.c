@@ -267,6 +267,8 @@ static bool put_in_place(VmFile *w) {
 VmStatus vm_file_commit(VmFile *w, VmError *err) {
     errno = 0;
     bool flushed = fflush(w->f) == 0; /* also after a failed write: this time errno stays */
+    if (flushed && ferror(w->f) && w->dir >= 0)
+        (void)!write(fileno(w->f), "", 1); /* why a large write failed: into what is thrown away */
     bool ok = flushed && !ferror(w->f) && (fsync(fileno(w->f)) == 0 || w->dir < 0);
     int why = errno ? errno : EIO;
     ok = ok && put_in_place(w); /* while the file is open, and so held */

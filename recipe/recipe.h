@@ -181,7 +181,7 @@ bool vm_schedule_is_whole(const VmScheduleSpec *s);
 /* ---- data sources ---------------------------------------------------------------------------- */
 
 typedef enum VmReaderId {
-#define READER(name) VM_READER_##name,
+#define READER(name, files) VM_READER_##name,
 #define SOURCE(...)
 #include "recipe/sources.def"
     VM_READERS

@@ -1,7 +1,6 @@
 /* Where a built model meets data: opens it and refuses what the model cannot take. */
 #include "trainer/model.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"
@@ -26,28 +25,14 @@ static void warn(const VmModel *m, const char *text) {
 
 /* What a user should know of data that is open. */
 static void say_data(const VmModel *m) {
-    const VmDataset *any = m->data[VM_TEST] ? m->data[VM_TEST] : m->data[VM_TRAIN];
-    if (any && vm_dataset_warning(any)) warn(m, vm_dataset_warning(any));
+    const char *warning = NULL; /* the same of all */
+    for (int i = 0; i < VM_SPLITS; i++)
+        if (m->data[i]) warning = vm_dataset_warning(m->data[i]);
+    if (warning) warn(m, warning);
     for (int i = 0; i < VM_SPLITS; i++) {
-        const VmDataset *d = m->data[i];
-        int64_t n = d ? vm_dataset_left_out(d) : 0;
-        if (!n) continue;
-        char *list = vm_dataset_left_out_text(d);
-        warn(m, arena_printf(m->arena,
-                             "%lld of %lld images of the %s set of the data %s damaged and left "
-                             "out:%s",
-                             (long long)n, (long long)(n + vm_dataset_size(d)), vm_split_names[i],
-                             n == 1 ? "is" : "are", list ? list : ""));
-        free(list);
+        const char *text = vm_dataset_left_out_said(m->arena, m->data[i], (VmSplit)i);
+        if (text) warn(m, text);
     }
-}
-
-static const char *class_list(const VmModel *m, const VmDataset *d, int64_t classes) {
-    enum { MANY = 10 };
-    const char *text = "";
-    for (int64_t i = 0; i < classes && i < MANY && vm_dataset_class(d, i); i++)
-        text = arena_printf(m->arena, "%s%s%s", text, i ? ", " : " (", vm_dataset_class(d, i));
-    return *text ? arena_printf(m->arena, "%s%s)", text, classes > MANY ? ", .." : "") : "";
 }
 
 /* Class i of data that has names must be class i of what the model was built with. */
@@ -73,7 +58,7 @@ static VmStatus check_names(const VmModel *m, const VmDataset *d, VmError *err) 
 static VmStatus check_split(const VmModel *m, const VmDataset *d, VmSplit split, VmError *err) {
     VmDataShape shape = vm_dataset_inputs(d);
     shape.name = arena_printf(m->arena, "the %s set of the data", vm_split_names[split]);
-    shape.class_names = class_list(m, d, shape.classes);
+    shape.class_names = vm_dataset_class_list(m->arena, d, shape.classes);
     int at = 0;
     VmStatus s = vm_inputs_check(&m->inputs, &shape, &at, err);
     return s ? s : check_names(m, d, err);

@@ -144,7 +144,7 @@ static void add_weights(Text *t) {
 /* Only what reads the recipe's data becomes part of the trainer. */
 static void add_reader(Text *t, const VmDataSpec *data, bool images) {
     static const char *const names[VM_READERS] = {
-#define READER(name) [VM_READER_##name] = #name,
+#define READER(name, files) [VM_READER_##name] = #name,
 #define SOURCE(...)
 #include "recipe/sources.def"
     };

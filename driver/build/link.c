@@ -124,8 +124,14 @@ static const char *const of_images[] = {"-larchive", "-lturbojpeg", "-lspng", NU
 static const char *const libraries[] = {"-fopenmp", "-ljansson", "-lz", "-lxxhash", "-lm", NULL};
 
 bool build_has_images(const Build *b) {
-    VmDataKind kind = b->s->train->recipe.data.kind;
-    return b->a->o.images || vm_sources[kind].reader == VM_READER_folder;
+    enum { NUMBERS, IMAGES };
+    static const int files_of[VM_READERS] = {
+#define READER(name, files) [VM_READER_##name] = files,
+#define SOURCE(...)
+#include "recipe/sources.def"
+    };
+    VmReaderId reader = vm_sources[b->s->train->recipe.data.kind].reader;
+    return b->a->o.images || files_of[reader] == IMAGES;
 }
 
 VmStatus build_may_replace(const char *path, const char *begins) {

@@ -16,15 +16,6 @@ const char *session_data_place(const Session *s) {
     return arena_printf(s->arena, "%s:%d:%d: ", at.src->path, line, col);
 }
 
-/* " (cat, dog, ..)"; empty: the classes have no names. */
-static const char *class_list(const Session *s, const VmDataset *d, int64_t classes) {
-    enum { MANY = 10 };
-    const char *text = "";
-    for (int64_t i = 0; i < classes && i < MANY && vm_dataset_class(d, i); i++)
-        text = arena_printf(s->arena, "%s%s%s", text, i ? ", " : " (", vm_dataset_class(d, i));
-    return *text ? arena_printf(s->arena, "%s%s)", text, classes > MANY ? ", .." : "") : "";
-}
-
 int64_t session_known_classes(const IrGraph *g) {
     const IrNode *label = ir_find_leaf(g, OP_input, "label");
     bool shares = label && label->out[0].type.dtype == DT_f32 && label->out[0].type.rank == 2;
@@ -36,7 +27,7 @@ bool session_check_classes(Session *s, const FeExperiment *e, const FeTrain *t, 
     int64_t classes;
     vm_dataset_shape(train, NULL, NULL, NULL, &classes);
     return fe_check_classes(e, t, g, session_known_classes(g), classes,
-                            class_list(s, train, classes), d);
+                            vm_dataset_class_list(s->arena, train, classes), d);
 }
 
 /* Logits that no image asks for are allowed: weights of a larger task may be trained on. They are
@@ -70,7 +61,7 @@ static VmStatus check_data(Session *s, const IrGraph *g, const VmDataset *d, VmS
     VmModelInputs in = model_inputs(s->arena, s->model, g);
     VmDataShape shape = vm_dataset_inputs(d);
     shape.name = arena_printf(s->arena, "the %s set of the data", vm_split_names[split]);
-    shape.class_names = class_list(s, d, shape.classes);
+    shape.class_names = vm_dataset_class_list(s->arena, d, shape.classes);
     VmError err;
     int at = 0;
     VmStatus st = vm_inputs_check(&in, &shape, &at, &err);
@@ -185,15 +176,8 @@ static void say_data(Session *s) {
         if (s->data[i]) warning = vm_dataset_warning(s->data[i]);
     if (warning) session_warn(s, "%s", warning);
     for (int i = 0; i < VM_SPLITS; i++) {
-        const VmDataset *d = s->data[i];
-        int64_t n = d ? vm_dataset_left_out(d) : 0;
-        char *list = n ? vm_dataset_left_out_text(d) : NULL;
-        if (n)
-            session_warn(s,
-                         "%lld of %lld images of the %s set of the data %s damaged and left out:%s",
-                         (long long)n, (long long)(n + vm_dataset_size(d)), vm_split_names[i],
-                         n == 1 ? "is" : "are", list ? list : "");
-        free(list);
+        const char *text = vm_dataset_left_out_said(s->arena, s->data[i], (VmSplit)i);
+        if (text) session_warn(s, "%s", text);
     }
 }
 

@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/arena.h"
 #include "base/hash.h"
 #include "base/status.h"
 #include "recipe/inputs.h"
@@ -126,6 +127,11 @@ const char *vm_dataset_class(const VmDataset *d, int64_t i);
  * of its entry in an archive (without "./" before it), as its bytes are. NULL: images are no files,
  * or the query did not ask. */
 const char *vm_dataset_file(const VmDataset *d, int64_t i);
+/* " (cat, dog, ..)", at most ten of the first `classes`; "": they have no names. In the arena. */
+const char *vm_dataset_class_list(Arena *a, const VmDataset *d, int64_t classes);
+/* What a user should know of a split that is open: which of its images were left out, as a sentence
+ * in the arena; NULL: nothing. */
+const char *vm_dataset_left_out_said(Arena *a, const VmDataset *d, VmSplit split);
 int64_t vm_dataset_size(const VmDataset *d);
 /* classes: what the kind or its class folders say; of other data the largest label + 1. */
 void vm_dataset_shape(const VmDataset *d, int64_t *channels, int64_t *height, int64_t *width,

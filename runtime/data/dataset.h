@@ -40,7 +40,7 @@ typedef struct VmReader {
     VmStatus (*open)(VmDataset *out[VM_SPLITS], const VmDataQuery *, const VmSource *, VmError *);
 } VmReader;
 
-#define READER(name) extern const VmReader vm_reader_##name;
+#define READER(name, files) extern const VmReader vm_reader_##name;
 #include "recipe/sources.def"
 /* All of them (readers.c); a program that needs only one has a list of its own. */
 extern const VmReader *const vm_readers[VM_READERS];

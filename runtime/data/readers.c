@@ -3,6 +3,6 @@
 #include "runtime/data/dataset.h"
 
 const VmReader *const vm_readers[VM_READERS] = {
-#define READER(name) [VM_READER_##name] = &vm_reader_##name,
+#define READER(name, files) [VM_READER_##name] = &vm_reader_##name,
 #include "recipe/sources.def"
 };

@@ -1,9 +1,11 @@
 /* base/file.h: complete or absent, names are not followed, leftovers go and others' files stay. */
 #include <criterion/criterion.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -147,6 +149,19 @@ Test(file, names_are_not_followed, .timeout = 10) {
 }
 
 /* What somebody else put there in the meantime stays. */
+/* A large write goes past the stream's buffer, and its reason with it. */
+Test(file, a_large_write_that_fails_has_its_reason) {
+    static const char big[1 << 20];
+    VmFile w;
+    signal(SIGXFSZ, SIG_IGN);
+    cr_assert_eq(setrlimit(RLIMIT_FSIZE, &(struct rlimit){1 << 16, RLIM_INFINITY}), 0);
+    cr_assert_eq(vm_file_begin(&w, "big", &err), VM_OK);
+    fwrite(big, 1, sizeof big, w.f);
+    cr_assert_eq(vm_file_commit(&w, &err), VM_ENV);
+    cr_assert(strstr(err.text, "File too large") != NULL, "%s", err.text);
+    cr_assert_eq(access("big", F_OK), -1);
+}
+
 Test(file, a_fresh_file_is_over_nothing) {
     VmDir d;
     VmFile w;
