@@ -6,22 +6,10 @@
 #   VMOEC=build/vmoec tests/build/run.sh
 set -u
 cd "$(dirname "$0")/../.." || exit 3
-VMOEC=${VMOEC:-$PWD/build/vmoec}
-case $VMOEC in /*) ;; *) VMOEC=$PWD/$VMOEC ;; esac
-ROOT=$PWD
-VMOEC_MODELS=$ROOT/models
-export VMOEC_MODELS
-[ -x "$VMOEC" ] || { echo "FAIL setup cannot run $VMOEC"; exit 3; }
-T=$(mktemp -d) || exit 3
-trap 'rm -rf "$T"' EXIT INT TERM
+# shellcheck source=tests/begin.sh
+. tests/begin.sh
 cp tests/cli/tiny.vmoe "$T"
 cd "$T" || exit 3
-
-failed=0
-# shellcheck source=tests/want.sh
-. "$ROOT/tests/want.sh"
-# shellcheck source=tests/data.sh
-. "$ROOT/tests/data.sh"
 dataset data
 pictures colours
 TMPDIR=$T/tmp

@@ -9,12 +9,8 @@
 # (docs/trainers_arm.md); KIT_ROOT says where libraries are that are not.
 set -u
 cd "$(dirname "$0")/../.." || exit 3
-VMOEC=${VMOEC:-$PWD/build/vmoec}
-case $VMOEC in /*) ;; *) VMOEC=$PWD/$VMOEC ;; esac
-ROOT=$PWD
-VMOEC_MODELS=$ROOT/models
-export VMOEC_MODELS
-[ -x "$VMOEC" ] || { echo "FAIL setup cannot run $VMOEC"; exit 3; }
+# shellcheck source=tests/begin.sh
+. tests/begin.sh
 TARGET=aarch64-linux-gnu
 SYSTEM=/usr/$TARGET # its C library, as cross compilers come with it
 WEIGHTS=1e-5        # relative, of weights after some steps
@@ -40,19 +36,11 @@ if ! make --no-print-directory BUILD="$(dirname "$VMOEC")" kit TARGET=$TARGET \
 fi
 echo 'ok kit'
 
-T=$(mktemp -d) || exit 3
-trap 'rm -rf "$T"' EXIT INT TERM
 cp tests/build_arm/conv.vmoe tests/build_arm/router.vmoe "$T"
 sed -e 's/optimizer = .*/optimizer = sgd(momentum = 0)/' \
     -e 's/schedule = .*/schedule = constant(peak = 0.05)/' tests/cli/tiny.vmoe > "$T/tiny.vmoe"
 cp tests/cli/tiny.vmoe "$T/adam.vmoe"
 cd "$T" || exit 3
-
-failed=0
-# shellcheck source=tests/want.sh
-. "$ROOT/tests/want.sh"
-# shellcheck source=tests/data.sh
-. "$ROOT/tests/data.sh"
 dataset data
 near() { # NAME TOLERANCE A B [START]
     name=$1
