@@ -6,6 +6,7 @@
  * Does not: run anything; a program without such outputs has no routes here. */
 #include "runtime/log/routes.h"
 
+#include <jansson.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -163,6 +164,75 @@ void vm_routing_measure(VmRouting *r) {
         for (int m = 0; m < VM_MEASURES; m++)
             if (has_measure(route, m)) route->sum[m] += route->now[m];
         route->measured++;
+    }
+}
+
+/* ---- keeping ---- */
+
+static VmJson number_list(const double *x, int64_t n) {
+    VmJson list = vm_json_list();
+    for (int64_t i = 0; i < n; i++) vm_json_number(&list, NULL, x[i]);
+    return list;
+}
+
+VmJson vm_routing_sums(const VmRouting *r) {
+    VmJson all = vm_json_object();
+    for (int i = 0; i < r->n; i++) {
+        const VmRoute *route = &r->route[i];
+        if (!route->steps) continue;
+        VmJson o = vm_json_object();
+        vm_json_int(&o, "steps", route->steps);
+        vm_json_int(&o, "measured", route->measured);
+        vm_json_put(&o, "load", number_list(route->load_sum, route->experts));
+        vm_json_put(&o, "measures", number_list(route->sum, VM_MEASURES));
+        vm_json_put(&all, route->name, o);
+    }
+    return all;
+}
+
+/* null is what has no finite sum. */
+static bool are_numbers(const json_t *list) {
+    size_t i;
+    json_t *v;
+    if (!json_is_array(list)) return false;
+    json_array_foreach (list, i, v)
+        if (!json_is_number(v) && !json_is_null(v)) return false;
+    return true;
+}
+
+bool vm_routing_are_sums(json_t *sums) {
+    const char *name;
+    json_t *o;
+    if (!json_is_object(sums)) return false;
+    json_object_foreach (sums, name, o) {
+        const json_t *steps = json_object_get(o, "steps"),
+                     *measured = json_object_get(o, "measured"),
+                     *measures = json_object_get(o, "measures");
+        if (!json_is_integer(steps) || json_integer_value(steps) < 1 ||
+            !json_is_integer(measured) || json_integer_value(measured) < 0 ||
+            json_integer_value(measured) > json_integer_value(steps) ||
+            !are_numbers(json_object_get(o, "load")) || !are_numbers(measures) ||
+            json_array_size(measures) != VM_MEASURES)
+            return false;
+    }
+    return true;
+}
+
+static void take_numbers(const json_t *list, double *x) {
+    size_t i;
+    json_t *v;
+    json_array_foreach (list, i, v) x[i] = json_is_null(v) ? (double)NAN : json_number_value(v);
+}
+
+void vm_routing_go_on(VmRouting *r, const json_t *sums) {
+    for (int i = 0; i < r->n; i++) {
+        VmRoute *route = &r->route[i];
+        const json_t *o = json_object_get(sums, route->name), *load = json_object_get(o, "load");
+        if (!o || (int64_t)json_array_size(load) != route->experts) continue;
+        take_numbers(load, route->load_sum);
+        take_numbers(json_object_get(o, "measures"), route->sum);
+        route->steps = json_integer_value(json_object_get(o, "steps"));
+        route->measured = json_integer_value(json_object_get(o, "measured"));
     }
 }
 

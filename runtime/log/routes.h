@@ -38,6 +38,13 @@ VmFacts vm_routing_facts(const VmRouting *r, bool epoch);
 /* Loads over the epoch so far of the route whose busiest expert has the most to do: the least and
  * the most that an expert has, 1 for an even share. False: there is no route, or no step yet. */
 bool vm_routing_spread(const VmRouting *r, double *least, double *most);
+/* What was added up in this epoch: {"<route>": {"steps": n, "measured": n, "load": [..],
+ * "measures": [..]}}, sums by expert and by measure; routes without a step have none. */
+VmJson vm_routing_sums(const VmRouting *r);
+/* Whether a value is what vm_routing_sums makes. */
+bool vm_routing_are_sums(struct json_t *sums);
+/* Goes on from such sums: of routes of the same name and number of experts. */
+void vm_routing_go_on(VmRouting *r, const struct json_t *sums);
 /* Where over the epoch experts had nothing to do, or few did most. */
 void vm_routing_warn(const VmRouting *r, VmLog *log, int64_t epoch);
 

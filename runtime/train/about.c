@@ -69,7 +69,7 @@ static void read_settings(Arena *a, const json_t *o, VmAbout *to) {
     json_t *value;
     to->name = ARENA_ARRAY(a, const char *, json_object_size(o) + 1);
     to->value = ARENA_ARRAY(a, const char *, json_object_size(o) + 1);
-    json_object_foreach((json_t *)o, name, value) {
+    json_object_foreach ((json_t *)o, name, value) {
         if (!json_is_string(value)) continue;
         to->name[to->nsetting] = arena_strdup(a, name);
         to->value[to->nsetting++] = arena_strdup(a, json_string_value(value));

@@ -143,7 +143,7 @@ VmStatus vm_trainer_begin(Trainer *t, VmError *err) {
     if (s == VM_OK) s = vm_log_open(&t->log, &place, err);
     if (s) return s;
     say_where(t);
-    s = vm_checkpoints_open(&t->checkpoints, &t->folder, t->what, t->run.total, err);
+    s = vm_checkpoints_open(&t->checkpoints, &t->folder, t->what, t->run.total, &t->routing, err);
     if (s == VM_OK && c->place.resume) s = resume(t, err);
     if (s == VM_OK) s = vm_checkpoint_room(t->checkpoints, t->e, t->bind.program, err);
     if (s == VM_OK && subject->weights)

@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <jansson.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,13 +23,15 @@ struct VmCheckpoints {
     VmRecordRun run;
     VmPairs about;   /* of weights */
     bool keeps_best; /* weights are written once more */
+    VmRouting *routing;
 };
 
 VmStatus vm_checkpoints_open(VmCheckpoints **out, VmRunFolder *folder, const VmTraining *what,
-                             int64_t total, VmError *err) {
+                             int64_t total, VmRouting *routing, VmError *err) {
     *out = vm_calloc(1, sizeof **out);
     if (!*out) return vm_fail(err, VM_ENV, "out of memory");
     (*out)->folder = folder;
+    (*out)->routing = routing;
     (*out)->about = what->subject->about;
     (*out)->keeps_best = what->recipe->keep.kind == VM_keep_best;
     return vm_record_identity(what, total, &(*out)->run, err);
@@ -86,6 +89,8 @@ static VmStatus check_folder(const VmDir *d, VmRecord *r, VmError *err) {
     VmStatus s = vm_record_read(d, r, &run, err);
     if (s == VM_OK) s = check_file(d, VM_WEIGHTS_FILE, &r->weights, err);
     if (s == VM_OK && r->has_state) s = check_file(d, VM_STATE_FILE, &r->state, err);
+    json_decref(r->routes);
+    r->routes = NULL;
     vm_record_free(&run);
     return s;
 }
@@ -103,7 +108,10 @@ static bool is_good(const VmCheckpoints *k, const char *name, VmRecord *r) {
 
 static VmStatus write_files(VmCheckpoints *k, VmEngine *e, int program, const VmRunState *s,
                             const VmDir *d, VmError *err) {
-    VmRecord r = {.at = *s, .has_state = has_role(e, program, VM_ROLE_STATE)}, back;
+    VmRecord r = {.at = *s,
+                  .has_state = has_role(e, program, VM_ROLE_STATE),
+                  .routing = k->routing},
+             back;
     VmStatus status = vm_tensors_save_in(e, program, VM_ROLE_PARAM, k->about, d, VM_WEIGHTS_FILE,
                                          &r.weights, err);
     if (status == VM_OK && r.has_state)
@@ -311,22 +319,23 @@ static VmStatus compare(const VmCheckpoints *k, const VmDir *d, const VmRecordRu
 }
 
 /* The position in a run that differs: the sums of its unfinished epoch are of other images, or
- * other losses.
- */
-static void take_position(const VmRecord *r, bool same, VmRunState *s) {
+ * other losses. */
+static void take_position(const VmRecord *r, bool same, VmRunState *s, VmRouting *routing) {
     VmRunState now = *s;
     *s = r->at;
     s->total = now.total;
     s->train_images = now.train_images;
     s->steps_per_epoch = now.steps_per_epoch;
-    if (same) return;
-    s->sums = (VmSums){0};
+    if (!same)
+        s->sums = (VmSums){0};
+    else if (routing)
+        vm_routing_go_on(routing, r->routes);
 }
 
 static VmStatus load_from(VmCheckpoints *k, VmEngine *e, int program, const char *name, bool anyway,
                           VmRunState *s, VmError *differences, VmError *err) {
     VmDir d;
-    VmRecord r;
+    VmRecord r = {0};
     VmRecordRun was = {0};
     if (vm_there(&k->folder->dir, name) == VM_NOTHING)
         return vm_fail(err, VM_USAGE, "there is no %s in '%s': --resume goes on from the last one",
@@ -338,7 +347,8 @@ static VmStatus load_from(VmCheckpoints *k, VmEngine *e, int program, const char
     if (status == VM_OK) status = check_there(&d, 2 + r.has_state, err);
     if (status == VM_OK) status = compare(k, &d, &was, anyway, differences, err);
     if (status == VM_OK) status = take_tensors(e, program, &d, &r, err);
-    if (status == VM_OK) take_position(&r, !differences->text[0], s);
+    if (status == VM_OK) take_position(&r, !differences->text[0], s, k->routing);
+    json_decref(r.routes);
     vm_record_free(&was);
     vm_dir_close(&d);
     return status;

@@ -206,10 +206,11 @@ void vm_run_close(VmRunFolder *r);
 
 /* ---- checkpoint.c ---------------------------------------------------------------------------- */
 
-/* The checkpoints of one run in its folder, which is borrowed, like what the weights say. */
+/* The checkpoints of one run in its folder, which is borrowed, like what the weights say and the
+ * routes, whose sums over an unfinished epoch they keep (NULL: none). */
 typedef struct VmCheckpoints VmCheckpoints;
 VmStatus vm_checkpoints_open(VmCheckpoints **out, VmRunFolder *folder, const VmTraining *what,
-                             int64_t total, VmError *err);
+                             int64_t total, VmRouting *routing, VmError *err);
 void vm_checkpoints_close(VmCheckpoints *k);
 
 /* Makes the present weights, state and position OUT/checkpoint, and the one that was there

@@ -124,6 +124,7 @@ static VmJson record_json(const VmRecordRun *run, const VmRecord *r) {
     vm_json_put(&o, "weights", sum_json(&r->weights));
     if (r->has_state) vm_json_put(&o, "state", sum_json(&r->state));
     vm_json_put(&o, "unfinished_epoch", sums_json(&s->sums));
+    if (r->routing) vm_json_put(&o, "unfinished_routes", vm_routing_sums(r->routing));
     vm_json_put(&o, "best", bests_json(s->best));
     const VmBest *kept = &s->best[VM_BEST_KEPT];
     if (kept->epoch) vm_json_put(&o, "best_weights", sum_json(&kept->file));
@@ -210,6 +211,8 @@ static const char *take_entries(const json_t *o, VmRecord *r, int64_t *epoch) {
     r->has_state = json_object_get(o, "state") != NULL;
     if (r->has_state && !get_sum(o, "state", &r->state)) return "state";
     if (!get_sums(json_object_get(o, "unfinished_epoch"), &s->sums)) return "unfinished_epoch";
+    json_t *routes = json_object_get(o, "unfinished_routes");
+    if (routes && !vm_routing_are_sums(routes)) return "unfinished_routes";
     if (!get_bests(json_object_get(o, "best"), s->best)) return "best";
     VmBest *kept = &s->best[VM_BEST_KEPT];
     if (kept->epoch && !get_sum(o, "best_weights", &kept->file)) return "best_weights";
@@ -272,6 +275,7 @@ static VmStatus take_record(json_t *o, const char *path, VmRecord *r, VmRecordRu
     const char *why = contradiction(o, r, epoch);
     if (why) return damaged(path, why, err);
     run->run = json_incref(json_object_get(o, "run"));
+    r->routes = json_incref(json_object_get(o, "unfinished_routes"));
     return VM_OK;
 }
 
@@ -370,7 +374,7 @@ static void compare_inside(List *l, const char *group, const char *key, json_t *
 static void compare(List *l, const char *group, json_t *was, json_t *is, bool lengthens) {
     const char *key;
     json_t *value;
-    json_object_foreach(is, key, value) {
+    json_object_foreach (is, key, value) {
         json_t *before = json_object_get(was, key);
         if (json_equal(before, value) || (lengthens && only_longer(key, before, value)))
             continue;
@@ -383,7 +387,7 @@ static void compare(List *l, const char *group, json_t *was, json_t *is, bool le
         else
             add(l, group, key, before, value);
     }
-    json_object_foreach(was, key, value) {
+    json_object_foreach (was, key, value) {
         if (!json_object_get(is, key)) add(l, group, key, value, NULL);
     }
 }

@@ -24,11 +24,13 @@ typedef struct VmRecord {
     VmRunState at; /* without total and train_images */
     VmFileSum weights, state;
     bool has_state;
+    const VmRouting *routing; /* whose sums are written; NULL: there is none */
+    struct json_t *routes;    /* as they were read, to be released; NULL: there were none */
 } VmRecord;
 
 VmStatus vm_record_write(const VmDir *d, const VmRecordRun *run, const VmRecord *r, VmError *err);
 /* VM_INPUT when the record is damaged: no valid JSON, another checksum than it says, entries
- * missing, or two of them that contradict each other. The caller frees run. */
+ * missing, or two of them that contradict each other. The caller frees run and r->routes. */
 VmStatus vm_record_read(const VmDir *d, VmRecord *r, VmRecordRun *run, VmError *err);
 
 #endif

@@ -296,7 +296,7 @@ static bool metadata_ok(const json_t *meta) {
     const char *key;
     json_t *value;
     if (!json_is_object(meta)) return false;
-    json_object_foreach((json_t *)(uintptr_t)meta, key, value) {
+    json_object_foreach ((json_t *)(uintptr_t)meta, key, value) {
         if (!json_is_string(value)) return false;
     }
     return true;
@@ -307,7 +307,7 @@ static VmStatus parse_header(VmTensorFile *f, int64_t data_bytes, const char *pa
     if (!f->entry) return vm_fail(err, VM_ENV, "%s: out of memory", path);
     const char *name;
     json_t *value;
-    json_object_foreach(f->header, name, value) {
+    json_object_foreach (f->header, name, value) {
         if (strcmp(name, META) == 0) {
             if (!metadata_ok(value))
                 return vm_fail(err, VM_INPUT, "%s: " META " is not a set of strings", path);

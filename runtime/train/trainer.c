@@ -109,10 +109,11 @@ static VmStatus train_epoch(Trainer *t, int64_t epoch, VmEpochRecord *r, VmError
     return VM_OK;
 }
 
-static void reset_epoch_sums(VmRunState *run) {
-    if (run->step % run->steps_per_epoch != 0)
+static void reset_epoch_sums(Trainer *t) {
+    if (t->run.step % t->run.steps_per_epoch != 0)
         return; /* the run ends, or goes on later, inside an epoch */
-    run->sums = (VmSums){0};
+    t->run.sums = (VmSums){0};
+    vm_routing_begin_epoch(&t->routing);
 }
 
 /* Trains an epoch to its end, judges it and saves; or as far as it comes before it is stopped. */
@@ -132,8 +133,7 @@ static VmStatus one_epoch(Trainer *t, VmEpochRecord *r, VmError *err) {
     vm_binding_free(&t->bind); /* evaluation may have added programs, which moves memory */
     if (s) return s;
     vm_routing_warn(&t->routing, &t->log, r->epoch);
-    vm_routing_begin_epoch(&t->routing);
-    reset_epoch_sums(&t->run);
+    reset_epoch_sums(t);
     return save(t, program, err);
 }
 

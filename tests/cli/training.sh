@@ -43,6 +43,23 @@ if [ "$(grep '"event":"epoch"' "$M" | grep -c "$routed")" = 2 ]; then
 else
     fail 'epoch lines tell of routes' "$M"
 fi
+# A run that ends within its second epoch and is made longer: that epoch is told of as a whole.
+sed 's/schedule = .*/schedule = constant(peak = 1e-3)/' $F > constant.vmoe
+for steps in 7 8; do
+    "$VMOEC" train constant.vmoe --data data --out runs/parts --log-every 1 --quiet --steps $steps \
+        --resume > out 2> log || "$VMOEC" train constant.vmoe --data data --out runs/parts \
+        --log-every 1 --quiet --steps $steps > out 2> log
+done
+"$VMOEC" train constant.vmoe --data data --out runs/whole --log-every 1 --quiet --steps 8 \
+    > out 2> log
+told() { tail -n 1 "$1/metrics.jsonl" | grep -o '"router":.*'; }
+told runs/parts > parts.told
+told runs/whole > whole.told
+if [ -s whole.told ]; then
+    same 'an epoch in two parts tells of its routes as a whole' whole.told parts.told
+else
+    fail 'an epoch in two parts tells of its routes as a whole' "$(tail -n 1 log)"
+fi
 accuracy=$(sed -n 's/.*"test_accuracy":\([0-9.]*\).*/\1/p' "$M" | tail -n 1)
 want 0 "\"accuracy\":$accuracy[0-9]*}" 'eval finds the accuracy training ended with' \
     "$VMOEC" eval $F --data data \

@@ -59,6 +59,7 @@ static void write_and_read(const VmDir *d, const VmRecord *r, const VmRecordRun 
     FUZZ_CHECK(r->at.sums.loss == again.at.sums.loss, "a sum differs");
     FUZZ_CHECK(!strcmp(r->at.weights, again.at.weights), "the weights' origin differs");
     vm_record_free(&run_again);
+    json_decref(again.routes);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
@@ -75,6 +76,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         write_and_read(&d, &r, &run);
     }
     vm_record_free(&run);
+    json_decref(r.routes);
     vm_dir_close(&d);
     return 0;
 }

@@ -155,7 +155,7 @@ static VmStatus load(VmRunFolder *folder, const VmTraining *what, VmRunState *ru
     VmCheckpoints *k;
     VmEngine *e = engine();
     VmError differences;
-    VmStatus s = vm_checkpoints_open(&k, folder, what, run->total, err);
+    VmStatus s = vm_checkpoints_open(&k, folder, what, run->total, NULL, err);
     FUZZ_CHECK(!s, "%s", err->text);
     s = vm_checkpoint_load(k, e, 0, &what->run->resume, run, &differences, err);
     FUZZ_CHECK(!s || is_zero(e), "refused (%s), and weights have changed", err->text);

@@ -248,7 +248,8 @@ Test(runtime_checkpoint, contradictions_are_damage, .timeout = 60) {
     } lie[] = {{"format", 2, "a checkpoint of format 2, this vmoec reads format 4"},
                {"epoch", 2, "its epoch is not that of its step"},
                {"step", 5, "its epoch's sums"},
-               {"steps_per_epoch", 0, "'steps_per_epoch' is missing or wrong"}};
+               {"steps_per_epoch", 0, "'steps_per_epoch' is missing or wrong"},
+               {"unfinished_routes", 0, "'unfinished_routes' is missing or wrong"}};
     char *dir = toy_data();
     ToyConfig c = one_epoch(dir);
     const char *path = rt_path(dir, "out/checkpoint/trainer.json");
@@ -521,7 +522,7 @@ Test(runtime_checkpoint, what_is_not_finite_is_not_saved, .timeout = 60) {
     cr_assert(vm_engine_create(1, &toy.e, &err) == VM_OK && toy_source(&toy, true, 8, &err) == 0);
     const VmTraining what = {&c.recipe, &c.subject, &c.run, train, NULL, test};
     cr_assert(vm_run_open(&folder, &c.run.place, &err) == VM_OK, "%s", err.text);
-    cr_assert(vm_checkpoints_open(&k, &folder, &what, 9, &err) == VM_OK);
+    cr_assert(vm_checkpoints_open(&k, &folder, &what, 9, NULL, &err) == VM_OK);
     VmRunState at = {.steps_per_epoch = 3, .total = 9, .train_images = 22};
     cr_assert(vm_checkpoint_load(k, toy.e, 0, &c.run.resume, &at, &none, &err) == VM_OK, "%s",
               err.text);
@@ -597,4 +598,35 @@ Test(runtime_checkpoint, a_damaged_log_stops_the_resume, .timeout = 60) {
     cr_assert(system(command) == 0);
     refuse_resume(dir, &c, VM_ENV, "metrics.jsonl' is a pipe");
     rt_remove(dir);
+}
+
+/* The sums of routes come back as they were, null for what has none; anything else is refused. */
+Test(runtime_checkpoint, sums_of_routes_come_back) {
+    double load[2] = {1.25, 0.75}, again[2] = {0};
+    VmRoute route = {.name = "r", .experts = 2, .load_sum = load, .sum = {0.5, 3, 0, (double)NAN}};
+    route.steps = 2;
+    route.measured = 1;
+    VmRoute fresh = {.name = "r", .experts = 2, .load_sum = again};
+    VmRouting was = {.route = &route, .n = 1}, is = {.route = &fresh, .n = 1};
+    VmJson o = vm_routing_sums(&was);
+    cr_assert(!o.failed && vm_routing_are_sums(o.value));
+    vm_routing_go_on(&is, o.value);
+    cr_assert(fresh.steps == 2 && fresh.measured == 1 && memcmp(load, again, sizeof load) == 0);
+    cr_assert(fresh.sum[0] == 0.5 && fresh.sum[1] == 3 && isnan(fresh.sum[3]));
+    VmRoute other = {.name = "r", .experts = 3};
+    vm_routing_go_on(&(VmRouting){.route = &other, .n = 1}, o.value);
+    cr_assert_eq(other.steps, 0, "sums of another number of experts are taken");
+    static const char *const wrong[] = {
+        "[]",
+        "{\"r\":1}",
+        "{\"r\":{\"steps\":0,\"measured\":0,\"load\":[],\"measures\":[0,0,0,0]}}",
+        "{\"r\":{\"steps\":1,\"measured\":2,\"load\":[],\"measures\":[0,0,0,0]}}",
+        "{\"r\":{\"steps\":1,\"measured\":1,\"load\":[],\"measures\":[0,0,0]}}",
+        "{\"r\":{\"steps\":1,\"measured\":1,\"load\":[\"a\"],\"measures\":[0,0,0,0]}}"};
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+        json_t *v = json_loads(wrong[i], 0, NULL);
+        cr_assert(v && !vm_routing_are_sums(v), "%s", wrong[i]);
+        json_decref(v);
+    }
+    vm_json_free(&o);
 }
