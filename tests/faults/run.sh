@@ -6,7 +6,7 @@
 #   VMOEC=build/vmoec tests/faults/run.sh [PART...]
 #
 # PART: syscalls kills disk relay damage random_set twice alloc soak, of vmoec; trainer:PART, of
-# programs that vmoec built (syscalls kills disk damage twice alloc).
+# programs that vmoec built (syscalls kills disk damage twice alloc soak).
 #
 # Each driver runs alone too, and replays a case by the options in its line; common.py lists them.
 # FAULTS_SEED: another sample. FAULTS_RUNS, FAULTS_FLIPS: sizes of the random parts.
@@ -23,7 +23,7 @@ if ! python3 -c '' 2> /dev/null; then
 fi
 if [ $# -eq 0 ]; then
     set -- syscalls kills disk relay damage random_set twice alloc ${FAULTS:+soak}
-    for part in syscalls kills disk damage twice alloc; do set -- "$@" "trainer:$part"; done
+    for part in syscalls kills disk damage twice alloc ${FAULTS:+soak}; do set -- "$@" "trainer:$part"; done
 fi
 T=$(mktemp -d) || exit 3
 trap 'rm -rf "$T"' EXIT

@@ -3,7 +3,7 @@
 # descriptors, threads. Checkpoints, evaluations and log lines are part of it.
 #
 #   VMOEC=build/vmoec tests/faults/soak.sh [STEPS]       default 100000: minutes; part of
-# FAULTS=long
+# FAULTS=long. FAULTS_OVER=trainer: in a program that vmoec built.
 set -u
 cd "$(dirname "$0")/../.." || exit 3
 VMOEC=$(realpath "${VMOEC:-build/vmoec}")
@@ -32,8 +32,15 @@ train m {
   log_every = 50
 }
 END
-"$VMOEC" train "$T/m.vmoe" --data "$DATA" --steps "$STEPS" --threads 2 --quiet --out "$T/run" \
-    > "$T/log" 2>&1 &
+over=${FAULTS_OVER:-vmoec}
+if [ "$over" = trainer ]; then
+    "$VMOEC" build "$T/m.vmoe" --data "$DATA" -o "$T/m" > "$T/log" 2>&1 \
+        || { echo "FAIL soak no trainer: $(tail -c 300 "$T/log")"; exit 1; }
+    set -- "$T/m" train
+else
+    set -- "$VMOEC" train "$T/m.vmoe"
+fi
+"$@" --data "$DATA" --steps "$STEPS" --threads 2 --quiet --out "$T/run" > "$T/log" 2>&1 &
 pid=$!
 rss() { awk '/^VmRSS/ { print $2 }' "/proc/$pid/status" 2> /dev/null; }
 count() { find "/proc/$pid/$1" -mindepth 1 -maxdepth 1 2> /dev/null | wc -l; }
@@ -52,7 +59,7 @@ wait $pid || { echo "FAIL soak exit status $?: $(tail -c 300 "$T/log")"; exit 1;
 grew=$((most - first))
 if [ $grew -le 1024 ]; then
     more="$grew KiB more at most, $fds descriptors"
-    echo "ok $STEPS steps, $(epochs) epochs: $first KiB after the second epoch, $more"
+    echo "ok $over: $STEPS steps, $(epochs) epochs: $first KiB after the second epoch, $more"
 else
     echo "FAIL soak memory grew by $grew KiB from $first KiB"
     exit 1
