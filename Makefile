@@ -269,10 +269,10 @@ test-unit: $(TEST_BIN) ## run the unit tests alone
 	@BUILD=$(BUILD) tests/run_all.sh --unit
 
 .PHONY: test-asan
-test-asan: ## run the unit tests, the language server's and the corpora under AddressSanitizer and UBSan (build-asan/)
+test-asan: ## run unit tests, language server, corpora and what vmoec builds under AddressSanitizer and UBSan (build-asan/)
 	@scripts/setup.sh run test
-	@$(SUBMAKE) BUILD=build-asan MODE=asan build tests
-	@BUILD=build-asan tests/run_all.sh --unit lsp replay
+	@$(SUBMAKE) BUILD=build-asan MODE=asan build kit tests
+	@BUILD=build-asan tests/run_all.sh --unit lsp replay build build_lib
 
 # clang, because its OpenMP tells ThreadSanitizer what it does and gcc's does not.
 .PHONY: test-tsan

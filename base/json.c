@@ -90,8 +90,45 @@ void vm_json_free(VmJson *o) {
     *o = (VmJson){0};
 }
 
+/* ---- text ---- */
+
+typedef struct Said {
+    char *at;
+    size_t n, room;
+    bool failed;
+} Said;
+
+static int put_text(const char *piece, size_t n, void *text) {
+    Said *t = text;
+    if (t->room - t->n <= n) { /* the end counts, too */
+        size_t room = 2 * (t->n + n) + 64;
+        char *more = t->failed ? NULL : realloc(t->at, room);
+        if (!more) {
+            t->failed = true;
+            return -1;
+        }
+        t->at = more;
+        t->room = room;
+    }
+    memcpy(t->at + t->n, piece, n);
+    t->n += n;
+    return 0;
+}
+
+/* The library does not look whether the name of a field could be written: with memory short it
+ * would leave the name out. Here the text itself remembers. */
+char *vm_json_dump(const json_t *value, size_t flags) {
+    Said t = {0};
+    if (json_dump_callback(value, put_text, &t, flags) || t.failed) {
+        free(t.at);
+        return NULL;
+    }
+    if (t.at) t.at[t.n] = '\0';
+    return t.at;
+}
+
 char *vm_json_text(VmJson *o, size_t flags) {
-    char *text = o->failed ? NULL : json_dumps(o->value, flags);
+    char *text = o->failed ? NULL : vm_json_dump(o->value, flags);
     vm_json_free(o);
     return text;
 }

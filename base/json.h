@@ -39,6 +39,8 @@ void vm_json_put_value(VmJson *o, const char *key,
                        struct json_t *v); /* the same; NULL: a failure */
 
 void vm_json_free(VmJson *o);
+/* The text of a value, freed by the caller; NULL when memory was short. flags: the library's. */
+char *vm_json_dump(const struct json_t *value, size_t flags);
 /* The text, freed by the caller; NULL when anything failed. Releases the object. */
 char *vm_json_text(VmJson *o, size_t flags);
 /* One line; releases the object. For programs in which JSON without memory ends the process. */

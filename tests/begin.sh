@@ -15,3 +15,17 @@ failed=0
 . "$ROOT/tests/want.sh"
 # shellcheck source=tests/data.sh
 . "$ROOT/tests/data.sh"
+
+# What a vmoec under sanitizers builds is under them, too, by a C compiler that says so: $sanitized
+# is 1 then. What that cannot do is left out: libraries in programs that are not under
+# them, static programs, sizes.
+sanitized=0
+if nm "$(dirname "$VMOEC")/kit/libvmoec-trainer.a" 2> /dev/null | grep -q -m 1 __asan_init; then
+    sanitized=1 with='-fsanitize=address,undefined -fno-sanitize-recover=undefined'
+    mkdir "$T/.cc"
+    for tool in cc c++; do
+        printf '#!/bin/sh\nexec %s %s "$@"\n' "$(command -v $tool)" "$with" > "$T/.cc/$tool"
+        chmod +x "$T/.cc/$tool"
+    done
+    PATH=$T/.cc:$PATH
+fi

@@ -468,6 +468,10 @@ static void run_team(VmEngine *e, VmStep *step, double *seconds) {
     step->profile = seconds != NULL;
     vm_step_prepare(step, e->threads);
     int spins = vm_barrier_spins(e->threads, e->cpus);
+    if (e->threads == 1) { /* OpenMP would make a team of one, for which it needs memory */
+        vm_step_run(step, 0, spins, e->scratch.data, seconds);
+        return;
+    }
 /* OpenMP may give fewer threads than asked for (OMP_THREAD_LIMIT, a nested region): the others'
  * shares are taken over. */
 #pragma omp parallel num_threads(e->threads)

@@ -108,16 +108,25 @@ VmStatus vm_init_tensor(const VmTensor *t, uint64_t seed, int threads, float *ds
             parts = in.same && t->rank > 0 && t->dim[0] > 0 ? t->dim[0] : 1;
     int64_t n = all / parts;
     const int64_t block = INT64_C(1) << 32; /* a key numbers 2^32 elements */
+    enum { SMALL = 1 << 14 };               /* for one thread, without OpenMP */
     for (int64_t base = 0; base < n; base += block) {
         uint32_t key[2];
         vm_rng_key(seed, hash, UINT64_MAX - (uint64_t)(base / block), key);
         int64_t end = n - base < block ? n - base : block;
         const int64_t piece = 1 << 13;
-#pragma omp parallel for num_threads(threads) schedule(static) if (end > 1 << 14)
+        if (threads == 1 || end <= SMALL) {
+            rules[in.kind](&in, &(VmFill){key, 0, end, dst + base});
+            continue;
+        }
+#pragma omp parallel for num_threads(threads) schedule(static)
         for (int64_t i = 0; i < end; i += piece)
             rules[in.kind](&in, &(VmFill){key, i, i + piece < end ? i + piece : end, dst + base});
     }
-#pragma omp parallel for num_threads(threads) schedule(static) if (all > 1 << 14)
+    if (threads == 1 || all <= SMALL) {
+        for (int64_t i = 1; i < parts; i++) memcpy(dst + i * n, dst, (size_t)n * sizeof *dst);
+        return VM_OK;
+    }
+#pragma omp parallel for num_threads(threads) schedule(static)
     for (int64_t i = 1; i < parts; i++) memcpy(dst + i * n, dst, (size_t)n * sizeof *dst);
     return VM_OK;
 }

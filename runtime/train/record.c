@@ -133,7 +133,7 @@ static VmJson record_json(const VmRecordRun *run, const VmRecord *r) {
 
 VmStatus vm_record_write(const VmDir *d, const VmRecordRun *run, const VmRecord *r, VmError *err) {
     VmJson o = record_json(run, r);
-    char *bare = o.failed ? NULL : json_dumps(o.value, compact);
+    char *bare = o.failed ? NULL : vm_json_dump(o.value, compact);
     if (bare)
         vm_json_string(&o, "checksum", checksum(bare).text);
     else
@@ -249,7 +249,7 @@ static VmStatus check_sum(json_t *o, const char *path, VmError *err) {
     const char *said = json_string_value(json_object_get(o, "checksum"));
     if (said && strlen(said) == 32) snprintf(want, sizeof want, "%s", said);
     (void)json_object_del(o, "checksum");
-    char *text = json_dumps(o, compact);
+    char *text = vm_json_dump(o, compact);
     if (!text) return no_memory(err);
     bool same = strcmp(checksum(text).text, want) == 0;
     free(text);
@@ -310,13 +310,13 @@ typedef struct List {
 static void add(List *l, const char *group, const char *key, const json_t *was, const json_t *is) {
     enum { MOST = 20 };
     static const size_t flags = JSON_ENCODE_ANY | JSON_COMPACT;
-    char *a = was ? json_dumps(was, flags | JSON_REAL_PRECISION(9)) : NULL;
-    char *b = is ? json_dumps(is, flags | JSON_REAL_PRECISION(9)) : NULL;
+    char *a = was ? vm_json_dump(was, flags | JSON_REAL_PRECISION(9)) : NULL;
+    char *b = is ? vm_json_dump(is, flags | JSON_REAL_PRECISION(9)) : NULL;
     if (a && b && strcmp(a, b) == 0) { /* they differ further behind */
         free(a);
         free(b);
-        a = json_dumps(was, flags | JSON_REAL_PRECISION(17));
-        b = json_dumps(is, flags | JSON_REAL_PRECISION(17));
+        a = vm_json_dump(was, flags | JSON_REAL_PRECISION(17));
+        b = vm_json_dump(is, flags | JSON_REAL_PRECISION(17));
     }
     size_t at = strlen(l->text);
     if (l->n++ < MOST)

@@ -107,20 +107,28 @@ VmStatus vm_tensors_check_roles(VmEngine *e, int program, unsigned roles, const 
     return check(e, program, roles, f, path, NULL, err);
 }
 
+/* Reads a tensor if it is in f; whether that failed. */
+static bool read_failed(VmEngine *e, int program, VmRole role, const VmTensorFile *f,
+                        const char *path, const VmTensor *t) {
+    const VmTensorView *v = t->role == (int32_t)role ? vm_tensors_find(f, t->name) : NULL;
+    VmError own;
+    return v && vm_tensors_read(f, v, vm_engine_address(e, program, t), path, &own);
+}
+
 /* Reads the tensors that are in f, by all threads: the pages that values go to are touched for the
  * first time, which takes longer than to read them. The first that failed; -1: none. */
 static int read_all(VmEngine *e, int program, VmRole role, const VmTensorFile *f,
                     const char *path) {
     const VmProgram *p = vm_engine_program(e, program);
-    int failed = p->ntensor;
-#pragma omp parallel for num_threads(vm_engine_threads(e)) schedule(dynamic) reduction(min : failed)
-    for (int i = 0; i < p->ntensor; i++) {
-        const VmTensor *t = &p->tensor[i];
-        const VmTensorView *v = t->role == (int32_t)role ? vm_tensors_find(f, t->name) : NULL;
-        VmError own;
-        if (v && vm_tensors_read(f, v, vm_engine_address(e, program, t), path, &own) && i < failed)
-            failed = i;
+    int failed = p->ntensor, threads = vm_engine_threads(e);
+    if (threads == 1) { /* without OpenMP, which needs memory for a team of one, too */
+        for (int i = 0; i < p->ntensor; i++)
+            if (read_failed(e, program, role, f, path, &p->tensor[i])) return i;
+        return -1;
     }
+#pragma omp parallel for num_threads(threads) schedule(dynamic) reduction(min : failed)
+    for (int i = 0; i < p->ntensor; i++)
+        if (i < failed && read_failed(e, program, role, f, path, &p->tensor[i])) failed = i;
     return failed < p->ntensor ? failed : -1;
 }
 

@@ -6,7 +6,7 @@
 #   VMOEC=build/vmoec tests/faults/run.sh [PART...]
 #
 # PART: syscalls kills disk relay damage random_set twice alloc soak, of vmoec; trainer:PART, of
-# programs that vmoec built (syscalls kills disk damage twice alloc soak).
+# programs that vmoec built (syscalls kills disk damage twice alloc soak); library, of those.
 #
 # Each driver runs alone too, and replays a case by the options in its line; common.py lists them.
 # FAULTS_SEED: another sample. FAULTS_RUNS, FAULTS_FLIPS: sizes of the random parts.
@@ -22,8 +22,10 @@ if ! python3 -c '' 2> /dev/null; then
     exit 0
 fi
 if [ $# -eq 0 ]; then
-    set -- syscalls kills disk relay damage random_set twice alloc ${FAULTS:+soak}
-    for part in syscalls kills disk damage twice alloc ${FAULTS:+soak}; do set -- "$@" "trainer:$part"; done
+    set -- syscalls kills disk relay damage random_set twice alloc library ${FAULTS:+soak}
+    for part in syscalls kills disk damage twice alloc ${FAULTS:+soak}; do
+        set -- "$@" "trainer:$part"
+    done
 fi
 T=$(mktemp -d) || exit 3
 trap 'rm -rf "$T"' EXIT
@@ -37,8 +39,8 @@ for part in "$@"; do
     case $part in trainer:*) FAULTS_OVER=trainer part=${part#*:} ;; esac
     export FAULTS_OVER
     case $part in
-    syscalls | kills | disk | relay | damage | random_set) python3 "tests/faults/$part.py" \
-        --seed "${FAULTS_SEED:-1}" ;;
+    syscalls | kills | disk | relay | damage | random_set | library)
+        python3 "tests/faults/$part.py" --seed "${FAULTS_SEED:-1}" ;;
     twice) tests/faults/twice.sh ;;
     soak) tests/faults/soak.sh "${FAULTS_STEPS:-100000}" ;;
     alloc)
