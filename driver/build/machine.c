@@ -81,8 +81,9 @@ static void choose_native(Build *b, const CgTarget *host) {
         need_all(b);
         return;
     }
-    for (int i = 0; i < CPUS; i++) /* made for any CPU of the target */
-        if (!strcmp(cpus[i].target, host->id)) need(b, cpus[i].needs);
+    int i = 0; /* the plainest of the CPUs that have the target: its code is made for any */
+    while (strcmp(cpus[i].target, host->id)) i++;
+    need(b, cpus[i].needs);
 }
 
 VmStatus build_choose(Build *b) {

@@ -179,6 +179,13 @@ want 0 '' 'train with AVX2' "$VMOEC" train tiny.vmoe --out avx2 --quiet
 unset VMOEC_ISA
 want 0 '' 'the program with AVX2' ./v3 train --out built.v3 --quiet
 same 'has the same bits' avx2/weights.safetensors built.v3/weights.safetensors
+want 0 '' 'build for a CPU by its name' "$VMOEC" build tiny.vmoe -o zen3 --cpu znver3
+want 0 '' 'the program for it' ./zen3 train --out built.zen3 --quiet
+same 'has the same bits, too' avx2/weights.safetensors built.zen3/weights.safetensors
+want 0 '' 'build for AVX512_BF16' "$VMOEC" build tiny.vmoe -o zen4 --cpu znver4 --precision bf16
+if ! grep -q -m 1 avx512_bf16 /proc/cpuinfo; then
+    want 3 'this CPU has no .*avx512bf16: ' 'a CPU that lacks them' ./zen4 train
+fi
 want 0 '' 'build for AVX-512' "$VMOEC" build tiny.vmoe -o v4 --cpu x86-64-v4
 if grep -q -m 1 avx512f /proc/cpuinfo; then
     want 0 '' 'the program with AVX-512' ./v4 train --out built.v4 --quiet

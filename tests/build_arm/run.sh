@@ -111,7 +111,7 @@ want 2 '--target is one of x86_64-linux-gnu, aarch64-linux-gnu, not' 'an unknown
     "$VMOEC" build tiny.vmoe -o no --target z80-linux-gnu
 want 2 '--cpu is one of armv8-a for aarch64-linux-gnu, not .native' 'a CPU of another machine' \
     "$VMOEC" build tiny.vmoe -o no --target $TARGET --cpu native
-want 2 '--cpu is one of native, x86-64-v3, x86-64-v4, not .armv8-a' 'and the other way round' \
+want 2 '--cpu is one of native, x86-64-v3, .*, not .armv8-a' 'and the other way round' \
     "$VMOEC" build tiny.vmoe -o no --cpu armv8-a
 want 3 "cannot run the C compiler 'no-such-cc'" 'no C compiler' \
     env CC=no-such-cc "$VMOEC" build tiny.vmoe -o no --target $TARGET
