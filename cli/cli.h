@@ -69,7 +69,7 @@ typedef struct Args {
     CmdId cmd;
     const char **operand;
     int noperand;
-    double started;             /* drv_process_start() */
+    double started;             /* drv_begin() */
     const char *const *command; /* [ncommand]: all words of the command line */
     int ncommand;
     bool given[OPT_COUNT];
@@ -84,6 +84,8 @@ static inline int64_t opt_or(OptInt given, int64_t otherwise) {
 }
 /* The option as it is typed: "--log-every", "-o". */
 const char *opt_typed(Arena *a, OptId id);
+/* Whether --help or -h is among the words behind a command. */
+bool args_ask_for_help(int argc, char **argv);
 /* Whether the command has the option at all. */
 bool args_take(const Args *a, OptId id);
 /* VM_USAGE with a message when the option, which the command needs, was not given. */
@@ -137,13 +139,11 @@ bool drv_is_folder(const char *path);
 VmStatus drv_flush(VmStatus s);
 /* What main returns: only now is the end no library's (ending.c). */
 int drv_end(int status);
-/* Call first: a file that is opened never gets the number of a standard stream that is closed, so
- * that messages cannot end up in it. */
-void drv_standard_files(void);
+/* Call first in main: signals, standard streams and JSON's memory as every program of ours has
+ * them. Returns vm_seconds() when this process began to run, as far as its CPU time tells. */
+double drv_begin(void);
 
 double drv_median(double *x, int n); /* sorts x; n >= 1 */
-/* vm_seconds() when this process began to run, as far as its CPU time tells: call first in main. */
-double drv_process_start(void);
 
 /* Where objects are kept between runs: VMOEC_CACHE_DIR, XDG_CACHE_HOME/vmoec or ~/.cache/vmoec.
  * NULL: nowhere, because VMOEC_CACHE is off or there is no such place. */
@@ -155,7 +155,7 @@ VmStatus drv_parse_size(const char *text, const char *option, int64_t *bytes);
 
 /* ---- JSON's memory (json.c) ------------------------------------------------------------------ */
 
-/* Call first: from then on JSON without memory ends the process like an arena, and nobody has to
+/* From then on JSON without memory ends the process like an arena, and nobody has to
  * look whether a part of a result is missing. */
 void drv_json_memory(void);
 /* {"name", "type", "shape"} */

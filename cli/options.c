@@ -266,6 +266,12 @@ VmStatus args_parse(Arena *arena, CmdId cmd, int argc, char **argv, Args *out) {
     return keep_apart(out);
 }
 
+bool args_ask_for_help(int argc, char **argv) {
+    for (int i = 0; i < argc && strcmp(argv[i], "--"); i++)
+        if (!strcmp(argv[i], "--help") || !strcmp(argv[i], "-h")) return true;
+    return false;
+}
+
 bool args_take(const Args *a, OptId id) {
     for (const OptRow *r = opt_rows; r < opt_rows + ROWS; r++)
         if (r->id == id && takes(a->cmd, r)) return true;

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -58,7 +59,9 @@ VmStatus drv_flush(VmStatus s) {
     return ferror(stderr) && !was_closed(STDERR_FILENO) ? VM_ENV : s;
 }
 
-void drv_standard_files(void) {
+/* A file that is opened never gets the number of a standard stream that is closed, so that messages
+ * cannot end up in it. */
+static void standard_files(void) {
     for (int fd = 0; fd < 3;
          fd++) /* the lowest free number is taken; the wrong way round: every use fails */
         if (fcntl(fd, F_GETFD) < 0)
@@ -75,10 +78,17 @@ double drv_median(double *x, int n) {
     return n % 2 ? x[n / 2] : 0.5 * (x[n / 2 - 1] + x[n / 2]);
 }
 
-double drv_process_start(void) {
+double drv_begin(void) {
     struct timespec cpu;
     clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &cpu);
-    return vm_seconds() - (double)cpu.tv_sec - 1e-9 * (double)cpu.tv_nsec;
+    double started = vm_seconds() - (double)cpu.tv_sec - 1e-9 * (double)cpu.tv_nsec;
+    /* A file over the size limit is a failed write, reported like a full disk; and so is a pipe
+     * that nobody reads: no reason to end a run. */
+    signal(SIGXFSZ, SIG_IGN);
+    signal(SIGPIPE, SIG_IGN);
+    standard_files();
+    drv_json_memory();
+    return started;
 }
 
 const char *drv_cache_dir(Arena *a) {

@@ -6,7 +6,8 @@
 # BUILD is the build folder (default: build). A shell suite gets BUILD and VMOEC (the program's
 # path) in its environment, runs in the repository root, and prints one line per test: "ok NAME",
 # "FAIL NAME why" or "skip NAME why". A suite that exits non-zero without a FAIL line, prints no
-# test at all, or runs longer than its limit counts as one failure.
+# test at all, or runs longer than its limit counts as one failure. TEST_JOBS suites run at once
+# (default: as many as there are CPUs); they are printed in their order, each when it has ended.
 set -u
 cd "$(dirname "$0")/.." || exit 3
 BUILD=${BUILD:-build}
@@ -14,10 +15,14 @@ export BUILD
 VMOEC=${VMOEC:-$PWD/$BUILD/vmoec}
 export VMOEC
 SUITE_LIMIT=${SUITE_LIMIT:-900}
+TEST_JOBS=${TEST_JOBS:-$(nproc)}
 
 passed=0 failed=0 skipped=0
 tmp=$(mktemp -d) || exit 3
-trap 'rm -rf "$tmp"' EXIT INT TERM
+workers=
+# shellcheck disable=SC2086
+trap '[ -z "$workers" ] || kill $workers 2> /dev/null; rm -rf "$tmp"' EXIT
+trap 'exit 130' INT TERM
 VMOEC_CACHE_DIR=$tmp/cache # neither the user's kernels nor those of an earlier build
 export VMOEC_CACHE_DIR
 
@@ -55,21 +60,38 @@ unit() {
     add unit "$status" "$tmp/unit"
 }
 
-suite() {
-    name=$(basename "$(dirname "$1")")
-    echo "== $name"
-    { timeout "$SUITE_LIMIT" "$1"; echo $? > "$tmp/status"; } 2>&1 | tee "$tmp/$name"
-    add "$name" "$(cat "$tmp/status")" "$tmp/$name"
+# Runs whatever of the suites nobody else has begun.
+worker() {
+    trap 'kill $child 2> /dev/null; exit' TERM
+    for name in $suites; do
+        mkdir "$tmp/$name.begun" 2> /dev/null || continue
+        timeout "$SUITE_LIMIT" "tests/$name/run.sh" > "$tmp/$name" 2>&1 &
+        child=$!
+        wait $child
+        echo $? > "$tmp/status.$name" && mv "$tmp/status.$name" "$tmp/$name.status"
+    done
 }
 
 unit
+suites=
 if [ "${1:-}" = --unit ]; then
     shift
-    for name in "$@"; do suite "tests/$name/run.sh"; done
+    suites=$*
 else
     for script in tests/*/run.sh; do
-        if [ -x "$script" ]; then suite "$script"; fi
+        [ ! -x "$script" ] || suites="$suites $(basename "$(dirname "$script")")"
     done
 fi
+for _ in $(seq "$TEST_JOBS"); do
+    worker &
+    workers="$workers $!"
+done
+for name in $suites; do
+    until [ -e "$tmp/$name.status" ]; do sleep 0.1; done
+    echo "== $name"
+    cat "$tmp/$name"
+    add "$name" "$(cat "$tmp/$name.status")" "$tmp/$name"
+done
+workers=
 echo "$passed passed, $failed failed, $skipped skipped"
 [ "$failed" -eq 0 ]

@@ -1,7 +1,6 @@
 /* The program's entry: finds the command and hands over. */
 #include "driver/commands/commands.h"
 
-#include <signal.h>
 #include <string.h>
 
 #include "base/version.h"
@@ -30,19 +29,8 @@ static VmStatus help(int argc, char **argv) {
     return drv_flush(VM_OK);
 }
 
-static bool asks_for_help(int argc, char **argv) {
-    for (int i = 0; i < argc && strcmp(argv[i], "--"); i++)
-        if (!strcmp(argv[i], "--help") || !strcmp(argv[i], "-h")) return true;
-    return false;
-}
-
 static int run(int argc, char **argv) {
-    double started = drv_process_start();
-    signal(SIGXFSZ,
-           SIG_IGN); /* a file over the size limit is a failed write, reported like a full disk */
-    signal(SIGPIPE, SIG_IGN); /* and so is a pipe that nobody reads: no reason to end a run */
-    drv_standard_files();
-    drv_json_memory();
+    double started = drv_begin();
     if (argc < 2) {
         cmd_help(stderr, CMD_COUNT);
         return VM_USAGE;
@@ -56,7 +44,7 @@ static int run(int argc, char **argv) {
         return help(argc - 2, argv + 2);
     CmdId cmd = cmd_by_name(name);
     if (cmd == CMD_COUNT) return unknown_command(name);
-    if (asks_for_help(argc - 2, argv + 2)) {
+    if (args_ask_for_help(argc - 2, argv + 2)) {
         cmd_help(stdout, cmd);
         return drv_flush(VM_OK);
     }

@@ -22,8 +22,12 @@ enum { MAX_THREADS = 256 };
 
 /* ---- CPUs ---- */
 
+/* Without memory from the heap as far as machines go: how many threads there are must not depend on
+ * whether there was some. */
 static int affinity_cpus(void) {
-    for (int n = 1024; n <= 1 << 20; n *= 2) {
+    cpu_set_t usual;
+    if (sched_getaffinity(0, sizeof usual, &usual) == 0) return CPU_COUNT(&usual);
+    for (int n = 2 * CPU_SETSIZE; n <= 1 << 20; n *= 2) {
         cpu_set_t *set = CPU_ALLOC((size_t)n);
         if (!set) return 1;
         size_t size = CPU_ALLOC_SIZE((size_t)n);

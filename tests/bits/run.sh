@@ -6,17 +6,8 @@
 #   VMOEC=build/vmoec tests/bits/run.sh
 set -u
 cd "$(dirname "$0")/../.." || exit 3
-VMOEC=${VMOEC:-$PWD/build/vmoec}
-VMOEC_MODELS=$PWD/models # the program may have been built elsewhere
-export VMOEC_MODELS
-T=$(mktemp -d) || exit 3
-trap 'rm -rf "$T"' EXIT INT TERM
-failed=0
-ok() { echo "ok $1"; }
-fail() {
-    echo "FAIL $1 $2"
-    failed=1
-}
+# shellcheck source=tests/begin.sh
+. tests/begin.sh
 
 # runs_on SET PRECISION: whether this machine has both
 runs_on() {

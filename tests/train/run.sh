@@ -7,20 +7,10 @@
 #   VMOEC=build/vmoec tests/train/run.sh
 set -u
 cd "$(dirname "$0")/../.." || exit 3
-VMOEC=${VMOEC:-$PWD/build/vmoec}
-VMOEC_MODELS=$PWD/models # the program may have been built elsewhere
-export VMOEC_MODELS
+# shellcheck source=tests/begin.sh
+. tests/begin.sh
 DATA=${FASHION_MNIST:-/usr/share/datasets/fashion-mnist}
 TOLERANCE=2e-4 # f32 against f64, relative; ten steps of Adam amplify rounding
-[ -x "$VMOEC" ] || { echo "FAIL setup cannot run $VMOEC"; exit 3; }
-T=$(mktemp -d) || exit 3
-trap 'rm -rf "$T"' EXIT INT TERM
-failed=0
-ok() { echo "ok $1"; }
-fail() {
-    echo "FAIL $1 $2"
-    failed=1
-}
 
 if ! [ -e "$DATA/train-images-idx3-ubyte.gz" ] && ! [ -e "$DATA/train-images-idx3-ubyte" ]; then
     for f in tests/train/*.json; do echo "skip train $f: no data set in $DATA"; done

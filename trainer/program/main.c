@@ -2,7 +2,6 @@
 #include "trainer/program/program.h"
 
 #include <errno.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -52,18 +51,8 @@ static VmStatus run_command(const Args *a) {
     }
 }
 
-static bool asks_for_help(int argc, char **argv) {
-    for (int i = 0; i < argc && strcmp(argv[i], "--"); i++)
-        if (!strcmp(argv[i], "--help") || !strcmp(argv[i], "-h")) return true;
-    return false;
-}
-
 static VmStatus run(int argc, char **argv) {
-    double started = drv_process_start();
-    signal(SIGXFSZ, SIG_IGN); /* a file over the size limit is a failed write */
-    signal(SIGPIPE, SIG_IGN); /* and so is a pipe that nobody reads */
-    drv_standard_files();
-    drv_json_memory();
+    double started = drv_begin();
     const char *name = argc < 2 ? "help" : argv[1];
     if (!strcmp(name, "--version") || !strcmp(name, "version")) {
         printf("%s, made by vmoec %s\ncommit %s\n", cli_name(), vm_version, vm_commit);
@@ -73,7 +62,7 @@ static VmStatus run(int argc, char **argv) {
         return help(argc > 2 ? argv[2] : NULL);
     CmdId cmd = cmd_by_name(name);
     if (cmd == CMD_COUNT) return unknown_command(name);
-    if (asks_for_help(argc - 2, argv + 2)) return help(name);
+    if (args_ask_for_help(argc - 2, argv + 2)) return help(name);
     Arena *arena = arena_create();
     Args args;
     VmStatus s = args_parse(arena, cmd, argc - 2, argv + 2, &args);
