@@ -18,6 +18,8 @@ extern const char *cli_name(void);
 /* A program that vmoec built: it has the commands and options that options.def marks BUILT, and no
  * file to name. */
 extern const bool cli_built;
+/* Weights are inside it, so that --weights is required nowhere. */
+extern bool cli_has_weights(void);
 /* What the overview of its help begins with. */
 extern const char *cli_about(void);
 

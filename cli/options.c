@@ -320,6 +320,18 @@ static void help_overview(FILE *f) {
             name, name);
 }
 
+/* Of an option: what its row says, or where that is required which the program has inside. */
+static void print_doc(FILE *f, const OptRow *r) {
+    static const char required[] = " (required)";
+    size_t n = strlen(r->doc), end = sizeof required - 1;
+    bool inside = r->id == OPT_weights && cli_has_weights() && n > end &&
+                  !strcmp(r->doc + n - end, required);
+    if (inside)
+        fprintf(f, "%.*s (default: those inside)\n", (int)(n - end), r->doc);
+    else
+        fprintf(f, "%s\n", r->doc);
+}
+
 void cmd_help(FILE *f, CmdId cmd) {
     if (cmd == CMD_COUNT) {
         help_overview(f);
@@ -333,7 +345,8 @@ void cmd_help(FILE *f, CmdId cmd) {
         if (!takes(cmd, r)) continue;
         const char *gap = opt_kinds[r->id].kind == OPTION_MAYBE ? "" : " ";
         int n = fprintf(f, "  %s%s%s", opt_typed(a, r->id), gap, r->operand);
-        fprintf(f, "%*s%s\n", n < 24 ? 25 - n : 1, "", r->doc);
+        fprintf(f, "%*s", n < 24 ? 25 - n : 1, "");
+        print_doc(f, r);
     }
     arena_destroy(a);
 }

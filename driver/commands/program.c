@@ -7,6 +7,10 @@ const char *cli_name(void) {
 
 const bool cli_built = false;
 
+bool cli_has_weights(void) {
+    return false;
+}
+
 const char *cli_about(void) {
     return "vmoec compiles .vmoe descriptions of vision mixture-of-experts models into native "
            "trainers.";

@@ -126,6 +126,7 @@ H=heads.run/best.safetensors
 want 0 '^heads: heads of heads.vmoe' 'build with weights inside' \
     "$VMOEC" build heads.vmoe -o heads --weights $H --batch 1,3
 want 0 'weights inside' 'which it says' ./heads info
+want 0 '^  --weights W .*(default: those inside)$' 'and its help' ./heads help predict
 want 0 '' 'vmoec predict' "$VMOEC" predict heads.vmoe --weights $H --csv colours
 mv out jit.csv
 want 0 '' 'the program predicts' ./heads predict --csv colours

@@ -10,6 +10,10 @@
 
 const bool cli_built = true;
 
+bool cli_has_weights(void) {
+    return vm_built.nweights > 0;
+}
+
 const char *cli_name(void) {
     return program_invocation_short_name;
 }
