@@ -17,9 +17,10 @@
  * else is. */
 VmStatus vm_tensors_check(VmEngine *e, int program, VmRole role, const VmTensorFile *f,
                           const char *path, VmError *err);
-/* The same of the tensors of all roles in a set: 1u << VM_ROLE_PARAM | .. */
+/* The same of the tensors of all roles in a set, 1u << VM_ROLE_PARAM | ..; scope as
+ * vm_weights_take has it. */
 VmStatus vm_tensors_check_roles(VmEngine *e, int program, unsigned roles, const VmTensorFile *f,
-                                const char *path, VmError *err);
+                                const char *path, const char *scope, VmError *err);
 /* The first of n numbers that is infinite or not a number; -1: all are finite. */
 int64_t vm_first_not_finite(const float *x, int64_t n);
 /* VM_INPUT, naming the first, when a tensor of f has a value that is infinite or not a number; the

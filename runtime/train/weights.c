@@ -103,8 +103,8 @@ VmStatus vm_tensors_check(VmEngine *e, int program, VmRole role, const VmTensorF
 }
 
 VmStatus vm_tensors_check_roles(VmEngine *e, int program, unsigned roles, const VmTensorFile *f,
-                                const char *path, VmError *err) {
-    return check(e, program, roles, f, path, NULL, err);
+                                const char *path, const char *scope, VmError *err) {
+    return check(e, program, roles, f, path, scope, err);
 }
 
 /* Reads a tensor if it is in f; whether that failed. */

@@ -99,6 +99,7 @@ for order in shuffled stored; do
         done
     done
 done
+
 # ---- several at once -----------------------------------------------------------------------------
 
 sed 's/dim = 16/dim = 24/; s/idx(dir/idx(mean = 0.2, dir/' tiny.vmoe > wide.vmoe
@@ -109,6 +110,41 @@ want 0 '' 'two handles and another library in one program, at once' ./several
 "$CC" -std=c11 -O1 -Wall -Wextra -Werror -D_GNU_SOURCE -Ilib "$SRC/several.c" -Llib -ltiny \
     -lother -lpthread -o several 2> log || fail 'several compiles' "$(cat log)"
 want 0 '' 'the same of shared objects' env LD_LIBRARY_PATH=lib ./several
+
+# Weights that only another model of the file has are no trouble, given or inside.
+cat > scoped.vmoe << 'END'
+model large(image: f32[B, 1, 8, 8], label: class[B, 4]) scope net {
+  h = gelu(linear(reshape(image, [B, 64]), 8))
+  logits = linear(h, 4)
+  extra = linear(h, 3)
+  loss cross_entropy(logits, label)
+  extra
+}
+model small(image: f32[B, 1, 8, 8], label: class[B, 4]) scope net {
+  h = gelu(linear(reshape(image, [B, 64]), 8))
+  logits = linear(h, 4)
+  loss cross_entropy(logits, label)
+}
+train small { data = idx(dir = "data", batch = 16) }
+END
+"$VMOEC" init scoped.vmoe --model large -o large.safetensors > log 2>&1 || cat log
+want 0 '' 'a library of a model that shares weights' \
+    "$VMOEC" build scoped.vmoe --model small --weights large.safetensors --lib -o lib
+cat > shared.py << 'END'
+import ctypes, sys
+
+lib = ctypes.CDLL("lib/libsmall.so")
+lib.small_memory_needed.restype = ctypes.c_size_t
+lib.small_error.restype = ctypes.c_char_p
+memory = ctypes.create_string_buffer(lib.small_memory_needed(1, 0))
+h = ctypes.c_void_p()
+if lib.small_create(memory, ctypes.c_size_t(len(memory)), 1, 0, ctypes.byref(h)):
+    sys.exit(3)
+for status in (lib.small_load_inside(h), lib.small_load(h, b"large.safetensors")):
+    if status:
+        sys.exit(lib.small_error(h).decode())
+END
+want 0 '' 'takes those of the other' $preload python3 shared.py
 
 # ---- other languages -----------------------------------------------------------------------------
 

@@ -193,7 +193,7 @@ static VmStatus take(vmlib *h, const VmTensorFile *f, const char *shown) {
     int of = place.there && h->stateful >= 0 ? h->stateful : h->any;
     if (!s)
         s = vm_tensors_check_roles(h->engine, of, place.there ? WITH_STATE : WEIGHTS, f, shown,
-                                   &h->err);
+                                   place.there ? NULL : h->built->scope, &h->err);
     if (!s) s = vm_tensors_file_finite(f, shown, &h->err);
     if (!s) s = vm_tensors_apply(h->engine, of, VM_ROLE_PARAM, f, shown, &h->err);
     if (s) return s;
