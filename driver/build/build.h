@@ -42,6 +42,9 @@ VmStatus build_choose(Build *b);
  * those of --batch. */
 VmStatus build_plan(Build *b);
 
+/* Has training fit --mem-budget, if that was given: before build_plan (fit.c). */
+VmStatus build_fit(Build *b);
+
 /* ---- C text (constants.c) -------------------------------------------------------------------- */
 
 /* A C file that defines vm_built. */

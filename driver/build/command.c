@@ -73,6 +73,7 @@ static VmStatus make(Build *b, const char *out) {
     if (!st) st = session_module(s);
     s->telemetry = true; /* as training has it */
     if (!st) st = look_at_data(b);
+    if (!st) st = build_fit(b);
     if (!st) st = build_plan(b);
     if (!st) st = build_folder(b);
     if (!st && b->a->o.weights) st = build_weights(b, b->a->o.weights);

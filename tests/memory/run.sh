@@ -35,8 +35,11 @@ trained() {
     timeout 200 "$VMOEC" train "models/$model.vmoe" --data $DATA --threads 2 --steps 4 --quiet \
         --out "$T/$out" \
         "$@" > "$T/log" 2>&1 || { cat "$T/log" >&2; return 1; }
+    peak_of "$T/log"
+}
+peak_of() { # what a run says of its memory, in bytes
     awk '/^memory / { unit["KiB"] = 1024; unit["MiB"] = 1048576; unit["GiB"] = 1073741824
-                      printf "%.0f", $2 * unit[$3] }' "$T/log"
+                      printf "%.0f", $2 * unit[$3] }' "$1"
 }
 
 for model in vmoe_fmnist mnist_moe; do
@@ -60,6 +63,29 @@ for model in vmoe_fmnist mnist_moe; do
         failed=1
     fi
 done
+
+# The same of a program that is built to stay within a budget.
+programs() { # NAME: a short run of the program; what it took, in bytes
+    timeout 200 "$T/$1" train --data $DATA --threads 2 --steps 4 --quiet --out "$T/built.$1" \
+        > "$T/log" 2>&1 || { cat "$T/log" >&2; return 1; }
+    peak_of "$T/log"
+}
+"$VMOEC" build models/mnist_moe.vmoe --data $DATA -o "$T/free" > "$T/log" 2>&1 || cat "$T/log"
+free=$(programs free)
+tight=$(awk "BEGIN { printf \"%d\", $free - $work / 4 }")
+"$VMOEC" build models/mnist_moe.vmoe --data $DATA -o "$T/tight" --mem-budget "$tight" \
+    > "$T/log" 2>&1 || cat "$T/log"
+check "a program that is built within a budget says what that costs" \
+    "$(grep -c 'memory budget .* recomputations' "$T/log") == 1" "$(head -c 300 "$T/log")"
+took=$(programs tight)
+check "it stays within the budget" "$took > 0 && $took < 1.02 * $tight && $took < 0.99 * $free" \
+    "budget $tight, took $took, without $free"
+if cmp -s "$T/mnist_moe.free/weights.safetensors" "$T/built.tight/weights.safetensors"; then
+    echo "ok the budget does not change a bit of its weights"
+else
+    echo "FAIL a program within a budget: other weights"
+    failed=1
+fi
 
 # The last prediction: what was recomputed is said, and costs arithmetic.
 "$VMOEC" info models/mnist_moe.vmoe --data $DATA --threads 2 --json --mem-budget "$budget" \

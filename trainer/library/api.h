@@ -95,8 +95,8 @@ vmlib_status vmlib_save_memory(vmlib *h, void *to, size_t room, int with_state, 
 /* Takes weights of a file of vmlib_save, of vmoec, or of any program that gives them these names
  * and shapes. A file with state goes on where it was saved, bit for bit; any other begins a new
  * training at step 0; weights that only another model of the same .vmoe file has are passed over. A
- * file that is damaged, has a value that is not finite, or does not fit in
- * every name and shape changes nothing. */
+ * file that is damaged, has a value that is not finite, or does not fit in every name and shape
+ * changes nothing. */
 vmlib_status vmlib_load(vmlib *h, const char *path);
 /* The same of a file in memory. */
 vmlib_status vmlib_load_memory(vmlib *h, const void *bytes, size_t size);
