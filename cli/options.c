@@ -324,8 +324,8 @@ static void help_overview(FILE *f) {
 static void print_doc(FILE *f, const OptRow *r) {
     static const char required[] = " (required)";
     size_t n = strlen(r->doc), end = sizeof required - 1;
-    bool inside = r->id == OPT_weights && cli_has_weights() && n > end &&
-                  !strcmp(r->doc + n - end, required);
+    bool inside =
+        r->id == OPT_weights && cli_has_weights() && n > end && !strcmp(r->doc + n - end, required);
     if (inside)
         fprintf(f, "%.*s (default: those inside)\n", (int)(n - end), r->doc);
     else
