@@ -16,6 +16,13 @@ typedef struct Wish {
     int recompute;
 } Wish;
 
+/* Every result gets two outputs more from `ranges`, which are results: once is enough. */
+static bool is_again(const Wish *w, PassId pass) {
+    bool again = false;
+    for (int i = 0; i < w->n; i++) again |= pass == PASS_ranges && w->list[i] == pass;
+    return again;
+}
+
 static Wish wish_of(const uint8_t *p, size_t n) {
     uint8_t first = n ? p[0] : 0;
     Wish w = {.training = first & 1, .whole = (first & 2) != 0, .recompute = first / 16 % 4 - 1};
@@ -26,8 +33,10 @@ static Wish wish_of(const uint8_t *p, size_t n) {
         w.training = pipe != PIPE_EVAL;
         memcpy(w.list, list, (size_t)w.n * sizeof *list);
     }
-    for (size_t i = 1; i < n && i <= MOST_PASSES && !w.whole; i++)
-        w.list[w.n++] = (PassId)(p[i] % PASS_COUNT);
+    for (size_t i = 1; i < n && i <= MOST_PASSES && !w.whole; i++) {
+        PassId pass = (PassId)(p[i] % PASS_COUNT);
+        if (!is_again(&w, pass)) w.list[w.n++] = pass;
+    }
     return w;
 }
 
