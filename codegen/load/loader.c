@@ -1,4 +1,4 @@
-/* The check of objects, and the loader: x86-64 ELF relocatables into memory. Sections of all
+/* The check of ELF objects, and the loader: x86-64 ELF relocatables into memory. Sections of all
  * objects are laid out in one mapping, code first, constants after it on pages of their own; calls
  * to what lies elsewhere (moves of memory, shared functions loaded earlier) go through stubs at the
  * end of the code. The mapping is written before it is made executable and never again.
@@ -7,6 +7,7 @@
  * of other architectures are checked for a linker and never loaded. Writable data, thread-local
  * storage, common symbols and a GOT do not occur and are refused. */
 #include "codegen/load/loader.h"
+#include "codegen/load/wasm.h"
 
 #include <elf.h>
 #include <stdint.h>
@@ -93,6 +94,10 @@ static void *library_at(const char *name) {
             memcpy(&at, &known[i].move, sizeof at);
     }
     return at;
+}
+
+bool code_is_library(const char *name) {
+    return library_at(name) != NULL;
 }
 
 /* ---- checking ---- */
@@ -275,6 +280,7 @@ static const char *read_elf(Arena *a, const LoadObject *o, int machine, Elf *e) 
 
 const char *code_check(Arena *a, const LoadObject *o, int machine, const char ***undefined) {
     Elf e;
+    if (machine == EM_NONE) return wasm_check(a, o, undefined);
     const char *error = read_elf(a, o, machine, &e);
     if (error || !undefined) return error;
     const char **list = ARENA_ARRAY(a, const char *, e.nsymbol + 1);
