@@ -2,9 +2,10 @@
  * a kind and a size; what a linker needs stands in custom ones: "linking" has the symbols,
  * "reloc.CODE" where code names them (the tool conventions of WebAssembly, version 2).
  *
- * Handles what kernels consist of: functions, the one memory and the pointer of the stack, both
- * from outside. Data, tables, exports, a start function and initialisers do not occur and are
- * refused. Code is checked by whoever instantiates it. */
+ * Handles what kernels consist of: functions, constants without addresses in them, and from outside
+ * the one memory and the pointer of the stack. Data that is written to, tables, exports, a start
+ * function and initialisers do not occur and are refused. Code is checked by whoever instantiates
+ * it. */
 #include "codegen/load/wasm.h"
 
 #include <elf.h>
@@ -12,11 +13,19 @@
 
 #include "base/bug.h"
 
-enum SectionId { CUSTOM = 0, TYPE = 1, IMPORT = 2, FUNCTION = 3, CODE = 10, DATA_COUNT = 12 };
+enum SectionId {
+    CUSTOM = 0,
+    TYPE = 1,
+    IMPORT = 2,
+    FUNCTION = 3,
+    CODE = 10,
+    DATA = 11,
+    DATA_COUNT = 12
+};
 enum { OF_FUNCTION = 0, OF_MEMORY = 2, OF_GLOBAL = 3 };             /* kinds of imports */
 enum { SYM_FUNCTION = 0, SYM_DATA = 1, SYM_GLOBAL = 2 };            /* kinds of symbols */
 enum { BIND_LOCAL = 2, HIDDEN = 4, UNDEFINED = 16, OWN_NAME = 64 }; /* flags of symbols */
-enum { SYMBOL_TABLE = 8, LINKING_VERSION = 2, INDEX_BYTES = 5, MOST = 1 << 16 };
+enum { SEGMENT_INFO = 5, SYMBOL_TABLE = 8, LINKING_VERSION = 2, INDEX_BYTES = 5, MOST = 1 << 16 };
 #define MAX_OBJECT ((size_t)64 << 20)
 
 static const unsigned char begins[8] = {0, 'a', 's', 'm', 1, 0, 0, 0};
@@ -45,6 +54,8 @@ typedef struct Wasm {
     size_t code_bytes;
     Name *import; /* [nimport] of functions */
     uint32_t nimport, nfunction, nbody;
+    uint32_t *constant; /* [nconstant]: bytes of each piece of constants */
+    uint32_t nconstant, nnamed;
     Symbol *symbol; /* [nsymbol] */
     uint32_t nsymbol;
     bool linked; /* there were symbols */
@@ -98,6 +109,19 @@ static bool is(Name n, const char *text) {
     return n.n == strlen(text) && !memcmp(n.at, text, n.n);
 }
 
+/* A number that may be negative, and is not looked at. */
+static void skip_number(Bytes *b) {
+    for (int i = 0; i < 5 && b->at < b->end; i++)
+        if (!(*b->at++ & 0x80)) return;
+    fail(b);
+}
+
+static unsigned char byte(Bytes *b) {
+    if (b->at < b->end) return *b->at++;
+    fail(b);
+    return 0;
+}
+
 /* ---- sections -------------------------------------------------------------------------------- */
 
 static const char *read_imports(Wasm *w, Bytes b) {
@@ -120,6 +144,43 @@ static const char *read_imports(Wasm *w, Bytes b) {
     return b.bad ? "imports lie outside" : NULL;
 }
 
+/* Each lies at an offset that the linker replaces: the instruction i32.const and an end. */
+static const char *read_constants(Wasm *w, Bytes b) {
+    enum { I32_CONST = 0x41, END = 0x0b };
+    w->nconstant = count(&b);
+    w->constant = ARENA_ARRAY(w->arena, uint32_t, w->nconstant + 1);
+    for (uint32_t i = 0; i < w->nconstant && !b.bad; i++) {
+        if (number(&b) || byte(&b) != I32_CONST) return "data of another kind";
+        skip_number(&b);
+        if (byte(&b) != END) return "data of another kind";
+        w->constant[i] = number(&b);
+        (void)part(&b, w->constant[i]);
+    }
+    return b.bad || b.at != b.end ? "data lie outside" : NULL;
+}
+
+static const char *read_segments(Wasm *w, Bytes b) {
+    static const char constants[] = ".rodata";
+    w->nnamed = count(&b);
+    for (uint32_t i = 0; i < w->nnamed && !b.bad; i++) {
+        Name n = name(&b);
+        (void)number(&b); /* its alignment */
+        bool plain = !number(&b);
+        if (!plain || n.n < strlen(constants) || memcmp(n.at, constants, strlen(constants)) != 0)
+            return "data that are no constants";
+    }
+    return b.bad || b.at != b.end ? "data lie outside" : NULL;
+}
+
+static const char *read_constant_symbol(Wasm *w, Bytes *b, Symbol *s) {
+    s->name = name(b);
+    if (s->flags & UNDEFINED) return "data from elsewhere";
+    uint32_t piece = number(b), offset = number(b), bytes = number(b);
+    bool inside = piece < w->nconstant && offset <= w->constant[piece] &&
+                  bytes <= w->constant[piece] - offset;
+    return inside ? NULL : "a symbol of no data";
+}
+
 static const char *read_symbol(Wasm *w, Bytes *b, Symbol *s) {
     s->kind = number(b);
     s->flags_at = (size_t)(b->at - w->data);
@@ -131,6 +192,7 @@ static const char *read_symbol(Wasm *w, Bytes *b, Symbol *s) {
         if (s->flags & OWN_NAME) (void)name(b);
         return NULL;
     }
+    if (s->kind == SYM_DATA) return read_constant_symbol(w, b, s);
     if (s->kind != SYM_FUNCTION) return "a symbol of another kind";
     uint32_t index = number(b);
     if (!undefined || s->flags & OWN_NAME) s->name = name(b);
@@ -140,18 +202,27 @@ static const char *read_symbol(Wasm *w, Bytes *b, Symbol *s) {
     return !s->name.n || memchr(s->name.at, 0, s->name.n) ? "a symbol without a name" : NULL;
 }
 
+static const char *read_symbols(Wasm *w, Bytes b) {
+    const char *error = NULL;
+    w->linked = true;
+    w->nsymbol = count(&b);
+    w->symbol = ARENA_ARRAY(w->arena, Symbol, w->nsymbol + 1);
+    for (uint32_t i = 0; i < w->nsymbol && !error && !b.bad; i++)
+        error = read_symbol(w, &b, &w->symbol[i]);
+    return error ? error : b.bad || b.at != b.end ? "symbols lie outside" : NULL;
+}
+
 static const char *read_linking(Wasm *w, Bytes b) {
     const char *error = number(&b) == LINKING_VERSION ? NULL : "another way of linking";
     while (b.at < b.end && !error) {
         uint32_t kind = number(&b);
         Bytes p = part(&b, number(&b));
-        if (kind != SYMBOL_TABLE || w->linked) return "a table of another kind";
-        w->linked = true;
-        w->nsymbol = count(&p);
-        w->symbol = ARENA_ARRAY(w->arena, Symbol, w->nsymbol + 1);
-        for (uint32_t i = 0; i < w->nsymbol && !error && !p.bad; i++)
-            error = read_symbol(w, &p, &w->symbol[i]);
-        if (!error && (p.bad || p.at != p.end)) error = "symbols lie outside";
+        if (kind == SEGMENT_INFO && !w->nnamed)
+            error = read_segments(w, p);
+        else if (kind == SYMBOL_TABLE && !w->linked)
+            error = read_symbols(w, p);
+        else
+            return "a table of another kind";
     }
     return error ? error : b.bad ? "symbols lie outside" : NULL;
 }
@@ -176,6 +247,7 @@ static const char *read_relocations(Wasm *w, Bytes b) {
     uint32_t n = count(&b);
     for (uint32_t i = 0; i < n && !b.bad; i++) {
         uint32_t type = number(&b), offset = number(&b), index = number(&b);
+        if (type == R_WASM_MEMORY_ADDR_LEB || type == R_WASM_MEMORY_ADDR_SLEB) skip_number(&b);
         if (b.bad) break;
         if (!known(type)) return arena_printf(w->arena, "relocation type %u", type);
         if (offset > w->code_bytes || w->code_bytes - offset < INDEX_BYTES)
@@ -206,7 +278,8 @@ static const char *read_section(Wasm *w, uint32_t id, Bytes b) {
         w->code_bytes = (size_t)(b.end - b.at);
         w->nbody = count(&b);
         return b.bad ? "functions lie outside" : NULL;
-    case DATA_COUNT: return number(&b) ? "data" : NULL;
+    case DATA: return w->constant ? "data twice" : read_constants(w, b);
+    case DATA_COUNT: return NULL;
     default: return "a section of another kind";
     }
 }
@@ -224,6 +297,7 @@ static const char *read_all(Arena *a, const void *data, size_t size, Wasm *w) {
     }
     if (error) return error;
     if (!w->linked) return "no symbols";
+    if (w->nnamed != w->nconstant) return "data without names";
     return w->nbody == w->nfunction ? NULL : "functions without code";
 }
 

@@ -13,6 +13,12 @@ const char *wasm_check(Arena *a, const LoadObject *o, const char ***undefined);
 const void *wasm_relink(Arena *a, const void *data, size_t size, const char *from, const char *to);
 
 /* Relocations by the numbers of the tool conventions, which no system header has. */
-enum { R_WASM_FUNCTION_INDEX_LEB = 0, R_WASM_TYPE_INDEX_LEB = 6, R_WASM_GLOBAL_INDEX_LEB = 7 };
+enum {
+    R_WASM_FUNCTION_INDEX_LEB = 0,
+    R_WASM_MEMORY_ADDR_LEB = 3,
+    R_WASM_MEMORY_ADDR_SLEB = 4,
+    R_WASM_TYPE_INDEX_LEB = 6,
+    R_WASM_GLOBAL_INDEX_LEB = 7
+};
 
 #endif

@@ -1,0 +1,15 @@
+/* What the files of trainer/web share, one section per file. */
+#ifndef VMOEC_TRAINER_WEB_INTERNAL_H
+#define VMOEC_TRAINER_WEB_INTERNAL_H
+
+#include "runtime/data/image.h"
+#include "trainer/web/web.h"
+
+/* ---- centre.c -------------------------------------------------------------------------------- */
+
+/* A drawing in[h][w], light on black, as MNIST's digits lie in their images: to[f->height][..].
+ * VM_INPUT: nothing is drawn. */
+VmStatus vm_web_centre(const VmImageForm *f, const uint8_t *in, int64_t h, int64_t w, uint8_t *to,
+                       VmError *err);
+
+#endif
