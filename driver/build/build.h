@@ -118,8 +118,7 @@ const char *build_renamed(const Build *b, const char *word);
 
 /* Whether -o names a page or a module and may be written, and the other options go with that. */
 VmStatus build_module_check(Build *b);
-/* Plans the program that scores one image; classes without names in the weights get those of the
- * data, if they are there. */
+/* Plans the program that scores one image. */
 VmStatus build_module_plan(Build *b);
 /* Keeps the weights' numbers as the module has them, and their classes. They are in the engine. */
 VmStatus build_module_weights(Build *b, VmEngine *e, int program, const VmAbout *about);

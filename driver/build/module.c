@@ -38,6 +38,7 @@ VmStatus build_module_check(Build *b) {
         {a->o.static__link, "static", "a module needs no libraries"},
         {a->o.images, "images", "the page has its browser's readers of pictures"},
         {a->o.batch__sizes, "batch", "a module takes one image at a time"},
+        {a->o.data, "data", "what classes are called the weights say"},
     };
     for (size_t i = 0; i < sizeof refused / sizeof refused[0]; i++)
         if (refused[i].given)
@@ -108,26 +109,6 @@ VmStatus build_module_weights(Build *b, VmEngine *e, int program, const VmAbout 
     return drv_write_file(build_in_folder(b, WEIGHTS_FILE), t.data, t.len);
 }
 
-/* Weights of another program may not say what their classes are called. */
-static VmStatus classes_of_data(Build *b) {
-    Session *s = b->s;
-    char folder[4096];
-    VmError err = {.text = ""};
-    if (b->nclass_name) return VM_OK;
-    VmDataQuery q = session_data_query(s->train, b->a->o.data, folder);
-    s->decode_ahead = true;
-    if (!b->a->o.data && vm_dataset_find(&q, VM_TRAIN, &err)) return VM_OK;
-    VmStatus st = session_data(s, b->a->o.data, 0, &session_data_training);
-    const VmDataset *d = st ? NULL : s->data[VM_TRAIN];
-    int64_t n = 0;
-    while (d && vm_dataset_class(d, n)) n++;
-    const char **name = ARENA_ARRAY(s->arena, const char *, n + 1);
-    for (int64_t i = 0; i < n; i++) name[i] = vm_dataset_class(d, i);
-    b->class_name = name;
-    b->nclass_name = n;
-    return st;
-}
-
 /* ---- C text ---------------------------------------------------------------------------------- */
 
 static int64_t classes_of(const VmProgram *p) {
@@ -147,6 +128,13 @@ static VmJson numbers(const VmChannels *c, int64_t n) {
     return list;
 }
 
+/* "mnist_cnn" of "models/mnist_cnn.vmoe" */
+static const char *name_of(const Session *s) {
+    const char *slash = strrchr(s->path, '/'), *file = slash ? slash + 1 : s->path;
+    return ends(file, ".vmoe") ? arena_strndup(s->arena, file, strlen(file) - strlen(".vmoe"))
+                               : file;
+}
+
 /* As vm_web_info has it. NULL: memory is not there. */
 static const char *info(const Build *b) {
     const Session *s = b->s;
@@ -158,6 +146,7 @@ static const char *info(const Build *b) {
         vm_json_string(&classes, NULL,
                        i < b->nclass_name ? b->class_name[i]
                                           : arena_printf(s->arena, "%lld", (long long)i));
+    vm_json_string(&o, "name", name_of(s));
     vm_json_string(&o, "model", s->model);
     vm_json_string(&o, "version", vm_version);
     vm_json_int(&o, "parameters", b->weights_bytes / (int64_t)sizeof(float));
@@ -251,7 +240,6 @@ static VmStatus write_out(Build *b, const char *kit, const char *out) {
 VmStatus build_module(Build *b, const char *out) {
     const char *kit;
     VmStatus st = build_kit(b, &kit);
-    if (!st) st = classes_of_data(b);
     if (st) return st;
     if (memory_of(b) > MOST_MEMORY)
         return drv_fail(VM_INPUT, "%s takes %.1f GiB to predict, and a page may have %.1f",

@@ -7,9 +7,10 @@
 
 /* ---- centre.c -------------------------------------------------------------------------------- */
 
-/* A drawing in[h][w], light on black, as MNIST's digits lie in their images: to[f->height][..].
- * VM_INPUT: nothing is drawn. */
-VmStatus vm_web_centre(const VmImageForm *f, const uint8_t *in, int64_t h, int64_t w, uint8_t *to,
-                       VmError *err);
+enum { VM_WEB_DIGIT = 28 }; /* the side of MNIST's images */
+
+/* A drawing in[h][w], light on black, becomes to[VM_WEB_DIGIT][VM_WEB_DIGIT], as MNIST's digits lie
+ * in their images. VM_INPUT: nothing is drawn. */
+VmStatus vm_web_centre(const uint8_t *in, int64_t h, int64_t w, uint8_t *to, VmError *err);
 
 #endif

@@ -134,12 +134,15 @@ static VmStatus run(void) {
     return VM_OK;
 }
 
+static VmStatus look(const VmSingleImage *x, bool any_size) {
+    module.form.resize = vm_web.resize || any_size;
+    VmStatus s = vm_image_pixels(&module.form, x, "the picture", module.seen, &module.err);
+    return s ? s : run();
+}
+
 int32_t vm_web_classify(int32_t any_size) {
     VmStatus s = may_run();
-    if (s) return (int32_t)s;
-    module.form.resize = vm_web.resize || any_size;
-    s = vm_image_pixels(&module.form, &module.picture, "the picture", module.seen, &module.err);
-    return (int32_t)(s ? s : run());
+    return (int32_t)(s ? s : look(&module.picture, any_size != 0));
 }
 
 int32_t vm_web_draw(void) {
@@ -149,8 +152,14 @@ int32_t vm_web_draw(void) {
     if (x->channels != 1 || module.form.channels != 1)
         return (int32_t)vm_fail(&module.err, VM_USAGE,
                                 "a drawing has one channel, for a model that takes one");
-    s = vm_web_centre(&module.form, x->pixels, x->height, x->width, module.seen, &module.err);
-    return (int32_t)(s ? s : run());
+    uint8_t digit[VM_WEB_DIGIT * VM_WEB_DIGIT];
+    s = vm_web_centre(x->pixels, x->height, x->width, digit, &module.err);
+    return (int32_t)(s ? s
+                       : look(&(VmSingleImage){.pixels = digit,
+                                               .height = VM_WEB_DIGIT,
+                                               .width = VM_WEB_DIGIT,
+                                               .channels = 1},
+                              true));
 }
 
 /* ---- facts ----------------------------------------------------------------------------------- */

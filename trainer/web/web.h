@@ -37,9 +37,10 @@ extern const VmWeb vm_web;
 /* Makes the model ready: the first call, once. */
 VM_WEB(start) int32_t vm_web_start(void);
 
-/* JSON in UTF-8, ended by a zero: model, version, parameters, height, width, channels, classes (a
- * list of names by label), resize (are pictures of other sizes resized by the recipe?), mean, std,
- * digits (are they written digits, centred as MNIST's are?), memory (bytes). Needs no start. */
+/* JSON in UTF-8, ended by a zero: name (of the file), model, version, parameters, height, width,
+ * channels, classes (a list of names by label), resize (are pictures of other sizes resized by the
+ * recipe?), mean, std, digits (are they written digits, centred as MNIST's are?), memory (bytes).
+ * Needs no start. */
 VM_WEB(info) const char *vm_web_info(void);
 
 /* Room for a picture, [height][width][channels] bytes: 1 grey, 3 red, green, blue, 4 and how
@@ -52,7 +53,7 @@ VM_WEB(pixels) uint8_t *vm_web_pixels(int32_t height, int32_t width, int32_t cha
 VM_WEB(classify) int32_t vm_web_classify(int32_t any_size);
 
 /* Classifies a drawing there, of one channel, light on black: what is drawn is brought to the size
- * and place of MNIST's digits (centre.c). */
+ * and place of MNIST's digits (centre.c), and their image is classified. */
 VM_WEB(draw) int32_t vm_web_draw(void);
 
 /* Of the last picture: [classes], their sum 1; and the bytes that the model saw, which are
