@@ -111,6 +111,7 @@ def pictures(b, png_path, wanted):
     """A picture that is dropped, chosen and pasted."""
     with open(png_path, "rb") as f:
         data = f.read()
+    reset(b)
     b.drop("#drop", "a.png", data, "image/png")
     settle(b)
     same_answer(b, "a dropped picture", wanted)

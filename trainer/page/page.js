@@ -67,7 +67,7 @@ function percent(p) {
 
 function describe() {
     const colours = info.channels === 1 ? 'grey' : 'colour';
-    const size = info.width + ' × ' + info.height;
+    const size = info.width + '\u00a0×\u00a0' + info.height;
     document.title = info.name;
     at('name').textContent = info.name;
     at('about').textContent = 'Tells ' + info.classes.length + ' classes of ' + colours +
