@@ -61,7 +61,7 @@ typedef struct Wasm {
     bool linked; /* there were symbols */
 } Wasm;
 
-bool wasm_is(const void *data, size_t size) {
+bool code_wasm_is(const void *data, size_t size) {
     return size >= sizeof begins && !memcmp(data, begins, sizeof begins);
 }
 
@@ -286,7 +286,7 @@ static const char *read_section(Wasm *w, uint32_t id, Bytes b) {
 
 static const char *read_all(Arena *a, const void *data, size_t size, Wasm *w) {
     *w = (Wasm){.arena = a, .data = data};
-    if (!wasm_is(data, size)) return "no WebAssembly object";
+    if (!code_wasm_is(data, size)) return "no WebAssembly object";
     if (size > MAX_OBJECT) return "wrong size";
     Bytes b = {w->data + sizeof begins, w->data + size, false};
     const char *error = NULL;
@@ -312,7 +312,7 @@ static const Symbol *find(const Wasm *w, const char *text) {
     return NULL;
 }
 
-const char *wasm_check(Arena *a, const LoadObject *o, const char ***undefined) {
+const char *code_wasm_check(Arena *a, const LoadObject *o, const char ***undefined) {
     Wasm w;
     const char *error = read_all(a, o->data, o->size, &w);
     if (error) return error;
@@ -324,13 +324,14 @@ const char *wasm_check(Arena *a, const LoadObject *o, const char ***undefined) {
         const Symbol *s = &w.symbol[i];
         if (s->kind != SYM_FUNCTION || !(s->flags & UNDEFINED)) continue;
         const char *text = arena_strndup(a, s->name.at, s->name.n);
-        if (!code_is_library(text)) list[n++] = text;
+        if (!code_library_at(text)) list[n++] = text;
     }
     *undefined = list;
     return NULL;
 }
 
-const void *wasm_relink(Arena *a, const void *data, size_t size, const char *from, const char *to) {
+const void *code_wasm_relink(Arena *a, const void *data, size_t size, const char *from,
+                             const char *to) {
     Wasm w;
     unsigned char *copy = arena_alloc(a, size);
     memcpy(copy, data, size);

@@ -6,11 +6,12 @@
 #include "codegen/load/loader.h"
 
 /* Whether the bytes begin as a WebAssembly object does. */
-bool wasm_is(const void *data, size_t size);
+bool code_wasm_is(const void *data, size_t size);
 /* As code_check has it. */
-const char *wasm_check(Arena *a, const LoadObject *o, const char ***undefined);
-/* As code_relink has it, for an object that wasm_check takes. */
-const void *wasm_relink(Arena *a, const void *data, size_t size, const char *from, const char *to);
+const char *code_wasm_check(Arena *a, const LoadObject *o, const char ***undefined);
+/* As code_relink has it, for an object that code_wasm_check takes. */
+const void *code_wasm_relink(Arena *a, const void *data, size_t size, const char *from,
+                             const char *to);
 
 /* Relocations by the numbers of the tool conventions, which no system header has. */
 enum {
