@@ -115,7 +115,7 @@ def pictures(b, png_path, wanted):
     b.drop("#drop", "a.png", data, "image/png")
     settle(b)
     same_answer(b, "a dropped picture", wanted)
-    check("it says how long that took", " ms" in text(b, "how"), text(b, "how"))
+    check("it says how long that took", "\u00a0ms" in text(b, "how"), text(b, "how"))
     label = b.run("document.getElementById('seen').getAttribute('aria-label')")
     check("what the model sees has words", "a picture of" in label, label)
     reset(b)

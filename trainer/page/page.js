@@ -59,10 +59,11 @@ async function start() {
 function fail(text) {
     at('failure').textContent = text;
     at('failure').hidden = !text;
+    if (text) at('failure').scrollIntoView({ block: 'nearest' });
 }
 
 function percent(p) {
-    return p >= 0.9995 ? '100 %' : p < 0.0005 ? '0 %' : (100 * p).toFixed(1) + ' %';
+    return (p >= 0.9995 ? '100' : p < 0.0005 ? '0' : (100 * p).toFixed(1)) + '\u00a0%';
 }
 
 function describe() {
@@ -175,9 +176,9 @@ function classify(pixels, height, width, channels, run, what) {
     showSeen(what);
     showBars(p, best);
     at('best').textContent = info.classes[best];
-    at('how').textContent = percent(p[best]) + ' sure, after ' + milliseconds.toFixed(1) + ' ms' +
+    at('how').textContent = percent(p[best]) + ' sure, after ' + milliseconds.toFixed(1) + '\u00a0ms' +
         (what === 'a drawing' || (height === info.height && width === info.width) ? '' :
-            '; resized from ' + width + ' × ' + height);
+            '; resized from ' + width + '\u00a0×\u00a0' + height);
     fail('');
 }
 
@@ -200,6 +201,7 @@ function clear() {
     ink.fillStyle = '#000';
     ink.fillRect(0, 0, pad.width, pad.height);
     empty = true;
+    at('ghost').hidden = false;
     pad.setAttribute('aria-label', 'Drawing pad, empty: draw with mouse, pen or finger');
 }
 
@@ -236,6 +238,7 @@ function line(from, to) {
     ink.lineTo(to.x, to.y + (from === to ? 0.01 : 0));
     ink.stroke();
     if (empty) pad.setAttribute('aria-label', 'Drawing pad with a drawing');
+    at('ghost').hidden = true;
     empty = false;
 }
 
@@ -307,6 +310,7 @@ function classifyPicture(picture) {
     if (at('negative').checked && info.channels === 1) pixels = pixels.map((v) => 255 - v);
     classify(pixels, picture.height, picture.width, 4, () => model.classify(1), 'a picture');
     last = picture;
+    at('answer').scrollIntoView({ block: 'nearest' });
 }
 
 async function take(files) {
@@ -364,7 +368,7 @@ function open() {
         drawWithPointers();
     }
     at('work').className = info.channels === 1 ? '' : 'pictures';
-    at('work').hidden = false;
+    at('work').hidden = at('details').hidden = false;
     document.body.dataset.state = 'ready';
 }
 
