@@ -78,6 +78,10 @@ static VmStatus plan(Build *b) {
     return st ? st : build_plan(b);
 }
 
+static int by_name(const void *x, const void *y) {
+    return strcmp(*(const char *const *)x, *(const char *const *)y);
+}
+
 static VmStatus make(Build *b, const char *out) {
     Session *s = b->s;
     VmStatus st = b->module ? VM_OK
@@ -91,6 +95,8 @@ static VmStatus make(Build *b, const char *out) {
     const char *error = cg_module_objects(s->module, build_object, b);
     if (error) return drv_fail(VM_ENV, "%s", error);
     if (b->status) return b->status;
+    /* whichever worker was the first: the same file */
+    qsort(b->object, (size_t)b->nobject, sizeof b->object[0], by_name);
     if (b->module) return build_module(b, out);
     if (b->lib) st = session_about(s, s->data[VM_TRAIN], s->train->recipe.seed, &b->about);
     if (st) return st;

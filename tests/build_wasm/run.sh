@@ -10,12 +10,9 @@
 # SCREENSHOTS=FOLDER keeps what pages look like.
 set -u
 cd "$(dirname "$0")/../.." || exit 3
-VMOEC=${VMOEC:-$PWD/build/vmoec}
-case $VMOEC in /*) ;; *) VMOEC=$PWD/$VMOEC ;; esac
-ROOT=$PWD HERE=$PWD/tests/build_wasm
-VMOEC_MODELS=$ROOT/models
-export VMOEC_MODELS
-[ -x "$VMOEC" ] || { echo "FAIL setup cannot run $VMOEC"; exit 3; }
+# shellcheck source=tests/begin.sh
+. tests/begin.sh
+HERE=$ROOT/tests/build_wasm
 TOLERANCE=1e-5 # of probabilities
 
 # ---- what it takes -------------------------------------------------------------------------------
@@ -35,18 +32,10 @@ if ! make --no-print-directory BUILD="$(dirname "$VMOEC")" kit TARGET=wasm32 \
 fi
 echo 'ok kit'
 
-T=$(mktemp -d) || exit 3
-trap 'rm -rf "$T"' EXIT INT TERM
 cp tests/cli/tiny.vmoe tests/build_arm/conv.vmoe tests/build_arm/router.vmoe "$HERE"/*.vmoe "$T"
 sed -e 's/size = 28/size = 8/' -e 's/classes = 10/classes = 4/' tests/build_lib/cnn.vmoe \
     > "$T/cnn.vmoe"
 cd "$T" || exit 3
-
-failed=0
-# shellcheck source=tests/want.sh
-. "$ROOT/tests/want.sh"
-# shellcheck source=tests/data.sh
-. "$ROOT/tests/data.sh"
 
 # compare NAME MODEL WEIGHTS IMAGES CLASSES: the module, and what predict says.
 compare() {
@@ -186,9 +175,9 @@ refused '--images does not go with' 'readers of images' -o no.wasm --weights $W 
 refused '--batch does not go with' 'several images' -o no.wasm --weights $W --batch 4
 refused '--data does not go with' 'data' -o no.wasm --weights $W --data data
 refused '--cpu is one of simd128 for wasm32' 'another CPU' -o no.wasm --weights $W --cpu native
-want 0 '' 'its own CPU' "$VMOEC" build tiny.vmoe --target wasm32 --cpu simd128 --weights $W \
-    -o cpu.wasm
-same 'which is the usual one' cpu.wasm tiny.wasm
+want 0 '' 'its own CPU, nothing kept' "$VMOEC" build tiny.vmoe --target wasm32 --cpu simd128 \
+    --weights $W -o cpu.wasm --no-cache
+same 'makes the same file' cpu.wasm tiny.wasm
 want 1 'weight' 'weights of another model' "$VMOEC" build cnn.vmoe --target wasm32 --weights $W \
     -o no.html
 want 1 'scores no classes' 'a model without classes' "$VMOEC" build mean.vmoe --target wasm32 \
