@@ -25,8 +25,8 @@ function missing() {
         return 'This browser cannot run WebAssembly, or does not allow it here.';
     }
     if (!WebAssembly.validate(SIMD)) {
-        return 'This browser’s WebAssembly has no SIMD, which the model needs. Chrome and Edge 91, ' +
-            'Firefox 89, Safari 16.4 and newer have it.';
+        return 'This browser’s WebAssembly has no SIMD, which the model needs. Chrome and Edge 97, ' +
+            'Firefox 102, Safari 16.4 and newer run this page.';
     }
     return typeof createImageBitmap === 'function' ? '' : 'This browser is too old for this page.';
 }

@@ -8,6 +8,7 @@
 #include "base/rng.h"
 #include "codegen/load/relink.h"
 #include "tests/unit/codegen/util_objects.h"
+#include "tests/unit/codegen/util_program.h"
 
 static Objects objects(Arena *a) {
     const CgTarget *t = cg_target_named("simd128");
@@ -114,6 +115,32 @@ Test(wasm, damaged_objects_never_crash_the_check, .timeout = 120) {
         free(copy);
     }
     cr_assert(taken > 100 && refusals > 100, "%d taken, %d refused", taken, refusals);
+    arena_destroy(a);
+}
+
+/* A kernel with a list among its constants: where it lies in memory code is told by the linker. */
+Test(wasm, constants_are_known, .timeout = 60) {
+    Arena *a = arena_create();
+    const CgTarget *t = cg_target_named("simd128");
+    IrGraph *g = program_read(a,
+                              "graph @t {\n"
+                              "  %0 = input {name = \"x\"} : i32[33]\n"
+                              "  %1 = lookup %0 {values = [3,1,4,1,-5]} : i32[33]\n"
+                              "  output \"a\" %1\n"
+                              "}\n",
+                              PASS_fuse);
+    Objects o = objects_of(a, g, t);
+    cr_assert_eq(o.n, 1);
+    const LoadObject *x = &o.item[0];
+    const char *error = check(a, x->data, x->size, x->symbol), *segment = ".rodata";
+    cr_assert_null(error, "%s", error);
+    char *copy = arena_alloc(a, x->size);
+    memcpy(copy, x->data, x->size);
+    char *at = memmem(copy, x->size, segment, strlen(segment));
+    cr_assert_not_null(at, "no constants");
+    memcpy(at, ".data..", strlen(segment)); /* as what may be written to is called */
+    error = check(a, copy, x->size, x->symbol);
+    cr_assert(error && strstr(error, "no constants"), "%s", error);
     arena_destroy(a);
 }
 
