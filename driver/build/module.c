@@ -38,6 +38,7 @@ VmStatus build_module_check(Build *b) {
         {a->o.static__link, "static", "a module needs no libraries"},
         {a->o.images, "images", "the page has its browser's readers of pictures"},
         {a->o.batch__sizes, "batch", "a module takes one image at a time"},
+        {a->o.mem_budget, "mem-budget", "it is about training, and there is none in a page"},
         {a->o.data, "data", "what classes are called the weights say"},
     };
     for (size_t i = 0; i < sizeof refused / sizeof refused[0]; i++)

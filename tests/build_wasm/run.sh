@@ -173,6 +173,7 @@ refused '--lib does not go with' 'a library' -o no.wasm --weights $W --lib
 refused '--static does not go with' 'libraries inside' -o no.wasm --weights $W --static
 refused '--images does not go with' 'readers of images' -o no.wasm --weights $W --images
 refused '--batch does not go with' 'several images' -o no.wasm --weights $W --batch 4
+refused '--mem-budget does not go with' 'memory' -o no.wasm --weights $W --mem-budget 1G
 refused '--data does not go with' 'data' -o no.wasm --weights $W --data data
 refused '--cpu is one of simd128 for wasm32' 'another CPU' -o no.wasm --weights $W --cpu native
 want 0 '' 'its own CPU, nothing kept' "$VMOEC" build tiny.vmoe --target wasm32 --cpu simd128 \
