@@ -84,12 +84,31 @@ KIT_CC   := $(if $(TARGET),$(TARGET)-gcc$(addprefix $() -isystem ,$(addsuffix /u
 KIT_AR   := $(if $(TARGET),$(TARGET)-ar,ar)
 KIT_MORE := $(if $(TARGET),$(addprefix $(KIT)/,libjansson.a libxxhash.a libz.a))
 KIT_LIB  := $(KIT)/libvmoec-trainer.a
-KIT_SRC  := $(call sources,base recipe runtime cli trainer)
+KIT_SRC  := $(filter-out trainer/web/%,$(call sources,base recipe runtime cli trainer))
 KIT_OBJ  := $(KIT_SRC:%.c=$(KIT)/obj/%.o) $(KIT)/obj/version.o
 KIT_HDR  := $(addprefix $(KIT)/include/,base/json.h base/status.h recipe/recipe.h $(wildcard recipe/*.def) \
             runtime/exec/abi.h trainer/built.h trainer/library/api.h)
 # Position independent in every way, because libraries are made of it too.
-KIT_CFLAGS = -fPIC -ffunction-sections -fdata-sections -fvisibility=hidden
+KIT_CFLAGS = $(CFLAGS) -fPIC -ffunction-sections -fdata-sections -fvisibility=hidden
+
+# The kit of modules for browsers: what predicting takes of the same sources, for one thread, and what a page is made
+# of. Of C's library only headers and archives of wasi-libc are used; a module asks nothing of WASI.
+ifeq ($(TARGET),wasm32)
+KIT_CC   := clang-19
+KIT_AR   := llvm-ar-19
+WASI     := $(KIT_ROOT)/usr
+KIT_LIB  := $(KIT)/libvmoec-web.a
+KIT_SRC  := $(wildcard trainer/web/*.c) base/status.c \
+            $(addprefix runtime/,$(addsuffix .c,exec/check exec/engine exec/exact exec/init exec/memory exec/step \
+            exec/table data/image_pixels data/query data/resize train/softmax))
+KIT_OBJ  := $(KIT_SRC:%.c=$(KIT)/obj/%.o)
+KIT_HDR  := $(addprefix $(KIT)/include/,runtime/exec/abi.h trainer/web/web.h) \
+            $(patsubst trainer/page/%,$(KIT)/page/%,$(wildcard trainer/page/*))
+KIT_MORE := $(KIT)/libc.a $(KIT)/librt-wasm32.a
+KIT_CFLAGS = --target=wasm32-wasi -mcpu=mvp -msimd128 -mbulk-memory -mmutable-globals -mnontrapping-fptoint \
+             -msign-ext -isystem $(WASI)/include/wasm32-wasi -D_WASI_EMULATED_SIGNAL -std=c11 -D_GNU_SOURCE -I. \
+             $(WARN) -Wno-unknown-pragmas -O2 -ffp-contract=off -ffunction-sections -fdata-sections -fvisibility=hidden
+endif
 
 # The C files of tests/ make one Criterion binary (fuzz_*.c and those of library/, build_lib/ and photos/ are programs,
 # and fuzz/targets/ is for fuzzing and for replay/); tests/<area>/run.sh are shell suites.
@@ -156,11 +175,11 @@ $(BUILD)/vmoec: $(PROGRAM_OBJ)
 $(KIT)/obj/%.o: %.c
 	@mkdir -p $(dir $@)
 	$(call say,CC,$@)
-	$(Q)$(KIT_CC) $(CFLAGS) $(KIT_CFLAGS) -MMD -MP -c $< -o $@
+	$(Q)$(KIT_CC) $(KIT_CFLAGS) -MMD -MP -c $< -o $@
 
 $(KIT)/obj/version.o: $(BUILD)/obj/version.c
 	@mkdir -p $(dir $@)
-	$(Q)$(KIT_CC) $(CFLAGS) $(KIT_CFLAGS) -c $< -o $@
+	$(Q)$(KIT_CC) $(KIT_CFLAGS) -c $< -o $@
 
 $(KIT_LIB): $(KIT_OBJ)
 	$(call say,AR,$@)
@@ -170,12 +189,26 @@ $(KIT)/include/%: %
 	@mkdir -p $(dir $@)
 	@cp $< $@
 
-$(KIT_MORE): $(KIT)/%.a: $(KIT_ROOT)/usr/lib/$(TARGET)/%.a
+$(KIT)/page/%: trainer/page/%
 	@mkdir -p $(dir $@)
 	@cp $< $@
 
+ifeq ($(TARGET),wasm32)
+$(KIT)/libc.a: $(WASI)/lib/wasm32-wasi/libc.a
+	@mkdir -p $(dir $@)
+	@cp $< $@
+
+$(KIT)/librt-wasm32.a: $(WASI)/lib/llvm-19/lib/clang/19/lib/wasi/libclang_rt.builtins-wasm32.a
+	@mkdir -p $(dir $@)
+	@cp $< $@
+else
+$(KIT_MORE): $(KIT)/%.a: $(KIT_ROOT)/usr/lib/$(TARGET)/%.a
+	@mkdir -p $(dir $@)
+	@cp $< $@
+endif
+
 .PHONY: kit
-kit: $(KIT_LIB) $(KIT_HDR) $(KIT_MORE) ## build what programs are made of, also for another machine: TARGET=aarch64-linux-gnu
+kit: $(KIT_LIB) $(KIT_HDR) $(KIT_MORE) ## build what programs are made of, also for another machine: TARGET=aarch64-linux-gnu or wasm32
 
 # Its own compiler_id, whatever the program that loads it says.
 $(BUILD)/vmoec-llvm.so: $(BACKEND_OBJ) $(BUILD)/obj/compiler_id.o

@@ -9,7 +9,7 @@
 #include "ir/ir.h"
 #include "runtime/exec/abi.h"
 
-/* What code generation asks of a target beyond what all have: vectors and fused multiply-adds.
+/* What code generation asks of a target beyond what all have: vectors.
  * Masks and gathers are not asked for: where there are none, LLVM writes them out lane by lane. */
 typedef enum CgFeature {
     CG_SCALE = 1, /* x * 2^n in one instruction, for any n */
@@ -17,6 +17,7 @@ typedef enum CgFeature {
     /* What is fused behind a product takes two vectors at a time: their chains of dependent steps
      * overlap, which the CPU by itself does not see far enough ahead to do. */
     CG_ABREAST = 4,
+    CG_FUSED = 8 /* a b + c in one instruction, rounded once */
 } CgFeature;
 
 /* What code is made for: a row of codegen/target/isa.def. */
@@ -24,7 +25,7 @@ typedef struct CgTarget {
     const char *id;  /* its name: "avx512-bf16" */
     const char *isa; /* its instruction set, "avx512" | "neon", which decides the bits of results */
     const char *triple; /* its architecture and system in LLVM's words */
-    int elf;            /* its architecture in ELF's numbers */
+    int elf;            /* its architecture in ELF's numbers; EM_NONE: objects are WebAssembly */
     int vector_floats;
     int vector_registers;
     unsigned has;         /* CgFeature bits */

@@ -32,7 +32,7 @@ write() { # FILE COMMAND...: what a command prints becomes a file
     chmod 644 "$file"
 }
 tree() { # FROM TO: all files of a folder that the repository would have
-    (cd "$1" && find . -type f ! -path '*/node_modules/*' ! -name '*.tune') |
+    (cd "$1" && find . -type f ! -path '*/node_modules/*' ! -path './obj/*' ! -name '*.tune') |
         while IFS= read -r f; do install -D -m 644 "$1/$f" "$to/$2/$f"; done
 }
 
@@ -42,6 +42,9 @@ put() {
     install -D -m 644 "$BUILD/vmoec-llvm.so" "$to/libexec/vmoec/vmoec-llvm.so"
     install -D -m 644 "$BUILD/kit/libvmoec-trainer.a" "$to/lib/vmoec/kit/libvmoec-trainer.a"
     tree "$BUILD/kit/include" lib/vmoec/kit/include
+    for kit in "$BUILD"/kit-*; do # of other machines, where they were made
+        [ ! -d "$kit" ] || tree "$kit" "lib/vmoec/${kit##*/}"
+    done
     tree models share/vmoec/models
     tree editors share/vmoec/editors
     for kind in syntax ftdetect ftplugin; do

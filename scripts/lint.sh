@@ -75,6 +75,7 @@ may_include() {
     cli) echo "base recipe" $all_runtime ;;
     trainer) echo "base recipe" $all_runtime ;;
     trainer/library) echo "base recipe" $all_runtime "trainer" ;;
+    trainer/web) echo "base recipe" $all_runtime ;;
     trainer/program) echo "base recipe" $all_runtime "trainer cli" ;;
     driver/session)
         echo "base recipe ir frontend frontend/syntax passes codegen codegen/plan" $all_runtime ;;

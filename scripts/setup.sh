@@ -1,10 +1,12 @@
 #!/bin/sh
 # Installs what is missing to build and run vmoec, and to test it, from Debian's packages.
 #
-#   scripts/setup.sh [--check] [run] [test] [fuzz] [threads] [arm]      default: run test
+#   scripts/setup.sh [--check] [run] [test] [fuzz] [threads] [arm] [wasm]      default: run test
 #
 # arm: what programs for AArch64 are built and tested with (docs/trainers_arm.md); the libraries of
 # that machine need `dpkg --add-architecture arm64` first.
+#
+# wasm: what pages for browsers are built and tested with (docs/trainers_wasm.md).
 #
 # Every need is probed first; when all are met, nothing is installed and no network is used. Without
 # the right to install, the command to run by hand is printed and the exit status is 3.
@@ -28,6 +30,8 @@ openmp_of_clang() {
 }
 
 arm() { [ -e "/usr/lib/aarch64-linux-gnu/lib$1.a" ]; }
+
+wasm_runtime() { [ -e /usr/lib/llvm-19/lib/clang/19/lib/wasi/libclang_rt.builtins-wasm32.a ]; }
 
 missing=
 need() { # $1: package; the rest: its probe
@@ -80,8 +84,17 @@ for what in "$@"; do
         need libxxhash-dev:arm64 arm xxhash
         need zlib1g-dev:arm64 arm z
         ;;
+    wasm)
+        need clang-19 tool clang-19
+        need lld-19 tool wasm-ld-19
+        need llvm-19 tool llvm-ar-19
+        need wasi-libc test -e /usr/lib/wasm32-wasi/libc.a
+        need libclang-rt-19-dev-wasm32 wasm_runtime
+        need nodejs tool node
+        need chromium tool chromium
+        ;;
     *)
-        echo "setup.sh: expected run, test, fuzz, threads, arm or --check, found $what" >&2
+        echo "setup.sh: expected run, test, fuzz, threads, arm, wasm or --check, found $what" >&2
         exit 2
         ;;
     esac

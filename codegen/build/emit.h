@@ -107,6 +107,8 @@ Val kb_fadd(Kb *k, Val a, Val b); /* f32, scalars or vectors */
 Val kb_fsub(Kb *k, Val a, Val b);
 Val kb_fmul(Kb *k, Val a, Val b);
 Val kb_fdiv(Kb *k, Val a, Val b);
+/* a b + c of f32 vectors: rounded once where the target has CG_FUSED, else twice. */
+Val kb_fma(Kb *k, Val a, Val b, Val c);
 Val kb_udiv(Kb *k, Val a, int64_t b); /* folds 1 */
 Val kb_urem(Kb *k, Val a, int64_t b);
 Val kb_min(Kb *k, Val a, Val b); /* signed i64 */

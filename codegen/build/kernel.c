@@ -100,6 +100,11 @@ Val kb_call(Kb *k, const char *intrinsic, LLVMTypeRef overload, Val *args, int n
                           (unsigned)n, "");
 }
 
+Val kb_fma(Kb *k, Val a, Val b, Val c) {
+    if (!(k->target->has & CG_FUSED)) return kb_fadd(k, kb_fmul(k, a, b), c);
+    return kb_call(k, "llvm.fma", k->vf, (Val[]){a, b, c}, 3);
+}
+
 /* Code without tables for unwinding: nothing in it throws. */
 static Val add_function(Kb *k, const char *name, LLVMTypeRef type) {
     Val fn = LLVMAddFunction(k->mod, name, type);

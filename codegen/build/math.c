@@ -3,9 +3,6 @@
  * value, checked by tests/ops/test_math.c on one in a thousand. NaN in, NaN out. */
 #include "codegen/build/emit.h"
 
-static Val fma3(Kb *k, Val a, Val b, Val c) {
-    return kb_call(k, "llvm.fma", k->vf, (Val[]){a, b, c}, 3);
-}
 static Val fabs1(Kb *k, Val a) {
     return kb_call(k, "llvm.fabs", k->vf, &a, 1);
 }
@@ -22,7 +19,7 @@ static Val copysign2(Kb *k, Val mag, Val sign) {
 
 static Val poly(Kb *k, Val x, const double *c, int n) {
     Val r = kb_vf(k, c[n - 1]);
-    for (int i = n - 2; i >= 0; i--) r = fma3(k, r, x, kb_vf(k, c[i]));
+    for (int i = n - 2; i >= 0; i--) r = kb_fma(k, r, x, kb_vf(k, c[i]));
     return r;
 }
 
@@ -64,9 +61,9 @@ Val kb_exp(Kb *k, Val x) {
     x = LLVMBuildSelect(k->b, lo, kb_vf(k, -104), x, "");
     Val t = kb_fmul(k, x, kb_vf(k, 1.44269504088896341));
     Val n = kb_call(k, "llvm.rint", k->vf, &t, 1);
-    Val r = fma3(k, n, kb_vf(k, -0.693359375), x);
-    r = fma3(k, n, kb_vf(k, 2.12194440054690583e-4), r);
-    Val p = fma3(k, kb_fmul(k, r, r), poly(k, r, c, 5), kb_fadd(k, r, kb_vf(k, 1)));
+    Val r = kb_fma(k, n, kb_vf(k, -0.693359375), x);
+    r = kb_fma(k, n, kb_vf(k, 2.12194440054690583e-4), r);
+    Val p = kb_fma(k, kb_fmul(k, r, r), poly(k, r, c, 5), kb_fadd(k, r, kb_vf(k, 1)));
     return times_pow2(k, p, n);
 }
 
@@ -79,7 +76,7 @@ Val kb_exp2(Kb *k, Val x) {
         x = LLVMBuildSelect(k->b, lo, kb_vf(k, -150), x, "");
     }
     Val n = kb_call(k, "llvm.rint", k->vf, &x, 1), r = kb_fsub(k, x, n);
-    return times_pow2(k, fma3(k, r, poly(k, r, c, 5), kb_vf(k, 1)), n);
+    return times_pow2(k, kb_fma(k, r, poly(k, r, c, 5), kb_vf(k, 1)), n);
 }
 
 /* ln x. Error 2 ulp, or 1e-7 absolute near 1; log 0 = -inf, of negatives NaN. x = 2^e m, m in
@@ -98,9 +95,9 @@ Val kb_log(Kb *k, Val x) {
     Val ef = kb_fadd(k, LLVMBuildSIToFP(k->b, e, k->vf, ""), bias);
     Val f = kb_fsub(k, m, kb_vf(k, 1)), f2 = kb_fmul(k, f, f);
     Val r = kb_fmul(k, kb_fmul(k, f, f2), poly(k, f, c, 9));
-    r = fma3(k, ef, kb_vf(k, -2.12194440054690583e-4), r);
-    r = fma3(k, f2, kb_vf(k, -0.5), r);
-    r = fma3(k, ef, kb_vf(k, 0.693359375), kb_fadd(k, r, f));
+    r = kb_fma(k, ef, kb_vf(k, -2.12194440054690583e-4), r);
+    r = kb_fma(k, f2, kb_vf(k, -0.5), r);
+    r = kb_fma(k, ef, kb_vf(k, 0.693359375), kb_fadd(k, r, f));
     Val zero = LLVMBuildFCmp(k->b, LLVMRealOEQ, x, kb_vf(k, 0), "");
     Val inf = kb_vf(k, 1e39); /* rounds to infinity */
     r = LLVMBuildSelect(k->b, zero, LLVMBuildFNeg(k->b, inf, ""), r, "");
@@ -123,7 +120,7 @@ Val kb_tanh(Kb *k, Val x) {
     static const double c[] = {-0.33333283926126417, 0.13331491305252643, -0.05374349936588009,
                                0.020650590948052272, -0.005717048690075179};
     Val a = fabs1(k, x), x2 = kb_fmul(k, x, x);
-    Val small = fma3(k, kb_fmul(k, x, x2), poly(k, x2, c, 5), x);
+    Val small = kb_fma(k, kb_fmul(k, x, x2), poly(k, x2, c, 5), x);
     Val e = kb_exp(k, kb_fadd(k, a, a));
     Val big = kb_fsub(k, kb_vf(k, 1), kb_fdiv(k, kb_vf(k, 2), kb_fadd(k, e, kb_vf(k, 1))));
     Val near0 = LLVMBuildFCmp(k->b, LLVMRealOLT, a, kb_vf(k, 0.625), "");
@@ -186,7 +183,7 @@ Val kb_normal_cdf(Kb *k, Val x, Val *gauss) {
     static const double c[] = {0.11164743949831231, 0.11261823052454337,  0.09680521571548162,
                                0.10716501168957726, 0.019860170971284872, 0.06675941050667157,
                                0.03143131188408011, -0.06554180034420655, 0.01925502527337481};
-    Val u = kb_fdiv(k, kb_vf(k, 1), fma3(k, fabs1(k, x), kb_vf(k, 0.28), kb_vf(k, 1)));
+    Val u = kb_fdiv(k, kb_vf(k, 1), kb_fma(k, fabs1(k, x), kb_vf(k, 0.28), kb_vf(k, 1)));
     *gauss = kb_exp(k, kb_fmul(k, kb_fmul(k, x, x), kb_vf(k, -0.5)));
     Val tail = kb_fmul(k, kb_fmul(k, *gauss, u), poly(k, u, c, 9));
     Val left = LLVMBuildFCmp(k->b, LLVMRealOLT, x, kb_vf(k, 0), "");
@@ -200,12 +197,12 @@ Val kb_normal_cdf(Kb *k, Val x, Val *gauss) {
 Val kb_gelu_sigmoid(Kb *k, Val x, Val *slope) {
     const double c = 1.5957691216057308, c3 = 0.044715 * c;
     Val one = kb_vf(k, 1), x2 = kb_fmul(k, x, x);
-    Val u = kb_fmul(k, x, fma3(k, x2, kb_vf(k, c3), kb_vf(k, c)));
+    Val u = kb_fmul(k, x, kb_fma(k, x2, kb_vf(k, c3), kb_vf(k, c)));
     Val q = kb_exp(k, LLVMBuildFNeg(k->b, fabs1(k, u), ""));
     Val right = kb_fdiv(k, one, kb_fadd(k, one, q)), left = kb_fmul(k, q, right);
     Val far = LLVMBuildFCmp(k->b, LLVMRealOGT, x2, kb_vf(k, 1024), "");
     Val near2 = LLVMBuildSelect(k->b, far, kb_vf(k, 1024), x2, "");
-    *slope = kb_fmul(k, kb_fmul(k, left, right), fma3(k, near2, kb_vf(k, 3 * c3), kb_vf(k, c)));
+    *slope = kb_fmul(k, kb_fmul(k, left, right), kb_fma(k, near2, kb_vf(k, 3 * c3), kb_vf(k, c)));
     Val negative = LLVMBuildFCmp(k->b, LLVMRealOLT, u, kb_vf(k, 0), "");
     return LLVMBuildSelect(k->b, negative, left, right, "");
 }

@@ -3,6 +3,7 @@
 #include "codegen/build/unit.h"
 
 #include <dlfcn.h>
+#include <elf.h>
 #include <llvm-c/Analysis.h>
 #include <llvm-c/Error.h>
 #include <llvm-c/ErrorHandling.h>
@@ -73,9 +74,11 @@ static LLVMTargetMachineRef machine_for(Arena *a, const CgTarget *t, LLVMTargetR
     char *cpu = host ? have(LLVMGetHostCPUName()) : NULL;
     char *found = host ? have(LLVMGetHostCPUFeatures()) : NULL;
     const char *features = host ? arena_printf(a, "%s,%s", found, t->features) : t->features;
+    /* WebAssembly's linker decides where everything is: nothing is position independent there */
+    LLVMRelocMode relocation = t->elf == EM_NONE ? LLVMRelocStatic : LLVMRelocPIC;
     LLVMTargetMachineRef m =
         LLVMCreateTargetMachine(target, t->triple, host ? cpu : t->cpu, features,
-                                LLVMCodeGenLevelDefault, LLVMRelocPIC, LLVMCodeModelSmall);
+                                LLVMCodeGenLevelDefault, relocation, LLVMCodeModelSmall);
     if (cpu) LLVMDisposeMessage(cpu);
     if (found) LLVMDisposeMessage(found);
     return m;

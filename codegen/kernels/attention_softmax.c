@@ -58,14 +58,10 @@ static void store_pair(Kb *k, const Attn *a, Val scores, Val j, int v, const Val
     kb_store(k, kb_pair(k, x[0], x[1]), vec_at(k, a, scores, kb_udiv(k, j, 2), v), NULL);
 }
 
-static Val fma3(Kb *k, Val x, Val y, Val z) {
-    return kb_call(k, "llvm.fma", k->vf, (Val[]){x, y, z}, 3);
-}
-
 /* From raw scores to units of log2, less `offset`. */
 static Val scaled(Kb *k, const Attn *a, Val score, Val offset) {
     if (!a->bf16) return kb_fsub(k, score, offset);
-    return fma3(k, score, kb_vf(k, a->scale * LOG2_E), LLVMBuildFNeg(k->b, offset, ""));
+    return kb_fma(k, score, kb_vf(k, a->scale * LOG2_E), LLVMBuildFNeg(k->b, offset, ""));
 }
 
 /* [keys, queries] = rows of m times a packed panel */
@@ -149,9 +145,7 @@ void attn_softmax(Kb *k, const Attn *a, const Panel *p, Val scores, const Val *m
     for (int v = 0; v < p->vectors; v++) {
         Val mask, lse = lse_at(k, a, p, kb_ptr(k, &a->n->out[1]), v, &mask),
                   log_sum = kb_log(k, sum[v]);
-        kb_store(k,
-                 kb_call(k, "llvm.fma", k->vf, (Val[]){most[v], kb_vf(k, 1 / LOG2_E), log_sum}, 3),
-                 lse, mask);
+        kb_store(k, kb_fma(k, most[v], kb_vf(k, 1 / LOG2_E), log_sum), lse, mask);
         inverse[v] = LLVMBuildFDiv(k->b, kb_vf(k, 1), sum[v], "");
     }
 }
@@ -177,7 +171,7 @@ static Val add_delta(Kb *k, void *ctx, Val row0, int r, int v, Val sum, Val *del
     const Grads *g = ctx;
     Val p = kb_load(k, k->vf, vec_at(k, g->a, g->probs, kb_add(k, row0, kb_i64(k, r)), v), NULL);
     Val *to = &delta[r % 2 * g->vectors + v];
-    *to = kb_call(k, "llvm.fma", k->vf, (Val[]){p, sum, *to}, 3);
+    *to = kb_fma(k, p, sum, *to);
     return sum;
 }
 
@@ -192,7 +186,7 @@ static void drop_scores(Kb *k, const Attn *a, const Panel *p, Val probs, Val ds,
         Val kept = LLVMBuildFCmp(k->b, LLVMRealOGT, factor, kb_vf(k, 0), "");
         kb_store(k, LLVMBuildSelect(k->b, kept, e, LLVMBuildFNeg(k->b, e, ""), ""), p_at, NULL);
         kb_store(k, dp, ds_at, NULL);
-        j.next[v] = kb_call(k, "llvm.fma", k->vf, (Val[]){e, dp, j.carry[v]}, 3);
+        j.next[v] = kb_fma(k, e, dp, j.carry[v]);
     }
     kb_loop_end(k, &j);
     for (int v = 0; v < p->vectors; v++) delta[v] = j.carry[v];
@@ -218,7 +212,7 @@ static Val less_delta(Kb *k, const Subtract *x, Val j, int v, Val *prob) {
     Val d = kb_load(k, k->vf, vec_at(k, a, x->s->ds, j, v), NULL);
     if (!a->bf16) return kb_fmul(k, e, kb_fsub(k, d, x->delta[v]));
     Val scale = kb_vf(k, a->scale), offset = kb_fmul(k, x->delta[v], kb_vf(k, -a->scale));
-    return kb_fmul(k, e, fma3(k, d, scale, offset));
+    return kb_fmul(k, e, kb_fma(k, d, scale, offset));
 }
 
 /* A key's numbers x of every vector, rounded. Whole cache lines: a panel begins at one. */

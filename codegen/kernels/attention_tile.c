@@ -18,8 +18,7 @@ static void step(Kb *k, const Product *p, int rows, Val a, Val b, Val *sum) {
         Val x = kb_splat(k, LLVMBuildLoad2(k->b, p->bf16 ? k->i32 : k->f32, from, ""));
         for (int v = 0; v < p->vectors; v++) {
             Val *s = &sum[r * p->vectors + v];
-            *s = p->bf16 ? kb_dot(k, *s, x, bv[v])
-                         : kb_call(k, "llvm.fma", k->vf, (Val[]){x, bv[v], *s}, 3);
+            *s = p->bf16 ? kb_dot(k, *s, x, bv[v]) : kb_fma(k, x, bv[v], *s);
         }
     }
 }

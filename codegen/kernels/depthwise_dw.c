@@ -50,8 +50,7 @@ static void add_pixel(Kb *k, const Taps *t, const Val *x, Val dy, Val col, Val *
     Val meets = kb_mul(k, col, kb_i64(k, t->stride));
     for (int64_t i = t->first; i < t->end; i++) {
         Val at = vector_at(k, vector_at(k, x[i / t->kw - first_row], meets), kb_i64(k, i % t->kw));
-        Val arg[] = {kb_load(k, k->vf, at, NULL), y, sum[i - t->first]};
-        sum[i - t->first] = kb_call(k, "llvm.fma", k->vf, arg, 3);
+        sum[i - t->first] = kb_fma(k, kb_load(k, k->vf, at, NULL), y, sum[i - t->first]);
     }
 }
 

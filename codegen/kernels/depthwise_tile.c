@@ -86,8 +86,7 @@ static void add_row(Kb *k, const DwTile *t, const Val *row, Val w, Val *sum) {
                 if (m < 0 || m >= t->taps) continue;
                 if (!x) x = kb_load(k, k->vf, at(k, row[r], kb_i64(k, (int64_t)j * k->vl)), NULL);
                 Val *to = &sum[r * t->cols + i];
-                *to =
-                    kb_call(k, "llvm.fma", k->vf, (Val[]){x, tap(k, t, w, held, nheld, m), *to}, 3);
+                *to = kb_fma(k, x, tap(k, t, w, held, nheld, m), *to);
             }
         }
 }

@@ -33,7 +33,7 @@ static Val splat_a(Kb *k, const Micro *m, Val row, Val at) {
 }
 
 static Val accumulate(Kb *k, const Micro *m, Val x, Val b, Val sum) {
-    return m->bf16 ? kb_dot(k, sum, x, b) : kb_call(k, "llvm.fma", k->vf, (Val[]){x, b, sum}, 3);
+    return m->bf16 ? kb_dot(k, sum, x, b) : kb_fma(k, x, b, sum);
 }
 
 /* sums += the run of the tile's rows a and of b. */

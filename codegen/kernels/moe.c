@@ -193,7 +193,7 @@ static void combine_vector(Kb *k, Pos pos, Val *carry, void *ctx) {
     x = LLVMBuildSelect(k->b, some, x, kb_vf(k, 0), "");
     if (c->weighted) {
         Val w = kb_splat(k, load_f32(k, kb_ptr(k, c->n->in[2]), at));
-        j.next[0] = kb_call(k, "llvm.fma", k->vf, (Val[]){w, x, j.carry[0]}, 3);
+        j.next[0] = kb_fma(k, w, x, j.carry[0]);
     } else {
         j.next[0] = LLVMBuildFAdd(k->b, j.carry[0], x, "");
     }
@@ -216,7 +216,7 @@ static void combine_lanes(Kb *k, Pos pos, Val *carry, void *ctx) {
     if (c->weighted) {
         Val at = kb_gep(k, k->f32, kb_ptr(k, c->n->in[2]), first);
         Val w = kb_load_strided(k, k->vf, k->f32, at, c->k, pos.mask);
-        j.next[0] = kb_call(k, "llvm.fma", k->vf, (Val[]){w, x, j.carry[0]}, 3);
+        j.next[0] = kb_fma(k, w, x, j.carry[0]);
     } else {
         j.next[0] = LLVMBuildFAdd(k->b, j.carry[0], x, "");
     }
@@ -252,7 +252,7 @@ static void pass_dot(Kb *k, Pos pos, Val *carry, void *ctx) {
     const CombineDw *c = ctx;
     Val a = kb_load(k, k->vf, kb_gep(k, k->f32, c->rows, pos.col), pos.mask);
     Val b = kb_load(k, k->vf, kb_gep(k, k->f32, c->dy, pos.col), pos.mask);
-    carry[0] = kb_call(k, "llvm.fma", k->vf, (Val[]){a, b, carry[0]}, 3);
+    carry[0] = kb_fma(k, a, b, carry[0]);
 }
 
 static void combine_dw_row(Kb *k, Val token, void *ctx) {

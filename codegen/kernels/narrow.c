@@ -18,10 +18,6 @@ static Val scalar_of_b(Kb *k, const Micro *m, Val at, int col) {
     return LLVMBuildLoad2(k->b, k->f32, from, "");
 }
 
-static Val multiply(Kb *k, Val a, Val b, Val sum) {
-    return kb_call(k, "llvm.fma", k->vf, (Val[]){a, b, sum}, 3);
-}
-
 /* Columns in vectors of rows -> rows [row0, + vl) of c. */
 static void store_rows(Kb *k, const Micro *m, const Val *col, int row0) {
     Val square[16];
@@ -58,7 +54,7 @@ static void add_square(Kb *k, const Micro *m, const Val *square, Val at, Val end
         for (int j = 0; j < m->tile.narrow; j++) {
             Val *to = &sum[i % sets_of(m) * m->tile.narrow + j], x = scalar_of_b(k, m, row, j);
             if (end) x = LLVMBuildSelect(k->b, inside, x, kb_f32(k, 0), "");
-            *to = multiply(k, square[i], kb_splat(k, x), *to);
+            *to = kb_fma(k, square[i], kb_splat(k, x), *to);
         }
     }
 }
@@ -100,7 +96,7 @@ static void columns_body(Kb *k, const Micro *m) {
         Val x = kb_load(k, k->vf, kb_gep(k, k->f32, a, kb_i64(k, (int64_t)v * k->vl)), NULL);
         for (int j = 0; j < m->tile.narrow; j++) {
             int i = v * m->tile.narrow + j;
-            l.next[i] = multiply(k, x, kb_splat(k, scalar_of_b(k, m, l.i, j)), l.carry[i]);
+            l.next[i] = kb_fma(k, x, kb_splat(k, scalar_of_b(k, m, l.i, j)), l.carry[i]);
         }
     }
     kb_loop_end(k, &l);

@@ -1,4 +1,4 @@
-/* The check of objects, and the loader: x86-64 ELF relocatables into memory. Sections of all
+/* The check of ELF objects, and the loader: x86-64 ELF relocatables into memory. Sections of all
  * objects are laid out in one mapping, code first, constants after it on pages of their own; calls
  * to what lies elsewhere (moves of memory, shared functions loaded earlier) go through stubs at the
  * end of the code. The mapping is written before it is made executable and never again.
@@ -7,6 +7,7 @@
  * of other architectures are checked for a linker and never loaded. Writable data, thread-local
  * storage, common symbols and a GOT do not occur and are refused. */
 #include "codegen/load/loader.h"
+#include "codegen/load/wasm.h"
 
 #include <elf.h>
 #include <stdint.h>
@@ -75,24 +76,6 @@ static void *shared_at(const Code *c, const char *name) {
 
 bool code_has(const Code *c, const char *shared) {
     return shared_at(c, shared) != NULL;
-}
-
-/* What a compiler may call without being told to. */
-static void *library_at(const char *name) {
-    static const struct {
-        const char *name;
-        void *(*set)(void *, int, size_t);
-        void *(*move)(void *, const void *, size_t);
-    } known[] = {{"memset", memset, NULL}, {"memcpy", NULL, memcpy}, {"memmove", NULL, memmove}};
-    void *at = NULL;
-    for (int i = 0; i < 3; i++) {
-        if (strcmp(known[i].name, name) != 0) continue;
-        if (known[i].set)
-            memcpy(&at, &known[i].set, sizeof at);
-        else
-            memcpy(&at, &known[i].move, sizeof at);
-    }
-    return at;
 }
 
 /* ---- checking ---- */
@@ -275,13 +258,14 @@ static const char *read_elf(Arena *a, const LoadObject *o, int machine, Elf *e) 
 
 const char *code_check(Arena *a, const LoadObject *o, int machine, const char ***undefined) {
     Elf e;
+    if (machine == EM_NONE) return code_wasm_check(a, o, undefined);
     const char *error = read_elf(a, o, machine, &e);
     if (error || !undefined) return error;
     const char **list = ARENA_ARRAY(a, const char *, e.nsymbol + 1);
     int n = 0;
     for (int i = 0; i < e.nsymbol; i++) {
         const char *name = e.names + e.symbol[i].st_name;
-        if (e.symbol[i].st_shndx == SHN_UNDEF && *name && !library_at(name)) list[n++] = name;
+        if (e.symbol[i].st_shndx == SHN_UNDEF && *name && !code_library_at(name)) list[n++] = name;
     }
     *undefined = list;
     return NULL;
@@ -370,7 +354,7 @@ static char *outside(Image *im, const char *name) {
         if (im->object[i].shared && !strcmp(im->object[i].symbol, name)) return im->object[i].entry;
     for (int i = 0; i < im->nstub; i++)
         if (!strcmp(im->stub[i].name, name)) return im->stub[i].at;
-    void *to = library_at(name);
+    void *to = code_library_at(name);
     if (!to) to = shared_at(im->code, name);
     return to ? make_stub(im, name, to) : NULL;
 }

@@ -25,8 +25,13 @@ void code_destroy(Code *c); /* the functions are gone then */
 bool code_has(const Code *c, const char *shared);
 size_t code_bytes(const Code *c); /* mapped so far */
 
+/* A function of C's library that code may call without being told to; NULL: it is none. (library.c)
+ */
+void *code_library_at(const char *name);
+
 /* NULL when the object is one for `machine`, ELF's number of an architecture, that code_load would
- * take (if that is x86-64), apart from undefined names; else what is wrong with it. With undefined
+ * take (if that is x86-64), apart from undefined names; else what is wrong with it. EM_NONE:
+ * objects of WebAssembly (wasm.c). With undefined
  * not NULL, *undefined becomes a list in arena a, ended by NULL, of the names it needs from other
  * objects. */
 const char *code_check(Arena *a, const LoadObject *o, int machine, const char ***undefined);

@@ -2,6 +2,7 @@
  * same one, which the loader does not mind and a linker does. Only the name's bytes change: what is
  * linked is what would be loaded. */
 #include "codegen/load/relink.h"
+#include "codegen/load/wasm.h"
 
 #include <elf.h>
 #include <stdbool.h>
@@ -28,6 +29,7 @@ static size_t symbol_section(const char *data) {
 
 const void *code_relink(Arena *a, const void *data, size_t size, const char *from, const char *to) {
     VM_CHECK(strlen(from) == strlen(to), "%s is longer or shorter than %s", to, from);
+    if (code_wasm_is(data, size)) return code_wasm_relink(a, data, size, from, to);
     char *copy = arena_alloc(a, size);
     memcpy(copy, data, size);
     Elf64_Shdr symbols = section_at(copy, symbol_section(copy));

@@ -4,6 +4,7 @@
 #define VMOEC_DRIVER_BUILD_BUILD_H
 
 #include "driver/commands/commands.h"
+#include "runtime/train/about.h"
 #include "trainer/built.h"
 
 enum { BUILD_SIZES = 128 };
@@ -21,7 +22,8 @@ typedef struct Build {
     const Args *a;
     BuildProgram program[4 * BUILD_SIZES];
     int nprogram;
-    const char *machine; /* that is not this one, in GNU's words; NULL: this one */
+    const char *machine;  /* that is not this one, in GNU's words; NULL: this one */
+    const char *compiler; /* of C, for that */
     const CgTarget *target;
     const char *const *needs; /* [nneeds]: of a CPU */
     int nneeds;
@@ -29,8 +31,11 @@ typedef struct Build {
     const char *folder;    /* where objects are made */
     const char **object;   /* [nobject]: their paths */
     int nobject, objects_room;
-    VmStatus status;          /* of writing them */
-    bool lib;                 /* a library is made, not a program */
+    VmStatus status;               /* of writing them */
+    bool lib;                      /* a library is made, not a program */
+    bool module;                   /* a module of WebAssembly is, or a page */
+    const char *const *class_name; /* [nclass_name], by label: of a module; as its weights say */
+    int64_t nclass_name;
     const char *place, *name; /* of the library: its folder, and what its names begin with */
     VmPairs about;            /* what weights of a library say of themselves */
 } Build;
@@ -49,6 +54,10 @@ VmStatus build_fit(Build *b);
 
 /* A C file that defines vm_built. */
 void build_constants(Build *b, Text *out);
+/* Its parts: declarations of the kernels; a program as program_<i>, for a C file that has
+ * runtime/exec/abi.h. */
+void build_kernels(const Build *b, Text *t);
+void build_program(Build *b, Text *t, const VmProgram *p, int i);
 /* A string constant with its quotes, "NULL" for none; the initialiser of a VmRecipe (values.c). */
 void build_text(Text *t, const char *text);
 void build_recipe(Text *t, const VmRecipe *r);
@@ -67,9 +76,9 @@ void build_object(void *build, const char *name, const void *data, size_t size);
 bool build_has_images(const Build *b);
 /* What programs and libraries are linked with: a folder beside this program, or installed. */
 VmStatus build_kit(const Build *b, const char **out);
-/* VM_USAGE after a message when something else than what begins so, at most 31 bytes, stands where
- * a result goes: a typo must not cost a file. */
-VmStatus build_may_replace(const char *path, const char *begins);
+/* VM_USAGE after a message when something else than what begins so, n <= 31 bytes, stands where a
+ * result goes: a typo must not cost a file. */
+VmStatus build_may_replace(const char *path, const char *begins, size_t n);
 #define BUILD_ELF "\177ELF"
 /* Copies a file; program: who may read it may run it. */
 VmStatus build_copy(const char *from, const char *to, bool program);
@@ -104,5 +113,19 @@ void build_header(Build *b, const char *api, Text *out);
 const char *const *build_exports(Arena *a, const char *api);
 /* "vmlib_step" -> "name_step", "VMLIB_OK" -> "NAME_OK" */
 const char *build_renamed(const Build *b, const char *word);
+
+/* ---- modules and pages (module.c, page.c) ---------------------------------------------------- */
+
+/* Whether -o names a page or a module and may be written, and the other options go with that. */
+VmStatus build_module_check(Build *b);
+/* Plans the program that scores one image. */
+VmStatus build_module_plan(Build *b);
+/* Keeps the weights' numbers as the module has them, and their classes. They are in the engine. */
+VmStatus build_module_weights(Build *b, VmEngine *e, int program, const VmAbout *about);
+/* Makes the module, or a page around it. */
+VmStatus build_module(Build *b, const char *out);
+/* A page around a module of n bytes, of the kit's files. VM_ENV after a message. */
+VmStatus build_page(Build *b, const char *kit, const char *module, size_t n, Text *out);
+#define BUILD_PAGE "<!doctype html><!-- vmoec -->"
 
 #endif

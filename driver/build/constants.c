@@ -77,7 +77,7 @@ static void add_lists(Build *b, Text *t, const VmProgram *p, int i) {
     text_add(t, "    {.name = NULL}};\n");
 }
 
-static void add_program(Build *b, Text *t, const VmProgram *p, int i) {
+void build_program(Build *b, Text *t, const VmProgram *p, int i) {
     add_lists(b, t, p, i);
     text_addf(t, "static const VmProgram program_%d = {.abi = %d, .name = ", i, p->abi);
     build_text(t, p->name);
@@ -101,14 +101,14 @@ static int number_of(const Build *b, int i) {
 
 static void add_programs(Build *b, Text *t) {
     for (int i = 0; i < b->nprogram; i++)
-        if (number_of(b, i) == i) add_program(b, t, b->program[i].program->code, i);
+        if (number_of(b, i) == i) build_program(b, t, b->program[i].program->code, i);
     text_add(t, "static const VmBuiltProgram programs[] = {\n");
     for (int i = 0; i < b->nprogram; i++)
         text_addf(t, "    {%d, &program_%d},\n", (int)b->program[i].use, number_of(b, i));
     text_add(t, "    {0, NULL}};\n");
 }
 
-static void declare_kernels(const Build *b, Text *t) {
+void build_kernels(const Build *b, Text *t) {
     for (int i = 0; i < b->nobject; i++) {
         const char *slash = strrchr(b->object[i], '/'), *name = slash ? slash + 1 : b->object[i];
         size_t n = strlen(name) - strlen(".o");
@@ -231,7 +231,7 @@ void build_constants(Build *b, Text *t) {
               "/* Made by vmoec %s: the programs of a model and all that is known of it. */\n"
               "#include <stddef.h>\n\n#include \"trainer/built.h\"\n\n",
               vm_version);
-    declare_kernels(b, t);
+    build_kernels(b, t);
     add_programs(b, t);
     add_files(b, t, &source, &nused);
     int64_t classes = class_names(b, &class);

@@ -62,11 +62,15 @@ VmStatus build_library_name(Build *b) {
     st = vm_dir_open(&d, b->place, true, &err);
     vm_dir_close(&d);
     if (st) return drv_fail(st, "%s", err.text);
-    st = build_may_replace(arena_printf(a, "%s/lib%s.a", b->place, b->name), "!<arch>\n");
-    if (!st) st = build_may_replace(arena_printf(a, "%s/lib%s.so", b->place, b->name), BUILD_ELF);
+    static const char archive[] = "!<arch>\n", header[] = "/* A model as a library:";
+    st = build_may_replace(arena_printf(a, "%s/lib%s.a", b->place, b->name), archive,
+                           strlen(archive));
+    if (!st)
+        st = build_may_replace(arena_printf(a, "%s/lib%s.so", b->place, b->name), BUILD_ELF,
+                               strlen(BUILD_ELF));
     return st ? st
-              : build_may_replace(arena_printf(a, "%s/%s.h", b->place, b->name),
-                                  "/* A model as a library:");
+              : build_may_replace(arena_printf(a, "%s/%s.h", b->place, b->name), header,
+                                  strlen(header));
 }
 
 /* ---- one object ------------------------------------------------------------------------------ */

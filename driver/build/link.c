@@ -1,7 +1,7 @@
 /* Files of a build, and the compiler driver that makes a program of them: `cc`, for another
- * machine its MACHINE-gcc, or what CC names. What it needs of ours, headers and the runtime as an
- * archive, is the kit: a folder beside the program, or where it was installed. That of another
- * machine also has the libraries. */
+ * machine that of its row in machines.def, or what CC names. What it needs of ours, headers and the
+ * runtime as an archive, is the kit: a folder beside the program, or where it was installed. That
+ * of another machine also has the libraries. */
 #include "driver/build/build.h"
 
 #include <dirent.h>
@@ -86,7 +86,8 @@ const char *build_tool_name(const Build *b, const char *variable, const char *us
     const char *name = getenv(variable);
     if (name && *name) return name;
     if (!b->machine) return usual;
-    return arena_printf(b->s->arena, "%s-%s", b->machine, strcmp(usual, "cc") ? usual : "gcc");
+    return strcmp(usual, "cc") ? arena_printf(b->s->arena, "%s-%s", b->machine, usual)
+                               : b->compiler;
 }
 
 VmStatus build_tool(const Build *b, BuildWords *w) {
@@ -101,13 +102,18 @@ VmStatus build_tool(const Build *b, BuildWords *w) {
     (void)posix_spawn_file_actions_destroy(&files);
     if (e)
         return drv_fail(VM_ENV, "cannot run %s'%s', which links %s: %s",
-                        cc ? "the C compiler " : "", w->at[0], b->lib ? "libraries" : "programs",
+                        cc ? "the C compiler " : "", w->at[0],
+                        b->module ? "modules"
+                        : b->lib  ? "libraries"
+                                  : "programs",
                         strerror(e));
     while (waitpid(pid, &status, 0) < 0)
         if (errno != EINTR) return drv_fail(VM_ENV, "lost '%s': %s", w->at[0], strerror(errno));
     if (WIFEXITED(status) && !WEXITSTATUS(status)) return VM_OK;
     return drv_fail(VM_ENV, "'%s' could not make the %s%s", w->at[0],
-                    b->lib ? "library" : "program",
+                    b->module ? "module"
+                    : b->lib  ? "library"
+                              : "program",
                     b->a->o.static__link ? "; --static needs all libraries as lib*.a" : "");
 }
 
@@ -134,10 +140,9 @@ bool build_has_images(const Build *b) {
     return b->a->o.images || files_of[reader] == IMAGES;
 }
 
-VmStatus build_may_replace(const char *path, const char *begins) {
+VmStatus build_may_replace(const char *path, const char *begins, size_t n) {
     struct stat there;
     char found[32] = "";
-    size_t n = strlen(begins);
     if (stat(path, &there) || !S_ISREG(there.st_mode) || !there.st_size) return VM_OK;
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     bool ours = fd >= 0 && read(fd, found, n) == (ssize_t)n && !memcmp(found, begins, n);

@@ -6,13 +6,25 @@
 #include "base/cpu.h"
 
 enum MachineId {
-#define MACHINE(rule, name) MACHINE_##rule,
+#define MACHINE(rule, name, makes, cc) MACHINE_##rule,
 #include "driver/build/machines.def"
     MACHINES
 };
 
+enum Makes { PROGRAM, MODULE };
+
 static const char *const machines[MACHINES] = {
-#define MACHINE(rule, name) [MACHINE_##rule] = name,
+#define MACHINE(rule, name, makes, cc) [MACHINE_##rule] = name,
+#include "driver/build/machines.def"
+};
+
+static const enum Makes makes[MACHINES] = {
+#define MACHINE(rule, name, makes, cc) [MACHINE_##rule] = makes,
+#include "driver/build/machines.def"
+};
+
+static const char *const compilers[MACHINES] = {
+#define MACHINE(rule, name, makes, cc) [MACHINE_##rule] = cc,
 #include "driver/build/machines.def"
 };
 
@@ -104,7 +116,11 @@ VmStatus build_choose(Build *b) {
     if (!c)
         return drv_fail(VM_USAGE, "--cpu is one of %s%s%s, not '%s'", cpu_names(a, m, m == here),
                         m == here ? "" : " for ", m == here ? "" : machines[m], name);
-    if (m != here) b->machine = machines[m];
+    if (m != here) {
+        b->machine = machines[m];
+        b->compiler = compilers[m];
+    }
+    b->module = makes[m] == MODULE;
     b->target = cg_target_named(c->target);
     need(b, c->needs);
     return VM_OK;

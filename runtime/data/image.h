@@ -176,9 +176,6 @@ static inline uint64_t vm_image_sum(const uint8_t *image, int64_t bytes) {
     return vm_hash((VmHash){0}, image, (size_t)bytes).lo;
 }
 
-/* Why an image of that size cannot be used: it is not resized, and others have another size. */
-VmStatus vm_image_other_size(const VmImageForm *f, const char *name, int64_t h, int64_t w,
-                             VmError *err);
 /* Decodes an image into to[channels][height][width]. VM_INPUT: it cannot be used; *damaged unless
  * it is only of another size than the others. */
 VmStatus vm_image_decode(VmImageDecoder *d, const VmImageForm *f, const char *name,
@@ -241,6 +238,18 @@ typedef struct VmImageStore {
     int64_t room; /* images */
     uint8_t *image;
 } VmImageStore;
+
+/* ---- image_pixels.c: what needs no decoder --------------------------------------------------- */
+
+/* Why an image of that size cannot be used: it is not resized, and others have another size. */
+VmStatus vm_image_other_size(const VmImageForm *f, const char *name, int64_t h, int64_t w,
+                             VmError *err);
+/* Whether channels and sides are such that there can be pixels; else VM_USAGE. */
+VmStatus vm_image_pixels_check(const VmSingleImage *x, const char *shown, VmError *err);
+/* An image whose pixels are in memory into to[channels][height][width], as a file of these pixels
+ * would be read. */
+VmStatus vm_image_pixels(const VmImageForm *f, const VmSingleImage *x, const char *shown,
+                         uint8_t *to, VmError *err);
 
 /* ---- image_bad.c: images that cannot be used ------------------------------------------------- */
 

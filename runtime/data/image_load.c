@@ -27,14 +27,6 @@ static VmStatus resized(VmImageDecoder *d, const VmImageForm *f, const char *nam
     return vm_fail(err, VM_ENV, "%s: out of memory resizing", name);
 }
 
-VmStatus vm_image_other_size(const VmImageForm *f, const char *name, int64_t h, int64_t w,
-                             VmError *err) {
-    return vm_fail(err, VM_INPUT,
-                   "%s is %" PRId64 " x %" PRId64 " but %s is %" PRId64 " x %" PRId64
-                   "; images of different sizes need `resize`",
-                   name, h, w, f->first, f->height, f->width);
-}
-
 VmStatus vm_image_decode(VmImageDecoder *d, const VmImageForm *f, const char *name,
                          const uint8_t *bytes, size_t n, uint8_t *to, bool *damaged, VmError *err) {
     int64_t h, w;

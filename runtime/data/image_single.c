@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "runtime/data/dataset.h"
-#include "runtime/data/internal.h"
+#include "runtime/data/image.h"
 
 struct VmImageReader {
     VmImageForm form;
@@ -64,54 +64,6 @@ static VmStatus read_file(const VmImageReader *r, VmImageDecoder *d, const char 
     return s;
 }
 
-static VmStatus check_pixels(const VmSingleImage *x, const char *shown, VmError *err) {
-    if (x->channels != 1 && x->channels != 3 && x->channels != 4)
-        return vm_fail(err, VM_USAGE, "%s has %" PRId64 " channels; expected are 1, 3 or 4", shown,
-                       x->channels);
-    if (x->height < 1 || x->width < 1 ||
-        x->height > VM_MAX_IMAGE_BYTES / x->width / (int64_t)x->channels)
-        return vm_fail(err, VM_USAGE,
-                       "%s is %" PRId64 " x %" PRId64 "; expected are sides of at least 1, and at "
-                       "most %d MiB",
-                       shown, x->height, x->width, VM_MAX_IMAGE_BYTES >> 20);
-    return VM_OK;
-}
-
-/* Pixels that are seen through v become the model's. */
-static VmStatus fit(const VmImageForm *f, const VmSingleImage *x, const VmImageView *v,
-                    const char *shown, uint8_t *to, VmError *err) {
-    if (x->height != f->height || x->width != f->width) {
-        if (!f->resize) return vm_image_other_size(f, shown, x->height, x->width, err);
-        bool done = vm_resize_view(v, f->channels, x->height, x->width, to, f->height, f->width);
-        return done ? VM_OK : vm_fail(err, VM_ENV, "%s: out of memory resizing", shown);
-    }
-    for (int64_t c = 0; c < f->channels; c++)
-        for (int64_t y = 0; y < f->height; y++)
-            for (int64_t i = 0; i < f->width; i++)
-                *to++ = v->at[c * v->plane + y * v->down + i * v->across];
-    return VM_OK;
-}
-
-/* As a file of these pixels would be read. */
-static VmStatus read_pixels(const VmImageReader *r, const VmSingleImage *x, const char *shown,
-                            uint8_t *to, VmError *err) {
-    VmStatus s = check_pixels(x, shown, err);
-    if (s) return s;
-    VmImageView v = {.at = x->pixels,
-                     .plane = x->channels > 1, /* of grey ones all three colours are the same */
-                     .down = x->width * x->channels,
-                     .across = x->channels};
-    if (r->form.channels > 1 || x->channels == 1) return fit(&r->form, x, &v, shown, to, err);
-    int64_t n = x->height * x->width;
-    uint8_t *grey = malloc((size_t)n);
-    if (!grey) return vm_fail(err, VM_ENV, "%s: out of memory for %" PRId64 " bytes", shown, n);
-    for (int64_t i = 0; i < n; i++) grey[i] = vm_grey(x->pixels + i * x->channels);
-    v = (VmImageView){.at = grey, .down = x->width, .across = 1};
-    s = fit(&r->form, x, &v, shown, to, err);
-    free(grey);
-    return s;
-}
-
 static VmStatus read_one(VmImageReader *r, int thread, const VmSingleImage *x, float *to,
                          VmError *err) {
     char shown[VM_SHOWN_NAME];
@@ -119,7 +71,7 @@ static VmStatus read_one(VmImageReader *r, int thread, const VmSingleImage *x, f
     if (!x->path && !x->pixels)
         return vm_fail(err, VM_USAGE, "an image is a file or pixels; neither was given");
     vm_names_show(x->path ? x->path : "an image", shown);
-    VmStatus s = x->pixels ? read_pixels(r, x, shown, pixels, err)
+    VmStatus s = x->pixels ? vm_image_pixels(&r->form, x, shown, pixels, err)
                            : read_file(r, r->decoder[thread], x->path, shown, pixels, err);
     int64_t plane = r->form.height * r->form.width;
     for (int64_t c = 0; c < r->form.channels && !s; c++)

@@ -15,6 +15,8 @@
  * Freed with free(). The runtime allocates here and in vm_block_alloc only. */
 void *vm_calloc(size_t n, size_t size);
 
+/* ---- pages.c --------------------------------------------------------------------------------- */
+
 /* Zeroed memory for tensors, aligned to 64 bytes; large blocks to 2 MiB, in huge pages where the
  * system gives them. A block of 0 bytes has a valid, unused address. */
 typedef struct VmBlock {

@@ -107,7 +107,7 @@ same 'the same weights' whole/weights.safetensors parts/weights.safetensors
 
 # ---- bad input -----------------------------------------------------------------------------------
 
-want 2 '--target is one of x86_64-linux-gnu, aarch64-linux-gnu, not' 'an unknown machine' \
+want 2 '--target is one of x86_64-linux-gnu, aarch64-linux-gnu, wasm32, not' 'an unknown machine' \
     "$VMOEC" build tiny.vmoe -o no --target z80-linux-gnu
 want 2 '--cpu is one of armv8-a for aarch64-linux-gnu, not .native' 'a CPU of another machine' \
     "$VMOEC" build tiny.vmoe -o no --target $TARGET --cpu native

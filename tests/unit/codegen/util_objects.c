@@ -25,14 +25,20 @@ Objects objects_make(Arena *a) {
 }
 
 Objects objects_make_for(Arena *a, const CgTarget *t) {
+    IrGraph *g = program_elaborate(a, "models/vmoe_fmnist.vmoe", "depth=1", 2);
+    program_run(g, PIPE_TRAIN);
+    Objects o = objects_of(a, g, t);
+    cr_assert_gt(o.n, 8);
+    return o;
+}
+
+Objects objects_of(Arena *a, IrGraph *g, const CgTarget *t) {
     Objects o = {.arena = a};
     const char *error = NULL;
     const CgBackend *b = backend_load(a, NULL, &error);
     cr_assert_not_null(b, "%s", error);
     CgUnit *u = b->create(a, t, &error);
     cr_assert_not_null(u, "%s", error);
-    IrGraph *g = program_elaborate(a, "models/vmoe_fmnist.vmoe", "depth=1", 2);
-    program_run(g, PIPE_TRAIN);
     Plan *p = plan_create(a, g, t, pack_table_create(a));
     double seconds[2] = {0};
     for (int i = 0; i < p->ncluster && o.n < MAX_OBJECTS - 8; i++) {
@@ -42,7 +48,6 @@ Objects objects_make_for(Arena *a, const CgTarget *t) {
         o.facts[o.n - 1] = facts;
     }
     b->destroy(u);
-    cr_assert_gt(o.n, 8);
     return o;
 }
 

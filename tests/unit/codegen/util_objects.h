@@ -18,6 +18,8 @@ typedef struct Objects {
  * target. */
 Objects objects_make(Arena *a);
 Objects objects_make_for(Arena *a, const CgTarget *t);
+/* Those of a fused graph. */
+Objects objects_of(Arena *a, IrGraph *g, const CgTarget *t);
 
 /* A copy that ends where its memory ends, so that reads past it are found. Free it. */
 void *objects_exact_copy(const void *data, size_t size);
