@@ -59,7 +59,7 @@ static VmStatus look_at_data(Build *b) {
     char folder[4096];
     VmError err = {.text = ""};
     VmDataQuery q = session_data_query(s->train, b->a->o.data, folder);
-    s->decode_ahead = true;
+    MemoryUse use;
     if (!b->a->o.data && vm_dataset_find(&q, VM_TRAIN, &err)) {
         fprintf(stderr,
                 "vmoec: note: the data is not there, so only batches of %lld are built; --data "
@@ -67,6 +67,10 @@ static VmStatus look_at_data(Build *b) {
                 (long long)s->batch);
         return VM_OK;
     }
+    /* images that need not be held are only looked at */
+    s->decode_ahead =
+        !session_data_use(s, &session_data_training, b->a->o.data, vm_threads(0), &use, &err) &&
+        use.data_ahead > 0;
     VmStatus st = session_data(s, b->a->o.data, 0, &session_data_training);
     return st ? st : session_hold_out(s, &s->train->recipe);
 }

@@ -145,6 +145,12 @@ want 0 '' 'train from weights of a file' \
 want 0 '' 'from those inside' ./heads train --out inside --quiet --threads 1
 same 'the same best weights' again/best.safetensors inside/best.safetensors
 
+tar -cf colours.tar -C colours .
+want 0 '' 'build with an archive as the data' \
+    "$VMOEC" build heads.vmoe -o packed --data colours.tar
+want 0 '' 'which trains from it' ./packed train --data colours.tar --out packed.run --quiet
+same 'as from the folder' heads.run/weights.safetensors packed.run/weights.safetensors
+
 # Weights that only another model of the file has are no trouble where the two share theirs.
 cat > scoped.vmoe << 'END'
 model large(image: f32[B, 1, 8, 8], label: class[B, 4]) scope net {
