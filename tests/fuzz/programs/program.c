@@ -1,0 +1,239 @@
+/* A whole program: uses, config, layers, a model with its inputs and losses, sometimes a second
+ * model of its scope and a train block. */
+#include "tests/fuzz/programs/gen.h"
+
+#include <inttypes.h>
+
+#include "base/rng.h"
+
+/* ---- the tables ------------------------------------------------------------------------------ */
+
+const GenRow gen_builtins[] = {
+#define BUILTIN(name, params, fn, op) {#name, grow_##name},
+#include "frontend/meaning/builtins.def"
+};
+const int gen_nbuiltin = (int)(sizeof gen_builtins / sizeof gen_builtins[0]);
+
+const GenRow gen_library[] = {
+#define LAYER(name) {#name, library_##name},
+#include "tests/fuzz/programs/library.def"
+};
+const int gen_nlibrary = (int)(sizeof gen_library / sizeof gen_library[0]);
+
+const GenRow gen_forms[] = {
+#define FORM(name) {#name, grow_form_##name},
+#include "tests/fuzz/programs/forms.def"
+};
+const int gen_nform = (int)(sizeof gen_forms / sizeof gen_forms[0]);
+
+/* ---- statements ------------------------------------------------------------------------------ */
+
+static const GenRow *some_row(Gen *g) {
+    int64_t kind = gen_below(g, 100);
+    if (kind < 40) return &gen_builtins[gen_below(g, gen_nbuiltin)];
+    if (kind < 75) return &gen_library[gen_below(g, gen_nlibrary)];
+    return &gen_forms[gen_below(g, gen_nform)];
+}
+
+static bool fits(const Expr *e) {
+    return e->text && e->shape.rank >= 1 && e->shape.rank <= 4 && gen_elems(&e->shape) <= GEN_MOST;
+}
+
+void gen_statements(Gen *g, int n) {
+    for (int i = 0; i < n; i++) {
+        Expr x = gen_none, y = gen_none;
+        for (int tries = 0; tries < 40 && !fits(&y); tries++) {
+            x = gen_pick(g, 1);
+            if (x.text) y = some_row(g)->grow(g, x);
+        }
+        if (!fits(&y)) return;
+        if (y.text != x.text) (void)gen_bind(g, y);
+    }
+}
+
+/* ---- inputs ---------------------------------------------------------------------------------- */
+
+static void choose_sizes(Gen *g) {
+    static const int64_t sides[] = {1, 2, 3, 4, 5, 6, 8};
+    g->batch = 1 + gen_below(g, 5);
+    g->classes = 2 + gen_below(g, 9);
+    g->channels = gen_chance(g, 60) ? (gen_chance(g, 50) ? 1 : 3) : 1 + gen_below(g, 4);
+    g->height = sides[gen_below(g, 7)];
+    g->width = gen_chance(g, 70) ? g->height : sides[gen_below(g, 7)];
+}
+
+static void write_config(Gen *g) {
+    int n = (int)gen_below(g, 4);
+    for (int i = 0; i < n; i++) {
+        int64_t value = 1 + gen_below(g, 12);
+        const char *name = gen_name(g, "size");
+        const char *text = gen_text(g, "%" PRId64, value);
+        if (i && gen_chance(g, 40)) {
+            Named *before = &g->setting[g->nsetting - 1];
+            value = before->value * 2 + 1;
+            text = gen_text(g, "%s * 2 + 1", before->name);
+        }
+        text_addf(&g->config, "  %s = %s\n", name, text);
+        g->setting[g->nsetting++] = (Named){name, value};
+    }
+    if (gen_chance(g, 15)) {
+        text_addf(&g->config, "  %s = \"small\"\n", gen_name(g, "word"));
+        text_addf(&g->config, "  %s = [1, 2, 3]\n  %s = not false\n", gen_name(g, "list"),
+                  gen_name(g, "on"));
+        text_addf(&g->config, "  %s = 0.5\n  %s = 2 epochs\n", gen_name(g, "real"),
+                  gen_name(g, "span"));
+    }
+}
+
+/* "model m(image: f32[B, 3, 4, 4], label: class[B, 10], ..)" without the brace. */
+static const char *inputs(Gen *g) {
+    Text t = text_new(g->arena);
+    bool flat = gen_chance(g, 10);
+    Shape image = flat ? SHAPE(g->batch, g->height * g->width, 4 + gen_below(g, 13))
+                       : SHAPE(g->batch, g->channels, g->height, g->width);
+    text_addf(&t, "(image: %s[B", gen_chance(g, 90) ? "f32" : "");
+    for (int i = 1; i < image.rank; i++) text_addf(&t, ", %s", gen_int(g, image.dim[i]));
+    text_add(&t, "]");
+    gen_keep(g, gen_atom("image", image));
+    g->body->name[g->body->nname++] = (Named){"B", g->batch};
+    if (gen_chance(g, 90)) {
+        g->label = "label";
+        g->shares = gen_chance(g, 15);
+        text_addf(&t, ", label: %s[B, %" PRId64 "]", g->shares ? "f32" : "class", g->classes);
+    }
+    if (gen_chance(g, 25)) {
+        text_add(&t, ", weight: f32[B]");
+        gen_keep(g, gen_atom("weight", SHAPE(g->batch)));
+        g->weighted = true;
+    }
+    if (gen_chance(g, 30)) {
+        g->index = "index";
+        g->nindex = 1 + gen_below(g, 5);
+        g->index_below = 2 + gen_below(g, 5);
+        text_addf(&t, ", index: i32[B, %" PRId64 "]", g->nindex);
+    }
+    text_add(&t, ")");
+    return t.data;
+}
+
+/* ---- the model ------------------------------------------------------------------------------- */
+
+/* Something to learn from the start, in one of the forms that images take. */
+static void first_statements(Gen *g) {
+    Expr x = g->body->pool[0], y = gen_none;
+    GenFn *const images[] = {library_patch_embed, library_channels_last, grow_patchify,
+                             library_linear};
+    for (int tries = 0; !fits(&y) && tries < 8; tries++)
+        y = x.shape.rank == 4 ? images[gen_below(g, 4)](g, x) : library_linear(g, x);
+    if (!fits(&y)) y = gen_expr("image * 0.5", x.shape);
+    y = gen_bind(g, y);
+    y = gen_bind(g, library_linear(g, y).text
+                        ? gen_call(g, "linear", y, gen_with_last(y.shape, 6), "6")
+                        : y);
+}
+
+/* x as [B, n], whatever it was. */
+static Expr per_image(Gen *g, Expr x) {
+    int64_t each = gen_elems(&x.shape) / g->batch;
+    if (x.shape.rank == 2 && x.shape.dim[0] == g->batch) return x;
+    if (x.shape.rank >= 3 && x.shape.dim[0] == g->batch && gen_chance(g, 60)) {
+        Text axes = text_new(g->arena);
+        for (int i = 1; i + 1 < x.shape.rank; i++) text_addf(&axes, "%s%d", i > 1 ? ", " : "", i);
+        return gen_atom(gen_text(g, "mean(%s, axis = [%s])", x.text, axes.data),
+                        SHAPE(g->batch, gen_last(&x.shape)));
+    }
+    if (gen_elems(&x.shape) % g->batch || each > 128) return gen_none;
+    return gen_call(
+        g, "reshape", x, SHAPE(g->batch, each),
+        gen_text(g, "[B, %s]", gen_chance(g, 50) ? "-1" : gen_text(g, "%" PRId64, each)));
+}
+
+static void write_loss(Gen *g, const char *logits) {
+    if (!g->label) {
+        gen_line(g, "loss rest = mean(square(%s - 0.5))", logits);
+        return;
+    }
+    if (g->shares) {
+        gen_line(g, "loss shares = -mean(sum(label * log_softmax(%s), axis = -1))", logits);
+        return;
+    }
+    const char *f = GEN_WORD(g, "cross_entropy", "cross_entropy", "sigmoid_cross_entropy");
+    gen_line(g, "loss %s%s(%s, label)%s", gen_chance(g, 20) ? "main = " : "", f, logits,
+             gen_chance(g, 20) ? ", weight = 2" : "");
+    if (gen_chance(g, 70)) gen_line(g, "metric accuracy(%s, label)", logits);
+}
+
+/* A share of the mean of some tensors, so that gradients go where no logits are. */
+static void write_pulls(Gen *g) {
+    for (int i = 0, n = 1 + (int)gen_below(g, 3); i < n; i++) {
+        Expr x = gen_pick(g, 1);
+        gen_line(g, "aux %s = mean(square(tanh(%s) - %s)), weight = %s", gen_name(g, "pull"),
+                 x.text, gen_real(g, 0.25), gen_real(g, 0.5));
+    }
+}
+
+static void write_head(Gen *g) {
+    Expr x = gen_none;
+    for (int tries = 0; tries < 20 && !x.text; tries++) x = per_image(g, gen_pick(g, 1));
+    if (!x.text)
+        x = gen_atom("mean(reshape(image, [B, -1]), axis = 1, keep = true)", SHAPE(g->batch, 1));
+    gen_line(g, "logits = linear(%s, %s)", x.text, gen_text(g, "%" PRId64, g->classes));
+    write_loss(g, "logits");
+    write_pulls(g);
+    if (gen_chance(g, 40)) gen_line(g, "%s", gen_pick(g, 1).text);
+}
+
+/* ---- the rest of the file -------------------------------------------------------------------- */
+
+static const char *optimizer(Gen *g) {
+    switch (gen_below(g, 6)) {
+    case 0: return "adam()";
+    case 1: return "adam(beta1 = 0.8, beta2 = 0.99, eps = 1e-3)";
+    case 2: return "sgd(momentum = 0)";
+    case 3: return "sgd(momentum = 0.5, nesterov = true, weight_decay = 0.1, matrices_only = true)";
+    case 4: return "adamw(weight_decay = 0.1, matrices_only = true)";
+    default: return "sgd(weight_decay = 0.05)";
+    }
+}
+
+/* Images of files are squares of one or three channels. */
+static void write_train(Gen *g, Text *file) {
+    bool images = g->body->pool[0].shape.rank == 4 && g->height == g->width &&
+                  (g->channels == 1 || g->channels == 3);
+    if (!images || !g->label || g->index || g->weighted || gen_chance(g, 40)) return;
+    if (g->shares) return;
+    text_addf(file, "\ntrain %s {\n", gen_chance(g, 70) ? "m" : "first of m");
+    text_addf(file,
+              "  data = image_folder(dir = \"photos\", batch = %" PRId64 ", resize = %" PRId64
+              "%s)\n",
+              g->batch, g->height, g->channels == 1 ? ", channels = 1" : "");
+    text_addf(file, "  optimizer = %s\n", optimizer(g));
+    text_addf(file, "  schedule = %s\n",
+              GEN_WORD(g, "cosine(peak = 1e-2, warmup = 2 steps)", "constant(peak = 0.01)",
+                       "polynomial(peak = 0.01, power = 2, warmup = 1 epoch)"));
+    if (gen_chance(g, 30)) text_add(file, "  freeze = [\"*.logits.bias\"]\n");
+    text_addf(file, "  epochs = %s\n}\n", GEN_WORD(g, "2", "2.5 epochs", "100 steps"));
+}
+
+GenProgram gen_program(Arena *a, uint64_t seed) {
+    Gen g = {.arena = a, .state = vm_mix64(seed + 1)};
+    GenBody body = {.text = text_new(a), .indent = 1};
+    g.layers = text_new(a);
+    g.config = text_new(a);
+    g.body = &body;
+    choose_sizes(&g);
+    write_config(&g);
+    const char *in = inputs(&g);
+    first_statements(&g);
+    gen_statements(&g, 2 + (int)gen_below(&g, 11));
+    write_head(&g);
+    Text file = text_new(a);
+    text_add(&file, "use \"std/moe\"\nuse \"std/conv\"\nuse \"std/encoder\"\n\n");
+    if (g.config.len) text_addf(&file, "config {\n%s}\n\n", g.config.data);
+    text_add(&file, g.layers.data);
+    bool scope = gen_chance(&g, 15);
+    text_addf(&file, "model m%s%s {\n%s}\n", in, scope ? " scope net" : "", body.text.data);
+    if (scope) text_add(&file, "\nmodel part(image: f32[B, 4]) scope net {\n  tanh(image)\n}\n");
+    write_train(&g, &file);
+    return (GenProgram){file.data, g.batch};
+}
