@@ -118,6 +118,27 @@ static void find_update_reads(Recompute *r) {
     }
 }
 
+static void mark_addend(Recompute *r, const IrValue *v) {
+    const IrNode *n = v->node;
+    if (is_leaf(n) || !r->pure[n->id]) return;
+    if (!recompute_see_through(n)) {
+        r->addend[recompute_id(r, v)] = true;
+        return;
+    }
+    for (int i = 0; i < n->nin; i++) mark_addend(r, n->in[i]);
+}
+
+static void find_addends(Recompute *r) {
+    IR_FOR (n, r->g) {
+        if (n->op != OP_add || r->pure[n->id]) continue;
+        for (int i = 0; i < 2; i++) {
+            IrWork w;
+            if (ir_work_product(view_same_position(n->in[i])->node, &w))
+                mark_addend(r, n->in[1 - i]);
+        }
+    }
+}
+
 /* ---- cuts ------------------------------------------------------------------------------------ */
 
 static void note_use(const Recompute *r, int *last, const IrValue *v, int at) {
@@ -209,6 +230,7 @@ static Recompute analyse(Arena *a, IrGraph *g) {
     r.small = ARENA_ARRAY(a, bool, r.nvalue);
     r.wanted = ARENA_ARRAY(a, bool, r.nvalue);
     r.kept = ARENA_ARRAY(a, bool, r.nvalue);
+    r.addend = ARENA_ARRAY(a, bool, r.nvalue);
     r.cut = ARENA_ARRAY(a, bool, r.nvalue);
     r.cut_number = ARENA_ARRAY(a, int, r.nvalue);
     find_forward(&r);
@@ -217,6 +239,7 @@ static Recompute analyse(Arena *a, IrGraph *g) {
         for (int i = 0; i < n->nin && !r.pure[n->id]; i++) want(&r, n->in[i]);
     find_small(&r);
     find_update_reads(&r);
+    find_addends(&r);
     for (int i = 0; i < r.nvalue; i++) r.kept[i] = r.wanted[i];
     find_cuts(&r);
     place_derived(&r);

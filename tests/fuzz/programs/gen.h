@@ -145,6 +145,9 @@ const char *gen_int(Gen *g, int64_t n);    /* an expression that is n */
 const char *gen_real(Gen *g, double x);    /* of a short decimal */
 const char *gen_truth(Gen *g, bool value); /* a condition */
 int64_t gen_divisor(Gen *g, int64_t n);    /* one of n's */
+/* A width of a layer, least..most. There are not many, so that kernels kept from other programs are
+ * met again; few of them are multiples of a vector. */
+int64_t gen_width(Gen *g, int64_t least, int64_t most);
 
 /* ---- bodies (layer.c, program.c) ------------------------------------------------------------- */
 

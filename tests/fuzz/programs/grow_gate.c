@@ -22,11 +22,11 @@ Expr library_linear_gate(Gen *g, Expr x) {
 }
 
 Expr library_cosine_gate(Gen *g, Expr x) {
-    return gate(g, "cosine_gate", x, gen_text(g, ", width = %s", gen_int(g, 2 + gen_below(g, 9))));
+    return gate(g, "cosine_gate", x, gen_text(g, ", width = %s", gen_int(g, gen_width(g, 2, 10))));
 }
 
 Expr library_l2_gate(Gen *g, Expr x) {
-    return gate(g, "l2_gate", x, gen_text(g, ", %s", gen_int(g, 2 + gen_below(g, 9))));
+    return gate(g, "l2_gate", x, gen_text(g, ", %s", gen_int(g, gen_width(g, 2, 10))));
 }
 
 Expr library_shazeer_gate(Gen *g, Expr x) {
@@ -46,7 +46,7 @@ Expr library_temperature(Gen *g, Expr x) {
 
 Expr library_squared_distances(Gen *g, Expr x) {
     if (!can(g) || x.shape.rank < 2) return gen_none;
-    int64_t n = 1 + gen_below(g, 6);
+    int64_t n = gen_width(g, 1, 6);
     Expr w = gen_weight(g, SHAPE(gen_last(&x.shape), n));
     return gen_damp(g, gen_call(g, "squared_distances", x, gen_with_last(x.shape, n), w.text));
 }

@@ -37,7 +37,7 @@ static Expr same(Gen *g, const char *name, Expr x, const char *rest) {
 
 Expr library_linear(Gen *g, Expr x) {
     if (!can(g) || x.shape.rank < 2) return gen_none;
-    int64_t out = 1 + gen_below(g, 22);
+    int64_t out = gen_width(g, 1, 22);
     if (gen_elems(&x.shape) / gen_last(&x.shape) * out > GEN_MOST) return gen_none;
     const char *bias = maybe(g, 20, ", bias = false");
     return gen_damp(g,
@@ -83,7 +83,7 @@ Expr library_patch_embed(Gen *g, Expr x) {
     if (!is_images(&x) || !can(g)) return gen_none;
     int64_t c = x.shape.dim[1], h = x.shape.dim[2], w = x.shape.dim[3], p = gen_divisor(g, h);
     if (w % p) p = 1;
-    int64_t out = 3 + gen_below(g, 14), n = h / p * (w / p);
+    int64_t out = gen_width(g, 3, 16), n = h / p * (w / p);
     if (p * p * c > 256 || n * out * x.shape.dim[0] > GEN_MOST) return gen_none;
     return gen_call(g, "patch_embed", x, SHAPE(x.shape.dim[0], n, out),
                     gen_text(g, "%s, %s%s", gen_int(g, p), gen_int(g, out), starts(g)));
@@ -123,7 +123,7 @@ Expr library_gelu_tanh(Gen *g, Expr x) {
 Expr library_mlp(Gen *g, Expr x) {
     if (x.shape.rank < 2) return gen_none;
     return same(g, "mlp", x,
-                gen_text(g, "%s%s%s%s", gen_int(g, 2 + gen_below(g, 20)),
+                gen_text(g, "%s%s%s%s", gen_int(g, gen_width(g, 2, 21)),
                          maybe(g, 40, ", dropout = 0.1"), starts(g),
                          gen_chance(g, 30) ? ", activation = \"gelu_tanh\""
                                            : maybe(g, 20, ", activation = \"gelu\"")));
@@ -131,7 +131,7 @@ Expr library_mlp(Gen *g, Expr x) {
 
 Expr library_dense(Gen *g, Expr x) {
     if (x.shape.rank < 2 || !can(g)) return gen_none;
-    int64_t out = 1 + gen_below(g, 16);
+    int64_t out = gen_width(g, 1, 16);
     if (gen_elems(&x.shape) / gen_last(&x.shape) * out > GEN_MOST) return gen_none;
     return gen_call(g, "dense", x, gen_with_last(x.shape, out), gen_int(g, out));
 }
@@ -147,8 +147,8 @@ Expr library_encoder_layer(Gen *g, Expr x) {
     if (!is_tokens(&x) || gen_last(&x.shape) < 4) return gen_none;
     int64_t heads = gen_divisor(g, gen_last(&x.shape));
     return same(g, "encoder_layer", x,
-                gen_text(g, "%s, hidden = %s%s", gen_int(g, heads),
-                         gen_int(g, 2 + gen_below(g, 17)), maybe(g, 50, ", dropout = 0.2")));
+                gen_text(g, "%s, hidden = %s%s", gen_int(g, heads), gen_int(g, gen_width(g, 2, 18)),
+                         maybe(g, 50, ", dropout = 0.2")));
 }
 
 /* ---- images ---------------------------------------------------------------------------------- */
@@ -204,7 +204,7 @@ Expr library_moe_mlp(Gen *g, Expr x) {
     if (!wide(g, &x)) return gen_none;
     int64_t experts = 2 + gen_below(g, 4), k = 1 + gen_below(g, experts);
     const char *named = gen_text(g, "experts = %s, top_k = %s, hidden = %s", gen_int(g, experts),
-                                 gen_int(g, k), gen_int(g, 2 + gen_below(g, 12)));
+                                 gen_int(g, k), gen_int(g, gen_width(g, 2, 13)));
     return beside(g, x, "moe_mlp",
                   gen_text(g, "%s%s%s", named, maybe(g, 40, ", balance = 0"),
                            maybe(g, 40, ", gate_bias = true")));
@@ -215,7 +215,7 @@ Expr library_moe_mlp_renormalised(Gen *g, Expr x) {
     int64_t experts = 2 + gen_below(g, 4), k = 2 + gen_below(g, experts - 1);
     return beside(g, x, "moe_mlp_renormalised",
                   gen_text(g, "%s, %s, %s", gen_int(g, experts), gen_int(g, k),
-                           gen_int(g, 2 + gen_below(g, 12))));
+                           gen_int(g, gen_width(g, 2, 13))));
 }
 
 Expr library_vmoe_mlp(Gen *g, Expr x) {
@@ -223,7 +223,7 @@ Expr library_vmoe_mlp(Gen *g, Expr x) {
     int64_t experts = 2 + gen_below(g, 4), k = 1 + gen_below(g, experts);
     Text t = text_new(g->arena);
     text_addf(&t, "%s, %s, %s", gen_int(g, experts), gen_int(g, k),
-              gen_int(g, 2 + gen_below(g, 12)));
+              gen_int(g, gen_width(g, 2, 13)));
     if (gen_chance(g, 50)) text_add(&t, ", capacity = 1.5");
     if (gen_chance(g, 40)) text_add(&t, ", eval = 2");
     if (gen_chance(g, 60)) text_addf(&t, ", priority = \"%s\"", GEN_WORD(g, "max", "sum", "none"));
@@ -239,18 +239,17 @@ Expr library_soft_moe(Gen *g, Expr x) {
     if (!wide(g, &x) || !is_tokens(&x)) return gen_none;
     return beside(g, x, "soft_moe",
                   gen_text(g, "%s, slots = %s, hidden = %s", gen_int(g, 2 + gen_below(g, 3)),
-                           gen_int(g, 1 + gen_below(g, 3)), gen_int(g, 2 + gen_below(g, 9))));
+                           gen_int(g, 1 + gen_below(g, 3)), gen_int(g, gen_width(g, 2, 10))));
 }
 
 Expr library_glu(Gen *g, Expr x) {
     if (x.shape.rank < 2) return gen_none;
-    return same(g, "glu", x, gen_text(g, "%s", gen_int(g, 2 + gen_below(g, 14))));
+    return same(g, "glu", x, gen_text(g, "%s", gen_int(g, gen_width(g, 2, 15))));
 }
 
 Expr library_mixed_projection(Gen *g, Expr x) {
     if (!wide(g, &x) || !is_tokens(&x)) return gen_none;
-    int64_t experts = 2 + gen_below(g, 4), k = 1 + gen_below(g, experts),
-            out = 1 + gen_below(g, 12);
+    int64_t experts = 2 + gen_below(g, 4), k = 1 + gen_below(g, experts), out = gen_width(g, 1, 12);
     Expr by = gen_like(g, x.shape, 1);
     if (!by.text) return gen_none;
     return gen_call(g, "mixed_projection", x, gen_with_last(x.shape, out),

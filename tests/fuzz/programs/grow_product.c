@@ -10,7 +10,7 @@
 static Expr started(Gen *g, Expr x, const char *init) {
     if (g->body->quiet || (g->body->rows && x.shape.rank < 2)) return gen_none;
     const char *name = gen_name(g, "w");
-    int64_t last = gen_last(&x.shape), out = 1 + gen_below(g, 9);
+    int64_t last = gen_last(&x.shape), out = gen_width(g, 1, 9);
     const char *more =
         gen_chance(g, 30) ? GEN_WORD(g, "decay = false", "same = true", "decay = true") : "";
     bool alone = init[strlen(init) - 1] == '(';
@@ -42,7 +42,7 @@ START(he, "he(")
 /* With a weight, or with another tensor of equal leading dimensions. */
 Expr grow_matmul(Gen *g, Expr x) {
     if (x.shape.rank < 2) return gen_none;
-    int64_t last = gen_last(&x.shape), out = 1 + gen_below(g, 20);
+    int64_t last = gen_last(&x.shape), out = gen_width(g, 1, 20);
     if (gen_elems(&x.shape) / last * out > GEN_MOST) return gen_none;
     Expr w = gen_none;
     if (x.shape.rank >= 3 && !g->body->rows && gen_chance(g, 50)) {
@@ -65,7 +65,7 @@ Expr grow_matmul(Gen *g, Expr x) {
 
 Expr grow_project(Gen *g, Expr x) {
     if (x.shape.rank < 2) return gen_none;
-    int64_t last = gen_last(&x.shape), out = 1 + gen_below(g, 20);
+    int64_t last = gen_last(&x.shape), out = gen_width(g, 1, 20);
     if (gen_elems(&x.shape) / last * out > GEN_MOST) return gen_none;
     Expr w = gen_weight(g, SHAPE(last, out));
     if (!w.text) return gen_none;
@@ -275,7 +275,7 @@ Expr library_avg_pool(Gen *g, Expr x) {
 
 Expr library_conv_start(Gen *g, Expr x) {
     if (!is_images(g, &x) || g->body->quiet) return gen_none;
-    Shape k = SHAPE(1, 1, gen_last(&x.shape), 1 + gen_below(g, 6));
+    Shape k = SHAPE(1, 1, gen_last(&x.shape), gen_width(g, 1, 6));
     const char *w = gen_name(g, "w");
     gen_line(g, "param %s: %s = conv_start(%s, 1, %s)", w, gen_dims(g, &k), x.text,
              gen_int(g, k.dim[2]));
@@ -286,7 +286,7 @@ Expr library_downsample(Gen *g, Expr x) {
     if (!is_images(g, &x) || g->body->quiet || x.shape.dim[1] < 2 || x.shape.dim[2] < 2 ||
         gen_last(&x.shape) < 4)
         return gen_none;
-    int64_t out = 2 + gen_below(g, 7);
+    int64_t out = gen_width(g, 2, 8);
     Shape s = SHAPE(x.shape.dim[0], x.shape.dim[1] / 2, x.shape.dim[2] / 2, out);
     const char *init = gen_chance(g, 30) ? ", init = he(), bias_init = zeros()" : "";
     return gen_call(g, "downsample", x, s, gen_text(g, "%s%s", gen_int(g, out), init));

@@ -26,10 +26,10 @@ static Expr gate_values(Gen *g, Expr from, int64_t experts) {
         break;
     case 1:
         call = gen_text(g, "cosine_gate(%s, %s, width = %s)", from.text, e,
-                        gen_int(g, 2 + gen_below(g, 8)));
+                        gen_int(g, gen_width(g, 2, 9)));
         break;
     case 2:
-        call = gen_text(g, "l2_gate(%s, %s, %s)", from.text, e, gen_int(g, 2 + gen_below(g, 8)));
+        call = gen_text(g, "l2_gate(%s, %s, %s)", from.text, e, gen_int(g, gen_width(g, 2, 9)));
         break;
     case 3:
         call = gen_text(g, "shazeer_gate(%s, %s)[%d]", from.text, e, (int)gen_below(g, 2));

@@ -11,6 +11,15 @@ int64_t gen_divisor(Gen *g, int64_t n) {
     return d;
 }
 
+int64_t gen_width(Gen *g, int64_t least, int64_t most) {
+    static const int64_t widths[] = {1, 2, 3, 5, 6, 8, 9, 12, 16, 17, 20};
+    for (int tries = 0; tries < 50; tries++) {
+        int64_t n = widths[gen_below(g, 11)];
+        if (n >= least && n <= most) return n;
+    }
+    return least;
+}
+
 /* A name that is n; NULL: there is none. */
 static const char *name_of(Gen *g, int64_t n) {
     const char *found = NULL;

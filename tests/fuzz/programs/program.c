@@ -54,10 +54,11 @@ void gen_statements(Gen *g, int n) {
 /* ---- inputs ---------------------------------------------------------------------------------- */
 
 static void choose_sizes(Gen *g) {
-    static const int64_t sides[] = {1, 2, 3, 4, 5, 6, 8};
-    g->batch = 1 + gen_below(g, 5);
-    g->classes = 2 + gen_below(g, 9);
-    g->channels = gen_chance(g, 60) ? (gen_chance(g, 50) ? 1 : 3) : 1 + gen_below(g, 4);
+    static const int64_t sides[] = {1, 2, 3, 4, 4, 6, 8}, batches[] = {1, 2, 3, 5},
+                         classes[] = {2, 3, 5, 10};
+    g->batch = batches[gen_below(g, 4)];
+    g->classes = classes[gen_below(g, 4)];
+    g->channels = gen_chance(g, 60) ? (gen_chance(g, 50) ? 1 : 3) : 1 + gen_below(g, 3);
     g->height = sides[gen_below(g, 7)];
     g->width = gen_chance(g, 70) ? g->height : sides[gen_below(g, 7)];
 }
@@ -89,7 +90,7 @@ static void write_config(Gen *g) {
 static const char *inputs(Gen *g) {
     Text t = text_new(g->arena);
     bool flat = gen_chance(g, 10);
-    Shape image = flat ? SHAPE(g->batch, g->height * g->width, 4 + gen_below(g, 13))
+    Shape image = flat ? SHAPE(g->batch, g->height * g->width, gen_width(g, 5, 17))
                        : SHAPE(g->batch, g->channels, g->height, g->width);
     text_addf(&t, "(image: %s[B", gen_chance(g, 90) ? "f32" : "");
     for (int i = 1; i < image.rank; i++) text_addf(&t, ", %s", gen_int(g, image.dim[i]));
@@ -225,7 +226,7 @@ GenProgram gen_program(Arena *a, uint64_t seed) {
     write_config(&g);
     const char *in = inputs(&g);
     first_statements(&g);
-    gen_statements(&g, 2 + (int)gen_below(&g, 11));
+    gen_statements(&g, 1 + (int)gen_below(&g, 8));
     write_head(&g);
     Text file = text_new(a);
     text_add(&file, "use \"std/moe\"\nuse \"std/conv\"\nuse \"std/encoder\"\n\n");
