@@ -280,9 +280,19 @@ static Expr aux(Gen *g, Expr x, const char *value) {
         const char *p = shares_of(g, &x);                                                          \
         return p ? aux(g, x, gen_text(g, fmt, p)) : gen_none;                                      \
     }
-AUX_OF_SHARES(importance, "importance(%s)")
-AUX_OF_SHARES(cv_squared, "cv_squared(%s, eps = 0.01)")
+AUX_OF_SHARES(cv_squared, "cv_squared(%s, sample = true, eps = 0.01)")
 AUX_OF_SHARES(sharpness, "sharpness(%s, eps = 0.1, sample = true)")
+
+/* ", groups = n" for the rows of x, or nothing. */
+static const char *in_groups(Gen *g, const Expr *x) {
+    int64_t rows = gen_elems(&x->shape) / gen_last(&x->shape);
+    return gen_chance(g, 50) ? gen_text(g, ", groups = %s", gen_int(g, gen_divisor(g, rows))) : "";
+}
+
+Expr library_importance(Gen *g, Expr x) {
+    const char *p = shares_of(g, &x);
+    return p ? aux(g, x, gen_text(g, "importance(%s%s)", p, in_groups(g, &x))) : gen_none;
+}
 
 Expr library_batch_variation(Gen *g, Expr x) {
     const char *p = shares_of(g, &x);
@@ -293,7 +303,8 @@ Expr library_batch_variation(Gen *g, Expr x) {
 Expr library_batchwise_variation(Gen *g, Expr x) {
     const char *p = shares_of(g, &x);
     if (!p || x.shape.rank != 3) return gen_none;
-    gen_metric(g, gen_text(g, "batchwise_variation(%s)", p));
+    gen_metric(
+        g, gen_text(g, "batchwise_variation(%s%s)", p, gen_chance(g, 50) ? ", eps = 1e-3" : ""));
     return x;
 }
 
@@ -317,8 +328,9 @@ Expr library_load(Gen *g, Expr x) {
     if (!shares_of(g, &x)) return gen_none;
     if (!x.atom) x = gen_bind(g, x);
     const char *noisy = gen_chance(g, 50) ? x.text : gen_text(g, "vmoe_noise(%s)", x.text);
-    return aux(
-        g, x, gen_text(g, "load(%s, %s, %s, 0.5)", x.text, noisy, gen_int(g, 1 + gen_below(g, e))));
+    return aux(g, x,
+               gen_text(g, "load(%s, %s, %s, 0.5%s)", x.text, noisy,
+                        gen_int(g, 1 + gen_below(g, e)), in_groups(g, &x)));
 }
 
 Expr library_shazeer_load(Gen *g, Expr x) {
@@ -326,13 +338,14 @@ Expr library_shazeer_load(Gen *g, Expr x) {
     if (!shares_of(g, &x)) return gen_none;
     if (!x.atom) x = gen_bind(g, x);
     return aux(g, x,
-               gen_text(g, "shazeer_load(%s, %s, %s, %s)", x.text, x.text,
-                        gen_int(g, 1 + gen_below(g, e - 1)), gen_real(g, 0.5)));
+               gen_text(g, "shazeer_load(%s, %s, %s, %s%s)", x.text, x.text,
+                        gen_int(g, 1 + gen_below(g, e - 1)), gen_real(g, 0.5), in_groups(g, &x)));
 }
 
 Expr library_shazeer_importance(Gen *g, Expr x) {
     if (!shares_of(g, &x)) return gen_none;
-    return aux(g, x, gen_text(g, "shazeer_importance(topk_softmax(%s, 2))", x.text));
+    return aux(g, x,
+               gen_text(g, "shazeer_importance(topk_softmax(%s, 2)%s)", x.text, in_groups(g, &x)));
 }
 
 static Expr balance(Gen *g, const char *name, Expr x) {

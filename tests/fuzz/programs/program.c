@@ -39,15 +39,22 @@ static bool fits(const Expr *e) {
     return e->text && e->shape.rank >= 1 && e->shape.rank <= 4 && gen_elems(&e->shape) <= GEN_MOST;
 }
 
+/* The row first, then a tensor that it can grow from: what needs images would be rare otherwise. */
+static Expr grow_some(Gen *g, Expr *x) {
+    const GenRow *row = some_row(g);
+    for (int tries = 0; tries < 6; tries++) {
+        *x = gen_pick(g, 1);
+        Expr y = x->text ? row->grow(g, *x) : gen_none;
+        if (fits(&y)) return y;
+    }
+    return gen_none;
+}
+
 void gen_statements(Gen *g, int n) {
     for (int i = 0; i < n; i++) {
         Expr x = gen_none, y = gen_none;
-        for (int tries = 0; tries < 40 && !fits(&y); tries++) {
-            x = gen_pick(g, 1);
-            if (x.text) y = some_row(g)->grow(g, x);
-        }
-        if (!fits(&y)) return;
-        if (y.text != x.text) (void)gen_bind(g, y);
+        for (int tries = 0; tries < 20 && !y.text; tries++) y = grow_some(g, &x);
+        if (y.text && y.text != x.text) (void)gen_bind(g, y);
     }
 }
 
@@ -122,15 +129,15 @@ static const char *inputs(Gen *g) {
 /* Something to learn from the start, in one of the forms that images take. */
 static void first_statements(Gen *g) {
     Expr x = g->body->pool[0], y = gen_none;
-    GenFn *const images[] = {library_patch_embed, library_channels_last, grow_patchify,
-                             library_linear};
+    GenFn *const images[] = {library_patch_embed, library_channels_last, library_channels_last,
+                             grow_patchify};
     for (int tries = 0; !fits(&y) && tries < 8; tries++)
         y = x.shape.rank == 4 ? images[gen_below(g, 4)](g, x) : library_linear(g, x);
     if (!fits(&y)) y = gen_expr("image * 0.5", x.shape);
     y = gen_bind(g, y);
-    y = gen_bind(g, library_linear(g, y).text
-                        ? gen_call(g, "linear", y, gen_with_last(y.shape, 6), "6")
-                        : y);
+    if (y.shape.rank < 2) return;
+    int64_t out = gen_width(g, 4, 12);
+    (void)gen_bind(g, gen_call(g, "linear", y, gen_with_last(y.shape, out), gen_int(g, out)));
 }
 
 /* x as [B, n], whatever it was. */
