@@ -53,7 +53,7 @@ static void add(Tally *to, const Tally *t) {
 
 static void check_seed(const BlockOptions *o, uint64_t seed, Shared *s) {
     Arena *a = arena_create();
-    GenProgram p = gen_program(a, seed);
+    GenProgram p = prog_make(a, seed);
     CheckOptions c = o->check;
     c.batch = p.batch;
     c.seed = seed;

@@ -3,6 +3,7 @@
 
 #include <math.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "runtime/train/train.h"
@@ -85,6 +86,14 @@ static bool compare(Check *c, const char *stage, const char *isa, const char *na
                 name, (long long)at, element(&want->type, have, at), want->data[at], allowed);
 }
 
+/* The nth result of that name: an input may have it too, and all that routes are measured by. */
+static const VmTensor *result_named(const VmProgram *p, const char *name, int nth) {
+    for (int i = 0; i < p->ntensor; i++)
+        if (p->tensor[i].role >= VM_ROLE_OUTPUT && !strcmp(p->tensor[i].name, name) && !nth--)
+            return &p->tensor[i];
+    return NULL;
+}
+
 /* The size of gradients, so that those which are 0 but for rounding are seen as that. */
 static double largest_gradient(const Reference *r) {
     double top = 0;
@@ -108,7 +117,8 @@ static bool compare_results(Check *c, const Compiled *x, CompiledKind k, const c
         const IrOut *o = &r->g->out[i];
         if (is_measured(o->kind) || (k == C_EVAL && o->kind == OUT_update)) continue;
         const RefTensor *want = interp_out(r->exact, o->name);
-        const void *have = vm_engine_data(x->engine[0], x->index[0][k], o->name);
+        const VmTensor *t = result_named(x->program[0][k], o->name, 0);
+        const void *have = t ? vm_engine_address(x->engine[0], x->index[0][k], t) : NULL;
         if (!want || !have)
             return fail(c, OUT_OF_mismatch, stage, x->isa, "there is no %s", o->name);
         if (!compare(c, stage, x->isa, o->name, want, have, refer_slack(r, want, o->name),
@@ -139,31 +149,49 @@ static bool compare_leaves(Check *c, const Compiled *x, const Reference *r) {
 
 /* ---- bits ------------------------------------------------------------------------------------ */
 
+/* What stands for tensor i of program p in another program. */
+static const VmTensor *counterpart(const VmProgram *p, int i, const VmProgram *other,
+                                   const Compiled *x, int engine, CompiledKind k) {
+    const VmTensor *t = &p->tensor[i];
+    int nth = 0;
+    if (t->role < VM_ROLE_OUTPUT)
+        return vm_engine_tensor(x->engine[engine], x->index[engine][k], t->name);
+    for (int j = 0; j < i; j++)
+        nth += p->tensor[j].role >= VM_ROLE_OUTPUT && !strcmp(p->tensor[j].name, t->name);
+    return result_named(other, t->name, nth);
+}
+
+static bool same_tensor(Check *c, const Compiled *x, CompiledKind k, int other, const char *stage,
+                        int i) {
+    const VmProgram *p = x->program[0][k];
+    const VmTensor *t = &p->tensor[i],
+                   *u = counterpart(p, i, x->program[other / 2][k], x, other, k);
+    if (!u)
+        return fail(c, OUT_OF_bits, stage, x->isa, "%s is missing with %s", t->name,
+                    engine_names[other]);
+    const uint32_t *a = vm_engine_address(x->engine[0], x->index[0][k], t),
+                   *b = vm_engine_address(x->engine[other], x->index[other][k], u);
+    int64_t n = 1;
+    for (int j = 0; j < t->rank; j++) n *= t->dim[j];
+    c->t->bits++;
+    for (int64_t j = 0; j < n; j++) {
+        float y[2];
+        if (a[j] == b[j]) continue;
+        memcpy(&y[0], &a[j], 4);
+        memcpy(&y[1], &b[j], 4);
+        return fail(c, OUT_OF_bits, stage, x->isa, "%s[%lld] is %.9g with %s, %.9g with %s",
+                    t->name, (long long)j, (double)y[0], engine_names[0], (double)y[1],
+                    engine_names[other]);
+    }
+    return true;
+}
+
 static bool same_bits(Check *c, const Compiled *x, CompiledKind k, int other, const char *stage) {
     const VmProgram *p = x->program[0][k];
     for (int i = 0; i < p->ntensor; i++) {
-        const VmTensor *t = &p->tensor[i];
-        if (t->role == VM_ROLE_INPUT || t->role == VM_ROLE_RNG_KEY) continue;
-        /* what a route is measured by has one name for all of it: the first is found */
-        if (vm_engine_tensor(x->engine[0], x->index[0][k], t->name) != t) continue;
-        const VmTensor *u = vm_engine_tensor(x->engine[other], x->index[other][k], t->name);
-        if (!u)
-            return fail(c, OUT_OF_bits, stage, x->isa, "%s is missing with %s", t->name,
-                        engine_names[other]);
-        int64_t n = 1;
-        for (int j = 0; j < t->rank; j++) n *= t->dim[j];
-        const uint32_t *a = vm_engine_data(x->engine[0], x->index[0][k], t->name),
-                       *b = vm_engine_data(x->engine[other], x->index[other][k], t->name);
-        c->t->bits++;
-        for (int64_t j = 0; j < n; j++) {
-            if (a[j] == b[j]) continue;
-            float y[2];
-            memcpy(&y[0], &a[j], 4);
-            memcpy(&y[1], &b[j], 4);
-            return fail(c, OUT_OF_bits, stage, x->isa, "%s[%lld] is %.9g with %s, %.9g with %s",
-                        t->name, (long long)j, (double)y[0], engine_names[0], (double)y[1],
-                        engine_names[other]);
-        }
+        VmRole role = (VmRole)p->tensor[i].role;
+        if (role == VM_ROLE_INPUT || role == VM_ROLE_RNG_KEY) continue;
+        if (!same_tensor(c, x, k, other, stage, i)) return false;
     }
     return true;
 }
@@ -249,6 +277,7 @@ static bool check_code(Check *c, const Compiled *x) {
 }
 
 static void check_all(Check *c, const char *text) {
+    while (c->o->slow) (void)pause();
     double t0 = vm_seconds();
     c->front.broken = c->o->broken;
     if (!front_open(&c->front, c->arena, text, c->o->batch, &c->v)) return;

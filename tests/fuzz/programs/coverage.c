@@ -119,7 +119,7 @@ static void walk(Coverage *c, const Ast *n) {
 
 static void count(Coverage *c, uint64_t seed) {
     Arena *a = arena_create();
-    const Ast *file = parse_text(a, gen_program(a, seed).text);
+    const Ast *file = parse_text(a, prog_make(a, seed).text);
     c->programs += file != NULL;
     walk(c, file);
     for (int i = 0; i < RULES; i++) c->rule[i] += c->seen_rule[i];

@@ -87,76 +87,76 @@ typedef struct GenProgram {
     const char *text;
     int64_t batch;
 } GenProgram;
-GenProgram gen_program(Arena *a, uint64_t seed);
+GenProgram prog_make(Arena *a, uint64_t seed);
 
 /* ---- chance and text (gen.c) ----------------------------------------------------------------- */
 
-int64_t gen_below(Gen *g, int64_t n);
-bool gen_chance(Gen *g, int percent);
-const char *gen_word(Gen *g, const char *const *list, int n);
+int64_t prog_below(Gen *g, int64_t n);
+bool prog_chance(Gen *g, int percent);
+const char *prog_word(Gen *g, const char *const *list, int n);
 #define GEN_WORD(g, ...)                                                                           \
-    gen_word(g, (const char *const[]){__VA_ARGS__},                                                \
-             (int)(sizeof((const char *const[]){__VA_ARGS__}) / sizeof(char *)))
-const char *gen_text(Gen *g, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+    prog_word(g, (const char *const[]){__VA_ARGS__},                                               \
+              (int)(sizeof((const char *const[]){__VA_ARGS__}) / sizeof(char *)))
+const char *prog_text(Gen *g, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* One line of the body. */
-void gen_line(Gen *g, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-void gen_open(Gen *g, const char *fmt, ...) __attribute__((format(printf, 2, 3))); /* adds " {" */
-void gen_close(Gen *g);
-const char *gen_name(Gen *g, const char *stem); /* a new one */
-void gen_metric(Gen *g, const char *value);     /* of one number, named or not */
+void prog_line(Gen *g, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+void prog_open(Gen *g, const char *fmt, ...) __attribute__((format(printf, 2, 3))); /* adds " {" */
+void prog_close(Gen *g);
+const char *prog_name(Gen *g, const char *stem); /* a new one */
+void prog_metric(Gen *g, const char *value);     /* of one number, named or not */
 
 /* ---- shapes ---------------------------------------------------------------------------------- */
 
 #define SHAPE(...)                                                                                 \
-    gen_shape((int)(sizeof((int64_t[]){__VA_ARGS__}) / sizeof(int64_t)), (int64_t[]){__VA_ARGS__})
-Shape gen_shape(int rank, const int64_t *dim);
-int64_t gen_elems(const Shape *s);
-int64_t gen_last(const Shape *s);
-bool gen_same(const Shape *a, const Shape *b);
-Shape gen_with_last(Shape s, int64_t last);
-Shape gen_without(Shape s, int axis);
-const char *gen_dims(Gen *g, const Shape *s); /* "[3, B, 7]" */
-extern const Expr gen_none;
+    prog_shape((int)(sizeof((int64_t[]){__VA_ARGS__}) / sizeof(int64_t)), (int64_t[]){__VA_ARGS__})
+Shape prog_shape(int rank, const int64_t *dim);
+int64_t prog_elems(const Shape *s);
+int64_t prog_last(const Shape *s);
+bool prog_same(const Shape *a, const Shape *b);
+Shape prog_with_last(Shape s, int64_t last);
+Shape prog_without(Shape s, int axis);
+const char *prog_dims(Gen *g, const Shape *s); /* "[3, B, 7]" */
+extern const Expr prog_none;
 
 /* ---- expressions (expr.c) -------------------------------------------------------------------- */
 
-Expr gen_expr(const char *text, Shape s);
-Expr gen_atom(const char *text, Shape s);
-const char *gen_operand(Gen *g, Expr e); /* with parentheses where they are needed */
+Expr prog_expr(const char *text, Shape s);
+Expr prog_atom(const char *text, Shape s);
+const char *prog_operand(Gen *g, Expr e); /* with parentheses where they are needed */
 /* name(x, rest) or x |> name(rest); rest NULL: there is none. */
-Expr gen_call(Gen *g, const char *name, Expr x, Shape s, const char *rest);
+Expr prog_call(Gen *g, const char *name, Expr x, Shape s, const char *rest);
 /* Binds e to a name and puts that into the pool. */
-Expr gen_bind(Gen *g, Expr e);
-void gen_keep(Gen *g, Expr e);                         /* an atom into the pool */
-Expr gen_pick(Gen *g, int least);                      /* of the pool, of at least that rank */
-Expr gen_like(Gen *g, Shape s, int depth);             /* any expression of that shape */
-Expr gen_beside(Gen *g, Shape s, int depth);           /* one that broadcasts to it */
-Expr gen_mask(Gen *g, Shape s, int depth);             /* of zeros and ones */
-Expr gen_weight(Gen *g, Shape s);                      /* a new param */
-Expr gen_unary(Gen *g, Expr x);                        /* some function that keeps sizes small */
-Expr gen_damp(Gen *g, Expr e);                         /* of order one again */
-Expr gen_positive(Gen *g, Expr e);                     /* above 0.4 */
-Expr gen_join(Gen *g, Expr a, const char *op, Expr b); /* of a's shape */
-const char *gen_init(Gen *g, bool matrix);             /* an initialiser that is not all zeros */
+Expr prog_bind(Gen *g, Expr e);
+void prog_keep(Gen *g, Expr e);                         /* an atom into the pool */
+Expr prog_pick(Gen *g, int least);                      /* of the pool, of at least that rank */
+Expr prog_like(Gen *g, Shape s, int depth);             /* any expression of that shape */
+Expr prog_beside(Gen *g, Shape s, int depth);           /* one that broadcasts to it */
+Expr prog_mask(Gen *g, Shape s, int depth);             /* of zeros and ones */
+Expr prog_weight(Gen *g, Shape s);                      /* a new param */
+Expr prog_unary(Gen *g, Expr x);                        /* some function that keeps sizes small */
+Expr prog_damp(Gen *g, Expr e);                         /* of order one again */
+Expr prog_positive(Gen *g, Expr e);                     /* above 0.4 */
+Expr prog_join(Gen *g, Expr a, const char *op, Expr b); /* of a's shape */
+const char *prog_init(Gen *g, bool matrix);             /* an initialiser that is not all zeros */
 
 /* ---- numbers (number.c) ---------------------------------------------------------------------- */
 
-const char *gen_int(Gen *g, int64_t n);    /* an expression that is n */
-const char *gen_real(Gen *g, double x);    /* of a short decimal */
-const char *gen_truth(Gen *g, bool value); /* a condition */
-int64_t gen_divisor(Gen *g, int64_t n);    /* one of n's */
+const char *prog_int(Gen *g, int64_t n);    /* an expression that is n */
+const char *prog_real(Gen *g, double x);    /* of a short decimal */
+const char *prog_truth(Gen *g, bool value); /* a condition */
+int64_t prog_divisor(Gen *g, int64_t n);    /* one of n's */
 /* A width of a layer, least..most. There are not many, so that kernels kept from other programs are
  * met again; few of them are multiples of a vector. */
-int64_t gen_width(Gen *g, int64_t least, int64_t most);
+int64_t prog_width(Gen *g, int64_t least, int64_t most);
 
 /* ---- bodies (layer.c, program.c) ------------------------------------------------------------- */
 
 /* Grows some statements; at least one tensor is in the pool. */
-void gen_statements(Gen *g, int n);
+void prog_statements(Gen *g, int n);
 /* Calls a layer of the program, a new one as long as there is room, with x. */
-Expr gen_own_layer(Gen *g, Expr x, bool rows);
+Expr prog_own_layer(Gen *g, Expr x, bool rows);
 /* An expert, or several in turn, over the grouped tensor x: [rows, ..]. */
-Expr gen_expert(Gen *g, Expr x);
+Expr prog_expert(Gen *g, Expr x);
 /* A route for x, whose leading dimensions are routed; *k: choices of a row, *experts. */
 typedef struct GenRoute {
     const char *text; /* NULL: none */
@@ -164,8 +164,8 @@ typedef struct GenRoute {
     int64_t experts, k, rows, lead;
     bool images; /* whole images are routed, not rows of the last dimension */
 } GenRoute;
-GenRoute gen_route(Gen *g, Expr x, bool images);
-Expr gen_mixture(Gen *g, Expr x, const GenRoute *r);
+GenRoute prog_route(Gen *g, Expr x, bool images);
+Expr prog_mixture(Gen *g, Expr x, const GenRoute *r);
 
 /* ---- rows of the tables ---------------------------------------------------------------------- */
 
@@ -176,11 +176,11 @@ typedef struct GenRow {
     GenFn *grow;
 } GenRow;
 
-extern const GenRow gen_builtins[], gen_library[], gen_forms[];
-extern const int gen_nbuiltin, gen_nlibrary, gen_nform;
+extern const GenRow prog_builtins[], prog_library[], prog_forms[];
+extern const int prog_nbuiltin, prog_nlibrary, prog_nform;
 /* Those that keep to the rows of a grouped tensor. */
-extern const GenRow gen_row_wise[];
-extern const int gen_nrow_wise;
+extern const GenRow prog_row_wise[];
+extern const int prog_nrow_wise;
 
 #define BUILTIN(name, params, fn, op) GenFn grow_##name;
 #include "frontend/meaning/builtins.def"

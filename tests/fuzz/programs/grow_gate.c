@@ -11,10 +11,10 @@ static bool can(const Gen *g) {
 /* ---- gates ----------------------------------------------------------------------------------- */
 
 static Expr gate(Gen *g, const char *name, Expr x, const char *more) {
-    if (!can(g) || x.shape.rank < 2) return gen_none;
-    int64_t experts = 2 + gen_below(g, 5);
-    return gen_damp(g, gen_call(g, name, x, gen_with_last(x.shape, experts),
-                                gen_text(g, "%s%s", gen_int(g, experts), more)));
+    if (!can(g) || x.shape.rank < 2) return prog_none;
+    int64_t experts = 2 + prog_below(g, 5);
+    return prog_damp(g, prog_call(g, name, x, prog_with_last(x.shape, experts),
+                                  prog_text(g, "%s%s", prog_int(g, experts), more)));
 }
 
 Expr library_linear_gate(Gen *g, Expr x) {
@@ -22,85 +22,86 @@ Expr library_linear_gate(Gen *g, Expr x) {
 }
 
 Expr library_cosine_gate(Gen *g, Expr x) {
-    return gate(g, "cosine_gate", x, gen_text(g, ", width = %s", gen_int(g, gen_width(g, 2, 10))));
+    return gate(g, "cosine_gate", x,
+                prog_text(g, ", width = %s", prog_int(g, prog_width(g, 2, 10))));
 }
 
 Expr library_l2_gate(Gen *g, Expr x) {
-    return gate(g, "l2_gate", x, gen_text(g, ", %s", gen_int(g, gen_width(g, 2, 10))));
+    return gate(g, "l2_gate", x, prog_text(g, ", %s", prog_int(g, prog_width(g, 2, 10))));
 }
 
 Expr library_shazeer_gate(Gen *g, Expr x) {
-    if (!can(g) || x.shape.rank < 2) return gen_none;
-    int64_t experts = 2 + gen_below(g, 4);
-    const char *h = gen_name(g, "h"), *noisy = gen_name(g, "h"), *sigma = gen_name(g, "h");
-    gen_line(g, "%s, %s, %s = shazeer_gate(%s, %s%s)", h, noisy, sigma, x.text, gen_int(g, experts),
-             gen_chance(g, 40) ? ", eps = 0.1" : "");
-    return gen_atom(gen_text(g, "(%s + tanh(%s) * %s)", h, noisy, sigma),
-                    gen_with_last(x.shape, experts));
+    if (!can(g) || x.shape.rank < 2) return prog_none;
+    int64_t experts = 2 + prog_below(g, 4);
+    const char *h = prog_name(g, "h"), *noisy = prog_name(g, "h"), *sigma = prog_name(g, "h");
+    prog_line(g, "%s, %s, %s = shazeer_gate(%s, %s%s)", h, noisy, sigma, x.text,
+              prog_int(g, experts), prog_chance(g, 40) ? ", eps = 0.1" : "");
+    return prog_atom(prog_text(g, "(%s + tanh(%s) * %s)", h, noisy, sigma),
+                     prog_with_last(x.shape, experts));
 }
 
 Expr library_temperature(Gen *g, Expr x) {
-    if (!can(g)) return gen_none;
-    return gen_damp(g, gen_join(g, x, "*", gen_atom("temperature()", x.shape)));
+    if (!can(g)) return prog_none;
+    return prog_damp(g, prog_join(g, x, "*", prog_atom("temperature()", x.shape)));
 }
 
 Expr library_squared_distances(Gen *g, Expr x) {
-    if (!can(g) || x.shape.rank < 2) return gen_none;
-    int64_t n = gen_width(g, 1, 6);
-    Expr w = gen_weight(g, SHAPE(gen_last(&x.shape), n));
-    return gen_damp(g, gen_call(g, "squared_distances", x, gen_with_last(x.shape, n), w.text));
+    if (!can(g) || x.shape.rank < 2) return prog_none;
+    int64_t n = prog_width(g, 1, 6);
+    Expr w = prog_weight(g, SHAPE(prog_last(&x.shape), n));
+    return prog_damp(g, prog_call(g, "squared_distances", x, prog_with_last(x.shape, n), w.text));
 }
 
 Expr library_vmoe_noise(Gen *g, Expr x) {
-    return gen_call(g, "vmoe_noise", x, x.shape, gen_chance(g, 50) ? "scale = 0.5" : NULL);
+    return prog_call(g, "vmoe_noise", x, x.shape, prog_chance(g, 50) ? "scale = 0.5" : NULL);
 }
 
 Expr library_jitter(Gen *g, Expr x) {
-    return gen_call(g, "jitter", x, x.shape, gen_chance(g, 50) ? "eps = 0.1" : NULL);
+    return prog_call(g, "jitter", x, x.shape, prog_chance(g, 50) ? "eps = 0.1" : NULL);
 }
 
 Expr library_gumbel(Gen *g, Expr x) {
-    return gen_call(g, "gumbel", x, x.shape, GEN_WORD(g, "0.25", "c = 0.125"));
+    return prog_call(g, "gumbel", x, x.shape, GEN_WORD(g, "0.25", "c = 0.125"));
 }
 
 Expr library_expert_dropout(Gen *g, Expr x) {
-    if (g->body->rows) return gen_none;
-    Expr h = gen_call(g, "expert_dropout", x, x.shape, GEN_WORD(g, "0.25", "rate = 0.5"));
-    return gen_call(g, "softmax", h, x.shape, NULL);
+    if (g->body->rows) return prog_none;
+    Expr h = prog_call(g, "expert_dropout", x, x.shape, GEN_WORD(g, "0.25", "rate = 0.5"));
+    return prog_call(g, "softmax", h, x.shape, NULL);
 }
 
 /* ---- mixtures -------------------------------------------------------------------------------- */
 
 Expr grow_form_mixture(Gen *g, Expr x) {
-    if (!can(g) || x.shape.rank < 2) return gen_none;
-    bool images = x.shape.rank >= 3 && gen_chance(g, 40);
-    GenRoute r = gen_route(g, x, images);
-    return r.text ? gen_mixture(g, x, &r) : gen_none;
+    if (!can(g) || x.shape.rank < 2) return prog_none;
+    bool images = x.shape.rank >= 3 && prog_chance(g, 40);
+    GenRoute r = prog_route(g, x, images);
+    return r.text ? prog_mixture(g, x, &r) : prog_none;
 }
 
 /* A mixture over the route that this text makes of a gate's values. */
 static Expr mixture(Gen *g, Expr x, int64_t experts, int64_t k, const char *before,
                     const char *after) {
-    if (!can(g) || x.shape.rank < 2) return gen_none;
-    if (!x.atom) x = gen_bind(g, x);
-    Expr h = gen_bind(
-        g, gen_atom(gen_text(g, "linear(%s, %s, init = normal(0.6))", x.text, gen_int(g, experts)),
-                    gen_with_last(x.shape, experts)));
-    GenRoute r = {.text = gen_name(g, "route"),
+    if (!can(g) || x.shape.rank < 2) return prog_none;
+    if (!x.atom) x = prog_bind(g, x);
+    Expr h = prog_bind(g, prog_atom(prog_text(g, "linear(%s, %s, init = normal(0.6))", x.text,
+                                              prog_int(g, experts)),
+                                    prog_with_last(x.shape, experts)));
+    GenRoute r = {.text = prog_name(g, "route"),
                   .gate = h.text,
                   .experts = experts,
                   .k = k,
                   .lead = x.shape.dim[0]};
-    r.rows = gen_elems(&x.shape) / gen_last(&x.shape);
-    gen_line(g, "%s = %s%s%s", r.text, before, h.text, after);
-    return gen_mixture(g, x, &r);
+    r.rows = prog_elems(&x.shape) / prog_last(&x.shape);
+    prog_line(g, "%s = %s%s%s", r.text, before, h.text, after);
+    return prog_mixture(g, x, &r);
 }
 
 #define CHOOSES(name, before, between, after)                                                      \
     Expr name(Gen *g, Expr x) {                                                                    \
-        int64_t experts = 2 + gen_below(g, 4), k = 1 + gen_below(g, 2);                            \
+        int64_t experts = 2 + prog_below(g, 4), k = 1 + prog_below(g, 2);                          \
         return mixture(g, x, experts, k, before,                                                   \
-                       gen_text(g, "%s%s%s", between, gen_int(g, k), after));                      \
+                       prog_text(g, "%s%s%s", between, prog_int(g, k), after));                    \
     }
 CHOOSES(grow_top_k, "top_k(softmax(", "), ", ")")
 CHOOSES(library_topk_softmax, "topk_softmax(", ", ", ")")
@@ -110,18 +111,18 @@ CHOOSES(library_sigmoid_topk, "sigmoid_topk(", ", ", ")")
 CHOOSES(library_sigmoid_topk_renorm, "sigmoid_topk_renorm(", ", ", ", eps = 1e-3)")
 
 Expr library_hierarchical_topk(Gen *g, Expr x) {
-    if (!can(g) || x.shape.rank < 2) return gen_none;
-    if (!x.atom) x = gen_bind(g, x);
-    int64_t parts = 2, each = 1 + gen_below(g, 3), few = 1 + gen_below(g, 2),
-            k = 1 + gen_below(g, each);
-    Expr outer = gen_bind(g, gen_atom(gen_text(g, "linear(%s, %s)", x.text, gen_int(g, parts)),
-                                      gen_with_last(x.shape, parts)));
-    return mixture(g, x, parts * each, few * k, gen_text(g, "hierarchical_topk(%s, ", outer.text),
-                   gen_text(g, ", %s, %s)", gen_int(g, few), gen_int(g, k)));
+    if (!can(g) || x.shape.rank < 2) return prog_none;
+    if (!x.atom) x = prog_bind(g, x);
+    int64_t parts = 2, each = 1 + prog_below(g, 3), few = 1 + prog_below(g, 2),
+            k = 1 + prog_below(g, each);
+    Expr outer = prog_bind(g, prog_atom(prog_text(g, "linear(%s, %s)", x.text, prog_int(g, parts)),
+                                        prog_with_last(x.shape, parts)));
+    return mixture(g, x, parts * each, few * k, prog_text(g, "hierarchical_topk(%s, ", outer.text),
+                   prog_text(g, ", %s, %s)", prog_int(g, few), prog_int(g, k)));
 }
 
 static Expr mixture_of_all(Gen *g, Expr x, const char *before, const char *after) {
-    int64_t experts = 2 + gen_below(g, 3);
+    int64_t experts = 2 + prog_below(g, 3);
     return mixture(g, x, experts, experts, before, after);
 }
 
@@ -134,97 +135,98 @@ Expr library_softmax_all(Gen *g, Expr x) {
 }
 
 Expr grow_expert_choice(Gen *g, Expr x) {
-    const char *groups = x.shape.rank >= 3 && gen_chance(g, 50)
-                             ? gen_text(g, ", groups = %s", gen_int(g, x.shape.dim[0]))
+    const char *groups = x.shape.rank >= 3 && prog_chance(g, 50)
+                             ? prog_text(g, ", groups = %s", prog_int(g, x.shape.dim[0]))
                              : "";
-    return mixture(g, x, 2 + gen_below(g, 4), 0, "expert_choice(softmax(",
-                   gen_text(g, ")%s%s)", gen_chance(g, 50) ? ", factor = 1.5" : "", groups));
+    return mixture(g, x, 2 + prog_below(g, 4), 0, "expert_choice(softmax(",
+                   prog_text(g, ")%s%s)", prog_chance(g, 50) ? ", factor = 1.5" : "", groups));
 }
 
 Expr grow_priority_choice(Gen *g, Expr x) {
-    const char *groups = x.shape.rank >= 3 && gen_chance(g, 50)
-                             ? gen_text(g, ", groups = %s", gen_int(g, x.shape.dim[0]))
+    const char *groups = x.shape.rank >= 3 && prog_chance(g, 50)
+                             ? prog_text(g, ", groups = %s", prog_int(g, x.shape.dim[0]))
                              : "";
-    return mixture(g, x, 2 + gen_below(g, 4), 1, "priority_choice(softmax(",
-                   gen_text(g, ")%s%s)", gen_chance(g, 50) ? ", 1.25" : "", groups));
+    return mixture(g, x, 2 + prog_below(g, 4), 1, "priority_choice(softmax(",
+                   prog_text(g, ")%s%s)", prog_chance(g, 50) ? ", 1.25" : "", groups));
 }
 
 static const char *made_route(Gen *g, int64_t k) {
-    return gen_text(g, "), %s)", gen_int(g, k));
+    return prog_text(g, "), %s)", prog_int(g, k));
 }
 
 Expr grow_capacity(Gen *g, Expr x) {
-    int64_t experts = 2 + gen_below(g, 4), k = 1 + gen_below(g, 2);
+    int64_t experts = 2 + prog_below(g, 4), k = 1 + prog_below(g, 2);
     Text t = text_new(g->arena);
     text_addf(&t, "%s |> capacity(%s", made_route(g, k), GEN_WORD(g, "1", "1.25", "factor = 1.5"));
-    if (gen_chance(g, 40)) text_add(&t, ", eval = 2");
-    if (gen_chance(g, 50)) text_addf(&t, ", formula = \"%s\"", GEN_WORD(g, "vmoe", "st_moe"));
-    if (gen_chance(g, 60)) text_addf(&t, ", priority = \"%s\"", GEN_WORD(g, "none", "max", "sum"));
-    if (x.shape.rank >= 3 && gen_chance(g, 50))
-        text_addf(&t, ", groups = %s", gen_int(g, x.shape.dim[0]));
-    if (gen_chance(g, 30)) text_addf(&t, ", multiple = %s", gen_int(g, 1 + gen_below(g, 3)));
+    if (prog_chance(g, 40)) text_add(&t, ", eval = 2");
+    if (prog_chance(g, 50)) text_addf(&t, ", formula = \"%s\"", GEN_WORD(g, "vmoe", "st_moe"));
+    if (prog_chance(g, 60)) text_addf(&t, ", priority = \"%s\"", GEN_WORD(g, "none", "max", "sum"));
+    if (x.shape.rank >= 3 && prog_chance(g, 50))
+        text_addf(&t, ", groups = %s", prog_int(g, x.shape.dim[0]));
+    if (prog_chance(g, 30)) text_addf(&t, ", multiple = %s", prog_int(g, 1 + prog_below(g, 3)));
     text_add(&t, ")");
     return mixture(g, x, experts, k, "top_k(softmax(", t.data);
 }
 
 Expr grow_uniform_route(Gen *g, Expr x) {
-    if (!can(g) || x.shape.rank < 2) return gen_none;
-    if (!x.atom) x = gen_bind(g, x);
+    if (!can(g) || x.shape.rank < 2) return prog_none;
+    if (!x.atom) x = prog_bind(g, x);
     GenRoute r = {
-        .text = gen_name(g, "route"), .experts = 1 + gen_below(g, 4), .lead = x.shape.dim[0]};
-    r.rows = gen_elems(&x.shape) / gen_last(&x.shape);
-    r.k = 1 + gen_below(g, r.experts < 2 ? 1 : 2);
-    bool blocks = x.shape.dim[x.shape.rank - 2] % r.experts == 0 && gen_chance(g, 50);
+        .text = prog_name(g, "route"), .experts = 1 + prog_below(g, 4), .lead = x.shape.dim[0]};
+    r.rows = prog_elems(&x.shape) / prog_last(&x.shape);
+    r.k = 1 + prog_below(g, r.experts < 2 ? 1 : 2);
+    bool blocks = x.shape.dim[x.shape.rank - 2] % r.experts == 0 && prog_chance(g, 50);
     if (blocks) r.k = 1;
-    gen_line(g, "%s = uniform_route(%s, %s, k = %s, order = \"%s\")", r.text, x.text,
-             gen_int(g, r.experts), gen_int(g, r.k), blocks ? "blocks" : "turns");
-    return gen_mixture(g, x, &r);
+    prog_line(g, "%s = uniform_route(%s, %s, k = %s, order = \"%s\")", r.text, x.text,
+              prog_int(g, r.experts), prog_int(g, r.k), blocks ? "blocks" : "turns");
+    return prog_mixture(g, x, &r);
 }
 
 Expr grow_follow_label(Gen *g, Expr x) {
     if (!can(g) || !g->label || g->shares || g->body->layer || x.shape.rank < 2 ||
         x.shape.dim[0] != g->batch)
-        return gen_none;
-    int64_t experts = g->classes + gen_below(g, 2);
+        return prog_none;
+    int64_t experts = g->classes + prog_below(g, 2);
     return mixture(g, x, experts, 1, "top_k(softmax(",
-                   gen_text(g, "), 1) |> follow_label(%s)", g->label));
+                   prog_text(g, "), 1) |> follow_label(%s)", g->label));
 }
 
 Expr grow_keep_pairs(Gen *g, Expr x) {
-    if (!can(g) || x.shape.rank < 2) return gen_none;
-    int64_t rows = gen_elems(&x.shape) / gen_last(&x.shape), k = 1 + gen_below(g, 2);
-    const char *mask =
-        gen_text(g, "dropout(broadcast(1, [%s, %s]), 0.25) > 0.5", gen_int(g, rows), gen_int(g, k));
+    if (!can(g) || x.shape.rank < 2) return prog_none;
+    int64_t rows = prog_elems(&x.shape) / prog_last(&x.shape), k = 1 + prog_below(g, 2);
+    const char *mask = prog_text(g, "dropout(broadcast(1, [%s, %s]), 0.25) > 0.5",
+                                 prog_int(g, rows), prog_int(g, k));
     return mixture(g, x, 3, k, "top_k(sigmoid(",
-                   gen_text(g, "), %s) |> keep_pairs(%s)", gen_int(g, k), mask));
+                   prog_text(g, "), %s) |> keep_pairs(%s)", prog_int(g, k), mask));
 }
 
 Expr grow_with_weights(Gen *g, Expr x) {
-    if (!can(g) || x.shape.rank < 2) return gen_none;
-    if (!x.atom) x = gen_bind(g, x);
-    int64_t experts = 2 + gen_below(g, 4), k = 1 + gen_below(g, 2);
-    const char *chosen = gen_name(g, "r");
-    gen_line(g, "%s = top_k(linear(%s, %s), %s)", chosen, x.text, gen_int(g, experts),
-             gen_int(g, k));
-    GenRoute r = {.text = gen_name(g, "route"), .experts = experts, .k = k, .lead = x.shape.dim[0]};
-    r.rows = gen_elems(&x.shape) / gen_last(&x.shape);
-    gen_line(g, "%s = with_weights(%s, %s(weights(%s)) + 0.25)", r.text, chosen,
-             GEN_WORD(g, "sigmoid", "tanh"), chosen);
-    return gen_mixture(g, x, &r);
+    if (!can(g) || x.shape.rank < 2) return prog_none;
+    if (!x.atom) x = prog_bind(g, x);
+    int64_t experts = 2 + prog_below(g, 4), k = 1 + prog_below(g, 2);
+    const char *chosen = prog_name(g, "r");
+    prog_line(g, "%s = top_k(linear(%s, %s), %s)", chosen, x.text, prog_int(g, experts),
+              prog_int(g, k));
+    GenRoute r = {
+        .text = prog_name(g, "route"), .experts = experts, .k = k, .lead = x.shape.dim[0]};
+    r.rows = prog_elems(&x.shape) / prog_last(&x.shape);
+    prog_line(g, "%s = with_weights(%s, %s(weights(%s)) + 0.25)", r.text, chosen,
+              GEN_WORD(g, "sigmoid", "tanh"), chosen);
+    return prog_mixture(g, x, &r);
 }
 
 /* A route, from which something is read. */
 static Expr about_route(Gen *g, Expr x, const char *before, const char *after) {
-    if (!can(g) || x.shape.rank < 2) return gen_none;
-    if (!x.atom) x = gen_bind(g, x);
-    int64_t experts = 2 + gen_below(g, 4), k = 1 + gen_below(g, 2);
-    const char *route = gen_name(g, "route");
-    gen_line(g, "%s = softmax_topk(linear(%s, %s), %s)", route, x.text, gen_int(g, experts),
-             gen_int(g, k));
-    Expr y = gen_call(g, "dispatch", x, x.shape, route);
-    y = gen_call(g, "linear", y, x.shape, gen_int(g, gen_last(&x.shape)));
-    Expr sum = gen_join(g, x, "+", gen_call(g, "combine", y, x.shape, route));
-    if (*before) gen_metric(g, gen_text(g, "%s%s%s", before, route, after));
+    if (!can(g) || x.shape.rank < 2) return prog_none;
+    if (!x.atom) x = prog_bind(g, x);
+    int64_t experts = 2 + prog_below(g, 4), k = 1 + prog_below(g, 2);
+    const char *route = prog_name(g, "route");
+    prog_line(g, "%s = softmax_topk(linear(%s, %s), %s)", route, x.text, prog_int(g, experts),
+              prog_int(g, k));
+    Expr y = prog_call(g, "dispatch", x, x.shape, route);
+    y = prog_call(g, "linear", y, x.shape, prog_int(g, prog_last(&x.shape)));
+    Expr sum = prog_join(g, x, "+", prog_call(g, "combine", y, x.shape, route));
+    if (*before) prog_metric(g, prog_text(g, "%s%s%s", before, route, after));
     return sum;
 }
 
@@ -246,7 +248,7 @@ Expr grow_sparse_gate(Gen *g, Expr x) {
 
 Expr grow_choices(Gen *g, Expr x) {
     return about_route(g, x, "mean(one_hot(choices(",
-                       gen_chance(g, 50) ? "), 2))" : ", served = true), 3))");
+                       prog_chance(g, 50) ? "), 2))" : ", served = true), 3))");
 }
 
 Expr grow_first_choice(Gen *g, Expr x) {
@@ -261,16 +263,16 @@ Expr grow_choice_counts(Gen *g, Expr x) {
 
 /* "softmax(x)" as p, of at least two experts; NULL: x is none. */
 static const char *shares_of(Gen *g, const Expr *x) {
-    if (!can(g) || x->shape.rank < 2 || gen_last(&x->shape) < 2 || gen_last(&x->shape) > 32)
+    if (!can(g) || x->shape.rank < 2 || prog_last(&x->shape) < 2 || prog_last(&x->shape) > 32)
         return NULL;
-    return gen_text(g, "softmax(%s)", x->text);
+    return prog_text(g, "softmax(%s)", x->text);
 }
 
 static Expr aux(Gen *g, Expr x, const char *value) {
-    switch (gen_below(g, g->body->layer ? 2 : 3)) {
-    case 0: gen_line(g, "aux %s", value); break;
-    case 1: gen_line(g, "aux %s, weight = %s", value, gen_real(g, 0.125)); break;
-    default: gen_line(g, "aux %s = %s, weight = 0.25", gen_name(g, "a"), value);
+    switch (prog_below(g, g->body->layer ? 2 : 3)) {
+    case 0: prog_line(g, "aux %s", value); break;
+    case 1: prog_line(g, "aux %s, weight = %s", value, prog_real(g, 0.125)); break;
+    default: prog_line(g, "aux %s = %s, weight = 0.25", prog_name(g, "a"), value);
     }
     return x;
 }
@@ -278,81 +280,84 @@ static Expr aux(Gen *g, Expr x, const char *value) {
 #define AUX_OF_SHARES(name, fmt)                                                                   \
     Expr library_##name(Gen *g, Expr x) {                                                          \
         const char *p = shares_of(g, &x);                                                          \
-        return p ? aux(g, x, gen_text(g, fmt, p)) : gen_none;                                      \
+        return p ? aux(g, x, prog_text(g, fmt, p)) : prog_none;                                    \
     }
 AUX_OF_SHARES(cv_squared, "cv_squared(%s, sample = true, eps = 0.01)")
 AUX_OF_SHARES(sharpness, "sharpness(%s, eps = 0.1, sample = true)")
 
 /* ", groups = n" for the rows of x, or nothing. */
 static const char *in_groups(Gen *g, const Expr *x) {
-    int64_t rows = gen_elems(&x->shape) / gen_last(&x->shape);
-    return gen_chance(g, 50) ? gen_text(g, ", groups = %s", gen_int(g, gen_divisor(g, rows))) : "";
+    int64_t rows = prog_elems(&x->shape) / prog_last(&x->shape);
+    return prog_chance(g, 50) ? prog_text(g, ", groups = %s", prog_int(g, prog_divisor(g, rows)))
+                              : "";
 }
 
 Expr library_importance(Gen *g, Expr x) {
     const char *p = shares_of(g, &x);
-    return p ? aux(g, x, gen_text(g, "importance(%s%s)", p, in_groups(g, &x))) : gen_none;
+    return p ? aux(g, x, prog_text(g, "importance(%s%s)", p, in_groups(g, &x))) : prog_none;
 }
 
 Expr library_batch_variation(Gen *g, Expr x) {
     const char *p = shares_of(g, &x);
-    if (!p || x.shape.rank != 3) return gen_none;
-    return aux(g, x, gen_text(g, "batch_variation(%s, eps = 0.1)", p));
+    if (!p || x.shape.rank != 3) return prog_none;
+    return aux(g, x, prog_text(g, "batch_variation(%s, eps = 0.1)", p));
 }
 
 Expr library_batchwise_variation(Gen *g, Expr x) {
     const char *p = shares_of(g, &x);
-    if (!p || x.shape.rank != 3) return gen_none;
-    gen_metric(
-        g, gen_text(g, "batchwise_variation(%s%s)", p, gen_chance(g, 50) ? ", eps = 1e-3" : ""));
+    if (!p || x.shape.rank != 3) return prog_none;
+    prog_metric(
+        g, prog_text(g, "batchwise_variation(%s%s)", p, prog_chance(g, 50) ? ", eps = 1e-3" : ""));
     return x;
 }
 
 Expr library_in_groups(Gen *g, Expr x) {
-    if (g->body->rows || x.shape.rank < 2) return gen_none;
-    int64_t rows = gen_elems(&x.shape) / gen_last(&x.shape), n = gen_divisor(g, rows);
-    return gen_call(g, "in_groups", x, SHAPE(n, rows / n, gen_last(&x.shape)), gen_int(g, n));
+    if (g->body->rows || x.shape.rank < 2) return prog_none;
+    int64_t rows = prog_elems(&x.shape) / prog_last(&x.shape), n = prog_divisor(g, rows);
+    return prog_call(g, "in_groups", x, SHAPE(n, rows / n, prog_last(&x.shape)), prog_int(g, n));
 }
 
 Expr library_normal_cdf(Gen *g, Expr x) {
-    return gen_call(g, "normal_cdf", x, x.shape, NULL);
+    return prog_call(g, "normal_cdf", x, x.shape, NULL);
 }
 
 Expr library_keep_top(Gen *g, Expr x) {
-    if (g->body->rows) return gen_none;
-    return gen_call(g, "keep_top", x, x.shape, gen_int(g, 1 + gen_below(g, gen_last(&x.shape))));
+    if (g->body->rows) return prog_none;
+    return prog_call(g, "keep_top", x, x.shape,
+                     prog_int(g, 1 + prog_below(g, prog_last(&x.shape))));
 }
 
 Expr library_load(Gen *g, Expr x) {
-    int64_t e = gen_last(&x.shape);
-    if (!shares_of(g, &x)) return gen_none;
-    if (!x.atom) x = gen_bind(g, x);
-    const char *noisy = gen_chance(g, 50) ? x.text : gen_text(g, "vmoe_noise(%s)", x.text);
+    int64_t e = prog_last(&x.shape);
+    if (!shares_of(g, &x)) return prog_none;
+    if (!x.atom) x = prog_bind(g, x);
+    const char *noisy = prog_chance(g, 50) ? x.text : prog_text(g, "vmoe_noise(%s)", x.text);
     return aux(g, x,
-               gen_text(g, "load(%s, %s, %s, 0.5%s)", x.text, noisy,
-                        gen_int(g, 1 + gen_below(g, e)), in_groups(g, &x)));
+               prog_text(g, "load(%s, %s, %s, 0.5%s)", x.text, noisy,
+                         prog_int(g, 1 + prog_below(g, e)), in_groups(g, &x)));
 }
 
 Expr library_shazeer_load(Gen *g, Expr x) {
-    int64_t e = gen_last(&x.shape);
-    if (!shares_of(g, &x)) return gen_none;
-    if (!x.atom) x = gen_bind(g, x);
+    int64_t e = prog_last(&x.shape);
+    if (!shares_of(g, &x)) return prog_none;
+    if (!x.atom) x = prog_bind(g, x);
     return aux(g, x,
-               gen_text(g, "shazeer_load(%s, %s, %s, %s%s)", x.text, x.text,
-                        gen_int(g, 1 + gen_below(g, e - 1)), gen_real(g, 0.5), in_groups(g, &x)));
+               prog_text(g, "shazeer_load(%s, %s, %s, %s%s)", x.text, x.text,
+                         prog_int(g, 1 + prog_below(g, e - 1)), prog_real(g, 0.5),
+                         in_groups(g, &x)));
 }
 
 Expr library_shazeer_importance(Gen *g, Expr x) {
-    if (!shares_of(g, &x)) return gen_none;
+    if (!shares_of(g, &x)) return prog_none;
     return aux(g, x,
-               gen_text(g, "shazeer_importance(topk_softmax(%s, 2)%s)", x.text, in_groups(g, &x)));
+               prog_text(g, "shazeer_importance(topk_softmax(%s, 2)%s)", x.text, in_groups(g, &x)));
 }
 
 static Expr balance(Gen *g, const char *name, Expr x) {
     const char *p = shares_of(g, &x);
-    if (!p) return gen_none;
-    int64_t k = 1 + gen_below(g, 2);
-    return aux(g, x, gen_text(g, "%s(%s, top_k(%s, %s))", name, p, x.text, gen_int(g, k)));
+    if (!p) return prog_none;
+    int64_t k = 1 + prog_below(g, 2);
+    return aux(g, x, prog_text(g, "%s(%s, top_k(%s, %s))", name, p, x.text, prog_int(g, k)));
 }
 Expr grow_load_balance(Gen *g, Expr x) {
     return balance(g, "load_balance", x);
@@ -371,17 +376,17 @@ Expr library_megablocks_balance(Gen *g, Expr x) {
 }
 
 Expr library_z_loss(Gen *g, Expr x) {
-    return can(g) && x.shape.rank >= 2 ? aux(g, x, gen_text(g, "z_loss(%s)", x.text)) : gen_none;
+    return can(g) && x.shape.rank >= 2 ? aux(g, x, prog_text(g, "z_loss(%s)", x.text)) : prog_none;
 }
 
 Expr library_log_softmax(Gen *g, Expr x) {
-    return gen_damp(g, gen_call(g, "log_softmax", x, x.shape, NULL));
+    return prog_damp(g, prog_call(g, "log_softmax", x, x.shape, NULL));
 }
 
 static Expr distilled(Gen *g, const char *name, Expr x) {
-    Expr teacher = can(g) && x.shape.rank >= 2 ? gen_like(g, x.shape, 1) : gen_none;
-    return teacher.text ? aux(g, x, gen_text(g, "%s(%s, %s)", name, x.text, teacher.text))
-                        : gen_none;
+    Expr teacher = can(g) && x.shape.rank >= 2 ? prog_like(g, x.shape, 1) : prog_none;
+    return teacher.text ? aux(g, x, prog_text(g, "%s(%s, %s)", name, x.text, teacher.text))
+                        : prog_none;
 }
 
 Expr library_kl_distillation(Gen *g, Expr x) {
@@ -394,32 +399,32 @@ Expr library_mse_distillation(Gen *g, Expr x) {
 
 /* Losses over classes need the model's label. */
 static Expr logits(Gen *g, Expr x, int64_t width) {
-    if (!can(g) || !g->label || g->shares || g->body->layer) return gen_none;
+    if (!can(g) || !g->label || g->shares || g->body->layer) return prog_none;
     Shape s = SHAPE(g->batch, width);
-    return gen_same(&s, &x.shape) ? x : gen_like(g, s, 1);
+    return prog_same(&s, &x.shape) ? x : prog_like(g, s, 1);
 }
 
 Expr library_sigmoid_cross_entropy(Gen *g, Expr x) {
     Expr z = logits(g, x, g->classes);
-    return z.text ? aux(g, x, gen_text(g, "sigmoid_cross_entropy(%s, %s)", z.text, g->label))
-                  : gen_none;
+    return z.text ? aux(g, x, prog_text(g, "sigmoid_cross_entropy(%s, %s)", z.text, g->label))
+                  : prog_none;
 }
 
 Expr library_super_class(Gen *g, Expr x) {
-    int64_t experts = 2 + gen_below(g, 3);
+    int64_t experts = 2 + prog_below(g, 3);
     Expr z = logits(g, x, experts);
-    if (!z.text) return gen_none;
+    if (!z.text) return prog_none;
     Text list = text_new(g->arena);
     for (int64_t i = 0; i < g->classes; i++)
-        text_addf(&list, "%s%" PRId64, i ? ", " : "", gen_below(g, experts));
-    return aux(g, x, gen_text(g, "super_class(%s, %s, [%s])", z.text, g->label, list.data));
+        text_addf(&list, "%s%" PRId64, i ? ", " : "", prog_below(g, experts));
+    return aux(g, x, prog_text(g, "super_class(%s, %s, [%s])", z.text, g->label, list.data));
 }
 
 static Expr alike(Gen *g, const char *name, Expr x) {
-    if (!can(g) || x.shape.rank != 2) return gen_none;
-    const char *counts = gen_text(g, "square(%s) + 0.5", x.text);
-    return gen_atom(gen_text(g, "%s(%s)", name, counts),
-                    SHAPE(gen_last(&x.shape), gen_last(&x.shape)));
+    if (!can(g) || x.shape.rank != 2) return prog_none;
+    const char *counts = prog_text(g, "square(%s) + 0.5", x.text);
+    return prog_atom(prog_text(g, "%s(%s)", name, counts),
+                     SHAPE(prog_last(&x.shape), prog_last(&x.shape)));
 }
 
 Expr library_expert_similarity(Gen *g, Expr x) {

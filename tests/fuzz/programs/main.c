@@ -75,7 +75,7 @@ static const char *text_of(Command *c, Arena *a) {
     const char *what = c->operand[0];
     if (strspn(what, "0123456789") == strlen(what)) {
         uint64_t seed = strtoull(what, NULL, 10);
-        GenProgram p = gen_program(a, seed);
+        GenProgram p = prog_make(a, seed);
         c->o.check.batch = p.batch;
         c->o.check.seed = seed;
         return p.text;

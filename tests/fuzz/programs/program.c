@@ -8,53 +8,53 @@
 
 /* ---- the tables ------------------------------------------------------------------------------ */
 
-const GenRow gen_builtins[] = {
+const GenRow prog_builtins[] = {
 #define BUILTIN(name, params, fn, op) {#name, grow_##name},
 #include "frontend/meaning/builtins.def"
 };
-const int gen_nbuiltin = (int)(sizeof gen_builtins / sizeof gen_builtins[0]);
+const int prog_nbuiltin = (int)(sizeof prog_builtins / sizeof prog_builtins[0]);
 
-const GenRow gen_library[] = {
+const GenRow prog_library[] = {
 #define LAYER(name) {#name, library_##name},
 #include "tests/fuzz/programs/library.def"
 };
-const int gen_nlibrary = (int)(sizeof gen_library / sizeof gen_library[0]);
+const int prog_nlibrary = (int)(sizeof prog_library / sizeof prog_library[0]);
 
-const GenRow gen_forms[] = {
+const GenRow prog_forms[] = {
 #define FORM(name) {#name, grow_form_##name},
 #include "tests/fuzz/programs/forms.def"
 };
-const int gen_nform = (int)(sizeof gen_forms / sizeof gen_forms[0]);
+const int prog_nform = (int)(sizeof prog_forms / sizeof prog_forms[0]);
 
 /* ---- statements ------------------------------------------------------------------------------ */
 
 static const GenRow *some_row(Gen *g) {
-    int64_t kind = gen_below(g, 100);
-    if (kind < 40) return &gen_builtins[gen_below(g, gen_nbuiltin)];
-    if (kind < 75) return &gen_library[gen_below(g, gen_nlibrary)];
-    return &gen_forms[gen_below(g, gen_nform)];
+    int64_t kind = prog_below(g, 100);
+    if (kind < 40) return &prog_builtins[prog_below(g, prog_nbuiltin)];
+    if (kind < 75) return &prog_library[prog_below(g, prog_nlibrary)];
+    return &prog_forms[prog_below(g, prog_nform)];
 }
 
 static bool fits(const Expr *e) {
-    return e->text && e->shape.rank >= 1 && e->shape.rank <= 4 && gen_elems(&e->shape) <= GEN_MOST;
+    return e->text && e->shape.rank >= 1 && e->shape.rank <= 4 && prog_elems(&e->shape) <= GEN_MOST;
 }
 
 /* The row first, then a tensor that it can grow from: what needs images would be rare otherwise. */
 static Expr grow_some(Gen *g, Expr *x) {
     const GenRow *row = some_row(g);
     for (int tries = 0; tries < 6; tries++) {
-        *x = gen_pick(g, 1);
-        Expr y = x->text ? row->grow(g, *x) : gen_none;
+        *x = prog_pick(g, 1);
+        Expr y = x->text ? row->grow(g, *x) : prog_none;
         if (fits(&y)) return y;
     }
-    return gen_none;
+    return prog_none;
 }
 
-void gen_statements(Gen *g, int n) {
+void prog_statements(Gen *g, int n) {
     for (int i = 0; i < n; i++) {
-        Expr x = gen_none, y = gen_none;
+        Expr x = prog_none, y = prog_none;
         for (int tries = 0; tries < 20 && !y.text; tries++) y = grow_some(g, &x);
-        if (y.text && y.text != x.text) (void)gen_bind(g, y);
+        if (y.text && y.text != x.text) (void)prog_bind(g, y);
     }
 }
 
@@ -63,61 +63,61 @@ void gen_statements(Gen *g, int n) {
 static void choose_sizes(Gen *g) {
     static const int64_t sides[] = {1, 2, 3, 4, 4, 6, 8}, batches[] = {1, 2, 3, 5},
                          classes[] = {2, 3, 5, 10};
-    g->batch = batches[gen_below(g, 4)];
-    g->classes = classes[gen_below(g, 4)];
-    g->channels = gen_chance(g, 60) ? (gen_chance(g, 50) ? 1 : 3) : 1 + gen_below(g, 3);
-    g->height = sides[gen_below(g, 7)];
-    g->width = gen_chance(g, 70) ? g->height : sides[gen_below(g, 7)];
+    g->batch = batches[prog_below(g, 4)];
+    g->classes = classes[prog_below(g, 4)];
+    g->channels = prog_chance(g, 60) ? (prog_chance(g, 50) ? 1 : 3) : 1 + prog_below(g, 3);
+    g->height = sides[prog_below(g, 7)];
+    g->width = prog_chance(g, 70) ? g->height : sides[prog_below(g, 7)];
 }
 
 static void write_config(Gen *g) {
-    int n = (int)gen_below(g, 4);
+    int n = (int)prog_below(g, 4);
     for (int i = 0; i < n; i++) {
-        int64_t value = 1 + gen_below(g, 12);
-        const char *name = gen_name(g, "size");
-        const char *text = gen_text(g, "%" PRId64, value);
-        if (i && gen_chance(g, 40)) {
+        int64_t value = 1 + prog_below(g, 12);
+        const char *name = prog_name(g, "size");
+        const char *text = prog_text(g, "%" PRId64, value);
+        if (i && prog_chance(g, 40)) {
             Named *before = &g->setting[g->nsetting - 1];
             value = before->value * 2 + 1;
-            text = gen_text(g, "%s * 2 + 1", before->name);
+            text = prog_text(g, "%s * 2 + 1", before->name);
         }
         text_addf(&g->config, "  %s = %s\n", name, text);
         g->setting[g->nsetting++] = (Named){name, value};
     }
-    if (gen_chance(g, 15)) {
-        text_addf(&g->config, "  %s = \"small\"\n", gen_name(g, "word"));
-        text_addf(&g->config, "  %s = [1, 2, 3]\n  %s = not false\n", gen_name(g, "list"),
-                  gen_name(g, "on"));
-        text_addf(&g->config, "  %s = 0.5\n  %s = 2 epochs\n", gen_name(g, "real"),
-                  gen_name(g, "span"));
+    if (prog_chance(g, 15)) {
+        text_addf(&g->config, "  %s = \"small\"\n", prog_name(g, "word"));
+        text_addf(&g->config, "  %s = [1, 2, 3]\n  %s = not false\n", prog_name(g, "list"),
+                  prog_name(g, "on"));
+        text_addf(&g->config, "  %s = 0.5\n  %s = 2 epochs\n", prog_name(g, "real"),
+                  prog_name(g, "span"));
     }
 }
 
 /* "model m(image: f32[B, 3, 4, 4], label: class[B, 10], ..)" without the brace. */
 static const char *inputs(Gen *g) {
     Text t = text_new(g->arena);
-    bool flat = gen_chance(g, 10);
-    Shape image = flat ? SHAPE(g->batch, g->height * g->width, gen_width(g, 5, 17))
+    bool flat = prog_chance(g, 10);
+    Shape image = flat ? SHAPE(g->batch, g->height * g->width, prog_width(g, 5, 17))
                        : SHAPE(g->batch, g->channels, g->height, g->width);
-    text_addf(&t, "(image: %s[B", gen_chance(g, 90) ? "f32" : "");
-    for (int i = 1; i < image.rank; i++) text_addf(&t, ", %s", gen_int(g, image.dim[i]));
+    text_addf(&t, "(image: %s[B", prog_chance(g, 90) ? "f32" : "");
+    for (int i = 1; i < image.rank; i++) text_addf(&t, ", %s", prog_int(g, image.dim[i]));
     text_add(&t, "]");
-    gen_keep(g, gen_atom("image", image));
+    prog_keep(g, prog_atom("image", image));
     g->body->name[g->body->nname++] = (Named){"B", g->batch};
-    if (gen_chance(g, 90)) {
+    if (prog_chance(g, 90)) {
         g->label = "label";
-        g->shares = gen_chance(g, 15);
+        g->shares = prog_chance(g, 15);
         text_addf(&t, ", label: %s[B, %" PRId64 "]", g->shares ? "f32" : "class", g->classes);
     }
-    if (gen_chance(g, 25)) {
+    if (prog_chance(g, 25)) {
         text_add(&t, ", weight: f32[B]");
-        gen_keep(g, gen_atom("weight", SHAPE(g->batch)));
+        prog_keep(g, prog_atom("weight", SHAPE(g->batch)));
         g->weighted = true;
     }
-    if (gen_chance(g, 30)) {
+    if (prog_chance(g, 30)) {
         g->index = "index";
-        g->nindex = 1 + gen_below(g, 5);
-        g->index_below = 2 + gen_below(g, 5);
+        g->nindex = 1 + prog_below(g, 5);
+        g->index_below = 2 + prog_below(g, 5);
         text_addf(&t, ", index: i32[B, %" PRId64 "]", g->nindex);
     }
     text_add(&t, ")");
@@ -128,73 +128,73 @@ static const char *inputs(Gen *g) {
 
 /* Something to learn from the start, in one of the forms that images take. */
 static void first_statements(Gen *g) {
-    Expr x = g->body->pool[0], y = gen_none;
+    Expr x = g->body->pool[0], y = prog_none;
     GenFn *const images[] = {library_patch_embed, library_channels_last, library_channels_last,
                              grow_patchify};
     for (int tries = 0; !fits(&y) && tries < 8; tries++)
-        y = x.shape.rank == 4 ? images[gen_below(g, 4)](g, x) : library_linear(g, x);
-    if (!fits(&y)) y = gen_expr("image * 0.5", x.shape);
-    y = gen_bind(g, y);
+        y = x.shape.rank == 4 ? images[prog_below(g, 4)](g, x) : library_linear(g, x);
+    if (!fits(&y)) y = prog_expr("image * 0.5", x.shape);
+    y = prog_bind(g, y);
     if (y.shape.rank < 2) return;
-    int64_t out = gen_width(g, 4, 12);
-    (void)gen_bind(g, gen_call(g, "linear", y, gen_with_last(y.shape, out), gen_int(g, out)));
+    int64_t out = prog_width(g, 4, 12);
+    (void)prog_bind(g, prog_call(g, "linear", y, prog_with_last(y.shape, out), prog_int(g, out)));
 }
 
 /* x as [B, n], whatever it was. */
 static Expr per_image(Gen *g, Expr x) {
-    int64_t each = gen_elems(&x.shape) / g->batch;
+    int64_t each = prog_elems(&x.shape) / g->batch;
     if (x.shape.rank == 2 && x.shape.dim[0] == g->batch) return x;
-    if (x.shape.rank >= 3 && x.shape.dim[0] == g->batch && gen_chance(g, 60)) {
+    if (x.shape.rank >= 3 && x.shape.dim[0] == g->batch && prog_chance(g, 60)) {
         Text axes = text_new(g->arena);
         for (int i = 1; i + 1 < x.shape.rank; i++) text_addf(&axes, "%s%d", i > 1 ? ", " : "", i);
-        return gen_atom(gen_text(g, "mean(%s, axis = [%s])", x.text, axes.data),
-                        SHAPE(g->batch, gen_last(&x.shape)));
+        return prog_atom(prog_text(g, "mean(%s, axis = [%s])", x.text, axes.data),
+                         SHAPE(g->batch, prog_last(&x.shape)));
     }
-    if (gen_elems(&x.shape) % g->batch || each > 128) return gen_none;
-    return gen_call(
+    if (prog_elems(&x.shape) % g->batch || each > 128) return prog_none;
+    return prog_call(
         g, "reshape", x, SHAPE(g->batch, each),
-        gen_text(g, "[B, %s]", gen_chance(g, 50) ? "-1" : gen_text(g, "%" PRId64, each)));
+        prog_text(g, "[B, %s]", prog_chance(g, 50) ? "-1" : prog_text(g, "%" PRId64, each)));
 }
 
 static void write_loss(Gen *g, const char *logits) {
     if (!g->label) {
-        gen_line(g, "loss rest = mean(square(%s - 0.5))", logits);
+        prog_line(g, "loss rest = mean(square(%s - 0.5))", logits);
         return;
     }
     if (g->shares) {
-        gen_line(g, "loss shares = -mean(sum(label * log_softmax(%s), axis = -1))", logits);
+        prog_line(g, "loss shares = -mean(sum(label * log_softmax(%s), axis = -1))", logits);
         return;
     }
     const char *f = GEN_WORD(g, "cross_entropy", "cross_entropy", "sigmoid_cross_entropy");
-    gen_line(g, "loss %s%s(%s, label)%s", gen_chance(g, 20) ? "main = " : "", f, logits,
-             gen_chance(g, 20) ? ", weight = 2" : "");
-    if (gen_chance(g, 70)) gen_line(g, "metric accuracy(%s, label)", logits);
+    prog_line(g, "loss %s%s(%s, label)%s", prog_chance(g, 20) ? "main = " : "", f, logits,
+              prog_chance(g, 20) ? ", weight = 2" : "");
+    if (prog_chance(g, 70)) prog_line(g, "metric accuracy(%s, label)", logits);
 }
 
 /* A share of the mean of some tensors, so that gradients go where no logits are. */
 static void write_pulls(Gen *g) {
-    for (int i = 0, n = 1 + (int)gen_below(g, 3); i < n; i++) {
-        Expr x = gen_pick(g, 1);
-        gen_line(g, "aux %s = mean(square(tanh(%s) - %s)), weight = %s", gen_name(g, "pull"),
-                 x.text, gen_real(g, 0.25), gen_real(g, 0.5));
+    for (int i = 0, n = 1 + (int)prog_below(g, 3); i < n; i++) {
+        Expr x = prog_pick(g, 1);
+        prog_line(g, "aux %s = mean(square(tanh(%s) - %s)), weight = %s", prog_name(g, "pull"),
+                  x.text, prog_real(g, 0.25), prog_real(g, 0.5));
     }
 }
 
 static void write_head(Gen *g) {
-    Expr x = gen_none;
-    for (int tries = 0; tries < 20 && !x.text; tries++) x = per_image(g, gen_pick(g, 1));
+    Expr x = prog_none;
+    for (int tries = 0; tries < 20 && !x.text; tries++) x = per_image(g, prog_pick(g, 1));
     if (!x.text)
-        x = gen_atom("mean(reshape(image, [B, -1]), axis = 1, keep = true)", SHAPE(g->batch, 1));
-    gen_line(g, "logits = linear(%s, %s)", x.text, gen_text(g, "%" PRId64, g->classes));
+        x = prog_atom("mean(reshape(image, [B, -1]), axis = 1, keep = true)", SHAPE(g->batch, 1));
+    prog_line(g, "logits = linear(%s, %s)", x.text, prog_text(g, "%" PRId64, g->classes));
     write_loss(g, "logits");
     write_pulls(g);
-    if (gen_chance(g, 40)) gen_line(g, "%s", gen_pick(g, 1).text);
+    if (prog_chance(g, 40)) prog_line(g, "%s", prog_pick(g, 1).text);
 }
 
 /* ---- the rest of the file -------------------------------------------------------------------- */
 
 static const char *optimizer(Gen *g) {
-    switch (gen_below(g, 6)) {
+    switch (prog_below(g, 6)) {
     case 0: return "adam()";
     case 1: return "adam(beta1 = 0.8, beta2 = 0.99, eps = 1e-3)";
     case 2: return "sgd(momentum = 0)";
@@ -208,9 +208,9 @@ static const char *optimizer(Gen *g) {
 static void write_train(Gen *g, Text *file) {
     bool images = g->body->pool[0].shape.rank == 4 && g->height == g->width &&
                   (g->channels == 1 || g->channels == 3);
-    if (!images || !g->label || g->index || g->weighted || gen_chance(g, 40)) return;
+    if (!images || !g->label || g->index || g->weighted || prog_chance(g, 40)) return;
     if (g->shares) return;
-    text_addf(file, "\ntrain %s {\n", gen_chance(g, 70) ? "m" : "first of m");
+    text_addf(file, "\ntrain %s {\n", prog_chance(g, 70) ? "m" : "first of m");
     text_addf(file,
               "  data = image_folder(dir = \"photos\", batch = %" PRId64 ", resize = %" PRId64
               "%s)\n",
@@ -219,11 +219,11 @@ static void write_train(Gen *g, Text *file) {
     text_addf(file, "  schedule = %s\n",
               GEN_WORD(g, "cosine(peak = 1e-2, warmup = 2 steps)", "constant(peak = 0.01)",
                        "polynomial(peak = 0.01, power = 2, warmup = 1 epoch)"));
-    if (gen_chance(g, 30)) text_add(file, "  freeze = [\"*.logits.bias\"]\n");
+    if (prog_chance(g, 30)) text_add(file, "  freeze = [\"*.logits.bias\"]\n");
     text_addf(file, "  epochs = %s\n}\n", GEN_WORD(g, "2", "2.5 epochs", "100 steps"));
 }
 
-GenProgram gen_program(Arena *a, uint64_t seed) {
+GenProgram prog_make(Arena *a, uint64_t seed) {
     Gen g = {.arena = a, .state = vm_mix64(seed + 1)};
     GenBody body = {.text = text_new(a), .indent = 1};
     g.layers = text_new(a);
@@ -233,13 +233,13 @@ GenProgram gen_program(Arena *a, uint64_t seed) {
     write_config(&g);
     const char *in = inputs(&g);
     first_statements(&g);
-    gen_statements(&g, 1 + (int)gen_below(&g, 8));
+    prog_statements(&g, 1 + (int)prog_below(&g, 8));
     write_head(&g);
     Text file = text_new(a);
     text_add(&file, "use \"std/moe\"\nuse \"std/conv\"\nuse \"std/encoder\"\n\n");
     if (g.config.len) text_addf(&file, "config {\n%s}\n\n", g.config.data);
     text_add(&file, g.layers.data);
-    bool scope = gen_chance(&g, 15);
+    bool scope = prog_chance(&g, 15);
     text_addf(&file, "model m%s%s {\n%s}\n", in, scope ? " scope net" : "", body.text.data);
     if (scope) text_add(&file, "\nmodel part(image: f32[B, 4]) scope net {\n  tanh(image)\n}\n");
     write_train(&g, &file);

@@ -50,6 +50,7 @@ typedef struct CheckOptions {
     uint64_t seed;     /* of data */
     const char *cache; /* where kernels are kept from program to program; NULL: nowhere */
     OpCode broken; /* compiled code takes these for tanh: to see that it is found; OP_COUNT: none */
+    bool slow;     /* no program ends, to see what becomes of those */
 } CheckOptions;
 
 /* The instruction sets that can be run here: "avx2", and "avx512" or its halves. */
