@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -51,6 +52,13 @@ static void add(Tally *to, const Tally *t) {
 
 /* ---- in the process -------------------------------------------------------------------------- */
 
+/* Seconds of computing; a process that does not compute has longer, for others may. */
+static void set_limit(int seconds) {
+    struct itimerval t = {.it_value = {.tv_sec = seconds}};
+    (void)setitimer(ITIMER_PROF, &t, NULL);
+    alarm(20 * (unsigned)seconds);
+}
+
 static void check_seed(const BlockOptions *o, uint64_t seed, Shared *s) {
     Arena *a = arena_create();
     GenProgram p = prog_make(a, seed);
@@ -80,7 +88,7 @@ static void read_said(FILE *f, char *to, size_t n) {
 static Verdict death(int status, FILE *said) {
     Verdict v = {.outcome = OUT_OF_crash};
     int sig = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
-    if (sig == SIGALRM) v.outcome = OUT_OF_hang;
+    if (sig == SIGALRM || sig == SIGPROF) v.outcome = OUT_OF_hang;
     snprintf(v.stage, sizeof v.stage, sig ? "signal %d" : "exit %d",
              sig ? sig : WEXITSTATUS(status));
     read_said(said, v.text, sizeof v.text);
@@ -100,7 +108,7 @@ static void start(const BlockOptions *o, Job *j) {
     for (uint64_t seed = j->next; seed < j->end; seed++) {
         j->shared->at = seed;
         j->shared->told = false;
-        alarm((unsigned)o->limit);
+        set_limit(o->limit);
         check_seed(o, seed, j->shared);
         if (outcome_bad[j->shared->verdict.outcome]) _exit(1); /* the parent tells, and goes on */
     }
@@ -232,7 +240,7 @@ Verdict check_apart(const char *text, const CheckOptions *o, int limit, Tally *t
     pid_t pid = fork();
     if (!pid) {
         dup2(fileno(said), STDERR_FILENO);
-        alarm((unsigned)limit);
+        set_limit(limit);
         s->verdict = check_program(text, o, &s->tally);
         s->told = true;
         _exit(0);

@@ -143,7 +143,7 @@ extern const char *const engine_names[ENGINES];
 typedef struct BlockOptions {
     uint64_t first, count;
     int jobs, size;    /* seeds of a block */
-    int limit;         /* seconds of a program */
+    int limit;         /* seconds of computing of a program */
     int seconds;       /* after which no block is begun; 0: all are run */
     const char *state; /* file of finished blocks; NULL: none */
     CheckOptions check;
