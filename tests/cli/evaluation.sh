@@ -161,4 +161,5 @@ END
 want 0 '' 'weights for it' "$VMOEC" init rebound.vmoe -o ones.safetensors
 want 0 '' 'run with a result that has the name of an input' "$VMOEC" run rebound.vmoe \
     --weights ones.safetensors --inputs image.safetensors --outputs rebound.safetensors
-want 0 'image .* at most 8' 'gives the result' "$VMOEC" weights image.safetensors rebound.safetensors
+want 0 'image .* at most 8' 'gives the result' \
+    "$VMOEC" weights image.safetensors rebound.safetensors

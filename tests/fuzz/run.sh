@@ -1,8 +1,8 @@
 #!/bin/sh
-# A bounded run of the parser's fuzzer over every .vmoe of the repository, with sanitizers, of random
-# programs against the reference, and of `verify` over the models of the repository at random small
-# sizes. Usage: tests/fuzz/run.sh [ITERATIONS [SEED]]; CC, BUILD and VMOEC as for make. Takes about
-# a minute.
+# A bounded run of the parser's fuzzer over every .vmoe of the repository, with sanitizers, of
+# random programs against the reference, and of `verify` over the models of the repository at random
+# small sizes. Usage: tests/fuzz/run.sh [ITERATIONS [SEED]]; CC, BUILD and VMOEC as for make. Takes
+# about a minute.
 set -u
 cd "$(dirname "$0")/../.." || exit 3
 out=${BUILD:-build}/fuzz
@@ -22,9 +22,10 @@ random_programs() {
     [ -n "${VMOEC_FUZZ_PROGRAMS:-}" ] && seconds=0
     rm -rf "$out/kernels"
     mkdir -m 700 "$out/kernels"
+    kernels=$(cd "$out/kernels" && pwd)
     VMOEC_MODELS=$PWD/models "${BUILD:-build}/tests/programs" run --first "${VMOEC_FUZZ_SEED:-1}" \
         --count "$count" --seconds "$seconds" --block 5 --jobs "${FUZZ_JOBS:-2}" \
-        --cache "$PWD/$out/kernels" > "$out/programs.log" 2>&1
+        --cache "$kernels" > "$out/programs.log" 2>&1
     status=$? failed=0
     sed -n 's/^BAD seed \([0-9]*\): \(.*\)/FAIL random program of seed \1: \2/p' "$out/programs.log"
     line=$(grep '^programs ' "$out/programs.log")
