@@ -67,8 +67,9 @@ Test(recompute, same_bits_of_a_transformer_with_experts) {
  * than where it is made beside them. */
 Test(recompute, same_bits_where_something_is_added_to_a_product) {
     static const char *const models[] = {
-        "tests/ops/addend_kept.vmoe", "tests/ops/addend_joined.vmoe", "tests/ops/addend_made.vmoe"};
-    for (int i = 0; i < 3; i++) {
+        "tests/ops/addend_kept.vmoe", "tests/ops/addend_joined.vmoe", "tests/ops/addend_made.vmoe",
+        "tests/ops/addend_remade.vmoe"};
+    for (int i = 0; i < 4; i++) {
         Arena *a = arena_create();
         check_bits(a, program_elaborate(a, models[i], NULL, 3), 6);
         arena_destroy(a);
