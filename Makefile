@@ -118,7 +118,7 @@ PHOTO_SRC := tests/photos/photos.c
 PRELOADS := tests/faults/malloc.c tests/hardening/jail.c
 HELPERS  := tests/hardening/tries.c
 TEST_SRC := $(filter-out $(wildcard tests/*/fuzz_*.c tests/build_lib/*.c) tests/fuzz/util_fuzz.c tests/fuzz/targets/% tests/replay/% \
-            $(PRELOADS) $(HELPERS) tests/hardening/alone/main.c $(LIBRARY_TESTS) $(PHOTO_SRC),$(call sources,$(wildcard tests/*)))
+            $(PRELOADS) $(HELPERS) tests/hardening/alone/main.c tests/fuzz/programs/main.c $(LIBRARY_TESTS) $(PHOTO_SRC),$(call sources,$(wildcard tests/*)))
 TEST_OBJ := $(TEST_SRC:%.c=$(BUILD)/obj/%.o)
 TEST_BIN := $(BUILD)/tests/vmoec-tests
 DOC_BIN  := $(BUILD)/tests/reference
@@ -129,6 +129,9 @@ ALONE_SRC := $(call sources,tests/unit/runtime tests/hardening/alone) tests/ops/
              tests/unit/codegen/util_program.c tests/unit/util_shell.c
 ALONE_OBJ := $(ALONE_SRC:%.c=$(BUILD)/obj/%.o)
 ALONE_BIN := $(BUILD)/tests/alone
+# Random programs against the reference: many in one process, as the tests have some.
+PROGRAMS_OBJ := $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard tests/fuzz/programs/*.c))
+PROGRAMS_BIN := $(BUILD)/tests/programs
 # Makes the photos of tests/photos.
 PHOTO_BIN := $(BUILD)/tests/photos
 LIBRARY_BIN := $(LIBRARY_TESTS:tests/library/%.c=$(BUILD)/tests/library-%)
@@ -232,6 +235,11 @@ $(TEST_BIN): $(LIB_OBJ) $(TEST_OBJ)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(LDFLAGS) $^ -o $@ -lcriterion $(LLVM_LIBS) $(LIBS)
 
+$(PROGRAMS_BIN): $(LIB_OBJ) $(PROGRAMS_OBJ)
+	@mkdir -p $(dir $@)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(LDFLAGS) $^ -o $@ $(LLVM_LIBS) $(LIBS)
+
 PLAIN = $(CC) -std=c11 -D_GNU_SOURCE -I. $(WARN) -O2 -g
 $(ALONE_BIN): $(LIB_OBJ) $(ALONE_OBJ)
 	@mkdir -p $(dir $@)
@@ -258,7 +266,7 @@ $(DOC_BIN): $(filter $(BUILD)/obj/base/% $(BUILD)/obj/recipe/% $(BUILD)/obj/ir/%
 	$(call say,LD,$@)
 	$(Q)$(CC) $(LDFLAGS) $^ -o $@ $(LIBS)
 
--include $(FUZZ_OBJ:.o=.d) $(FUZZ_HELPERS:.o=.d) $(BUILD)/obj/tests/replay/replay.d \
+-include $(BUILD)/obj/tests/fuzz/programs/main.d $(FUZZ_OBJ:.o=.d) $(FUZZ_HELPERS:.o=.d) $(BUILD)/obj/tests/replay/replay.d \
          $(OBJ:.o=.d) $(KIT_OBJ:.o=.d) $(sort $(TEST_OBJ:.o=.d) $(ALONE_OBJ:.o=.d)) \
          $(LIBRARY_TESTS:%.c=$(BUILD)/obj/%.d) $(BUILD)/obj/docs/reference.d
 
@@ -289,7 +297,7 @@ run: ## set up, build, and train the example model on Fashion-MNIST
 	$(BUILD)/vmoec train models/vmoe_fmnist.vmoe
 
 .PHONY: tests
-tests: $(TEST_BIN) $(PRELOAD_LIB) $(HELPER_BIN) $(LIBRARY_BIN) $(PHOTO_BIN) $(REPLAY_BIN) ## build the unit tests
+tests: $(TEST_BIN) $(PROGRAMS_BIN) $(PRELOAD_LIB) $(HELPER_BIN) $(LIBRARY_BIN) $(PHOTO_BIN) $(REPLAY_BIN) ## build the unit tests
 
 .PHONY: test
 test: ## set up, build, and run every test; ends with "N passed, N failed, N skipped"
@@ -400,6 +408,16 @@ FUZZ_ITERATIONS ?= 200000
 fuzz: tests ## a long run of the fuzzers: parser, graphs, models (FUZZ_ITERATIONS, SEED)
 	@BUILD=$(BUILD) tests/fuzz/run.sh $(FUZZ_ITERATIONS) $(SEED)
 	@VMOEC_FUZZ_N=$(FUZZ_ITERATIONS) VMOEC_FUZZ_SEED=$(or $(SEED),1) $(BUILD)/tests/vmoec-tests --filter 'mutate/*'
+
+# Goes on where an earlier run of the same SEED stopped; what fails is printed with its seed, for
+# build/tests/programs reduce SEED.
+PROGRAMS  ?= 1000
+FUZZ_JOBS ?= $(shell nproc)
+.PHONY: programs
+programs: tests ## random programs against the reference (PROGRAMS=1000 SEED=1 FUZZ_JOBS=..), build/programs has what was found
+	@mkdir -p $(BUILD)/programs && chmod 700 $(BUILD)/programs
+	@VMOEC_MODELS=models $(BUILD)/tests/programs run --first $(or $(SEED),1) --count $(PROGRAMS) --jobs $(FUZZ_JOBS) \
+	    --state $(BUILD)/programs/state --cache $(abspath $(BUILD)/programs/kernels)
 
 .PHONY: lint
 lint: build ## check includes, headers, format, sizes, warnings (gcc and clang), and what was built

@@ -38,7 +38,8 @@ typedef struct CgTarget {
 } CgTarget;
 
 /* The best that the host can run; VMOEC_ISA=avx2 or avx512 chooses the smaller set or insists on
- * the larger. NULL and *error when it can run none or the variable is wrong. */
+ * the larger, and avx512-halves, which is for tests, is avx512's code with AVX2's instructions.
+ * NULL and *error when it can run none or the variable is wrong. */
 const CgTarget *cg_target_host(Arena *a, const char **error);
 /* One by its name, for which the host can plan and print code that it need not be able to run;
  * NULL: there is none. Its caches are not known. */

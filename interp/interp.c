@@ -198,6 +198,21 @@ static void disturb(const Interp *it, int step) {
     }
 }
 
+/* A norm takes the mean from its row, and that is rounded, too: where it is large beside what the
+ * numbers differ by, this is what moves the result. */
+static void disturb_mean(const Interp *it, int step) {
+    const Step *s = &it->steps[step];
+    int64_t rows = ir_rows(&s->out[0].type), cols = ir_cols(&s->out[0].type);
+    uint32_t key[2];
+    vm_rng_key(it->part_seed, (uint64_t)step, 7, key);
+    for (int64_t r = 0; r < rows; r++) {
+        double mean = 0, move = 2 * (double)vm_rng_uniform(key, (uint32_t)r) - 1;
+        for (int64_t i = 0; i < cols; i++) mean += s->in[0]->data[r * cols + i] / (double)cols;
+        move *= it->part * mean * s->out[1].data[r];
+        for (int64_t i = 0; i < cols; i++) s->out[0].data[r * cols + i] += move;
+    }
+}
+
 /* Whether a node computes numbers that f32 would round. */
 static bool is_rounded(const IrNode *n) {
     const OpInfo *op = &ir_ops[n->op];
@@ -223,6 +238,7 @@ void interp_run(Interp *it) {
         RefCall c = {s->node, s->in, s->out, it->training, it->seeded, it->seed, it->step};
         fn(&c);
         if (it->part > 0 && is_rounded(s->node)) disturb(it, i);
+        if (it->part > 0 && s->node->op == OP_layer_norm) disturb_mean(it, i);
     }
     commit_effects(it);
 }

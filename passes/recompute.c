@@ -118,6 +118,45 @@ static void find_update_reads(Recompute *r) {
     }
 }
 
+static void want_addend(Recompute *r, const IrValue *v) {
+    const IrNode *n = v->node;
+    if (is_leaf(n) || !r->pure[n->id]) return;
+    if (!recompute_see_through(n)) {
+        r->addend[recompute_id(r, v)] = true;
+        return;
+    }
+    for (int i = 0; i < n->nin; i++) want_addend(r, n->in[i]);
+}
+
+/* Elementwise work that is added to a product: its sums may start from it where it lies in memory,
+ * and round otherwise than where it is made beside them (codegen/kernels/gemm_block.c). */
+static void mark_addend(Recompute *r, const IrValue *v) {
+    const IrNode *n = view_same_position((IrValue *)v)->node;
+    if (is_leaf(n)) return;
+    if (r->pure[n->id]) {
+        want_addend(r, v);
+        return;
+    }
+    if (ir_ops[n->op].route != ROUTE_ELTWISE || r->adds[n->id]) return;
+    r->adds[n->id] = true;
+    for (int i = 0; i < n->nin; i++) {
+        const IrNode *from = view_same_position(n->in[i])->node;
+        if (!is_leaf(from) && !r->pure[from->id]) mark_addend(r, n->in[i]);
+    }
+}
+
+static void find_addends(Recompute *r) {
+    IR_FOR (n, r->g) {
+        if (n->op != OP_add || r->pure[n->id]) continue;
+        for (int i = 0; i < 2; i++) {
+            IrWork w;
+            if (!ir_work_product(view_same_position(n->in[i])->node, &w)) continue;
+            mark_addend(r, n->in[1 - i]);
+            r->adds[n->id] = true;
+        }
+    }
+}
+
 /* ---- cuts ------------------------------------------------------------------------------------ */
 
 static void note_use(const Recompute *r, int *last, const IrValue *v, int at) {
@@ -209,6 +248,8 @@ static Recompute analyse(Arena *a, IrGraph *g) {
     r.small = ARENA_ARRAY(a, bool, r.nvalue);
     r.wanted = ARENA_ARRAY(a, bool, r.nvalue);
     r.kept = ARENA_ARRAY(a, bool, r.nvalue);
+    r.addend = ARENA_ARRAY(a, bool, r.nvalue);
+    r.adds = ARENA_ARRAY(a, bool, g->nnodes);
     r.cut = ARENA_ARRAY(a, bool, r.nvalue);
     r.cut_number = ARENA_ARRAY(a, int, r.nvalue);
     find_forward(&r);
@@ -217,6 +258,7 @@ static Recompute analyse(Arena *a, IrGraph *g) {
         for (int i = 0; i < n->nin && !r.pure[n->id]; i++) want(&r, n->in[i]);
     find_small(&r);
     find_update_reads(&r);
+    find_addends(&r);
     for (int i = 0; i < r.nvalue; i++) r.kept[i] = r.wanted[i];
     find_cuts(&r);
     place_derived(&r);
@@ -227,9 +269,11 @@ static Recompute analyse(Arena *a, IrGraph *g) {
 
 typedef struct Rewrite {
     const Recompute *r;
+    bool hold;       /* more is computed again than in every program */
     IrNode *at;      /* the node of the backward pass whose operands are being made */
     IrNode **copy;   /* by node id */
     IrValue **again; /* by value id: keep of it */
+    IrValue **apart; /* by value id: keep of it or of its copy */
 } Rewrite;
 
 static bool is_kept(const Recompute *r, const IrValue *v) {
@@ -247,14 +291,16 @@ static bool all_kept(const Recompute *r, const IrValue *v) {
     return true;
 }
 
+static IrValue *make_kept(Rewrite *w, IrValue *v) {
+    IrBuilder b = ir_builder(w->r->g);
+    b.at = w->at;
+    b.loc = v->node->loc;
+    return IR_OP(&b, kept, VALS(v), NO_ATTRS);
+}
+
 static IrValue *keep_of(Rewrite *w, IrValue *v) {
     IrValue **memo = &w->again[recompute_id(w->r, v)];
-    if (!*memo && v->type.dtype != DT_i32) {
-        IrBuilder b = ir_builder(w->r->g);
-        b.at = w->at;
-        b.loc = v->node->loc;
-        *memo = IR_OP(&b, kept, VALS(v), NO_ATTRS);
-    }
+    if (!*memo && v->type.dtype != DT_i32) *memo = make_kept(w, v);
     return *memo ? *memo : v; /* indices are never fused over */
 }
 
@@ -277,18 +323,34 @@ static IrValue *again(Rewrite *w, IrValue *v, bool inside) {
     return &w->copy[n->id]->out[v->index];
 }
 
-static void rewrite(Recompute *r) {
+/* The same for a reader that is an addend's: it must not join what makes v, as it does not where v
+ * is not computed again, because then all of the forward pass stands between the two. */
+static IrValue *again_apart(Rewrite *w, IrValue *v) {
+    bool own = is_leaf(v->node) || !w->r->pure[v->node->id];
+    if (own || v->type.dtype != DT_f32 || recompute_see_through(v->node)) return again(w, v, false);
+    IrValue **memo = &w->apart[recompute_id(w->r, v)];
+    if (!*memo) *memo = make_kept(w, again(w, v, false));
+    return *memo;
+}
+
+static void rewrite(Recompute *r, bool hold) {
     int before = r->g->nnodes;
     Rewrite w = {.r = r,
+                 .hold = hold,
                  .copy = ARENA_ARRAY(r->arena, IrNode *, before),
-                 .again = ARENA_ARRAY(r->arena, IrValue *, r->nvalue)};
+                 .again = ARENA_ARRAY(r->arena, IrValue *, r->nvalue),
+                 .apart = ARENA_ARRAY(r->arena, IrValue *, r->nvalue)};
     IrNode **list = ARENA_ARRAY(r->arena, IrNode *, before);
     int n = 0;
     IR_FOR (node, r->g)
         if (!r->pure[node->id]) list[n++] = node;
     for (int i = 0; i < n; i++) {
         w.at = list[i];
-        for (int k = 0; k < list[i]->nin; k++) list[i]->in[k] = again(&w, list[i]->in[k], false);
+        bool apart = hold && r->adds[list[i]->id];
+        for (int k = 0; k < list[i]->nin; k++) {
+            IrValue *v = list[i]->in[k];
+            list[i]->in[k] = apart ? again_apart(&w, v) : again(&w, v, false);
+        }
     }
     ir_dce(r->g, false);
 }
@@ -319,6 +381,6 @@ bool pass_recompute(PassCtx *c, IrGraph *g) {
     c->recompute_steps = light_only ? list->light : list->n;
     c->recompute_light = list->light;
     if (light_only && !list->light) return false;
-    rewrite(&r);
+    rewrite(&r, c->recompute > list->light);
     return true;
 }

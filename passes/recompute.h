@@ -18,6 +18,8 @@ typedef struct Recompute {
     bool *small;     /* by value id: not worth computing again */
     bool *wanted;    /* by value id: the backward pass reads it */
     bool *kept;      /* by value id: stays in memory; at first what is wanted */
+    bool *addend;    /* by value id: the backward pass adds it to a product */
+    bool *adds;      /* by node id: work of the backward pass that such an addition needs */
     bool *cut;       /* by value id: all that is large and computed later depends on it alone */
     int *segment;    /* by node id: the number of cuts before it */
     int *cut_number; /* by value id: of a cut, its place in cuts */

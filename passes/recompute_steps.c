@@ -362,13 +362,21 @@ static bool merge_round(Chooser *c) {
     Recompute *r = c->r;
     int met = 0, dropped = 0;
     for (int i = 0; i < r->ncut; i++) {
-        if (!r->kept[recompute_id(r, r->cuts[i])] || ++met % 2) continue;
+        if (!large_kept(r, recompute_id(r, r->cuts[i])) || ++met % 2) continue;
         Step s = step_new(NULL);
         s.drop[s.ndrop++] = r->cuts[i];
         commit(c, &s);
         dropped++;
     }
     return dropped > 0;
+}
+
+/* What the light steps have left in memory stays there for sums that start from it. */
+static void hold_addends(Chooser *c) {
+    for (int i = 0; i < c->r->nvalue; i++)
+        if (c->r->addend[i] && c->r->kept[i]) c->r->small[i] = true;
+    for (int i = 0; i < c->r->nvalue; i++) c->weighed[i].last = -1;
+    for (int i = 0; i < c->r->ncut; i++) c->block[i].last = -1;
 }
 
 RecomputeList *recompute_choose(Recompute *r, Arena *a, bool all) {
@@ -391,6 +399,7 @@ RecomputeList *recompute_choose(Recompute *r, Arena *a, bool all) {
     sort_by_segment(&c);
     while (light_round(&c)) continue;
     c.list->light = c.list->n;
+    hold_addends(&c);
     Step best = step_new(NULL);
     while (all && best_step(&c, &best)) commit(&c, &best);
     while (all && merge_round(&c)) continue;

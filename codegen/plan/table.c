@@ -39,14 +39,39 @@ int plan_member(const PlanCluster *c, const IrNode *n) {
     return -1;
 }
 
+static const PlanCluster *cluster_of(const Plan *p, const IrNode *n) {
+    for (int i = 0; i < p->ncluster; i++)
+        if (plan_member(&p->cluster[i], n) >= 0) return &p->cluster[i];
+    return NULL;
+}
+
+static bool is_product_cluster(const PlanCluster *c) {
+    IrWork w;
+    return c && c->anchor && ir_work_product(c->anchor, &w);
+}
+
+/* Is n, of cluster c, made of kept values alone? Sets *product if a product's cluster made one. */
+static bool made_of_kept(const Plan *p, const PlanCluster *c, const IrNode *n, bool *product) {
+    for (int i = 0; i < n->nin; i++) {
+        const IrNode *from = view_same_position(n->in[i])->node;
+        if (from->op == OP_kept)
+            *product |= is_product_cluster(cluster_of(p, view_root(from->in[0])->node));
+        else if (ir_ops[view_root(n->in[i])->node->op].route == ROUTE_LEAF)
+            continue;
+        else if (plan_member(c, from) < 0 || !made_of_kept(p, c, from, product))
+            return false;
+    }
+    return true;
+}
+
 bool plan_made_apart(const Plan *p, IrValue *v) {
     const IrNode *n = view_root(v)->node;
-    IrWork w;
     if (ir_ops[n->op].route != ROUTE_ELTWISE) return false;
-    for (int i = 0; i < p->ncluster; i++)
-        if (plan_member(&p->cluster[i], n) >= 0)
-            return !p->cluster[i].anchor || !ir_work_product(p->cluster[i].anchor, &w);
-    return false;
+    const PlanCluster *c = cluster_of(p, n);
+    bool product = false;
+    if (!c || is_product_cluster(c)) return false;
+    /* made again, it rounds as where it was made first: behind a product */
+    return !(made_of_kept(p, c, n, &product) && product);
 }
 
 int plan_counted_from(const PlanBuffer *b) {

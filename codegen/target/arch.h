@@ -16,6 +16,7 @@ typedef struct CgArch {
 
 #define ARCH(name, ...) extern const CgArch cg_arch_##name;
 #define ISA(name, ...) bool cg_host_##name(void);
+#define ISA_FOR_TESTS ISA
 #include "codegen/target/isa.def"
 
 #endif

@@ -22,6 +22,10 @@ bool cg_host_avx512_bf16(void) {
     return cg_host_avx512() && __builtin_cpu_supports("avx512bf16");
 }
 
+bool cg_host_avx512_halves(void) {
+    return cg_host_avx2();
+}
+
 static const char *identity(Arena *a) {
     static const unsigned leaf[][2] = {{0x1, 0},  {0x7, 0},        {0x7, 1},
                                        {0xd, 1},  {0x14, 0},       {0x19, 0},
@@ -74,6 +78,10 @@ bool cg_host_avx512(void) {
 }
 
 bool cg_host_avx512_bf16(void) {
+    return false;
+}
+
+bool cg_host_avx512_halves(void) {
     return false;
 }
 

@@ -205,7 +205,7 @@ static Row compare(const Verify *v, const char *what, const Program *p, int inde
         if (t->role < VM_ROLE_OUTPUT || is_grad(t) != grads) continue;
         const RefTensor *want = interp_out(it, t->name);
         VM_CHECK(want, "the interpreter has no output %s", t->name);
-        const void *have = vm_engine_data(v->one, index, t->name);
+        const void *have = vm_engine_address(v->one, index, t);
         double error = v->s->bf16 ? compare_spread(t, have, want, floor)
                                   : compare_difference(t, have, want, floor, 0);
         if (!v->s->bf16 && error > v->tolerance) { /* what is more than rounding explains? */
@@ -322,8 +322,8 @@ static void same_bits(const Verify *v, Row *r, const Program *p, int index) {
         if (t->role == VM_ROLE_INPUT || t->role == VM_ROLE_RNG_KEY) continue;
         int64_t n = 4;
         for (int j = 0; j < t->rank; j++) n *= t->dim[j];
-        bool same = !memcmp(vm_engine_data(v->one, index, t->name),
-                            vm_engine_data(v->many, index, t->name), (size_t)n);
+        bool same = !memcmp(vm_engine_address(v->one, index, t),
+                            vm_engine_address(v->many, index, t), (size_t)n);
         r->count++;
         if (same) continue;
         if (!wrong++) r->where = t->name;

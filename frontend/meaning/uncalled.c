@@ -50,6 +50,12 @@ static void check_all(Elab *E, Ast *const *x, int n) {
     for (int i = 0; i < n; i++) check(E, x[i]);
 }
 
+/* A dimension of a result that is a name is known, or stands for any size. */
+static void check_result(Elab *E, const Ast *type) {
+    for (int i = 0; type && i < type->nkid; i++)
+        if (type->kid[i]->kind != AST_NAME) check(E, type->kid[i]);
+}
+
 static void check(Elab *E, const Ast *x) {
     if (!x) return;
     bool dots = x->kind == AST_NAME && x->name && !strcmp(x->name, "..");
@@ -62,7 +68,10 @@ static void check(Elab *E, const Ast *x) {
         else
             (void)sema_unknown_call(E, x);
     }
-    check(E, x->type);
+    if (x->kind == AST_LAYER)
+        check_result(E, x->type);
+    else
+        check(E, x->type);
     check(E, x->a);
     check(E, x->b);
     check(E, x->other);

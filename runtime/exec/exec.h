@@ -63,6 +63,9 @@ VmStatus vm_engine_create_in(VmRegion *r, const VmProgram *const *p, int n, int 
  * vm_engine_weights_changed. */
 void *vm_engine_data(VmEngine *e, int program, const char *name);
 const VmTensor *vm_engine_tensor(const VmEngine *e, int program, const char *name);
+/* The same of the program's own tensor t. A result may have the name of an input, which then is the
+ * one that a name finds. */
+void *vm_engine_address(VmEngine *e, int program, const VmTensor *t);
 
 /* Fills an input of a program with random numbers as training would see them: images about normal,
  * labels below `classes` (0: below 2). A pure function of the seed and the input's name.

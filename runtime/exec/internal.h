@@ -118,7 +118,6 @@ void vm_step_run(VmStep *s, int me, int spins, void *scratch, double *seconds);
 /* ---- engine.c -------------------------------------------------------------------------------- */
 
 const VmProgram *vm_engine_program(const VmEngine *e, int program);
-void *vm_engine_address(VmEngine *e, int program, const VmTensor *t);
 int64_t vm_tensor_elems(const VmTensor *t);
 /* "f32[64,192]" in buf. */
 const char *vm_shape_text(int dtype, int rank, const int64_t *dim, char *buf, size_t cap);

@@ -150,3 +150,16 @@ want 1 'gz: damaged: [^/]*$' 'a damaged gzip file' \
 want 1 'tiny.vmoe:3[0-9]:.*images \[B, 1, 8, 8\]' 'images of another size' \
     "$VMOEC" train $F --set size=12 --data data --out runs/a --overwrite
 absent 'nothing is written before the data is good' runs/a
+
+# A result that has the name of an input is the result, not the input.
+cat > rebound.vmoe <<'END'
+model m(image: f32[B, 1, 8, 8]) {
+  image = linear(image + 1, 8, init = ones())
+  image
+}
+END
+want 0 '' 'weights for it' "$VMOEC" init rebound.vmoe -o ones.safetensors
+want 0 '' 'run with a result that has the name of an input' "$VMOEC" run rebound.vmoe \
+    --weights ones.safetensors --inputs image.safetensors --outputs rebound.safetensors
+want 0 'image .* at most 8' 'gives the result' \
+    "$VMOEC" weights image.safetensors rebound.safetensors

@@ -1,7 +1,8 @@
 #!/bin/sh
-# A bounded run of the parser's fuzzer over every .vmoe of the repository, with sanitizers, and of
-# `verify` over random models and over the models of the repository at random small sizes. Usage:
-# tests/fuzz/run.sh [ITERATIONS [SEED]]; CC, BUILD and VMOEC as for make. Takes about half a minute.
+# A bounded run of the parser's fuzzer over every .vmoe of the repository, with sanitizers, of
+# random programs against the reference, and of `verify` over the models of the repository at random
+# small sizes. Usage: tests/fuzz/run.sh [ITERATIONS [SEED]]; CC, BUILD and VMOEC as for make. Takes
+# about a minute.
 set -u
 cd "$(dirname "$0")/../.." || exit 3
 out=${BUILD:-build}/fuzz
@@ -13,31 +14,26 @@ if ! ${CC:-gcc} -std=c11 -D_GNU_SOURCE -I. -O1 -g -Wall -Wextra -fsanitize=addre
     echo "FAIL fuzz_parse does not compile"
     exit 1
 fi
-# `verify` over random models (VMOEC_FUZZ_MODELS of them, VMOEC_FUZZ_SEED the first).
-verify_models() {
-    count=${VMOEC_FUZZ_MODELS:-12} first=${VMOEC_FUZZ_SEED:-1} failed=0 ties=0
-    if ! ${CC:-gcc} -std=c11 -O1 -Wall -Wextra tests/fuzz/fuzz_model.c -o "$out/fuzz_model"; then
-        echo "FAIL fuzz_model does not compile"
-        return 1
-    fi
-    i=$first
-    while [ "$i" -lt $((first + count)) ]; do
-        "$out/fuzz_model" "$i" > "$out/model-$i.vmoe"
-        if "${VMOEC:-build/vmoec}" verify "$out/model-$i.vmoe" --batch $((1 + i % 5)) --seed "$i" \
-            > "$out/model-$i.log" 2>&1; then
-            rm -f "$out/model-$i.vmoe" "$out/model-$i.log"
-        elif grep -q 'closer than' "$out/model-$i.log"; then
-            # a tie: f32 and f64 may choose other experts
-            ties=$((ties + 1))
-        else
-            why=$(grep -m1 -e WRONG -e error "$out/model-$i.log")
-            echo "FAIL verify of $out/model-$i.vmoe: $why"
-            failed=1
-        fi
-        i=$((i + 1))
-    done
-    [ $failed = 0 ] && echo "ok verify of $((count - ties)) random models from seed $first," \
-        "$ties undecided for near ties"
+# Random programs over the whole language against the reference, for half a minute
+# (VMOEC_FUZZ_SECONDS, VMOEC_FUZZ_SEED the first, FUZZ_JOBS at once), or so many of them
+# (VMOEC_FUZZ_PROGRAMS).
+random_programs() {
+    count=${VMOEC_FUZZ_PROGRAMS:-100000} seconds=${VMOEC_FUZZ_SECONDS:-30}
+    [ -n "${VMOEC_FUZZ_PROGRAMS:-}" ] && seconds=0
+    rm -rf "$out/kernels"
+    mkdir -m 700 "$out/kernels"
+    kernels=$(cd "$out/kernels" && pwd)
+    VMOEC_MODELS=$PWD/models "${BUILD:-build}/tests/programs" run --first "${VMOEC_FUZZ_SEED:-1}" \
+        --count "$count" --seconds "$seconds" --block 5 --jobs "${FUZZ_JOBS:-2}" \
+        --cache "$kernels" > "$out/programs.log" 2>&1
+    status=$? failed=0
+    sed -n 's/^BAD seed \([0-9]*\): \(.*\)/FAIL random program of seed \1: \2/p' "$out/programs.log"
+    line=$(grep '^programs ' "$out/programs.log")
+    agree=$(echo "$line" | sed 's/.* agrees \([0-9]*\).*/\1/')
+    [ "$status" = 0 ] && [ "${agree:-0}" -gt 0 ] || failed=1
+    [ $failed = 0 ] && echo "ok $agree random programs from seed ${VMOEC_FUZZ_SEED:-1} agree" ||
+        echo "FAIL random programs: ${line:-$(tail -n 1 "$out/programs.log")}"
+    rm -rf "$out/kernels"
     return $failed
 }
 
@@ -91,6 +87,6 @@ else
     exit 1
 fi
 status=0
-verify_models || status=1
+random_programs || status=1
 verify_zoo || status=1
 exit $status

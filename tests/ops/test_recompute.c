@@ -63,6 +63,19 @@ Test(recompute, same_bits_of_a_transformer_with_experts) {
     arena_destroy(a);
 }
 
+/* Sums of products start from what is added to them where that lies in memory, and round otherwise
+ * than where it is made beside them. */
+Test(recompute, same_bits_where_something_is_added_to_a_product) {
+    static const char *const models[] = {
+        "tests/ops/addend_kept.vmoe", "tests/ops/addend_joined.vmoe", "tests/ops/addend_made.vmoe",
+        "tests/ops/addend_remade.vmoe"};
+    for (int i = 0; i < 4; i++) {
+        Arena *a = arena_create();
+        check_bits(a, program_elaborate(a, models[i], NULL, 3), 6);
+        arena_destroy(a);
+    }
+}
+
 Test(recompute, same_bits_of_random_programs) {
     uint64_t first = gen_first(900), n = (uint64_t)gen_count(12);
     for (uint64_t id = first; id < first + n; id++) {

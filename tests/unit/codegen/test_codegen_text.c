@@ -269,6 +269,28 @@ Test(codegen_text, targets_have_names) {
     arena_destroy(a);
 }
 
+/* A target for tests is met by its name in VMOEC_ISA and in no other way: avx512's sixteen floats,
+ * without its instructions. */
+Test(codegen_text, a_target_for_tests_is_not_offered) {
+    Arena *a = arena_create();
+    const char *error = NULL;
+    setenv("VMOEC_ISA", "avx512-halves", 1);
+    const CgTarget *t = cg_target_host(a, &error);
+    if (!t) cr_skip_test("%s", error);
+    cr_assert(t->native && t->vector_floats == 16 && !t->has);
+    cr_assert_null(cg_target_named(t->id));
+    for (int i = 0; cg_target_at(i); i++) cr_assert_str_neq(cg_target_at(i)->isa, t->isa);
+    Code c = generate(a, program_read(a, all_math, PASS_fuse), t, true);
+    cr_assert_not_null(strstr(c.llvm, "<16 x float>"));
+    cr_assert_null(strstr(c.assembly, "zmm"));
+    setenv("VMOEC_ISA", "avx5", 1);
+    cr_assert_null(cg_target_host(a, &error));
+    cr_assert_null(strstr(error, "halves"), "%s", error);
+    unsetenv("VMOEC_ISA");
+    cr_assert_str_neq(cg_target_host(a, &error)->isa, "avx512-halves");
+    arena_destroy(a);
+}
+
 Test(codegen_text, only_equal_clusters_share_a_kernel) {
     cr_assert_eq(kernels_of("2,2,3"), 1);
     cr_assert_eq(kernels_of("3,2,2"), 2);
