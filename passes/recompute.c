@@ -97,35 +97,25 @@ static void find_small(Recompute *r) {
     for (int i = 0; i < r->nvalue; i++) r->small[i] = 64 * recompute_bytes(r->value[i]) <= largest;
 }
 
-/* What updates read is never computed again: a copy would stand behind other updates, and could
- * read a weight that was written by then. */
-static void keep_for_updates(Recompute *r, const IrValue *v) {
+/* Puts v into a set by value id if it is of the forward pass, or what it is a view of. */
+static void mark(const Recompute *r, const IrValue *v, bool *set) {
     const IrNode *n = v->node;
     if (is_leaf(n) || !r->pure[n->id]) return;
     if (!recompute_see_through(n)) {
-        r->small[recompute_id(r, v)] = true;
+        set[recompute_id(r, v)] = true;
         return;
     }
-    for (int i = 0; i < n->nin; i++) keep_for_updates(r, n->in[i]);
+    for (int i = 0; i < n->nin; i++) mark(r, n->in[i], set);
 }
 
+/* What updates read is never computed again: a copy would stand behind other updates, and could
+ * read a weight that was written by then. */
 static void find_update_reads(Recompute *r) {
     bool updates = false;
     IR_FOR (n, r->g) {
         updates |= (ir_ops[n->op].flags & OPF_EFFECT) != 0;
-        for (int i = 0; i < n->nin && updates && !r->pure[n->id]; i++)
-            keep_for_updates(r, n->in[i]);
+        for (int i = 0; i < n->nin && updates && !r->pure[n->id]; i++) mark(r, n->in[i], r->small);
     }
-}
-
-static void want_addend(Recompute *r, const IrValue *v) {
-    const IrNode *n = v->node;
-    if (is_leaf(n) || !r->pure[n->id]) return;
-    if (!recompute_see_through(n)) {
-        r->addend[recompute_id(r, v)] = true;
-        return;
-    }
-    for (int i = 0; i < n->nin; i++) want_addend(r, n->in[i]);
 }
 
 /* Elementwise work that is added to a product: its sums may start from it where it lies in memory,
@@ -134,7 +124,7 @@ static void mark_addend(Recompute *r, const IrValue *v) {
     const IrNode *n = view_same_position((IrValue *)v)->node;
     if (is_leaf(n)) return;
     if (r->pure[n->id]) {
-        want_addend(r, v);
+        mark(r, v, r->addend);
         return;
     }
     if (ir_ops[n->op].route != ROUTE_ELTWISE || r->adds[n->id]) return;

@@ -94,6 +94,9 @@ void build_words(BuildWords *w, const char *const *list); /* to its NULL */
 /* A tool's name, which a variable of the environment may change: CC, cc; another machine's begins
  * with its name. */
 const char *build_tool_name(const Build *b, const char *variable, const char *usual);
+/* The compiler's command line as far as all have it: `how` (to its NULL), the kit's headers,
+ * model.c and the objects of the kernels. */
+BuildWords build_compiler(const Build *b, const char *const *how, const char *kit);
 /* Runs it in the build's folder, so that names in there need no quoting. Its messages are its own.
  */
 VmStatus build_tool(const Build *b, BuildWords *w);

@@ -89,12 +89,7 @@ static VmStatus join(Build *b, const char *kit, const char *const *export) {
                                       "-Wl,--gc-sections",
                                       "-Wl,--force-group-allocation",
                                       NULL};
-    BuildWords w = {.arena = b->s->arena};
-    build_word(&w, build_tool_name(b, "CC", "cc"));
-    build_words(&w, how);
-    build_word(&w, arena_printf(w.arena, "-I%s/include", kit));
-    build_word(&w, "model.c");
-    for (int i = 0; i < b->nobject; i++) build_word(&w, b->object[i]);
+    BuildWords w = build_compiler(b, how, kit);
     for (; *export; export ++) build_word(&w, arena_printf(w.arena, "-Wl,-u,%s", *export));
     build_word(&w, arena_printf(w.arena, "%s/libvmoec-trainer.a", kit));
     build_word(&w, "-o");

@@ -90,6 +90,16 @@ const char *build_tool_name(const Build *b, const char *variable, const char *us
                                : b->compiler;
 }
 
+BuildWords build_compiler(const Build *b, const char *const *how, const char *kit) {
+    BuildWords w = {.arena = b->s->arena};
+    build_word(&w, build_tool_name(b, "CC", "cc"));
+    build_words(&w, how);
+    build_word(&w, arena_printf(w.arena, "-I%s/include", kit));
+    build_word(&w, "model.c");
+    for (int i = 0; i < b->nobject; i++) build_word(&w, b->object[i]);
+    return w;
+}
+
 VmStatus build_tool(const Build *b, BuildWords *w) {
     extern char **environ;
     posix_spawn_file_actions_t files;
@@ -171,15 +181,10 @@ VmStatus build_copy(const char *from, const char *to, bool program) {
 
 VmStatus build_link(Build *b, const Text *constants, const char *path) {
     const char *kit;
-    BuildWords w = {.arena = b->s->arena};
     VmStatus st = build_kit(b, &kit);
     if (!st) st = drv_write_file(build_in_folder(b, "model.c"), constants->data, constants->len);
     if (st) return st;
-    build_word(&w, build_tool_name(b, "CC", "cc"));
-    build_words(&w, compile);
-    build_word(&w, arena_printf(w.arena, "-I%s/include", kit));
-    build_word(&w, "model.c");
-    for (int i = 0; i < b->nobject; i++) build_word(&w, b->object[i]);
+    BuildWords w = build_compiler(b, compile, kit);
     build_word(&w, arena_printf(w.arena, "%s/libvmoec-trainer.a", kit));
     build_words(&w, harden);
     if (b->a->o.static__link) build_word(&w, "-static-pie");

@@ -208,12 +208,7 @@ static VmStatus compile(Build *b, const char *kit) {
                                       "-Wl,--stack-first",
                                       "-Wl,-z,stack-size=262144",
                                       NULL};
-    BuildWords w = {.arena = b->s->arena};
-    build_word(&w, build_tool_name(b, "CC", "cc"));
-    build_words(&w, how);
-    build_word(&w, arena_printf(w.arena, "-I%s/include", kit));
-    build_word(&w, "model.c");
-    for (int i = 0; i < b->nobject; i++) build_word(&w, b->object[i]);
+    BuildWords w = build_compiler(b, how, kit);
     build_word(&w, arena_printf(w.arena, "-L%s", kit));
     build_words(
         &w, (const char *const[]){"-lvmoec-web", "-lc", "-lrt-wasm32", "-o", "module.wasm", NULL});

@@ -152,21 +152,7 @@ want 0 '' 'which trains from it' ./packed train --data colours.tar --out packed.
 same 'as from the folder' heads.run/weights.safetensors packed.run/weights.safetensors
 
 # Weights that only another model of the file has are no trouble where the two share theirs.
-cat > scoped.vmoe << 'END'
-model large(image: f32[B, 1, 8, 8], label: class[B, 4]) scope net {
-  h = gelu(linear(reshape(image, [B, 64]), 8))
-  logits = linear(h, 4)
-  extra = linear(h, 3)
-  loss cross_entropy(logits, label)
-  extra
-}
-model small(image: f32[B, 1, 8, 8], label: class[B, 4]) scope net {
-  h = gelu(linear(reshape(image, [B, 64]), 8))
-  logits = linear(h, 4)
-  loss cross_entropy(logits, label)
-}
-train small { data = idx(dir = "data", batch = 16) }
-END
+cp "$ROOT/tests/build/scoped.vmoe" .
 "$VMOEC" init scoped.vmoe --model large -o large.safetensors > log 2>&1 || cat log
 want 0 '' 'build a model that shares weights' "$VMOEC" build scoped.vmoe --model small -o small
 want 0 '' 'vmoec eval with those of the other' \

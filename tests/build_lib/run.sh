@@ -112,21 +112,7 @@ want 0 '' 'two handles and another library in one program, at once' ./several
 want 0 '' 'the same of shared objects' env LD_LIBRARY_PATH=lib ./several
 
 # Weights that only another model of the file has are no trouble, given or inside.
-cat > scoped.vmoe << 'END'
-model large(image: f32[B, 1, 8, 8], label: class[B, 4]) scope net {
-  h = gelu(linear(reshape(image, [B, 64]), 8))
-  logits = linear(h, 4)
-  extra = linear(h, 3)
-  loss cross_entropy(logits, label)
-  extra
-}
-model small(image: f32[B, 1, 8, 8], label: class[B, 4]) scope net {
-  h = gelu(linear(reshape(image, [B, 64]), 8))
-  logits = linear(h, 4)
-  loss cross_entropy(logits, label)
-}
-train small { data = idx(dir = "data", batch = 16) }
-END
+cp "$ROOT/tests/build/scoped.vmoe" .
 "$VMOEC" init scoped.vmoe --model large -o large.safetensors > log 2>&1 || cat log
 want 0 '' 'a library of a model that shares weights' \
     "$VMOEC" build scoped.vmoe --model small --weights large.safetensors --lib -o lib
